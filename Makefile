@@ -1,0 +1,41 @@
+# Each target is one line that works on Windows too: see "On Windows" in README.md.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: install run test test-slow lint bench
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	touch $@
+
+# what tests and checks need on top
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) -e ".[test,lint]"
+	touch $@
+
+run: install
+	$(BIN)/python -m bot run
+
+test: $(VENV)/installed-dev
+	$(BIN)/python tests/browser.py
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python tests/browser.py
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m alembic upgrade head
+	$(BIN)/python -m alembic check
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.latency

@@ -1,0 +1,1 @@
+"""The Discord front end: it talks to people and to the database, and never imports torch."""

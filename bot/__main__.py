@@ -1,0 +1,72 @@
+"""`python -m bot`: run the bot, make a picture without it, or see what is wrong."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+
+from bot.app import StartError
+from bot.config import PROJECT, Config, ConfigError, Log, load_config
+from bot.logs import configure_logging
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that was named; returns the exit status: 2 for a wrong configuration."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        config = load_config(parsed.config)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if parsed.command in ("imagine", "doctor") and config.log.level == "info":
+        # these two have an output of their own
+        config = msgspec.structs.replace(config, log=Log(level="warning", json=config.log.json))
+    configure_logging(config.log)
+    try:
+        return asyncio.run(_command(config, parsed))
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _command(config: Config, parsed: argparse.Namespace) -> int:
+    match parsed.command:
+        case "imagine":
+            from bot.imagine import imagine
+
+            return await imagine(config, parsed)
+        case "doctor":
+            from bot.doctor import doctor
+
+            return await doctor(config)
+        case _:
+            from bot.app import run
+
+            return await run(config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=PROJECT / "config.toml",
+        metavar="FILE",
+        help="the settings (default: %(default)s)",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="start the bot (the default)")
+    imagine = commands.add_parser("imagine", help="make pictures without any chat")
+    from bot.imagine import add_flags
+
+    add_flags(imagine)
+    commands.add_parser("doctor", help="check this machine, a line for each check")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

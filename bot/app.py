@@ -1,0 +1,180 @@
+"""The only place where objects are made and joined."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import discord
+import msgspec
+import structlog
+from filelock import FileLock, Timeout
+
+from bot.client import DarkroomClient, point_to
+from bot.config import Config
+from bot.desk import Desk
+from generation.catalog import Catalog
+from generation.engines import Engine, EngineError
+from generation.engines.process import ProcessEngine
+from generation.worker import Worker
+from storage.database import open_database, sqlite_url
+from storage.jobs import JobStore
+from storage.pictures import PictureFiles
+
+log = structlog.get_logger(__name__)
+
+RESCAN_SECONDS = 30.0
+"""How soon a model is found that was dropped into a folder."""
+
+
+class StartError(Exception):
+    """The bot can't start; the text says what to change."""
+
+
+class InUseError(StartError):
+    """Another process works with the same storage folder."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that makes pictures, without anybody to talk to."""
+
+    config: Config
+    jobs: JobStore
+    catalog: Catalog
+    engine: Engine
+    worker: Worker
+
+
+async def run(config: Config) -> int:
+    """Run the bot until it is interrupted: on Discord, or without a token on the local one."""
+    async with contextlib.AsyncExitStack() as stack:
+        studio = await stack.enter_async_context(open_studio(config))
+        if not config.token:
+            config = await stack.enter_async_context(_local_discord(config))
+        point_to(config.discord)
+        recovered = await studio.jobs.recover()
+        if recovered:
+            log.info("taken up again", jobs=[job.id for job in recovered])
+        client = make_client(config, studio)
+        await stack.enter_async_context(client)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client.start(config.token))
+                group.create_task(studio.worker.run())
+                group.create_task(_prepare(studio))
+                group.create_task(_rescan(studio))
+        except* discord.LoginFailure:
+            raise StartError(
+                "Discord refuses the token. Copy a new one from the Developer Portal, under your"
+                " application's Bot, to DISCORD_TOKEN."
+            ) from None
+    return 0
+
+
+def make_client(config: Config, studio: Studio) -> DarkroomClient:
+    """The Discord client and its collaborators."""
+    desk = Desk(studio.jobs, studio.worker, studio.catalog, config.rules)
+    cache = config.storage.folder / "cache"
+    return DarkroomClient(config.discord, desk, studio.worker, cache)
+
+
+def make_engine(config: Config) -> ProcessEngine:
+    """The engine that the settings ask for, not yet started."""
+    endpoint = config.huggingface.endpoint
+    return ProcessEngine(
+        config.worker.runtime(),
+        cache=config.storage.folder / "cache",
+        hang_after=config.worker.hang_after,
+        environment={"HF_ENDPOINT": endpoint} if endpoint else {},
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_studio(config: Config, engine: Engine | None = None) -> AsyncIterator[Studio]:
+    """The store, the models and the engine, ended when the block ends.
+
+    Raises InUseError when another process has them.
+    """
+    async with open_store(config) as jobs:
+        with owning(config):
+            catalog = Catalog(config.model_folders)
+            await catalog.scan()
+            engine = engine or make_engine(config)
+            try:
+                yield Studio(config, jobs, catalog, engine, Worker(jobs, engine, catalog))
+            finally:
+                await engine.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_store(config: Config) -> AsyncIterator[JobStore]:
+    """The jobs, their database migrated to the newest schema."""
+    folder = config.storage.folder
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
+    database = await open_database(url)
+    try:
+        yield JobStore(database, PictureFiles(folder / "pictures"))
+    finally:
+        await database.dispose()
+
+
+@contextlib.contextmanager
+def owning(config: Config) -> Iterator[None]:
+    """Hold the storage folder for this process. Raises InUseError when another has it."""
+    lock = FileLock(config.storage.folder / "in-use.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InUseError(
+            f"Another Darkroom works with {config.storage.folder}. Stop it, or name another folder"
+            " in [storage]."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.asynccontextmanager
+async def _local_discord(config: Config) -> AsyncIterator[Config]:
+    """Start the local Discord and point the settings to it, unless they name one already."""
+    if config.discord.api:
+        yield msgspec.structs.replace(config, token="local")
+        return
+    from playground.process import DidNotStart, local_discord
+
+    data = config.storage.folder / "playground"
+    try:
+        async with local_discord(data=data, port=config.playground.port) as found:
+            sys.stdout.write(f"\n  Open {found.url} in a browser and type /imagine.\n\n")
+            sys.stdout.flush()
+            yield msgspec.structs.replace(
+                config,
+                token=found.token,
+                discord=msgspec.structs.replace(
+                    config.discord, api=found.api, gateway=found.gateway
+                ),
+            )
+    except DidNotStart:
+        raise StartError(
+            f"The local Discord did not start. Is port {config.playground.port} in use?"
+            " Name another in [playground]."
+        ) from None
+
+
+async def _prepare(studio: Studio) -> None:
+    """Import torch in the worker before anybody waits for it."""
+    try:
+        await studio.engine.start()
+    except EngineError as error:
+        # the next job tries again and is told; doctor says what to mend
+        log.error("the worker does not start", error=str(error))
+
+
+async def _rescan(studio: Studio) -> None:
+    while True:
+        await asyncio.sleep(RESCAN_SECONDS)
+        await studio.catalog.scan()

@@ -1,0 +1,236 @@
+"""config.toml and the environment become one Config, or one sentence that names what is wrong."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+from generation.draft import Limits, ModelSettings, Rules
+from generation.messages import RuntimeSettings
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+DISCORD_API: Final = "https://discord.com/api"
+DISCORD_GATEWAY: Final = "wss://gateway.discord.gg/"
+
+
+Section = TypeVar("Section", bound=msgspec.Struct)
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the text says where and what to write instead."""
+
+
+class Discord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[discord]`. Empty addresses are Discord's own. The token is in the environment only."""
+
+    api: str = ""
+    gateway: str = ""
+    guilds: tuple[int, ...] = ()
+
+
+class Playground(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[playground]`: the local Discord, started when there is no token."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8100
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """`[models]` and its tables `[models.NAME]`."""
+
+    folders: tuple[Path, ...] = ()
+    default: str = ""
+    settings: Mapping[str, ModelSettings] = {}
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[storage]`: where the database and the pictures lie."""
+
+    folder: Path = Path("data")
+    database: str = ""
+    """An SQLAlchemy async URL; empty for SQLite in the folder."""
+
+
+class Worker(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[worker]`: what the worker process is told, and how long it may be silent."""
+
+    hang_after: Annotated[float, Meta(ge=5, le=3600)] = 120.0
+    """Seconds."""
+
+    def runtime(self) -> RuntimeSettings:
+        """The part that the worker process is told."""
+        names = RuntimeSettings.__struct_fields__
+        return RuntimeSettings(**{name: getattr(self, name) for name in names})
+
+
+class HuggingFace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[huggingface]`: where models would be fetched from."""
+
+    endpoint: str = ""
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[log]`."""
+
+    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    json: bool = False
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting. Paths are absolute."""
+
+    file: Path
+    discord: Discord = Discord()
+    playground: Playground = Playground()
+    models: Models = Models()
+    storage: Storage = Storage()
+    worker: Worker = Worker()
+    limits: Limits = Limits()
+    huggingface: HuggingFace = HuggingFace()
+    log: Log = Log()
+    token: str = ""
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """The project's own `models/`, then those that the owner named."""
+        return (PROJECT / "models", *self.models.folders)
+
+    @property
+    def rules(self) -> Rules:
+        """What turns a draft into a request on this machine."""
+        return Rules(
+            default_model=self.models.default, models=self.models.settings, limits=self.limits
+        )
+
+
+SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "discord": Discord,
+    "playground": Playground,
+    "models": Models,
+    "storage": Storage,
+    "worker": Worker,
+    "limits": Limits,
+    "huggingface": HuggingFace,
+    "log": Log,
+}
+
+
+def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Read `file`, the environment and the `.env` beside the file.
+
+    Relative paths are relative to the file's folder. Raises ConfigError.
+    """
+    file = file.resolve()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror or error}. Name another with --config."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is no valid TOML: {error}") from None
+    sections = _sections(tables, _Place(file, text))
+    dotenv = {k: v for k, v in dotenv_values(file.parent / ".env").items() if v is not None}
+    variables = dotenv | dict(os.environ if environment is None else environment)
+    config = Config(file=file, token=variables.get("DISCORD_TOKEN", "").strip(), **sections)
+    return _with_absolute_paths(config, file.parent)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """The file's text, to name the line of what is wrong in it."""
+
+    file: Path
+    text: str
+
+    def error(self, table: str, key: str, sentence: str) -> ConfigError:
+        return ConfigError(f"{self.file}, line {self.line(table, key)}: {sentence}")
+
+    def line(self, table: str, key: str) -> int:
+        """The line on which `key` is set in `[table]`; the table's own where it is not found."""
+        current, table_line = "", 1
+        for number, line in enumerate(self.text.splitlines(), 1):
+            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+            if header:
+                current = header[1].replace('"', "").replace("'", "").replace(" ", "")
+                if current == table:
+                    table_line = number
+                if current == (f"{table}.{key}" if table else key):
+                    return number
+            elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+                return number
+        return table_line
+
+
+def _sections(tables: Mapping[str, Any], place: _Place) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in SECTIONS:
+            raise place.error("", name, _unknown(name, list(SECTIONS), "table"))
+        if not isinstance(table, dict):
+            raise place.error("", name, f"`{name}` is a table: write [{name}] above its keys.")
+        found[name] = (
+            _models(table, place)
+            if name == "models"
+            else _decode(table, SECTIONS[name], name, place)
+        )
+    return found
+
+
+def _models(table: Mapping[str, Any], place: _Place) -> Models:
+    own = [name for name in Models.__struct_fields__ if name != "settings"]
+    settings = {}
+    values = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            settings[name] = _decode(value, ModelSettings, f"models.{name}", place)
+        elif name in own:
+            values[name] = value
+        else:
+            raise place.error("models", name, _unknown(name, own, "key"))
+    models = _decode(values, Models, "models", place)
+    return msgspec.structs.replace(models, settings=settings)
+
+
+def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _Place) -> Section:
+    for key in table:
+        if key not in type_.__struct_fields__:
+            raise place.error(name, key, _unknown(key, list(type_.__struct_fields__), "key"))
+    try:
+        return msgspec.convert(table, type_, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        sentence, _, where = str(error).partition(" - at `$.")
+        key = re.split(r"[.\[`]", where, maxsplit=1)[0]
+        raise place.error(name, key, f"`{key}` is wrong: {sentence}.") from None
+
+
+def _path(type_: type, value: object) -> Path:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"Expected a path, got `{value!r}`")
+
+
+def _unknown(name: str, known: list[str], what: str) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"there is no {what} `{name}`. Did you mean `{nearest[0]}`?"
+
+
+def _with_absolute_paths(config: Config, base: Path) -> Config:
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),
+        models=replace(
+            config.models,
+            folders=tuple(base / folder.expanduser() for folder in config.models.folders),
+        ),
+    )

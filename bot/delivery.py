@@ -1,0 +1,302 @@
+"""Puts jobs on Discord: what waits, what runs, what came of it; nothing twice, nothing lost."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import aiohttp
+import discord
+import structlog
+
+from bot import attachments, buttons, presenter
+from bot.actions import offered
+from bot.locales import Texts
+from bot.posting import Message, NowhereError, Post
+from bot.presenter import Shown
+from generation import schedule
+from generation.job import Job, JobState
+from generation.messages import JobEvent, Preview, Progress
+from generation.worker import Worker
+from storage.jobs import JobStore
+from storage.pictures import PictureMissingError
+
+log = structlog.get_logger(__name__)
+
+EDIT_EVERY: Final = 3.0
+"""Seconds between edits of a message."""
+TOO_LARGE: Final = frozenset((40005,))
+RETRIES: Final = (1, 2, 5, 15, 60, 120)
+"""Seconds to wait after a failure that may pass."""
+
+
+class _Followed:
+    """A job whose message is kept up to date."""
+
+    def __init__(self, job: Job, post: Post) -> None:
+        self.job = job
+        self.post = post
+        self.progress: Progress | None = None
+        self.preview: bytes | None = None
+        self.denoising_since: tuple[float, int] | None = None
+        """When denoising began by the clock, and the step that it began at."""
+        self.changed = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
+class Delivery:
+    """Follows jobs from their acceptance to the delivery of their pictures."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        jobs: JobStore,
+        worker: Worker,
+        *,
+        edit_every: float = EDIT_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._jobs = jobs
+        self.edit_every = edit_every
+        self._clock = clock
+        self._followed: dict[int, _Followed] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places: asyncio.Task[dict[int, int]] | None = None
+        worker.listen(self._hear)
+
+    def watch(self, job: Job, *, reply_to: int | None = None) -> None:
+        """Show a job from now on."""
+        if job.id in self._followed:
+            return
+        post = Post(self._client, self._jobs, job, reply_to)
+        followed = self._followed[job.id] = _Followed(job, post)
+        self._spawn(self._follow(followed))
+        self._places_changed()
+
+    async def recover(self) -> None:
+        """Take up what was under way when the bot stopped: deliver what ended, show the rest."""
+        for job in await self._jobs.undelivered():
+            if _is_ours(job):
+                self.watch(job)
+                self._followed[job.id].ended.set()
+        for job in await self._jobs.waiting():
+            if _is_ours(job):
+                self.watch(job)
+
+    async def close(self) -> None:
+        """Stop; what is not delivered will be after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        if self._places is not None:
+            # a query that is cut off would leave its connection open
+            await asyncio.wait([self._places])
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _hear(self, job: Job, event: JobEvent | None) -> None:
+        if not _is_ours(job):
+            return
+        if job.id not in self._followed:
+            self.watch(job)
+        followed = self._followed[job.id]
+        followed.job = job
+        match event:
+            case Progress():
+                followed.progress = event
+                if event.stage == "denoising" and followed.denoising_since is None:
+                    followed.denoising_since = (self._clock(), event.step)
+            case Preview():
+                followed.preview = event.jpeg
+            case None if job.state is JobState.QUEUED:
+                followed.progress = followed.preview = followed.denoising_since = None
+        followed.changed.set()
+        if job.ended:
+            followed.ended.set()
+        if event is None or job.ended:
+            self._places_changed()
+
+    def _places_changed(self) -> None:
+        """Have those who wait look at their place in the queue again."""
+        self._places = None
+        for followed in self._followed.values():
+            if followed.progress is None:
+                followed.changed.set()
+
+    async def _follow(self, followed: _Followed) -> None:
+        """Show every change, at most once in so many seconds, until the end is delivered."""
+        last = ""
+        try:
+            while not followed.ended.is_set():
+                await _first(followed.changed.wait(), followed.ended.wait())
+                followed.changed.clear()
+                if followed.ended.is_set():
+                    break
+                last = await self._show_progress(followed, last)
+                await _first(asyncio.sleep(self.edit_every), followed.ended.wait())
+            await self._deliver(followed)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # the job stays undelivered in the database; the next start tries again
+            log.exception("delivery failed", job=followed.job.id)
+        finally:
+            self._followed.pop(followed.job.id, None)
+
+    async def _show_progress(self, followed: _Followed, last: str) -> str:
+        """Edit the message unless it shows this already; returns what it shows."""
+        job, preview = followed.job, followed.preview
+        shown = await self._progress(followed)
+        key = f"{shown.content}{len(preview or b'')}"
+        if key == last:
+            return last
+        embed = None
+        if preview is not None:
+            embed = discord.Embed(colour=presenter.COLOUR).set_image(url="attachment://preview.jpg")
+        message = Message(
+            content=shown.content,
+            embed=embed,
+            files=lambda: (
+                attachments.files([("preview.jpg", preview)], spoiler=job.origin.spoiler)
+                if preview is not None
+                else []
+            ),
+            view=buttons.view(job, Texts(job.origin.locale)),
+        )
+        try:
+            await followed.post.write(message, "progress")
+        except (discord.HTTPException, aiohttp.ClientError, NowhereError) as error:
+            # the next change or the result will be shown instead
+            log.info("progress not shown", job=job.id, error=str(error))
+        return key
+
+    async def _progress(self, followed: _Followed) -> Shown:
+        texts = Texts(followed.job.origin.locale)
+        if followed.progress is not None:
+            return presenter.progress(followed.job, followed.progress, self._left(followed), texts)
+        position = (await self._queue()).get(followed.job.id)
+        if position is None:
+            return Shown(texts("starting"))
+        return presenter.waiting(position, texts)
+
+    async def _queue(self) -> dict[int, int]:
+        """How many jobs run before each that waits; looked up once for all who ask."""
+        if self._places is None:
+            self._places = asyncio.create_task(self._look_up_queue())
+        return await asyncio.shield(self._places)
+
+    async def _look_up_queue(self) -> dict[int, int]:
+        waiting, starts = await self._jobs.waiting(), await self._jobs.last_starts()
+        return {job.id: place for place, job in enumerate(schedule.order(waiting, starts))}
+
+    def _left(self, followed: _Followed) -> float | None:
+        """Seconds to the last step, at the pace so far."""
+        progress, since = followed.progress, followed.denoising_since
+        if progress is None or since is None or progress.step <= since[1]:
+            return None
+        pace = (self._clock() - since[0]) / (progress.step - since[1])
+        return pace * (progress.steps - progress.step)
+
+    async def _deliver(self, followed: _Followed) -> None:
+        """Show the end, however long Discord takes to accept it."""
+        job = await self._jobs.get(followed.job.id)
+        if job is None or job.delivered_at is not None:
+            return
+        texts = Texts(job.origin.locale)
+        pictures = await self._pictures(job)
+        shown = presenter.ended(job, texts)
+        original, level = pictures, -1
+        waits = iter(RETRIES)
+        while True:
+            content = texts("reencoded") if level >= 0 else shown.content
+            message = self._result(job, content, shown.embed, pictures, texts)
+            try:
+                written = await followed.post.write(message, "result")
+                break
+            except NowhereError:
+                log.warning("nobody could be told", job=job.id)
+                await self._jobs.mark_delivered(job.id)
+                return
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                if _too_large(error) and level + 1 < len(attachments.LEVELS):
+                    level += 1
+                    pictures = await attachments.lighter(original, level)
+                    continue
+                wait = next(waits, None)
+                if wait is None or not _may_pass(error):
+                    raise
+                log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
+                await asyncio.sleep(wait)
+        await self._jobs.mark_delivered(job.id)
+        await self._add_reactions(job, *written)
+
+    def _result(
+        self,
+        job: Job,
+        content: str,
+        embed: discord.Embed | None,
+        pictures: list[tuple[str, bytes]],
+        texts: Texts,
+    ) -> Message:
+        return Message(
+            content=content,
+            embed=embed,
+            files=lambda: attachments.files(pictures, spoiler=job.origin.spoiler),
+            view=buttons.view(job, texts),
+        )
+
+    async def _pictures(self, job: Job) -> list[tuple[str, bytes]]:
+        if job.state is not JobState.FINISHED:
+            return []
+        found = []
+        for picture in job.pictures:
+            try:
+                content = await self._jobs.read_picture(picture)
+            except PictureMissingError:
+                log.error("picture file is gone", job=job.id, file=picture.file)
+                continue
+            found.append((f"darkroom-{job.id}-{picture.index + 1}.png", content))
+        return found
+
+    async def _add_reactions(self, job: Job, channel_id: int, message_id: int) -> None:
+        """The emoji that people can press; never on a message that only one person sees."""
+        origin = job.origin
+        if origin.private or job.state is not JobState.FINISHED:
+            return
+        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
+        try:
+            for action in offered(job):
+                if action.reaction:
+                    await message.add_reaction(action.emoji)
+        except discord.HTTPException as error:
+            log.info("no reactions", job=job.id, code=error.code)
+
+
+def _is_ours(job: Job) -> bool:
+    """Whether it came from Discord; the command line looks after its own."""
+    return job.origin.channel_id is not None or job.origin.interaction is not None
+
+
+def _too_large(error: Exception) -> bool:
+    return isinstance(error, discord.HTTPException) and (
+        error.status == 413 or error.code in TOO_LARGE
+    )
+
+
+def _may_pass(error: Exception) -> bool:
+    return not isinstance(error, discord.HTTPException) or error.status >= 500
+
+
+async def _first(*waiting: Coroutine[Any, Any, Any]) -> None:
+    """Wait until one of them is done."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in waiting]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,45 @@
+"""Where log lines go: to stderr, for people or for collectors."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from bot.config import Log
+
+
+def configure_logging(settings: Log) -> None:
+    """Have structlog and the standard library's logging write alike."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        if not settings.json
+        else structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    last = [structlog.processors.format_exc_info, renderer] if settings.json else [renderer]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    # discord.py tells of every gateway event, alembic of every start
+    for name in ("discord", "alembic", "aiosqlite", "asyncio"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

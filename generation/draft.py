@@ -1,0 +1,262 @@
+"""From what a person gave to a whole request: defaults filled in, everything checked."""
+
+import random
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+from rapidfuzz import process
+
+from generation.catalog import Catalog
+from generation.families import FAMILIES, RECOGNISED, Ability, Family
+from generation.fields import options
+from generation.models import Kind, ModelFile
+from generation.refusal import Refused
+from generation.request import (
+    PROMPT_MAX,
+    RANDOM_SEED_MAX,
+    SIDE_MAX,
+    SIDE_MIN,
+    SIDE_STEP,
+    ControlUse,
+    GenerationRequest,
+    LoraUse,
+)
+from generation.samplers import SAMPLERS
+
+ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
+    "square": (1, 1),
+    "portrait 2:3": (2, 3),
+    "portrait 3:4": (3, 4),
+    "tall 9:16": (9, 16),
+    "landscape 3:2": (3, 2),
+    "landscape 4:3": (4, 3),
+    "wide 16:9": (16, 9),
+    "panorama 21:9": (21, 9),
+}
+
+Given = Mapping[str, str | int | float]
+"""Values by option name; pictures by the hash that the store gave them."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
+
+    width: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)] | None = None
+    height: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)] | None = None
+    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
+    guidance_scale: Annotated[float, Meta(ge=0, le=30)] | None = None
+    sampler: str | None = None
+    clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
+    negative_prompt: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[limits]`: the most that anybody may ask for."""
+
+    side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 1024
+    pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] = 1024 * 1024
+    steps: Annotated[int, Meta(ge=1, le=150)] = 60
+    count: Annotated[int, Meta(ge=1, le=10)] = 4
+    waiting: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """Jobs of one person that wait or run at once."""
+    upload_mib: Annotated[int, Meta(ge=1, le=500)] = 20
+    upload_megapixels: Annotated[int, Meta(ge=1, le=500)] = 40
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What turns a draft into a request on this machine."""
+
+    default_model: str = ""
+    models: Mapping[str, ModelSettings] = {}
+    limits: Limits = Limits()
+
+
+def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
+    """The request that `given` means, with the defaults of the model and its family filled in.
+
+    Raises Refused, with what to change, for anything that is wrong with it.
+    """
+    _check_given(given)
+    model = _model(given, catalog, rules)
+    family = FAMILIES[model.family]
+    settings = rules.models.get(model.name, ModelSettings())
+    width, height = _size(given, model, family, settings)
+    values: dict[str, Any] = {
+        "steps": _first(settings.steps, family.steps),
+        "guidance_scale": _first(settings.guidance_scale, family.guidance_scale),
+        "sampler": _first(settings.sampler, family.sampler),
+        "clip_skip": _first(settings.clip_skip, 1),
+        "negative_prompt": _first(settings.negative_prompt, ""),
+        "seed": random.randint(0, RANDOM_SEED_MAX),
+    }
+    values |= {
+        option.field: given[name]
+        for name, option in options().items()
+        if name in given and not option.item
+    }
+    values |= {
+        "prompt": str(given["prompt"]).strip(),
+        "model": model.name,
+        "width": width,
+        "height": height,
+        "sampler": _known(str(values["sampler"]), "sampler"),
+        "loras": _loras(given, catalog),
+        "controls": _controls(given, catalog, model),
+    }
+    request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
+    check(request, catalog, rules)
+    return request
+
+
+def check(request: GenerationRequest, catalog: Catalog, rules: Rules) -> None:
+    """Raise Refused when this machine can't or may not make what is asked for.
+
+    Also for requests that were made elsewhere: a reroll of last year's picture, an edited one.
+    """
+    limits = rules.limits
+    _at_most("width", request.width, limits.side)
+    _at_most("height", request.height, limits.side)
+    _at_most("steps", request.steps, limits.steps)
+    _at_most("count", request.count, limits.count)
+    if request.width * request.height > limits.pixels:
+        raise Refused(
+            "too_many_pixels",
+            width=request.width,
+            height=request.height,
+            megapixels=f"{limits.pixels / 1e6:.1f}",
+        )
+    _known(request.sampler, "sampler")
+    model = catalog.get(Kind.CHECKPOINT, request.model)
+    _check_runnable(model)
+    for use in request.loras:
+        _check_same_family(catalog.get(Kind.LORA, use.name), model)
+    for control in request.controls:
+        _check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
+    wanted: dict[Ability, bool] = {
+        "image_to_image": request.init_picture is not None,
+        "lora": bool(request.loras),
+        "controlnet": bool(request.controls),
+        "clip_skip": request.clip_skip > 1,
+    }
+    family = FAMILIES[model.family]
+    for ability, asked in wanted.items():
+        if asked and ability not in family.abilities:
+            raise Refused("ability_missing", model=model.name, family=family.title, what=ability)
+
+
+def _check_given(given: Given) -> None:
+    for name, value in given.items():
+        if name in options():
+            options()[name].check(value)
+    if not str(given.get("prompt", "")).strip():
+        raise Refused("prompt_empty")
+    if "lora_weight" in given and "lora" not in given:
+        raise Refused("option_needs", option="lora_weight", needs="lora")
+    if "denoising" in given and "init_picture" not in given:
+        raise Refused("option_needs", option="denoising", needs="init_picture")
+    for name in ("controlnet", "control_scale"):
+        if name in given and "control_picture" not in given:
+            raise Refused("option_needs", option=name, needs="control_picture")
+
+
+def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
+    name = str(given.get("model") or default_model(catalog, rules))
+    if not name:
+        raise Refused("no_models")
+    model = catalog.get(Kind.CHECKPOINT, name)
+    _check_runnable(model)
+    return model
+
+
+def default_model(catalog: Catalog, rules: Rules) -> str:
+    """The checkpoint where nobody names one: the settings' or the first; "" where there is none."""
+    runnable = [model.name for model in catalog.checkpoints if model.family in FAMILIES]
+    return (rules.default_model or runnable[0]) if runnable else ""
+
+
+def _check_runnable(model: ModelFile) -> None:
+    if model.family not in FAMILIES:
+        title = RECOGNISED.get(model.family, model.family)
+        raise Refused("family_unsupported", model=model.name, family=title)
+
+
+def _check_same_family(part: ModelFile, model: ModelFile) -> None:
+    if part.family != model.family:
+        raise Refused(
+            "family_mismatch",
+            name=part.name,
+            family=_title(part.family),
+            model=model.name,
+            model_family=_title(model.family),
+        )
+
+
+def _title(family: str) -> str:
+    return FAMILIES[family].title if family in FAMILIES else RECOGNISED.get(family, family)
+
+
+def _size(
+    given: Given, model: ModelFile, family: Family, settings: ModelSettings
+) -> tuple[int, int]:
+    """Width and height in pixels; an aspect keeps the area of the model's native square."""
+    native = model.native_size or family.native_size
+    width, height = settings.width or native, settings.height or native
+    if "aspect" in given:
+        if "width" in given or "height" in given:
+            raise Refused("aspect_and_size")
+        across, down = ASPECTS[_known(str(given["aspect"]), "aspect")]
+        area = width * height
+        width = _to_step((area * across / down) ** 0.5)
+        height = _to_step((area * down / across) ** 0.5)
+    return int(given.get("width", width)), int(given.get("height", height))
+
+
+def _to_step(side: float) -> int:
+    return max(SIDE_MIN, round(side / SIDE_STEP) * SIDE_STEP)
+
+
+def _loras(given: Given, catalog: Catalog) -> tuple[LoraUse, ...]:
+    if "lora" not in given:
+        return ()
+    lora = catalog.get(Kind.LORA, str(given["lora"]))
+    return (LoraUse(name=lora.name, weight=float(given.get("lora_weight", 1.0))),)
+
+
+def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
+    """A control picture without a named ControlNet takes the only one that fits the model."""
+    if "control_picture" not in given:
+        return ()
+    if "controlnet" in given:
+        name = catalog.get(Kind.CONTROLNET, str(given["controlnet"])).name
+    else:
+        fitting = [net.name for net in catalog.controlnets if net.family == model.family]
+        if not fitting:
+            raise Refused("no_controlnets", model=model.name)
+        if len(fitting) > 1:
+            raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
+        name = fitting[0]
+    scale = float(given.get("control_scale", 1.0))
+    return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
+
+
+def _known(name: str, what: str) -> str:
+    """The sampler or aspect of that name, whatever its case. Raises Refused with the nearest."""
+    names = list(SAMPLERS if what == "sampler" else ASPECTS)
+    for known in names:
+        if known.casefold() == name.casefold():
+            return known
+    nearest = [match[0] for match in process.extract(name, names, limit=3)]
+    raise Refused(f"{what}_unknown", name=name[:80], nearest=", ".join(nearest))
+
+
+def _at_most(option: str, value: int, high: int) -> None:
+    if value > high:
+        low = options()[option].low or 0
+        raise Refused("out_of_bounds", option=option, value=value, low=low, high=high)
+
+
+def _first(*values: Any) -> Any:
+    """The first that was set; 0 counts as set."""
+    return next(value for value in values if value is not None)

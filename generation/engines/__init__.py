@@ -1,0 +1,34 @@
+"""What makes pictures: one small interface, and the engines that have it."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from generation.messages import Generate, JobEvent, Ready
+
+
+class EngineError(Exception):
+    """The engine could not start or broke; its text is for the log."""
+
+
+class Engine(Protocol):
+    """Makes the pictures of one job at a time."""
+
+    @property
+    def ready(self) -> Ready | None:
+        """What pictures are made on, once it has started."""
+
+    async def start(self) -> Ready:
+        """Start and wait until it can take a job. Raises EngineError when it can't."""
+
+    def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+        """The events of one job as they come; the last is Finished or Failed, never an exception.
+
+        An engine that died or hangs is started anew by the next call, and the job that it had ends
+        with Failed(code="worker_died" or "worker_hung").
+        """
+
+    async def cancel(self, job: str) -> None:
+        """Ask the running job to stop; unknown jobs are none of its business."""
+
+    async def stop(self) -> None:
+        """End; a running job ends with Failed(code="worker_died")."""

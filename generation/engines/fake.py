@@ -1,0 +1,138 @@
+"""An engine without models: for tests of everything around it, and to see the bot without a GPU."""
+
+import asyncio
+import colorsys
+import hashlib
+import io
+import random
+from collections.abc import AsyncGenerator
+
+from PIL import Image, ImageDraw
+
+from generation.messages import (
+    Failed,
+    Finished,
+    Generate,
+    JobEvent,
+    Picture,
+    Preview,
+    Progress,
+    Ready,
+)
+from generation.request import GenerationRequest
+
+READY = Ready(
+    device="fake",
+    device_name="no device",
+    memory_total=0,
+    precision="float32",
+    versions={"darkroom": "fake"},
+)
+
+
+class FakeEngine:
+    """Paints flat pictures whose colours follow from prompt and seed: equal requests, equal pixels.
+
+    `step_seconds` is what a step takes. `failures` are codes that the next jobs end with, after
+    half of their steps; "hang" stands for never ending. `began` counts the jobs by their name.
+    """
+
+    def __init__(self, step_seconds: float = 0.0, failures: tuple[str, ...] = ()) -> None:
+        self.step_seconds = step_seconds
+        self.failures = list(failures)
+        self.began: list[str] = []
+        self.gate: asyncio.Event | None = None
+        """Where a test sets one, jobs wait for it after their first step."""
+        self._ready: Ready | None = None
+        self._cancelled: set[str] = set()
+
+    @property
+    def ready(self) -> Ready | None:
+        """READY once it has started."""
+        return self._ready
+
+    async def start(self) -> Ready:
+        """Start at once."""
+        self._ready = READY
+        return READY
+
+    async def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+        """The events that a real engine would give."""
+        await self.start()
+        self.began.append(work.job)
+        self._cancelled.discard(work.job)
+        failure = self.failures.pop(0) if self.failures else ""
+        request = work.request
+        yield Progress(work.job, "loading", 0, request.steps)
+        for step in range(1, request.steps + 1):
+            await asyncio.sleep(self.step_seconds)
+            yield Progress(work.job, "denoising", step, request.steps)
+            if step == 1:
+                yield Preview(work.job, _encode(paint(request, request.seed, 64), "JPEG"))
+                if self.gate is not None:
+                    await self.gate.wait()
+            if work.job in self._cancelled:
+                yield Failed(work.job, "cancelled")
+                return
+            if failure == "hang":
+                await asyncio.Event().wait()
+            if failure and step * 2 >= request.steps:
+                yield Failed(work.job, failure, detail="as the test asked")
+                return
+        hashes = {f"checkpoint:{work.checkpoint.name}": "0" * 64}
+        for index, seed in enumerate(request.seeds):
+            picture = paint(request, seed)
+            yield Picture(
+                job=work.job,
+                index=index,
+                seed=seed,
+                png=_encode(picture, "PNG"),
+                width=request.width,
+                height=request.height,
+                pixels_sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
+                hashes=hashes,
+            )
+        yield Finished(
+            job=work.job,
+            seconds=self.step_seconds * request.steps,
+            seconds_loading=0.0,
+            batch_size=request.count,
+            memory_peak=0,
+            hashes=hashes,
+            versions=READY.versions,
+        )
+
+    async def cancel(self, job: str) -> None:
+        """The job ends at its next step."""
+        self._cancelled.add(job)
+
+    async def stop(self) -> None:
+        """Nothing runs on."""
+        self._ready = None
+
+
+def paint(request: GenerationRequest, seed: int, side: int = 0) -> Image.Image:
+    """A picture of the request's size, or with that longer side in pixels."""
+    chance = random.Random(f"{seed}/{request.prompt}")
+    size = (request.width, request.height)
+    if side:
+        size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
+    picture = Image.new("RGB", size, _colour(chance.random(), 0.3))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(5):
+        x, y, r = (chance.random() for _ in range(3))
+        box = [(x - r / 3) * size[0], (y - r / 3) * size[1]]
+        box += [(x + r / 3) * size[0], (y + r / 3) * size[1]]
+        draw.ellipse(box, fill=_colour(chance.random(), 0.8))
+    return picture
+
+
+def _colour(hue: float, saturation: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.9)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _encode(picture: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()

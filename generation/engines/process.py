@@ -1,0 +1,302 @@
+"""The engine that is used: a child process which holds the models, at the end of a pipe."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from generation.engines import EngineError
+from generation.messages import (
+    FRAME_MAX,
+    LENGTH_BYTES,
+    Cancel,
+    Configure,
+    Failed,
+    Finished,
+    FromRuntime,
+    Generate,
+    JobEvent,
+    Progress,
+    Ready,
+    RuntimeSettings,
+    Stop,
+    ToRuntime,
+    frame,
+    read_from_runtime,
+)
+
+log = structlog.get_logger(__name__)
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+START_SECONDS: Final = 180.0
+"""Importing torch and diffusers from a slow disk, with a virus scanner looking on."""
+STOP_SECONDS: Final = 10.0
+CANCEL_SECONDS: Final = 2.0
+PIPES_SECONDS: Final = 2.0
+KILLED: Final = -9
+"""The exit status on Linux of a process that the kernel ended."""
+LOADING_FACTOR: Final = 5
+"""Loading a checkpoint says nothing for long; drawing gives signs of life within each step."""
+LINES_KEPT: Final = 30
+"""Of what the child wrote to stderr, for the report of its death."""
+
+
+class ProcessEngine:
+    """Runs `python -m generation.runtime` and gives it one job at a time.
+
+    The child is killed and started anew when it is silent for `hang_after` seconds during a job.
+    """
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        *,
+        cache: Path,
+        hang_after: float = 120.0,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "generation.runtime"),
+    ) -> None:
+        self._settings = settings
+        self._cache = cache
+        self._hang_after = hang_after
+        self._environment = dict(environment or {})
+        self._command = tuple(command)
+        self._child: _Child | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def ready(self) -> Ready | None:
+        """What the child said when it started."""
+        return self._child.ready if self._child is not None else None
+
+    async def start(self) -> Ready:
+        """Start the child unless it runs. Raises EngineError when it does not come up."""
+        async with self._starting:
+            child = self._child
+            if child is not None and child.alive and child.ready is not None:
+                return child.ready
+            await self._end_child(child)
+            child = self._child = await _Child.spawn(self._command, self._child_environment())
+            try:
+                await child.send(Configure(self._settings, str(self._cache)), START_SECONDS)
+                event = await child.receive(START_SECONDS)
+            except (TimeoutError, _ChildDiedError) as error:
+                reason = await self._end_child(child)
+                raise EngineError(f"the worker did not start: {error}\n{reason}") from error
+            if not isinstance(event, Ready):
+                await self._end_child(child)
+                raise EngineError(f"the worker began with {type(event).__name__}")
+            child.ready = event
+            log.info("worker ready", device=event.device_name, precision=event.precision)
+            return event
+
+    async def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+        """The events of one job; see Engine. Closing the iterator cancels the job."""
+        try:
+            await self.start()
+        except EngineError as error:
+            yield Failed(work.job, "worker_died", detail=str(error))
+            return
+        child = self._child
+        assert child is not None
+        ended = False
+        patience = self._hang_after * LOADING_FACTOR
+        try:
+            await child.begin(work, patience)
+            while not ended:
+                event = await child.receive(patience)
+                if isinstance(event, Ready):
+                    continue
+                if isinstance(event, Progress):
+                    loading = event.stage == "loading"
+                    patience = self._hang_after * (LOADING_FACTOR if loading else 1)
+                ended = isinstance(event, Finished | Failed)
+                yield event
+        except TimeoutError:
+            ended = True
+            lines = await self._end_child(child)
+            yield Failed(work.job, "worker_hung", detail=f"silent for {patience:g} s\n{lines}")
+        except _ChildDiedError as error:
+            ended = True
+            lines = await self._end_child(child)
+            yield Failed(work.job, "worker_died", detail=f"{error}\n{lines}")
+        finally:
+            if not ended:
+                await self.cancel(work.job)
+
+    async def cancel(self, job: str) -> None:
+        """Ask the child to stop at the next denoising step."""
+        if self._child is not None and self._child.job == job:
+            # one that can't even read is for the watchdog
+            with contextlib.suppress(_ChildDiedError, TimeoutError):
+                await self._child.send(Cancel(job), CANCEL_SECONDS)
+
+    async def stop(self) -> None:
+        """End the child: it is asked first, and killed if it does not go."""
+        await self._ask_to_end(self._child)
+        async with self._starting:  # a start that was under way has failed or ended by now
+            await self._ask_to_end(self._child)
+
+    async def _ask_to_end(self, child: "_Child | None") -> None:
+        if child is not None:
+            with contextlib.suppress(_ChildDiedError, TimeoutError):
+                await child.send(Stop(), CANCEL_SECONDS)
+            await self._end_child(child, grace=STOP_SECONDS)
+
+    async def _end_child(self, child: "_Child | None", *, grace: float = 0) -> str:
+        """End a child, after `grace` by force; returns the last lines that it wrote to stderr."""
+        if child is None:
+            return ""
+        lines = await child.end(grace)
+        if self._child is child:
+            self._child = None
+        return lines
+
+    def _child_environment(self) -> dict[str, str]:
+        paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            # else a file of the folder that we run in could pass for one of our modules
+            "PYTHONSAFEPATH": "1",
+            **self._environment,
+        }
+
+
+class _ChildDiedError(Exception):
+    """The pipe to the child is closed."""
+
+
+class _Child:
+    """A started process, its pipes and the tasks that read them."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.ready: Ready | None = None
+        self.job: str | None = None
+        """The job that it works on."""
+        self._process = process
+        self._events: asyncio.Queue[FromRuntime | None] = asyncio.Queue()
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._readers = [
+            asyncio.create_task(self._read_frames()),
+            asyncio.create_task(self._read_stderr()),
+        ]
+
+    @classmethod
+    async def spawn(cls, command: Sequence[str], environment: Mapping[str, str]) -> "_Child":
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            raise EngineError(f"{command[0]} can't be run: {error}") from error
+        return cls(process)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None and not self._readers[0].done()
+
+    async def begin(self, work: Generate, seconds: float) -> None:
+        """Give it a job as soon as the one before, which nobody listens to any more, has ended.
+
+        Raises TimeoutError when it is silent for so long, _ChildDiedError at its end.
+        """
+        while self.job is not None:
+            await self.receive(seconds)
+        self.job = work.job
+        await self.send(work, seconds)
+
+    async def send(self, message: ToRuntime, seconds: float) -> None:
+        """Write a message. Raises TimeoutError when nobody reads it, _ChildDiedError at the end."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(frame(message))
+            await asyncio.wait_for(stdin.drain(), seconds)
+        except (ConnectionError, RuntimeError) as error:
+            raise _ChildDiedError(f"its pipe is closed; {await self._status()}") from error
+
+    async def receive(self, seconds: float) -> FromRuntime:
+        """The next event. Raises TimeoutError after that silence, _ChildDiedError at the end."""
+        event = await asyncio.wait_for(self._events.get(), seconds)
+        if event is None:
+            self._events.put_nowait(None)
+            raise _ChildDiedError(await self._status())
+        if isinstance(event, Finished | Failed) and event.job == self.job:
+            self.job = None
+        return event
+
+    async def end(self, grace: float) -> str:
+        """Close its input, wait so many seconds, then kill it; may be called more than once."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), grace)
+        except TimeoutError:
+            self._kill()
+            await self._process.wait()
+        # a program that the child started may hold its pipes open for ever
+        await asyncio.wait(self._readers, timeout=PIPES_SECONDS)
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        with contextlib.suppress(ConnectionError):
+            await stdin.wait_closed()
+        return "\n".join(self._lines)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _status(self) -> str:
+        # the pipe closes a moment before the status is known
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), 1)
+        status = self._process.returncode
+        if status is None:
+            return "it closed its output"
+        hint = ", killed: often because memory ran out" if status == KILLED else ""
+        return f"it ended with status {status}{hint}"
+
+    async def _read_frames(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        try:
+            while True:
+                length = int.from_bytes(await stdout.readexactly(LENGTH_BYTES), "little")
+                if length > FRAME_MAX:
+                    raise ValueError(f"a frame of {length} bytes")
+                self._events.put_nowait(read_from_runtime(await stdout.readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.error("the worker wrote what is no message", error=str(error))
+            self._kill()
+        finally:
+            self._events.put_nowait(None)
+
+    async def _read_stderr(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        while True:
+            try:
+                line = await stderr.readline()
+            except ValueError:  # longer than the reader's limit
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._lines.append(text)
+            log.debug("worker", line=text)

@@ -1,0 +1,123 @@
+"""A job: one request on its way to being pictures, and the states that it goes through."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from generation.request import GenerationRequest
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+NEXT: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset((JobState.RUNNING, JobState.CANCELLED, JobState.FAILED)),
+    JobState.RUNNING: frozenset(
+        (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
+    ),
+    JobState.FINISHED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+"""The legal transitions. RUNNING goes back to QUEUED when its worker died and it is tried again."""
+
+ENDED: Final = frozenset(state for state, following in NEXT.items() if not following)
+
+TRIES_AFTER_FAULT: Final = 2
+"""How often a job is begun when its worker dies or hangs under it."""
+TRIES_AFTER_RESTART: Final = 3
+"""How often a job is begun when the bot itself is restarted under it."""
+
+
+class IllegalTransitionError(Exception):
+    """A job was to go where its state does not lead."""
+
+
+def before(state: JobState) -> frozenset[JobState]:
+    """The states from which `state` can be reached."""
+    return frozenset(earlier for earlier, following in NEXT.items() if state in following)
+
+
+class Interaction(msgspec.Struct, frozen=True):
+    """The Discord interaction that asked, through which an answer goes while its token lives."""
+
+    application_id: int
+    token: str
+    expires_at: datetime
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked and where the answer goes. Ids are Discord's; None on the command line."""
+
+    user_id: int
+    user_name: str
+    guild_id: int | None = None
+    channel_id: int | None = None
+    locale: str = "en-US"
+    private: bool = False
+    spoiler: bool = False
+    interaction: Interaction | None = None
+
+
+class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished picture: `file` is the SHA-256 of its PNG in the picture store."""
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    file: str
+    pixels_sha256: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a job ended without pictures: a sentence of `bot/locales/` and what it names."""
+
+    code: str
+    params: dict[str, str] = {}
+
+
+class Making(msgspec.Struct, frozen=True, kw_only=True):
+    """How the pictures were made, so that they can be made again."""
+
+    seconds: float
+    seconds_loading: float
+    batch_size: int
+    memory_peak: int
+    hashes: dict[str, str]
+    versions: dict[str, str]
+    device: str = ""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One request with all that is known of it. `parent` is the job that it was rerolled from."""
+
+    id: int
+    state: JobState
+    request: GenerationRequest
+    origin: Origin
+    parent: int | None = None
+    action: str = "imagine"
+    """What a person did: imagine, reroll, …"""
+    attempts: int = 0
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    delivered_at: datetime | None = None
+    failure: Failure | None = None
+    making: Making | None = None
+    pictures: tuple[PictureRecord, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it but delivery."""
+        return self.state in ENDED

@@ -1,0 +1,187 @@
+"""All that crosses the boundary to the process that holds the models.
+
+Frames on the pipe are a length of four bytes, little-endian, and that many bytes of msgpack.
+Pictures travel as the bytes of a PNG (or, previews, a JPEG).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from generation.models import ModelFile
+from generation.request import GenerationRequest, PictureHash
+
+FRAME_MAX = 256 * 2**20
+LENGTH_BYTES = 4
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+Memory = Literal["auto", "high", "medium", "low"]
+
+
+class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[worker]`: how pictures are made on this machine. See config.toml for what each does."""
+
+    device: Device = "auto"
+    precision: Precision = "auto"
+    memory: Memory = "auto"
+    batch_size: Annotated[int, Meta(ge=1, le=10)] = 4
+    models_kept: Annotated[int, Meta(ge=1, le=16)] = 2
+    preview_every: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    """Seconds between previews; 0 for none."""
+    cpu_threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """0 leaves torch's own choice."""
+    low_priority: bool = True
+    """Runs below the bot's priority, so that Discord is answered at once."""
+
+
+# to the worker process
+
+
+class Configure(msgspec.Struct, frozen=True, tag=True):
+    """The first message. `cache` is a folder for file hashes."""
+
+    settings: RuntimeSettings
+    cache: str
+
+
+class Generate(msgspec.Struct, frozen=True, tag=True):
+    """Make the pictures of `request`. `files` has every model that it names, by kind and name."""
+
+    job: str
+    request: GenerationRequest
+    checkpoint: ModelFile
+    loras: tuple[ModelFile, ...] = ()
+    controlnets: tuple[ModelFile, ...] = ()
+    pictures: dict[PictureHash, bytes] = {}
+    """The init picture and control pictures that the request refers to."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Stop this job at the next denoising step; answered by Failed(code="cancelled")."""
+
+    job: str
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """End the process. A closed pipe means the same."""
+
+
+ToRuntime = Configure | Generate | Cancel | Stop
+
+# from the worker process
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The first answer: what the pictures will be made on."""
+
+    device: str
+    """As torch names it: `cuda:0`, `mps`, `cpu`."""
+    device_name: str
+    memory_total: int
+    """Bytes of the device's memory."""
+    precision: str
+    versions: dict[str, str]
+    """torch, diffusers, transformers, …"""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """How far a job is. Sent at its start, at each denoising step, and at each change of stage."""
+
+    job: str
+    stage: Literal["loading", "encoding", "denoising", "decoding"]
+    step: int
+    """Steps done in all batches together."""
+    steps: int
+
+
+class Preview(msgspec.Struct, frozen=True, tag=True):
+    """What the pictures look like so far: one small JPEG, several pictures side by side."""
+
+    job: str
+    jpeg: bytes
+
+
+class Picture(msgspec.Struct, frozen=True, tag=True):
+    """A finished picture, sent as soon as it is one."""
+
+    job: str
+    index: int
+    seed: int
+    png: bytes
+    width: int
+    height: int
+    pixels_sha256: str
+    """SHA-256 of the RGB bytes, row by row, so that two files can be compared by content."""
+    hashes: dict[str, str] = {}
+    """As in Finished: the picture's metadata names the files that made it."""
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """All pictures of the job were sent."""
+
+    job: str
+    seconds: float
+    """Of the whole job, loading included."""
+    seconds_loading: float
+    batch_size: int
+    """Pictures to one network call; the last bits of a picture depend on it."""
+    memory_peak: int
+    """Bytes of device memory at most; 0 where the device does not tell."""
+    hashes: dict[str, str]
+    """SHA-256 by `kind:name` of every file used."""
+    versions: dict[str, str]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The job ended without its pictures. `code` names a sentence of `bot/locales/`.
+
+    cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, controlnet_mismatch,
+    picture_unreadable, internal_error; of the engine itself: worker_died, worker_hung.
+    """
+
+    job: str
+    code: str
+    params: dict[str, str] = {}
+    detail: str = ""
+    """For the log, never for people: the traceback."""
+
+
+FromRuntime = Ready | Progress | Preview | Picture | Finished | Failed
+JobEvent = Progress | Preview | Picture | Finished | Failed
+
+
+def frame(message: ToRuntime | FromRuntime) -> bytes:
+    """A message as it goes into the pipe: its length, then itself."""
+    body = msgspec.msgpack.encode(message, enc_hook=_plain)
+    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+
+
+def read_to_runtime(body: bytes) -> ToRuntime:
+    """A message to the worker process. Raises msgspec.MsgspecError."""
+    message: ToRuntime = _TO_RUNTIME.decode(body)
+    return message
+
+
+def read_from_runtime(body: bytes) -> FromRuntime:
+    """A message from the worker process. Raises msgspec.MsgspecError."""
+    message: FromRuntime = _FROM_RUNTIME.decode(body)
+    return message
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _rich(type_: type, value: object) -> object:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(type_)
+
+
+_TO_RUNTIME = msgspec.msgpack.Decoder(ToRuntime, dec_hook=_rich)
+_FROM_RUNTIME = msgspec.msgpack.Decoder(FromRuntime)

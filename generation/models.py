@@ -1,0 +1,47 @@
+"""What lies in the model folders: one `ModelFile` a checkpoint, LoRA, ControlNet or VAE."""
+
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What a file is for."""
+
+    CHECKPOINT = "checkpoint"
+    LORA = "lora"
+    CONTROLNET = "controlnet"
+    VAE = "vae"
+    UPSCALER = "upscaler"
+
+
+class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on disk that can be used. `path` is a safetensors file or a diffusers folder."""
+
+    kind: Kind
+    name: str
+    path: Path
+    family: str
+    """A key of FAMILIES, or of RECOGNISED for what cannot be run yet."""
+    native_size: int = 0
+    """Side of its training pictures in pixels; 0 where the family's holds."""
+    v_prediction: bool = False
+    zero_terminal_snr: bool = False
+    trigger_words: tuple[str, ...] = ()
+    size: int = 0
+    """Bytes on disk."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a diffusers folder and not a single file."""
+        return self.path.suffix.lower() != ".safetensors"
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """A file in a model folder that cannot be used, and why, for `doctor`."""
+
+    path: Path
+    code: str
+    """A sentence of `bot/locales/`: model_pickle, model_broken, model_unknown_layout, …"""
+    params: dict[str, str] = {}

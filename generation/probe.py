@@ -1,0 +1,200 @@
+"""Which family a model file belongs to, told by the names and shapes of its tensors."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from generation.headers import Header
+from generation.models import Kind
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+CONTEXT_FAMILIES: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+"""Families by the width of the text embedding that the denoiser attends to."""
+PIPELINE_FAMILIES: Final = {
+    "StableDiffusionPipeline": "sd1",
+    "StableDiffusionImg2ImgPipeline": "sd1",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLImg2ImgPipeline": "sdxl-refiner",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+}
+PART_KINDS: Final = {"ControlNetModel": Kind.CONTROLNET, "AutoencoderKL": Kind.VAE}
+LDM_CROSS_ATTENTION: Final = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+LDM_CROSS_ATTENTION_XL: Final = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+LORA_MARKS: Final = (".lora_down.weight", ".lora_A.weight", "_lora.down.weight")
+"""Of kohya, of peft and diffusers, of diffusers before peft. LoHa and LoKr have others."""
+PARTS: Final = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
+"""What a whole checkpoint has beside its denoiser, by the beginning of the names."""
+LATENT_CHANNELS: Final = 4
+LORA_CONTEXT: Final = re.compile(
+    r"(attn2[._](processor\.)?to_k|(lora_te|text_encoder)\w*[._].*k_proj)"
+    r"(\.lora_down|\.lora_A|_lora\.down)"
+)
+
+
+def kind_of(shapes: Shapes) -> Kind | None:
+    """What a single file is for; None when its tensors are of no kind that we know."""
+    if any(mark in name for name in shapes for mark in LORA_MARKS):
+        return Kind.LORA
+    if any(name.startswith(("control_model.", "controlnet_cond_embedding.")) for name in shapes):
+        return Kind.CONTROLNET
+    if any(
+        ".attn2.to_k." in name or "joint_blocks." in name or "double_blocks." in name
+        for name in shapes
+    ):
+        return Kind.CHECKPOINT
+    if any(name.removeprefix("first_stage_model.").startswith("decoder.") for name in shapes):
+        return Kind.VAE
+    return None
+
+
+def family_of(kind: Kind, header: Header) -> str:
+    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it."""
+    shapes = header.shapes
+    if kind is Kind.VAE:
+        return _vae_family(shapes)
+    if any("joint_blocks" in name for name in shapes):
+        return "sd3"
+    if any("double_blocks" in name or "single_transformer_blocks" in name for name in shapes):
+        return "flux"
+    if kind is Kind.LORA:
+        return _lora_family(header)
+    for prefix in ("model.diffusion_model.", "control_model.", ""):
+        for name in (LDM_CROSS_ATTENTION, LDM_CROSS_ATTENTION_XL):
+            if prefix + name in shapes:
+                return CONTEXT_FAMILIES.get(shapes[prefix + name][1], "")
+    return CONTEXT_FAMILIES.get(_width(shapes, ".attn2.to_k.weight"), "")
+
+
+def prediction(family: str, file: str, header: Header) -> tuple[bool, bool]:
+    """Whether a single file predicts v, and whether its schedule ends at zero terminal SNR.
+
+    The empty tensors `v_pred` and `ztsnr` are the convention of NoobAI and its descendants;
+    `modelspec.prediction_type` is that of Stability AI's ModelSpec. Nothing in a file of Stable
+    Diffusion 2 tells the model of 768 pixels, which predicts v, from that of 512, which does not:
+    its published name does.
+    """
+    said = header.metadata.get("modelspec.prediction_type", "")
+    v_prediction = "v_pred" in header.shapes or said in ("v", "v_prediction")
+    if family == "sd2" and not said:
+        v_prediction = "512" not in file
+    return v_prediction, "ztsnr" in header.shapes
+
+
+def lacking(shapes: Shapes) -> str:
+    """Why a checkpoint of Stable Diffusion 1 or 2 can't draw; "" when nothing is amiss."""
+    channels = shapes.get("model.diffusion_model.input_blocks.0.0.weight", (0, LATENT_CHANNELS))[1]
+    if channels != LATENT_CHANNELS:
+        return f"its input has {channels} channels, as models for inpainting or editing have"
+    for part, prefix in PARTS.items():
+        if not any(name.startswith(prefix) for name in shapes):
+            return f"it has no {part}"
+    return ""
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether it is one model in diffusers' layout and not a folder of models.
+
+    A config.json alone says nothing: A1111 keeps its own settings in one.
+    """
+    if (folder / "model_index.json").is_file():
+        return True
+    try:
+        return _json(folder / "config.json").get("_class_name") in PART_KINDS
+    except (OSError, ValueError):
+        return False
+
+
+def folder_model(folder: Path) -> tuple[Kind, str, int, bool]:
+    """Kind, family, native size and v-prediction of a model in diffusers' layout.
+
+    Raises OSError or ValueError for a folder whose JSON can't be read.
+    """
+    index = folder / "model_index.json"
+    if index.is_file():
+        return _pipeline_folder(folder, _json(index))
+    settings = _json(folder / "config.json")
+    kind = PART_KINDS[str(settings.get("_class_name"))]
+    return kind, _by_width(settings) if kind is Kind.CONTROLNET else "", 0, False
+
+
+def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The words that call for a LoRA, as its trainer noted them: modelspec, else kohya's tags."""
+    phrase = metadata.get("modelspec.trigger_phrase", "")
+    if phrase:
+        return tuple(word.strip() for word in phrase.split(",") if word.strip())
+    try:
+        folders: dict[str, dict[str, int]] = json.loads(metadata.get("ss_tag_frequency", "{}"))
+        counts: dict[str, int] = {}
+        for tags in folders.values():
+            for tag, count in tags.items():
+                counts[tag.strip()] = counts.get(tag.strip(), 0) + count
+    except (ValueError, AttributeError, TypeError):
+        return ()
+    ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))
+    # a trigger stands in every caption; what stands in fewer is what the pictures happened to show
+    return tuple(tag for tag in ranked if counts[tag] == counts[ranked[0]])[:5]
+
+
+def _pipeline_folder(folder: Path, index: Mapping[str, Any]) -> tuple[Kind, str, int, bool]:
+    family = PIPELINE_FAMILIES.get(str(index.get("_class_name")), "")
+    native, v_prediction = 0, False
+    unet = folder / "unet" / "config.json"
+    if unet.is_file():
+        settings = _json(unet)
+        if family == "sd1" and settings.get("cross_attention_dim") == 1024:
+            family = "sd2"
+        native = int(settings.get("sample_size") or 0) * _vae_factor(folder)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    if scheduler.is_file():
+        v_prediction = _json(scheduler).get("prediction_type") == "v_prediction"
+    return Kind.CHECKPOINT, family, native, v_prediction
+
+
+def _vae_factor(folder: Path) -> int:
+    """Pixels to a latent, each way."""
+    config = folder / "vae" / "config.json"
+    channels = _json(config).get("block_out_channels", ()) if config.is_file() else ()
+    return 2 ** max(0, len(channels) - 1) if channels else 8
+
+
+def _by_width(settings: Mapping[str, Any]) -> str:
+    width = settings.get("cross_attention_dim")
+    # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
+    return CONTEXT_FAMILIES.get(int(width), "sd1") if isinstance(width, int) else ""
+
+
+def _vae_family(shapes: Shapes) -> str:
+    for name in ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight"):
+        if name in shapes:
+            return {4: "sd1", 16: "flux"}.get(shapes[name][1], "")
+    return ""
+
+
+def _lora_family(header: Header) -> str:
+    base = header.metadata.get("ss_base_model_version", "")
+    for mark, family in (("sdxl", "sdxl"), ("sd_v1", "sd1"), ("sd_v2", "sd2"), ("flux", "flux")):
+        if base.startswith(mark):
+            return family
+    if any("lora_te2_" in name or "text_encoder_2." in name for name in header.shapes):
+        return "sdxl"
+    for name, shape in header.shapes.items():
+        # of the denoiser the width that it reads, of the text encoder the width that it has
+        if LORA_CONTEXT.search(name):
+            # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
+            return CONTEXT_FAMILIES.get(shape[1], "sd1")
+    return "sd1"
+
+
+def _width(shapes: Shapes, ending: str) -> int:
+    return next((shape[1] for name, shape in shapes.items() if name.endswith(ending)), 0)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is no JSON object")
+    return found

@@ -1,0 +1,17 @@
+"""What is said to somebody whose request cannot be done."""
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of ours, and reads better so
+    """A request that is refused, with what to change.
+
+    `code` names a sentence in `bot/locales/`; `params` are what the sentence names. No sentence is
+    written here, for people read them in their own language.
+    """
+
+    def __init__(self, code: str, **params: str | int | float) -> None:
+        super().__init__(code, params)
+        self.code = code
+        self.params = params
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.params}" if self.params else self.code

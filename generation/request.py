@@ -1,0 +1,121 @@
+"""What is asked for: one picture request, frozen, each field with its help and bounds.
+
+The slash options, the command line, the database column and the pipe to the worker process all
+use these declarations. `Meta.description` is the help that people read; `Meta.extra` says how an
+option is offered: its name, the list that its values come from, whether it is an uploaded picture.
+"""
+
+import hashlib
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+SEED_MAX: Final = 2**53 - 1
+"""The largest integer that Discord and JSON carry exactly."""
+RANDOM_SEED_MAX: Final = 2**32 - 1
+"""Seeds drawn for people stay short enough to type, as A1111's do."""
+PROMPT_MAX: Final = 4000
+SIDE_MIN: Final = 64
+SIDE_MAX: Final = 2048
+SIDE_STEP: Final = 8
+"""Latents are an eighth of the picture's size in every family."""
+
+PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 of the file of a picture in the store."""
+
+
+def option(
+    help_: str, *, name: str = "", choices_from: str = "", picture: bool = False, **bounds: Any
+) -> Meta:
+    """The declaration of a field that people can set; its option has the field's name or `name`."""
+    extra = {"option": name, "choices_from": choices_from, "picture": picture}
+    return Meta(description=help_, extra=extra, **bounds)
+
+
+class LoraUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A LoRA of the catalogue and how strongly it acts."""
+
+    name: Annotated[
+        str, option("a LoRA that changes style or subject", name="lora", choices_from="loras")
+    ]
+    weight: Annotated[
+        float,
+        option("how strongly the LoRA acts; 1 is as trained", name="lora_weight", ge=-4, le=4),
+    ] = 1.0
+
+
+class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ControlNet of the catalogue and the picture that it follows."""
+
+    name: Annotated[
+        str,
+        option(
+            "the ControlNet that reads the control picture",
+            name="controlnet",
+            choices_from="controlnets",
+        ),
+    ]
+    picture: Annotated[
+        PictureHash,
+        option("a picture whose shapes are followed", name="control_picture", picture=True),
+    ]
+    scale: Annotated[
+        float,
+        option("how closely the control picture is followed", name="control_scale", ge=0, le=2),
+    ] = 1.0
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides what the pictures look like.
+
+    Picture `i` of `count` has the seed `seed + i`. Sizes are in pixels of the finished picture.
+    """
+
+    prompt: Annotated[str, option("what the picture shows", min_length=1, max_length=PROMPT_MAX)]
+    negative_prompt: Annotated[
+        str, option("what the picture should not show", max_length=PROMPT_MAX)
+    ] = ""
+    model: Annotated[str, option("the checkpoint that draws", choices_from="models")]
+    width: Annotated[
+        int, option("width in pixels", ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)
+    ]
+    height: Annotated[
+        int, option("height in pixels", ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)
+    ]
+    steps: Annotated[int, option("denoising steps", ge=1, le=150)]
+    guidance_scale: Annotated[
+        float,
+        option("how closely the prompt is followed (CFG scale)", name="guidance", ge=0, le=30),
+    ]
+    sampler: Annotated[str, option("the sampling method", choices_from="samplers")]
+    seed: Annotated[int, option("the same seed draws the same picture", ge=0, le=SEED_MAX)]
+    count: Annotated[int, option("how many pictures", ge=1, le=10)] = 1
+    clip_skip: Annotated[
+        int, option("layers of the text encoder left out, counted as A1111 does", ge=1, le=12)
+    ] = 1
+    init_picture: Annotated[PictureHash | None, option("a picture to start from", picture=True)] = (
+        None
+    )
+    denoising_strength: Annotated[
+        float,
+        option("how much of the start picture is drawn anew", name="denoising", ge=0, le=1),
+    ] = 0.6
+    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=8)] = ()
+    controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each picture."""
+        return tuple(self.seed + i for i in range(self.count))
+
+    def with_(self, **changes: Any) -> "GenerationRequest":
+        """A copy with these fields changed, checked like any other request.
+
+        Raises `msgspec.ValidationError` when a change is out of bounds.
+        """
+        return msgspec.convert(msgspec.to_builtins(self) | changes, GenerationRequest)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the request in canonical JSON: equal requests have equal fingerprints."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()

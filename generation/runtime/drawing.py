@@ -1,0 +1,213 @@
+"""One job, from its request to its pictures; the function `draw` reads like the recipe."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+from PIL import Image
+
+from generation.messages import Generate, Picture, Preview, Progress
+from generation.runtime import loras, previews, prompts
+from generation.runtime.faults import CancelledError, JobError, NotFiniteError
+from generation.runtime.liveness import beating
+from generation.runtime.loading import Models
+from generation.runtime.noise import generators
+from generation.runtime.pictures import decode, encode, read_picture, to_png
+from generation.runtime.sampling import scheduler_for
+
+CHECK_EVERY = 5
+"""Steps between looks at whether the latents are still numbers."""
+BEAT_EVERY = 10.0
+"""Seconds of a single step after which its progress is said once more."""
+
+Send = Callable[[Progress | Preview | Picture], None]
+
+
+class Drawing:
+    """What one job has in hand.
+
+    `cancelled` tells whether somebody stopped it, `hashes` waits for the hashes of its files.
+    """
+
+    def __init__(
+        self,
+        work: Generate,
+        models: Models,
+        send: Send,
+        *,
+        cancelled: Callable[[], bool],
+        hashes: Callable[[], dict[str, str]],
+        shown: previews.Previews,
+    ) -> None:
+        self.loaded_at = 0.0
+        """When the models were in place, by the monotonic clock."""
+        self._work = work
+        self._models = models
+        self._send = send
+        self._cancelled = cancelled
+        self._hashes = hashes
+        self._shown = shown
+        self._made = 0
+        self._progress = Progress(work.job, "loading", 0, 0)
+
+    def draw(self, batch_size: int, *, frugal: bool = False) -> None:
+        """Make all pictures that were not made yet; `frugal` ones with the least memory.
+
+        Raises JobError, NotFiniteError, and whatever tells that memory ran out.
+        """
+        request = self._work.request
+        self._stage("loading", self._made)
+        base = self._models.checkpoint(self._work.checkpoint)
+        pipe, inputs = self._pipeline(base)
+        self.loaded_at = time.monotonic()
+        self._stop_if_cancelled()
+        saves: list[Future[None]] = []
+        with (
+            torch.no_grad(),
+            beating(self._beat, BEAT_EVERY),
+            _released(base, pipe, frugal),
+            loras.applied(base, self._work),
+            ThreadPoolExecutor(1, "save") as saver,
+        ):
+            self._stage("encoding", self._made)
+            embeddings = prompts.encode(
+                base, request.prompt, request.negative_prompt, request.clip_skip
+            )
+            for first in range(self._made, request.count, batch_size):
+                seeds = request.seeds[first : first + batch_size]
+                pipe.scheduler = scheduler_for(request.sampler, base.own_scheduler, seeds)
+                latents = self._denoise(pipe, first, seeds, embeddings, inputs)
+                self._stage("decoding", first + len(seeds))
+                for index, latent in enumerate(latents, first):
+                    self._stop_if_cancelled()
+                    picture = decode(base, latent)
+                    # saved while the next one is drawn
+                    saves.append(saver.submit(self._save, index, picture))
+                    self._made = index + 1
+        for save in saves:
+            save.result()
+
+    def _pipeline(self, base: Any) -> tuple[Any, dict[str, Any]]:
+        """The pipeline for what the request has, and its inputs beside the prompt."""
+        request, work = self._work.request, self._work
+        inputs: dict[str, Any] = {}
+        size = (request.width, request.height)
+        ability = "text_to_image"
+        if request.init_picture is not None:
+            ability = "image_to_image"
+            inputs["image"] = read_picture(work.pictures[request.init_picture], *size)
+            inputs["strength"] = request.denoising_strength
+        if not request.controls:
+            return self._models.pipeline(base, work.checkpoint, ability), inputs
+        hints = [read_picture(work.pictures[use.picture], *size) for use in request.controls]
+        nets = [self._controlnet(base, file) for file in work.controlnets]
+        scales = [use.scale for use in request.controls]
+        several = len(nets) > 1
+        inputs["controlnet_conditioning_scale"] = scales if several else scales[0]
+        inputs["control_image" if "image" in inputs else "image"] = hints if several else hints[0]
+        ability = "controlnet_image_to_image" if "strength" in inputs else "controlnet"
+        pipe = self._models.pipeline(
+            base, work.checkpoint, ability, controlnet=nets if several else nets[0]
+        )
+        return pipe, inputs
+
+    def _controlnet(self, base: Any, file: Any) -> Any:
+        net = self._models.controlnet(file)
+        for figure in ("cross_attention_dim", "block_out_channels", "in_channels"):
+            if net.config[figure] != base.unet.config[figure]:
+                model = self._work.checkpoint.name
+                raise JobError("controlnet_mismatch", name=file.name, model=model)
+        return net
+
+    def _denoise(
+        self,
+        pipe: Any,
+        first: int,
+        seeds: tuple[int, ...],
+        embeddings: tuple[torch.Tensor, torch.Tensor],
+        inputs: dict[str, Any],
+    ) -> torch.Tensor:
+        """Latents of shape (len(seeds), C, H / 8, W / 8), as the denoiser left them."""
+        request = self._work.request
+        count = len(seeds)
+        prepared = dict(inputs)
+        if "strength" in prepared:
+            if int(prepared["strength"] * request.steps) == 0:  # as diffusers counts them
+                return encode(pipe, prepared["image"]).repeat(count, 1, 1, 1)
+            prepared["image"] = [prepared["image"]] * count
+        else:
+            prepared |= {"width": request.width, "height": request.height}
+        clean = previews.CleanLatents(pipe.scheduler)
+
+        def after_step(owner: Any, step: int, _time: Any, tensors: dict[str, Any]) -> Any:
+            self._stop_if_cancelled()
+            latents = tensors["latents"]
+            if step % CHECK_EVERY == 0 and not torch.isfinite(latents).all():
+                raise NotFiniteError
+            done = (step + 1) / max(1, owner.num_timesteps) * count
+            self._stage("denoising", first + done)
+            if self._shown.due():
+                jpeg = previews.preview(pipe, clean.latest(latents))
+                self._send(Preview(self._work.job, jpeg))
+            return tensors
+
+        positive, negative = embeddings
+        latents: torch.Tensor = pipe(
+            prompt_embeds=positive.repeat(count, 1, 1),
+            negative_prompt_embeds=negative.repeat(count, 1, 1),
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=generators(seeds),
+            output_type="latent",
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=["latents"],
+            **prepared,
+        ).images
+        if not torch.isfinite(latents).all():
+            raise NotFiniteError
+        return latents
+
+    def _save(self, index: int, picture: Image.Image) -> None:
+        png, pixels = to_png(picture)
+        self._send(
+            Picture(
+                job=self._work.job,
+                index=index,
+                seed=self._work.request.seeds[index],
+                png=png,
+                width=picture.width,
+                height=picture.height,
+                pixels_sha256=pixels,
+                hashes=self._hashes(),
+            )
+        )
+
+    def _stage(self, stage: Any, pictures_done: float) -> None:
+        """Steps are counted over all pictures, so that the bar runs once from left to right."""
+        request = self._work.request
+        done = round(pictures_done * request.steps)
+        self._progress = Progress(self._work.job, stage, done, request.steps * request.count)
+        self._send(self._progress)
+
+    def _beat(self) -> None:
+        self._send(self._progress)
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled():
+            raise CancelledError
+
+
+@contextlib.contextmanager
+def _released(base: Any, pipe: Any, frugal: bool) -> Iterator[None]:
+    """Whatever happens, offloaded modules leave the device afterwards, and tiling ends."""
+    if frugal:
+        base.vae.enable_tiling()
+    try:
+        yield
+    finally:
+        base.vae.disable_tiling()
+        for used in {id(used): used for used in (pipe, base)}.values():
+            used.maybe_free_model_hooks()

@@ -1,0 +1,222 @@
+"""Model files become pipelines, kept while there is room for them."""
+
+import contextlib
+import gc
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import structlog
+import torch
+
+from generation.families import FAMILIES
+from generation.headers import HeaderError, read_header
+from generation.messages import Memory, RuntimeSettings
+from generation.models import ModelFile
+from generation.runtime.device import choose_dtype
+from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
+
+log = structlog.get_logger(__name__)
+
+CONFIGS = Path(__file__).parent / "configs"
+ROOM_FOR_WORK = 1.4
+"""Weights times this is what a model needs to run entirely on the device."""
+MEDIUM_BYTES = 3 * 2**30
+"""Below this the largest part of a model does not fit beside its work."""
+CONTROLNETS_KEPT = 3
+"""As many as one request can have."""
+LEAF_BY_LEAF: dict[str, Any] = {"offload_type": "leaf_level", "use_stream": True}
+
+
+Stamp = tuple[Path, int, int]
+"""Path, bytes, time of change: a file that was replaced is another model."""
+
+
+class Models:
+    """The loaded checkpoints and ControlNets; the ones used longest ago make room for new ones."""
+
+    def __init__(self, settings: RuntimeSettings, device: torch.device) -> None:
+        self.device = device
+        self.dtype = choose_dtype(settings.precision, device)
+        self._settings = settings
+        self._checkpoints: OrderedDict[Stamp, Any] = OrderedDict()
+        self._controlnets: OrderedDict[Stamp, Any] = OrderedDict()
+
+    def checkpoint(self, model: ModelFile) -> Any:
+        """The family's text-to-image pipeline, in place. Raises JobError for a broken file."""
+        kept, stamp = self._checkpoints, _stamp(model)
+        if stamp not in kept:
+            while kept and not self._has_room(model):
+                _unload_oldest(kept)
+            with _naming_broken_files(model):
+                pipe = _load_checkpoint(model, self.dtype)
+                pipe.set_progress_bar_config(disable=True)
+                pipe.own_scheduler = pipe.scheduler
+                self._place(pipe, model)
+            kept[stamp] = pipe
+        kept.move_to_end(stamp)
+        return kept[stamp]
+
+    def controlnet(self, model: ModelFile) -> Any:
+        """A ControlNet on the device. Raises JobError for a broken file."""
+        kept, stamp = self._controlnets, _stamp(model)
+        if stamp not in kept:
+            while len(kept) >= CONTROLNETS_KEPT:
+                _unload_oldest(kept)
+            with _naming_broken_files(model):
+                net = _load_controlnet(model, self.dtype)
+                if self._memory_mode(model) == "low":
+                    net.enable_group_offload(self.device, **LEAF_BY_LEAF)
+                else:
+                    net.to(self.device)
+            kept[stamp] = net
+        kept.move_to_end(stamp)
+        return kept[stamp]
+
+    def pipeline(self, base: Any, model: ModelFile, ability: str, **parts: Any) -> Any:
+        """A pipeline of another class on the modules of `base`."""
+        if ability == "text_to_image":
+            return base
+        class_ = getattr(diffusers, FAMILIES[model.family].pipelines[ability])
+        other = class_(**base.components, **parts, requires_safety_checker=False)
+        other.set_progress_bar_config(disable=True)
+        if self._memory_mode(model) == "medium":
+            other.enable_model_cpu_offload(device=self.device)
+        return other
+
+    def free(self) -> None:
+        """Unload everything."""
+        self._checkpoints.clear()
+        self._controlnets.clear()
+        _collect()
+
+    def _has_room(self, model: ModelFile) -> bool:
+        """Whether one more may be kept beside the present ones."""
+        if len(self._checkpoints) >= self._settings.models_kept:
+            return False
+        if self.device.type != "cuda" or self._memory_mode(model) != "high":
+            return True
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free >= self._bytes_needed(model)
+
+    def _place(self, pipe: Any, model: ModelFile) -> None:
+        """Where the weights lie while they are not used; A1111's --medvram and --lowvram."""
+        match self._memory_mode(model):
+            case "medium":
+                pipe.enable_model_cpu_offload(device=self.device)
+            case "low":
+                pipe.enable_group_offload(self.device, **LEAF_BY_LEAF)
+            case _:
+                pipe.to(self.device)
+
+    def _memory_mode(self, model: ModelFile) -> Memory:
+        if self.device.type != "cuda":
+            return "high"
+        if self._settings.memory != "auto":
+            return self._settings.memory
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        if total >= self._bytes_needed(model):
+            return "high"
+        return "medium" if total >= MEDIUM_BYTES else "low"
+
+    def _bytes_needed(self, model: ModelFile) -> float:
+        weights = FAMILIES[model.family].bytes_at_half * (2 if self.dtype == torch.float32 else 1)
+        return weights * ROOM_FOR_WORK
+
+
+def _load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
+    family = FAMILIES[model.family]
+    class_ = getattr(diffusers, family.pipelines["text_to_image"])
+    common = {"safety_checker": None, "requires_safety_checker": False, "local_files_only": True}
+    if model.is_folder:
+        return class_.from_pretrained(
+            model.path,
+            dtype=dtype,
+            use_safetensors=True,
+            variant=_variant(model.path / "unet"),
+            **common,
+        )
+    pipe = class_.from_single_file(
+        str(model.path), config=str(CONFIGS / family.config), dtype=dtype, **common
+    )
+    changes: dict[str, Any] = {}
+    if model.v_prediction:
+        changes["prediction_type"] = "v_prediction"
+    if model.zero_terminal_snr:
+        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    if changes:
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
+    return pipe
+
+
+def _load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
+    class_ = diffusers.ControlNetModel
+    if model.is_folder:
+        return class_.from_pretrained(
+            model.path,
+            dtype=dtype,
+            use_safetensors=True,
+            variant=_variant(model.path),
+            local_files_only=True,
+        )
+    config = CONFIGS / FAMILIES[model.family].config / "controlnet"
+    return class_.from_single_file(
+        str(model.path), config=str(config), dtype=dtype, local_files_only=True
+    )
+
+
+def _variant(folder: Path) -> str | None:
+    """ "fp16" for a download that has only the files of half size."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
+
+
+@contextlib.contextmanager
+def _naming_broken_files(model: ModelFile) -> Iterator[None]:
+    """Whatever a library says of a file that can't be loaded, people are told which one it is."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error) or is_fatal(error):
+            raise
+        log.warning("model can't be loaded", path=str(model.path), error=repr(error)[:500])
+        raise JobError("model_broken", **_broken_file(model.path, error)) from error
+
+
+def _broken_file(path: Path, error: Exception) -> dict[str, str]:
+    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
+        name = file.relative_to(path.parent).as_posix()
+        try:
+            read_header(file)
+        except (HeaderError, OSError) as found:
+            return {"file": name, "why": str(found)}
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return {"file": path.name, "why": why[:200]}
+
+
+def _stamp(model: ModelFile) -> Stamp:
+    files = [model.path]
+    if model.path.is_dir():
+        files = [file for file in model.path.rglob("*") if file.is_file()]
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise JobError("model_broken", file=model.path.name, why=str(error)) from error
+    newest = max((stat.st_mtime_ns for stat in stats), default=0)
+    return model.path, sum(stat.st_size for stat in stats), newest
+
+
+def _unload_oldest(kept: OrderedDict[Stamp, Any]) -> None:
+    """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
+    stamp = next(iter(kept))
+    del kept[stamp]
+    _collect()
+    log.info("model unloaded", path=str(stamp[0]))
+
+
+def _collect() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,102 @@
+"""Small pictures of latents, by a linear map that is fitted to the model's own VAE."""
+
+import io
+import time
+from typing import Any
+
+import torch
+from PIL import Image
+
+FIT_SIDE = 128  # pixels of the pictures that the map is fitted on
+FIT_PICTURES = 4
+WIDTH_MAX = 512  # pixels of the whole strip
+SIDE_MAX = 256  # pixels of one picture in it
+
+
+class Previews:
+    """At most one preview in `every` seconds; none where `every` is 0."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._last = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time for one; then the clock starts anew."""
+        now = time.monotonic()
+        if not self._every or now - self._last < self._every:
+            return False
+        self._last = now
+        return True
+
+
+class CleanLatents:
+    """Remembers the denoised latents that a scheduler predicts at each step, for previews."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._predicted: torch.Tensor | None = None
+        step = scheduler.step
+
+        def recording(*args: Any, **kwargs: Any) -> Any:
+            result = step(*args, **kwargs)
+            if isinstance(result, tuple) and len(result) > 1:
+                self._predicted = result[1]
+            return result
+
+        # pipelines look at the parameters of step() to see whether it takes a generator
+        recording.__wrapped__ = step  # type: ignore[attr-defined]
+        scheduler.step = recording
+
+    def latest(self, latents: torch.Tensor) -> torch.Tensor:
+        """The newest prediction; where the scheduler gives none, the noisy latents themselves."""
+        predicted = self._predicted
+        outputs = getattr(self._scheduler, "model_outputs", None)
+        if predicted is None and outputs:
+            predicted = outputs[-1]
+        return predicted if predicted is not None and predicted.shape == latents.shape else latents
+
+
+def preview(pipe: Any, latents: torch.Tensor) -> bytes:
+    """A JPEG of latents as the denoiser has them; the map is fitted once for each model."""
+    if not hasattr(pipe.vae, "preview_map"):
+        pipe.vae.preview_map = fit_map(pipe.vae, pipe._execution_device)
+    return to_jpeg(latents / pipe.vae.config.scaling_factor, pipe.vae.preview_map)
+
+
+def fit_map(vae: Any, device: torch.device) -> torch.Tensor:
+    """The matrix (channels + 1, 3) that best maps a latent pixel to the mean colour under it.
+
+    Least squares on smooth random pictures that the VAE encodes: every VAE gets a map of its own.
+    One that overflows in half precision gets a grey one.
+    """
+    generator = torch.Generator("cpu").manual_seed(0)
+    coarse = torch.rand((FIT_PICTURES, 3, 6, 6), generator=generator) * 2 - 1
+    size = (FIT_SIDE, FIT_SIDE)
+    pictures = torch.nn.functional.interpolate(coarse, size, mode="bicubic").clamp(-1, 1)
+    with torch.no_grad():
+        encoded = vae.encode(pictures.to(device, vae.dtype)).latent_dist
+    latents = encoded.mean.float().cpu().nan_to_num(0, 0, 0)
+    colours = torch.nn.functional.adaptive_avg_pool2d(pictures, latents.shape[-2:])
+    inputs = latents.movedim(1, -1).reshape(-1, latents.shape[1])
+    # a little weight on small coefficients keeps the sum solvable for latents of a constant
+    inputs = torch.cat((inputs, torch.ones(len(inputs), 1)), dim=1).double()
+    ridge = 1e-6 * len(inputs) * torch.eye(inputs.shape[1], dtype=torch.float64)
+    targets = colours.movedim(1, -1).reshape(-1, 3).double()
+    solution: torch.Tensor = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
+    return solution.float()
+
+
+def to_jpeg(latents: torch.Tensor, map_: torch.Tensor) -> bytes:
+    """Latents of shape (N, C, h, w), as the VAE would be given them: N pictures side by side."""
+    values = latents.detach().float().cpu().movedim(1, -1)
+    colours = (values @ map_[:-1] + map_[-1] + 1) * 127.5
+    rows = colours.nan_to_num().round().clamp(0, 255).to(torch.uint8)
+    strip = Image.fromarray(torch.cat(list(rows), dim=1).numpy())
+    one = min(WIDTH_MAX // len(rows), SIDE_MAX)
+    scale = one / rows.shape[2]
+    strip = strip.resize(
+        (round(strip.width * scale), round(strip.height * scale)), Image.Resampling.BICUBIC
+    )
+    file = io.BytesIO()
+    strip.save(file, "JPEG", quality=80)
+    return file.getvalue()

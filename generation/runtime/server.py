@@ -1,0 +1,154 @@
+"""The worker's main loop: one message after the other, each job ended by one answer."""
+
+import concurrent.futures
+import gc
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+import torch
+
+from generation.messages import Configure, Failed, Finished, Generate, Ready, Stop
+from generation.runtime import noise
+
+noise.install()  # before anything that draws noise is imported
+
+from generation.runtime import previews  # noqa: E402
+from generation.runtime.device import choose_device, describe, lower_priority  # noqa: E402
+from generation.runtime.drawing import Drawing  # noqa: E402
+from generation.runtime.faults import (  # noqa: E402
+    JobError,
+    NotFiniteError,
+    is_fatal,
+    is_out_of_memory,
+)
+from generation.runtime.hashes import Hashes  # noqa: E402
+from generation.runtime.loading import Models  # noqa: E402
+from generation.runtime.pipe import Inbox, Outbox  # noqa: E402
+
+log = structlog.get_logger(__name__)
+
+GRACE = 5.0
+"""Seconds that a job in hand has to notice that the parent is gone."""
+
+
+def serve(messages: BinaryIO, answers: BinaryIO) -> None:
+    """Serve until told to stop or until the pipe closes."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.LogfmtRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    outbox, inbox = Outbox(answers), Inbox(messages, _leave)
+    server: Server | None = None
+    while not isinstance(message := inbox.messages.get(), Stop):
+        match message:
+            case Configure():
+                server = Server(message, outbox, inbox)
+                outbox.send(server.ready)
+            case Generate() if server is not None:
+                server.run(message)
+    outbox.close()
+
+
+def _leave() -> None:
+    """Nobody may be left who could end a process that loads or computes for minutes."""
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+class Server:
+    """Makes the pictures of one job at a time."""
+
+    def __init__(self, configure: Configure, outbox: Outbox, inbox: Inbox) -> None:
+        settings = configure.settings
+        if settings.low_priority:
+            lower_priority()
+        if settings.cpu_threads:
+            torch.set_num_threads(settings.cpu_threads)
+        device = choose_device(settings)
+        self._settings = settings
+        self._models = Models(settings, device)
+        self._hashes = Hashes(Path(configure.cache))
+        self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
+        self._outbox = outbox
+        self._inbox = inbox
+        self.ready: Ready = describe(device, self._models.dtype)
+
+    def run(self, work: Generate) -> None:
+        """Make the pictures; the last message sent is Finished or Failed.
+
+        Raises what leaves the device unusable, so that the process ends and a new one is started.
+        """
+        try:
+            answer: Finished | Failed = self._run(work)
+        except JobError as error:
+            answer = Failed(work.job, error.code, error.params, _traceback(error))
+        except NotFiniteError as error:
+            answer = Failed(
+                work.job, "nan_pictures", {"model": work.checkpoint.name}, _traceback(error)
+            )
+        except Exception as error:
+            # the process outlives whatever else a library raises
+            if is_fatal(error):
+                raise
+            code = "out_of_memory" if is_out_of_memory(error) else "internal_error"
+            answer = Failed(work.job, code, detail=_traceback(error))
+        if isinstance(answer, Failed):
+            # a traceback holds frames, and frames hold tensors
+            gc.collect()
+        self._outbox.send(answer)
+
+    def _run(self, work: Generate) -> Finished:
+        begun = time.monotonic()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        hashing = self._hasher.submit(self._hash_files, work)
+        drawing = Drawing(
+            work,
+            self._models,
+            self._outbox.send,
+            cancelled=lambda: self._inbox.is_cancelled(work.job),
+            hashes=hashing.result,
+            shown=previews.Previews(self._settings.preview_every),
+        )
+        batch_size = self._settings.batch_size
+        if not _fits(drawing, batch_size):
+            log.warning("out of memory: once more, one picture at a time")
+            self._models.free()
+            batch_size = 1
+            drawing.draw(batch_size, frugal=True)
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        return Finished(
+            job=work.job,
+            seconds=time.monotonic() - begun,
+            seconds_loading=max(0.0, drawing.loaded_at - begun),
+            batch_size=batch_size,
+            memory_peak=peak,
+            hashes=hashing.result(),
+            versions=self.ready.versions,
+        )
+
+    def _hash_files(self, work: Generate) -> dict[str, str]:
+        files = (work.checkpoint, *work.loras, *work.controlnets)
+        return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
+
+
+def _fits(drawing: Drawing, batch_size: int) -> bool:
+    """Draw; False when memory ran out. By then no frame of the attempt holds a tensor any more."""
+    try:
+        drawing.draw(batch_size)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

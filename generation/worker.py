@@ -1,0 +1,213 @@
+"""The single worker coroutine: the next job goes to the engine, what comes back is recorded."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, assert_never
+
+import msgspec
+import structlog
+
+from generation import metadata, schedule
+from generation.catalog import Catalog
+from generation.engines import Engine, EngineError
+from generation.job import TRIES_AFTER_FAULT, Failure, Job, Making, PictureRecord
+from generation.messages import Failed, Finished, Generate, JobEvent, Picture, Preview, Progress
+from generation.models import Kind
+from generation.refusal import Refused
+
+log = structlog.get_logger(__name__)
+
+FAULTS = frozenset(("worker_died", "worker_hung"))
+"""Failures that say nothing about the request: it is tried once more."""
+PAUSE_AFTER_FAULT = 2.0
+"""Seconds; an engine that cannot start must not spin."""
+LOOK_AGAIN_AFTER = 1.0
+"""Seconds; the command line of another process queues jobs too and can't wake us."""
+
+
+class Queue(Protocol):
+    """The jobs, as the worker sees the store."""
+
+    async def waiting(self) -> Sequence[Job]:
+        """The queued jobs."""
+
+    async def last_starts(self) -> schedule.Starts:
+        """When a job of each person who waits was last begun."""
+
+    async def claim(self, job_id: int) -> Job | None:
+        """Make a queued job running; None when it is no longer queued."""
+
+    async def requeue(self, job_id: int) -> Job:
+        """Make a running job queued again, without the pictures it had."""
+
+    async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
+        """Keep a finished picture and its file."""
+
+    async def finish(self, job_id: int, making: Making) -> Job:
+        """Make a running job finished."""
+
+    async def fail(self, job_id: int, failure: Failure) -> Job:
+        """Make a job failed, or cancelled when that is the failure."""
+
+    async def read_upload(self, sha256: str) -> bytes:
+        """The file of an init or control picture."""
+
+
+Listener = Callable[[Job, JobEvent | None], None]
+"""Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
+
+
+class Worker:
+    """Takes jobs from the queue one by one, for as long as `run` runs."""
+
+    def __init__(self, queue: Queue, engine: Engine, catalog: Catalog) -> None:
+        self.current: Job | None = None
+        self._queue = queue
+        self._engine = engine
+        self._catalog = catalog
+        self._listeners: list[Listener] = []
+        self._wake = asyncio.Event()
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of all that happens; it must return at once and never raise."""
+        self._listeners.append(listener)
+
+    def wake(self) -> None:
+        """Say that a job was queued."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            job = await self._next()
+            if job is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_AFTER)
+                continue
+            await self._work(job)
+
+    async def run_only(self, job_id: int) -> None:
+        """Work until this one job has ended, and touch no other."""
+        while (job := await self._queue.claim(job_id)) is not None:
+            await self._work(job)
+
+    async def cancel(self, job_id: int) -> None:
+        """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
+        if self.current is not None and self.current.id == job_id:
+            await self._engine.cancel(str(job_id))
+
+    async def _next(self) -> Job | None:
+        waiting = await self._queue.waiting()
+        starts = await self._queue.last_starts() if waiting else None
+        for candidate in schedule.order(waiting, starts):
+            job = await self._queue.claim(candidate.id)
+            if job is not None:
+                return job
+        return None
+
+    async def _work(self, job: Job) -> None:
+        self.current = job
+        try:
+            await self._make(job)
+        finally:
+            self.current = None
+
+    async def _make(self, job: Job) -> None:
+        self.tell(job, None)
+        try:
+            work = await self._prepare(job)
+        except Refused as refused:
+            await self._end_failed(job, Failed(str(job.id), refused.code, _texts(refused)))
+            return
+        try:
+            # closed on cancellation too, which tells the engine to stop
+            async with contextlib.aclosing(self._engine.generate(work)) as events:
+                async for event in events:
+                    await self._record(job, event)
+        except EngineError as error:
+            await self._record(job, Failed(str(job.id), "worker_died", detail=str(error)))
+
+    async def _prepare(self, job: Job) -> Generate:
+        """Find the files that the request names. They may have gone since it was accepted."""
+        request = job.request
+        hashes = {control.picture for control in request.controls}
+        if request.init_picture is not None:
+            hashes.add(request.init_picture)
+        return Generate(
+            job=str(job.id),
+            request=request,
+            checkpoint=self._catalog.get(Kind.CHECKPOINT, request.model),
+            loras=tuple(self._catalog.get(Kind.LORA, use.name) for use in request.loras),
+            controlnets=tuple(
+                self._catalog.get(Kind.CONTROLNET, use.name) for use in request.controls
+            ),
+            pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
+        )
+
+    async def _record(self, job: Job, event: JobEvent) -> None:
+        match event:
+            case Progress() | Preview():
+                self.tell(job, event)
+            case Picture():
+                await self._keep(job, event)
+                self.tell(job, event)
+            case Finished():
+                ready = self._engine.ready
+                making = Making(
+                    seconds=event.seconds,
+                    seconds_loading=event.seconds_loading,
+                    batch_size=event.batch_size,
+                    memory_peak=event.memory_peak,
+                    hashes=event.hashes,
+                    versions=event.versions,
+                    device=ready.device_name if ready else "",
+                )
+                ended = await self._queue.finish(job.id, making)
+                log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
+                self.tell(ended, event)
+            case Failed():
+                await self._end_failed(job, event)
+            case _:
+                assert_never(event)
+
+    async def _keep(self, job: Job, picture: Picture) -> None:
+        record = PictureRecord(
+            index=picture.index,
+            seed=picture.seed,
+            width=picture.width,
+            height=picture.height,
+            file="",
+            pixels_sha256=picture.pixels_sha256,
+        )
+        ready = self._engine.ready
+        about = metadata.About(
+            request=job.request,
+            index=picture.index,
+            seed=picture.seed,
+            hashes=picture.hashes,
+            versions=ready.versions if ready else {},
+        )
+        png = await asyncio.to_thread(metadata.embed, picture.png, about)
+        await self._queue.add_picture(job.id, record, png)
+
+    async def _end_failed(self, job: Job, failed: Failed) -> None:
+        if failed.code in FAULTS and job.attempts < TRIES_AFTER_FAULT:
+            log.warning("job is tried again", job=job.id, code=failed.code, detail=failed.detail)
+            self.tell(await self._queue.requeue(job.id), None)
+            await asyncio.sleep(PAUSE_AFTER_FAULT)
+            return
+        level = log.info if failed.code == "cancelled" else log.error
+        level("job ended", job=job.id, code=failed.code, detail=failed.detail)
+        ended = await self._queue.fail(job.id, Failure(failed.code, failed.params))
+        self.tell(ended, failed)
+
+    def tell(self, job: Job, event: JobEvent | None = None) -> None:
+        """Tell the listeners; also for a change that somebody else made."""
+        for listener in self._listeners:
+            listener(job, event)
+
+
+def _texts(refused: Refused) -> dict[str, str]:
+    return {name: str(value) for name, value in msgspec.to_builtins(refused.params).items()}

@@ -1,0 +1,87 @@
+"""`python -m playground`: serve a local Discord and say on stdout where."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sqlite3
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from .founding import Plan
+from .intents import PRIVILEGED
+from .server import Options, serving
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    options = Options(
+        port=arguments.port,
+        data=arguments.data,
+        token=arguments.token,
+        plan=Plan(arguments.guild, tuple(arguments.users.split(","))),
+        privileged_intents=tuple(arguments.privileged_intents),
+        heartbeat_interval=arguments.heartbeat_interval,
+    )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run(options, until_stdin_closes=arguments.until_stdin_closes))
+    return 0
+
+
+async def run(options: Options, *, until_stdin_closes: bool) -> None:
+    try:
+        async with serving(options) as addresses:
+            sys.stdout.write(json.dumps(dataclasses.asdict(addresses)) + "\n")
+            sys.stdout.flush()
+            ends = asyncio.Event()
+            if until_stdin_closes:
+                watch_stdin(asyncio.get_running_loop(), ends)
+            await ends.wait()
+    except sqlite3.OperationalError as error:
+        raise SystemExit(f"{options.data} can't be used: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"Port {options.port} can't be used: {error.strerror}") from error
+
+
+def watch_stdin(loop: asyncio.AbstractEventLoop, ends: asyncio.Event) -> None:
+    """In a thread, since Windows can't wait for a pipe in the event loop."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(ends.set)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def parser() -> argparse.ArgumentParser:
+    parsing = argparse.ArgumentParser(
+        prog="python -m playground", description="A local Discord for trying and testing bots."
+    )
+    parsing.add_argument("--port", type=int, default=8100, help="0 picks a free one")
+    parsing.add_argument("--data", type=Path, help="keep everything in this folder")
+    parsing.add_argument("--token", help="the only bot token accepted (default: any)")
+    parsing.add_argument("--guild", default="Darkroom", help="the server's name")
+    parsing.add_argument("--users", default="ada,bo,cy", help="people; the first owns the server")
+    parsing.add_argument(
+        "--privileged-intents",
+        nargs="*",
+        default=[],
+        choices=sorted(PRIVILEGED),
+        help="privileged intents that are switched on for the bot (default: none)",
+    )
+    parsing.add_argument(
+        "--heartbeat-interval", type=float, default=41.25, help="seconds between heartbeats"
+    )
+    parsing.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when standard input is closed"
+    )
+    return parsing
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What people do in this Discord, and what tests do to it: everything under /control."""

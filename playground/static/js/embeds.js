@@ -1,0 +1,43 @@
+// Embeds: the card with a bar of colour.
+
+import { gallery } from "./attachments.js";
+import { h } from "./dom.js";
+import { format, inlineMarkdown, markdown } from "./markdown.js";
+
+export const color = (number) => `#${number.toString(16).padStart(6, "0")}`;
+
+export function embed(data) {
+  const { author, title, description, fields = [], image, thumbnail, footer } = data;
+  const inside = [];
+  if (author?.name) {
+    inside.push(h("div", { class: "embed-author" },
+      author.icon_url && h("img", { src: author.icon_url, alt: "", width: 24, height: 24 }),
+      link(author.url, [author.name])));
+  }
+  if (title) inside.push(h("div", { class: "embed-title" }, link(data.url, inlineMarkdown(title))));
+  if (description) inside.push(h("div", { class: "embed-description" }, markdown(description)));
+  if (fields.length) inside.push(h("div", { class: "embed-fields" }, fields.map(field)));
+  if (image?.url) inside.push(gallery([image]));
+  if (footer?.text || data.timestamp) inside.push(bottom(footer, data.timestamp));
+  const node = h("article", { class: "embed" },
+    h("div", { class: "embed-main" }, inside),
+    thumbnail?.url && h("img", { class: "embed-thumbnail", src: thumbnail.url, alt: "" }));
+  if (data.color) node.style.borderLeftColor = color(data.color);
+  return node;
+}
+
+function link(url, content) {
+  if (!/^https?:\/\//.test(url ?? "")) return h("span", {}, content);
+  return h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, content);
+}
+
+function field({ name, value, inline }) {
+  return h("div", { class: inline ? "embed-field inline" : "embed-field" },
+    h("div", { class: "embed-field-name" }, inlineMarkdown(name)), markdown(value));
+}
+
+function bottom(footer, time) {
+  const text = [footer?.text, time && format(new Date(time), "f")].filter(Boolean).join(" • ");
+  return h("div", { class: "embed-footer" },
+    footer?.icon_url && h("img", { src: footer.icon_url, alt: "", width: 20, height: 20 }), text);
+}

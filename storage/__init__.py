@@ -1,0 +1,1 @@
+"""The database and the pictures on disk: the truth about jobs."""

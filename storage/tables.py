@@ -1,0 +1,123 @@
+"""The tables. Requests and the like are one JSON column each, decoded strictly on the way out."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from generation.job import Failure, JobState, Making, Origin
+from generation.request import GenerationRequest
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since 1970 so that every database sorts it alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else round(value.timestamp() * 1_000_000)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """A msgspec type as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, type_: Any) -> None:
+        super().__init__()
+        self.type_ = type_
+        self._decode: Callable[[str], Any] = msgspec.json.Decoder(type_).decode
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else self._decode(value)
+
+
+class State(TypeDecorator[JobState]):
+    """A job's state by its name."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def process_bind_param(self, value: JobState | None, dialect: Dialect) -> str | None:
+        return None if value is None else JobState(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> JobState | None:
+        return None if value is None else JobState(value)
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the type is INTEGER to the letter."""
+
+
+class JobRow(Table):
+    """One job. `user_id`, `guild_id`, `channel_id` repeat the origin's, for queries."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_user", "user_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    state: Mapped[JobState] = mapped_column(State)
+    request: Mapped[GenerationRequest] = mapped_column(Json(GenerationRequest))
+    origin: Mapped[Origin] = mapped_column(Json(Origin))
+    action: Mapped[str] = mapped_column(String(32))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+    channel_id: Mapped[int | None] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failure: Mapped[Failure | None] = mapped_column(Json(Failure))
+    making: Mapped[Making | None] = mapped_column(Json(Making))
+
+
+class PictureRow(Table):
+    """A finished picture of a job; its file is named by `file`."""
+
+    __tablename__ = "pictures"
+    __table_args__ = (UniqueConstraint("job_id", "position", name="picture_of_job"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(Integer)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    file: Mapped[str] = mapped_column(String(64), index=True)
+    pixels_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class MessageRow(Table):
+    """A message on Discord that shows a job: `progress` while it runs, `result` for good."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index("messages_by_job", "job_id"),)
+
+    message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

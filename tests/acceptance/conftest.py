@@ -1,0 +1,195 @@
+"""The whole bot in this process, but for the models, against a local Discord over loopback."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+
+from bot import delivery as delivery_module
+from bot.app import Studio, make_client, open_studio
+from bot.client import DarkroomClient, point_to
+from bot.config import Config, Discord, Models, Storage
+from generation.draft import Limits, ModelSettings
+from generation.engines.fake import FakeEngine
+from generation.job import Job
+from playground.control import Control
+from playground.person import Person
+from playground.server import Addresses, Options, serving
+from tests.openapi import VARIABLE, OpenApi
+from tests.playground.conftest import running
+
+Json = dict[str, Any]
+EDIT_EVERY = 0.3
+"""Seconds; tests that are about the interval measure it."""
+
+
+class Rig:
+    """The bot: started, stopped and started again on the same storage folder."""
+
+    def __init__(self, config: Config, control: Control) -> None:
+        self.config = config
+        self.control = control
+        self.engine = FakeEngine(step_seconds=0.01)
+        self.studio: Studio
+        self.client: DarkroomClient
+        self._stack = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """As bot.app.run does, with another engine."""
+        self._stack = contextlib.AsyncExitStack()
+        self.studio = await self._stack.enter_async_context(open_studio(self.config, self.engine))
+        await self.studio.jobs.recover()
+        self.client = make_client(self.config, self.studio)
+        self.client.delivery.edit_every = EDIT_EVERY
+        self.client._connection.guild_ready_timeout = 0.05
+        self.client.before_identify_hook = _no_pause  # type: ignore[method-assign]
+        worker = asyncio.create_task(self.studio.worker.run())
+        self._stack.push_async_callback(_end, worker)
+        await self._stack.enter_async_context(running(self.client))
+
+    async def stop(self) -> None:
+        """Let everything go at once, whatever is under way."""
+        await self._stack.aclose()
+
+    async def restart(self, engine: FakeEngine | None = None) -> None:
+        """A new client, worker and engine on the same database."""
+        await self.stop()
+        self.engine = engine or FakeEngine(step_seconds=0.01)
+        await self.start()
+
+    async def job(self, job_id: int) -> Job:
+        found = await self.studio.jobs.get(job_id)
+        assert found is not None
+        return found
+
+    async def until(self, condition: Callable[[Job], bool], job_id: int = 1) -> Job:
+        """Wait until a job is so."""
+        async with asyncio.timeout(10):
+            while True:
+                found = await self.studio.jobs.get(job_id)
+                if found is not None and condition(found):
+                    return found
+                await asyncio.sleep(0.02)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _no_pause(*_args: Any, **_options: Any) -> None:
+    """Without the usual 5 s between two identifies."""
+
+
+@pytest.fixture
+async def addresses() -> AsyncIterator[Addresses]:
+    async with serving(Options(port=0)) as started:
+        yield started
+
+
+@pytest.fixture
+async def control(addresses: Addresses, violations: list[str]) -> AsyncIterator[Control]:
+    async with Control(addresses.url) as client:
+        yield client
+        if VARIABLE in os.environ:
+            violations += _openapi().violations(await client.requests())
+            assert violations == []
+
+
+@pytest.fixture
+def violations() -> list[str]:
+    """What the bot sent that Discord's own description of its API does not allow."""
+    return []
+
+
+_documents: list[OpenApi] = []
+
+
+def _openapi() -> OpenApi:
+    if not _documents:
+        text = Path(os.environ[VARIABLE]).read_text(encoding="utf-8")
+        _documents.append(OpenApi(json.loads(text)))
+    return _documents[0]
+
+
+@pytest.fixture
+def config(addresses: Addresses, tmp_path: Path) -> Config:
+    return Config(
+        file=tmp_path / "config.toml",
+        token="a-token",
+        discord=Discord(api=addresses.api, gateway=addresses.gateway),
+        storage=Storage(folder=tmp_path / "data"),
+        models=Models(default="demo", settings={"demo": ModelSettings(steps=4)}),
+        limits=Limits(waiting=3, upload_mib=1, upload_megapixels=2, side=512),
+    )
+
+
+@pytest.fixture
+async def rig(
+    config: Config, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Rig]:
+    import discord
+
+    monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
+    gateway = discord.gateway.DiscordWebSocket
+    monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+    monkeypatch.setattr(delivery_module, "RETRIES", (0.05,) * 6)
+    point_to(config.discord)
+    made = Rig(config, control)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def ada(control: Control) -> Person:
+    """Owns the server."""
+    return await control.person("ada")
+
+
+@pytest.fixture
+async def bo(control: Control) -> Person:
+    """A member without special rights."""
+    return await control.person("bo")
+
+
+@pytest.fixture
+async def general(ada: Person) -> str:
+    return await ada.channel("general")
+
+
+def png(colour: str = "red", size: tuple[int, int] = (64, 64)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+async def finished(person: Person, channel: str, message: Json) -> Json:
+    """The message once it shows pictures, as that person sees it."""
+
+    def shows(update: Json) -> bool:
+        names = [file["filename"] for file in update.get("attachments", [])]
+        return update["id"] == message["id"] and any("darkroom" in name for name in names)
+
+    if shows(message):
+        return message
+    await person.wait_for("MESSAGE_UPDATE", shows)
+    return await person.message(channel, message["id"])
+
+
+def buttons(message: Json) -> list[str]:
+    """The labels of a message's buttons."""
+    return [item["label"] for row in message["components"] for item in row["components"]]
+
+
+def with_limits(config: Config, **changes: Any) -> Config:
+    replace = msgspec.structs.replace
+    return replace(config, limits=replace(config.limits, **changes))

@@ -1,0 +1,132 @@
+"""Buttons and reactions: two doors to the same actions, for ever."""
+
+import asyncio
+
+import pytest
+
+from generation.job import JobState
+from playground.control import Control
+from playground.person import Person
+from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.test_imagine import imagine
+
+
+async def next_picture(person: Person, channel: str, after: Json) -> Json:
+    """The next message of the bot that comes to show pictures."""
+    newer = await person.wait_for(
+        "MESSAGE_CREATE",
+        lambda message: int(message["id"]) > int(after["id"]) and message["author"].get("bot"),
+    )
+    return await finished(person, channel, newer)
+
+
+async def delivered(rig: Rig, job_id: int) -> None:
+    await rig.until(lambda job: job.delivered_at is not None, job_id)
+
+
+async def test_the_button_rerolls(rig: Rig, ada: Person, bo: Person, general: str) -> None:
+    first = await imagine(ada, general, seed=7, steps=3)
+    act = await bo.click(await bo.message(general, first["id"]), "Reroll")
+    second = await finished(bo, general, await act.deferred())
+    assert "reroll of #1" in second["embeds"][0]["footer"]["text"]
+    job, parent = await rig.job(2), await rig.job(1)
+    assert job.request == parent.request.with_(seed=job.request.seed)
+    assert job.request.seed != 7
+    assert job.parent == 1
+    assert str(job.origin.user_id) == (await bo.state())["me"]["id"]
+
+
+async def test_the_reaction_rerolls(rig: Rig, ada: Person, bo: Person, general: str) -> None:
+    first = await imagine(ada, general)
+    await bo.react(first, "🔁")
+    second = await next_picture(bo, general, first)
+    assert second["message_reference"]["message_id"] == first["id"]
+    assert (await rig.job(2)).parent == 1
+
+
+@pytest.mark.parametrize("door", ["button", "reaction"])
+async def test_both_work_after_a_restart(rig: Rig, ada: Person, general: str, door: str) -> None:
+    first = await imagine(ada, general)
+    await delivered(rig, 1)
+    await rig.restart()
+    if door == "button":
+        act = await ada.click(await ada.message(general, first["id"]), "Reroll")
+        await finished(ada, general, await act.deferred())
+    else:
+        await ada.react(first, "🔁")
+        await next_picture(ada, general, first)
+    assert (await rig.job(2)).parent == 1
+
+
+async def test_other_reactions_and_other_messages_mean_nothing(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    first = await imagine(ada, general)
+    chat = await ada.say(general, "hello")
+    await ada.react(chat, "🔁")
+    await ada.react(first, "👍")
+    await ada.react(first, "⛔")
+    await asyncio.sleep(0.3)
+    assert await rig.studio.jobs.get(2) is None
+
+
+async def test_cancel_while_it_runs(rig: Rig, ada: Person, bo: Person, general: str) -> None:
+    gate = rig.engine.gate = asyncio.Event()
+    act = await ada.command(general, "imagine", prompt="a lighthouse", steps=50)
+    waiting = await act.deferred()
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == waiting["id"] and "%" in m["content"])
+    refused = await (await bo.click(await bo.message(general, waiting["id"]), "Cancel")).response()
+    assert "Only the person who asked" in refused["content"]
+    assert refused["flags"] & 64
+    await ada.click(await ada.message(general, waiting["id"]), "Cancel")
+    gate.set()
+    job = await rig.until(lambda job: job.delivered_at is not None)
+    assert job.state is JobState.CANCELLED
+    shown = await ada.message(general, waiting["id"])
+    assert "Cancelled" in shown["embeds"][0]["description"]
+    assert shown["components"] == []
+
+
+async def test_cancel_while_it_waits(rig: Rig, ada: Person, general: str) -> None:
+    gate = rig.engine.gate = asyncio.Event()
+    await ada.command(general, "imagine", prompt="first")
+    act = await ada.command(general, "imagine", prompt="second")
+    waiting = await act.deferred()
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == waiting["id"])
+    await ada.click(await ada.message(general, waiting["id"]), "Cancel")
+    job = await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert job.state is JobState.CANCELLED
+    gate.set()
+    await rig.until(lambda job: job.state is JobState.FINISHED, 1)
+    assert rig.engine.began == ["1"]
+
+
+@pytest.mark.parametrize("door", ["button", "reaction"])
+async def test_delete_is_for_the_owner_and_moderators(
+    rig: Rig, control: Control, ada: Person, bo: Person, general: str, door: str
+) -> None:
+    first = await imagine(bo, general)
+    cy = await control.person("cy")
+    if door == "button":
+        act = await cy.click(await cy.message(general, first["id"]), "Delete")
+        assert "Only the person" in (await act.response())["content"]
+    else:
+        await cy.react(first, "❌")
+        dm = await cy.channel("dm")
+        await cy.wait_for("MESSAGE_CREATE", lambda m: m["channel_id"] == dm)
+    assert (await bo.message(general, first["id"]))["id"] == first["id"]
+    if door == "button":
+        await bo.click(await bo.message(general, first["id"]), "Delete")
+    else:
+        await bo.react(first, "❌")
+    await bo.wait_for("MESSAGE_DELETE", lambda m: m["id"] == first["id"])
+
+
+async def test_a_reroll_of_a_model_that_is_gone_is_refused(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await imagine(ada, general)
+    monkeypatch.setattr(rig.studio.catalog, "_models", {})
+    act = await ada.click(await ada.message(general, first["id"]), "Reroll")
+    assert "no model “demo”" in (await act.response())["content"]
+    assert await rig.studio.jobs.get(2) is None

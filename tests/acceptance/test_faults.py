@@ -1,0 +1,194 @@
+"""What goes wrong on the way: restarts, dead tokens, a Discord that stumbles. Delivered once."""
+
+import asyncio
+
+import pytest
+
+from generation.engines.fake import FakeEngine
+from generation.job import JobState
+from playground.control import Control
+from playground.person import Person
+from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.test_actions import delivered
+from tests.acceptance.test_imagine import imagine
+
+
+async def shown_pictures(person: Person, channel: str) -> list[Json]:
+    """The messages that show finished pictures."""
+    return [
+        message
+        for message in await person.messages(channel)
+        if any("darkroom" in file["filename"] for file in message["attachments"])
+    ]
+
+
+async def begin(rig: Rig, person: Person, channel: str, **options: object) -> Json:
+    """A request that hangs at its first step."""
+    rig.engine.gate = asyncio.Event()
+    act = await person.command(channel, "imagine", **{"prompt": "a lighthouse", **options})
+    message = await act.deferred()
+    await rig.until(lambda job: job.state is JobState.RUNNING)
+    return message
+
+
+async def test_a_restart_while_it_runs(rig: Rig, ada: Person, general: str) -> None:
+    message = await begin(rig, ada, general)
+    await rig.restart()
+    await finished(ada, general, message)
+    await delivered(rig, 1)
+    assert [m["id"] for m in await shown_pictures(ada, general)] == [message["id"]]
+    assert (await rig.job(1)).attempts == 2
+
+
+async def test_a_restart_while_it_waits(rig: Rig, ada: Person, general: str) -> None:
+    await begin(rig, ada, general)
+    act = await ada.command(general, "imagine", prompt="second")
+    second = await act.deferred()
+    await rig.restart()
+    await finished(ada, general, second)
+    await delivered(rig, 1)
+    await delivered(rig, 2)
+    assert len(await shown_pictures(ada, general)) == 2
+
+
+async def test_a_restart_between_the_end_and_the_delivery(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await rig.control.fault("/webhooks/", method="PATCH", status=503, times=1000)
+    await rig.control.fault("/channels/", status=503, times=1000)
+    await ada.command(general, "imagine", prompt="a lighthouse")
+    await rig.until(lambda job: job.state is JobState.FINISHED)
+    await rig.stop()
+    await rig.control.clear_faults()
+    assert await shown_pictures(ada, general) == []
+    rig.engine = FakeEngine()
+    await rig.start()
+    await delivered(rig, 1)
+    assert len(await shown_pictures(ada, general)) == 1
+    await rig.restart()
+    await asyncio.sleep(0.3)
+    assert len(await shown_pictures(ada, general)) == 1
+    assert rig.engine.began == []
+
+
+async def test_a_restart_between_the_delivery_and_its_note(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(_job_id: int) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(rig.studio.jobs, "mark_delivered", dies)
+    await imagine(ada, general)
+    await rig.restart()
+    await delivered(rig, 1)
+    assert len(await shown_pictures(ada, general)) == 1
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_the_token_has_ended(rig: Rig, ada: Person, general: str, *, private: bool) -> None:
+    message = await begin(rig, ada, general, private=private)
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == message["id"])
+    await rig.control.clock(16 * 60)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    where = await ada.channel("dm") if private else general
+    [shown] = await shown_pictures(ada, where)
+    assert (shown["id"] == message["id"]) is not private
+
+
+async def test_the_message_was_deleted_meanwhile(rig: Rig, ada: Person, general: str) -> None:
+    message = await begin(rig, ada, general)
+    await ada.delete(message)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    [shown] = await shown_pictures(ada, general)
+    assert shown["id"] != message["id"]
+
+
+async def test_the_channel_was_deleted_meanwhile(rig: Rig, ada: Person) -> None:
+    pictures = await ada.channel("pictures")
+    await begin(rig, ada, pictures)
+    await rig.control.delete_channel(pictures)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    assert len(await shown_pictures(ada, await ada.channel("dm"))) == 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"drop": True}])
+async def test_discord_stumbles(rig: Rig, ada: Person, general: str, fault: Json) -> None:
+    message = await begin(rig, ada, general)
+    await rig.control.fault("/webhooks/", method="PATCH", times=3, **fault)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await finished(ada, general, message)
+    await delivered(rig, 1)
+
+
+async def test_discord_says_slow_down(rig: Rig, ada: Person, general: str) -> None:
+    message = await begin(rig, ada, general)
+    await rig.control.fault("/webhooks/", method="PATCH", status=429, retry_after=0.3, times=2)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await finished(ada, general, message)
+
+
+@pytest.mark.parametrize("do", ["drop", "reconnect", "invalid_session"])
+async def test_the_gateway_breaks_off(
+    rig: Rig, control: Control, ada: Person, general: str, do: str
+) -> None:
+    message = await begin(rig, ada, general)
+    await control.gateway(do, resumable=do != "invalid_session")
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await finished(ada, general, message)
+    rig.engine.gate = None
+    async with asyncio.timeout(15):
+        while not (await ada.state())["application"]["online"]:
+            await asyncio.sleep(0.05)
+    await imagine(ada, general, prompt="after it")
+
+
+async def test_a_picture_too_large_for_discord_is_shown_as_webp(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    message = await begin(rig, ada, general)
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == message["id"] and m["attachments"])
+    await rig.control.fault("/webhooks/", method="PATCH", status=413, code=40005, times=2)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    shown = await finished(ada, general, message)
+    assert [file["filename"] for file in shown["attachments"]] == ["darkroom-1-1.webp"]
+    assert "too large for Discord" in shown["content"]
+    job = await rig.job(1)
+    original = await rig.studio.jobs.read_picture(job.pictures[0])
+    assert original.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("code", ["worker_died", "worker_hung"])
+async def test_a_worker_that_dies_is_given_a_second_try(
+    rig: Rig, ada: Person, general: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.worker.PAUSE_AFTER_FAULT", 0.01)
+    rig.engine.failures = [code]
+    await imagine(ada, general)
+    assert rig.engine.began == ["1", "1"]
+    rig.engine.failures = [code, code]
+    act = await ada.command(general, "imagine", prompt="a dragon")
+    message = await act.deferred()
+    job = await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert job.state is JobState.FAILED
+    shown = await ada.message(general, message["id"])
+    assert "twice" in shown["embeds"][0]["description"]
+
+
+async def test_a_job_that_fails_says_why(rig: Rig, ada: Person, general: str) -> None:
+    rig.engine.failures = ["out_of_memory"]
+    act = await ada.command(general, "imagine", prompt="a lighthouse")
+    message = await act.deferred()
+    await delivered(rig, 1)
+    shown = await ada.message(general, message["id"])
+    assert "ran out of memory" in shown["embeds"][0]["description"]
+    assert rig.engine.began == ["1"]

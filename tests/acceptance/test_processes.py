@@ -1,0 +1,217 @@
+"""The bot as its owner starts it: real processes and the demo model; killed, and started again."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from playground.control import Control
+from playground.person import Person
+from playground.process import local_discord
+from playground.server import Addresses
+from tests.acceptance.conftest import Json, finished
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIG = """
+[discord]
+api = "{api}"
+gateway = "{gateway}"
+[models.demo]
+sampler = "DPM++ 2M"
+steps = {steps}
+[worker]
+cpu_threads = 1
+preview_every = 0.1
+"""
+PATIENCE = 120
+"""Seconds; importing torch on a busy machine is slow."""
+
+pytestmark = pytest.mark.timeout(400)
+
+
+class Bot:
+    """`python -m bot run` against a local Discord."""
+
+    def __init__(self, discord: Addresses, folder: Path) -> None:
+        self.config = folder / "config.toml"
+        self.discord = discord
+        self.process: asyncio.subprocess.Process
+
+    async def start(self, steps: int = 4) -> None:
+        addresses = {"api": self.discord.api, "gateway": self.discord.gateway}
+        self.config.write_text(CONFIG.format(steps=steps, **addresses), encoding="utf-8")
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "--config", str(self.config), "run"),
+            cwd=PROJECT,
+            env={**os.environ, "DISCORD_TOKEN": self.discord.token},
+        )
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    def worker(self) -> psutil.Process:
+        """The child that holds the models."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if "generation.runtime" in child.cmdline())
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Addresses]:
+    async with local_discord() as found:
+        yield found
+
+
+@pytest.fixture
+async def ada(discord: Addresses) -> AsyncIterator[Person]:
+    async with Control(discord.url) as control:
+        yield await control.person("ada")
+
+
+@pytest.fixture
+async def bot(discord: Addresses, tmp_path: Path) -> AsyncIterator[Bot]:
+    made = Bot(discord, tmp_path)
+    await made.start()
+    yield made
+    await made.kill()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():
+            await asyncio.sleep(0.1)
+
+
+async def online(ada: Person) -> None:
+    async def there() -> bool:
+        state = await ada.state()
+        return bool(state["application"]["online"] and state["commands"])
+
+    await until(there)
+
+
+async def ask(ada: Person, channel: str, **options: object) -> Json:
+    act = await ada.command(channel, "imagine", **{"prompt": "a cat on green", **options})
+    return await act.deferred()
+
+
+async def shows_a_preview(ada: Person, message: Json) -> None:
+    await ada.wait_for(
+        "MESSAGE_UPDATE",
+        lambda update: update["id"] == message["id"] and bool(update["attachments"]),
+        timeout=PATIENCE,
+    )
+
+
+async def pictures(ada: Person, channel: str) -> list[str]:
+    """The ids of the messages that show finished pictures, one a picture."""
+    return [
+        message["id"]
+        for message in await ada.messages(channel)
+        for file in message["attachments"]
+        if file["filename"].startswith("darkroom")
+    ]
+
+
+async def delivered(ada: Person, channel: str, message: Json, count: int = 1) -> None:
+    async def there() -> bool:
+        return (await pictures(ada, channel)).count(message["id"]) == count
+
+    await until(there)
+
+
+async def test_the_demo_model_draws_in_the_local_discord(bot: Bot, ada: Person) -> None:
+    await online(ada)
+    channel = await ada.channel("general")
+    message = await ask(ada, channel, seed=7, count=2)
+    await delivered(ada, channel, message, count=2)
+    shown = await finished(ada, channel, await ada.message(channel, message["id"]))
+    assert {file["width"] for file in shown["attachments"]} == {128}
+
+
+@pytest.mark.slow
+async def test_the_bot_is_killed_while_it_draws(bot: Bot, ada: Person) -> None:
+    await bot.kill()
+    await bot.start(steps=60)
+    await online(ada)
+    channel = await ada.channel("general")
+    first = await ask(ada, channel, count=4)
+    second = await ask(ada, channel)
+    await shows_a_preview(ada, first)
+    worker = bot.worker()
+    await bot.kill()
+    # the worker's pipe is closed: nothing is left behind that holds the GPU
+    await asyncio.to_thread(psutil.wait_procs, [worker], timeout=30)
+    assert not worker.is_running()
+    await bot.start(steps=60)
+    await delivered(ada, channel, first, count=4)
+    await delivered(ada, channel, second)
+    assert len(await pictures(ada, channel)) == 5
+
+
+@pytest.mark.slow
+async def test_the_worker_is_killed_while_it_draws(bot: Bot, ada: Person) -> None:
+    await bot.kill()
+    await bot.start(steps=60)
+    await online(ada)
+    channel = await ada.channel("general")
+    message = await ask(ada, channel)
+    await shows_a_preview(ada, message)
+    bot.worker().kill()
+    await delivered(ada, channel, message)
+    assert bot.process.returncode is None
+
+
+async def test_a_second_bot_on_the_same_folder_says_why_it_does_not_start(
+    bot: Bot, ada: Person
+) -> None:
+    await online(ada)
+    second = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "--config", str(bot.config), "run"),
+        cwd=PROJECT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await second.communicate()
+    assert second.returncode == 2
+    assert "Another Darkroom works with" in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+async def test_a_wrong_token_is_said_in_one_sentence(tmp_path: Path) -> None:
+    async with local_discord("--token", "the-right-one") as discord:
+        bot = Bot(discord, tmp_path)
+        addresses = {"api": discord.api, "gateway": discord.gateway}
+        bot.config.write_text(CONFIG.format(steps=4, **addresses), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "--config", str(bot.config), "run"),
+            cwd=PROJECT,
+            env={**os.environ, "DISCORD_TOKEN": "a-wrong-one"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert "Discord refuses the token" in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+@pytest.mark.slow
+async def test_the_command_line_shares_the_queue_of_a_running_bot(
+    bot: Bot, ada: Person, tmp_path: Path
+) -> None:
+    await online(ada)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "--config", str(bot.config)),
+        *("imagine", "a cat", "-o", str(tmp_path / "out")),
+        cwd=PROJECT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.count(b"\n") == 1
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1

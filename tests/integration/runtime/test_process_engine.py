@@ -1,0 +1,163 @@
+"""Every way in which a worker process can fail, and that the next job finds a new one."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from generation.engines import EngineError, process
+from generation.engines.process import ProcessEngine
+from generation.messages import Failed, Generate, JobEvent, RuntimeSettings
+from generation.models import Kind, ModelFile
+from tests.fixtures.requests import a_request
+
+HANG_AFTER = 1.0
+SCRIPT = "tests.fixtures.runtimes.misbehave"
+DEMO = ModelFile(kind=Kind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
+Make = Callable[[str], ProcessEngine]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    engines: list[ProcessEngine] = []
+
+    def engine(way: str) -> ProcessEngine:
+        command = (sys.executable, "-m", SCRIPT, way, str(tmp_path / "marker"))
+        made = ProcessEngine(
+            RuntimeSettings(), cache=tmp_path, hang_after=HANG_AFTER, command=command
+        )
+        engines.append(made)
+        return made
+
+    yield engine
+    for made in engines:
+        await made.stop()
+
+
+async def events(engine: ProcessEngine) -> list[JobEvent]:
+    return [event async for event in engine.generate(Generate("1", a_request(), DEMO))]
+
+
+def only_child() -> psutil.Process:
+    (child,) = psutil.Process().children()
+    return child
+
+
+def failure(found: list[JobEvent]) -> Failed:
+    assert isinstance(found[-1], Failed)
+    return found[-1]
+
+
+async def test_one_that_does_not_start(make: Make) -> None:
+    engine = make("dies at start")
+    with pytest.raises(EngineError, match="no module named torch"):
+        await engine.start()
+    failed = failure(await events(engine))
+    assert failed.code == "worker_died"
+
+
+async def test_one_that_dies_mid_picture(make: Make) -> None:
+    failed = failure(await events(make("dies")))
+    assert failed.code == "worker_died"
+    assert "status 3" in failed.detail
+    assert "illegal memory access" in failed.detail
+
+
+async def test_one_that_dies_while_it_loads(make: Make) -> None:
+    assert failure(await events(make("dies while loading"))).code == "worker_died"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the status is that of Linux")
+async def test_one_that_the_kernel_ends_for_want_of_memory(make: Make) -> None:
+    failed = failure(await events(make("is killed")))
+    assert failed.code == "worker_died"
+    assert "memory ran out" in failed.detail
+
+
+async def test_one_that_hangs_is_killed(make: Make) -> None:
+    engine = make("hangs")
+    await engine.start()
+    child = only_child()
+    assert failure(await events(engine)).code == "worker_hung"
+    assert not child.is_running()
+
+
+async def test_loading_may_take_longer_than_a_step(make: Make) -> None:
+    failed = failure(await events(make("takes its time while loading")))
+    assert failed.params == {"model": "second time"}
+
+
+async def test_a_slow_one_that_gives_signs_of_life_is_left_alone(make: Make) -> None:
+    assert failure(await events(make("is slow"))).code == "nan_pictures"
+
+
+async def test_one_that_says_nothing_more(make: Make) -> None:
+    assert failure(await events(make("closes its output"))).code == "worker_died"
+
+
+async def test_one_that_does_not_end_is_killed_after_a_while(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.3)
+    engine = make("does not end")
+    await engine.start()
+    child = only_child()
+    await engine.stop()
+    assert not child.is_running()
+    assert engine.ready is None
+
+
+async def test_stop_does_not_wait_for_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.3)
+    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    engine = ProcessEngine(RuntimeSettings(), cache=tmp_path, command=command)
+    start = asyncio.create_task(engine.start())
+    while not psutil.Process().children():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(process.START_SECONDS / 3):
+        await engine.stop()
+        with pytest.raises(EngineError):
+            await start
+    assert psutil.Process().children() == []
+
+
+async def test_what_lies_in_the_folder_that_we_run_in_is_not_imported(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("msgspec", "generation", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the wrong place')")
+    monkeypatch.chdir(tmp_path)
+    assert (await make("dies").start()).device == "cpu"
+
+
+@pytest.mark.parametrize("way", ["writes rubbish", "cuts off a frame"])
+async def test_one_that_breaks_the_protocol(make: Make, way: str) -> None:
+    assert failure(await events(make(way))).code == "worker_died"
+
+
+@pytest.mark.parametrize("way", ["dies once", "hangs once"])
+async def test_the_next_job_finds_a_new_worker(make: Make, way: str) -> None:
+    engine = make(way)
+    assert failure(await events(engine)).code in ("worker_died", "worker_hung")
+    assert failure(await events(engine)).params == {"model": "second time"}
+
+
+async def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    engine = ProcessEngine(RuntimeSettings(), cache=tmp_path, command=(str(tmp_path / "nothing"),))
+    with pytest.raises(EngineError, match="can't be run"):
+        await engine.start()
+
+
+async def test_stop_while_a_job_runs_ends_the_job(make: Make) -> None:
+    engine = make("hangs")
+    job = asyncio.create_task(events(engine))
+    await engine.start()
+    await asyncio.sleep(0.1)
+    await engine.stop()
+    assert failure(await job).code in ("worker_died", "worker_hung")

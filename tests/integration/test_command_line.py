@@ -1,0 +1,179 @@
+"""`python -m bot` as its users run it: a process with the demo model, a config of its own."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from playground.control import Control
+from playground.process import local_discord
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEMO = PROJECT / "models" / "diffusers" / "demo"
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+async def run(*arguments: str, token: str = "") -> Ended:
+    """Run Python with these arguments in the project's folder."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=PROJECT,
+        env={**os.environ, "DISCORD_TOKEN": token, "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[models.demo]\nsteps = 4\nsampler = "DPM++ 2M"\nguidance_scale = 3.5\n', encoding="utf-8"
+    )
+    return file
+
+
+async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path: Path) -> None:
+    command = ("-m", "bot", "--config", str(config), "imagine", "a slice of pizza")
+    options = ("--seed", "7", "--count", "2", "-o", str(tmp_path / "out"))
+    first = await run(*command, *options)
+    assert first.status == 0, first.err
+    lines = [json.loads(line) for line in first.out.splitlines()]
+    assert [line["seed"] for line in lines] == [7, 8]
+    for line in lines:
+        with Image.open(line["file"]) as picture:
+            assert picture.size == (line["width"], line["height"]) == (128, 128)
+            assert hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest() == line["sha256"]
+            assert f"Seed: {line['seed']}" in picture.info["parameters"]
+            assert "Model hash: " in picture.info["parameters"]
+    assert lines[0]["sha256"] != lines[1]["sha256"]
+    again = await run(*command, *options)
+    assert [json.loads(line)["sha256"] for line in again.out.splitlines()] == [
+        line["sha256"] for line in lines
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("   ",), "prompt"),
+        (("a cat", "--width", "100"), "96"),
+        (("a cat", "--seed", "seven"), "seven"),
+        (("a cat", "--model", "dmo"), "demo"),
+        (("a cat", "--sampler", "eulr"), "Euler"),
+        (("a cat", "--init-picture", "no-such-file.png"), "no-such-file.png"),
+        (("a cat", "--lora-weight", "1"), "lora"),
+    ],
+)
+async def test_bad_input_gets_one_sentence(
+    config: Path, options: tuple[str, ...], said: str
+) -> None:
+    ended = await run("-m", "bot", "--config", str(config), "imagine", *options)
+    assert ended.status == 1
+    assert ended.out == ""
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+
+
+async def test_a_wrong_key_ends_with_status_2(config: Path) -> None:
+    config.write_text("[worker]\n\nmemry = 'high'\n", encoding="utf-8")
+    ended = await run("-m", "bot", "--config", str(config), "imagine", "a cat")
+    assert ended.status == 2
+    assert "line 3" in ended.err
+    assert "`memory`" in ended.err
+
+
+async def test_doctor_names_what_is_broken_and_goes_on(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "cut-off.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
+    (folder / "old.ckpt").write_bytes(b"\x80\x02")
+    config.write_text(
+        '[models]\nfolders = ["models", "nowhere"]\n[huggingface]\nendpoint = "http://127.0.0.1:9"',
+        encoding="utf-8",
+    )
+    ended = await run("-m", "bot", "--config", str(config), "doctor")
+    assert ended.status == 0, ended.out + ended.err
+    for expected in ("Python", "torch", "memory", "demo", "database", "disk", "token"):
+        assert expected in ended.out
+    for broken in ("cut-off.safetensors", "old.ckpt", "nowhere"):
+        assert broken in ended.out
+    assert "Traceback" not in ended.err
+
+
+async def test_doctor_looks_at_the_token_and_the_permissions(config: Path) -> None:
+    async with (
+        local_discord("--token", "the-right-one") as discord,
+        Control(discord.url) as control,
+    ):
+        config.write_text(
+            f'[discord]\napi = "{discord.api}"\n[huggingface]\nendpoint = "http://127.0.0.1:9"',
+            encoding="utf-8",
+        )
+        command = ("-m", "bot", "--config", str(config), "doctor")
+        right = await run(*command, token="the-right-one")
+        assert "token         belongs to Darkroom" in right.out
+        assert "ok    permissions" in right.out
+        ada = await control.person("ada")
+        [guild] = (await ada.state())["guilds"]
+        for role in guild["roles"]:
+            await control.change_role(guild["id"], role["id"], permissions="1024")
+        poor = await run(*command, token="the-right-one")
+        assert "Grant the bot: " in poor.out
+        assert "attach files" in poor.out
+        wrong = await run(*command, token="a-wrong-one")
+        assert wrong.status == 1
+        assert "FAIL  token" in wrong.out
+
+
+async def test_doctor_fails_where_the_bot_could_not_work(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "darkroom.sqlite3").write_bytes(b"this is no database" * 100)
+    ended = await run("-m", "bot", "--config", str(config), "doctor")
+    assert ended.status == 1
+    assert "FAIL  database" in ended.out
+
+
+async def test_a_broken_model_does_not_keep_the_others_from_drawing(
+    config: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "diffusers" / "half"
+    shutil.copytree(DEMO, folder)
+    weights = next((folder / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    config.write_text('[models]\nfolders = ["models"]\n[models.demo]\nsteps = 2', encoding="utf-8")
+    out = ("-o", str(tmp_path / "out"))
+    good = await run("-m", "bot", "--config", str(config), "imagine", "a cat", *out)
+    assert good.status == 0, good.err
+    bad = await run(
+        "-m", "bot", "--config", str(config), "imagine", "a cat", "--model", "half", *out
+    )
+    assert bad.status == 1
+    assert "Traceback" not in bad.err
+
+
+async def test_the_bot_imports_no_torch() -> None:
+    code = (
+        "import bot.__main__, bot.app, bot.client, bot.imagine, bot.doctor, sys;"
+        "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    ended = await run("-c", code)
+    assert ended.out.strip() == "[]", ended.err

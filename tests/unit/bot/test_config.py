@@ -1,0 +1,83 @@
+"""config.toml: defaults, paths, and what a wrong one is answered with."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bot.config import PROJECT, Config, ConfigError, load_config
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def load(file: Path, text: str, **environment: str) -> Config:
+    file.write_text(text, encoding="utf-8")
+    return load_config(file, environment)
+
+
+def test_the_file_that_is_shipped_states_the_defaults(file: Path) -> None:
+    shipped = load_config(PROJECT / "config.toml", {})
+    built_in = load(file, "")
+    assert shipped.models.settings.keys() == {"demo"}
+    for section in ("discord", "playground", "worker", "limits", "huggingface", "log"):
+        assert getattr(shipped, section) == getattr(built_in, section), section
+    text = (PROJECT / "config.toml").read_text(encoding="utf-8")
+    for name in (*built_in.worker.__struct_fields__, *built_in.limits.__struct_fields__):
+        assert f"\n{name} = " in text, f"{name} is not in config.toml"
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    config = load(file, '[storage]\nfolder = "x"\n[models]\nfolders = ["../m", "/abs"]')
+    assert config.storage.folder == file.parent / "x"
+    assert config.model_folders == (PROJECT / "models", file.parent / "../m", Path("/abs"))
+
+
+def test_tables_of_models(file: Path) -> None:
+    config = load(file, '[models]\ndefault = "a b"\n[models."a b"]\nsteps = 9\n')
+    assert config.rules.default_model == "a b"
+    assert config.rules.models["a b"].steps == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[worker]\n\nmemry = 'high'", "line 3: there is no key `memry`. Did you mean `memory`?"),
+        ("[wrker]", "line 1: there is no table `wrker`. Did you mean `worker`?"),
+        ("\n[models]\nfolder = []", "line 3: there is no key `folder`. Did you mean `folders`?"),
+        ("[models.demo]\nstep = 3", "line 2: there is no key `step`. Did you mean `steps`?"),
+        ("[limits]\nside = 5000", "line 2: `side` is wrong: Expected `int` <= 2048."),
+        ("[limits]\nsteps = 'many'", "line 2: `steps` is wrong: Expected `int`, got `str`."),
+        ("[storage]\nfolder = 3", "line 2: `folder` is wrong: Expected a path, got `3`."),
+        ("worker = 3", "line 1: `worker` is a table: write [worker] above its keys."),
+        ("[worker", "is no valid TOML"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_line(file: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(file, text)
+    assert said in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_a_missing_file(file: Path) -> None:
+    with pytest.raises(ConfigError, match="--config"):
+        load_config(file, {})
+
+
+def test_the_token_is_in_the_environment_or_dotenv_only(file: Path) -> None:
+    assert load(file, "").token == ""
+    (file.parent / ".env").write_text("DISCORD_TOKEN=from-file\n", encoding="utf-8")
+    assert load(file, "").token == "from-file"
+    assert load(file, "", DISCORD_TOKEN="from-environment").token == "from-environment"
+    with pytest.raises(ConfigError, match="there is no key `token`"):
+        load(file, "[discord]\ntoken = 'x'")
+
+
+def test_the_worker_is_told_its_part(file: Path) -> None:
+    config = load(file, "[worker]\nbatch_size = 2\nhang_after = 9.5")
+    assert config.worker.hang_after == 9.5
+    assert msgspec.to_builtins(config.worker.runtime())["batch_size"] == 2
+    assert "hang_after" not in msgspec.to_builtins(config.worker.runtime())

@@ -1,0 +1,92 @@
+"""Every sentence that the code names is there, every sentence that is there is named."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot import locales
+from bot.actions import ACTIONS
+from bot.locales import Texts
+from generation.fields import options
+from generation.messages import Progress
+
+PROJECT = Path(__file__).resolve().parents[3]
+SOURCES = [
+    file for folder in ("bot", "generation", "storage") for file in (PROJECT / folder).rglob("*.py")
+]
+CARRIERS = {"Refused": 0, "JobError": 0, "HeaderError": 0, "Failure": 0, "Failed": 1, "Unusable": 1}
+"""What carries a sentence's key, and as which of its arguments."""
+BUILT = {
+    *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
+    *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
+    *(f"option_{name}_help" for name in options()),
+    *(f"{kind}_unknown" for kind in ("checkpoint", "lora", "controlnet", "sampler", "aspect")),
+}
+"""Keys that the code puts together."""
+
+
+def calls() -> Iterator[tuple[Path, ast.Call]]:
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield file, node
+
+
+def carried() -> set[str]:
+    """The keys that refusals and failures are made with."""
+    found = set()
+    for _, call in calls():
+        name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        place = CARRIERS.get(name)
+        if place is not None and len(call.args) > place:
+            argument = call.args[place]
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                found.add(argument.value)
+    return found
+
+
+def constants() -> set[str]:
+    return {
+        node.value
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_every_refusal_and_failure_has_its_sentence() -> None:
+    found = carried()
+    assert len(found) > 20, "the search finds nothing"
+    assert found - set(locales.sentences("en-US")) == set()
+
+
+def test_every_sentence_is_used() -> None:
+    used = constants() | BUILT | {f"permission_{name}" for name in constants()}
+    assert set(locales.sentences("en-US")) - used == set()
+
+
+@pytest.mark.parametrize("locale", locales.LOCALES)
+def test_all_languages_have_the_same_sentences_and_places(locale: str) -> None:
+    english, other = locales.sentences("en-US"), locales.sentences(locale)
+    assert {key for key in english if not key.startswith("option_")} <= set(other)
+
+    def places(sentence: object) -> set[str]:
+        return set(re.findall(r"{(\w+)", str(sentence)))
+
+    for key in english.keys() & other.keys():
+        assert places(english[key]) == places(other[key]), key
+
+
+def test_counts_have_a_singular() -> None:
+    texts = Texts("en-US")
+    assert texts("queue_position", count=1) == "In the queue: one request before this one."
+    assert texts("queue_position", count=3) == "In the queue: 3 requests before this one."
+
+
+def test_an_unknown_locale_speaks_english() -> None:
+    assert Texts("xx").locale == "en-US"
+    with pytest.raises(KeyError):
+        Texts("en-US")("no such sentence")

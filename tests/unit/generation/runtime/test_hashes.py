@@ -1,0 +1,58 @@
+"""Hashes of model files, and when they are computed anew."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from generation.runtime.hashes import Hashes
+
+CONTENT = b"weights" * 300_000
+
+
+def test_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    assert Hashes(tmp_path / "cache").of(file) == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_another_process_need_not_read_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    first = Hashes(tmp_path / "cache").of(file)
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("it was read again"))
+    assert Hashes(tmp_path / "cache").of(file) == first
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    hashes = Hashes(tmp_path / "cache")
+    first = hashes.of(file)
+    file.write_bytes(CONTENT.upper())
+    os.utime(file, ns=(0, 0))
+    assert hashes.of(file) == hashlib.sha256(CONTENT.upper()).hexdigest() != first
+
+
+def test_a_folder_is_its_weights_and_settings_and_not_its_place(tmp_path: Path) -> None:
+    hashes = Hashes(tmp_path / "cache")
+    for name in ("one", "two"):
+        (tmp_path / name / "unet").mkdir(parents=True)
+        (tmp_path / name / "unet" / "model.safetensors").write_bytes(b"weights")
+        (tmp_path / name / "model_index.json").write_text("{}")
+    (tmp_path / "two" / "README.md").write_text("about it")
+    first = hashes.of(tmp_path / "one")
+    assert hashes.of(tmp_path / "two") == first
+    (tmp_path / "two" / "unet" / "model.safetensors").write_bytes(b"changed weights")
+    assert hashes.of(tmp_path / "two") != first
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": ', '{"a": 1}'])
+def test_a_cache_that_was_damaged_is_only_slow(tmp_path: Path, content: str) -> None:
+    (tmp_path / "hashes.json").write_text(content)
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    assert Hashes(tmp_path).of(file) == hashlib.sha256(CONTENT).hexdigest()

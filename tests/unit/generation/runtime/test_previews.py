@@ -1,0 +1,75 @@
+"""Previews: how often, how large, and that their colours are near the decoded ones."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from generation.messages import RuntimeSettings
+from generation.models import ModelFile
+from generation.runtime import previews
+from generation.runtime.loading import Models
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def vae(tiny: ModelFile) -> Any:
+    return Models(RuntimeSettings(), CPU).checkpoint(tiny).vae
+
+
+def shown(latents: torch.Tensor, map_: torch.Tensor) -> Image.Image:
+    return Image.open(io.BytesIO(previews.to_jpeg(latents, map_)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 10])
+def test_pictures_lie_side_by_side_in_512_pixels(count: int) -> None:
+    picture = shown(torch.zeros(count, 4, 16, 8), torch.zeros(5, 3))
+    assert picture.width <= previews.WIDTH_MAX
+    assert picture.height == pytest.approx(2 * picture.width / count, abs=2)
+
+
+class LinearVae:
+    """A VAE whose latents are colours, mixed: the map must find them again."""
+
+    dtype = torch.float32
+    mixing = torch.tensor([[1.0, 0.2, 0.0], [0.0, 1.0, 0.3], [0.4, 0.0, 1.0], [0.5, 0.5, 0.5]])
+
+    def encode(self, pictures: torch.Tensor) -> Any:
+        small = torch.nn.functional.avg_pool2d(pictures, 8)
+        mean = torch.einsum("lc,bchw->blhw", self.mixing, small) * 3 + 1
+        return type("Out", (), {"latent_dist": type("Dist", (), {"mean": mean})})
+
+
+def test_the_map_finds_the_colours_of_latents() -> None:
+    vae = LinearVae()
+    map_ = previews.fit_map(vae, CPU)
+    colour = torch.tensor([0.8, -0.4, 0.1])
+    picture = colour[None, :, None, None].expand(1, 3, 64, 64)
+    latents = vae.encode(picture).latent_dist.mean
+    found = shown(latents, map_).resize((1, 1)).getpixel((0, 0))
+    assert found == pytest.approx(((colour + 1) * 127.5).tolist(), abs=6)
+
+
+def test_the_map_of_a_real_vae_is_finite(vae: Any) -> None:
+    map_ = previews.fit_map(vae, CPU)
+    assert map_.shape == (5, 3)
+    assert torch.isfinite(map_).all()
+
+
+def test_latents_that_are_no_numbers_still_give_a_picture() -> None:
+    latents = torch.full((1, 4, 8, 8), torch.nan)
+    assert shown(latents, torch.ones(5, 3)).size == (256, 256)
+
+
+def test_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((100.0, 101.0, 102.5, 103.0, 104.6))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    every = previews.Previews(2.0)
+    assert [every.due() for _ in range(5)] == [True, False, True, False, True]
+
+
+def test_never() -> None:
+    assert not previews.Previews(0).due()

@@ -1,0 +1,252 @@
+"""Jobs in the worker itself, where a test can make memory run out and time pass."""
+
+import contextlib
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from PIL import Image
+
+from generation.messages import (
+    Configure,
+    Failed,
+    Finished,
+    FromRuntime,
+    Generate,
+    Picture,
+    Progress,
+    RuntimeSettings,
+)
+from generation.models import Kind, ModelFile
+from generation.runtime import drawing, loading, pictures
+from generation.runtime.faults import is_fatal, is_out_of_memory
+from generation.runtime.liveness import beating
+from generation.runtime.server import Server
+from tests.fixtures import models
+from tests.fixtures.requests import a_request
+
+SETTINGS = RuntimeSettings(device="cpu", preview_every=0, low_priority=False, cpu_threads=1)
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+
+class Ends:
+    """Both ends of the pipe: what was sent, and whether the job is cancelled."""
+
+    def __init__(self) -> None:
+        self.sent: list[FromRuntime] = []
+        self.cancelled = False
+
+    def send(self, message: FromRuntime) -> None:
+        self.sent.append(message)
+
+    def is_cancelled(self, job: str) -> bool:
+        return self.cancelled
+
+    def of(self, type_: type) -> list[Any]:
+        return [message for message in self.sent if isinstance(message, type_)]
+
+
+@pytest.fixture
+def ends() -> Ends:
+    return Ends()
+
+
+@pytest.fixture
+def server(ends: Ends, tmp_path: Path) -> Server:
+    configure = Configure(SETTINGS, str(tmp_path / "cache"))
+    return Server(configure, ends, ends)  # type: ignore[arg-type]
+
+
+def work(tiny: ModelFile, **changes: Any) -> Generate:
+    return Generate("1", a_request(width=64, height=64, **changes), tiny)
+
+
+@contextlib.contextmanager
+def memory_for(rows: int) -> Iterator[None]:
+    """Networks run out of memory on larger batches, as on a small graphics card."""
+
+    def before(_module: Any, inputs: tuple[Any, ...]) -> None:
+        for tensor in inputs:
+            if isinstance(tensor, torch.Tensor) and tensor.ndim == 4 and len(tensor) > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(before)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_what_does_not_fit_is_drawn_one_by_one(server: Server, ends: Ends, tiny: ModelFile) -> None:
+    with memory_for(rows=2):  # guidance doubles the batch
+        server.run(work(tiny, count=3))
+    assert [picture.index for picture in ends.of(Picture)] == [0, 1, 2]
+    (finished,) = ends.of(Finished)
+    assert finished.batch_size == 1
+    server.run(work(tiny, count=3))
+    assert ends.of(Finished)[1].batch_size == 4
+    assert ends.of(Failed) == []
+
+
+def test_what_does_not_fit_at_all_fails(server: Server, ends: Ends, tiny: ModelFile) -> None:
+    with memory_for(rows=0):
+        server.run(work(tiny))
+    (failed,) = ends.of(Failed)
+    assert failed.code == "out_of_memory"
+    assert "20.00 GiB" in failed.detail
+    server.run(work(tiny))
+    assert len(ends.of(Finished)) == 1
+
+
+def test_pictures_that_were_sent_are_not_made_again(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    decode = pictures.decode
+
+    def short_of_memory(pipe: Any, latent: torch.Tensor) -> Any:
+        tries.append(1)
+        if len(tries) == 2:
+            raise torch.OutOfMemoryError
+        return decode(pipe, latent)
+
+    monkeypatch.setattr(drawing, "decode", short_of_memory)
+    server.run(work(tiny, count=3))
+    assert [picture.index for picture in ends.of(Picture)] == [0, 1, 2]
+
+
+def test_a_cancelled_job_says_so_and_leaves_the_model_as_it_was(
+    server: Server, ends: Ends, tiny: ModelFile
+) -> None:
+    server.run(work(tiny))
+    ends.cancelled = True
+    server.run(work(tiny))
+    ends.cancelled = False
+    server.run(work(tiny))
+    assert ends.of(Failed)[0].code == "cancelled"
+    first, last = ends.of(Picture)
+    assert first.pixels_sha256 == last.pixels_sha256
+
+
+def test_what_nobody_foresaw_is_an_internal_error(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "scheduler_for", lambda *_: 1 / 0)
+    server.run(work(tiny))
+    (failed,) = ends.of(Failed)
+    assert failed.code == "internal_error"
+    assert "ZeroDivisionError" in failed.detail
+
+
+def test_a_lost_device_ends_the_process(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(drawing, "scheduler_for", fault)
+    with pytest.raises(torch.AcceleratorError):
+        server.run(work(tiny))
+    assert ends.of(Failed) == []
+
+
+def test_a_vae_that_overflows_in_half_precision_decodes_in_float32(
+    ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, precision="float16")
+    server = Server(Configure(settings, str(tmp_path)), ends, ends)  # type: ignore[arg-type]
+
+    def overflow(module: Any, _inputs: Any, outputs: Any) -> Any:
+        is_decoder = type(module).__name__ == "Decoder"
+        return outputs * torch.inf if is_decoder and outputs.dtype == torch.float16 else outputs
+
+    hook = torch.nn.modules.module.register_module_forward_hook(overflow)
+    try:
+        server.run(work(tiny))
+    finally:
+        hook.remove()
+    assert len(ends.of(Picture)) == 1
+    assert ends.of(Failed) == []
+
+
+def test_which_errors_mean_that_memory_ran_out() -> None:
+    for text in (
+        "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried",
+        "MPS backend out of memory (MPS allocated: 17.9 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ):
+        assert is_out_of_memory(RuntimeError(text))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_fatal(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_long_step_gives_signs_of_life(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.run(work(tiny))
+    plain = len(ends.of(Progress))
+    monkeypatch.setattr(drawing, "BEAT_EVERY", 0.0)
+    ends.sent.clear()
+    server.run(work(tiny))
+    assert len(ends.of(Progress)) > 10 * plain
+    steps = [progress.step for progress in ends.of(Progress)]
+    assert steps == sorted(steps)
+
+
+def test_only_work_gives_signs_of_life() -> None:
+    beats: list[int] = []
+    layer = torch.nn.Linear(2, 2)
+    with beating(lambda: beats.append(1), every=0.05):
+        threading.Event().wait(0.2)
+        assert beats == []
+        layer(torch.zeros(1, 2))
+        layer(torch.zeros(1, 2))
+        assert beats == [1]
+    layer(torch.zeros(1, 2))
+    assert beats == [1]
+
+
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_where_the_weights_lie_changes_no_pixel(
+    server: Server,
+    ends: Ends,
+    tiny: ModelFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    """The processor stands in for a graphics card here; what that saves is not shown."""
+    edges = models.tiny_controlnet(tmp_path / "edges", tiny.path)
+    controlnet = ModelFile(kind=Kind.CONTROLNET, name="edges", path=edges, family="sd1")
+    file = io.BytesIO()
+    Image.linear_gradient("L").save(file, "PNG")
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    controls = [{"name": "edges", "picture": sha256}]
+    controlled = Generate(
+        "2",
+        a_request(width=64, height=64, init_picture=sha256, controls=controls),
+        tiny,
+        controlnets=(controlnet,),
+        pictures={sha256: file.getvalue()},
+    )
+
+    def drawn(server: Server) -> list[str]:
+        ends.sent.clear()
+        for job in (work(tiny), controlled, work(tiny)):
+            server.run(job)
+        assert ends.of(Failed) == []
+        return [picture.pixels_sha256 for picture in ends.of(Picture)]
+
+    plain = drawn(server)
+    assert plain[0] == plain[2] != plain[1]
+    monkeypatch.setattr(loading.Models, "_memory_mode", lambda *_: mode)
+    monkeypatch.setitem(loading.LEAF_BY_LEAF, "use_stream", False)
+    settings = Configure(SETTINGS, str(tmp_path))
+    assert drawn(Server(settings, ends, ends)) == plain  # type: ignore[arg-type]

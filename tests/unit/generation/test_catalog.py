@@ -1,0 +1,383 @@
+"""What the catalogue makes of the files that people have, from their headers alone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generation.catalog import Catalog
+from generation.models import Kind, ModelFile
+from generation.refusal import Refused
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+SD1: Shapes = {
+    "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+    "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+}
+SD2: Shapes = {
+    **SD1,
+    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
+}
+SDXL: Shapes = {
+    "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+}
+REFINER: Shapes = {
+    "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (768, 1280),
+}
+SD3: Shapes = {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (4608, 1536)}
+FLUX: Shapes = {"double_blocks.0.img_attn.qkv.weight": (9216, 3072)}
+VAE: Shapes = {"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.conv_in.weight": (128, 3, 3, 3)}
+CONTROLNET: Shapes = {
+    "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+    "control_model.zero_convs.0.0.weight": (320, 320, 1, 1),
+}
+CONTROLNET_DIFFUSERS: Shapes = {
+    "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+    "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
+}
+
+
+def kohya(width: int) -> Shapes:
+    block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    return {f"{block}.lora_down.weight": (8, width), f"{block}.lora_up.weight": (320, 8)}
+
+
+def peft(width: int) -> Shapes:
+    block = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    return {f"{block}.lora_A.weight": (8, width), f"{block}.lora_B.weight": (320, 8)}
+
+
+TEXT_ONLY: Shapes = {
+    "lora_te_text_model_encoder_layers_0_self_attn_k_proj.lora_down.weight": (8, 1024),
+    "lora_te_text_model_encoder_layers_0_self_attn_k_proj.lora_up.weight": (1024, 8),
+}
+
+
+def write(file: Path, shapes: Shapes, **metadata: str) -> Path:
+    """A safetensors file with these float16 tensors, all zero, on disk as a hole."""
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for name, shape in shapes.items():
+        start, size = end, 2
+        for side in shape:
+            size *= side
+        end = start + size
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        out.truncate(8 + len(text) + end)
+    return file
+
+
+def write_json(file: Path, **content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def write_folder(folder: Path, context_width: int = 192) -> Path:
+    """A Stable Diffusion model in diffusers' layout, of 16 latents a side and factor 8."""
+    write_json(folder / "model_index.json", _class_name="StableDiffusionPipeline")
+    write_json(folder / "unet/config.json", sample_size=16, cross_attention_dim=context_width)
+    write_json(folder / "vae/config.json", block_out_channels=[16, 48, 96, 160])
+    scheduler = folder / "scheduler/scheduler_config.json"
+    write_json(scheduler, prediction_type="v_prediction")
+    for part in ("unet", "vae", "text_encoder"):
+        write(folder / part / "model.safetensors", {"weight": (2, 2)})
+    return folder
+
+
+async def scan(*folders: Path) -> Catalog:
+    catalog = Catalog(folders)
+    await catalog.scan()
+    return catalog
+
+
+async def only(folder: Path) -> ModelFile:
+    catalog = await scan(folder)
+    assert catalog.problems == ()
+    assert len(catalog.all) == 1
+    return catalog.all[0]
+
+
+async def problem(folder: Path) -> tuple[str, dict[str, str]]:
+    catalog = await scan(folder)
+    assert catalog.all == []
+    assert len(catalog.problems) == 1
+    return catalog.problems[0].code, catalog.problems[0].params
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind", "family"),
+    [
+        (SD1, Kind.CHECKPOINT, "sd1"),
+        (SD2, Kind.CHECKPOINT, "sd2"),
+        (SDXL, Kind.CHECKPOINT, "sdxl"),
+        (REFINER, Kind.CHECKPOINT, "sdxl-refiner"),
+        (SD3, Kind.CHECKPOINT, "sd3"),
+        (FLUX, Kind.CHECKPOINT, "flux"),
+        (VAE, Kind.VAE, "sd1"),
+        (CONTROLNET, Kind.CONTROLNET, "sd1"),
+        (CONTROLNET_DIFFUSERS, Kind.CONTROLNET, "sd2"),
+        (kohya(768), Kind.LORA, "sd1"),
+        (kohya(1024), Kind.LORA, "sd2"),
+        (kohya(2048), Kind.LORA, "sdxl"),
+        (peft(1024), Kind.LORA, "sd2"),
+        (TEXT_ONLY, Kind.LORA, "sd2"),
+    ],
+)
+async def test_kind_and_family_are_told_by_the_tensors(
+    tmp_path: Path, shapes: Shapes, kind: Kind, family: str
+) -> None:
+    file = write(tmp_path / "some folder" / "file.safetensors", shapes)
+    found = await only(tmp_path)
+    assert (found.kind, found.family, found.name, found.path) == (kind, family, "file", file)
+    assert found.size == file.stat().st_size
+
+
+async def test_the_trainer_s_word_goes_before_the_shapes(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", kohya(999), ss_base_model_version="sdxl_base_v1-0")
+    assert (await only(tmp_path)).family == "sdxl"
+
+
+async def test_marks_of_v_prediction_and_zero_snr(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", {**SD1, "v_pred": (0,), "ztsnr": (0,)})
+    found = await only(tmp_path)
+    assert found.v_prediction
+    assert found.zero_terminal_snr
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "v_prediction"),
+    [
+        ("v2-1_768-ema-pruned", {}, True),
+        ("v2-1_512-ema-pruned", {}, False),
+        ("mine", {"modelspec.prediction_type": "epsilon"}, False),
+        ("mine-512", {"modelspec.prediction_type": "v"}, True),
+    ],
+)
+async def test_what_stable_diffusion_2_predicts(
+    tmp_path: Path, name: str, metadata: dict[str, str], v_prediction: bool
+) -> None:
+    write(tmp_path / f"{name}.safetensors", SD2, **metadata)
+    assert (await only(tmp_path)).v_prediction is v_prediction
+
+
+async def test_a_folder_of_diffusers(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "diffusers" / "demo")
+    found = await only(tmp_path)
+    assert (found.kind, found.name, found.path) == (Kind.CHECKPOINT, "demo", folder)
+    assert (found.family, found.native_size, found.v_prediction) == ("sd1", 128, True)
+    assert found.is_folder
+
+
+async def test_a_folder_of_stable_diffusion_2(tmp_path: Path) -> None:
+    write_folder(tmp_path / "two", context_width=1024)
+    assert (await only(tmp_path)).family == "sd2"
+
+
+async def test_a_controlnet_folder_and_a_vae_folder(tmp_path: Path) -> None:
+    for name, class_ in (("edges", "ControlNetModel"), ("fine", "AutoencoderKL")):
+        write_json(tmp_path / name / "config.json", _class_name=class_, cross_attention_dim=192)
+        write(tmp_path / name / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    found = await scan(tmp_path)
+    assert [(model.kind, model.name) for model in found.all] == [
+        (Kind.CONTROLNET, "edges"),
+        (Kind.VAE, "fine"),
+    ]
+    assert found.controlnets[0].family == "sd1"
+
+
+async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
+    for folder, name, shapes in (
+        ("comfy/checkpoints/anime", "one", SD1),
+        ("comfy/loras", "style", kohya(768)),
+        ("comfy/controlnet", "edges", CONTROLNET),
+        ("a1111/Stable-diffusion", "two", SD1),
+        ("a1111/Lora/people", "face", kohya(768)),
+        ("a1111/VAE", "fine", VAE),
+    ):
+        write(tmp_path / folder / f"{name}.safetensors", shapes)
+    # what other programs keep there is nobody's mistake
+    for other in ("comfy/upscale_models/4x.pth", "a1111/ESRGAN/4x.pth", "comfy/clip/t5.bin"):
+        (tmp_path / other).parent.mkdir(parents=True)
+        (tmp_path / other).write_bytes(b"PK")
+    write_json(tmp_path / "a1111" / "config.json", samples_save=True)
+    found = await scan(tmp_path / "comfy", tmp_path / "a1111")
+    assert found.problems == ()
+    assert [model.name for model in found.checkpoints] == ["one", "two"]
+    assert [model.name for model in found.loras] == ["face", "style"]
+
+
+async def test_trigger_words(tmp_path: Path) -> None:
+    tags = json.dumps({"10_a": {"pixel art": 9, "cat": 4}, "5_b": {"pixel art": 1, "8bit": 10}})
+    write(tmp_path / "kohya.safetensors", kohya(768), ss_tag_frequency=tags)
+    phrase = {"modelspec.trigger_phrase": "pixelated, in squares"}
+    write(tmp_path / "spec.safetensors", kohya(768), **phrase)
+    write(tmp_path / "wrong.safetensors", kohya(768), ss_tag_frequency="[1]")
+    words = {model.name: model.trigger_words for model in (await scan(tmp_path)).loras}
+    assert words == {
+        "kohya": ("8bit", "pixel art"),
+        "spec": ("pixelated", "in squares"),
+        "wrong": (),
+    }
+
+
+async def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for place in ("a/x.safetensors", "b/x.safetensors", "b/c/x.safetensors"):
+        write(tmp_path / "loras" / place, kohya(768))
+    write(tmp_path / "x.safetensors", SD1)
+    found = await scan(tmp_path)
+    assert [model.name for model in found.loras] == ["loras/b/c/x", "loras/b/x", "x"]
+    assert [model.name for model in found.checkpoints] == ["x"]
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "pt", "pth", "bin"])
+async def test_a_pickle_is_never_opened(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"model.{suffix}").write_bytes(b"\x80\x02cos\nsystem\n")
+    assert await problem(tmp_path) == ("model_pickle", {"file": f"model.{suffix}"})
+
+
+async def test_a_folder_of_pickles(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "old")
+    (folder / "unet" / "model.safetensors").rename(folder / "unet" / "model.bin")
+    code, params = await problem(tmp_path)
+    assert (code, params["file"]) == ("model_pickle", "old/unet")
+
+
+async def test_a_download_that_was_cut_off(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.safetensors", SD1)
+    os.truncate(file, file.stat().st_size - 10)
+    code, params = await problem(tmp_path)
+    assert code == "model_broken"
+    assert params == {"file": "a.safetensors", "why": "10 bytes are missing at its end"}
+
+
+async def test_a_folder_with_a_file_cut_off(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a")
+    file = folder / "vae" / "model.safetensors"
+    os.truncate(file, file.stat().st_size - 1)
+    code, params = await problem(tmp_path)
+    assert (code, params["file"]) == ("model_broken", "a/vae/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x01",
+        b"<!DOCTYPE html><html>Sign in</html>",
+        (1000).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+        (2).to_bytes(8, "little") + b"{}",
+        (12).to_bytes(8, "little") + b'{"a": "b"}  ',
+    ],
+)
+async def test_what_is_no_safetensors_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    code, params = await problem(tmp_path)
+    assert (code, params["file"]) == ("model_broken", "a.safetensors")
+
+
+async def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4000000000\n"
+    (tmp_path / "a.safetensors").write_text(text)
+    assert (await problem(tmp_path))[0] == "model_lfs_pointer"
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"some.weight": (3, 3)},
+        {"lora_unet_mid_block.hada_w1_a": (4, 4), "lora_unet_mid_block.hada_w1_b": (4, 4)},
+        dict.fromkeys(SDXL, (7, 7)),
+    ],
+)
+async def test_tensors_of_no_known_layout(tmp_path: Path, shapes: Shapes) -> None:
+    write(tmp_path / "a.safetensors", shapes)
+    assert await problem(tmp_path) == ("model_unknown_layout", {"file": "a.safetensors"})
+
+
+async def test_a_checkpoint_that_could_not_draw_alone(tmp_path: Path) -> None:
+    inpainting = {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
+    no_vae = {name: shape for name, shape in SD1.items() if "first_stage" not in name}
+    write(tmp_path / "inpainting.safetensors", {**SD1, **inpainting})
+    write(tmp_path / "unet.safetensors", no_vae)
+    found = await scan(tmp_path)
+    assert found.all == []
+    whys = [problem.params["why"] for problem in found.problems]
+    assert "9 channels" in whys[0]
+    assert whys[1] == "it has no VAE"
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert await problem(nowhere) == ("folder_missing", {"folder": str(nowhere)})
+
+
+async def test_links_that_go_in_circles_or_nowhere(tmp_path: Path) -> None:
+    write(tmp_path / "loras" / "a.safetensors", kohya(768))
+    (tmp_path / "loras" / "round").symlink_to(tmp_path)
+    (tmp_path / "loras" / "gone.safetensors").symlink_to(tmp_path / "nothing")
+    found = await scan(tmp_path, tmp_path / "loras")
+    assert [model.name for model in found.all] == ["a"]
+    assert [(problem.path.name, problem.code) for problem in found.problems] == [
+        ("gone.safetensors", "model_broken")
+    ]
+
+
+async def test_scanning_again_sees_what_changed_and_reads_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "one.safetensors", SD1)
+    write_folder(tmp_path / "two")
+    catalog = await scan(tmp_path)
+    read: list[Path] = []
+    monkeypatch.setattr("generation.catalog._examine", read.append)
+    await catalog.scan()
+    assert read == []
+    assert [model.name for model in catalog.all] == ["one", "two"]
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "two")
+    write(tmp_path / "one.safetensors", SD2)
+    write(tmp_path / "three.safetensors", SD1)
+    await catalog.scan()
+    assert [(m.name, m.family) for m in catalog.all] == [("one", "sd2"), ("three", "sd1")]
+
+
+async def test_names_are_found_whatever_their_case_and_nearly(tmp_path: Path) -> None:
+    for name in ("dreamy", "Dreamer", "photo", "DREAMY"):
+        write(tmp_path / f"{name}.safetensors", SD1)
+    catalog = await scan(tmp_path)
+    assert catalog.get(Kind.CHECKPOINT, "DREAMY").name == "DREAMY"
+    assert catalog.get(Kind.CHECKPOINT, "dreamer").name == "Dreamer"
+    with pytest.raises(Refused) as refused:
+        catalog.get(Kind.CHECKPOINT, "dreany")
+    assert refused.value.code == "checkpoint_unknown"
+    assert refused.value.params["name"] == "dreany"
+    nearest = str(refused.value.params["nearest"]).split(", ")
+    assert nearest[0] == "dreamy"
+    assert len(nearest) == 3
+    with pytest.raises(Refused, match="lora_unknown"):
+        catalog.get(Kind.LORA, "dreamy")
+
+
+def test_the_process_that_has_the_catalogue_and_the_engine_never_imports_torch() -> None:
+    code = (
+        "import sys, generation.catalog, generation.worker, generation.engines.process\n"
+        "heavy = {'torch', 'diffusers', 'numpy', 'generation.runtime'} & {*sys.modules}\n"
+        "sys.exit(str(heavy) if heavy else None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,132 @@
+"""From what a person gave to a whole request."""
+
+from typing import Any
+
+import pytest
+
+from generation.catalog import Catalog
+from generation.draft import Limits, ModelSettings, Rules, check, complete
+from generation.models import Kind, ModelFile
+from generation.refusal import Refused
+from tests.fixtures.requests import a_request
+from tests.unit.generation.catalogs import a_catalog, a_model
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return a_catalog(
+        a_model("demo", native_size=128),
+        a_model("dream"),
+        a_model("big", family="sdxl"),
+        a_model("pixel", kind=Kind.LORA),
+        a_model("other", kind=Kind.LORA, family="sd2"),
+        a_model("edges", kind=Kind.CONTROLNET),
+    )
+
+
+RULES = Rules(
+    default_model="demo",
+    models={"demo": ModelSettings(steps=8, guidance_scale=0, negative_prompt="fog")},
+    limits=Limits(side=768, pixels=512 * 512, steps=40, count=2),
+)
+
+
+def refusal(catalog: Catalog, **given: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "a cat", **given}, catalog, RULES)
+    return refused.value
+
+
+def test_defaults_come_from_the_settings_then_the_model_then_the_family(catalog: Catalog) -> None:
+    request = complete({"prompt": " a cat "}, catalog, RULES)
+    assert request.prompt == "a cat"
+    assert (request.model, request.width, request.height) == ("demo", 128, 128)
+    assert (request.steps, request.guidance_scale, request.negative_prompt) == (8, 0, "fog")
+    assert request.sampler == "DPM++ 2M Karras"
+    other = complete({"prompt": "a cat", "model": "Dream"}, catalog, RULES)
+    assert (other.model, other.width, other.steps) == ("dream", 512, 20)
+
+
+def test_what_was_given_wins(catalog: Catalog) -> None:
+    request = complete(
+        {"prompt": "a cat", "negative_prompt": "", "steps": 3, "guidance": 2.5, "seed": 0,
+         "sampler": "euler A", "width": 64, "count": 2, "lora": "Pixel", "lora_weight": 0.5},
+        catalog,
+        RULES,
+    )  # fmt: skip
+    assert (request.negative_prompt, request.steps, request.guidance_scale) == ("", 3, 2.5)
+    assert (request.seed, request.sampler, request.width, request.height) == (0, "Euler a", 64, 128)
+    assert [(use.name, use.weight) for use in request.loras] == [("pixel", 0.5)]
+
+
+def test_seeds_are_drawn_anew(catalog: Catalog) -> None:
+    assert len({complete({"prompt": "a"}, catalog, RULES).seed for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [("square", (128, 128)), ("wide 16:9", (168, 96)), ("tall 9:16", (96, 168))]
+)
+def test_an_aspect_keeps_the_area(catalog: Catalog, aspect: str, size: tuple[int, int]) -> None:
+    request = complete({"prompt": "a cat", "aspect": aspect}, catalog, RULES)
+    assert (request.width, request.height) == size
+
+
+def test_a_control_picture_takes_the_only_controlnet(catalog: Catalog) -> None:
+    request = complete({"prompt": "a cat", "control_picture": "0" * 64}, catalog, RULES)
+    assert [use.name for use in request.controls] == ["edges"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"prompt": " \n"}, "prompt_empty"),
+        ({"prompt": "x" * 4001}, "too_long"),
+        ({"model": "demi"}, "checkpoint_unknown"),
+        ({"model": "big"}, "family_unsupported"),
+        ({"lora": "other"}, "family_mismatch"),
+        ({"lora": "pixle"}, "lora_unknown"),
+        ({"sampler": "Eula"}, "sampler_unknown"),
+        ({"aspect": "round"}, "aspect_unknown"),
+        ({"aspect": "square", "height": 64}, "aspect_and_size"),
+        ({"lora_weight": 1.0}, "option_needs"),
+        ({"denoising": 0.5}, "option_needs"),
+        ({"controlnet": "edges"}, "option_needs"),
+        ({"control_picture": "0" * 64, "model": "dream", "controlnet": "no"}, "controlnet_unknown"),
+        ({"width": 100}, "no_multiple"),
+        ({"width": 1024}, "out_of_bounds"),
+        ({"width": 768, "height": 768}, "too_many_pixels"),
+        ({"steps": 41}, "out_of_bounds"),
+        ({"count": 3}, "out_of_bounds"),
+    ],
+)
+def test_what_is_wrong_is_refused(catalog: Catalog, given: dict[str, Any], code: str) -> None:
+    assert refusal(catalog, **given).code == code
+
+
+def test_the_nearest_names_are_offered(catalog: Catalog) -> None:
+    assert str(refusal(catalog, model="demi").params["nearest"]).startswith("demo")
+    assert "Euler" in str(refusal(catalog, sampler="Eulr").params["nearest"])
+
+
+def test_without_a_model(catalog: Catalog) -> None:
+    with pytest.raises(Refused, match="no_models"):
+        complete({"prompt": "a cat"}, a_catalog(a_model("big", family="sdxl")), RULES)
+    two = a_catalog(
+        a_model("demo"),
+        a_model("a", kind=Kind.CONTROLNET),
+        a_model("b", kind=Kind.CONTROLNET),
+    )
+    assert refusal(two, control_picture="0" * 64).params == {"names": "a, b"}
+    assert refusal(a_catalog(a_model("demo")), control_picture="0" * 64).code == "no_controlnets"
+
+
+def test_a_request_made_elsewhere_is_checked_too(catalog: Catalog) -> None:
+    check(a_request(), catalog, RULES)
+    for change in ({"model": "gone"}, {"steps": 50}, {"loras": [{"name": "gone"}]}):
+        with pytest.raises(Refused):
+            check(a_request(**change), catalog, RULES)
+
+
+def test_an_empty_catalogue_is_no_error() -> None:
+    assert a_catalog().checkpoints == []
+    assert isinstance(a_model("x"), ModelFile)

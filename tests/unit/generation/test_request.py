@@ -1,0 +1,104 @@
+"""Requests and the options that are read off them."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation.fields import Option, options
+from generation.refusal import Refused
+from generation.request import SEED_MAX, GenerationRequest
+from tests.fixtures.requests import a_request
+
+
+def test_each_picture_has_a_seed_of_its_own() -> None:
+    assert a_request(seed=40, count=3).seeds == (40, 41, 42)
+
+
+def test_a_changed_copy_is_checked() -> None:
+    assert a_request().with_(seed=1).seed == 1
+    with pytest.raises(msgspec.ValidationError, match="multiple of 8"):
+        a_request(width=100)
+    with pytest.raises(msgspec.ValidationError, match="length >= 1"):
+        a_request(prompt="")
+
+
+def test_json_carries_it_whole() -> None:
+    request = a_request(
+        seed=SEED_MAX,
+        loras=[{"name": "a", "weight": -1.5}],
+        controls=[{"name": "edges", "picture": "0" * 64, "scale": 0.5}],
+        init_picture="1" * 64,
+    )
+    again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
+    assert again == request
+    assert again.fingerprint() == request.fingerprint()
+    assert again.fingerprint() != request.with_(seed=1).fingerprint()
+
+
+def test_an_unknown_field_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `stepz`"):
+        a_request(stepz=3)
+
+
+def test_every_field_is_an_option() -> None:
+    fields = {option.field for option in options().values()}
+    assert fields == set(GenerationRequest.__struct_fields__)
+    for option in options().values():
+        assert option.help, option.name
+        assert len(option.help) <= 100, option.name
+
+
+def test_nested_fields_are_flat_options() -> None:
+    assert options()["lora_weight"].field == "loras"
+    assert options()["lora_weight"].item == "weight"
+    assert options()["lora"].choices_from == "loras"
+    assert options()["init_picture"].picture
+    assert options()["control_picture"].picture
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("width", 100, "no_multiple"),
+        ("width", 4096, "out_of_bounds"),
+        ("width", 0, "out_of_bounds"),
+        ("steps", 151, "out_of_bounds"),
+        ("guidance", -0.1, "out_of_bounds"),
+        ("guidance", float("nan"), "out_of_bounds"),
+        ("prompt", "x" * 4001, "too_long"),
+        ("seed", -1, "out_of_bounds"),
+    ],
+)
+def test_values_outside_the_declaration_are_refused(
+    name: str, value: str | int | float, code: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        options()[name].check(value)
+    assert refused.value.code == code
+    assert refused.value.params["option"] == name
+
+
+def test_the_nearest_multiple_is_named() -> None:
+    with pytest.raises(Refused) as refused:
+        options()["height"].check(510)
+    assert refused.value.params["nearest"] == 512
+
+
+def test_a_seed_that_is_no_number_is_refused() -> None:
+    with pytest.raises(Refused, match="not_a_number"):
+        options()["seed"].parse("seven")
+    assert options()["seed"].parse("7") == 7
+
+
+@given(st.integers())
+def test_check_agrees_with_the_declaration(value: int) -> None:
+    """What check lets through the request takes, and nothing else."""
+    option: Option = options()["width"]
+    try:
+        option.check(value)
+    except Refused:
+        with pytest.raises(msgspec.ValidationError):
+            a_request(width=value)
+    else:
+        assert a_request(width=value).width == value

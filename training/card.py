@@ -1,0 +1,131 @@
+"""Writes the model card from what was measured, so that its figures are never typed by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.styles import STYLES
+from training.things import COLOURS, PLACE_WORDS, SIZE_WORDS, THINGS
+
+_CARD = """\
+---
+license: mit
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+# Darkroom's demo model
+
+A small, real latent diffusion model: a first picture without a download, and a model for tests. \
+It has the layout of Stable Diffusion 1 in diffusers (CLIPTokenizer, CLIPTextModel, \
+AutoencoderKL, UNet2DConditionModel, DPM++ 2M scheduler), so the same pipelines, samplers, LoRAs \
+and ControlNets run on it. It draws **emoji art at 128 x 128**, and nothing else.
+
+{state}
+
+![eighteen pictures](../../../docs/demo-model/contact-sheet.png)
+
+## What to ask for
+A thing, or two; a size; a place; a background:
+
+    small rocket on a black background
+    apple and banana on green
+    a big panda on pink
+    castle on the left, light blue background
+    star above moon on black
+    two butterflies on pink
+
+It knows {n_things} things: {things}.
+
+Backgrounds: {colours}. Sizes: {sizes} (nothing said: medium). Places: {places} (nothing said: \
+the middle). Synonyms stand in [vocabulary.json](vocabulary.json), which `/imagine` completes from.
+
+Eight steps and a guidance scale of 3 are enough. Other sizes than 128 x 128 work badly.
+
+## What it cannot draw
+- Words outside that list. 'Zebra' gives some other thing, without a warning.
+- Counts other than one and two; three things; relations other than *beside* and *above*.
+- Actions, scenery, people, writing, styles (but see the LoRAs).
+- Another colour for a thing than its own: 'a blue apple' may colour the background.
+
+## Beside it
+{beside}
+
+## Measured
+{figures}
+
+## Training
+`python -m training all` makes everything here from nothing: see `training/`. {n_things} pictures \
+of Fluent Emoji 3D were composed on the fly with captions; the autoencoder (4.3 M parameters, \
+f = 8, 4 latent channels) learned to compress them, the text encoder (1.6 M) to name the parts of \
+a caption, the UNet (13.9 M, v-prediction) to draw. Thirty prompts, drawn with \
+seed 0: [prompts.png](../../../docs/demo-model/prompts.png).
+
+## Licence
+The art is Microsoft's Fluent Emoji, under the MIT licence: see [NOTICE](NOTICE). The weights come \
+under the same licence as Darkroom, MIT.
+"""
+
+
+_MEASURED = """\
+By a small classifier trained on the same art (`training/classifier.py`), over {seeds} seeds a \
+prompt, {steps} steps, guidance {guidance:g}; all {n_things} things once, and {n_pairs} pairs:
+
+| | recognised | aim |
+|---|---|---|
+| the thing | {thing:.1%} | 90 % |
+| the background | {background:.1%} | 95 % |
+| both things of a pair | {pair:.1%} | 70 % |
+
+Prompts of which fewer than three of four pictures show what was asked: {failing}.
+
+Every prompt's figures: [measured.json](../../../docs/demo-model/measured.json). Again: \
+`python -m training evaluate`, then `python -m training card`.
+"""
+
+_FIGURES = ("seeds", "steps", "guidance", "thing", "background", "pair")
+
+
+def write_card(models: Path, measured: Path, state: str) -> None:
+    """Write models/diffusers/demo/README.md; `state` says in words how far training went.
+
+    The figures are those of `measured`, which `evaluate` left, if there is such a file.
+    """
+    text = _CARD.format(
+        n_things=len(THINGS),
+        things=", ".join(thing.name for thing in THINGS),
+        colours=", ".join(COLOURS),
+        sizes=", ".join(SIZE_WORDS),
+        places=", ".join(words[0].strip() for words in PLACE_WORDS.values()),
+        beside=_beside(models),
+        figures=_figures(measured) if measured.is_file() else "Not yet.",
+        state=state,
+    )
+    path = models / "diffusers" / "demo" / "README.md"
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _figures(measured: Path) -> str:
+    report: dict[str, Any] = json.loads(measured.read_text(encoding="utf-8"))
+    outcomes = (*report["singles"], *report["pairs"])
+    failing = [o["prompt"] for o in sorted(outcomes, key=_share) if o["things"] < 0.75]
+    return _MEASURED.format(
+        failing="; ".join(failing) or "none",
+        n_things=len(report["singles"]),
+        n_pairs=len(report["pairs"]),
+        **{key: report[key] for key in _FIGURES},
+    ).strip()
+
+
+def _share(outcome: dict[str, Any]) -> float:
+    return float(outcome["things"])
+
+
+def _beside(models: Path) -> str:
+    lines = [
+        f"- the LoRA `demo-{style.name}` (trigger: *{style.trigger}*)"
+        for style in STYLES
+        if (models / "loras" / f"demo-{style.name}.safetensors").is_file()
+    ]
+    if (models / "controlnet" / "demo-edges").is_dir():
+        lines.append("- the ControlNet `demo-edges`: draws along Canny edges")
+    return "\n".join(lines) or "Its LoRAs and its ControlNet are not trained yet."

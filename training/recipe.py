@@ -1,0 +1,196 @@
+"""The order of the parts, and how the time is shared among them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from training.art import Art
+from training.card import write_card
+from training.classifier import load_classifier, train_classifier
+from training.controlnet import train_controlnet
+from training.evaluate import evaluate
+from training.export import assemble, export, load_run
+from training.latents import encode_scenes
+from training.loop import Budget
+from training.lora import train_lora
+from training.sheets import contact_sheet, control_sheet, lora_sheet, prompt_sheet
+from training.styles import STYLES
+from training.text import train_text
+from training.unet import load_text, load_vae, train_unet
+from training.vae import train_vae
+
+# minutes on two CPU cores that bring a good model; also the shares of a shorter `all`
+MINUTES = {
+    "vae": 90.0,
+    "text": 4.0,
+    "unet": 360.0,
+    "cooldown": 40.0,
+    "classifier": 12.0,
+    "lora": 12.0,
+    "controlnet": 60.0,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where everything lies and how long to train; see `python -m training --help`."""
+
+    out: Path
+    models: Path
+    docs: Path
+    emoji: Path
+    device: torch.device
+    minutes: float | None
+    steps: int | None
+    batch: int
+    pictures: int
+    prompts: int | None
+
+    def run(self, part: str) -> None:
+        """Run one part, or `all` in order."""
+        for name in PARTS if part == "all" else (part,):
+            if part == "all" and name == "decoder":
+                continue
+            print(f"== {name}", flush=True)
+            PARTS[name](self, self.budget(name, alone=part != "all"))
+
+    def budget(self, part: str, alone: bool) -> Budget:
+        """The budget of one part; of `all`, its share of the minutes."""
+        usual = MINUTES.get(part, 30.0)
+        if self.steps is not None:
+            return Budget(steps=self.steps)
+        if self.minutes is None:
+            return Budget(minutes=usual)
+        total = sum(MINUTES.values()) + MINUTES["lora"] * (len(STYLES) - 1)
+        return Budget(minutes=self.minutes if alone else self.minutes * usual / total)
+
+    @cached_property
+    def art(self) -> Art:
+        return Art(self.emoji)
+
+    @property
+    def demo(self) -> Path:
+        return self.models / "diffusers" / "demo"
+
+    @property
+    def controlnet(self) -> Path:
+        return self.models / "controlnet" / "demo-edges"
+
+    def lora(self, name: str) -> Path:
+        return self.models / "loras" / f"demo-{name}.safetensors"
+
+
+def _vae(recipe: Recipe, budget: Budget) -> None:
+    train_vae(recipe.art, recipe.out / "vae", budget, recipe.device)
+
+
+def _decoder(recipe: Recipe, budget: Budget) -> None:
+    train_vae(recipe.art, recipe.out / "vae", budget, recipe.device, decoder_only=True)
+
+
+def _text(recipe: Recipe, budget: Budget) -> None:
+    train_text(recipe.out / "text", budget, recipe.device)
+
+
+def _latents(recipe: Recipe, budget: Budget) -> None:
+    vae = load_vae(recipe.out, recipe.device)
+    encode_scenes(recipe.art, vae, recipe.out / "latents", recipe.pictures)
+
+
+def _train_unet(recipe: Recipe, budget: Budget, cool: bool) -> None:
+    vae, text = load_vae(recipe.out, recipe.device), load_text(recipe.out, recipe.device)
+
+    def show(unet: UNet2DConditionModel, path: Path) -> None:
+        with torch.autocast(recipe.device.type, torch.bfloat16):
+            prompt_sheet(assemble(vae, text, unet), count=6).save(path)
+
+    train_unet(recipe.out, budget, recipe.device, recipe.batch, show, cool)
+
+
+def _unet(recipe: Recipe, budget: Budget) -> None:
+    _train_unet(recipe, budget, cool=False)
+
+
+def _cooldown(recipe: Recipe, budget: Budget) -> None:
+    _train_unet(recipe, budget, cool=True)
+
+
+def _classifier(recipe: Recipe, budget: Budget) -> None:
+    train_classifier(recipe.art, recipe.out, budget, recipe.device)
+
+
+def _export(recipe: Recipe, budget: Budget) -> None:
+    export(load_run(recipe.out, torch.device("cpu")), recipe.demo)
+
+
+def _card(recipe: Recipe, budget: Budget) -> None:
+    write_card(recipe.models, recipe.docs / "measured.json", _state(recipe.out))
+
+
+def _lora(recipe: Recipe, budget: Budget) -> None:
+    for style in STYLES:
+        target = recipe.lora(style.name)
+        train_lora(recipe.art, recipe.out, style, budget, recipe.device, target, recipe.pictures)
+
+
+def _controlnet(recipe: Recipe, budget: Budget) -> None:
+    target = recipe.controlnet
+    train_controlnet(recipe.art, recipe.out, budget, recipe.device, target, recipe.pictures)
+
+
+def _sheets(recipe: Recipe, budget: Budget) -> None:
+    pipeline = load_run(recipe.out, torch.device("cpu"))
+    recipe.docs.mkdir(parents=True, exist_ok=True)
+    prompt_sheet(pipeline).save(recipe.docs / "prompts.png", optimize=True)
+    contact_sheet(pipeline).save(recipe.docs / "contact-sheet.png", optimize=True)
+    for style in STYLES:
+        if recipe.lora(style.name).is_file():
+            made = lora_sheet(pipeline, recipe.lora(style.name), style)
+            made.save(recipe.docs / f"lora-{style.name}.png", optimize=True)
+    if recipe.controlnet.is_dir():
+        made, agreement = control_sheet(pipeline, recipe.art, recipe.controlnet)
+        made.save(recipe.docs / "controlnet-edges.png", optimize=True)
+        print(f"ControlNet: {agreement:.0%} of the given edges drawn", flush=True)
+
+
+def _evaluate(recipe: Recipe, budget: Budget) -> None:
+    pipeline = load_run(recipe.out, torch.device("cpu"))
+    report = evaluate(pipeline, load_classifier(recipe.out), recipe.prompts)
+    recipe.docs.mkdir(parents=True, exist_ok=True)
+    report.save(recipe.docs / "measured.json")
+    print(
+        f"things {report.thing:.1%}, backgrounds {report.background:.1%}, pairs {report.pair:.1%}; "
+        f"prompts that fail: {'; '.join(report.failing()) or 'none'}",
+        flush=True,
+    )
+
+
+def _state(out: Path) -> str:
+    """How far the parts have been trained, for the model card."""
+    steps = {}
+    for part in ("vae", "unet"):
+        last = (out / part / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        steps[part] = json.loads(last)["step"]
+    return f"So far: {steps['vae']} steps of the autoencoder, {steps['unet']} of the UNet."
+
+
+PARTS: dict[str, Callable[[Recipe, Budget], None]] = {
+    "vae": _vae,
+    "decoder": _decoder,
+    "text": _text,
+    "latents": _latents,
+    "unet": _unet,
+    "cooldown": _cooldown,
+    "classifier": _classifier,
+    "export": _export,
+    "lora": _lora,
+    "controlnet": _controlnet,
+    "sheets": _sheets,
+    "evaluate": _evaluate,
+    "card": _card,
+}
