@@ -38,6 +38,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="pictures a step of the UNet's training")
     parser.add_argument("--pictures", type=int, default=40960, help="pictures encoded to latents")
     parser.add_argument("--prompts", type=int, help="evaluate at most so many things and pairs")
+    parser.add_argument(
+        "--start", type=Path, help="a pipeline's folder: begin with its weights, not random ones"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)
@@ -59,6 +62,7 @@ def main(arguments: list[str]) -> int:
         batch=options.batch or (256 if device.type == "cuda" else 32),
         pictures=options.pictures,
         prompts=options.prompts,
+        start=options.start,
     )
     try:
         recipe.run(options.part)

@@ -50,6 +50,7 @@ class Recipe:
     batch: int
     pictures: int
     prompts: int | None
+    start: Path | None = None
 
     def run(self, part: str) -> None:
         """Run one part, or `all` in order."""
@@ -73,6 +74,10 @@ class Recipe:
     def art(self) -> Art:
         return Art(self.emoji)
 
+    def begin(self, part: str) -> Path | None:
+        """The folder of the weights that `part` begins with, or None for random ones."""
+        return self.start / part if self.start else None
+
     @property
     def demo(self) -> Path:
         return self.models / "diffusers" / "demo"
@@ -86,7 +91,7 @@ class Recipe:
 
 
 def _vae(recipe: Recipe, budget: Budget) -> None:
-    train_vae(recipe.art, recipe.out / "vae", budget, recipe.device)
+    train_vae(recipe.art, recipe.out / "vae", budget, recipe.device, start=recipe.begin("vae"))
 
 
 def _decoder(recipe: Recipe, budget: Budget) -> None:
@@ -94,7 +99,7 @@ def _decoder(recipe: Recipe, budget: Budget) -> None:
 
 
 def _text(recipe: Recipe, budget: Budget) -> None:
-    train_text(recipe.out / "text", budget, recipe.device)
+    train_text(recipe.out / "text", budget, recipe.device, recipe.begin("text_encoder"))
 
 
 def _latents(recipe: Recipe, budget: Budget) -> None:
@@ -109,7 +114,9 @@ def _train_unet(recipe: Recipe, budget: Budget, cool: bool) -> None:
         with torch.autocast(recipe.device.type, torch.bfloat16):
             prompt_sheet(assemble(vae, text, unet), count=6).save(path)
 
-    train_unet(recipe.out, budget, recipe.device, recipe.batch, show, cool)
+    train_unet(
+        recipe.out, budget, recipe.device, recipe.batch, show, cool, recipe.begin("unet")
+    )
 
 
 def _unet(recipe: Recipe, budget: Budget) -> None:

@@ -185,11 +185,19 @@ def _lesson(seed: str, step: int) -> tuple[list[str], dict[str, Tensor]]:
     return captions, {part: torch.tensor([w[part] for w in wanted]) for part in wanted[0]}
 
 
-def train_text(folder: Path, budget: Budget, device: torch.device) -> None:
-    """Make the tokenizer, then teach the encoder; both are saved in `folder`."""
+def train_text(
+    folder: Path, budget: Budget, device: torch.device, start: Path | None = None
+) -> None:
+    """Make the tokenizer, then teach the encoder, from the one in `start` if given.
+
+    Both are saved in `folder`.
+    """
     torch.manual_seed(0)
     tokenizer = make_tokenizer(folder / "tokenizer")
-    namer = Namer(new_text_encoder(tokenizer)).to(device)
+    encoder = new_text_encoder(tokenizer)
+    if start:
+        encoder.load_state_dict(CLIPTextModel.from_pretrained(start).state_dict())
+    namer = Namer(encoder).to(device)
     groups: list[dict[str, object]] = [{"params": list(namer.parameters())}]
     run = Run(folder, namer, groups, lr=1e-3, ema_decay=0.99, weight_decay=0.01)
 

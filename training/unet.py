@@ -134,17 +134,21 @@ def train_unet(
     batch: int,
     show: Show,
     cool: bool = False,
+    start: Path | None = None,
 ) -> None:
     """Train the UNet of the run in `folder` at a constant rate, so that it can go on any time.
 
     `show` draws samples with the averaged weights into a file, every ten minutes.
     With `cool` a copy is trained with a rate that falls to nothing over `budget` instead: the
-    weights to ship. The run that it branched from stays as it was.
+    weights to ship. The run that it branched from stays as it was. A new run begins with the
+    UNet in `start`, if given.
     """
     torch.manual_seed(0)
     latents, captions = load_latents(folder / "latents")
     text = Captions(*load_text(folder, device), captions)
     unet = new_unet().to(device)
+    if start:
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(start).state_dict())
     run_folder = folder / "unet"
     if cool:
         run_folder = branch(run_folder)

@@ -60,13 +60,24 @@ def training_picture(art: Art, *key: object) -> Picture:
 
 
 def train_vae(
-    art: Art, folder: Path, budget: Budget, device: torch.device, decoder_only: bool = False
+    art: Art,
+    folder: Path,
+    budget: Budget,
+    device: torch.device,
+    decoder_only: bool = False,
+    start: Path | None = None,
 ) -> None:
-    """Train in `folder`; `decoder_only` leaves the latents, and so a trained UNet, valid."""
+    """Train in `folder`, from the weights in `start` if given.
+
+    `decoder_only` leaves the latents, and so a trained UNet, valid.
+    """
     torch.manual_seed(0)
     vae = new_vae().to(device)
     if decoder_only:
-        vae.load_state_dict(AutoencoderKL.from_pretrained(folder / "model").state_dict())
+        start = folder / "model"
+    if start:
+        vae.load_state_dict(AutoencoderKL.from_pretrained(start).state_dict())
+    if decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
     run_folder = folder / "decoder" if decoder_only else folder

@@ -90,6 +90,7 @@ async def test_cancel_while_it_runs(rig: Rig, ada: Person, bo: Person, general: 
 async def test_cancel_while_it_waits(rig: Rig, ada: Person, general: str) -> None:
     gate = rig.engine.gate = asyncio.Event()
     await ada.command(general, "imagine", prompt="first")
+    await rig.until(lambda job: job.state is JobState.RUNNING)
     act = await ada.command(general, "imagine", prompt="second")
     waiting = await act.deferred()
     await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == waiting["id"])
