@@ -77,6 +77,10 @@ class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     file: str
     pixels_sha256: str
+    variation_seed: int | None = None
+    """The second seed that its noise was moved towards; None where it was not."""
+    unsafe: float | None = None
+    """What the picture check found, from 0 to 1; None where nothing checked it."""
 
 
 class Failure(msgspec.Struct, frozen=True):
