@@ -226,9 +226,14 @@ def _unknown(name: str, known: list[str], what: str) -> str:
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:
     replace = msgspec.structs.replace
+    classifier = config.worker.picture_check_model
     return replace(
         config,
         storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),
+        worker=replace(
+            config.worker,
+            picture_check_model=str(base / Path(classifier).expanduser()) if classifier else "",
+        ),
         models=replace(
             config.models,
             folders=tuple(base / folder.expanduser() for folder in config.models.folders),

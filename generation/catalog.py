@@ -86,6 +86,11 @@ class Catalog:
         """The ControlNets, by name."""
         return self._of(Kind.CONTROLNET)
 
+    @property
+    def vaes(self) -> list[ModelFile]:
+        """The VAEs, by name."""
+        return self._of(Kind.VAE)
+
     def get(self, kind: Kind, name: str) -> ModelFile:
         """The model of that name, whatever its case. Raises Refused with the nearest names."""
         exact = self._models.get((kind, name))
@@ -179,7 +184,7 @@ def _examine(path: Path) -> ModelFile | Unusable:
 def _examine_file(path: Path) -> ModelFile | Unusable:
     header = read_header(path)
     kind = probe.kind_of(header.shapes)
-    family = probe.family_of(kind, header) if kind else ""
+    family = probe.family_of(kind, header, path.stem) if kind else ""
     if kind is None or not family:
         return Unusable(path, "model_unknown_layout", {"file": path.name})
     if kind is Kind.CHECKPOINT and family in FAMILIES and (why := probe.lacking(header.shapes)):
@@ -199,7 +204,7 @@ def _examine_file(path: Path) -> ModelFile | Unusable:
 
 def _examine_folder(folder: Path) -> ModelFile | Unusable:
     kind, family, native_size, v_prediction = probe.folder_model(folder)
-    if not family and kind is not Kind.VAE:
+    if not family:
         return Unusable(folder, "model_unknown_layout", {"file": folder.name})
     parts = ("unet", "vae", "text_encoder") if family in FAMILIES else ("",)
     for part in parts if kind is Kind.CHECKPOINT else ("",):

@@ -9,7 +9,7 @@ from msgspec import Meta
 from rapidfuzz import process
 
 from generation.catalog import Catalog
-from generation.families import FAMILIES, RECOGNISED, Ability, Family
+from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.fields import options
 from generation.models import Kind, ModelFile
 from generation.refusal import Refused
@@ -50,6 +50,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sampler: str | None = None
     clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
     negative_prompt: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+    vae: str | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +58,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 1024
     pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] = 1024 * 1024
+    upscaled_side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 2048
+    """Of a picture that was made before and is enlarged."""
     steps: Annotated[int, Meta(ge=1, le=150)] = 60
     count: Annotated[int, Meta(ge=1, le=10)] = 4
     waiting: Annotated[int, Meta(ge=1, le=1000)] = 5
@@ -82,15 +85,18 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     model = _model(given, catalog, rules)
     family = FAMILIES[model.family]
     settings = rules.models.get(model.name, ModelSettings())
-    width, height = _size(given, model, family, settings)
+    width, height = _size(given, model, settings)
     values: dict[str, Any] = {
         "steps": _first(settings.steps, family.steps),
         "guidance_scale": _first(settings.guidance_scale, family.guidance_scale),
         "sampler": _first(settings.sampler, family.sampler),
         "clip_skip": _first(settings.clip_skip, 1),
         "negative_prompt": _first(settings.negative_prompt, ""),
+        "vae": settings.vae,
         "seed": random.randint(0, RANDOM_SEED_MAX),
     }
+    if given.get("variation_strength"):
+        values["variation_seed"] = random.randint(0, RANDOM_SEED_MAX)
     values |= {
         option.field: given[name]
         for name, option in options().items()
@@ -102,6 +108,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "width": width,
         "height": height,
         "sampler": _known(str(values["sampler"]), "sampler"),
+        "vae": catalog.get(Kind.VAE, values["vae"]).name if values["vae"] is not None else None,
         "loras": _loras(given, catalog),
         "controls": _controls(given, catalog, model),
     }
@@ -110,40 +117,71 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     return request
 
 
-def check(request: GenerationRequest, catalog: Catalog, rules: Rules) -> None:
+def check(
+    request: GenerationRequest, catalog: Catalog, rules: Rules, enlarging: bool = False
+) -> None:
     """Raise Refused when this machine can't or may not make what is asked for.
 
     Also for requests that were made elsewhere: a reroll of last year's picture, an edited one.
+    `enlarging` a picture, and drawing one in tiles, has a limit of its own on the size.
     """
     limits = rules.limits
-    _at_most("width", request.width, limits.side)
-    _at_most("height", request.height, limits.side)
+    _check_size(request, limits, enlarging or request.tile > 0)
     _at_most("steps", request.steps, limits.steps)
     _at_most("count", request.count, limits.count)
-    if request.width * request.height > limits.pixels:
+    if request.variation_strength and request.variation_seed is None:
+        raise Refused("option_needs", option="variation_strength", needs="variation_seed")
+    _known(request.sampler, "sampler")
+    model = catalog.get(Kind.CHECKPOINT, request.model)
+    _check_runnable(model)
+    _check_abilities(request, model)
+    if request.vae is not None:
+        vae = catalog.get(Kind.VAE, request.vae)
+        if vae.family != FAMILIES[model.family].vaes:
+            raise _mismatch(vae, model)
+    for use in request.loras:
+        _check_same_family(catalog.get(Kind.LORA, use.name), model)
+    for control in request.controls:
+        _check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
+
+
+def native_size(model: ModelFile) -> int:
+    """The side, in pixels, of the squares that the model was trained on."""
+    return model.native_size or FAMILIES[model.family].native_size
+
+
+def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> None:
+    side = limits.upscaled_side if enlarging else limits.side
+    _at_most("width", request.width, side)
+    _at_most("height", request.height, side)
+    if not enlarging and request.width * request.height > limits.pixels:
         raise Refused(
             "too_many_pixels",
             width=request.width,
             height=request.height,
             megapixels=f"{limits.pixels / 1e6:.1f}",
         )
-    _known(request.sampler, "sampler")
-    model = catalog.get(Kind.CHECKPOINT, request.model)
-    _check_runnable(model)
-    for use in request.loras:
-        _check_same_family(catalog.get(Kind.LORA, use.name), model)
-    for control in request.controls:
-        _check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
-    wanted: dict[Ability, bool] = {
-        "image_to_image": request.init_picture is not None,
-        "lora": bool(request.loras),
-        "controlnet": bool(request.controls),
-        "clip_skip": request.clip_skip > 1,
-    }
+    if 0 < request.tile < SIDE_MIN:
+        raise Refused(
+            "out_of_bounds", option="tile", value=request.tile, low=SIDE_MIN, high=SIDE_MAX
+        )
+    if request.tile and request.init_picture is None:
+        raise Refused("option_needs", option="tile", needs="init_picture")
+
+
+def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
+    """What the model's family can't do is refused by the name of the option that asks for it."""
+    wanted: tuple[tuple[Ability, str, bool], ...] = (
+        ("image_to_image", "init_picture", request.init_picture is not None),
+        ("lora", "lora", bool(request.loras)),
+        ("controlnet", "control_picture", bool(request.controls)),
+        ("clip_skip", "clip_skip", request.clip_skip > 1),
+        ("vae", "vae", request.vae is not None),
+    )
     family = FAMILIES[model.family]
-    for ability, asked in wanted.items():
+    for ability, option, asked in wanted:
         if asked and ability not in family.abilities:
-            raise Refused("ability_missing", model=model.name, family=family.title, what=ability)
+            raise Refused("ability_missing", model=model.name, family=family.title, what=option)
 
 
 def _check_given(given: Given) -> None:
@@ -156,6 +194,8 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="lora_weight", needs="lora")
     if "denoising" in given and "init_picture" not in given:
         raise Refused("option_needs", option="denoising", needs="init_picture")
+    if "variation_seed" in given and "variation_strength" not in given:
+        raise Refused("option_needs", option="variation_seed", needs="variation_strength")
     for name in ("controlnet", "control_scale"):
         if name in given and "control_picture" not in given:
             raise Refused("option_needs", option=name, needs="control_picture")
@@ -184,24 +224,26 @@ def _check_runnable(model: ModelFile) -> None:
 
 def _check_same_family(part: ModelFile, model: ModelFile) -> None:
     if part.family != model.family:
-        raise Refused(
-            "family_mismatch",
-            name=part.name,
-            family=_title(part.family),
-            model=model.name,
-            model_family=_title(model.family),
-        )
+        raise _mismatch(part, model)
+
+
+def _mismatch(part: ModelFile, model: ModelFile) -> Refused:
+    return Refused(
+        "family_mismatch",
+        name=part.name,
+        family=_title(part.family),
+        model=model.name,
+        model_family=_title(model.family),
+    )
 
 
 def _title(family: str) -> str:
     return FAMILIES[family].title if family in FAMILIES else RECOGNISED.get(family, family)
 
 
-def _size(
-    given: Given, model: ModelFile, family: Family, settings: ModelSettings
-) -> tuple[int, int]:
+def _size(given: Given, model: ModelFile, settings: ModelSettings) -> tuple[int, int]:
     """Width and height in pixels; an aspect keeps the area of the model's native square."""
-    native = model.native_size or family.native_size
+    native = native_size(model)
     width, height = settings.width or native, settings.height or native
     if "aspect" in given:
         if "width" in given or "height" in given:

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip"]
+Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +14,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     `pipelines` names the diffusers class for each of `text_to_image`, `image_to_image`,
     `controlnet` and `controlnet_image_to_image`. `native_size` is the side, in pixels, of
     the square that its models were trained on. `context_width` is the width of the text embedding
-    that its denoiser reads, which tells the Stable Diffusion versions apart.
+    that its denoiser reads, which tells the Stable Diffusion versions apart. `vaes` is the family
+    whose VAEs fit: those of Stable Diffusion 1 and 2 are alike, and nothing in a file tells which
+    of the two it came with.
     """
 
     title: str
@@ -26,6 +28,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     guidance_scale: float
     sampler: str
     abilities: frozenset[Ability]
+    vaes: str
     context_width: int
     bytes_at_half: int
     """Memory of the weights in half precision, for `doctor` and the choice of memory mode."""
@@ -38,6 +41,10 @@ STABLE_DIFFUSION: Final[Mapping[str, str]] = {
     "controlnet_image_to_image": "StableDiffusionControlNetImg2ImgPipeline",
 }
 
+STABLE_DIFFUSION_ABILITIES: Final[frozenset[Ability]] = frozenset(
+    ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
+)
+
 FAMILIES: Final[dict[str, Family]] = {
     "sd1": Family(
         title="Stable Diffusion 1.x",
@@ -47,7 +54,8 @@ FAMILIES: Final[dict[str, Family]] = {
         steps=20,
         guidance_scale=7.0,
         sampler="DPM++ 2M Karras",
-        abilities=frozenset(("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip")),
+        abilities=STABLE_DIFFUSION_ABILITIES,
+        vaes="sd1",
         context_width=768,
         bytes_at_half=2_130_000_000,
     ),
@@ -59,7 +67,8 @@ FAMILIES: Final[dict[str, Family]] = {
         steps=20,
         guidance_scale=7.0,
         sampler="DPM++ 2M Karras",
-        abilities=frozenset(("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip")),
+        abilities=STABLE_DIFFUSION_ABILITIES,
+        vaes="sd1",
         context_width=1024,
         bytes_at_half=2_580_000_000,
     ),

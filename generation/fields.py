@@ -41,7 +41,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     length_max: int | None = None
     choices_from: str = ""
-    """models, loras, controlnets or samplers: where its values come from."""
+    """models, vaes, loras, controlnets or samplers: where its values come from."""
     picture: bool = False
     """Whether people give it as an uploaded picture."""
 
@@ -74,7 +74,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def options() -> Mapping[str, Option]:
-    """Every option by name, in the order in which the request declares them."""
+    """Every option that is offered by name, in the order in which the request declares them."""
     info = cast(StructType, msgspec.inspect.type_info(GenerationRequest))
     found: dict[str, Option] = {}
     for field in info.fields:
@@ -86,16 +86,20 @@ def options() -> Mapping[str, Option]:
             for inner in struct.fields:
                 option = _option(inner.name, inner.type, field=field.name, item=inner.name)
                 found[option.name] = option
-        else:
+        elif _extra(field.name, type_)["offered"]:
             option = _option(field.name, type_, field=field.name, required=field.required)
             found[option.name] = option
     return MappingProxyType(found)
 
 
-def _option(name: str, declared: Any, **where: Any) -> Option:
+def _extra(name: str, declared: Any) -> dict[str, Any]:
     if not isinstance(declared, Metadata) or not declared.extra:
         raise TypeError(f"field {name} of the request declares no option()")
-    extra = declared.extra
+    return declared.extra
+
+
+def _option(name: str, declared: Any, **where: Any) -> Option:
+    extra = _extra(name, declared)
     scalar = declared.type
     if isinstance(scalar, UnionType):
         scalar = next(part for part in scalar.types if not isinstance(part, NoneType))

@@ -35,6 +35,12 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """0 leaves torch's own choice."""
     low_priority: bool = True
     """Runs below the bot's priority, so that Discord is answered at once."""
+    picture_check_model: str = ""
+    """Folder of an image-classification model in transformers' layout; empty for no check."""
+    picture_check_labels: tuple[str, ...] = ("nsfw", "porn", "hentai", "sexy", "unsafe")
+    """The labels of that model that count as unsafe, whatever their case."""
+    picture_check_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """From which summed probability of these labels on a picture is unsafe."""
 
 
 # to the worker process
@@ -57,6 +63,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     controlnets: tuple[ModelFile, ...] = ()
     pictures: dict[PictureHash, bytes] = {}
     """The init picture and control pictures that the request refers to."""
+    vae: ModelFile | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -117,6 +124,10 @@ class Picture(msgspec.Struct, frozen=True, tag=True):
     """SHA-256 of the RGB bytes, row by row, so that two files can be compared by content."""
     hashes: dict[str, str] = {}
     """As in Finished: the picture's metadata names the files that made it."""
+    variation_seed: int | None = None
+    """The second seed that its noise was moved towards; None where it was not."""
+    unsafe: float | None = None
+    """Summed probability of the unsafe labels; None where no picture check is set up."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -139,7 +150,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """The job ended without its pictures. `code` names a sentence of `bot/locales/`.
 
     cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, controlnet_mismatch,
-    picture_unreadable, internal_error; of the engine itself: worker_died, worker_hung.
+    vae_mismatch, clip_skip_too_deep, picture_unreadable, picture_check_broken, internal_error;
+    of the engine itself: worker_died, worker_hung.
     """
 
     job: str

@@ -19,6 +19,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerationRequest
     index: int
     seed: int
+    variation_seed: int | None = None
     hashes: dict[str, str] = {}
     versions: dict[str, str] = {}
 
@@ -66,6 +67,14 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if checkpoint:
         found.append(("Model hash", checkpoint[:10]))
     found.append(("Model", _quoted(request.model)))
+    if request.vae is not None:
+        vae = about.hashes.get(f"vae:{request.vae}")
+        if vae:
+            found.append(("VAE hash", vae[:10]))
+        found.append(("VAE", _quoted(request.vae)))
+    if about.variation_seed is not None:
+        found.append(("Variation seed", str(about.variation_seed)))
+        found.append(("Variation seed strength", f"{request.variation_strength:g}"))
     if request.clip_skip > 1:
         found.append(("Clip skip", str(request.clip_skip)))
     if request.init_picture is not None:

@@ -29,6 +29,9 @@ LORA_MARKS: Final = (".lora_down.weight", ".lora_A.weight", "_lora.down.weight")
 PARTS: Final = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
 """What a whole checkpoint has beside its denoiser, by the beginning of the names."""
 LATENT_CHANNELS: Final = 4
+VAE_FAMILIES: Final = {LATENT_CHANNELS: "sd1", 16: "flux"}
+"""Families by the channels of the VAE's latents."""
+XL_SCALING_FACTOR: Final = 0.13025
 LORA_CONTEXT: Final = re.compile(
     r"(attn2[._](processor\.)?to_k|(lora_te|text_encoder)\w*[._].*k_proj)"
     r"(\.lora_down|\.lora_A|_lora\.down)"
@@ -51,11 +54,14 @@ def kind_of(shapes: Shapes) -> Kind | None:
     return None
 
 
-def family_of(kind: Kind, header: Header) -> str:
-    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it."""
+def family_of(kind: Kind, header: Header, file: str) -> str:
+    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it.
+
+    `file` is its name without the ending.
+    """
     shapes = header.shapes
     if kind is Kind.VAE:
-        return _vae_family(shapes)
+        return _vae_family(shapes, file)
     if any("joint_blocks" in name for name in shapes):
         return "sd3"
     if any("double_blocks" in name or "single_transformer_blocks" in name for name in shapes):
@@ -118,7 +124,8 @@ def folder_model(folder: Path) -> tuple[Kind, str, int, bool]:
         return _pipeline_folder(folder, _json(index))
     settings = _json(folder / "config.json")
     kind = PART_KINDS[str(settings.get("_class_name"))]
-    return kind, _by_width(settings) if kind is Kind.CONTROLNET else "", 0, False
+    family = _by_width(settings) if kind is Kind.CONTROLNET else _vae_folder_family(settings)
+    return kind, family, 0, False
 
 
 def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -167,11 +174,19 @@ def _by_width(settings: Mapping[str, Any]) -> str:
     return CONTEXT_FAMILIES.get(int(width), "sd1") if isinstance(width, int) else ""
 
 
-def _vae_family(shapes: Shapes) -> str:
+def _vae_family(shapes: Shapes, file: str) -> str:
     for name in ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight"):
         if name in shapes:
-            return {4: "sd1", 16: "flux"}.get(shapes[name][1], "")
+            family = VAE_FAMILIES.get(shapes[name][1], "")
+            # SDXL's has the same layers as that of Stable Diffusion 1; its published name tells
+            return "sdxl" if family == "sd1" and "xl" in file.lower() else family
     return ""
+
+
+def _vae_folder_family(settings: Mapping[str, Any]) -> str:
+    if settings.get("scaling_factor") == XL_SCALING_FACTOR:
+        return "sdxl"
+    return VAE_FAMILIES.get(int(settings.get("latent_channels", LATENT_CHANNELS)), "")
 
 
 def _lora_family(header: Header) -> str:

@@ -26,10 +26,19 @@ PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 def option(
-    help_: str, *, name: str = "", choices_from: str = "", picture: bool = False, **bounds: Any
+    help_: str,
+    *,
+    name: str = "",
+    choices_from: str = "",
+    picture: bool = False,
+    offered: bool = True,
+    **bounds: Any,
 ) -> Meta:
-    """The declaration of a field that people can set; its option has the field's name or `name`."""
-    extra = {"option": name, "choices_from": choices_from, "picture": picture}
+    """The declaration of a field that people can set; its option has the field's name or `name`.
+
+    One that is not `offered` is set by actions on finished pictures only.
+    """
+    extra = {"option": name, "choices_from": choices_from, "picture": picture, "offered": offered}
     return Meta(description=help_, extra=extra, **bounds)
 
 
@@ -69,7 +78,9 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
-    Picture `i` of `count` has the seed `seed + i`. Sizes are in pixels of the finished picture.
+    Picture `i` of `count` has the seed `seed + i`. Where there is a variation, as A1111 has it, all
+    have the seed `seed`, and its noise is moved towards that of `variation_seed + i`. Sizes are in
+    pixels of the finished picture.
     """
 
     prompt: Annotated[str, option("what the picture shows", min_length=1, max_length=PROMPT_MAX)]
@@ -77,6 +88,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         str, option("what the picture should not show", max_length=PROMPT_MAX)
     ] = ""
     model: Annotated[str, option("the checkpoint that draws", choices_from="models")]
+    vae: Annotated[
+        str | None,
+        option("a VAE that decodes instead of the checkpoint's own", choices_from="vaes"),
+    ] = None
     width: Annotated[
         int, option("width in pixels", ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)
     ]
@@ -90,6 +105,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ]
     sampler: Annotated[str, option("the sampling method", choices_from="samplers")]
     seed: Annotated[int, option("the same seed draws the same picture", ge=0, le=SEED_MAX)]
+    variation_seed: Annotated[
+        int | None,
+        option("a second seed that the picture is moved towards", ge=0, le=SEED_MAX),
+    ] = None
+    variation_strength: Annotated[
+        float,
+        option("how far it is moved towards the second seed; 1 is all the way", ge=0, le=1),
+    ] = 0.0
     count: Annotated[int, option("how many pictures", ge=1, le=10)] = 1
     clip_skip: Annotated[
         int, option("layers of the text encoder left out, counted as A1111 does", ge=1, le=12)
@@ -101,13 +124,35 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float,
         option("how much of the start picture is drawn anew", name="denoising", ge=0, le=1),
     ] = 0.6
+    tile: Annotated[
+        int,
+        option(
+            "pixels of the tiles that a start picture is drawn anew in; 0 for the whole at once",
+            offered=False,
+            ge=0,
+            le=SIDE_MAX,
+            multiple_of=SIDE_STEP,
+        ),
+    ] = 0
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=8)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
 
     @property
+    def varied(self) -> bool:
+        """Whether the noise of each picture is moved towards that of a second seed."""
+        return self.variation_seed is not None and self.variation_strength > 0
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each picture."""
-        return tuple(self.seed + i for i in range(self.count))
+        return tuple(self.seed + (0 if self.varied else i) for i in range(self.count))
+
+    @property
+    def variation_seeds(self) -> tuple[int | None, ...]:
+        """The second seed of each picture; None for each where there is no variation."""
+        if self.variation_seed is None or not self.varied:
+            return (None,) * self.count
+        return tuple(self.variation_seed + i for i in range(self.count))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

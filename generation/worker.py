@@ -144,6 +144,7 @@ class Worker:
                 self._catalog.get(Kind.CONTROLNET, use.name) for use in request.controls
             ),
             pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
+            vae=self._catalog.get(Kind.VAE, request.vae) if request.vae is not None else None,
         )
 
     async def _record(self, job: Job, event: JobEvent) -> None:
@@ -180,12 +181,15 @@ class Worker:
             height=picture.height,
             file="",
             pixels_sha256=picture.pixels_sha256,
+            variation_seed=picture.variation_seed,
+            unsafe=picture.unsafe,
         )
         ready = self._engine.ready
         about = metadata.About(
             request=job.request,
             index=picture.index,
             seed=picture.seed,
+            variation_seed=picture.variation_seed,
             hashes=picture.hashes,
             versions=ready.versions if ready else {},
         )

@@ -35,11 +35,18 @@ class FakeEngine:
 
     `step_seconds` is what a step takes. `failures` are codes that the next jobs end with, after
     half of their steps; "hang" stands for never ending. `began` counts the jobs by their name.
+    `unsafe` is what the picture check finds in every picture; None stands for no check.
     """
 
-    def __init__(self, step_seconds: float = 0.0, failures: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        step_seconds: float = 0.0,
+        failures: tuple[str, ...] = (),
+        unsafe: float | None = None,
+    ) -> None:
         self.step_seconds = step_seconds
         self.failures = list(failures)
+        self.unsafe = unsafe
         self.began: list[str] = []
         self.gate: asyncio.Event | None = None
         """Where a test sets one, jobs wait for it after their first step."""
@@ -68,7 +75,7 @@ class FakeEngine:
             await asyncio.sleep(self.step_seconds)
             yield Progress(work.job, "denoising", step, request.steps)
             if step == 1:
-                yield Preview(work.job, _encode(paint(request, request.seed, 64), "JPEG"))
+                yield Preview(work.job, _encode(paint(request, 0, 64), "JPEG"))
                 if self.gate is not None:
                     await self.gate.wait()
             if work.job in self._cancelled:
@@ -79,9 +86,10 @@ class FakeEngine:
             if failure and step * 2 >= request.steps:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
-        hashes = {f"checkpoint:{work.checkpoint.name}": "0" * 64}
+        files = (work.checkpoint, *((work.vae,) if work.vae else ()))
+        hashes = {f"{file.kind}:{file.name}": "0" * 64 for file in files}
         for index, seed in enumerate(request.seeds):
-            picture = paint(request, seed)
+            picture = paint(request, index)
             yield Picture(
                 job=work.job,
                 index=index,
@@ -91,6 +99,8 @@ class FakeEngine:
                 height=request.height,
                 pixels_sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
                 hashes=hashes,
+                variation_seed=request.variation_seeds[index],
+                unsafe=self.unsafe,
             )
         yield Finished(
             job=work.job,
@@ -111,12 +121,24 @@ class FakeEngine:
         self._ready = None
 
 
-def paint(request: GenerationRequest, seed: int, side: int = 0) -> Image.Image:
-    """A picture of the request's size, or with that longer side in pixels."""
-    chance = random.Random(f"{seed}/{request.prompt}")
+def paint(request: GenerationRequest, index: int, side: int = 0) -> Image.Image:
+    """Picture `index` of the request at its size, or with that longer side in pixels.
+
+    A variation shows both seeds, one over the other.
+    """
     size = (request.width, request.height)
     if side:
         size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
+    picture = _of_seed(request, request.seeds[index], size)
+    second = request.variation_seeds[index]
+    if second is None:
+        return picture
+    return Image.blend(picture, _of_seed(request, second, size), request.variation_strength)
+
+
+def _of_seed(request: GenerationRequest, seed: int, size: tuple[int, int]) -> Image.Image:
+    vae = f"/{request.vae}" if request.vae else ""
+    chance = random.Random(f"{seed}/{request.prompt}{vae}")
     picture = Image.new("RGB", size, _colour(chance.random(), 0.3))
     draw = ImageDraw.Draw(picture)
     for _ in range(5):

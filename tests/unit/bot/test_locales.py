@@ -23,7 +23,10 @@ BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(f"option_{name}_help" for name in options()),
-    *(f"{kind}_unknown" for kind in ("checkpoint", "lora", "controlnet", "sampler", "aspect")),
+    *(
+        f"{kind}_unknown"
+        for kind in ("checkpoint", "vae", "lora", "controlnet", "sampler", "aspect")
+    ),
 }
 """Keys that the code puts together."""
 
