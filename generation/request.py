@@ -106,8 +106,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     sampler: Annotated[str, option("the sampling method", choices_from="samplers")]
     seed: Annotated[int, option("the same seed draws the same picture", ge=0, le=SEED_MAX)]
     variation_seed: Annotated[
-        int | None,
-        option("a second seed that the picture is moved towards", ge=0, le=SEED_MAX),
+        Annotated[int, Meta(ge=0, le=SEED_MAX)] | None,
+        option("a second seed that the picture is moved towards"),
     ] = None
     variation_strength: Annotated[
         float,
