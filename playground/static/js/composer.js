@@ -171,6 +171,10 @@ export function composer() {
   async function send() {
     const content = text.value.trim();
     if (!content && !tray.files.length) return;
+    if (/^\/\w/.test(content) && !slashCommands(channel()).length) {
+      tell("problem", "The bot has registered no commands for this channel yet. Try again in a moment.");
+      return;
+    }
     const files = tray.files.map((f) => f.sent());
     const draft = { content, replyTo: replyTo?.id, files, nonce: String(Date.now()) };
     const place = store.channelId;
@@ -263,7 +267,11 @@ export function composer() {
     shownChannel = null;
     text.value = "";
   });
-  on("state", draw);
+  on("state", () => {
+    draw();
+    // commands may arrive while one is being typed
+    if (!editor && document.activeElement === text && text.value.startsWith("/")) offer();
+  });
   on("reply", (message) => {
     if (editor) {
       editor.close();
