@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training import checkpoint
 
 CHECKPOINT_SECONDS = 180.0
+FIRST_CHECKPOINT_SECONDS = 10.0  # then rarer and rarer
 LOG_EVERY = 50  # steps
 
 Schedule = Callable[[float], float]  # progress 0..1 -> factor on the learning rate
@@ -129,7 +130,7 @@ class Run:
         """Train until the budget is spent; `snapshot` is called with the averaged weights in."""
         self.folder.mkdir(parents=True, exist_ok=True)
         losses: list[float] = []
-        saved = shown = tick = time.monotonic()
+        began = saved = shown = tick = time.monotonic()
         self.module.train()
         try:
             while (progress := budget.progress(self.step, self.seconds)) < 1:
@@ -140,7 +141,7 @@ class Run:
                 if self.step % LOG_EVERY == 0:
                     self._log(losses, factor)
                     losses = []
-                if now - saved > CHECKPOINT_SECONDS:
+                if now - saved > min(CHECKPOINT_SECONDS, FIRST_CHECKPOINT_SECONDS + saved - began):
                     self.save()
                     saved = time.monotonic()
                 if snapshot and now - shown > snapshot_seconds:
