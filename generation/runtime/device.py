@@ -34,6 +34,15 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
+def wider_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
+    """In which precision a model that overflows in `dtype` is tried again; None where in none."""
+    if dtype != torch.float16:
+        return None
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float32
+
+
 def describe(device: torch.device, dtype: torch.dtype) -> Ready:
     """The worker's first message."""
     if device.type == "cuda":

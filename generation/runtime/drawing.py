@@ -17,6 +17,7 @@ from generation.runtime.loading import Models
 from generation.runtime.noise import generators
 from generation.runtime.pictures import decode, encode, read_picture, to_png
 from generation.runtime.sampling import scheduler_for
+from generation.runtime.tiling import tiled, tiles_of
 
 CHECK_EVERY = 5
 """Steps between looks at whether the latents are still numbers."""
@@ -29,7 +30,8 @@ Send = Callable[[Progress | Preview | Picture], None]
 class Drawing:
     """What one job has in hand.
 
-    `cancelled` tells whether somebody stopped it, `hashes` waits for the hashes of its files.
+    `cancelled` tells whether somebody stopped it, `hashes` waits for the hashes of its files,
+    `unsafe` is the picture check's probability for a picture, or None where there is no check.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Drawing:
         *,
         cancelled: Callable[[], bool],
         hashes: Callable[[], dict[str, str]],
+        unsafe: Callable[[Image.Image], float | None],
         shown: previews.Previews,
     ) -> None:
         self.loaded_at = 0.0
@@ -49,8 +52,14 @@ class Drawing:
         self._send = send
         self._cancelled = cancelled
         self._hashes = hashes
+        self._unsafe = unsafe
         self._shown = shown
+        request = work.request
+        self._tiles = tiles_of(request.width, request.height, request.tile)
+        self._steps = request.steps * len(self._tiles)
+        """Of each picture."""
         self._made = 0
+        self._saves: list[Future[None]] = []
         self._progress = Progress(work.job, "loading", 0, 0)
 
     def draw(self, batch_size: int, *, frugal: bool = False) -> None:
@@ -60,15 +69,16 @@ class Drawing:
         """
         request = self._work.request
         self._stage("loading", self._made)
-        base = self._models.checkpoint(self._work.checkpoint)
+        own = base = self._models.checkpoint(self._work.checkpoint)
+        if self._work.vae is not None:
+            base = self._models.with_vae(own, self._work.checkpoint, self._work.vae)
         pipe, inputs = self._pipeline(base)
         self.loaded_at = time.monotonic()
         self._stop_if_cancelled()
-        saves: list[Future[None]] = []
         with (
             torch.no_grad(),
             beating(self._beat, BEAT_EVERY),
-            _released(base, pipe, frugal),
+            _released((pipe, base, own), frugal),
             loras.applied(base, self._work),
             ThreadPoolExecutor(1, "save") as saver,
         ):
@@ -76,6 +86,8 @@ class Drawing:
             embeddings = prompts.encode(
                 base, request.prompt, request.negative_prompt, request.clip_skip
             )
+            if "strength" in inputs:
+                inputs["image"] = encode(pipe, inputs["image"], self._tiles)
             for first in range(self._made, request.count, batch_size):
                 seeds = request.seeds[first : first + batch_size]
                 pipe.scheduler = scheduler_for(request.sampler, base.own_scheduler, seeds)
@@ -83,11 +95,11 @@ class Drawing:
                 self._stage("decoding", first + len(seeds))
                 for index, latent in enumerate(latents, first):
                     self._stop_if_cancelled()
-                    picture = decode(base, latent)
+                    picture = decode(base, latent, self._tiles)
                     # saved while the next one is drawn
-                    saves.append(saver.submit(self._save, index, picture))
+                    self._saves.append(saver.submit(self._save, index, picture))
                     self._made = index + 1
-        for save in saves:
+        for save in self._saves:
             save.result()
 
     def _pipeline(self, base: Any) -> tuple[Any, dict[str, Any]]:
@@ -135,9 +147,11 @@ class Drawing:
         count = len(seeds)
         prepared = dict(inputs)
         if "strength" in prepared:
+            # diffusers takes latents for what they are
+            latents_of_all: torch.Tensor = prepared["image"].repeat(count, 1, 1, 1)
             if int(prepared["strength"] * request.steps) == 0:  # as diffusers counts them
-                return encode(pipe, prepared["image"]).repeat(count, 1, 1, 1)
-            prepared["image"] = [prepared["image"]] * count
+                return latents_of_all
+            prepared["image"] = latents_of_all
         else:
             prepared |= {"width": request.width, "height": request.height}
         clean = previews.CleanLatents(pipe.scheduler)
@@ -154,42 +168,56 @@ class Drawing:
                 self._send(Preview(self._work.job, jpeg))
             return tensors
 
+        tiles_done = 0
+
+        def after_tile() -> None:
+            nonlocal tiles_done
+            self._stop_if_cancelled()
+            tiles_done += 1
+            done = tiles_done / (len(self._tiles) * max(1, pipe.num_timesteps)) * count
+            self._stage("denoising", first + min(done, count))
+
         positive, negative = embeddings
-        latents: torch.Tensor = pipe(
-            prompt_embeds=positive.repeat(count, 1, 1),
-            negative_prompt_embeds=negative.repeat(count, 1, 1),
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=generators(seeds),
-            output_type="latent",
-            callback_on_step_end=after_step,
-            callback_on_step_end_tensor_inputs=["latents"],
-            **prepared,
-        ).images
+        seconds = request.variation_seeds[first : first + count]
+        with tiled(pipe, self._tiles, after_tile):
+            latents: torch.Tensor = pipe(
+                prompt_embeds=positive.repeat(count, 1, 1),
+                negative_prompt_embeds=negative.repeat(count, 1, 1),
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance_scale,
+                generator=generators(seeds, seconds, request.variation_strength),
+                output_type="latent",
+                callback_on_step_end=after_step,
+                callback_on_step_end_tensor_inputs=["latents"],
+                **prepared,
+            ).images
         if not torch.isfinite(latents).all():
             raise NotFiniteError
         return latents
 
     def _save(self, index: int, picture: Image.Image) -> None:
+        request, unsafe = self._work.request, self._unsafe(picture)
         png, pixels = to_png(picture)
         self._send(
             Picture(
                 job=self._work.job,
                 index=index,
-                seed=self._work.request.seeds[index],
+                seed=request.seeds[index],
+                variation_seed=request.variation_seeds[index],
                 png=png,
                 width=picture.width,
                 height=picture.height,
                 pixels_sha256=pixels,
                 hashes=self._hashes(),
+                unsafe=unsafe,
             )
         )
 
     def _stage(self, stage: Any, pictures_done: float) -> None:
         """Steps are counted over all pictures, so that the bar runs once from left to right."""
-        request = self._work.request
-        done = round(pictures_done * request.steps)
-        self._progress = Progress(self._work.job, stage, done, request.steps * request.count)
+        done = round(pictures_done * self._steps)
+        whole = self._steps * self._work.request.count
+        self._progress = Progress(self._work.job, stage, done, whole)
         self._send(self._progress)
 
     def _beat(self) -> None:
@@ -201,13 +229,17 @@ class Drawing:
 
 
 @contextlib.contextmanager
-def _released(base: Any, pipe: Any, frugal: bool) -> Iterator[None]:
-    """Whatever happens, offloaded modules leave the device afterwards, and tiling ends."""
+def _released(pipes: tuple[Any, ...], frugal: bool) -> Iterator[None]:
+    """Whatever happens, offloaded modules leave the device afterwards, and tiling ends.
+
+    The pipeline that is kept comes last, for the last one leaves its hooks on the modules.
+    """
+    vae = pipes[0].vae
     if frugal:
-        base.vae.enable_tiling()
+        vae.enable_tiling()
     try:
         yield
     finally:
-        base.vae.disable_tiling()
-        for used in {id(used): used for used in (pipe, base)}.values():
+        vae.disable_tiling()
+        for used in {id(used): used for used in pipes}.values():
             used.maybe_free_model_hooks()

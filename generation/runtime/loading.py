@@ -27,26 +27,29 @@ MEDIUM_BYTES = 3 * 2**30
 """Below this the largest part of a model does not fit beside its work."""
 CONTROLNETS_KEPT = 3
 """As many as one request can have."""
+VAES_KEPT = 2
 LEAF_BY_LEAF: dict[str, Any] = {"offload_type": "leaf_level", "use_stream": True}
 
 
-Stamp = tuple[Path, int, int]
-"""Path, bytes, time of change: a file that was replaced is another model."""
+Stamp = tuple[Path, int, int, torch.dtype]
+"""Path, bytes, time of change, precision: a file that was replaced is another model."""
+Kept = OrderedDict[Stamp, Any]
 
 
 class Models:
-    """The loaded checkpoints and ControlNets; the ones used longest ago make room for new ones."""
+    """The loaded checkpoints, VAEs and ControlNets; what was used longest ago makes room."""
 
     def __init__(self, settings: RuntimeSettings, device: torch.device) -> None:
         self.device = device
         self.dtype = choose_dtype(settings.precision, device)
         self._settings = settings
-        self._checkpoints: OrderedDict[Stamp, Any] = OrderedDict()
-        self._controlnets: OrderedDict[Stamp, Any] = OrderedDict()
+        self._checkpoints: Kept = OrderedDict()
+        self._controlnets: Kept = OrderedDict()
+        self._vaes: Kept = OrderedDict()
 
     def checkpoint(self, model: ModelFile) -> Any:
         """The family's text-to-image pipeline, in place. Raises JobError for a broken file."""
-        kept, stamp = self._checkpoints, _stamp(model)
+        kept, stamp = self._checkpoints, (*_stamp(model), self.dtype)
         if stamp not in kept:
             while kept and not self._has_room(model):
                 _unload_oldest(kept)
@@ -61,17 +64,45 @@ class Models:
 
     def controlnet(self, model: ModelFile) -> Any:
         """A ControlNet on the device. Raises JobError for a broken file."""
-        kept, stamp = self._controlnets, _stamp(model)
+        class_ = diffusers.ControlNetModel
+        return self._part(model, class_, "controlnet", self._controlnets, CONTROLNETS_KEPT)
+
+    def with_vae(self, base: Any, model: ModelFile, vae: ModelFile) -> Any:
+        """A text-to-image pipeline on the modules of `base`, but with another VAE.
+
+        Raises JobError for a broken file, or "vae_mismatch" for one that has other latents.
+        """
+        other = self._part(vae, diffusers.AutoencoderKL, "vae", self._vaes, VAES_KEPT)
+        if _latents(other) != _latents(base.vae):
+            raise JobError("vae_mismatch", name=vae.name, model=model.name)
+        pipe = type(base)(**base.components | {"vae": other}, requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+        pipe.own_scheduler = base.own_scheduler
+        if self._memory_mode(model) == "medium":
+            pipe.enable_model_cpu_offload(device=self.device)
+        return pipe
+
+    @contextlib.contextmanager
+    def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
+        """Load and find models in that precision; those of another are kept beside them."""
+        usual, self.dtype = self.dtype, dtype
+        try:
+            yield
+        finally:
+            self.dtype = usual
+
+    def _part(self, model: ModelFile, class_: Any, config: str, kept: Kept, room: int) -> Any:
+        stamp = (*_stamp(model), self.dtype)
         if stamp not in kept:
-            while len(kept) >= CONTROLNETS_KEPT:
+            while len(kept) >= room:
                 _unload_oldest(kept)
             with _naming_broken_files(model):
-                net = _load_controlnet(model, self.dtype)
+                part = _load_part(model, class_, config, self.dtype)
                 if self._memory_mode(model) == "low":
-                    net.enable_group_offload(self.device, **LEAF_BY_LEAF)
+                    part.enable_group_offload(self.device, **LEAF_BY_LEAF)
                 else:
-                    net.to(self.device)
-            kept[stamp] = net
+                    part.to(self.device)
+            kept[stamp] = part
         kept.move_to_end(stamp)
         return kept[stamp]
 
@@ -90,6 +121,7 @@ class Models:
         """Unload everything."""
         self._checkpoints.clear()
         self._controlnets.clear()
+        self._vaes.clear()
         _collect()
 
     def _has_room(self, model: ModelFile) -> bool:
@@ -151,8 +183,8 @@ def _load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
     return pipe
 
 
-def _load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
-    class_ = diffusers.ControlNetModel
+def _load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -> Any:
+    """A model of one network. `config` is the folder of its kind among its family's configs."""
     if model.is_folder:
         return class_.from_pretrained(
             model.path,
@@ -161,10 +193,18 @@ def _load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
             variant=_variant(model.path),
             local_files_only=True,
         )
-    config = CONFIGS / FAMILIES[model.family].config / "controlnet"
     return class_.from_single_file(
-        str(model.path), config=str(config), dtype=dtype, local_files_only=True
+        str(model.path),
+        config=str(CONFIGS / FAMILIES[model.family].config),
+        subfolder=config,
+        dtype=dtype,
+        local_files_only=True,
     )
+
+
+def _latents(vae: Any) -> tuple[int, int]:
+    """Channels of a latent, and how often it was halved from the picture's size."""
+    return vae.config.latent_channels, len(vae.config.block_out_channels)
 
 
 def _variant(folder: Path) -> str | None:
@@ -196,7 +236,7 @@ def _broken_file(path: Path, error: Exception) -> dict[str, str]:
     return {"file": path.name, "why": why[:200]}
 
 
-def _stamp(model: ModelFile) -> Stamp:
+def _stamp(model: ModelFile) -> tuple[Path, int, int]:
     files = [model.path]
     if model.path.is_dir():
         files = [file for file in model.path.rglob("*") if file.is_file()]
@@ -208,7 +248,7 @@ def _stamp(model: ModelFile) -> Stamp:
     return model.path, sum(stat.st_size for stat in stats), newest
 
 
-def _unload_oldest(kept: OrderedDict[Stamp, Any]) -> None:
+def _unload_oldest(kept: Kept) -> None:
     """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
     stamp = next(iter(kept))
     del kept[stamp]

@@ -1,5 +1,7 @@
 """Seeds that mean the same everywhere: noise from the CPU, in float32, a stream a picture."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,16 +10,70 @@ from diffusers.utils import torch_utils
 _library_randn = torch_utils.randn_tensor
 
 
-def generators(seeds: tuple[int, ...]) -> list[torch.Generator]:
-    """A generator for each picture of a batch."""
-    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+NEARLY_PARALLEL = 0.9995
+"""Mean cosine above which the angle is too small to divide by its sine; A1111's bound."""
+
+
+class Varied(torch.Generator):
+    """A picture's generator whose first noise, the initial one, is moved towards a second seed's.
+
+    What samplers draw later is the first seed's own, as in A1111.
+    """
+
+    second: torch.Generator | None = None
+    strength = 0.0
+
+    def moved(self, noise: torch.Tensor) -> torch.Tensor:
+        """What to use for noise of shape (C, h, w) that this generator has drawn."""
+        if self.second is None:
+            return noise
+        second = torch.randn(noise.shape, generator=self.second, dtype=noise.dtype)
+        self.second = None
+        return slerp(self.strength, noise, second)
+
+
+def generators(
+    seeds: Sequence[int], seconds: Sequence[int | None] = (), strength: float = 0.0
+) -> list[torch.Generator]:
+    """A generator for each picture of a batch; `seconds` are its variation seeds."""
+    found: list[torch.Generator] = []
+    for seed, second in itertools.zip_longest(seeds, seconds):
+        generator = Varied("cpu")
+        if second is not None:
+            generator.second = torch.Generator("cpu").manual_seed(second)
+            generator.strength = strength
+        found.append(generator.manual_seed(seed))
+    return found
+
+
+def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Noise of shape (C, h, w) that is `strength` of the way from `low` to `high`, on a sphere.
+
+    Source: `slerp` of A1111's webui, which takes each column of a channel for a vector. Where the
+    two are nearly parallel it mixes them, there with the weights exchanged.
+    """
+    low_norm = low / torch.linalg.vector_norm(low, dim=1, keepdim=True)
+    high_norm = high / torch.linalg.vector_norm(high, dim=1, keepdim=True)
+    cosine = (low_norm * high_norm).sum(1)
+    if cosine.mean() > NEARLY_PARALLEL:
+        return low * (1 - strength) + high * strength
+    angle = torch.acos(cosine)
+    sine = torch.sin(angle)
+    from_low = (torch.sin((1 - strength) * angle) / sine).unsqueeze(1)
+    from_high = (torch.sin(strength * angle) / sine).unsqueeze(1)
+    return from_low * low + from_high * high
 
 
 def _randn_float32(
     shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, layout: Any = None
 ) -> torch.Tensor:
-    noise: torch.Tensor = _library_randn(shape, generator, device, torch.float32, layout)
-    return noise.to(dtype) if dtype is not None else noise
+    several = generator if isinstance(generator, list) else [generator]
+    if not isinstance(several[0], Varied):
+        noise: torch.Tensor = _library_randn(shape, generator, device, torch.float32, layout)
+        return noise.to(dtype) if dtype is not None else noise
+    drawn = _library_randn(shape, generator, torch.device("cpu"), torch.float32, layout)
+    noise = torch.stack([one.moved(own) for one, own in zip(several, drawn, strict=True)])
+    return noise.to(device=device, dtype=dtype)
 
 
 def install() -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageOps
 
 from generation.runtime.faults import JobError, NotFiniteError
+from generation.runtime.tiling import Tile, Tiles, blended
 
 log = structlog.get_logger(__name__)
 
@@ -23,30 +24,46 @@ def read_picture(data: bytes, width: int, height: int) -> Image.Image:
     return ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS)
 
 
-def encode(pipe: Any, picture: Image.Image) -> torch.Tensor:
+def encode(pipe: Any, picture: Image.Image, tiles: Tiles) -> torch.Tensor:
     """The latents of a picture, of shape (1, C, H / 8, W / 8), scaled as the denoiser has them."""
     device, vae = pipe._execution_device, pipe.vae
     pixels = pipe.image_processor.preprocess(picture).to(device, vae.dtype)
-    latents: torch.Tensor = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
-    return latents
+
+    def part(tile: Tile) -> torch.Tensor:
+        latents: torch.Tensor = vae.encode(tile.of(pixels, 1)).latent_dist.mode()
+        return latents
+
+    return blended(tiles, pipe.vae_scale_factor, part) * vae.config.scaling_factor
 
 
-def decode(pipe: Any, latent: torch.Tensor) -> Image.Image:
+def decode(pipe: Any, latent: torch.Tensor, tiles: Tiles) -> Image.Image:
     """The picture of one latent of shape (C, h, w), scaled as the denoiser has it.
 
     The VAE of SDXL and those of some merges overflow in float16: then in float32.
     Raises NotFiniteError.
     """
-    scaled = latent[None] / pipe.vae.config.scaling_factor
+    vae, scaled = pipe.vae, latent[None] / pipe.vae.config.scaling_factor
     try:
-        return _to_pillow(pipe.vae.decode(scaled, return_dict=False)[0][0])
+        return _to_pillow(_decoded(pipe, vae, scaled, tiles))
     except NotFiniteError:
-        if pipe.vae.dtype == torch.float32:
+        if vae.dtype == torch.float32:
             raise
-    if not hasattr(pipe, "float32_vae"):
+    if not hasattr(vae, "float32_copy"):
         log.warning("the VAE overflows: from now on in float32")
-        pipe.float32_vae = _in_float32(pipe.vae, pipe._execution_device)
-    return _to_pillow(pipe.float32_vae.decode(scaled.float(), return_dict=False)[0][0])
+        # past torch, which would take it for a part of the VAE
+        object.__setattr__(vae, "float32_copy", _in_float32(vae, pipe._execution_device))
+    return _to_pillow(_decoded(pipe, vae.float32_copy, scaled.float(), tiles))
+
+
+def _decoded(pipe: Any, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:
+    """Pixels of shape (3, H, W)."""
+
+    def part(tile: Tile) -> torch.Tensor:
+        latents = tile.of(scaled, pipe.vae_scale_factor)
+        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+        return pixels
+
+    return blended(tiles, 1, part)[0]
 
 
 def _in_float32(vae: Any, device: torch.device) -> Any:

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from generation.runtime.faults import JobError
+
 CHUNK = 75
 """Tokens to a chunk: CLIP's 77 without the marks of beginning and end."""
 
@@ -13,6 +15,7 @@ def encode(pipe: Any, prompt: str, negative: str, clip_skip: int) -> tuple[Any, 
 
     `clip_skip` counts as A1111 does: 1 is the last layer, 2 the one before. As there, a layer that
     is not the last goes through the final norm too.
+    Raises JobError("clip_skip_too_deep").
     """
     chunks = [_chunks(pipe.tokenizer, text) for text in (prompt, negative)]
     longest = max(len(found) for found in chunks)
@@ -38,8 +41,10 @@ def _embed(pipe: Any, chunks: list[list[int]], clip_skip: int) -> torch.Tensor:
         if clip_skip == 1:
             states = encoder(ids).last_hidden_state
         else:
+            depth = encoder.config.num_hidden_layers
+            if clip_skip > depth:
+                raise JobError("clip_skip_too_deep", high=str(depth))
             layers = encoder(ids, output_hidden_states=True).hidden_states
-            skipped = min(clip_skip, len(layers) - 1)
-            states = encoder.final_layer_norm(layers[-skipped])
+            states = encoder.final_layer_norm(layers[-clip_skip])
     embedding: torch.Tensor = states.reshape(1, -1, states.shape[-1])
     return embedding.to(pipe.unet.dtype)

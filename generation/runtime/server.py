@@ -19,7 +19,12 @@ from generation.runtime import noise
 noise.install()  # before anything that draws noise is imported
 
 from generation.runtime import previews  # noqa: E402
-from generation.runtime.device import choose_device, describe, lower_priority  # noqa: E402
+from generation.runtime.device import (  # noqa: E402
+    choose_device,
+    describe,
+    lower_priority,
+    wider_dtype,
+)
 from generation.runtime.drawing import Drawing  # noqa: E402
 from generation.runtime.faults import (  # noqa: E402
     JobError,
@@ -29,6 +34,7 @@ from generation.runtime.faults import (  # noqa: E402
 )
 from generation.runtime.hashes import Hashes  # noqa: E402
 from generation.runtime.loading import Models  # noqa: E402
+from generation.runtime.picture_check import PictureCheck  # noqa: E402
 from generation.runtime.pipe import Inbox, Outbox  # noqa: E402
 
 log = structlog.get_logger(__name__)
@@ -74,6 +80,7 @@ class Server:
         device = choose_device(settings)
         self._settings = settings
         self._models = Models(settings, device)
+        self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
         self._outbox = outbox
@@ -108,6 +115,7 @@ class Server:
         begun = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        self._check.load()
         hashing = self._hasher.submit(self._hash_files, work)
         drawing = Drawing(
             work,
@@ -115,14 +123,10 @@ class Server:
             self._outbox.send,
             cancelled=lambda: self._inbox.is_cancelled(work.job),
             hashes=hashing.result,
+            unsafe=self._check.unsafe,
             shown=previews.Previews(self._settings.preview_every),
         )
-        batch_size = self._settings.batch_size
-        if not _fits(drawing, batch_size):
-            log.warning("out of memory: once more, one picture at a time")
-            self._models.free()
-            batch_size = 1
-            drawing.draw(batch_size, frugal=True)
+        batch_size = self._draw(drawing)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         return Finished(
             job=work.job,
@@ -134,8 +138,34 @@ class Server:
             versions=self.ready.versions,
         )
 
+    def _draw(self, drawing: Drawing) -> int:
+        """Draw; returns how many pictures were drawn at once.
+
+        A denoiser that overflows in half precision is tried once more in a wider one.
+        """
+        wider = wider_dtype(self._models.dtype, self._models.device)
+        try:
+            return self._draw_in_memory(drawing)
+        except NotFiniteError:
+            if wider is None:
+                raise
+        # out of the handler, whose exception holds the frames that hold the tensors
+        log.warning("not a number in half precision: once more", precision=str(wider))
+        gc.collect()
+        with self._models.in_precision(wider):
+            return self._draw_in_memory(drawing)
+
+    def _draw_in_memory(self, drawing: Drawing) -> int:
+        if _fits(drawing, self._settings.batch_size):
+            return self._settings.batch_size
+        log.warning("out of memory: once more, one picture at a time")
+        self._models.free()
+        drawing.draw(1, frugal=True)
+        return 1
+
     def _hash_files(self, work: Generate) -> dict[str, str]:
-        files = (work.checkpoint, *work.loras, *work.controlnets)
+        vaes = (work.vae,) if work.vae is not None else ()
+        files = (work.checkpoint, *vaes, *work.loras, *work.controlnets)
         return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
 
 

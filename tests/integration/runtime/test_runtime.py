@@ -7,13 +7,12 @@ import io
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from PIL import Image, ImageChops
+from PIL import Image
 
 from generation.catalog import Catalog
 from generation.engines import process
@@ -24,101 +23,18 @@ from generation.messages import (
     Finished,
     FromRuntime,
     Generate,
-    Picture,
-    Preview,
     Progress,
     RuntimeSettings,
     frame,
 )
 from generation.models import Kind, ModelFile
-from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS
 from tests.fixtures import models
-from tests.fixtures.requests import a_request
+from tests.integration.runtime.bench import SHIPPED, TOLERANCE, Bench, difference, small, upload
 
 SETTINGS = RuntimeSettings(preview_every=0.001, cpu_threads=1, models_kept=3)
-SHIPPED = Path("models")
-TOLERANCE = 2
-"""Of 255: batches add up in another order than single pictures."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass
-class Made:
-    """What came of a job."""
-
-    progress: list[Progress] = field(default_factory=list)
-    previews: list[Preview] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    finished: Finished | None = None
-    failed: Failed | None = None
-
-    @property
-    def pixels(self) -> list[str]:
-        return [picture.pixels_sha256 for picture in self.pictures]
-
-    def image(self, index: int = 0) -> Image.Image:
-        return Image.open(io.BytesIO(self.pictures[index].png)).convert("RGB")
-
-
-class Bench:
-    """An engine with its catalogue; tests share it, for importing torch takes seconds."""
-
-    def __init__(self, engine: ProcessEngine, catalog: Catalog, folder: Path) -> None:
-        self.engine = engine
-        self.catalog = catalog
-        self.folder = folder
-        self.jobs = 0
-
-    async def make(self, model: str = "tiny", cancel_at: int = 0, **changes: Any) -> Made:
-        pictures = changes.pop("pictures", {})
-        request = small(model=model, **changes)
-        self.jobs += 1
-        job = str(self.jobs)
-        made = Made()
-        async for event in self.engine.generate(self.work(job, request, pictures)):
-            match event:
-                case Progress():
-                    made.progress.append(event)
-                    if cancel_at and event.step >= cancel_at:
-                        await self.engine.cancel(job)
-                case Preview():
-                    made.previews.append(event)
-                case Picture():
-                    made.pictures.append(event)
-                case Finished():
-                    made.finished = event
-                case Failed():
-                    made.failed = event
-        return made
-
-    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Generate:
-        get = self.catalog.get
-        return Generate(
-            job,
-            request,
-            get(Kind.CHECKPOINT, request.model),
-            tuple(get(Kind.LORA, use.name) for use in request.loras),
-            tuple(get(Kind.CONTROLNET, use.name) for use in request.controls),
-            pictures,
-        )
-
-
-def small(**changes: Any) -> GenerationRequest:
-    return a_request(**{"width": 64, "height": 64, "steps": 3, **changes})
-
-
-def upload(colour: str, size: tuple[int, int] = (64, 64)) -> tuple[str, dict[str, bytes]]:
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
-    return sha256, {sha256: file.getvalue()}
-
-
-def difference(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference of any channel of any pixel."""
-    return max(ImageChops.difference(one, other).tobytes())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,154 @@
+"""Pictures larger than their model was trained for: each network sees them in overlapping tiles.
+
+The denoiser's answers for the tiles are blended at every step, so that scheduler and noise know
+only the whole picture and no seam can grow (MultiDiffusion, Bar-Tal et al. 2023).
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from generation.request import SIDE_STEP
+
+OVERLAP = 0.25
+"""Of a tile's side, at least, that neighbours share."""
+
+
+class Tile(NamedTuple):
+    """A part of the picture, in pixels; multiples of SIDE_STEP."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def of(self, whole: torch.Tensor, pixels: int) -> torch.Tensor:
+        """Its part of a tensor (..., H, W) whose elements cover `pixels` pixels a side; a view."""
+        return whole[
+            ...,
+            self.top // pixels : self.bottom // pixels,
+            self.left // pixels : self.right // pixels,
+        ]
+
+
+Tiles = tuple[Tile, ...]
+
+
+def tiles_of(width: int, height: int, side: int) -> Tiles:
+    """Tiles of at most `side` pixels a side that cover the picture; a side of 0 is one tile."""
+    return tuple(
+        Tile(top, left, bottom, right)
+        for top, bottom in _spans(height, side)
+        for left, right in _spans(width, side)
+    )
+
+
+def _spans(length: int, side: int) -> list[tuple[int, int]]:
+    """Where tiles begin and end, evenly spread, so that the last is as wide as the others."""
+    if not side or length <= side:
+        return [(0, length)]
+    units, tile = length // SIDE_STEP, side // SIDE_STEP
+    stride = max(1, tile - max(1, round(tile * OVERLAP)))
+    gaps = -(-(units - tile) // stride)
+    starts = [round(number * (units - tile) / gaps) * SIDE_STEP for number in range(gaps + 1)]
+    return [(start, start + side) for start in starts]
+
+
+def blended(tiles: Tiles, pixels: int, part: Callable[[Tile], torch.Tensor]) -> torch.Tensor:
+    """What `part` gives for each tile, put together with soft borders.
+
+    Its tensors are (..., H, W) of elements that cover `pixels` pixels a side. One tile is returned
+    as it is, to the last bit.
+    """
+    if len(tiles) == 1:
+        return part(tiles[0])
+    height, width = tiles[-1].bottom // pixels, tiles[-1].right // pixels
+    total = weights = torch.empty(0)
+    for number, tile in enumerate(tiles):
+        piece = part(tile)
+        if number == 0:
+            total = piece.new_zeros((*piece.shape[:-2], height, width), dtype=torch.float32)
+            weights = torch.zeros_like(total[..., :1, :, :])
+        down, across = [_window(length, total.device) for length in piece.shape[-2:]]
+        weight = down[:, None] * across
+        tile.of(total, pixels).add_(piece.float() * weight)
+        tile.of(weights, pixels).add_(weight)
+    return (total / weights).to(piece.dtype)
+
+
+def _window(length: int, device: torch.device) -> torch.Tensor:
+    """Weights that rise from next to nothing at the ends of a tile: Hann's window."""
+    places = torch.arange(length, device=device, dtype=torch.float32) + 0.5
+    return torch.sin(torch.pi * places / length) ** 2
+
+
+@contextlib.contextmanager
+def tiled(pipe: Any, tiles: Tiles, after_tile: Callable[[], None]) -> Iterator[None]:
+    """For one call of the pipeline, its denoiser and ControlNets work tile by tile."""
+    if len(tiles) == 1:
+        yield
+        return
+    factor = pipe.vae_scale_factor
+    with contextlib.ExitStack() as stack:
+        denoise = _tiled_unet(pipe.unet.forward, tiles, factor, after_tile)
+        stack.enter_context(_replaced(pipe.unet, denoise))
+        net = getattr(pipe, "controlnet", None)
+        if net is not None:
+            stack.enter_context(_replaced(net, _tiled_controlnet(net.forward, factor)))
+        yield
+
+
+def _tiled_unet(
+    whole: Callable[..., Any], tiles: Tiles, factor: int, after_tile: Callable[[], None]
+) -> Callable[..., Any]:
+    def forward(sample: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
+        residuals_of = kwargs.pop("down_block_additional_residuals", None)
+        kwargs.pop("mid_block_additional_residual", None)
+
+        def part(tile: Tile) -> torch.Tensor:
+            more = residuals_of(tile) if residuals_of is not None else {}
+            answer: torch.Tensor = whole(tile.of(sample, factor), *args, **kwargs, **more)[0]
+            after_tile()
+            return answer
+
+        return (blended(tiles, factor, part),)
+
+    return forward
+
+
+def _tiled_controlnet(whole: Callable[..., Any], factor: int) -> Callable[..., Any]:
+    """Answers with what the denoiser asks for each tile: the residuals of its own part."""
+
+    def forward(sample: torch.Tensor, timestep: Any, **kwargs: Any) -> tuple[Any, None]:
+        hints = kwargs.pop("controlnet_cond")
+
+        def residuals_of(tile: Tile) -> dict[str, Any]:
+            part = [tile.of(hint, 1) for hint in hints] if isinstance(hints, list) else None
+            down, mid = whole(
+                tile.of(sample, factor),
+                timestep,
+                controlnet_cond=part if part is not None else tile.of(hints, 1),
+                **kwargs,
+            )
+            return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+
+        return residuals_of, None
+
+    return forward
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Another `forward` for a while; an offloading hook may be there, and go, before it ends."""
+    before = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if module.__dict__.get("forward") is forward:
+            if before is None:
+                del module.forward
+            else:
+                module.forward = before

@@ -1,0 +1,98 @@
+"""The real worker process with its catalogue, for tests to draw with."""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops
+
+from generation.catalog import Catalog
+from generation.engines.process import ProcessEngine
+from generation.messages import Failed, Finished, Generate, Picture, Preview, Progress
+from generation.models import Kind
+from generation.request import GenerationRequest
+from tests.fixtures.requests import a_request
+
+SHIPPED = Path("models")
+TOLERANCE = 2
+"""Of 255: batches add up in another order than single pictures."""
+
+
+@dataclass
+class Made:
+    """What came of a job."""
+
+    progress: list[Progress] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    finished: Finished | None = None
+    failed: Failed | None = None
+
+    @property
+    def pixels(self) -> list[str]:
+        return [picture.pixels_sha256 for picture in self.pictures]
+
+    def image(self, index: int = 0) -> Image.Image:
+        return Image.open(io.BytesIO(self.pictures[index].png)).convert("RGB")
+
+
+class Bench:
+    """An engine with its catalogue; tests share it, for importing torch takes seconds."""
+
+    def __init__(self, engine: ProcessEngine, catalog: Catalog, folder: Path) -> None:
+        self.engine = engine
+        self.catalog = catalog
+        self.folder = folder
+        self.jobs = 0
+
+    async def make(self, model: str = "tiny", cancel_at: int = 0, **changes: Any) -> Made:
+        pictures = changes.pop("pictures", {})
+        request = small(model=model, **changes)
+        self.jobs += 1
+        job = str(self.jobs)
+        made = Made()
+        async for event in self.engine.generate(self.work(job, request, pictures)):
+            match event:
+                case Progress():
+                    made.progress.append(event)
+                    if cancel_at and event.step >= cancel_at:
+                        await self.engine.cancel(job)
+                case Preview():
+                    made.previews.append(event)
+                case Picture():
+                    made.pictures.append(event)
+                case Finished():
+                    made.finished = event
+                case Failed():
+                    made.failed = event
+        return made
+
+    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Generate:
+        get = self.catalog.get
+        return Generate(
+            job,
+            request,
+            get(Kind.CHECKPOINT, request.model),
+            tuple(get(Kind.LORA, use.name) for use in request.loras),
+            tuple(get(Kind.CONTROLNET, use.name) for use in request.controls),
+            pictures,
+            get(Kind.VAE, request.vae) if request.vae is not None else None,
+        )
+
+
+def small(**changes: Any) -> GenerationRequest:
+    return a_request(**{"width": 64, "height": 64, "steps": 3, **changes})
+
+
+def upload(colour: str, size: tuple[int, int] = (64, 64)) -> tuple[str, dict[str, bytes]]:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    return sha256, {sha256: file.getvalue()}
+
+
+def difference(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference of any channel of any pixel."""
+    return max(ImageChops.difference(one, other).tobytes())
