@@ -67,12 +67,16 @@ class Models:
         class_ = diffusers.ControlNetModel
         return self._part(model, class_, "controlnet", self._controlnets, CONTROLNETS_KEPT)
 
+    def vae(self, model: ModelFile) -> Any:
+        """A VAE on the device. Raises JobError for a broken file."""
+        return self._part(model, diffusers.AutoencoderKL, "vae", self._vaes, VAES_KEPT)
+
     def with_vae(self, base: Any, model: ModelFile, vae: ModelFile) -> Any:
         """A text-to-image pipeline on the modules of `base`, but with another VAE.
 
         Raises JobError for a broken file, or "vae_mismatch" for one that has other latents.
         """
-        other = self._part(vae, diffusers.AutoencoderKL, "vae", self._vaes, VAES_KEPT)
+        other = self.vae(vae)
         if _latents(other) != _latents(base.vae):
             raise JobError("vae_mismatch", name=vae.name, model=model.name)
         pipe = type(base)(**base.components | {"vae": other}, requires_safety_checker=False)

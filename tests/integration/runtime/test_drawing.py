@@ -15,9 +15,11 @@ from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import RuntimeSettings
 from tests.fixtures import models
-from tests.integration.runtime.bench import SHIPPED, Bench, Made, difference, upload
+from tests.integration.runtime.bench import SHIPPED, TOLERANCE, Bench, Made, difference, upload
 
 SETTINGS = RuntimeSettings(preview_every=0, cpu_threads=1)
+
+SQUARE = {"width": 128, "height": 128, "steps": 6}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -91,9 +93,6 @@ async def test_a_start_picture_can_be_varied(bench: Bench) -> None:
     assert whole.pixels == second.pixels != plain.pixels
 
 
-SQUARE = {"width": 128, "height": 128, "steps": 6}
-
-
 async def test_another_vae_draws_differently_and_leaves_no_trace(bench: Bench) -> None:
     before = await bench.make()
     swapped = await bench.make(vae="other")
@@ -126,15 +125,78 @@ def steepest(made: Made) -> float:
     return float(np.abs(np.diff(columns)).max())
 
 
-async def test_tiles_show_no_seam(bench: Bench) -> None:
+@pytest.mark.parametrize("strength", [0.0, 0.2])
+async def test_tiles_show_no_seam(bench: Bench, strength: float) -> None:
+    """Tiles that were drawn one by one and put side by side differ by 70 of 255 at their border."""
     sha256, pictures = gradient(264, 192)
     asked: dict[str, Any] = {
-        "width": 264, "height": 192, "steps": 8, "denoising_strength": 0.4, "seed": 7,
-        "prompt": "a plain background", "init_picture": sha256, "pictures": pictures,
+        "width": 264, "height": 192, "steps": 10, "denoising_strength": strength,
+        "prompt": "a red car", "init_picture": sha256, "pictures": pictures,
     }  # fmt: skip
     whole = await bench.make("demo", **asked)
     tiled = await bench.make("demo", **asked, tile=128)
-    print("STEEP", steepest(whole), steepest(tiled), distance(whole.image(), tiled.image()))
-    for m, n in ((whole, "whole"), (tiled, "tiled")):
-        m.image().save(f"/tmp/{n}.png")
+    assert tiled.failed is None, tiled.failed
     assert tiled.image().size == (264, 192)
+    assert tiled.pixels != whole.pixels
+    assert steepest(tiled) <= max(6, 2 * steepest(whole))
+
+
+def tiled_request(**changes: Any) -> dict[str, Any]:
+    sha256, pictures = gradient(136, 96)
+    size = {"width": 136, "height": 96, "tile": 64, "steps": 4}
+    return {"init_picture": sha256, "pictures": pictures, **size, **changes}
+
+
+async def test_the_seed_decides_all_of_a_tiled_picture(bench: Bench) -> None:
+    first, again = [await bench.make(**tiled_request(count=2)) for _ in range(2)]
+    assert first.failed is None, first.failed
+    assert first.pixels == again.pixels
+    assert first.pixels[0] != first.pixels[1]
+    alone = await bench.make(**tiled_request(seed=8))
+    assert difference(first.image(1), alone.image()) <= TOLERANCE
+    ancestral = [await bench.make(**tiled_request(sampler="Euler a")) for _ in range(2)]
+    assert ancestral[0].pixels == ancestral[1].pixels
+
+
+async def test_progress_counts_the_steps_of_all_tiles(bench: Bench) -> None:
+    made = await bench.make(**tiled_request(count=2, denoising_strength=1.0))
+    tiles = 3 * 2
+    assert {progress.steps for progress in made.progress} == {4 * 2 * tiles}
+    steps = [progress.step for progress in made.progress]
+    assert steps == sorted(steps)
+    assert steps[-1] == 4 * 2 * tiles
+    # between the steps of the picture too
+    assert len(set(steps)) > 4 * 2
+
+
+async def test_cancelling_stops_between_tiles(bench: Bench) -> None:
+    made = await bench.make(**tiled_request(steps=100, denoising_strength=1.0), cancel_at=2)
+    assert made.failed is not None
+    assert made.failed.code == "cancelled"
+    assert made.progress[-1].step < 100
+    assert (await bench.make(**tiled_request())).failed is None
+
+
+async def test_a_tile_that_holds_the_whole_picture_changes_nothing(bench: Bench) -> None:
+    whole, one = [await bench.make(**tiled_request(tile=tile)) for tile in (0, 136)]
+    assert whole.pixels == one.pixels
+
+
+@pytest.mark.parametrize("nets", [1, 2])
+async def test_each_tile_follows_its_part_of_the_control_picture(bench: Bench, nets: int) -> None:
+    found = []
+    for colours in (("black", "black"), ("black", "white")):
+        control = Image.new("RGB", (136, 96), colours[0])
+        control.paste(colours[1], (72, 0, 136, 96))
+        file = io.BytesIO()
+        control.save(file, "PNG")
+        sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+        asked = tiled_request(controls=[{"name": "edges", "picture": sha256}] * nets)
+        asked["pictures"] = asked["pictures"] | {sha256: file.getvalue()}
+        made = await bench.make(**asked, guidance_scale=1)
+        assert made.failed is None, made.failed
+        found.append(made.image())
+    # the first tile's own part of the picture is the same in both
+    left, right = (0, 0, 24, 96), (112, 0, 136, 96)
+    near = distance(found[0].crop(left), found[1].crop(left))
+    assert near < distance(found[0].crop(right), found[1].crop(right)) / 2

@@ -22,7 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Generate, Picture, RuntimeSettings
-from generation.models import Kind
+from generation.models import Kind, ModelFile
+from generation.runtime.loading import Models
 from tests.fixtures import ldm
 from tests.fixtures.requests import a_request
 
@@ -100,6 +101,24 @@ async def test_single_files_are_the_folder_that_they_were_made_of(
         assert controlled.pixels_sha256 != single.pixels_sha256
     finally:
         await engine.stop()
+
+
+def test_a_single_vae_file_is_the_folder_that_it_was_made_of(family: str, tmp_path: Path) -> None:
+    """As the VAEs that people download: alone, so without the prefix, or as diffusers names it."""
+    weights = random_weights(diffusers.AutoencoderKL, CONFIGS / family / "vae")
+    prefix = "first_stage_model."
+    bare = {name.removeprefix(prefix): tensor for name, tensor in ldm.vae(weights).items()}
+    for name, tensors in (("bare", bare), ("prefixed", ldm.vae(weights)), ("flat", weights)):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        file = ModelFile(
+            kind=Kind.VAE, name=name, path=tmp_path / f"{name}.safetensors", family=family
+        )
+        half = RuntimeSettings(precision="float16")
+        vae = Models(half, torch.device("cpu")).vae(file)
+        loaded = vae.state_dict()
+        assert loaded.keys() == weights.keys()
+        assert all(torch.equal(loaded[name], weights[name]) for name in weights), name
+        file.path.unlink()
 
 
 async def draw(

@@ -199,6 +199,34 @@ async def test_a_controlnet_folder_and_a_vae_folder(tmp_path: Path) -> None:
     assert found.controlnets[0].family == "sd1"
 
 
+@pytest.mark.parametrize(
+    ("settings", "family"),
+    [
+        ({}, "sd1"),
+        ({"latent_channels": 4, "scaling_factor": 0.18215}, "sd1"),
+        ({"latent_channels": 4, "scaling_factor": 0.13025}, "sdxl"),
+        ({"latent_channels": 16, "scaling_factor": 0.3611}, "flux"),
+    ],
+)
+async def test_the_family_of_a_vae_folder(
+    tmp_path: Path, settings: dict[str, Any], family: str
+) -> None:
+    write_json(tmp_path / "fine" / "config.json", _class_name="AutoencoderKL", **settings)
+    write(tmp_path / "fine" / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    (vae,) = (await scan(tmp_path)).vaes
+    assert vae.family == family
+
+
+async def test_the_name_of_a_vae_tells_that_of_sdxl(tmp_path: Path) -> None:
+    for name in ("sdxl_vae", "vae-ft-mse-840000-ema-pruned"):
+        write(tmp_path / f"{name}.safetensors", VAE)
+    found = (await scan(tmp_path)).vaes
+    assert [(vae.name, vae.family) for vae in found] == [
+        ("sdxl_vae", "sdxl"),
+        ("vae-ft-mse-840000-ema-pruned", "sd1"),
+    ]
+
+
 async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
     for folder, name, shapes in (
         ("comfy/checkpoints/anime", "one", SD1),

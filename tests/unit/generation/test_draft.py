@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from generation.catalog import Catalog
 from generation.draft import Limits, ModelSettings, Rules, check, complete
+from generation.families import FAMILIES
 from generation.models import Kind, ModelFile
 from generation.refusal import Refused
 from tests.fixtures.requests import a_request
@@ -21,13 +23,16 @@ def catalog() -> Catalog:
         a_model("pixel", kind=Kind.LORA),
         a_model("other", kind=Kind.LORA, family="sd2"),
         a_model("edges", kind=Kind.CONTROLNET),
+        a_model("fine", kind=Kind.VAE),
+        a_model("fine-xl", kind=Kind.VAE, family="sdxl"),
+        a_model("two", family="sd2"),
     )
 
 
 RULES = Rules(
     default_model="demo",
     models={"demo": ModelSettings(steps=8, guidance_scale=0, negative_prompt="fog")},
-    limits=Limits(side=768, pixels=512 * 512, steps=40, count=2),
+    limits=Limits(side=768, pixels=512 * 512, upscaled_side=1024, steps=40, count=2),
 )
 
 
@@ -95,6 +100,9 @@ def test_a_control_picture_takes_the_only_controlnet(catalog: Catalog) -> None:
         ({"width": 100}, "no_multiple"),
         ({"width": 1024}, "out_of_bounds"),
         ({"width": 768, "height": 768}, "too_many_pixels"),
+        ({"vae": "fine-xl"}, "family_mismatch"),
+        ({"vae": "fin"}, "vae_unknown"),
+        ({"variation_seed": 3}, "option_needs"),
         ({"steps": 41}, "out_of_bounds"),
         ({"count": 3}, "out_of_bounds"),
     ],
@@ -125,6 +133,71 @@ def test_a_request_made_elsewhere_is_checked_too(catalog: Catalog) -> None:
     for change in ({"model": "gone"}, {"steps": 50}, {"loras": [{"name": "gone"}]}):
         with pytest.raises(Refused):
             check(a_request(**change), catalog, RULES)
+
+
+def test_a_vae_is_named_as_the_catalogue_does(catalog: Catalog) -> None:
+    assert complete({"prompt": "a cat", "vae": "FINE"}, catalog, RULES).vae == "fine"
+    # those of Stable Diffusion 1 and 2 are alike
+    other = {"prompt": "a cat", "vae": "fine", "model": "two", "width": 64, "height": 64}
+    assert complete(other, catalog, RULES).vae == "fine"
+    rules = Rules(default_model="demo", models={"demo": ModelSettings(vae="fine")})
+    assert complete({"prompt": "a cat"}, catalog, rules).vae == "fine"
+
+
+def test_a_variation_without_a_second_seed_draws_one(catalog: Catalog) -> None:
+    given = {"prompt": "a cat", "variation_strength": 0.2}
+    seeds = {complete(given, catalog, RULES).variation_seed for _ in range(5)}
+    assert len(seeds) == 5
+    assert None not in seeds
+    assert complete(given | {"variation_seed": 3}, catalog, RULES).variation_seed == 3
+    assert complete({"prompt": "a cat"}, catalog, RULES).variation_seed is None
+    still = complete({"prompt": "a cat", "variation_strength": 0.0}, catalog, RULES)
+    assert still.variation_seed is None
+    with pytest.raises(Refused, match="option_needs"):
+        check(a_request(variation_strength=0.2), catalog, RULES)
+
+
+def test_what_is_enlarged_has_a_limit_of_its_own(catalog: Catalog) -> None:
+    large = a_request(width=1024, height=1024, init_picture="0" * 64)
+    with pytest.raises(Refused, match="out_of_bounds"):
+        check(large, catalog, RULES)
+    check(large, catalog, RULES, enlarging=True)
+    check(large.with_(tile=512), catalog, RULES)
+    for too_much in (large.with_(width=1032), large.with_(height=1032, tile=512)):
+        with pytest.raises(Refused) as refused:
+            check(too_much, catalog, RULES, enlarging=True)
+        assert refused.value.params["high"] == 1024
+
+
+def test_tiles_that_make_no_sense_are_refused(catalog: Catalog) -> None:
+    for change, code in (
+        ({"tile": 128}, "option_needs"),
+        ({"tile": 56, "init_picture": "0" * 64}, "out_of_bounds"),
+    ):
+        with pytest.raises(Refused) as refused:
+            check(a_request(**change), catalog, RULES)
+        assert (refused.value.code, refused.value.params["option"]) == (code, "tile")
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"init_picture": "0" * 64}, "init_picture"),
+        ({"lora": "pixel"}, "lora"),
+        ({"control_picture": "0" * 64}, "control_picture"),
+        ({"clip_skip": 2}, "clip_skip"),
+        ({"vae": "fine"}, "vae"),
+    ],
+)
+def test_what_a_family_cannot_do_is_refused_by_the_option_that_was_typed(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], option: str
+) -> None:
+    only = frozenset(("text_to_image",))
+    limited = msgspec.structs.replace(FAMILIES["sd1"], abilities=only)
+    assert complete({"prompt": "a cat", **given}, catalog, RULES)
+    monkeypatch.setitem(FAMILIES, "sd1", limited)
+    refused = refusal(catalog, **given)
+    assert (refused.code, refused.params["what"]) == ("ability_missing", option)
 
 
 def test_an_empty_catalogue_is_no_error() -> None:

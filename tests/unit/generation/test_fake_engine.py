@@ -1,9 +1,13 @@
 """The engine that stands in for the real one keeps to what the real one promises."""
 
 import asyncio
+import io
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from generation.engines import Engine
 from generation.engines.fake import READY, FakeEngine
@@ -36,6 +40,48 @@ async def test_equal_requests_give_equal_pictures() -> None:
     assert engine.ready == READY
     await engine.stop()
     assert engine.ready is None
+
+
+async def test_a_variation_is_a_relative_of_its_parent() -> None:
+    async def drawn(**changes: Any) -> Picture:
+        found = await events(FakeEngine(), work(a_request(seed=7, **changes)))
+        (picture,) = [event for event in found if isinstance(event, Picture)]
+        return picture
+
+    parent = await drawn()
+    near, far, second = [
+        await drawn(variation_seed=8, variation_strength=strength) for strength in (0.1, 0.6, 1.0)
+    ]
+    assert (near.seed, near.variation_seed, parent.variation_seed) == (7, 8, None)
+    assert second.pixels_sha256 == pictures(await events(FakeEngine(), work(a_request(seed=8))))[0]
+    assert 0 < distance(near, parent) < distance(far, parent)
+    assert (await drawn(variation_seed=8)).pixels_sha256 == parent.pixels_sha256
+
+
+def distance(one: Picture, other: Picture) -> float:
+    images = [Image.open(io.BytesIO(picture.png)) for picture in (one, other)]
+    return sum(ImageStat.Stat(ImageChops.difference(*images)).mean)
+
+
+async def test_tiles_are_as_large_as_asked_for_and_carry_what_a_check_found() -> None:
+    engine = FakeEngine(unsafe=0.7)
+    request = a_request(width=264, height=200, tile=128, init_picture="0" * 64)
+    (picture,) = [e for e in await events(engine, work(request)) if isinstance(e, Picture)]
+    assert (picture.width, picture.height, picture.unsafe) == (264, 200, 0.7)
+    with Image.open(io.BytesIO(picture.png)) as image:
+        assert image.size == (264, 200)
+    engine.unsafe = None
+    (picture,) = [e for e in await events(engine, work()) if isinstance(e, Picture)]
+    assert picture.unsafe is None
+
+
+async def test_another_vae_is_another_picture() -> None:
+    vae = ModelFile(kind=Kind.VAE, name="fine", path=Path("fine"), family="sd1")
+    job = msgspec.structs.replace(work(a_request(vae="fine")), vae=vae)
+    found = await events(FakeEngine(), job)
+    assert pictures(found) != pictures(await events(FakeEngine(), work()))
+    assert isinstance(found[-1], Finished)
+    assert found[-1].hashes.keys() == {"checkpoint:demo", "vae:fine"}
 
 
 async def test_failures_come_in_the_order_in_which_they_were_asked_for() -> None:

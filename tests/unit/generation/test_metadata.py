@@ -41,6 +41,18 @@ def test_infotext_is_written_as_a1111_writes_it() -> None:
     )
 
 
+def test_a_variation_and_a_vae_are_written_as_a1111_writes_them() -> None:
+    request = a_request(variation_seed=20, variation_strength=0.25, vae="fine", count=2)
+    hashes = HASHES | {"vae:fine": "c3" * 32}
+    text = metadata.infotext(
+        metadata.About(request=request, index=1, seed=7, variation_seed=21, hashes=hashes)
+    )
+    assert (
+        "Seed: 7, Size: 128x128, Model hash: a1a1a1a1a1, Model: demo, VAE hash: c3c3c3c3c3, "
+        "VAE: fine, Variation seed: 21, Variation seed strength: 0.25, Version"
+    ) in text
+
+
 def test_a_value_with_a_comma_is_quoted() -> None:
     text = metadata.infotext(about(controls=[{"name": "edges", "picture": "0" * 64}]))
     assert 'ControlNet 0: "Model: edges, Weight: 1"' in text

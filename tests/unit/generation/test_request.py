@@ -15,6 +15,15 @@ def test_each_picture_has_a_seed_of_its_own() -> None:
     assert a_request(seed=40, count=3).seeds == (40, 41, 42)
 
 
+def test_variations_keep_the_seed_and_count_up_the_second() -> None:
+    varied = a_request(seed=40, variation_seed=9, variation_strength=0.2, count=3)
+    assert varied.seeds == (40, 40, 40)
+    assert varied.variation_seeds == (9, 10, 11)
+    for plain in (varied.with_(variation_strength=0), varied.with_(variation_seed=None)):
+        assert plain.seeds == (40, 41, 42)
+        assert plain.variation_seeds == (None, None, None)
+
+
 def test_a_changed_copy_is_checked() -> None:
     assert a_request().with_(seed=1).seed == 1
     with pytest.raises(msgspec.ValidationError, match="multiple of 8"):
@@ -43,10 +52,20 @@ def test_an_unknown_field_is_an_error() -> None:
 
 def test_every_field_is_an_option() -> None:
     fields = {option.field for option in options().values()}
-    assert fields == set(GenerationRequest.__struct_fields__)
+    # what only actions set
+    assert fields == set(GenerationRequest.__struct_fields__) - {"tile"}
     for option in options().values():
         assert option.help, option.name
         assert len(option.help) <= 100, option.name
+
+
+def test_a_request_from_before_variations_is_still_one() -> None:
+    old = {
+        "prompt": "a cat", "model": "demo", "width": 64, "height": 64, "steps": 1,
+        "guidance_scale": 1.0, "sampler": "Euler", "seed": 1,
+    }  # fmt: skip
+    request = msgspec.json.decode(msgspec.json.encode(old), type=GenerationRequest)
+    assert (request.vae, request.variation_seed, request.tile) == (None, None, 0)
 
 
 def test_nested_fields_are_flat_options() -> None:
@@ -68,6 +87,8 @@ def test_nested_fields_are_flat_options() -> None:
         ("guidance", float("nan"), "out_of_bounds"),
         ("prompt", "x" * 4001, "too_long"),
         ("seed", -1, "out_of_bounds"),
+        ("variation_seed", -1, "out_of_bounds"),
+        ("variation_strength", 1.1, "out_of_bounds"),
     ],
 )
 def test_values_outside_the_declaration_are_refused(

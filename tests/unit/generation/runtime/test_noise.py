@@ -39,6 +39,48 @@ def test_each_picture_has_a_stream_of_its_own() -> None:
     assert torch.equal(alone, expected)
 
 
+def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
+    one, other = [torch_utils.randn_tensor(SHAPE[1:], s) for s in map(torch.manual_seed, (7, 9))]
+
+    def varied(strength: float) -> torch.Tensor:
+        made = noise.generators((7, 7), (9, 9), strength)
+        drawn = torch_utils.randn_tensor(SHAPE, made, torch.device("cpu"), torch.float32)
+        assert torch.equal(drawn[0], drawn[1])
+        return drawn[0]
+
+    assert torch.equal(varied(1.0), other)
+    nearness = [float(((varied(strength) - one) ** 2).mean()) for strength in (0.1, 0.3, 0.6, 0.9)]
+    assert nearness == sorted(nearness)
+    # on a sphere: a plain mixture of two noises has less spread than either
+    assert abs(float(varied(0.5).std()) - 1) < 0.1
+    assert abs(float(((one + other) / 2).std()) - 1) > 0.2
+
+
+def test_only_the_first_noise_is_varied() -> None:
+    (varied,) = noise.generators((7,), (9,), 0.5)
+    (plain,) = noise.generators((7,))
+    first, second = [
+        [torch_utils.randn_tensor((1, *SHAPE[1:]), [generator]) for _ in range(2)]
+        for generator in (varied, plain)
+    ]
+    assert not torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_slerp_is_a1111s() -> None:
+    """By hand: each column of a channel is a vector; right angles are halved at 45 degrees."""
+    low, high = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[[0.0], [2.0]]])
+    half = noise.slerp(0.5, low, high)
+    assert torch.allclose(half, torch.tensor([[[1.0], [2.0]]]) * 0.5**0.5)
+    assert torch.equal(noise.slerp(0.0, low, high), low)
+
+
+def test_noises_that_are_nearly_parallel_are_mixed() -> None:
+    low = torch.randn(SHAPE[1:], generator=torch.manual_seed(7))
+    assert torch.allclose(noise.slerp(0.25, low, low), low)
+    assert torch.allclose(noise.slerp(0.25, low, low * 2), low * 1.25)
+
+
 def test_brownian_noise_too() -> None:
     exact, half = [
         scheduling_dpmsolver_sde.BrownianTreeNoiseSampler(

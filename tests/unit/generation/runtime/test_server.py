@@ -17,11 +17,9 @@ from generation.messages import (
     Configure,
     Failed,
     Finished,
-    FromRuntime,
     Generate,
     Picture,
     Progress,
-    RuntimeSettings,
 )
 from generation.models import Kind, ModelFile
 from generation.runtime import drawing, loading, pictures
@@ -30,27 +28,10 @@ from generation.runtime.liveness import beating
 from generation.runtime.server import Server
 from tests.fixtures import models
 from tests.fixtures.requests import a_request
-
-SETTINGS = RuntimeSettings(device="cpu", preview_every=0, low_priority=False, cpu_threads=1)
+from tests.unit.generation.runtime.conftest import checkpoint
+from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
-
-class Ends:
-    """Both ends of the pipe: what was sent, and whether the job is cancelled."""
-
-    def __init__(self) -> None:
-        self.sent: list[FromRuntime] = []
-        self.cancelled = False
-
-    def send(self, message: FromRuntime) -> None:
-        self.sent.append(message)
-
-    def is_cancelled(self, job: str) -> bool:
-        return self.cancelled
-
-    def of(self, type_: type) -> list[Any]:
-        return [message for message in self.sent if isinstance(message, type_)]
 
 
 @pytest.fixture
@@ -111,11 +92,11 @@ def test_pictures_that_were_sent_are_not_made_again(
     tries: list[int] = []
     decode = pictures.decode
 
-    def short_of_memory(pipe: Any, latent: torch.Tensor) -> Any:
+    def short_of_memory(pipe: Any, latent: torch.Tensor, tiles: Any) -> Any:
         tries.append(1)
         if len(tries) == 2:
             raise torch.OutOfMemoryError
-        return decode(pipe, latent)
+        return decode(pipe, latent, tiles)
 
     monkeypatch.setattr(drawing, "decode", short_of_memory)
     server.run(work(tiny, count=3))
@@ -176,6 +157,59 @@ def test_a_vae_that_overflows_in_half_precision_decodes_in_float32(
     assert ends.of(Failed) == []
 
 
+def overflowing_in_half(module: Any, _inputs: Any, outputs: Any) -> Any:
+    """A hook: the denoiser gives infinities in float16, as that of Stable Diffusion 2.1 can."""
+    if type(module).__name__ != "UNet2DConditionModel" or outputs[0].dtype != torch.float16:
+        return outputs
+    return (outputs[0] * torch.inf,)
+
+
+def test_a_denoiser_that_overflows_in_half_precision_draws_in_a_wider_one(
+    server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    server.run(work(tiny, count=2))
+    exact = [picture.pixels_sha256 for picture in ends.of(Picture)]
+    ends.sent.clear()
+    settings = msgspec.structs.replace(SETTINGS, precision="float16")
+    halved = Server(Configure(settings, str(tmp_path)), ends, ends)  # type: ignore[arg-type]
+    halved.run(work(tiny, count=2))
+    half = [picture.pixels_sha256 for picture in ends.of(Picture)]
+    assert half != exact
+    ends.sent.clear()
+    hook = torch.nn.modules.module.register_module_forward_hook(overflowing_in_half)
+    try:
+        halved.run(work(tiny, count=2))
+    finally:
+        hook.remove()
+    assert ends.of(Failed) == []
+    assert [picture.pixels_sha256 for picture in ends.of(Picture)] == exact
+    ends.sent.clear()
+    # the next job begins in half precision again: what it draws can be drawn again
+    halved.run(work(tiny, count=2))
+    assert [picture.pixels_sha256 for picture in ends.of(Picture)] == half
+
+
+def test_a_model_that_gives_nan_in_every_precision_fails(
+    ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, precision="float16")
+    server = Server(Configure(settings, str(tmp_path)), ends, ends)  # type: ignore[arg-type]
+    server.run(work(checkpoint(models.poison_weights(tiny.path))))
+    (failed,) = ends.of(Failed)
+    assert failed.code == "nan_pictures"
+
+
+def test_a_clip_skip_beyond_the_encoder_is_refused(
+    server: Server, ends: Ends, tiny: ModelFile
+) -> None:
+    server.run(work(tiny, clip_skip=models.TEXT_LAYERS))
+    server.run(work(tiny, clip_skip=models.TEXT_LAYERS + 1))
+    assert len(ends.of(Finished)) == 1
+    (failed,) = ends.of(Failed)
+    assert failed.code == "clip_skip_too_deep"
+    assert failed.params == {"high": str(models.TEXT_LAYERS)}
+
+
 def test_which_errors_mean_that_memory_ran_out() -> None:
     for text in (
         "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried",
@@ -215,7 +249,6 @@ def test_only_work_gives_signs_of_life() -> None:
 
 @pytest.mark.parametrize("mode", ["medium", "low"])
 def test_where_the_weights_lie_changes_no_pixel(
-    server: Server,
     ends: Ends,
     tiny: ModelFile,
     tmp_path: Path,
@@ -236,17 +269,25 @@ def test_where_the_weights_lie_changes_no_pixel(
         controlnets=(controlnet,),
         pictures={sha256: file.getvalue()},
     )
+    folder = models.tiny_vae(tmp_path / "other")
+    tiles = msgspec.structs.replace(
+        controlled,
+        request=controlled.request.with_(width=96, tile=64, vae="other", count=2),
+        vae=ModelFile(kind=Kind.VAE, name="other", path=folder, family="sd1"),
+    )
 
     def drawn(server: Server) -> list[str]:
         ends.sent.clear()
-        for job in (work(tiny), controlled, work(tiny)):
+        for job in (work(tiny), controlled, tiles, work(tiny)):
             server.run(job)
         assert ends.of(Failed) == []
         return [picture.pixels_sha256 for picture in ends.of(Picture)]
 
-    plain = drawn(server)
-    assert plain[0] == plain[2] != plain[1]
+    # so that a second batch is drawn after the first has moved the weights
+    settings = Configure(msgspec.structs.replace(SETTINGS, batch_size=1), str(tmp_path))
+    plain = drawn(Server(settings, ends, ends))  # type: ignore[arg-type]
+    assert plain[0] == plain[-1]
+    assert len(set(plain)) == 4
     monkeypatch.setattr(loading.Models, "_memory_mode", lambda *_: mode)
     monkeypatch.setitem(loading.LEAF_BY_LEAF, "use_stream", False)
-    settings = Configure(SETTINGS, str(tmp_path))
     assert drawn(Server(settings, ends, ends)) == plain  # type: ignore[arg-type]
