@@ -30,10 +30,11 @@ def encode(pipe: Any, picture: Image.Image, tiles: Tiles) -> torch.Tensor:
     pixels = pipe.image_processor.preprocess(picture).to(device, vae.dtype)
 
     def part(tile: Tile) -> torch.Tensor:
-        latents: torch.Tensor = vae.encode(tile.of(pixels, 1)).latent_dist.mode()
-        return latents
+        found: torch.Tensor = vae.encode(tile.of(pixels, 1)).latent_dist.mode()
+        return found
 
-    return blended(tiles, pipe.vae_scale_factor, part) * vae.config.scaling_factor
+    latents: torch.Tensor = blended(tiles, pipe.vae_scale_factor, part) * vae.config.scaling_factor
+    return latents
 
 
 def decode(pipe: Any, latent: torch.Tensor, tiles: Tiles) -> Image.Image:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from generation.catalog import Catalog
-from generation.draft import Limits, ModelSettings, Rules, check, complete
+from generation.draft import Given, Limits, ModelSettings, Rules, check, complete
 from generation.families import FAMILIES
 from generation.models import Kind, ModelFile
 from generation.refusal import Refused
@@ -138,18 +138,18 @@ def test_a_request_made_elsewhere_is_checked_too(catalog: Catalog) -> None:
 def test_a_vae_is_named_as_the_catalogue_does(catalog: Catalog) -> None:
     assert complete({"prompt": "a cat", "vae": "FINE"}, catalog, RULES).vae == "fine"
     # those of Stable Diffusion 1 and 2 are alike
-    other = {"prompt": "a cat", "vae": "fine", "model": "two", "width": 64, "height": 64}
+    other: Given = {"prompt": "a cat", "vae": "fine", "model": "two", "width": 64, "height": 64}
     assert complete(other, catalog, RULES).vae == "fine"
     rules = Rules(default_model="demo", models={"demo": ModelSettings(vae="fine")})
     assert complete({"prompt": "a cat"}, catalog, rules).vae == "fine"
 
 
 def test_a_variation_without_a_second_seed_draws_one(catalog: Catalog) -> None:
-    given = {"prompt": "a cat", "variation_strength": 0.2}
+    given: Given = {"prompt": "a cat", "variation_strength": 0.2}
     seeds = {complete(given, catalog, RULES).variation_seed for _ in range(5)}
     assert len(seeds) == 5
     assert None not in seeds
-    assert complete(given | {"variation_seed": 3}, catalog, RULES).variation_seed == 3
+    assert complete({**given, "variation_seed": 3}, catalog, RULES).variation_seed == 3
     assert complete({"prompt": "a cat"}, catalog, RULES).variation_seed is None
     still = complete({"prompt": "a cat", "variation_strength": 0.0}, catalog, RULES)
     assert still.variation_seed is None

@@ -44,7 +44,9 @@ def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
 
     def varied(strength: float) -> torch.Tensor:
         made = noise.generators((7, 7), (9, 9), strength)
-        drawn = torch_utils.randn_tensor(SHAPE, made, torch.device("cpu"), torch.float32)
+        drawn: torch.Tensor = torch_utils.randn_tensor(
+            SHAPE, made, torch.device("cpu"), torch.float32
+        )
         assert torch.equal(drawn[0], drawn[1])
         return drawn[0]
 
