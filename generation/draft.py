@@ -107,7 +107,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "model": model.name,
         "width": width,
         "height": height,
-        "sampler": _known(str(values["sampler"]), "sampler"),
+        "sampler": known(str(values["sampler"]), "sampler"),
         "vae": catalog.get(Kind.VAE, values["vae"]).name if values["vae"] is not None else None,
         "loras": _loras(given, catalog),
         "controls": _controls(given, catalog, model),
@@ -131,7 +131,7 @@ def check(
     _at_most("count", request.count, limits.count)
     if request.variation_strength and request.variation_seed is None:
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
-    _known(request.sampler, "sampler")
+    known(request.sampler, "sampler")
     model = catalog.get(Kind.CHECKPOINT, request.model)
     _check_runnable(model)
     _check_abilities(request, model)
@@ -140,9 +140,9 @@ def check(
         if vae.family != FAMILIES[model.family].vaes:
             raise _mismatch(vae, model)
     for use in request.loras:
-        _check_same_family(catalog.get(Kind.LORA, use.name), model)
+        check_same_family(catalog.get(Kind.LORA, use.name), model)
     for control in request.controls:
-        _check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
+        check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
 
 
 def native_size(model: ModelFile) -> int:
@@ -222,7 +222,8 @@ def _check_runnable(model: ModelFile) -> None:
         raise Refused("family_unsupported", model=model.name, family=title)
 
 
-def _check_same_family(part: ModelFile, model: ModelFile) -> None:
+def check_same_family(part: ModelFile, model: ModelFile) -> None:
+    """Refuse a LoRA or ControlNet made for another family than the model's."""
     if part.family != model.family:
         raise _mismatch(part, model)
 
@@ -248,7 +249,7 @@ def _size(given: Given, model: ModelFile, settings: ModelSettings) -> tuple[int,
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        across, down = ASPECTS[_known(str(given["aspect"]), "aspect")]
+        across, down = ASPECTS[known(str(given["aspect"]), "aspect")]
         area = width * height
         width = _to_step((area * across / down) ** 0.5)
         height = _to_step((area * down / across) ** 0.5)
@@ -283,12 +284,12 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
 
 
-def _known(name: str, what: str) -> str:
+def known(name: str, what: str) -> str:
     """The sampler or aspect of that name, whatever its case. Raises Refused with the nearest."""
     names = list(SAMPLERS if what == "sampler" else ASPECTS)
-    for known in names:
-        if known.casefold() == name.casefold():
-            return known
+    for candidate in names:
+        if candidate.casefold() == name.casefold():
+            return candidate
     nearest = [match[0] for match in process.extract(name, names, limit=3)]
     raise Refused(f"{what}_unknown", name=name[:80], nearest=", ".join(nearest))
 

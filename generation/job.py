@@ -65,6 +65,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     locale: str = "en-US"
     private: bool = False
     spoiler: bool = False
+    weight: float = 1.0
+    """Their share of the queue's turns."""
     interaction: Interaction | None = None
 
 
@@ -110,6 +112,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerationRequest
     origin: Origin
     parent: int | None = None
+    parent_picture: int | None = None
+    """Index of the picture of the parent that it was made from, if it was one."""
+    preset: str | None = None
     action: str = "imagine"
     """What a person did: imagine, reroll, …"""
     attempts: int = 0

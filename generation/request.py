@@ -154,6 +154,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             return (None,) * self.count
         return tuple(self.variation_seed + i for i in range(self.count))
 
+    @property
+    def uploads(self) -> tuple[str, ...]:
+        """Hashes of the pictures in the store that it starts from or follows."""
+        init = () if self.init_picture is None else (self.init_picture,)
+        return (*init, *(use.picture for use in self.controls))
+
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.
 

@@ -44,6 +44,8 @@ class JobStore:
         *,
         action: str = "imagine",
         parent: int | None = None,
+        parent_picture: int | None = None,
+        preset: str | None = None,
     ) -> Job:
         """Write a request down; when this returns, it will be answered whatever happens."""
         now = datetime.now(UTC)
@@ -53,6 +55,10 @@ class JobStore:
             "origin": origin,
             "action": action,
             "parent_id": parent,
+            "parent_picture": parent_picture,
+            "preset": preset,
+            "model": request.model,
+            "words": request.prompt.casefold(),
             "user_id": origin.user_id,
             "guild_id": origin.guild_id,
             "channel_id": origin.channel_id,
@@ -68,6 +74,8 @@ class JobStore:
             request=request,
             origin=origin,
             parent=parent,
+            parent_picture=parent_picture,
+            preset=preset,
             action=action,
             created_at=now,
         )
@@ -172,6 +180,8 @@ class JobStore:
                     height=picture.height,
                     file=file,
                     pixels_sha256=picture.pixels_sha256,
+                    variation_seed=picture.variation_seed,
+                    unsafe=picture.unsafe,
                 )
             )
 
@@ -226,8 +236,19 @@ class JobStore:
 
     # messages
 
-    async def add_message(self, message_id: int, channel_id: int, job_id: int, kind: str) -> None:
-        """Note which job a message shows; `kind` is `progress` or `result`."""
+    async def add_message(
+        self,
+        message_id: int,
+        channel_id: int,
+        job_id: int,
+        kind: str,
+        *,
+        position: int | None = None,
+    ) -> None:
+        """Note which job a message shows; `kind` is one of MessageRow's.
+
+        With `position` it shows that picture alone.
+        """
         async with self._database.begin() as connection:
             await connection.execute(delete(MessageRow).where(MessageRow.message_id == message_id))
             await connection.execute(
@@ -236,19 +257,20 @@ class JobStore:
                     channel_id=channel_id,
                     job_id=job_id,
                     kind=kind,
+                    position=position,
                     created_at=datetime.now(UTC),
                 )
             )
 
-    async def job_of_message(self, message_id: int) -> Job | None:
-        """The job that a message shows."""
-        statement = (
-            select(*JOBS.c)
-            .join(MessageRow, MessageRow.job_id == JobRow.id)
-            .where(MessageRow.message_id == message_id)
+    async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:
+        """The job that a message shows, and the one picture of it where it shows only that."""
+        statement = select(MessageRow.job_id, MessageRow.position).where(
+            MessageRow.message_id == message_id
         )
-        jobs = await self._jobs(statement)
-        return jobs[0] if jobs else None
+        async with self._database.connect() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        job = None if row is None else await self.get(row.job_id)
+        return None if row is None or job is None else (job, row.position)
 
     async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
         """The messages that show a job, as (channel id, message id), oldest first."""
@@ -277,8 +299,12 @@ class JobStore:
         return _job(row, pictures.get(job_id, ()))
 
     async def _jobs(self, statement: Select[Any]) -> list[Job]:
+        return await self.matching(statement.order_by(JobRow.id))
+
+    async def matching(self, statement: Select[Any]) -> list[Job]:
+        """The jobs of a query for all of JOBS' columns, in its order."""
         async with self._database.connect() as connection:
-            rows = (await connection.execute(statement.order_by(JobRow.id))).mappings().all()
+            rows = (await connection.execute(statement)).mappings().all()
             pictures = await self._pictures(connection, [row["id"] for row in rows])
         return [_job(row, pictures.get(row["id"], ())) for row in rows]
 
@@ -301,6 +327,8 @@ class JobStore:
                 height=row["height"],
                 file=row["file"],
                 pixels_sha256=row["pixels_sha256"],
+                variation_seed=row["variation_seed"],
+                unsafe=row["unsafe"],
             )
             found[row["job_id"]] = (*found.get(row["job_id"], ()), record)
         return found
@@ -313,6 +341,8 @@ def _job(row: Any, pictures: tuple[PictureRecord, ...]) -> Job:
         request=row["request"],
         origin=row["origin"],
         parent=row["parent_id"],
+        parent_picture=row["parent_picture"],
+        preset=row["preset"],
         action=row["action"],
         attempts=row["attempts"],
         created_at=row["created_at"],

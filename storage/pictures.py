@@ -32,6 +32,10 @@ class PictureFiles:
         except OSError as error:
             raise PictureMissingError(sha256) from error
 
+    async def remove(self, sha256: str) -> None:
+        """Delete a file that nothing refers to any more; one that is gone is no error."""
+        await asyncio.to_thread(self.path(sha256).unlink, missing_ok=True)
+
     def _write(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256)

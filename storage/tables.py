@@ -5,12 +5,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from generation.job import Failure, JobState, Making, Origin
+from generation.preset import Preset
 from generation.request import GenerationRequest
 
 
@@ -67,12 +77,15 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 class JobRow(Table):
-    """One job. `user_id`, `guild_id`, `channel_id` repeat the origin's, for queries."""
+    """One job. `user_id` to `channel_id` repeat the origin's, `model` and `words` the request's,
+    for queries. `words` is the prompt in folded case, so that a search finds it in any script.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_user", "user_id", "id"),
+        Index("jobs_by_parent", "parent_id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -82,6 +95,10 @@ class JobRow(Table):
     origin: Mapped[Origin] = mapped_column(Json(Origin))
     action: Mapped[str] = mapped_column(String(32))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    parent_picture: Mapped[int | None] = mapped_column(Integer)
+    preset: Mapped[str | None] = mapped_column(String(100))
+    model: Mapped[str] = mapped_column(Text, server_default="")
+    words: Mapped[str] = mapped_column(Text, server_default="")
     user_id: Mapped[int] = mapped_column(BigInteger)
     guild_id: Mapped[int | None] = mapped_column(BigInteger)
     channel_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -108,10 +125,14 @@ class PictureRow(Table):
     height: Mapped[int] = mapped_column(Integer)
     file: Mapped[str] = mapped_column(String(64), index=True)
     pixels_sha256: Mapped[str] = mapped_column(String(64))
+    variation_seed: Mapped[int | None] = mapped_column(BigInteger)
+    unsafe: Mapped[float | None] = mapped_column(Float)
 
 
 class MessageRow(Table):
-    """A message on Discord that shows a job: `progress` while it runs, `result` for good."""
+    """A message on Discord that shows a job: `progress` while it runs, `result` for good, `sent`
+    from a history, `picture` for the one picture at `position`.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (Index("messages_by_job", "job_id"),)
@@ -120,4 +141,65 @@ class MessageRow(Table):
     channel_id: Mapped[int] = mapped_column(BigInteger)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(16))
+    position: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class FavouriteRow(Table):
+    """A picture that somebody has given a star."""
+
+    __tablename__ = "favourites"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SettingsRow(Table):
+    """What a server or a person has set: `scope` is `guild` or `person`, `values` a JSON object."""
+
+    __tablename__ = "settings"
+
+    scope: Mapped[str] = mapped_column(String(16), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    values: Mapped[str] = mapped_column(Text)
+
+
+class NoticeRow(Table):
+    """That somebody has been told something that is told once."""
+
+    __tablename__ = "notices"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    what: Mapped[str] = mapped_column(String(100), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PresetRow(Table):
+    """A preset of a server. `key` is its name in folded case, by which it is found."""
+
+    __tablename__ = "presets"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    preset: Mapped[Preset] = mapped_column(Json(Preset))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class StartedGuildRow(Table):
+    """A server that has been given its first presets, and is not given them again."""
+
+    __tablename__ = "started_guilds"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class QueryRow(Table):
+    """A search of somebody's history, so that its pages can be turned for ever."""
+
+    __tablename__ = "history_queries"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    query: Mapped[str] = mapped_column(Text)

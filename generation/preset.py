@@ -1,0 +1,216 @@
+"""Presets: named settings of a server, under what a person gives themselves."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
+
+import msgspec
+import tomli_w
+from msgspec import Meta
+from rapidfuzz import process
+
+from generation import draft
+from generation.catalog import Catalog
+from generation.draft import Given, Rules
+from generation.families import FAMILIES
+from generation.models import Kind
+from generation.refusal import Refused
+from generation.request import PROMPT_MAX, SIDE_MAX, SIDE_MIN, GenerationRequest, LoraUse
+
+PLACE: Final = "{prompt}"
+STARTERS_MAX: Final = 10
+STYLES_MAX: Final = 5
+
+Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=8)]
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every field but the name may be left out, and then decides nothing."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=50)]
+    description: Annotated[str, Meta(max_length=200)] = ""
+    model: str | None = None
+    vae: str | None = None
+    template: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+    """Text around `{prompt}`."""
+    negative_prompt: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+    width: Side | None = None
+    height: Side | None = None
+    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
+    guidance: Annotated[float, Meta(ge=0, le=30)] | None = None
+    sampler: str | None = None
+    clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
+    controlnet: str | None = None
+    control_scale: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_steps: Annotated[int, Meta(ge=1, le=150)] | None = None
+    max_count: Annotated[int, Meta(ge=1, le=10)] | None = None
+    max_pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] | None = None
+    roles: tuple[int, ...] = ()
+    """Ids of the roles that may use it; everybody where there are none."""
+    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=8)] = ()
+
+
+GIVEN: Final = (
+    "model",
+    "vae",
+    "negative_prompt",
+    "width",
+    "height",
+    "steps",
+    "guidance",
+    "sampler",
+    "clip_skip",
+)
+"""Fields that are options of the same name."""
+
+
+def complete(
+    given: Given, preset: Preset | None, catalog: Catalog, rules: Rules
+) -> GenerationRequest:
+    """The request that a person's options mean over a preset. Raises Refused."""
+    if preset is None:
+        return draft.complete(given, catalog, rules)
+    request = draft.complete(apply(preset, given), catalog, rules)
+    # a LoRA that the person names comes on top of the preset's
+    own = {use.name for use in request.loras}
+    loras = [use for use in preset.loras if use.name not in own]
+    if not loras:
+        return request
+    request = request.with_(loras=msgspec.to_builtins((*loras, *request.loras)))
+    draft.check(request, catalog, rules)
+    return request
+
+
+def apply(preset: Preset, given: Given) -> Given:
+    """A preset's settings under what a person gave, which always wins; its text around theirs."""
+    under = {name: getattr(preset, name) for name in GIVEN}
+    if "aspect" in given:
+        under |= {"width": None, "height": None}
+    if "control_picture" in given:
+        under |= {"controlnet": preset.controlnet, "control_scale": preset.control_scale}
+    merged = {name: value for name, value in under.items() if value is not None} | dict(given)
+    prompt = str(given.get("prompt", "")).strip()
+    if preset.template is not None and prompt:
+        merged["prompt"] = preset.template.replace(PLACE, prompt)
+    return merged
+
+
+def check_bounds(preset: Preset, request: GenerationRequest) -> None:
+    """Refuse what goes over the preset's own bounds."""
+    pixels = request.width * request.height
+    for what, asked, most in (
+        ("steps", request.steps, preset.max_steps),
+        ("count", request.count, preset.max_count),
+        ("pixels", pixels, preset.max_pixels),
+    ):
+        if most is not None and asked > most:
+            raise Refused("preset_bound", name=preset.name, what=what, value=asked, high=most)
+
+
+def check_roles(preset: Preset, roles: Sequence[int]) -> None:
+    """Refuse whoever has none of the roles that a preset is for."""
+    if preset.roles and not set(preset.roles) & set(roles):
+        names = ", ".join(f"<@&{role}>" for role in preset.roles[:5])
+        raise Refused("preset_for_roles", name=preset.name, roles=names)
+
+
+def check(preset: Preset, catalog: Catalog) -> None:
+    """Refuse a preset that names what is not there."""
+    model = None
+    if preset.model is not None:
+        model = catalog.get(Kind.CHECKPOINT, preset.model)
+    for kind, name in (
+        (Kind.VAE, preset.vae),
+        (Kind.CONTROLNET, preset.controlnet),
+        *((Kind.LORA, use.name) for use in preset.loras),
+    ):
+        if name is not None:
+            part = catalog.get(kind, name)
+            if model is not None and kind is not Kind.VAE:
+                draft.check_same_family(part, model)
+    if preset.sampler is not None:
+        draft.known(preset.sampler, "sampler")
+
+
+def of_request(name: str, request: GenerationRequest) -> Preset:
+    """A preset of everything that a request has but its prompt, seed and pictures."""
+    return Preset(
+        name=name,
+        model=request.model,
+        vae=request.vae,
+        negative_prompt=request.negative_prompt or None,
+        width=request.width,
+        height=request.height,
+        steps=request.steps,
+        guidance=request.guidance_scale,
+        sampler=request.sampler,
+        clip_skip=request.clip_skip if request.clip_skip > 1 else None,
+        controlnet=request.controls[0].name if request.controls else None,
+        control_scale=request.controls[0].scale if request.controls else None,
+        loras=request.loras,
+    )
+
+
+def without_roles(preset: Preset) -> Preset:
+    """The same for everybody."""
+    return msgspec.structs.replace(preset, roles=())
+
+
+def starters(catalog: Catalog) -> list[Preset]:
+    """First presets of a new server: one a model that can be drawn with, and some of its LoRAs."""
+    models = [model for model in catalog.checkpoints if model.family in FAMILIES][:STARTERS_MAX]
+    found = [Preset(name=model.name[:50], model=model.name) for model in models]
+    for lora in catalog.loras[:STYLES_MAX]:
+        fitting = next((model for model in models if model.family == lora.family), None)
+        if fitting is None:
+            continue
+        words = ", ".join(lora.trigger_words[:3])
+        found.append(
+            Preset(
+                name=lora.name[:50],
+                model=fitting.name,
+                template=f"{words}, {PLACE}" if words else None,
+                loras=(LoraUse(name=lora.name),),
+            )
+        )
+    by_key = {preset.name.casefold(): preset for preset in reversed(found)}
+    return list(reversed(by_key.values()))
+
+
+def to_toml(presets: Sequence[Preset]) -> str:
+    """Presets as the text of one TOML file."""
+    tables = [msgspec.to_builtins(preset) for preset in presets]
+    return tomli_w.dumps({"preset": tables}, multiline_strings=False).strip() + "\n"
+
+
+def from_toml(text: str) -> list[Preset]:
+    """The presets of a TOML file. Raises Refused, naming what is wrong and where."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Refused("preset_no_toml", why=str(error)) from None
+    listed = tables.get("preset")
+    if not isinstance(listed, list) or not listed:
+        raise Refused("preset_no_table")
+    return [_read(table) for table in listed]
+
+
+def _read(table: object) -> Preset:
+    if not isinstance(table, Mapping):
+        raise Refused("preset_no_table")
+    known = Preset.__struct_fields__
+    for key in table:
+        if key not in known:
+            nearest = process.extractOne(str(key), known)
+            raise Refused("preset_key_unknown", key=str(key)[:50], nearest=nearest[0])
+    try:
+        preset = msgspec.convert(table, Preset)
+    except msgspec.ValidationError as error:
+        sentence, _, where = str(error).partition(" - at `$")
+        raise Refused("preset_value_wrong", key=where.strip("`.") or "name", why=sentence) from None
+    if preset.template is not None and preset.template.count(PLACE) != 1:
+        raise Refused("preset_template", name=preset.name)
+    if re.search(r"[\n\r]", preset.name) or ":" in preset.name:
+        raise Refused("preset_name", name=preset.name[:50])
+    return preset

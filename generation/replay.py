@@ -1,0 +1,47 @@
+"""Whether a picture that was made again could be the same: what has changed since."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from generation.job import Job, Making
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A file (`checkpoint:demo`), library or device that is another than it was."""
+
+    what: Literal["file", "library", "device"]
+    name: str
+    before: str
+    now: str
+
+
+def same_pictures(first: Job, second: Job) -> bool:
+    """Whether both jobs made the same pictures, to the last bit."""
+
+    def pixels(job: Job) -> list[str]:
+        return [picture.pixels_sha256 for picture in job.pictures]
+
+    return bool(first.pictures) and pixels(first) == pixels(second)
+
+
+def changes(before: Making, now: Making) -> list[Change]:
+    """What the two were made with differs in: files first, then libraries, then the device."""
+    found = [
+        *_differing("file", before.hashes, now.hashes),
+        *_differing("library", before.versions, now.versions),
+    ]
+    if before.device != now.device:
+        found.append(Change("device", now.device, before.device, now.device))
+    return found
+
+
+def _differing(
+    what: Literal["file", "library"], before: Mapping[str, str], now: Mapping[str, str]
+) -> list[Change]:
+    return [
+        Change(what, name, before.get(name, ""), now.get(name, ""))
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]

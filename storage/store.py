@@ -1,0 +1,25 @@
+"""Everything that is kept, over one database and one folder of pictures."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.history import HistoryStore
+from storage.jobs import JobStore
+from storage.personal import PersonalStore
+from storage.pictures import PictureFiles
+from storage.presets import PresetStore
+from storage.settings import SettingsStore
+from storage.statistics import StatisticsStore
+from storage.usage import UsageStore
+
+
+class Store:
+    """The stores, each for its own questions."""
+
+    def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
+        self.jobs = JobStore(database, files)
+        self.history = HistoryStore(database, self.jobs)
+        self.settings = SettingsStore(database)
+        self.presets = PresetStore(database)
+        self.usage = UsageStore(database)
+        self.statistics = StatisticsStore(database)
+        self.personal = PersonalStore(database, files, self.jobs, self.settings)
