@@ -21,6 +21,7 @@ from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
+from storage.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +42,15 @@ class Studio:
     """All that makes pictures, without anybody to talk to."""
 
     config: Config
-    jobs: JobStore
+    store: Store
     catalog: Catalog
     engine: Engine
     worker: Worker
+
+    @property
+    def jobs(self) -> JobStore:
+        """The jobs in the store."""
+        return self.store.jobs
 
 
 async def run(config: Config) -> int:
@@ -75,9 +81,10 @@ async def run(config: Config) -> int:
 
 def make_client(config: Config, studio: Studio) -> DarkroomClient:
     """The Discord client and its collaborators."""
-    desk = Desk(studio.jobs, studio.worker, studio.catalog, config.rules)
+    desk = Desk(studio.store, studio.worker, studio.catalog, config.rules)
     cache = config.storage.folder / "cache"
-    return DarkroomClient(config.discord, desk, studio.worker, cache)
+    unsafe_from = config.worker.picture_check_threshold
+    return DarkroomClient(config.discord, desk, cache, unsafe_from)
 
 
 def make_engine(config: Config) -> ProcessEngine:
@@ -97,26 +104,28 @@ async def open_studio(config: Config, engine: Engine | None = None) -> AsyncIter
 
     Raises InUseError when another process has them.
     """
-    async with open_store(config) as jobs:
+    async with open_store(config) as store:
         with owning(config):
             catalog = Catalog(config.model_folders)
             await catalog.scan()
             engine = engine or make_engine(config)
             try:
-                yield Studio(config, jobs, catalog, engine, Worker(jobs, engine, catalog))
+                affinity = config.queue.model_affinity
+                worker = Worker(store.jobs, engine, catalog, affinity=affinity)
+                yield Studio(config, store, catalog, engine, worker)
             finally:
                 await engine.stop()
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config) -> AsyncIterator[JobStore]:
-    """The jobs, their database migrated to the newest schema."""
+async def open_store(config: Config) -> AsyncIterator[Store]:
+    """All that is kept, the database migrated to the newest schema."""
     folder = config.storage.folder
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
     database = await open_database(url)
     try:
-        yield JobStore(database, PictureFiles(folder / "pictures"))
+        yield Store(database, PictureFiles(folder / "pictures"))
     finally:
         await database.dispose()
 

@@ -6,30 +6,108 @@ from collections.abc import Sequence
 from typing import Final
 
 import discord
+import msgspec
+import structlog
 from PIL import Image
+
+from generation.job import Job, JobState, PictureRecord
+from generation.refusal import Refused
+from storage.jobs import JobStore
+from storage.pictures import PictureMissingError
+from storage.settings import SettingsStore
+
+log = structlog.get_logger(__name__)
 
 LEVELS: Final[Sequence[tuple[int, float]]] = ((92, 1.0), (80, 1.0), (80, 0.7), (70, 0.5), (60, 0.3))
 """WebP quality and scale, each lighter than the one before."""
+UPLOAD_LIMIT: Final = 10 * 2**20
+"""Bytes of one file that Discord takes everywhere; boosted servers take more."""
 
 
-def files(pictures: Sequence[tuple[str, bytes]], *, spoiler: bool) -> list[discord.File]:
-    """New attachments of (name, content)."""
-    return [
-        discord.File(io.BytesIO(content), filename=name, spoiler=spoiler)
-        for name, content in pictures
-    ]
+class Print(msgspec.Struct, frozen=True):
+    """A picture as it is attached."""
+
+    name: str
+    content: bytes
+    spoiler: bool = False
+
+    def file(self) -> discord.File:
+        """A new attachment; sending uses it up."""
+        return discord.File(io.BytesIO(self.content), filename=self.name, spoiler=self.spoiler)
 
 
-async def lighter(pictures: Sequence[tuple[str, bytes]], level: int) -> list[tuple[str, bytes]]:
+class Prints:
+    """The pictures of jobs, as far as the server's picture check lets them be shown."""
+
+    def __init__(self, jobs: JobStore, settings: SettingsStore, unsafe_from: float) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._unsafe_from = unsafe_from
+
+    async def of(self, job: Job) -> tuple[list[Print], int]:
+        """What a finished job may show, and how many of its pictures are held back."""
+        if job.state is not JobState.FINISHED:
+            return [], 0
+        found, held_back = [], 0
+        for picture in job.pictures:
+            try:
+                shown = await self._read(job, picture)
+            except PictureMissingError:
+                log.error("picture file is gone", job=job.id, file=picture.file)
+                continue
+            if shown is None:
+                held_back += 1
+            else:
+                found.append(shown)
+        return found, held_back
+
+    async def one(
+        self, job: Job, picture: PictureRecord, limit: int = UPLOAD_LIMIT
+    ) -> tuple[Print, bool]:
+        """One picture within `limit` bytes, and whether it is a lighter copy.
+
+        Raises Refused for one that is gone or held back.
+        """
+        try:
+            shown = await self._read(job, picture)
+        except PictureMissingError:
+            raise Refused("picture_gone") from None
+        if shown is None:
+            raise Refused("picture_held_back")
+        level = 0
+        original, lightened = shown, False
+        while len(shown.content) > limit and level < len(LEVELS):
+            [shown], lightened = await lighter([original], level), True
+            level += 1
+        return shown, lightened
+
+    async def may_preview(self, job: Job) -> bool:
+        """Whether half-drawn pictures are shown, which no picture check has seen."""
+        guild_id = job.origin.guild_id
+        return guild_id is None or (await self._settings.guild(guild_id)).picture_check == "off"
+
+    async def _read(self, job: Job, picture: PictureRecord) -> Print | None:
+        """None for a picture that the server's picture check blocks."""
+        guild_id, spoiler = job.origin.guild_id, job.origin.spoiler
+        if guild_id is not None and (picture.unsafe or 0.0) >= self._unsafe_from:
+            check = (await self._settings.guild(guild_id)).picture_check
+            if check == "block":
+                return None
+            spoiler = spoiler or check == "blur"
+        content = await self._jobs.read_picture(picture)
+        return Print(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
+
+
+async def lighter(prints: Sequence[Print], level: int) -> list[Print]:
     """The pictures at a level of LEVELS, as WebP."""
-    return await asyncio.to_thread(lambda: [_lighter(*picture, level) for picture in pictures])
+    return await asyncio.to_thread(lambda: [_lighter(shown, level) for shown in prints])
 
 
-def _lighter(name: str, content: bytes, level: int) -> tuple[str, bytes]:
+def _lighter(shown: Print, level: int) -> Print:
     quality, scale = LEVELS[level]
-    with Image.open(io.BytesIO(content)) as picture:
+    with Image.open(io.BytesIO(shown.content)) as picture:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     resized.save(file, "WEBP", quality=quality)
-    return name.rsplit(".", 1)[0] + ".webp", file.getvalue()
+    return Print(f"{shown.name.rsplit('.', 1)[0]}.webp", file.getvalue(), shown.spoiler)

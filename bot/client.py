@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,22 @@ import structlog
 import yarl
 from discord import app_commands
 
-from bot import reactions
+from bot import commands, handed_in, policy, reactions
+from bot.answering import think
+from bot.attachments import Prints
+from bot.audit import Audit
 from bot.buttons import ActionButton
-from bot.commands import imagine
+from bot.commands.catalogue import CatalogueButton
+from bot.commands.menus import ControlButton
+from bot.commands.mydata import DeleteButton
+from bot.commands.settings import SettingsMenu
 from bot.config import Discord
 from bot.delivery import Delivery
 from bot.desk import Desk
+from bot.history_view import EntryMenu, PageButton
 from bot.locales import Texts
-from generation.worker import Worker
+from bot.visits import Visit
+from generation.job import Job
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +52,7 @@ def point_to(settings: Discord) -> None:
 class DarkroomClient(discord.Client):
     """Connects people to the desk, and the desk's jobs to their messages."""
 
-    def __init__(self, settings: Discord, desk: Desk, worker: Worker, cache: Path) -> None:
+    def __init__(self, settings: Discord, desk: Desk, cache: Path, unsafe_from: float) -> None:
         super().__init__(
             intents=intents(),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -50,22 +60,35 @@ class DarkroomClient(discord.Client):
             max_messages=None,
         )
         self.desk = desk
-        self.delivery = Delivery(self, desk.jobs, worker)
+        prints = Prints(desk.jobs, desk.settings, unsafe_from)
+        self.delivery = Delivery(self, desk.jobs, desk.worker, prints)
+        self.audit = Audit(self, desk.settings, desk.worker)
         self.tree = app_commands.CommandTree(self)
+        self.started_at = datetime.now(UTC)
         self._settings = settings
         self._cache = cache
 
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
         await self.tree.set_translator(LocaleTranslator())
-        self.tree.add_command(imagine.command(self))
-        self.add_dynamic_items(ActionButton)
+        for command in commands.all_of(self):
+            self.tree.add_command(command)
+        self.add_dynamic_items(
+            ActionButton,
+            CatalogueButton,
+            ControlButton,
+            DeleteButton,
+            EntryMenu,
+            PageButton,
+            SettingsMenu,
+        )
         await self._sync()
         await self.delivery.recover()
 
     async def close(self) -> None:
         """Leave Discord."""
         await self.delivery.close()
+        await self.audit.close()
         await super().close()
 
     async def on_ready(self) -> None:
@@ -75,6 +98,32 @@ class DarkroomClient(discord.Client):
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction on any message, also one from long before this start."""
         await reactions.on_reaction(self, payload)
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """A reaction taken away."""
+        await reactions.on_reaction_removed(self, payload)
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Dialogs; commands and buttons find their own way."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await handed_in.hand_in(self, interaction)
+
+    def check_permissions(
+        self, interaction: discord.Interaction[Any], visit: Visit, *, private: bool
+    ) -> None:
+        """Refuse where the bot could not post an answer that all can see."""
+        if interaction.is_guild_integration() and interaction.guild_id is not None and not private:
+            policy.check_permissions(
+                interaction.app_permissions,
+                visit.texts,
+                thread=isinstance(interaction.channel, discord.Thread),
+            )
+
+    async def acknowledge(self, interaction: discord.Interaction[Any], job: Job) -> None:
+        """Answer with a job that is written down already, and follow it."""
+        if not interaction.response.is_done():
+            await think(interaction, private=job.origin.private)
+        self.delivery.watch(job)
 
     async def _sync(self) -> None:
         """Register the commands where they have changed; Discord limits how often one may."""
@@ -107,6 +156,16 @@ class LocaleTranslator(app_commands.Translator):
         context: app_commands.TranslationContextTypes,
     ) -> str | None:
         """The text of the string's key; None leaves English."""
-        key: Any = string.extras.get("key")
+        key = string.extras.get("key") or _key(string.message, context.location)
         texts = Texts(str(locale))
         return texts(key) if texts.locale == str(locale) and key and texts.has(key) else None
+
+
+def _key(name: str, location: app_commands.TranslationContextLocation) -> str:
+    """The key of what has none of its own: names of options and of choices."""
+    match location:
+        case app_commands.TranslationContextLocation.parameter_name:
+            return f"option_{name}"
+        case app_commands.TranslationContextLocation.choice_name:
+            return "choice_" + re.sub(r"\W+", "_", name)
+    return ""

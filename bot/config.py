@@ -69,6 +69,13 @@ class Worker(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         return RuntimeSettings(**{name: getattr(self, name) for name in names})
 
 
+class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[queue]`: in which order requests are drawn."""
+
+    model_affinity: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    """Seconds that others may be kept waiting so that a loaded model need not be swapped."""
+
+
 class HuggingFace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[huggingface]`: where models would be fetched from."""
 
@@ -92,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage = Storage()
     worker: Worker = Worker()
     limits: Limits = Limits()
+    queue: Queue = Queue()
     huggingface: HuggingFace = HuggingFace()
     log: Log = Log()
     token: str = ""
@@ -116,6 +124,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "storage": Storage,
     "worker": Worker,
     "limits": Limits,
+    "queue": Queue,
     "huggingface": HuggingFace,
     "log": Log,
 }

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -11,15 +12,15 @@ import structlog
 
 from bot import attachments, buttons, presenter
 from bot.actions import offered
+from bot.attachments import Print, Prints
 from bot.locales import Texts
 from bot.posting import Message, NowhereError, Post
 from bot.presenter import Shown
-from generation import schedule
 from generation.job import Job, JobState
 from generation.messages import JobEvent, Preview, Progress
+from generation.schedule import Planned
 from generation.worker import Worker
 from storage.jobs import JobStore
-from storage.pictures import PictureMissingError
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +53,20 @@ class Delivery:
         client: discord.Client,
         jobs: JobStore,
         worker: Worker,
+        prints: Prints,
         *,
         edit_every: float = EDIT_EVERY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._jobs = jobs
+        self._worker = worker
+        self.prints = prints
         self.edit_every = edit_every
         self._clock = clock
         self._followed: dict[int, _Followed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._places: asyncio.Task[dict[int, int]] | None = None
+        self._places: asyncio.Task[dict[int, Planned]] | None = None
         worker.listen(self._hear)
 
     def watch(self, job: Job, *, reply_to: int | None = None) -> None:
@@ -150,6 +154,8 @@ class Delivery:
     async def _show_progress(self, followed: _Followed, last: str) -> str:
         """Edit the message unless it shows this already; returns what it shows."""
         job, preview = followed.job, followed.preview
+        if preview is not None and not await self.prints.may_preview(job):
+            preview = None
         shown = await self._progress(followed)
         key = f"{shown.content}{len(preview or b'')}"
         if key == last:
@@ -161,9 +167,7 @@ class Delivery:
             content=shown.content,
             embed=embed,
             files=lambda: (
-                attachments.files([("preview.jpg", preview)], spoiler=job.origin.spoiler)
-                if preview is not None
-                else []
+                [Print("preview.jpg", preview, job.origin.spoiler).file()] if preview else []
             ),
             view=buttons.view(job, Texts(job.origin.locale)),
         )
@@ -178,20 +182,19 @@ class Delivery:
         texts = Texts(followed.job.origin.locale)
         if followed.progress is not None:
             return presenter.progress(followed.job, followed.progress, self._left(followed), texts)
-        position = (await self._queue()).get(followed.job.id)
-        if position is None:
+        planned = (await self._queue()).get(followed.job.id)
+        if planned is None:
             return Shown(texts("starting"))
-        return presenter.waiting(position, texts)
+        return presenter.waiting(planned, datetime.now(UTC), texts)
 
-    async def _queue(self) -> dict[int, int]:
-        """How many jobs run before each that waits; looked up once for all who ask."""
+    async def _queue(self) -> dict[int, Planned]:
+        """Where each job that waits stands; looked up once for all who ask."""
         if self._places is None:
             self._places = asyncio.create_task(self._look_up_queue())
         return await asyncio.shield(self._places)
 
-    async def _look_up_queue(self) -> dict[int, int]:
-        waiting, starts = await self._jobs.waiting(), await self._jobs.last_starts()
-        return {job.id: place for place, job in enumerate(schedule.order(waiting, starts))}
+    async def _look_up_queue(self) -> dict[int, Planned]:
+        return {planned.job.id: planned for planned in await self._worker.plan()}
 
     def _left(self, followed: _Followed) -> float | None:
         """Seconds to the last step, at the pace so far."""
@@ -207,12 +210,14 @@ class Delivery:
         if job is None or job.delivered_at is not None:
             return
         texts = Texts(job.origin.locale)
-        pictures = await self._pictures(job)
+        original, held_back = await self.prints.of(job)
         shown = presenter.ended(job, texts)
-        original, level = pictures, -1
+        replayed = await self._replayed(job, texts)
+        pictures, level = original, -1
         waits = iter(RETRIES)
         while True:
-            content = texts("reencoded") if level >= 0 else shown.content
+            content = presenter.remarks(held_back, lightened=level >= 0, texts=texts)
+            content = "\n".join(filter(None, (replayed, content)))
             message = self._result(job, content, shown.embed, pictures, texts)
             try:
                 written = await followed.post.write(message, "result")
@@ -232,46 +237,42 @@ class Delivery:
                 log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
                 await asyncio.sleep(wait)
         await self._jobs.mark_delivered(job.id)
-        await self._add_reactions(job, *written)
+        if not job.origin.private:
+            await self.add_reactions(job, *written)
+
+    async def _replayed(self, job: Job, texts: Texts) -> str:
+        """Whether a replay came out the same, and if not, what has changed."""
+        if job.action != "replay" or job.parent is None or job.state is not JobState.FINISHED:
+            return ""
+        parent = await self._jobs.get(job.parent)
+        return "" if parent is None else presenter.replayed(parent, job, texts)
 
     def _result(
         self,
         job: Job,
         content: str,
         embed: discord.Embed | None,
-        pictures: list[tuple[str, bytes]],
+        pictures: list[Print],
         texts: Texts,
     ) -> Message:
         return Message(
             content=content,
             embed=embed,
-            files=lambda: attachments.files(pictures, spoiler=job.origin.spoiler),
+            files=lambda: [picture.file() for picture in pictures],
             view=buttons.view(job, texts),
         )
 
-    async def _pictures(self, job: Job) -> list[tuple[str, bytes]]:
+    async def add_reactions(
+        self, job: Job, channel_id: int, message_id: int, index: int | None = None
+    ) -> None:
+        """The emoji that people can press under a result, or under its picture `index`."""
         if job.state is not JobState.FINISHED:
-            return []
-        found = []
-        for picture in job.pictures:
-            try:
-                content = await self._jobs.read_picture(picture)
-            except PictureMissingError:
-                log.error("picture file is gone", job=job.id, file=picture.file)
-                continue
-            found.append((f"darkroom-{job.id}-{picture.index + 1}.png", content))
-        return found
-
-    async def _add_reactions(self, job: Job, channel_id: int, message_id: int) -> None:
-        """The emoji that people can press; never on a message that only one person sees."""
-        origin = job.origin
-        if origin.private or job.state is not JobState.FINISHED:
             return
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
-            for action in offered(job):
-                if action.reaction:
-                    await message.add_reaction(action.emoji)
+            for press in offered(job, index):
+                if press.action.reaction:
+                    await message.add_reaction(press.emoji)
         except discord.HTTPException as error:
             log.info("no reactions", job=job.id, code=error.code)
 

@@ -147,8 +147,8 @@ async def check_database(config: Config) -> AsyncIterator[Finding]:
     """That it opens, is whole and has the newest schema."""
     where = config.storage.database or str(config.storage.folder / "darkroom.sqlite3")
     try:
-        async with open_store(config) as jobs:
-            waiting = len(await jobs.waiting())
+        async with open_store(config) as store:
+            waiting = len(await store.jobs.waiting())
         if not config.storage.database:
             await asyncio.to_thread(_check_sqlite, Path(where))
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is a finding

@@ -51,9 +51,9 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
                 job = await _make(studio, arguments, console)
                 return await _write(studio.jobs, job, arguments.out, texts, console)
         except InUseError:
-            async with open_store(config) as jobs:
-                job = await _have_made(config, jobs, arguments, console)
-                return await _write(jobs, job, arguments.out, texts, console)
+            async with open_store(config) as store:
+                job = await _have_made(config, store.jobs, arguments, console)
+                return await _write(store.jobs, job, arguments.out, texts, console)
     except Refused as refused:
         console.print(texts(refused.code, **refused.params), style="red", highlight=False)
         return 1

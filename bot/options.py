@@ -20,14 +20,16 @@ from generation.samplers import SAMPLERS
 CHOICES_MAX: Final = 25
 NAME_MAX: Final = 100
 """Discord's bounds on choices and on their names and values."""
-ORDER: Final = ("prompt", "negative_prompt", "model", "aspect")
+ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
 """Options that people want first; the rest follow as the request declares them."""
 
 Callback = Callable[..., Coroutine[Any, Any, None]]
 Completer = Callable[[discord.Interaction, str], Coroutine[Any, Any, list[Choice[str]]]]
 
 
-def with_options(callback: Callback, catalog: Catalog, rules: Rules) -> Callback:
+def with_options(
+    callback: Callback, catalog: Catalog, rules: Rules, presets: Completer
+) -> Callback:
     """The callback with a signature that discord.py reads the options of `/imagine` from.
 
     It is called as `callback(interaction, **given)`.
@@ -41,13 +43,17 @@ def with_options(callback: Callback, catalog: Catalog, rules: Rules) -> Callback
         "aspect", inspect.Parameter.KEYWORD_ONLY, annotation=str, default=None
     )
     found["private"] = inspect.Parameter(
-        "private", inspect.Parameter.KEYWORD_ONLY, annotation=bool, default=False
+        "private", inspect.Parameter.KEYWORD_ONLY, annotation=bool, default=None
+    )
+    found["preset"] = inspect.Parameter(
+        "preset", inspect.Parameter.KEYWORD_ONLY, annotation=str, default=None
     )
     ordered = [found.pop(name) for name in ORDER] + list(found.values())
     first = inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     described = app_commands.describe(
         aspect=locale_str("the picture's shape", key="option_aspect_help"),
         private=locale_str("answer so that only you see it", key="option_private_help"),
+        preset=locale_str("one of this server's presets", key="option_imagine_preset_help"),
         **{
             name: locale_str(option.help, key=f"option_{name}_help")
             for name, option in options().items()
@@ -61,6 +67,7 @@ def with_options(callback: Callback, catalog: Catalog, rules: Rules) -> Callback
             if option.choices_from
         },
         prompt=_prompt_completer(catalog, rules),
+        preset=presets,
     )
     imagine.__signature__ = inspect.Signature([first, *ordered])  # type: ignore[attr-defined]
     return completed(chosen(described(imagine)))
@@ -112,6 +119,10 @@ def _names(
             return _fitting(catalog.loras, catalog, rules, chosen)
         case "controlnets":
             return _fitting(catalog.controlnets, catalog, rules, chosen)
+        case "vaes":
+            model = _chosen_model(catalog, rules, chosen)
+            family = FAMILIES[model.family].vaes if model else ""
+            return [vae.name for vae in catalog.vaes if family in ("", vae.family)]
     return []
 
 

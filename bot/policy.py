@@ -8,6 +8,7 @@ import msgspec
 from bot.locales import Texts
 from generation.job import Job
 from generation.refusal import Refused
+from storage.settings import GuildSettings
 
 IN_CHANNEL: Final = (
     "view_channel",
@@ -20,12 +21,23 @@ IN_CHANNEL: Final = (
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who asks. A moderator may manage messages where they ask."""
+    """Somebody who asks. A moderator may manage messages where they ask, a manager the server."""
 
     id: int
     name: str
     moderator: bool = False
+    manager: bool = False
     locale: str = "en-US"
+    roles: tuple[int, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where somebody asks; `parent_id` is the channel that a thread is in."""
+
+    guild_id: int | None = None
+    channel_id: int | None = None
+    parent_id: int | None = None
+    age_restricted: bool = False
 
 
 def check_permissions(
@@ -45,7 +57,32 @@ def check_waiting(count: int, limit: int) -> None:
         raise Refused("too_many_waiting", count=count)
 
 
-def check_control(job: Job, person: Person) -> None:
-    """Refuse whoever is neither the owner of a job nor a moderator."""
-    if person.id != job.origin.user_id and not person.moderator:
+def check_place(settings: GuildSettings, place: Place) -> None:
+    """Refuse where the server does not want pictures asked for."""
+    if place.guild_id is None:
+        return
+    allowed = settings.channels
+    if allowed and place.channel_id not in allowed and place.parent_id not in allowed:
+        channels = ", ".join(f"<#{channel}>" for channel in allowed[:5])
+        raise Refused("channel_not_allowed", channels=channels)
+    if settings.age_restricted and not place.age_restricted:
+        raise Refused("age_restricted_only")
+
+
+def check_press(settings: GuildSettings, job: Job, person: Person) -> None:
+    """Refuse presses on other people's pictures where the server wants only the owner's."""
+    if settings.press == "owner" and person.id != job.origin.user_id and not person.moderator:
+        raise Refused("press_not_yours")
+
+
+def check_manager(person: Person) -> None:
+    """Refuse whoever may not manage the server."""
+    if not person.manager:
+        raise Refused("manager_only")
+
+
+def check_control(job: Job, person: Person, place: Place) -> None:
+    """Refuse whoever is neither the owner of a job nor a moderator where it was asked for."""
+    moderator = person.moderator and place.guild_id == job.origin.guild_id
+    if person.id != job.origin.user_id and not moderator:
         raise Refused("not_yours")

@@ -1,13 +1,18 @@
 """What a message shows: pure functions of a job, an event and a language."""
 
+import io
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import discord
 
 from bot.locales import Texts
-from generation.job import Failure, Job, JobState
+from generation import metadata, replay
+from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
+from generation.metadata import About
+from generation.schedule import Planned
 
 BAR: Final = 14
 PROMPT_MAX: Final = 1000
@@ -24,10 +29,12 @@ class Shown:
     embed: discord.Embed | None = None
 
 
-def waiting(position: int, texts: Texts) -> Shown:
-    """A job in the queue, with so many before it."""
-    text = texts("queue_position", count=position) if position else texts("queue_next")
-    return Shown(text)
+def waiting(planned: Planned, now: datetime, texts: Texts) -> Shown:
+    """A job in the queue, with what is before it; Discord counts the time down by itself."""
+    place = planned.place
+    text = texts("queue_position", count=place) if place else texts("queue_next")
+    done = now + timedelta(seconds=planned.seconds_until_done)
+    return Shown(texts("queue_done", place=text, when=discord.utils.format_dt(done, "R")))
 
 
 def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts) -> Shown:
@@ -58,6 +65,26 @@ def ended(job: Job, texts: Texts) -> Shown:
     embed = discord.Embed(description=failure(job, texts), colour=COLOUR_FAILED)
     embed.add_field(name=texts("command_imagine"), value=quoted(job.request.prompt, FIELD_MAX))
     return Shown(embed=embed)
+
+
+def remarks(held_back: int, *, lightened: bool, texts: Texts) -> str:
+    """What is said above pictures that are not shown as they were made."""
+    found = [texts("held_back", count=held_back)] if held_back else []
+    if lightened:
+        found.append(texts("reencoded"))
+    return "\n".join(found)
+
+
+def replayed(first: Job, second: Job, texts: Texts) -> str:
+    """Whether pictures that were made again are the same, and if not, what has changed since."""
+    if replay.same_pictures(first, second):
+        return texts("replay_same", job=first.id)
+    found: list[replay.Change] = []
+    if first.making and second.making:
+        found = replay.changes(first.making, second.making)
+    names = [texts(f"change_{change.what}", name=change.name) for change in found]
+    said = ", ".join(names) or texts("change_unknown")
+    return texts("replay_differs", job=first.id, changes=quoted(said, 600))
 
 
 def failure(job: Job, texts: Texts) -> str:
@@ -93,6 +120,32 @@ def parameters(job: Job, texts: Texts) -> discord.Embed:
         embed.add_field(name=texts(key), value=quoted(value, FIELD_MAX))
     embed.set_footer(text=footer(job, texts))
     return embed
+
+
+def picture(job: Job, shown: PictureRecord, texts: Texts) -> discord.Embed:
+    """The embed under one picture among several."""
+    embed = discord.Embed(description=quoted(job.request.prompt, PROMPT_MAX), colour=COLOUR)
+    embed.add_field(name=texts("field_size"), value=f"{shown.width} × {shown.height}")
+    embed.add_field(name=texts("field_seed"), value=str(shown.seed))
+    embed.set_footer(text=texts("footer_picture", job=job.id, number=shown.index + 1))
+    return embed
+
+
+def infotext(job: Job, shown: PictureRecord) -> str:
+    """What A1111 writes into its pictures, for one picture of a finished job."""
+    about = About(
+        request=job.request,
+        index=shown.index,
+        seed=shown.seed,
+        hashes=job.making.hashes if job.making else {},
+        versions=job.making.versions if job.making else {},
+    )
+    return metadata.infotext(about)
+
+
+def text_file(text: str, name: str) -> discord.File:
+    """A text that is too long for a message."""
+    return discord.File(io.BytesIO(text.encode()), name)
 
 
 def footer(job: Job, texts: Texts) -> str:

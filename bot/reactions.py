@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING
 import discord
 import structlog
 
-from bot import policy
-from bot.actions import Action, by_emoji, offered
+from bot import policy, presses
+from bot.actions import ACTIONS, pressed
 from bot.answering import NO_MENTIONS
 from bot.locales import Texts
-from bot.policy import Person
-from generation.job import Job, Origin
+from bot.visits import visit_by_reaction
 from generation.refusal import Refused
 
 if TYPE_CHECKING:
     from bot.client import DarkroomClient
 
 log = structlog.get_logger(__name__)
+
+ONCE = frozenset(("press_not_yours", "not_yours"))
+"""Refusals that one person hears once about one message, however often they react."""
 
 
 async def on_reaction(client: "DarkroomClient", payload: discord.RawReactionActionEvent) -> None:
@@ -25,50 +27,48 @@ async def on_reaction(client: "DarkroomClient", payload: discord.RawReactionActi
         return
     if payload.member is not None and payload.member.bot:
         return
-    action = by_emoji(payload.emoji.name)
-    if action is None:
+    shown = await client.desk.jobs.shown_by(payload.message_id)
+    if shown is None:
         return
-    job = await client.desk.jobs.job_of_message(payload.message_id)
-    if job is None or action not in offered(job):
+    job, index = shown
+    press = pressed(payload.emoji.name, job, index)
+    if press is None:
         return
-    texts = Texts(job.origin.locale)
+    visit = await visit_by_reaction(client, payload, job.origin.locale)
     try:
-        await _act(client, payload, action, job, texts)
+        if press.action.request is not None or press.action.on == "pick":
+            _check_permissions(client, payload, visit.texts)
+        await presses.by_reaction(client, payload, visit, press, job)
     except Refused as refused:
-        await _tell(client, payload.user_id, texts(refused.code, **refused.params))
+        if refused.code in ONCE and not await client.desk.first_time(
+            payload.user_id, f"{refused.code}:{payload.message_id}"
+        ):
+            return
+        await _tell(client, payload.user_id, visit.texts(refused.code, **refused.params))
+    except discord.HTTPException as error:
+        log.info("a reaction could not be answered", job=job.id, error=str(error))
 
 
-async def _act(
-    client: "DarkroomClient",
-    payload: discord.RawReactionActionEvent,
-    action: Action,
-    job: Job,
-    texts: Texts,
+async def on_reaction_removed(
+    client: "DarkroomClient", payload: discord.RawReactionActionEvent
 ) -> None:
-    member = payload.member
-    person = Person(payload.user_id, member.display_name if member else "", member is None)
+    """Taking the star away takes the picture out of the favourites."""
+    if client.user is None or payload.user_id == client.user.id:
+        return
+    if payload.emoji.name.replace("\ufe0f", "") != ACTIONS["favourite"].emoji:
+        return
+    shown = await client.desk.jobs.shown_by(payload.message_id)
+    if shown is not None:
+        await client.desk.set_favourite(payload.user_id, shown[0], shown[1], False)
+
+
+def _check_permissions(
+    client: "DarkroomClient", payload: discord.RawReactionActionEvent, texts: Texts
+) -> None:
     channel = client.get_channel(payload.channel_id)
-    if member is not None and isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+    if isinstance(channel, discord.abc.GuildChannel | discord.Thread):
         own = channel.permissions_for(channel.guild.me)
-        thread = isinstance(channel, discord.Thread)
-        moderator = channel.permissions_for(member).manage_messages
-        person = Person(member.id, member.display_name, moderator)
-        if action.request is not None:
-            policy.check_permissions(own, texts, thread=thread)
-    origin = Origin(
-        user_id=payload.user_id,
-        user_name=person.name,
-        guild_id=payload.guild_id,
-        channel_id=payload.channel_id,
-        locale=job.origin.locale,
-        spoiler=job.origin.spoiler,
-    )
-    new = await client.desk.act(action, job, person, origin)
-    if new is not None:
-        client.delivery.watch(new, reply_to=payload.message_id)
-    elif action.name == "delete":
-        messageable = client.get_partial_messageable(payload.channel_id)
-        await messageable.get_partial_message(payload.message_id).delete()
+        policy.check_permissions(own, texts, thread=isinstance(channel, discord.Thread))
 
 
 async def _tell(client: "DarkroomClient", user_id: int, sentence: str) -> None:

@@ -1,6 +1,7 @@
 """From what a person gave to a whole request: defaults filled in, everything checked."""
 
 import random
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -35,6 +36,8 @@ ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
     "wide 16:9": (16, 9),
     "panorama 21:9": (21, 9),
 }
+ASPECT_MAX: Final = 4
+"""The longer side is at most so many times the shorter."""
 
 Given = Mapping[str, str | int | float]
 """Values by option name; pictures by the hash that the store gave them."""
@@ -249,11 +252,22 @@ def _size(given: Given, model: ModelFile, settings: ModelSettings) -> tuple[int,
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        across, down = ASPECTS[known(str(given["aspect"]), "aspect")]
+        across, down = _aspect(str(given["aspect"]))
         area = width * height
         width = _to_step((area * across / down) ** 0.5)
         height = _to_step((area * down / across) ** 0.5)
     return int(given.get("width", width)), int(given.get("height", height))
+
+
+def _aspect(text: str) -> tuple[int, int]:
+    """An aspect by its name, or any that is not too extreme as `W:H`."""
+    written = re.fullmatch(r"\s*(\d{1,2})\s*[:：]\s*(\d{1,2})\s*", text)
+    if written is None:
+        return ASPECTS[known(text, "aspect")]
+    across, down = int(written[1]), int(written[2])
+    if not (0 < across <= ASPECT_MAX * down and 0 < down <= ASPECT_MAX * across):
+        raise Refused("aspect_wrong", aspect=text.strip())
+    return across, down
 
 
 def _to_step(side: float) -> int:

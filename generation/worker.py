@@ -2,19 +2,31 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, assert_never
 
 import msgspec
 import structlog
 
-from generation import metadata, schedule
+from generation import estimate, metadata, schedule
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
+from generation.estimate import Estimates, Measurement
 from generation.job import TRIES_AFTER_FAULT, Failure, Job, Making, PictureRecord
-from generation.messages import Failed, Finished, Generate, JobEvent, Picture, Preview, Progress
+from generation.messages import (
+    Failed,
+    Finished,
+    Generate,
+    JobEvent,
+    Picture,
+    Preview,
+    Progress,
+    Ready,
+)
 from generation.models import Kind
 from generation.refusal import Refused
+from generation.schedule import Planned
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +44,8 @@ class Queue(Protocol):
     async def waiting(self) -> Sequence[Job]:
         """The queued jobs."""
 
-    async def last_starts(self) -> schedule.Starts:
-        """When a job of each person who waits was last begun."""
+    async def measurements(self) -> Sequence[Measurement]:
+        """How long recent jobs took, newest first."""
 
     async def claim(self, job_id: int) -> Job | None:
         """Make a queued job running; None when it is no longer queued."""
@@ -61,13 +73,26 @@ Listener = Callable[[Job, JobEvent | None], None]
 class Worker:
     """Takes jobs from the queue one by one, for as long as `run` runs."""
 
-    def __init__(self, queue: Queue, engine: Engine, catalog: Catalog) -> None:
+    def __init__(
+        self, queue: Queue, engine: Engine, catalog: Catalog, *, affinity: float = 0.0
+    ) -> None:
         self.current: Job | None = None
+        self.loaded = ""
+        """The checkpoint of the last job, which the next may use without loading."""
         self._queue = queue
         self._engine = engine
         self._catalog = catalog
         self._listeners: list[Listener] = []
+        self._affinity = affinity
+        self._turns = schedule.Turns()
+        self._estimates: Estimates | None = None
+        self._pace = Pace()
         self._wake = asyncio.Event()
+
+    @property
+    def ready(self) -> Ready | None:
+        """What pictures are made on; None until the engine has started."""
+        return self._engine.ready
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` told of all that happens; it must return at once and never raise."""
@@ -98,21 +123,46 @@ class Worker:
         if self.current is not None and self.current.id == job_id:
             await self._engine.cancel(str(job_id))
 
-    async def _next(self) -> Job | None:
+    async def plan(self) -> list[Planned]:
+        """The waiting jobs in their order, with when each will run."""
         waiting = await self._queue.waiting()
-        starts = await self._queue.last_starts() if waiting else None
-        for candidate in schedule.order(waiting, starts):
+        estimates = await self._known_times()
+        left, loaded = 0.0, self.loaded
+        if self.current is not None:
+            loaded = self.current.request.model
+            left = self._pace.left(estimates.making(self.current.request))
+        ordered = schedule.order(
+            waiting, self._turns, _cost(estimates), loaded=loaded, affinity=self._affinity
+        )
+        return estimate.plan(ordered, estimates, loaded=loaded, seconds_left=left)
+
+    async def _next(self) -> Job | None:
+        waiting = list(await self._queue.waiting())
+        cost = _cost(await self._known_times())
+        while waiting:
+            candidate, turns = schedule.next_job(
+                waiting, self._turns, cost, loaded=self.loaded, affinity=self._affinity
+            )
             job = await self._queue.claim(candidate.id)
             if job is not None:
+                self._turns = turns
                 return job
+            waiting.remove(candidate)
         return None
+
+    async def _known_times(self) -> Estimates:
+        if self._estimates is None:
+            self._estimates = Estimates(await self._queue.measurements())
+        return self._estimates
 
     async def _work(self, job: Job) -> None:
         self.current = job
+        self._pace = Pace()
         try:
             await self._make(job)
         finally:
             self.current = None
+            self.loaded = job.request.model
 
     async def _make(self, job: Job) -> None:
         self.tell(job, None)
@@ -149,7 +199,10 @@ class Worker:
 
     async def _record(self, job: Job, event: JobEvent) -> None:
         match event:
-            case Progress() | Preview():
+            case Progress():
+                self._pace.hear(event)
+                self.tell(job, event)
+            case Preview():
                 self.tell(job, event)
             case Picture():
                 await self._keep(job, event)
@@ -166,6 +219,7 @@ class Worker:
                     device=ready.device_name if ready else "",
                 )
                 ended = await self._queue.finish(job.id, making)
+                self._estimates = None  # one more is known
                 log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
                 self.tell(ended, event)
             case Failed():
@@ -211,6 +265,34 @@ class Worker:
         """Tell the listeners; also for a change that somebody else made."""
         for listener in self._listeners:
             listener(job, event)
+
+
+class Pace:
+    """How far the running job is, and how long it still takes at its pace so far."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._denoising: tuple[float, int] | None = None
+        self._progress: Progress | None = None
+
+    def hear(self, progress: Progress) -> None:
+        """Take note of a step."""
+        self._progress = progress
+        if progress.stage == "denoising" and self._denoising is None:
+            self._denoising = (time.monotonic(), progress.step)
+
+    def left(self, expected: float) -> float:
+        """Seconds to its end; before it has a pace, what is left of `expected`."""
+        now, progress = time.monotonic(), self._progress
+        if progress is not None and self._denoising is not None:
+            since, first = self._denoising
+            if progress.step > first:
+                return (now - since) / (progress.step - first) * (progress.steps - progress.step)
+        return max(0.0, expected - (now - self._begun))
+
+
+def _cost(estimates: Estimates) -> schedule.Cost:
+    return lambda job: estimates.making(job.request)
 
 
 def _texts(refused: Refused) -> dict[str, str]:

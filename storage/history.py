@@ -85,9 +85,7 @@ class HistoryStore:
         )
         root = select(rising.c.id).order_by(rising.c.height.desc()).limit(1).scalar_subquery()
         family = select(JobRow.id).where(JobRow.id == root).cte("family", recursive=True)
-        family = family.union_all(
-            select(JobRow.id).join(family, JobRow.parent_id == family.c.id)
-        )
+        family = family.union_all(select(JobRow.id).join(family, JobRow.parent_id == family.c.id))
         statement = (
             select(*JOBS.c)
             .where(JobRow.id.in_(select(family.c.id)))
@@ -100,9 +98,7 @@ class HistoryStore:
 
     async def is_favourite(self, user_id: int, job_id: int, position: int) -> bool:
         """Whether a picture has somebody's star."""
-        return await self._any(
-            select(FavouriteRow.job_id).where(*_star(user_id, job_id, position))
-        )
+        return await self._any(select(FavouriteRow.job_id).where(*_star(user_id, job_id, position)))
 
     async def set_favourite(self, user_id: int, job_id: int, position: int, on: bool) -> None:
         """Give a picture somebody's star, or take it away."""
@@ -142,9 +138,7 @@ class HistoryStore:
 
     async def query(self, number: int, user_id: int) -> Query | None:
         """What somebody's pages look for."""
-        statement = select(QueryRow.query).where(
-            QueryRow.id == number, QueryRow.user_id == user_id
-        )
+        statement = select(QueryRow.query).where(QueryRow.id == number, QueryRow.user_id == user_id)
         async with self._database.connect() as connection:
             found = (await connection.execute(statement)).scalar_one_or_none()
         return None if found is None else msgspec.json.decode(found, type=Query)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from generation.estimate import Measurement
 from generation.job import (
     TRIES_AFTER_RESTART,
     Failure,
@@ -21,11 +22,13 @@ from generation.job import (
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage.pictures import PictureFiles, PictureMissingError
-from storage.tables import JobRow, MessageRow, PictureRow, UtcDateTime
+from storage.tables import JobRow, MessageRow, PictureRow
 
 JOBS = JobRow.__table__
 PICTURES = PictureRow.__table__
 MESSAGES = MessageRow.__table__
+MEASURED = 300
+"""Finished jobs that the estimates go by."""
 
 
 class JobStore:
@@ -203,17 +206,21 @@ class JobStore:
         """The queued jobs, oldest first."""
         return await self._jobs(select(*JOBS.c).where(JobRow.state == JobState.QUEUED))
 
-    async def last_starts(self) -> dict[int, datetime]:
-        """When a job of each person who waits was last begun, by user id."""
-        waiting = select(JobRow.user_id).where(JobRow.state == JobState.QUEUED)
+    async def measurements(self) -> Sequence[Measurement]:
+        """How long recent jobs took, newest first."""
         statement = (
-            select(JobRow.user_id, func.max(JobRow.started_at, type_=UtcDateTime))
-            .where(JobRow.user_id.in_(waiting), JobRow.started_at.is_not(None))
-            .group_by(JobRow.user_id)
+            select(JobRow.request, JobRow.making)
+            .where(JobRow.state == JobState.FINISHED, JobRow.making.is_not(None))
+            .order_by(JobRow.id.desc())
+            .limit(MEASURED)
         )
         async with self._database.connect() as connection:
             rows = await connection.execute(statement)
-            return {user: when for user, when in rows if when is not None}
+            return [
+                Measurement(request, making.seconds, making.seconds_loading)
+                for request, making in rows
+                if making is not None
+            ]
 
     async def undelivered(self) -> Sequence[Job]:
         """Ended jobs whose owners have not been told, oldest first."""

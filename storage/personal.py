@@ -91,9 +91,7 @@ class PersonalStore:
         """
         ended = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
         async with self._database.begin() as connection:
-            statement = select(JobRow.id).where(
-                JobRow.user_id == user_id, JobRow.state.in_(ended)
-            )
+            statement = select(JobRow.id).where(JobRow.user_id == user_id, JobRow.state.in_(ended))
             job_ids = list((await connection.execute(statement)).scalars())
             deleted = await self._delete_jobs(connection, job_ids)
             for table in (FavouriteRow, QueryRow, NoticeRow):

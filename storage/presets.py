@@ -23,14 +23,14 @@ class PresetStore:
         self._database = database
         self._started: set[int] = set()
 
-    async def list(self, guild_id: int) -> list[Preset]:
+    async def all_of(self, guild_id: int) -> list[Preset]:
         """A server's presets by name."""
         async with self._database.connect() as connection:
             return await self._list(connection, guild_id)
 
     async def get(self, guild_id: int, name: str) -> Preset:
         """The preset of that name. Raises Refused with the nearest names."""
-        found = await self.list(guild_id)
+        found = await self.all_of(guild_id)
         for preset in found:
             if preset.name.casefold() == name.casefold():
                 return preset
@@ -40,7 +40,7 @@ class PresetStore:
 
     async def check_free(self, guild_id: int, name: str) -> None:
         """Refuse a name that is taken."""
-        if any(p.name.casefold() == name.casefold() for p in await self.list(guild_id)):
+        if any(p.name.casefold() == name.casefold() for p in await self.all_of(guild_id)):
             raise Refused("preset_taken", name=name[:50])
 
     async def write(self, guild_id: int, preset: Preset, *, was: str | None = None) -> None:
@@ -107,7 +107,5 @@ class PresetStore:
                 raise Refused("preset_taken", name=preset.name)
             there.add(key)
             await connection.execute(
-                insert(PresetRow).values(
-                    guild_id=guild_id, key=key, preset=preset, created_at=now
-                )
+                insert(PresetRow).values(guild_id=guild_id, key=key, preset=preset, created_at=now)
             )

@@ -36,9 +36,9 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     weight_by_role: dict[int, Weight] = {}
     """Share of the queue's turns; 1 for those without such a role."""
     age_restricted: bool = False
-    blocklist: Annotated[tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=500)] = (
-        ()
-    )
+    blocklist: Annotated[
+        tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=500)
+    ] = ()
     picture_check: Literal["off", "blur", "block"] = "off"
     spoiler: bool = False
     audit_channel: int | None = None

@@ -22,7 +22,7 @@ class Texts:
         self.locale = locale if locale in LOCALES else DEFAULT
         self._sentences = sentences(self.locale)
 
-    def __call__(self, key: str, **params: object) -> str:
+    def __call__(self, key: str, /, **params: object) -> str:
         """The sentence of that key. Raises KeyError for a key or parameter that is not there."""
         sentence = self._sentences[key]
         if isinstance(sentence, Mapping):

@@ -5,7 +5,7 @@ import colorsys
 import hashlib
 import io
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from PIL import Image, ImageDraw
 
@@ -28,6 +28,7 @@ READY = Ready(
     precision="float32",
     versions={"darkroom": "fake"},
 )
+FILE_HASH = "0" * 64
 
 
 class FakeEngine:
@@ -35,18 +36,20 @@ class FakeEngine:
 
     `step_seconds` is what a step takes. `failures` are codes that the next jobs end with, after
     half of their steps; "hang" stands for never ending. `began` counts the jobs by their name.
-    `unsafe` is what the picture check finds in every picture; None stands for no check.
+    `unsafe` is what the picture check finds, picture by picture; where it ends, nothing checks.
+    `file_hash` is the hash of every model file: with another one the pictures are others too.
     """
 
     def __init__(
         self,
         step_seconds: float = 0.0,
         failures: tuple[str, ...] = (),
-        unsafe: float | None = None,
+        unsafe: Sequence[float] = (),
     ) -> None:
         self.step_seconds = step_seconds
         self.failures = list(failures)
         self.unsafe = unsafe
+        self.file_hash = FILE_HASH
         self.began: list[str] = []
         self.gate: asyncio.Event | None = None
         """Where a test sets one, jobs wait for it after their first step."""
@@ -75,7 +78,7 @@ class FakeEngine:
             await asyncio.sleep(self.step_seconds)
             yield Progress(work.job, "denoising", step, request.steps)
             if step == 1:
-                yield Preview(work.job, _encode(paint(request, 0, 64), "JPEG"))
+                yield Preview(work.job, _encode(paint(request, 0, 64, self.file_hash), "JPEG"))
                 if self.gate is not None:
                     await self.gate.wait()
             if work.job in self._cancelled:
@@ -87,9 +90,9 @@ class FakeEngine:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
         files = (work.checkpoint, *((work.vae,) if work.vae else ()))
-        hashes = {f"{file.kind}:{file.name}": "0" * 64 for file in files}
+        hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
         for index, seed in enumerate(request.seeds):
-            picture = paint(request, index)
+            picture = paint(request, index, 0, self.file_hash)
             yield Picture(
                 job=work.job,
                 index=index,
@@ -100,7 +103,7 @@ class FakeEngine:
                 pixels_sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
                 hashes=hashes,
                 variation_seed=request.variation_seeds[index],
-                unsafe=self.unsafe,
+                unsafe=self.unsafe[index] if index < len(self.unsafe) else None,
             )
         yield Finished(
             job=work.job,
@@ -121,7 +124,9 @@ class FakeEngine:
         self._ready = None
 
 
-def paint(request: GenerationRequest, index: int, side: int = 0) -> Image.Image:
+def paint(
+    request: GenerationRequest, index: int, side: int = 0, file_hash: str = FILE_HASH
+) -> Image.Image:
     """Picture `index` of the request at its size, or with that longer side in pixels.
 
     A variation shows both seeds, one over the other.
@@ -129,16 +134,20 @@ def paint(request: GenerationRequest, index: int, side: int = 0) -> Image.Image:
     size = (request.width, request.height)
     if side:
         size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
-    picture = _of_seed(request, request.seeds[index], size)
+    picture = _of_seed(request, request.seeds[index], size, file_hash)
     second = request.variation_seeds[index]
     if second is None:
         return picture
-    return Image.blend(picture, _of_seed(request, second, size), request.variation_strength)
+    other = _of_seed(request, second, size, file_hash)
+    return Image.blend(picture, other, request.variation_strength)
 
 
-def _of_seed(request: GenerationRequest, seed: int, size: tuple[int, int]) -> Image.Image:
+def _of_seed(
+    request: GenerationRequest, seed: int, size: tuple[int, int], file_hash: str
+) -> Image.Image:
     vae = f"/{request.vae}" if request.vae else ""
-    chance = random.Random(f"{seed}/{request.prompt}{vae}")
+    file = "" if file_hash == FILE_HASH else file_hash
+    chance = random.Random(f"{seed}/{request.prompt}{vae}{file}")
     picture = Image.new("RGB", size, _colour(chance.random(), 0.3))
     draw = ImageDraw.Draw(picture)
     for _ in range(5):

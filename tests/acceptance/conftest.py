@@ -187,7 +187,7 @@ async def finished(person: Person, channel: str, message: Json) -> Json:
 
 def buttons(message: Json) -> list[str]:
     """The labels of a message's buttons."""
-    return [item["label"] for row in message["components"] for item in row["components"]]
+    return [item.get("label", "") for row in message["components"] for item in row["components"]]
 
 
 def with_limits(config: Config, **changes: Any) -> Config:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bot import locales
+from bot import locales, panel
 from bot.actions import ACTIONS
 from bot.locales import Texts
+from bot.panel import SETTINGS
 from generation.fields import options
 from generation.messages import Progress
+from generation.replay import Change
 
 PROJECT = Path(__file__).resolve().parents[3]
 SOURCES = [
@@ -21,7 +23,14 @@ CARRIERS = {"Refused": 0, "JobError": 0, "HeaderError": 0, "Failure": 0, "Failed
 """What carries a sentence's key, and as which of its arguments."""
 BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
+    *(f"action_{name}" for name in ("imagine", "edit", "start", "replay")),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
+    *(panel.title(setting) for setting in SETTINGS.values()),
+    *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
+    *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
+    *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
+    *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
+    *(f"dialog_{name}" for name in ("edit", "start")),
     *(f"option_{name}_help" for name in options()),
     *(
         f"{kind}_unknown"
@@ -74,7 +83,13 @@ def test_every_sentence_is_used() -> None:
 @pytest.mark.parametrize("locale", locales.LOCALES)
 def test_all_languages_have_the_same_sentences_and_places(locale: str) -> None:
     english, other = locales.sentences("en-US"), locales.sentences(locale)
-    assert {key for key in english if not key.startswith("option_")} <= set(other)
+    assert set(english) - set(other) == set()
+    names = {f"option_{name}_help" for name in options()}
+    if locale != locales.DEFAULT:
+        # in English they are what the request's declarations say
+        assert names - set(other) == set()
+    named = re.compile(r"(option|choice)_\w+")
+    assert [key for key in set(other) - set(english) - names if not named.fullmatch(key)] == []
 
     def places(sentence: object) -> set[str]:
         return set(re.findall(r"{(\w+)", str(sentence)))

@@ -69,7 +69,15 @@ def test_seeds_are_drawn_anew(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    ("aspect", "size"), [("square", (128, 128)), ("wide 16:9", (168, 96)), ("tall 9:16", (96, 168))]
+    ("aspect", "size"),
+    [
+        ("square", (128, 128)),
+        ("wide 16:9", (168, 96)),
+        ("tall 9:16", (96, 168)),
+        ("16:9", (168, 96)),
+        ("4 : 1", (256, 64)),
+        ("3：2", (160, 104)),
+    ],
 )
 def test_an_aspect_keeps_the_area(catalog: Catalog, aspect: str, size: tuple[int, int]) -> None:
     request = complete({"prompt": "a cat", "aspect": aspect}, catalog, RULES)
@@ -92,6 +100,8 @@ def test_a_control_picture_takes_the_only_controlnet(catalog: Catalog) -> None:
         ({"lora": "pixle"}, "lora_unknown"),
         ({"sampler": "Eula"}, "sampler_unknown"),
         ({"aspect": "round"}, "aspect_unknown"),
+        ({"aspect": "5:1"}, "aspect_wrong"),
+        ({"aspect": "0:1"}, "aspect_wrong"),
         ({"aspect": "square", "height": 64}, "aspect_and_size"),
         ({"lora_weight": 1.0}, "option_needs"),
         ({"denoising": 0.5}, "option_needs"),

@@ -64,13 +64,13 @@ def distance(one: Picture, other: Picture) -> float:
 
 
 async def test_tiles_are_as_large_as_asked_for_and_carry_what_a_check_found() -> None:
-    engine = FakeEngine(unsafe=0.7)
+    engine = FakeEngine(unsafe=(0.7, 0.7, 0.7, 0.7))
     request = a_request(width=264, height=200, tile=128, init_picture="0" * 64)
     (picture,) = [e for e in await events(engine, work(request)) if isinstance(e, Picture)]
     assert (picture.width, picture.height, picture.unsafe) == (264, 200, 0.7)
     with Image.open(io.BytesIO(picture.png)) as image:
         assert image.size == (264, 200)
-    engine.unsafe = None
+    engine.unsafe = ()
     (picture,) = [e for e in await events(engine, work()) if isinstance(e, Picture)]
     assert picture.unsafe is None
 

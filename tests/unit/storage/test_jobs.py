@@ -162,12 +162,12 @@ async def test_a_message_leads_to_its_job(jobs: JobStore) -> None:
     job = await jobs.add(a_request(), an_origin())
     await jobs.add_message(2**62, 100, job.id, "progress")
     await jobs.add_message(2**62, 100, job.id, "result")
-    found = await jobs.job_of_message(2**62)
-    assert found is not None
-    assert found.id == job.id
+    assert await jobs.shown_by(2**62) == (job, None)
     assert await jobs.messages_of(job.id, "result") == [(100, 2**62)]
     assert await jobs.messages_of(job.id, "progress") == []
-    assert await jobs.job_of_message(3) is None
+    assert await jobs.shown_by(3) is None
+    await jobs.add_message(4, 100, job.id, "picture", position=2)
+    assert await jobs.shown_by(4) == (job, 2)
 
 
 async def test_uploads_are_kept_by_content(jobs: JobStore, tmp_path: Path) -> None:

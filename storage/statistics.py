@@ -1,0 +1,79 @@
+"""Numbers for the owner: how many jobs, how long they took."""
+
+import statistics
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from generation.job import JobState
+from storage.tables import JobRow
+
+RECENT = 1000
+"""Finished jobs that the times are taken from."""
+
+
+class ModelTimes(msgspec.Struct, frozen=True):
+    """Seconds a picture of one model, loading left out."""
+
+    model: str
+    pictures: int
+    median: float
+    p95: float
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What was made since the beginning, and since a time."""
+
+    total: dict[JobState, int]
+    recent: dict[JobState, int]
+    times: tuple[ModelTimes, ...]
+    memory_peak: int
+    """Bytes of device memory at most, of recent jobs; 0 where the device does not tell."""
+
+
+class StatisticsStore:
+    """Sums over all jobs."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
+
+    async def since(self, when: datetime) -> Statistics:
+        """Everything, with the jobs since `when` counted apart."""
+        by_state = select(JobRow.state, func.count()).group_by(JobRow.state)
+        made = (
+            select(JobRow.request, JobRow.making)
+            .where(JobRow.state == JobState.FINISHED, JobRow.making.is_not(None))
+            .order_by(JobRow.id.desc())
+            .limit(RECENT)
+        )
+        async with self._database.connect() as connection:
+            total = _counts(await connection.execute(by_state))
+            lately = by_state.where(JobRow.created_at > when)
+            recent = _counts(await connection.execute(lately))
+            rows = (await connection.execute(made)).all()
+        seconds: dict[str, list[float]] = {}
+        pictures: dict[str, int] = {}
+        peak = 0
+        for request, making in rows:
+            assert making is not None  # the query asks for those that have one
+            each = (making.seconds - making.seconds_loading) / request.count
+            seconds.setdefault(request.model, []).append(each)
+            pictures[request.model] = pictures.get(request.model, 0) + request.count
+            peak = max(peak, making.memory_peak)
+        times = tuple(
+            ModelTimes(model, pictures[model], statistics.median(found), _p95(found))
+            for model, found in sorted(seconds.items())
+        )
+        return Statistics(total, recent, times, peak)
+
+
+def _counts(rows: Iterable[Any]) -> dict[JobState, int]:
+    return {state: count for state, count in rows}  # noqa: C416 - rows are not pairs to mypy
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]

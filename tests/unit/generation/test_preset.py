@@ -1,0 +1,160 @@
+"""Presets under what a person gives, and as TOML."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from generation import preset as presets
+from generation.catalog import Catalog
+from generation.draft import Rules
+from generation.job import Job, JobState, Making
+from generation.preset import Preset
+from generation.refusal import Refused
+from generation.replay import changes, same_pictures
+from generation.request import LoraUse
+from tests.fixtures.requests import a_request, an_origin
+
+PROJECT = Path(__file__).resolve().parents[3]
+RULES = Rules(default_model="demo")
+
+
+@pytest.fixture
+async def catalog() -> Catalog:
+    found = Catalog((PROJECT / "models",))
+    await found.scan()
+    return found
+
+
+async def test_what_a_person_gives_wins(catalog: Catalog) -> None:
+    preset = Preset(
+        name="night", steps=3, guidance=2.0, negative_prompt="fog", template="{prompt} at night"
+    )
+    request = presets.complete({"prompt": " a fox ", "steps": 5}, preset, catalog, RULES)
+    assert request.prompt == "a fox at night"
+    assert (request.steps, request.guidance_scale, request.negative_prompt) == (5, 2.0, "fog")
+    request = presets.complete({"prompt": "a", "negative_prompt": ""}, preset, catalog, RULES)
+    assert request.negative_prompt == ""
+
+
+async def test_an_aspect_takes_the_place_of_a_size(catalog: Catalog) -> None:
+    preset = Preset(name="wide", width=192, height=64)
+    request = presets.complete({"prompt": "a"}, preset, catalog, RULES)
+    assert (request.width, request.height) == (192, 64)
+    request = presets.complete({"prompt": "a", "aspect": "square"}, preset, catalog, RULES)
+    assert request.width == request.height
+
+
+async def test_braces_of_a_template_are_text(catalog: Catalog) -> None:
+    preset = Preset(name="a", template="{x} {prompt} {{y}}")
+    assert presets.apply(preset, {"prompt": "{prompt}"})["prompt"] == "{x} {prompt} {{y}}"
+
+
+def test_bounds_and_roles() -> None:
+    preset = Preset(name="small", max_steps=4, max_count=2, max_pixels=128 * 128, roles=(7,))
+    presets.check_bounds(preset, a_request(count=2))
+    for change in ({"steps": 5}, {"count": 3}, {"width": 136}):
+        with pytest.raises(Refused, match="preset_bound"):
+            presets.check_bounds(preset, a_request(**change))
+    presets.check_roles(preset, (3, 7))
+    presets.check_roles(Preset(name="all"), ())
+    with pytest.raises(Refused, match="preset_for_roles"):
+        presets.check_roles(preset, (3,))
+
+
+def test_a_file_holds_everything() -> None:
+    full = Preset(
+        name="all of it",
+        description="with “quotes” and\nlines",
+        model="demo",
+        template="{prompt}, {x}",
+        steps=4,
+        guidance=3.5,
+        roles=(2**60,),
+        loras=(LoraUse(name="pixel", weight=0.5), LoraUse(name="b")),
+    )
+    assert presets.from_toml(presets.to_toml([full, Preset(name="empty")])) == [
+        full,
+        Preset(name="empty"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "named"),
+    [
+        ("[[preset]\n", "preset_no_toml", "line 1"),
+        ("name = 'a'", "preset_no_table", ""),
+        ("[[preset]]\nsteps = 3", "preset_value_wrong", "name"),
+        ("[[preset]]\nname = 'a'\nsteps = 'x'", "preset_value_wrong", "steps"),
+        ("[[preset]]\nname = 'a'\nstep = 1", "preset_key_unknown", "steps"),
+        ("[[preset]]\nname = 'a'\ntemplate = 'x'", "preset_template", ""),
+        ("[[preset]]\nname = 'a:b'", "preset_name", ""),
+    ],
+)
+def test_wrong_files(text: str, code: str, named: str) -> None:
+    with pytest.raises(Refused) as refused:
+        presets.from_toml(text)
+    assert refused.value.code == code
+    assert named in str(refused.value.params)
+
+
+async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
+    presets.check(Preset(name="a", model="demo", sampler="euler"), catalog)
+    for wrong in (
+        Preset(name="a", model="dmeo"),
+        Preset(name="a", sampler="Eulr"),
+        Preset(name="a", loras=(LoraUse(name="nothing"),)),
+    ):
+        with pytest.raises(Refused, match="_unknown"):
+            presets.check(wrong, catalog)
+
+
+async def test_starters_are_the_models(catalog: Catalog) -> None:
+    found = presets.starters(catalog)
+    assert found[0] == Preset(name="demo", model="demo")
+    for preset in found:
+        presets.check(preset, catalog)
+
+
+def test_a_preset_of_a_request_makes_it_again(catalog: Catalog) -> None:
+    request = a_request(steps=3, clip_skip=2, negative_prompt="fog")
+    preset = presets.of_request("like this", request)
+    merged = presets.apply(preset, {"prompt": request.prompt, "seed": request.seed})
+    assert merged["steps"] == 3
+    assert merged["clip_skip"] == 2
+    assert merged["negative_prompt"] == "fog"
+
+
+def test_what_has_changed_since() -> None:
+    before = Making(
+        seconds=1,
+        seconds_loading=0,
+        batch_size=1,
+        memory_peak=0,
+        hashes={"checkpoint:demo": "a", "lora:x": "b"},
+        versions={"torch": "1"},
+        device="cpu",
+    )
+    now = Making(
+        seconds=1,
+        seconds_loading=0,
+        batch_size=1,
+        memory_peak=0,
+        hashes={"checkpoint:demo": "c", "lora:x": "b"},
+        versions={"torch": "2"},
+        device="cuda",
+    )
+    found = [(change.what, change.name) for change in changes(before, now)]
+    assert found == [("file", "checkpoint:demo"), ("library", "torch"), ("device", "cuda")]
+    assert changes(before, before) == []
+
+
+def test_unfinished_jobs_are_not_the_same() -> None:
+    job = Job(
+        id=1,
+        state=JobState.QUEUED,
+        request=a_request(),
+        origin=an_origin(),
+        created_at=datetime.now(UTC),
+    )
+    assert not same_pictures(job, job)

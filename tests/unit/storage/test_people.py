@@ -1,0 +1,267 @@
+"""Settings, presets, history and personal data on a real SQLite file."""
+
+import asyncio
+import json
+import sqlite3
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+
+from generation.job import Job
+from generation.preset import Preset
+from generation.refusal import Refused
+from storage.database import alembic_config, migrate, open_database, sqlite_url
+from storage.history import Query
+from storage.pictures import PictureFiles
+from storage.settings import GuildSettings, PersonSettings
+from storage.store import Store
+from tests.fixtures.requests import a_request, an_origin
+from tests.unit.storage.test_jobs import MAKING, a_picture
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
+    yield Store(database, PictureFiles(tmp_path / "pictures"))
+    await database.dispose()
+
+
+async def drawn(store: Store, user: int = 1, png: bytes = b"png", **changes: object) -> Job:
+    """A finished job with one picture."""
+    more = {name: changes.pop(name) for name in ("parent", "preset") if name in changes}
+    job = await store.jobs.add(a_request(**changes), an_origin(user), **more)  # type: ignore[arg-type]
+    assert await store.jobs.claim(job.id) is not None
+    await store.jobs.add_picture(job.id, a_picture(), png)
+    return await store.jobs.finish(job.id, MAKING)
+
+
+# settings
+
+
+async def test_settings_are_kept_and_checked(store: Store) -> None:
+    assert await store.settings.guild(5) == GuildSettings()
+    changed = await store.settings.change_guild(
+        5, quota=20, channels=(1, 2), weight_by_role={7: 2.0}, channel_presets={2**60: "night"}
+    )
+    assert changed.channel_presets == {2**60: "night"}
+    again = Store(store.jobs._database, PictureFiles(Path("unused")))
+    assert await again.settings.guild(5) == changed
+    assert await again.settings.guild(6) == GuildSettings()
+    with pytest.raises(Refused, match="setting_wrong"):
+        await store.settings.change_guild(5, quota=0)
+    with pytest.raises(Refused, match="setting_wrong"):
+        await store.settings.change_guild(5, press="nobody")
+    assert await store.settings.guild(5) == changed
+    assert (await store.settings.change_guild(5, quota=None)).quota is None
+    await store.settings.change_person(9, private=True)
+    assert await store.settings.person(9) == PersonSettings(private=True)
+    # the same number may be a server's and a person's
+    assert await store.settings.guild(9) == GuildSettings()
+
+
+async def test_a_notice_is_new_once(store: Store) -> None:
+    assert await store.settings.notice(1, "a")
+    assert not await store.settings.notice(1, "a")
+    assert await store.settings.notice(2, "a")
+
+
+# presets
+
+
+async def test_presets_are_found_whatever_their_case(store: Store) -> None:
+    await store.presets.write(5, Preset(name="Night Sky", steps=4))
+    assert (await store.presets.get(5, "night sky")).steps == 4
+    with pytest.raises(Refused, match="Night Sky"):
+        await store.presets.get(5, "nigt")
+    with pytest.raises(Refused, match="preset_taken"):
+        await store.presets.write(5, Preset(name="NIGHT SKY"))
+    with pytest.raises(Refused, match="preset_unknown"):
+        await store.presets.get(6, "night sky")
+
+
+async def test_a_preset_is_renamed_but_not_over_another(store: Store) -> None:
+    await store.presets.write(5, Preset(name="a", steps=1))
+    await store.presets.write(5, Preset(name="b", steps=2))
+    await store.presets.write(5, Preset(name="c", steps=1), was="a")
+    assert [preset.name for preset in await store.presets.all_of(5)] == ["b", "c"]
+    with pytest.raises(Refused, match="preset_taken"):
+        await store.presets.write(5, Preset(name="b"), was="c")
+    assert [preset.name for preset in await store.presets.all_of(5)] == ["b", "c"]
+
+
+async def test_an_import_is_whole_or_nothing(store: Store) -> None:
+    await store.presets.write(5, Preset(name="b", steps=1))
+    new = [Preset(name="a"), Preset(name="B", steps=2)]
+    with pytest.raises(Refused, match="preset_taken"):
+        await store.presets.put_many(5, new)
+    assert [preset.name for preset in await store.presets.all_of(5)] == ["b"]
+    await store.presets.put_many(5, new, replace=True)
+    assert [preset.steps for preset in await store.presets.all_of(5)] == [None, 2]
+
+
+async def test_starters_are_given_once(store: Store) -> None:
+    await store.presets.ensure_starters(5, [Preset(name="demo")])
+    await store.presets.delete(5, "demo")
+    again = Store(store.jobs._database, PictureFiles(Path("unused")))
+    await again.presets.ensure_starters(5, [Preset(name="demo")])
+    assert await again.presets.all_of(5) == []
+
+
+# history
+
+
+def ids(jobs: object) -> list[int]:
+    return [job.id for job in jobs]  # type: ignore[attr-defined]
+
+
+async def test_pages_are_newest_first_and_turn_both_ways(store: Store) -> None:
+    for _ in range(5):
+        await drawn(store)
+    await drawn(store, user=2)
+    await store.jobs.add(a_request(), an_origin())  # not finished
+    first = await store.history.page(1, Query(), limit=2)
+    assert (ids(first.jobs), first.newer, first.older) == ([5, 4], False, True)
+    second = await store.history.page(1, Query(), before=4, limit=2)
+    assert (ids(second.jobs), second.newer, second.older) == ([3, 2], True, True)
+    last = await store.history.page(1, Query(), before=2, limit=2)
+    assert (ids(last.jobs), last.newer, last.older) == ([1], True, False)
+    back = await store.history.page(1, Query(), after=1, limit=2)
+    assert (ids(back.jobs), back.newer, back.older) == ([3, 2], True, True)
+    back = await store.history.page(1, Query(), after=3, limit=2)
+    assert (ids(back.jobs), back.newer, back.older) == ([5, 4], False, True)
+
+
+async def test_search_knows_every_script_and_no_wildcards(store: Store) -> None:
+    await drawn(store, prompt="Ein GROẞER Ölbaum")
+    await drawn(store, prompt="一只红色的狐狸")
+    await drawn(store, prompt="100% cotton_shirt")
+
+    async def found(search: str) -> list[int]:
+        return ids((await store.history.page(1, Query(search=search))).jobs)
+
+    assert await found("ölbaum") == [1]
+    assert await found("grosser") == [1]
+    assert await found("红色") == [2]
+    assert await found("100%") == [3]
+    assert await found("0% cotton_s") == [3]
+    assert await found("cotton-shirt") == []
+    assert await found("%") == [3]
+
+
+async def test_filters(store: Store) -> None:
+    await drawn(store, preset="night")
+    await drawn(store, model="other")
+    await store.history.set_favourite(1, 2, 0, True)
+    await store.history.set_favourite(2, 1, 0, True)
+
+    async def found(**query: object) -> list[int]:
+        return ids((await store.history.page(1, Query(**query))).jobs)  # type: ignore[arg-type]
+
+    assert await found(preset="night") == [1]
+    assert await found(model="other") == [2]
+    assert await found(favourites=True) == [2]
+    assert await store.history.models(1) == ["demo", "other"]
+    await store.history.set_favourite(1, 2, 0, False)
+    assert await found(favourites=True) == []
+
+
+async def test_the_family_from_any_member(store: Store) -> None:
+    for parent in (None, 1, 1, 2, 4):
+        await drawn(store, parent=parent)
+    await drawn(store)
+    family = [(0, 1), (1, 2), (2, 4), (3, 5), (1, 3)]
+    for member in range(1, 6):
+        tree = await store.history.tree(member)
+        assert [(depth, job.id) for depth, job in tree] == family
+    assert [job.id for _, job in await store.history.tree(6)] == [6]
+
+
+async def test_searches_are_their_owners(store: Store) -> None:
+    number = await store.history.keep_query(1, Query(search="fox"))
+    assert await store.history.query(number, 1) == Query(search="fox")
+    assert await store.history.query(number, 2) is None
+
+
+# personal data
+
+
+async def test_an_export_is_cut_into_parts(store: Store, tmp_path: Path) -> None:
+    for number in range(4):
+        await drawn(store, png=bytes([number]) * 4000)
+    await drawn(store, user=2)
+    await store.history.set_favourite(1, 2, 0, True)
+    parts = await store.personal.export(1, tmp_path, max_bytes=12_000)
+    assert len(parts) > 1
+    names = []
+    for part in parts:
+        assert part.stat().st_size <= 12_000
+        with zipfile.ZipFile(part) as archive:
+            assert archive.testzip() is None
+            names += archive.namelist()
+    assert sum(name.endswith(".png") for name in names) == 4
+    with zipfile.ZipFile(parts[0]) as archive:
+        jobs = json.loads(archive.read("jobs.json"))
+        assert json.loads(archive.read("favourites.json")) == [{"job": 2, "picture": 1}]
+    assert [job["id"] for job in jobs] == [1, 2, 3, 4]
+    assert all(job["origin"]["interaction"] is None for job in jobs)
+
+
+async def test_deleting_leaves_nothing_but_what_others_use(store: Store, tmp_path: Path) -> None:
+    mine = await drawn(store, png=b"mine")
+    shared = await drawn(store, png=b"shared")
+    # somebody else started from one of the pictures
+    theirs = await drawn(store, user=2, init_picture=shared.pictures[0].file, parent=shared.id)
+    await store.jobs.add_message(70, 700, mine.id, "result")
+    await store.settings.change_person(1, private=True)
+    await store.history.set_favourite(1, theirs.id, 0, True)
+    waiting = await store.jobs.add(a_request(), an_origin(1))
+    deleted = await store.personal.delete(1)
+    assert (deleted.jobs, deleted.pictures, deleted.messages) == (2, 2, ((700, 70),))
+    files = PictureFiles(tmp_path / "pictures")
+    assert not files.path(mine.pictures[0].file).exists()
+    assert files.path(shared.pictures[0].file).exists()
+    assert await store.settings.person(1) == PersonSettings()
+    assert not await store.history.is_favourite(1, theirs.id, 0)
+    assert await store.jobs.shown_by(70) is None
+    left = await store.jobs.get(theirs.id)
+    assert left is not None
+    assert left.parent is None
+    assert await store.jobs.get(waiting.id) is not None
+    await store.personal.delete_job(theirs.id)
+    assert not files.path(shared.pictures[0].file).exists()
+
+
+# the migration
+
+
+async def test_jobs_from_before_can_be_searched(tmp_path: Path) -> None:
+    file = tmp_path / "old.sqlite3"
+    url = sqlite_url(file)
+    await asyncio.to_thread(command.upgrade, alembic_config(url), "0001")
+    request = (
+        '{"prompt":"A FOX","model":"old","width":64,"height":64,"steps":1,"guidance_scale":1.0,'
+        '"sampler":"Euler","seed":1}'
+    )
+    origin = '{"user_id":1,"user_name":"ada"}'
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute(
+            "INSERT INTO jobs (state, request, origin, action, user_id, attempts, created_at)"
+            " VALUES ('finished', ?, ?, 'imagine', 1, 1, 0)",
+            (request, origin),
+        )
+        connection.execute(
+            "INSERT INTO pictures (job_id, position, seed, width, height, file, pixels_sha256)"
+            " VALUES (1, 0, 1, 64, 64, 'ab', 'cd')"
+        )
+    connection.close()
+    await asyncio.to_thread(migrate, url)
+    database = await open_database(url)
+    store = Store(database, PictureFiles(tmp_path))
+    page = await store.history.page(1, Query(search="fox", model="old"))
+    assert ids(page.jobs) == [1]
+    assert page.jobs[0].pictures[0].unsafe is None
+    await database.dispose()
