@@ -3,6 +3,7 @@
 Every option of a request is a flag of its name; Midjourney's short names mean the same.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,12 +20,14 @@ SHORT: Final[Mapping[str, str]] = {
     "cfg": "guidance",
     "n": "count",
     "m": "model",
-    "s": "steps",
 }
 OTHERS: Final = ("aspect", "preset", "private")
 """Options of `/imagine` that are no fields of a request."""
-FLAG: Final = re.compile(r"(?:^|(?<=\s))(?:--|—)(?P<name>[A-Za-z][A-Za-z0-9_-]*)(?=\s|=|$)=?")
-"""Two dashes, or the one long dash that phones make of them, at the beginning of a word."""
+FLAG: Final = re.compile(
+    r"(?:^|(?<=\s))(?:--(?=[^\W\d_])|[—–](?=[A-Za-z]))(?P<name>[^\s=]+)=?"
+    r"(?:\s*(?P<quoted>\"[^\"]*\"|'[^']*'|“[^”]*”)(?=\s|$))?"
+)
+"""Two dashes, or the one that phones make of them, at the beginning of a word, and a letter."""
 
 Value = str | int | float | bool
 
@@ -37,21 +40,28 @@ class Parsed(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Parsed:
-    """Take the flags out of a prompt. Raises Refused, naming the flag that is wrong."""
+    """Take the flags out of a prompt; a value goes on to the next flag.
+
+    Raises Refused, naming the flag that is wrong.
+    """
     found = list(FLAG.finditer(text))
     if not found:
         return Parsed(text, {})
     given: dict[str, Value] = {}
     for match, following in zip(found, [*found[1:], None], strict=True):
-        end = following.start() if following else len(text)
-        name = _option(match["name"])
-        value = _value(name, match["name"], _unquoted(text[match.end() : end].strip()))
+        flag = match["name"][:50]
+        name = _option(flag)
+        rest = text[match.end() : following.start() if following else len(text)].strip()
+        value = _value(name, flag, match["quoted"] or "", rest)
         if name == "negative_prompt" and name in given:
             value = f"{given[name]}, {value}"
         elif name in given and given[name] != value:
-            raise Refused("flag_twice", flag=match["name"])
+            raise Refused("flag_twice", flag=flag)
         given[name] = value
-    return Parsed(text[: found[0].start()].strip(), given)
+    prompt = text[: found[0].start()].strip()
+    if not prompt:
+        raise Refused("flag_before_prompt")
+    return Parsed(prompt, given)
 
 
 def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,22 +75,26 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, **parsed.given, "prompt": parsed.prompt}
 
 
+@functools.cache
+def _known() -> tuple[str, ...]:
+    """The options that a text can give; pictures are uploaded."""
+    named = (option.name for option in options().values() if not option.picture)
+    return (*(name for name in named if name != "prompt"), *OTHERS)
+
+
 def _option(flag: str) -> str:
     """The option that a flag means. Raises Refused with the nearest."""
     name = flag.casefold().replace("-", "_")
     name = SHORT.get(name, name)
-    known = [
-        option.name
-        for option in options().values()
-        if option.name != "prompt" and not option.picture
-    ]
-    if name in (*known, *OTHERS):
+    if name in _known():
         return name
-    nearest = process.extractOne(name, (*known, *OTHERS, *SHORT))
-    raise Refused("flag_unknown", flag=flag[:50], nearest=nearest[0])
+    nearest = process.extractOne(name, (*_known(), *SHORT))
+    raise Refused("flag_unknown", flag=flag, nearest=nearest[0])
 
 
-def _value(name: str, flag: str, text: str) -> Value:
+def _value(name: str, flag: str, quoted: str, rest: str) -> Value:
+    """What stands behind a flag: one quoted text and nothing else, or any text."""
+    text = f"{quoted} {rest}".strip() if rest else quoted[1:-1].strip()
     if name == "private":
         if text.casefold() in ("", "true", "yes", "on"):
             return True
@@ -91,10 +105,6 @@ def _value(name: str, flag: str, text: str) -> Value:
         raise Refused("flag_empty", flag=flag)
     if name in OTHERS:
         return text
-    return options()[name].parse(text)
-
-
-def _unquoted(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        return text[1:-1]
-    return text
+    value = options()[name].parse(text)
+    options()[name].check(value)
+    return value

@@ -1,0 +1,110 @@
+"""Flags in prompts: what they mean, what stays text, what is refused by name."""
+
+import pytest
+
+from generation.fields import options
+from generation.flags import Parsed, merge, parse
+from generation.refusal import Refused
+
+
+def test_flags_mean_what_the_options_mean() -> None:
+    text = "a lighthouse at dusk --ar 3:2 --seed 5 --no fog, people --steps 30"
+    given = {"aspect": "3:2", "seed": 5, "negative_prompt": "fog, people", "steps": 30}
+    assert parse(text) == Parsed("a lighthouse at dusk", given)
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("a --cfg 4.5", {"guidance": 4.5}),
+        ("a --n 2", {"count": 2}),
+        ("a --m demo", {"model": "demo"}),
+        ("a --AR 3:2", {"aspect": "3:2"}),
+        ("a --aspect wide 16:9 --seed 1", {"aspect": "wide 16:9", "seed": 1}),
+        ("a --variation-seed 3", {"variation_seed": 3}),
+        ("a --variation_seed 3", {"variation_seed": 3}),
+        ("a --steps=30", {"steps": 30}),
+        ("a —seed 7", {"seed": 7}),
+        ("a –seed 7", {"seed": 7}),
+        ("a\n--seed\n7", {"seed": 7}),
+        ("a --preset Oil painting --private", {"preset": "Oil painting", "private": True}),
+        ("a --private no", {"private": False}),
+        ("a --no fog --no people, cars", {"negative_prompt": "fog, people, cars"}),
+        ("a --steps 30 --steps 30", {"steps": 30}),
+        ('a --no "fog"', {"negative_prompt": "fog"}),
+        ("a --no 'a --seed' --seed 1", {"negative_prompt": "a --seed", "seed": 1}),
+        ("a --no “fog”", {"negative_prompt": "fog"}),
+        ('a --no "fog" people', {"negative_prompt": '"fog" people'}),
+        ("a --no don't, can't", {"negative_prompt": "don't, can't"}),
+        ("a --no (fog:1.2), <lora:x:0.5>", {"negative_prompt": "(fog:1.2), <lora:x:0.5>"}),
+    ],
+)
+def test_how_flags_are_written(text: str, given: dict[str, object]) -> None:
+    assert parse(text) == Parsed("a", given)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a (cat:1.2) [dog] <lora:name:0.8> BREAK a mouse",
+        "an old-fashioned lamp -- in the rain",
+        "black--and--white",
+        "a -- b --",
+        "a ladder — made of wood",
+        "小船——在黄昏",
+        'a sign that says "--no entry"',
+        "--",
+        "5--6 --7",
+        "",
+    ],
+)
+def test_what_is_no_flag_stays_as_it_is(text: str) -> None:
+    assert parse(text) == Parsed(text, {})
+
+
+def test_every_option_but_the_prompt_and_pictures_is_a_flag() -> None:
+    for option in options().values():
+        if option.name == "prompt" or option.picture:
+            with pytest.raises(Refused, match="flag_unknown"):
+                parse(f"a --{option.name} x")
+        else:
+            value = "x" if option.low is None else f"{option.low:g}"
+            assert list(parse(f"a --{option.name} {value}").given) == [option.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "params"),
+    [
+        ("a --sed 5", "flag_unknown", {"flag": "sed", "nearest": "seed"}),
+        ("a --ar3:2", "flag_unknown", {"flag": "ar3:2", "nearest": "ar"}),
+        ("a —stepz 3", "flag_unknown", {"flag": "stepz", "nearest": "steps"}),
+        ("a --步数 30", "flag_unknown", {"flag": "步数"}),
+        ("a --seed", "flag_empty", {"flag": "seed"}),
+        ('a --no ""', "flag_empty", {"flag": "no"}),
+        ("a --ar --seed 5", "flag_empty", {"flag": "ar"}),
+        ("a --seed 5 --seed 6", "flag_twice", {"flag": "seed"}),
+        ("a --cfg 5 --guidance 6", "flag_twice", {"flag": "guidance"}),
+        ("a --private perhaps", "flag_yes_or_no", {"flag": "private"}),
+        ("a --steps many", "not_a_number", {"option": "steps", "value": "many"}),
+        ("a --cfg nan", "out_of_bounds", {"option": "guidance"}),
+        ("a --steps 9999", "out_of_bounds", {"option": "steps", "high": 150}),
+        ("a --width 100", "no_multiple", {"option": "width", "nearest": 96}),
+        ("--ar 3:2 a lighthouse", "flag_before_prompt", {}),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, code: str, params: dict[str, object]) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(text)
+    assert refused.value.code == code
+    assert refused.value.params.items() >= params.items()
+
+
+def test_flags_and_options_are_one_request() -> None:
+    parsed = parse("a cat --seed 5 --steps 30")
+    given = {"prompt": "a cat --seed 5 --steps 30", "steps": 30, "model": "demo"}
+    assert merge(parsed, given) == {"prompt": "a cat", "seed": 5, "steps": 30, "model": "demo"}
+
+
+def test_a_flag_and_an_option_that_disagree_are_refused() -> None:
+    with pytest.raises(Refused, match="flag_twice"):
+        merge(parse("a cat --seed 5"), {"prompt": "", "seed": 6})
