@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any
 
 import discord
 import structlog
@@ -19,9 +19,6 @@ from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
 
-NOTED: Final = frozenset(("blocked_words", "blocklist_too_slow", "picture_held_back"))
-"""Refusals that moderators want to know of; a wrong size is nobody's business."""
-
 
 class Audit:
     """Posts to the audit channels that servers have chosen. What can't be posted is logged."""
@@ -34,7 +31,7 @@ class Audit:
 
     def refused(self, visit: Visit, prompt: str, refused: Refused) -> None:
         """Note that somebody's request was refused for its words."""
-        if refused.code in NOTED and visit.place.guild_id is not None:
+        if visit.place.guild_id is not None:
             texts = Texts(visit.guild.language or "en-US")
             text = overviews.audit_refused(visit.person, visit.place, prompt, refused, texts)
             self._spawn(self._post(visit.place.guild_id, text))

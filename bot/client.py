@@ -63,6 +63,7 @@ class DarkroomClient(discord.Client):
         prints = Prints(desk.jobs, desk.settings, unsafe_from)
         self.delivery = Delivery(self, desk.jobs, desk.worker, prints)
         self.audit = Audit(self, desk.settings, desk.worker)
+        desk.listen(self.audit.refused)
         self.tree = app_commands.CommandTree(self)
         self.started_at = datetime.now(UTC)
         self._settings = settings

@@ -262,6 +262,10 @@ class Delivery:
             view=buttons.view(job, texts),
         )
 
+    def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
+        """Add the reactions in the background: Discord takes a second for a handful of them."""
+        self._spawn(self.add_reactions(job, channel_id, message_id, index))
+
     async def add_reactions(
         self, job: Job, channel_id: int, message_id: int, index: int | None = None
     ) -> None:
@@ -273,8 +277,8 @@ class Delivery:
             for press in offered(job, index):
                 if press.action.reaction:
                     await message.add_reaction(press.emoji)
-        except discord.HTTPException as error:
-            log.info("no reactions", job=job.id, code=error.code)
+        except (discord.HTTPException, aiohttp.ClientError) as error:
+            log.info("no reactions", job=job.id, error=str(error))
 
 
 def _is_ours(job: Job) -> bool:

@@ -1,6 +1,6 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,10 @@ from storage.personal import Deleted
 from storage.store import Store
 
 
+OnBlocked = Callable[[Visit, str, Refused], None]
+"""Told who asked, for what prompt, and what they were answered."""
+
+
 class Desk:
     """Checks what is asked for and writes it down. Raises Refused, with what to change."""
 
@@ -30,6 +34,11 @@ class Desk:
         self.catalog = catalog
         self.rules = rules
         self.worker = worker
+        self._listeners: list[OnBlocked] = []
+
+    def listen(self, listener: OnBlocked) -> None:
+        """Have `listener` told of requests that are refused for their words."""
+        self._listeners.append(listener)
 
     # asking
 
@@ -143,9 +152,7 @@ class Desk:
         parent_picture: int | None = None,
         preset: str | None = None,
     ) -> Job:
-        blocklist.compiled(visit.guild.blocklist).check(
-            f"{request.prompt}\n{request.negative_prompt}"
-        )
+        self._check_words(request, visit)
         await self._check_shares(request, visit)
         job = await self.jobs.add(
             request,
@@ -157,6 +164,16 @@ class Desk:
         )
         self.worker.wake()
         return job
+
+    def _check_words(self, request: GenerationRequest, visit: Visit) -> None:
+        try:
+            blocklist.compiled(visit.guild.blocklist).check(
+                f"{request.prompt}\n{request.negative_prompt}"
+            )
+        except Refused as refused:
+            for listener in self._listeners:
+                listener(visit, request.prompt, refused)
+            raise
 
     async def _check_shares(self, request: GenerationRequest, visit: Visit) -> None:
         """Refuse what goes over a person's quota or their waiting jobs."""

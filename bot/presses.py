@@ -124,7 +124,7 @@ async def _pick(
         sent.id, sent.channel.id, job.id, "picture", position=press.index
     )
     if not job.origin.private:
-        await client.delivery.add_reactions(job, sent.channel.id, sent.id, press.index)
+        client.delivery.invite(job, sent.channel.id, sent.id, press.index)
 
 
 async def _replay(
@@ -159,7 +159,7 @@ async def _send(
         wait=True,
     )
     await client.desk.jobs.add_message(sent.id, sent.channel.id, job.id, "sent")
-    await client.delivery.add_reactions(job, sent.channel.id, sent.id)
+    client.delivery.invite(job, sent.channel.id, sent.id)
 
 
 async def _forget(
@@ -217,7 +217,7 @@ async def by_reaction(
             await client.desk.jobs.add_message(
                 sent.id, sent.channel.id, job.id, "picture", position=press.index
             )
-            await client.delivery.add_reactions(job, sent.channel.id, sent.id, press.index)
+            client.delivery.invite(job, sent.channel.id, sent.id, press.index)
         case _:
             new = await client.desk.remake(press, job, visit, visit.origin(private=False))
             client.delivery.watch(new, reply_to=payload.message_id)

@@ -13,7 +13,6 @@ from bot.options import with_options
 from bot.uploads import read_attachment
 from bot.visits import Visit, interaction_of
 from generation import flags
-from generation.refusal import Refused
 
 if TYPE_CHECKING:
     from bot.client import DarkroomClient
@@ -66,9 +65,4 @@ async def _imagine(
         given[name] = await client.desk.jobs.keep_upload(await read_attachment(attachment, limits))
     origin = visit.origin(private=private, interaction=interaction_of(interaction))
     # written down first, then acknowledged
-    try:
-        job = await client.desk.ask(given, visit, origin, preset_name)
-    except Refused as refused:
-        client.audit.refused(visit, str(given["prompt"]), refused)
-        raise
-    await client.acknowledge(interaction, job)
+    await client.acknowledge(interaction, await client.desk.ask(given, visit, origin, preset_name))
