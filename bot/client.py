@@ -157,16 +157,20 @@ class LocaleTranslator(app_commands.Translator):
         context: app_commands.TranslationContextTypes,
     ) -> str | None:
         """The text of the string's key; None leaves English."""
-        key = string.extras.get("key") or _key(string.message, context.location)
+        key = key_of(string, context.location)
         texts = Texts(str(locale))
         return texts(key) if texts.locale == str(locale) and key and texts.has(key) else None
 
 
-def _key(name: str, location: app_commands.TranslationContextLocation) -> str:
-    """The key of what has none of its own: names of options and of choices."""
+def key_of(
+    string: app_commands.locale_str, location: app_commands.TranslationContextLocation
+) -> str:
+    """The key of a name or description: its own, or that of the option or choice of that name."""
     match location:
+        case _ if "key" in string.extras:
+            return str(string.extras["key"])
         case app_commands.TranslationContextLocation.parameter_name:
-            return f"option_{name}"
+            return f"option_{string.message}"
         case app_commands.TranslationContextLocation.choice_name:
-            return "choice_" + re.sub(r"\W+", "_", name)
+            return "choice_" + re.sub(r"\W+", "_", string.message)
     return ""

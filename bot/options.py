@@ -51,7 +51,9 @@ def with_options(
     ordered = [found.pop(name) for name in ORDER] + list(found.values())
     first = inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     described = app_commands.describe(
-        aspect=locale_str("the picture's shape", key="option_aspect_help"),
+        aspect=locale_str(
+            "the picture's shape, instead of width and height", key="option_aspect_help"
+        ),
         private=locale_str("answer so that only you see it", key="option_private_help"),
         preset=locale_str("one of this server's presets", key="option_imagine_preset_help"),
         **{

@@ -24,6 +24,7 @@ SHOWN: Final = 10
 """Entries of a list; the rest are counted."""
 PROMPT_MAX: Final = 80
 TEXT_MAX: Final = 3900
+FIELD_MAX: Final = 1000
 TRIGGERS: Final = 8
 """Trigger words of a LoRA."""
 
@@ -177,7 +178,8 @@ def stats(
         )
         for times in found.times[:SHOWN]
     ]
-    embed.add_field(name=texts("stats_times"), value="\n".join(lines) or "—", inline=False)
+    times = _cut("\n".join(lines), FIELD_MAX) or "—"
+    embed.add_field(name=texts("stats_times"), value=times, inline=False)
     own, children = memory
     device = "—" if ready is None else f"{ready.device_name} ({ready.precision})"
     text = texts(

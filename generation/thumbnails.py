@@ -13,11 +13,7 @@ ENDINGS: Final = tuple(
 
 
 def thumbnail_of(model: ModelFile) -> Path | None:
-    """`NAME.preview.png` or the like beside a model's file; inside or beside its folder."""
-    bases = [model.path.with_suffix("")] if not model.is_folder else [model.path]
-    for base in bases:
-        for ending in ENDINGS:
-            path = base.with_name(base.name + ending)
-            if path.is_file():
-                return path
-    return None
+    """`NAME.preview.png` or the like beside a model's file or folder; None where there is none."""
+    name = model.path.name if model.is_folder else model.path.stem
+    beside = (model.path.with_name(name + ending) for ending in ENDINGS)
+    return next((path for path in beside if path.is_file()), None)

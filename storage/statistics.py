@@ -1,5 +1,6 @@
 """Numbers for the owner: how many jobs, how long they took."""
 
+import math
 import statistics
 from collections.abc import Iterable
 from datetime import datetime
@@ -76,4 +77,5 @@ def _counts(rows: Iterable[Any]) -> dict[JobState, int]:
 
 
 def _p95(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]
+    """The least value that 95 % of all are not above."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -8,7 +8,7 @@ import discord
 import structlog
 from discord import app_commands
 from discord.app_commands import locale_str
-from PIL import UnidentifiedImageError
+from PIL import Image
 
 from bot import overviews, thumbnails
 from bot.answering import NO_MENTIONS, answering, think
@@ -109,7 +109,7 @@ async def _thumbnail(model: ModelFile, place: int) -> Print | None:
     try:
         content = await asyncio.to_thread(path.read_bytes)
         return await thumbnails.small([Print(path.name, content)], f"model-{place}.webp")
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         log.warning("a thumbnail can't be read", file=str(path), error=str(error))
         return None
 

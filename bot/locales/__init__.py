@@ -9,6 +9,8 @@ from typing import Final
 FOLDER: Final = Path(__file__).parent
 DEFAULT: Final = "en-US"
 LOCALES: Final = tuple(sorted(file.stem for file in FOLDER.glob("*.toml")))
+OPTIONS: Final = ("option", "needs", "what")
+"""Parameters that are names of options or settings; people know these in their own language."""
 
 
 class Texts:
@@ -27,11 +29,16 @@ class Texts:
         sentence = self._sentences[key]
         if isinstance(sentence, Mapping):
             sentence = sentence["one" if params.get("count") == 1 else "other"]
-        return sentence.format(**params)
+        named = {name: self._named(params[name]) for name in OPTIONS if name in params}
+        return sentence.format(**params | named)
 
     def has(self, key: str) -> bool:
         """Whether there is a sentence of that key."""
         return key in self._sentences
+
+    def _named(self, name: object) -> object:
+        keys = (f"option_{name}", f"setting_{name}")
+        return next((self._sentences[key] for key in keys if key in self._sentences), name)
 
 
 @functools.cache

@@ -3,13 +3,18 @@
 import pytest
 
 from generation.fields import options
-from generation.flags import Parsed, merge, parse
+from generation.flags import Parsed, Value, merge, parse
 from generation.refusal import Refused
 
 
 def test_flags_mean_what_the_options_mean() -> None:
     text = "a lighthouse at dusk --ar 3:2 --seed 5 --no fog, people --steps 30"
-    given = {"aspect": "3:2", "seed": 5, "negative_prompt": "fog, people", "steps": 30}
+    given: dict[str, Value] = {
+        "aspect": "3:2",
+        "seed": 5,
+        "negative_prompt": "fog, people",
+        "steps": 30,
+    }
     assert parse(text) == Parsed("a lighthouse at dusk", given)
 
 
@@ -39,7 +44,7 @@ def test_flags_mean_what_the_options_mean() -> None:
         ("a --no (fog:1.2), <lora:x:0.5>", {"negative_prompt": "(fog:1.2), <lora:x:0.5>"}),
     ],
 )
-def test_how_flags_are_written(text: str, given: dict[str, object]) -> None:
+def test_how_flags_are_written(text: str, given: dict[str, Value]) -> None:
     assert parse(text) == Parsed("a", given)
 
 
