@@ -167,9 +167,11 @@ class Desk:
 
     def _check_words(self, request: GenerationRequest, visit: Visit) -> None:
         try:
-            blocklist.compiled(visit.guild.blocklist).check(
-                f"{request.prompt}\n{request.negative_prompt}"
-            )
+            text = request.prompt
+            if request.guidance_scale < 1:
+                # there the negative prompt is drawn too
+                text += f"\n{request.negative_prompt}"
+            blocklist.compiled(visit.guild.blocklist).check(text)
         except Refused as refused:
             for listener in self._listeners:
                 listener(visit, request.prompt, refused)
