@@ -39,3 +39,4 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.fairness

@@ -1,7 +1,9 @@
 """How long a job will take, from how long others took."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Final
 
 import msgspec
@@ -19,6 +21,12 @@ RECENT: Final = 15
 """Measurements of one kind that count; a machine may be faster today than last year."""
 SHORTEST: Final = 0.05
 """Seconds; a job that costs nothing would have no place in a fair order."""
+LOADED: Final = 0.1
+"""Seconds of loading below which a model was in memory."""
+APART: Final = 1.5
+"""Ratio of steps from which two measurements tell what a step takes."""
+TILE_STRIDE: Final = 0.75
+"""Of a tile's side, from one tile to the next."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -29,62 +37,107 @@ class Measurement(msgspec.Struct, frozen=True):
     seconds_loading: float
 
 
-def work(request: GenerationRequest) -> float:
-    """What a request asks of the denoiser: network calls times megapixels, of all pictures."""
+class Speed(msgspec.Struct, frozen=True):
+    """Seconds that a megapixel of one picture takes: `fixed`, and `step` times network calls."""
+
+    step: float
+    fixed: float = 0.0
+
+    def seconds(self, request: GenerationRequest) -> float:
+        """For all pictures of a request, its model loaded."""
+        each = self.fixed + self.step * calls(request)
+        return max(SHORTEST, each * megapixels(request) * request.count)
+
+
+def calls(request: GenerationRequest) -> float:
+    """Network calls for one picture; one without guidance is half of one with it."""
     share = request.denoising_strength if request.init_picture is not None else 1.0
     sampler = SAMPLERS.get(request.sampler)
-    calls = max(1.0, request.steps * share) * (sampler.order if sampler else 1)
-    return calls * request.width * request.height / 1e6 * request.count
+    guided = 1.0 if request.guidance_scale > 1 else 0.5
+    return max(1.0, request.steps * share) * (sampler.order if sampler else 1) * guided
+
+
+def megapixels(request: GenerationRequest) -> float:
+    """What the denoiser sees of one picture; where there are tiles, all of them together."""
+    across, down = _seen(request.width, request.tile), _seen(request.height, request.tile)
+    return across * down / 1e6
+
+
+def _seen(length: int, tile: int) -> int:
+    if not tile or length <= tile:
+        return length
+    return tile * (1 + math.ceil((length - tile) / (tile * TILE_STRIDE)))
 
 
 class Estimates:
-    """Rates by model and size, newest measurements first.
+    """Times by model and size, from measurements in the order of their making, newest first.
 
     A size that was never measured goes by the model's others, per megapixel; a model that was not,
     by all models'.
     """
 
     def __init__(self, measurements: Iterable[Measurement] = ()) -> None:
-        self._by_size: dict[tuple[str, int], list[float]] = {}
-        self._by_model: dict[str, list[float]] = {}
-        self._all: list[float] = []
+        self._points: dict[tuple[object, ...], list[tuple[float, float]]] = {}
+        """By kind, model, or nothing: network calls, and seconds of a picture's megapixel."""
+        self._speeds: dict[tuple[object, ...], Speed] = {}
         self._loading: dict[str, list[float]] = {}
-        for measured in measurements:
-            self._add(measured)
+        newest_first = list(measurements)
+        models = [measured.request.model for measured in newest_first]
+        for measured, model_before in zip(newest_first, [*models, None][1:], strict=True):
+            self._add(measured, model_before)
 
-    def _add(self, measured: Measurement) -> None:
+    def _add(self, measured: Measurement, model_before: str | None) -> None:
         request = measured.request
-        rate = max(0.0, measured.seconds - measured.seconds_loading) / work(request)
-        pixels = request.width * request.height
-        for rates in (
-            self._by_size.setdefault((request.model, pixels), []),
-            self._by_model.setdefault(request.model, []),
-            self._all,
-        ):
-            if len(rates) < RECENT:
-                rates.append(rate)
-        if measured.seconds_loading > 0.1:
+        making = max(0.0, measured.seconds - measured.seconds_loading)
+        point = (calls(request), making / (megapixels(request) * request.count))
+        for kind in _kinds(request):
+            points = self._points.setdefault(kind, [])
+            if len(points) < RECENT:
+                points.append(point)
+        # a swap to a model that is kept in memory takes next to nothing, and counts as such
+        swapped = model_before is not None and model_before != request.model
+        if swapped or measured.seconds_loading > LOADED:
             self._loading.setdefault(request.model, []).append(measured.seconds_loading)
 
     def making(self, request: GenerationRequest) -> float:
         """Seconds that a request takes once its model is loaded."""
-        size = (request.model, request.width * request.height)
-        for rates in (
-            self._by_size.get(size),
-            self._by_model.get(request.model),
-            self._all,
-        ):
-            if rates:
-                return max(SHORTEST, statistics.median(rates) * work(request))
-        return max(SHORTEST, RATE * work(request))
+        for kind in _kinds(request):
+            if kind in self._points:
+                if kind not in self._speeds:
+                    self._speeds[kind] = _fit(self._points[kind])
+                return self._speeds[kind].seconds(request)
+        return Speed(RATE).seconds(request)
 
     def loading(self, model: str) -> float:
-        """Seconds that it takes to load a model."""
+        """Seconds from a job of another model to the first of this one."""
         measured = self._loading.get(model)
         if measured:
             return statistics.median(measured[:RECENT])
         others = [seconds for times in self._loading.values() for seconds in times[:RECENT]]
         return statistics.median(others) if others else LOADING
+
+
+def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
+    """What a request is measured with, from the most like it to all."""
+    size = (request.width * request.height, request.tile, len(request.controls))
+    return ((request.model, *size), (request.model,), ())
+
+
+def _fit(points: Sequence[tuple[float, float]]) -> Speed:
+    """A line through (calls, seconds) by the medians of slopes and rests (Theil and Sen): what is
+    far off, because the machine was busy or asleep, does not move it.
+    """
+    slopes = [
+        (second[1] - first[1]) / (second[0] - first[0])
+        for first, second in combinations(sorted(points), 2)
+        if second[0] >= first[0] * APART
+    ]
+    if slopes:
+        step = statistics.median(slopes)
+        fixed = statistics.median(seconds - step * x for x, seconds in points)
+        if step > 0 and fixed >= 0:
+            return Speed(step, fixed)
+    return Speed(statistics.median(seconds / x for x, seconds in points))
 
 
 def plan(

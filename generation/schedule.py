@@ -5,31 +5,47 @@ the same share, times their weight, and their jobs run while the credit covers w
 everybody is served the same time, however many jobs they queue and however large these are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from generation.job import Job
+from generation.request import GenerationRequest
 
 ROUNDS_MAX: Final = 50
 """Turns, at most, until the dearest job that waits is covered."""
+WORTH_WAITING: Final = 1.0
+"""Seconds; nobody is kept waiting to save a swap that takes less, as that of a model in memory."""
+ROUNDING: Final = 1e-9
+"""Seconds by which sums of credit may be off."""
 
-Cost = Callable[[Job], float]
-"""Seconds that a job takes, its model loaded."""
+
+class Times(Protocol):
+    """How long things take."""
+
+    def making(self, request: GenerationRequest) -> float:
+        """Seconds that a request takes once its model is loaded; more than 0."""
+
+    def loading(self, model: str) -> float:
+        """Seconds from a job of another model to the first of this one."""
 
 
 class Turns(msgspec.Struct, frozen=True):
     """Whose turn it is. Nothing of it is kept over a restart: all then begin with equal credit."""
 
     ring: tuple[int, ...] = ()
-    """The people who wait, by user id; the first is at turn."""
+    """Those who wait or are in debt, by user id; the first is at turn."""
     credited: bool = False
     """Whether the first has had this turn's credit."""
     credits: Mapping[int, float] = {}
-    """Seconds that each may still use; below 0 for those who went ahead."""
-    ahead: float = 0.0
-    """Seconds of jobs of the loaded model that went ahead of the one whose turn it was."""
+    """Seconds that each may still use; below 0, in debt, for those who went ahead."""
+
+    @property
+    def debt(self) -> float:
+        """Seconds of all jobs together that ran ahead of their turn."""
+        return sum(-credit for credit in self.credits.values() if credit < 0)
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -45,70 +61,99 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def order(
-    waiting: Sequence[Job], turns: Turns, cost: Cost, *, loaded: str = "", affinity: float = 0.0
+    waiting: Sequence[Job], turns: Turns, times: Times, *, loaded: str = "", affinity: float = 0.0
 ) -> list[Job]:
     """All waiting jobs in the order in which they will run, if nobody else asks."""
-    left = list(waiting)
+    costs = {job.id: times.making(job.request) for job in waiting}
+    queues: dict[int, deque[Job]] = {}
+    for job in sorted(waiting, key=lambda job: job.id):
+        queues.setdefault(_user(job), deque()).append(job)
     ordered = []
-    while left:
-        job, turns = next_job(left, turns, cost, loaded=loaded, affinity=affinity)
+    while queues:
+        heads = {user: queue[0] for user, queue in queues.items()}
+        job, turns = _next(heads, turns, costs, times, loaded, affinity)
         loaded = job.request.model
-        left.remove(job)
         ordered.append(job)
+        queues[_user(job)].popleft()
+        if not queues[_user(job)]:
+            del queues[_user(job)]
     return ordered
 
 
 def next_job(
-    waiting: Sequence[Job], turns: Turns, cost: Cost, *, loaded: str = "", affinity: float = 0.0
+    waiting: Sequence[Job], turns: Turns, times: Times, *, loaded: str = "", affinity: float = 0.0
 ) -> tuple[Job, Turns]:
     """The job that runs next, and whose turn it is after it.
 
-    A job of the `loaded` model goes ahead of one that needs another, as long as those whose turn
-    it is are not delayed by more than `affinity` seconds; it is charged all the same.
+    A job of the `loaded` model goes ahead of one that needs another, as long as all that ran ahead
+    of its turn, and delays the others, is no more than `affinity` seconds; it is charged all the
+    same, so that the others catch up.
     """
-    heads = _heads(waiting)
-    turns = _turn_to_first_affordable(turns, heads, cost)
-    first = heads[turns.ring[0]]
-    ahead = [job for job in heads.values() if job.request.model == loaded]
-    if first.request.model != loaded and ahead:
-        # the one with most credit left is the next of them by right
-        chosen = max(ahead, key=lambda job: (turns.credits[_user(job)], -job.id))
-        if turns.ahead + cost(chosen) <= affinity:
-            return chosen, _charged(turns, chosen, cost, turns.ahead + cost(chosen))
-    return first, _charged(turns, first, cost, 0.0)
-
-
-def _heads(waiting: Sequence[Job]) -> dict[int, Job]:
-    """Each person's oldest job: what one person asks for keeps its order."""
+    # what one person asks for keeps its order
     heads: dict[int, Job] = {}
-    for job in sorted(waiting, key=lambda job: job.id):
-        heads.setdefault(_user(job), job)
-    return heads
+    for job in waiting:
+        other = heads.get(_user(job))
+        if other is None or job.id < other.id:
+            heads[_user(job)] = job
+    heads = dict(sorted(heads.items(), key=lambda head: head[1].id))
+    costs = {job.id: times.making(job.request) for job in heads.values()}
+    return _next(heads, turns, costs, times, loaded, affinity)
 
 
-def _turn_to_first_affordable(turns: Turns, heads: Mapping[int, Job], cost: Cost) -> Turns:
+def _next(
+    heads: Mapping[int, Job],
+    turns: Turns,
+    costs: Mapping[int, float],
+    times: Times,
+    loaded: str,
+    affinity: float,
+) -> tuple[Job, Turns]:
+    """`next_job` of each person's oldest job and of what these cost, by their ids."""
+    turns = _turn_to_first_affordable(turns, heads, costs)
+    chosen = first = heads[turns.ring[0]]
+    if first.request.model != loaded and times.loading(first.request.model) >= WORTH_WAITING:
+        debt = turns.debt
+        ahead = [
+            job
+            for user, job in heads.items()
+            if job.request.model == loaded
+            and debt + _lent(turns.credits[user], costs[job.id]) <= affinity + ROUNDING
+        ]
+        # the one with most credit left is the next of them by right
+        chosen = max(ahead, key=lambda job: (turns.credits[_user(job)], -job.id), default=first)
+    user = _user(chosen)
+    credits = {**turns.credits, user: turns.credits[user] - costs[chosen.id]}
+    return chosen, msgspec.structs.replace(turns, credits=credits)
+
+
+def _turn_to_first_affordable(
+    turns: Turns, heads: Mapping[int, Job], costs: Mapping[int, float]
+) -> Turns:
     """Pass the turn on, crediting as it goes, to somebody whose credit covers their next job."""
-    costs = {user: cost(job) for user, job in heads.items()}
-    share = max(min(costs.values()), max(costs.values()) / ROUNDS_MAX)
-    known = [user for user in turns.ring if user in heads]
-    ring = [*known, *(user for user in heads if user not in known)]
+    wanted = [costs[job.id] for job in heads.values()]
+    share = max(min(wanted), max(wanted) / ROUNDS_MAX)
+    known = [user for user in turns.ring if user in heads or turns.credits[user] < -ROUNDING]
+    ring = deque(dict.fromkeys((*known, *heads)))
     credited = turns.credited and ring[0] == turns.ring[0]
     credits = {user: turns.credits.get(user, 0.0) for user in ring}
     while True:
-        user = ring[0]
+        user, job = ring[0], heads.get(ring[0])
         if not credited:
-            credits[user] += share * heads[user].origin.weight
+            credits[user] += share * (1.0 if job is None else job.origin.weight)
             credited = True
-        if costs[user] <= credits[user] + 1e-9:
-            return Turns(tuple(ring), credited, credits, turns.ahead)
-        ring.append(ring.pop(0))
+        if job is not None and costs[job.id] <= credits[user] + ROUNDING:
+            return Turns(tuple(ring), credited, credits)
+        ring.rotate(-1)
         credited = False
+        if job is None and credits[user] >= 0:
+            # no longer there, and the debt is paid
+            ring.pop()
+            del credits[user]
 
 
-def _charged(turns: Turns, job: Job, cost: Cost, ahead: float) -> Turns:
-    user = _user(job)
-    credits = {**turns.credits, user: turns.credits[user] - cost(job)}
-    return msgspec.structs.replace(turns, credits=credits, ahead=ahead)
+def _lent(credit: float, cost: float) -> float:
+    """By how much a person's debt grows when they use so many seconds."""
+    return max(0.0, cost - credit) - max(0.0, -credit)
 
 
 def _user(job: Job) -> int:

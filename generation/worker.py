@@ -130,18 +130,23 @@ class Worker:
         left, loaded = 0.0, self.loaded
         if self.current is not None:
             loaded = self.current.request.model
-            left = self._pace.left(estimates.making(self.current.request))
+            expected = estimates.making(self.current.request)
+            if loaded != self.loaded:
+                expected += estimates.loading(loaded)
+            left = self._pace.left(expected)
         ordered = schedule.order(
-            waiting, self._turns, _cost(estimates), loaded=loaded, affinity=self._affinity
+            waiting, self._turns, estimates, loaded=loaded, affinity=self._affinity
         )
         return estimate.plan(ordered, estimates, loaded=loaded, seconds_left=left)
 
     async def _next(self) -> Job | None:
         waiting = list(await self._queue.waiting())
-        cost = _cost(await self._known_times())
+        estimates = await self._known_times()
+        if not waiting:
+            self._turns = schedule.Turns()  # who comes next has nobody to catch up with
         while waiting:
             candidate, turns = schedule.next_job(
-                waiting, self._turns, cost, loaded=self.loaded, affinity=self._affinity
+                waiting, self._turns, estimates, loaded=self.loaded, affinity=self._affinity
             )
             job = await self._queue.claim(candidate.id)
             if job is not None:
@@ -289,10 +294,6 @@ class Pace:
             if progress.step > first:
                 return (now - since) / (progress.step - first) * (progress.steps - progress.step)
         return max(0.0, expected - (now - self._begun))
-
-
-def _cost(estimates: Estimates) -> schedule.Cost:
-    return lambda job: estimates.making(job.request)
 
 
 def _texts(refused: Refused) -> dict[str, str]:

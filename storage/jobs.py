@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select, update
@@ -207,20 +208,20 @@ class JobStore:
         return await self._jobs(select(*JOBS.c).where(JobRow.state == JobState.QUEUED))
 
     async def measurements(self) -> Sequence[Measurement]:
-        """How long recent jobs took, newest first."""
+        """How long recent jobs took, in the order of their making, newest first."""
         statement = (
-            select(JobRow.request, JobRow.making)
+            select(JobRow.request, JobRow.making, JobRow.ended_at)
             .where(JobRow.state == JobState.FINISHED, JobRow.making.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(MEASURED)
         )
         async with self._database.connect() as connection:
-            rows = await connection.execute(statement)
-            return [
-                Measurement(request, making.seconds, making.seconds_loading)
-                for request, making in rows
-                if making is not None
-            ]
+            rows = (await connection.execute(statement)).all()
+        return [
+            Measurement(request, making.seconds, making.seconds_loading)
+            for request, making, _ in sorted(rows, key=itemgetter(2), reverse=True)
+            if making is not None
+        ]
 
     async def undelivered(self) -> Sequence[Job]:
         """Ended jobs whose owners have not been told, oldest first."""

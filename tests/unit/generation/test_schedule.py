@@ -1,7 +1,7 @@
 """Who comes next: by simulation."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -10,10 +10,27 @@ from hypothesis import strategies as st
 
 from generation import schedule
 from generation.job import NEXT, Job, JobState, before
-from generation.schedule import Turns
+from generation.request import GenerationRequest
+from generation.schedule import ROUNDING, Turns
 from tests.fixtures.requests import a_request, an_origin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clockwork:
+    """A step is a second, and so is a model's loading unless a test says otherwise."""
+
+    def __init__(self, loading: float = 1.0) -> None:
+        self._loading = loading
+
+    def making(self, request: GenerationRequest) -> float:
+        return float(request.steps)
+
+    def loading(self, model: str) -> float:
+        return self._loading
+
+
+TIMES = Clockwork()
 
 
 def a_job(number: int, user: int, steps: int = 1, model: str = "a", weight: float = 1.0) -> Job:
@@ -32,28 +49,53 @@ def jobs_of(*users: int) -> list[Job]:
 
 
 def cost(job: Job) -> float:
-    return float(job.request.steps)
+    return TIMES.making(job.request)
 
 
-def ordered(jobs: list[Job], **more: object) -> list[int]:
-    return [job.id for job in schedule.order(jobs, Turns(), cost, **more)]  # type: ignore[arg-type]
+def ordered(
+    jobs: list[Job], *, loaded: str = "", affinity: float = 0.0, times: schedule.Times = TIMES
+) -> list[int]:
+    found = schedule.order(jobs, Turns(), times, loaded=loaded, affinity=affinity)
+    return [job.id for job in found]
 
 
-def served(
-    jobs: list[Job], seconds: float, arrives: Callable[[float], list[Job]] = lambda _: []
-) -> list[tuple[float, Job]]:
-    """Work for so long; (when it began, job) of each."""
-    waiting, turns, clock = list(jobs), Turns(), 0.0
-    began: list[tuple[float, Job]] = []
-    while clock < seconds:
-        waiting += arrives(clock)
-        if not waiting:
-            break
-        job, turns = schedule.next_job(waiting, turns, cost)
-        waiting.remove(job)
-        began.append((clock, job))
-        clock += cost(job)
-    return began
+Arrivals = Callable[[float, Job | None], list[Job]]
+"""Who comes by a time, after a job has ended."""
+
+
+class Run:
+    """What was served from an empty beginning, and how."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        seconds: float,
+        arrives: Arrivals = lambda _clock, _ended: [],
+        *,
+        affinity: float = 0.0,
+    ) -> None:
+        self.began: list[tuple[float, Job]] = []
+        self.swaps = 0
+        self.turns = Turns()
+        self.debts: list[float] = []
+        waiting, clock, loaded = {job.id: job for job in jobs}, 0.0, "a"
+        ended = None
+        while clock < seconds:
+            waiting |= {job.id: job for job in arrives(clock, ended)}
+            if not waiting:
+                break
+            ended, self.turns = schedule.next_job(
+                tuple(waiting.values()), self.turns, TIMES, loaded=loaded, affinity=affinity
+            )
+            del waiting[ended.id]
+            self.debts.append(self.turns.debt)
+            self.swaps += ended.request.model != loaded
+            loaded = ended.request.model
+            self.began.append((clock, ended))
+            clock += cost(ended)
+
+    def seconds(self, user: int) -> float:
+        return sum(cost(job) for _, job in self.began if job.origin.user_id == user)
 
 
 def test_first_come_first_served_among_equals() -> None:
@@ -64,58 +106,116 @@ def test_people_take_turns() -> None:
     assert ordered(jobs_of(1, 1, 1, 1, 2, 3, 2)) == [1, 5, 6, 2, 7, 3, 4]
 
 
-def test_a_flood_delays_others_by_one_job() -> None:
-    flood = [a_job(number, 1) for number in range(1, 101)]
-    late = a_job(200, 2)
-    began = served(flood, 50, lambda clock: [late] if clock == 7.0 else [])
-    [when] = [clock for clock, job in began if job is late]
-    assert when - 7.0 <= 1
+@pytest.mark.parametrize("came", range(1, 30, 4))
+@pytest.mark.parametrize("steps", [1, 20])
+def test_a_flood_delays_others_by_one_job(came: int, steps: int) -> None:
+    flood = [a_job(number, 1, 5) for number in range(1, 101)]
+    late = a_job(200, 2, steps)
+    waiting = [late]
+    run = Run(flood, 200, lambda clock, _: [waiting.pop()] if waiting and clock >= came else [])
+    [when] = [clock for clock, job in run.began if job is late]
+    # as much of the flood as the late one costs, and the job that ran when it came
+    assert when - came <= max(steps, 5) + 5
+
+
+def test_a_flood_of_the_loaded_model_delays_others_by_the_bound_at_most() -> None:
+    flood = [a_job(number, 1, 5, "a") for number in range(1, 101)]
+    late = a_job(200, 2, 5, "b")
+    waiting = [late]
+    run = Run(
+        flood, 200, lambda clock, _: [waiting.pop()] if waiting and clock >= 7 else [], affinity=30
+    )
+    [when] = [clock for clock, job in run.began if job is late]
+    assert 30 <= when - 7 <= 30 + 5 + 5
 
 
 def test_dear_jobs_are_paid_for() -> None:
     """Four times fifty steps against one times twenty: the same time for both."""
     dear = [a_job(number, 1, steps=100) for number in range(1, 100)]
     cheap = [a_job(number, 2, steps=20) for number in range(100, 600)]
-    seconds = {1: 0.0, 2: 0.0}
-    for _, job in served(dear + cheap, 4000):
-        seconds[job.origin.user_id] += cost(job)
-    assert seconds[1] == pytest.approx(seconds[2], abs=100)
+    run = Run(dear + cheap, 4000)
+    assert run.seconds(1) == pytest.approx(run.seconds(2), abs=100)
 
 
-def test_a_weight_is_a_share_of_the_time() -> None:
-    jobs = [a_job(number, 1, weight=3.0) for number in range(1, 500)]
-    jobs += [a_job(number, 2) for number in range(500, 1000)]
-    seconds = {1: 0.0, 2: 0.0}
-    for _, job in served(jobs, 400):
-        seconds[job.origin.user_id] += cost(job)
-    assert seconds[1] / seconds[2] == pytest.approx(3, rel=0.05)
+@pytest.mark.parametrize("affinity", [0.0, 30.0])
+def test_a_weight_is_a_share_of_the_time(affinity: float) -> None:
+    weights = {1: 3.0, 2: 1.0, 3: 0.5}
+    jobs = [
+        a_job(1000 * user + number, user, 1 + number % 7, "ab"[number % 2], weight)
+        for user, weight in weights.items()
+        for number in range(300)
+    ]
+    run = Run(jobs, 1200, affinity=affinity)
+    share = run.seconds(1) / 3
+    assert run.seconds(2) == pytest.approx(share, abs=affinity + 14)
+    assert run.seconds(3) == pytest.approx(share / 2, abs=affinity + 14)
 
 
 def test_a_loaded_model_goes_ahead_within_its_bound() -> None:
     jobs = [a_job(n, user, 10, "ab"[user % 2]) for n, user in enumerate([1, 2, 3, 4, 5, 6], 1)]
-    swaps = [job.request.model for job in schedule.order(jobs, Turns(), cost, loaded="b")]
-    assert swaps == ["b", "a", "b", "a", "b", "a"]
-    near = ordered(jobs, loaded="b", affinity=10.0)
-    assert near == [1, 3, 2, 4, 6, 5] or near[:2] == [1, 3]
-    all_of_b = ordered(jobs, loaded="b", affinity=1000.0)
-    assert all_of_b == [1, 3, 5, 2, 4, 6]
+    assert ordered(jobs, loaded="a") == [1, 2, 3, 4, 5, 6]
+    # one goes ahead, then who waited; what goes ahead next waits until that is paid back
+    assert ordered(jobs, loaded="a", affinity=10.0) == [2, 1, 3, 5, 4, 6]
+    assert ordered(jobs, loaded="a", affinity=1000.0) == [2, 4, 6, 1, 3, 5]
+
+
+def test_nobody_is_kept_waiting_for_a_model_that_is_in_memory_anyway() -> None:
+    jobs = [a_job(n, user, 10, "ab"[user % 2]) for n, user in enumerate([1, 2, 3, 4], 1)]
+    kept = Clockwork(loading=0.01)
+    assert ordered(jobs, loaded="a", affinity=1000.0, times=kept) == [1, 2, 3, 4]
 
 
 def test_what_went_ahead_is_charged() -> None:
-    """Someone who always uses the loaded model is not served more than the others."""
-    jobs = [a_job(n, 1, 1, "a") for n in range(1, 300)]
-    jobs += [a_job(n, 2, 1, "b") for n in range(300, 600)]
-    waiting, turns, loaded = jobs, Turns(), "a"
-    count = {1: 0, 2: 0}
-    swaps = 0
-    for _ in range(200):
-        job, turns = schedule.next_job(waiting, turns, cost, loaded=loaded, affinity=5.0)
-        waiting = [other for other in waiting if other is not job]
-        swaps += job.request.model != loaded
-        loaded = job.request.model
-        count[job.origin.user_id] += 1
-    assert count[1] == pytest.approx(count[2], abs=12)
-    assert swaps <= 80
+    """Who always uses the loaded model is not served more than the others; swaps are fewer."""
+    models = {1: "a", 2: "b", 3: "a"}
+    jobs = [
+        a_job(1000 * user + number, user, 2, model)
+        for user, model in models.items()
+        for number in range(300)
+    ]
+    plain, near = Run(jobs, 600), Run(jobs, 600, affinity=20.0)
+    for user in models:
+        assert near.seconds(user) == pytest.approx(200, abs=20 + 4)
+    assert near.swaps < plain.swaps / 3
+    assert max(near.debts) <= 20 + ROUNDING
+
+
+def test_a_debt_outlasts_the_leaving_of_the_queue() -> None:
+    """Two people of one model who take turns at asking don't keep out one of another model."""
+    numbers = iter(range(10, 10_000))
+    thinking: list[Job] = []
+    asked = {1: 0.0, 2: 0.0, 3: 0.0}
+
+    def again(clock: float, ended: Job | None) -> list[Job]:
+        if ended is not None:
+            thinking.append(ended)
+        if len(thinking) < 2:
+            return []
+        job = thinking.pop(0)
+        number = next(numbers)
+        asked[number] = clock
+        return [a_job(number, job.origin.user_id, 5, job.request.model)]
+
+    jobs = [a_job(1, 1, 5, "a"), a_job(2, 2, 5, "b"), a_job(3, 3, 5, "b")]
+    run = Run(jobs, 3000, again, affinity=40.0)
+    waits = [clock - asked[job.id] for clock, job in run.began if job.origin.user_id == 1]
+    assert len(waits) > 40
+    assert 30 <= max(waits) <= 40 + 5 + 5
+
+
+def test_a_paid_debt_of_someone_gone_is_forgotten() -> None:
+    gone = a_job(1, 1, 5, "a")
+    jobs = [gone, *(a_job(number, 2, 5, "b") for number in range(2, 12))]
+    run = Run(jobs[:1], 1, affinity=10.0)
+    turns = schedule.next_job(jobs, Turns(ring=(2, 1)), TIMES, loaded="a", affinity=10.0)[1]
+    assert run.turns.debt == 0
+    assert turns.debt == 5
+    waiting = jobs[1:]
+    for _ in range(3):
+        job, turns = schedule.next_job(waiting, turns, TIMES, loaded="b", affinity=10.0)
+        waiting.remove(job)
+    assert turns.ring == (2,)
+    assert turns.debt == 0
 
 
 @st.composite
@@ -137,7 +237,7 @@ def queues(draw: st.DrawFn) -> list[Job]:
 def test_everybody_is_served_once_and_ones_own_order_is_kept(
     jobs: list[Job], affinity: float
 ) -> None:
-    found = schedule.order(jobs, Turns(), cost, loaded="a", affinity=affinity)
+    found = schedule.order(jobs, Turns(), TIMES, loaded="a", affinity=affinity)
     assert sorted(job.id for job in found) == [job.id for job in jobs]
     for user in {job.origin.user_id for job in jobs}:
         own = [job.id for job in found if job.origin.user_id == user]
@@ -146,25 +246,35 @@ def test_everybody_is_served_once_and_ones_own_order_is_kept(
 
 @given(queues())
 def test_the_order_that_is_announced_is_the_order_that_is_kept(waiting: list[Job]) -> None:
-    announced = schedule.order(waiting, Turns(), cost, loaded="a", affinity=30.0)
-    turns, loaded, left = Turns(), "a", list(waiting)
+    announced = schedule.order(waiting, Turns(), TIMES, loaded="a", affinity=30.0)
+    turns, loaded, left = Turns(), "a", list(reversed(waiting))
     for expected in announced:
-        job, turns = schedule.next_job(left, turns, cost, loaded=loaded, affinity=30.0)
+        job, turns = schedule.next_job(left, turns, TIMES, loaded=loaded, affinity=30.0)
         assert job is expected
         loaded = job.request.model
         left.remove(job)
 
 
-def test_nobody_starves_beside_newcomers() -> None:
+@given(queues(), st.sampled_from((0.0, 30.0, 200.0)))
+def test_all_that_runs_ahead_of_its_turn_is_within_the_bound(
+    jobs: list[Job], affinity: float
+) -> None:
+    assert max(Run(jobs, 1e6, affinity=affinity).debts) <= affinity + 2 * ROUNDING
+
+
+@pytest.mark.parametrize("affinity", [0.0, 200.0])
+def test_nobody_starves_beside_newcomers(affinity: float) -> None:
     chance = random.Random(1)
     numbers = iter(range(10, 100_000))
 
-    def arrives(_clock: float) -> list[Job]:
+    def arrives(_clock: float, _ended: Job | None) -> list[Job]:
         return [a_job(next(numbers), chance.randint(2, 30), chance.randint(1, 20))]
 
-    dear = a_job(1, 1, steps=100)
-    began = served([dear], 20_000, arrives)
-    assert any(job is dear for _, job in began[: 30 * 100])
+    dear = a_job(1, 1, steps=100, model="b")
+    run = Run([dear], 20_000, arrives, affinity=affinity)
+    [when] = [clock for clock, job in run.began if job is dear]
+    # the others, too, had as much as it costs, give or take a job of each
+    assert when <= 30 * (100 + 20) + affinity
 
 
 def test_every_state_is_reached_from_where_the_table_says() -> None:

@@ -1,0 +1,133 @@
+"""The worker's queue, with a real store and the engine that needs no model."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from generation.engines.fake import FakeEngine
+from generation.estimate import LOADING, Estimates
+from generation.job import Job, JobState, Making
+from generation.messages import JobEvent
+from generation.worker import Worker
+from storage.database import open_database, sqlite_url
+from storage.jobs import JobStore
+from storage.pictures import PictureFiles
+from tests.fixtures.requests import a_request, an_origin
+from tests.unit.generation.catalogs import a_catalog, a_model
+
+
+class House:
+    """A store, a worker that has not begun yet, and what was drawn, in order."""
+
+    def __init__(self, jobs: JobStore, affinity: float) -> None:
+        self.jobs = jobs
+        self.engine = FakeEngine()
+        catalog = a_catalog(a_model("demo"), a_model("other"))
+        self.worker = Worker(jobs, self.engine, catalog, affinity=affinity)
+        self.changed = asyncio.Event()
+        self.worker.listen(self._hear)
+
+    def _hear(self, job: Job, event: JobEvent | None) -> None:
+        self.changed.set()
+
+    async def ask(self, user: int, model: str = "demo", steps: int = 4) -> int:
+        job = await self.jobs.add(a_request(model=model, steps=steps), an_origin(user))
+        self.worker.wake()
+        return job.id
+
+    async def until_begun(self, count: int) -> None:
+        while len(self.engine.began) < count:
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def until_idle(self) -> None:
+        while self.worker.current is not None or await self.jobs.waiting():
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), 0.05)
+
+
+@contextlib.asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture(params=[0.0])
+async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
+    yield House(JobStore(database, PictureFiles(tmp_path / "pictures")), request.param)
+    await database.dispose()
+
+
+async def test_it_draws_in_the_order_that_it_announced(house: House) -> None:
+    for user, model in ((1, "demo"), (1, "demo"), (1, "demo"), (2, "other"), (3, "demo")):
+        await house.ask(user, model)
+    announced = [str(planned.job.id) for planned in await house.worker.plan()]
+    assert announced == ["1", "4", "5", "2", "3"]
+    async with running(house.worker), asyncio.timeout(10):
+        await house.until_idle()
+    assert house.engine.began == announced
+    assert house.worker.loaded == "demo"
+
+
+@pytest.mark.parametrize("house", [1000.0], indirect=True)
+async def test_it_stays_with_a_model_as_long_as_the_setting_allows(house: House) -> None:
+    for user in range(1, 7):
+        await house.ask(user, ("demo", "other")[user % 2])
+    async with running(house.worker), asyncio.timeout(10):
+        await house.until_idle()
+    assert house.engine.began == ["1", "3", "5", "2", "4", "6"]
+
+
+async def test_the_plan_counts_what_runs_and_its_loading(house: House) -> None:
+    house.engine.gate = asyncio.Event()
+    await house.ask(1, steps=40)
+    guess = Estimates().making(a_request(steps=40))
+    async with running(house.worker), asyncio.timeout(10):
+        await house.until_begun(1)
+        await house.ask(2, "other", steps=40)
+        (planned,) = await house.worker.plan()
+        assert planned.swap
+        assert planned.seconds_until_start == pytest.approx(guess + LOADING, abs=2)
+        later = planned.seconds_until_done - planned.seconds_until_start
+        assert later == pytest.approx(guess + LOADING)
+        house.engine.gate.set()
+        await house.until_idle()
+
+
+async def test_what_was_measured_corrects_the_plan(house: House) -> None:
+    done = await house.ask(1)
+    await house.jobs.claim(done)
+    making = Making(
+        seconds=90.0, seconds_loading=50.0, batch_size=1, memory_peak=0, hashes={}, versions={}
+    )
+    await house.jobs.finish(done, making)
+    await house.ask(1)
+    await house.ask(2, steps=8)
+    planned = await house.worker.plan()
+    assert [one.seconds_until_start for one in planned] == pytest.approx([0, 90])
+    assert [one.seconds_until_done for one in planned] == pytest.approx([90, 170])
+
+
+async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
+    numbers = [await house.ask(user) for user in (1, 2, 3)]
+    assert await house.jobs.cancel_waiting(numbers[1]) is not None
+    assert [(one.job.id, one.place) for one in await house.worker.plan()] == [
+        (numbers[0], 0),
+        (numbers[2], 1),
+    ]
+    async with running(house.worker), asyncio.timeout(10):
+        await house.until_idle()
+    cancelled = await house.jobs.get(numbers[1])
+    assert cancelled is not None
+    assert cancelled.state is JobState.CANCELLED
+    assert house.engine.began == [str(numbers[0]), str(numbers[2])]

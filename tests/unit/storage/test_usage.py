@@ -1,0 +1,88 @@
+"""What quotas and estimates go by, from a real SQLite file."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot import quotas
+from generation.job import Failure, Job, JobState, Making
+from storage.jobs import JobStore
+from storage.tables import JobRow
+from storage.usage import UsageStore
+from tests.fixtures.requests import a_request, an_origin
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+MAKING = Making(
+    seconds=1.5, seconds_loading=0.5, batch_size=2, memory_peak=0, hashes={}, versions={}
+)
+
+
+async def asked(
+    database: AsyncEngine,
+    jobs: JobStore,
+    hours_ago: float,
+    count: int,
+    user: int = 1,
+    **origin: int,
+) -> Job:
+    job = await jobs.add(a_request(count=count), an_origin(user, **origin))
+    when = NOW - timedelta(hours=hours_ago)
+    async with database.begin() as connection:
+        await connection.execute(update(JobRow).where(JobRow.id == job.id).values(created_at=when))
+    return job
+
+
+async def finished(jobs: JobStore, job: Job, seconds: float) -> None:
+    await jobs.claim(job.id)
+    await jobs.finish(job.id, msgspec.structs.replace(MAKING, seconds=seconds))
+
+
+async def test_pictures_of_the_last_day_on_this_server(
+    database: AsyncEngine, jobs: JobStore
+) -> None:
+    usage = UsageStore(database)
+    since = NOW - quotas.WINDOW
+    await asked(database, jobs, 25, 4)
+    await finished(jobs, await asked(database, jobs, 20, 3), 1.0)
+    await asked(database, jobs, 19, 4, user=2)
+    await asked(database, jobs, 18, 4, guild_id=11)
+    await asked(database, jobs, 2, 2)
+    assert await usage.pictures_since(1, 10, since) == [
+        (NOW - timedelta(hours=20), 3),
+        (NOW - timedelta(hours=2), 2),
+    ]
+    assert await usage.pictures_since(1, 11, since) == [(NOW - timedelta(hours=18), 4)]
+    assert await usage.pictures_since(3, 10, since) == []
+
+
+async def test_what_was_not_drawn_costs_nothing(database: AsyncEngine, jobs: JobStore) -> None:
+    usage = UsageStore(database)
+    broken, cancelled, running = [await asked(database, jobs, 1, 2) for _ in range(3)]
+    await jobs.fail(broken.id, Failure("internal_error"))
+    await jobs.cancel_waiting(cancelled.id)
+    await jobs.claim(running.id)
+    assert await usage.pictures_since(1, 10, NOW - quotas.WINDOW) == [(NOW - timedelta(hours=1), 2)]
+
+
+async def test_who_waits_is_counted_by_person(jobs: JobStore) -> None:
+    own = [await jobs.add(a_request(), an_origin(1)) for _ in range(3)]
+    await jobs.add(a_request(), an_origin(2))
+    await jobs.claim(own[0].id)
+    assert await jobs.count_waiting(1) == 3
+    await jobs.finish(own[0].id, MAKING)
+    await jobs.cancel_waiting(own[1].id)
+    assert await jobs.count_waiting(1) == 1
+    assert await jobs.count_waiting(2) == 1
+
+
+async def test_measurements_come_in_the_order_of_drawing_newest_first(jobs: JobStore) -> None:
+    first, second, third, broken = [await jobs.add(a_request(), an_origin()) for _ in range(4)]
+    for seconds, job in enumerate((second, third, first), 1):
+        await finished(jobs, job, seconds)
+    await jobs.fail(broken.id, Failure("internal_error"))
+    found = await jobs.measurements()
+    assert [measured.seconds for measured in found] == [3, 2, 1]
+    assert {measured.seconds_loading for measured in found} == {0.5}
+    assert (await jobs.get(first.id) or first).state is JobState.FINISHED
