@@ -117,6 +117,30 @@ async def test_the_channel_was_deleted_meanwhile(rig: Rig, ada: Person) -> None:
     assert len(await shown_pictures(ada, await ada.channel("dm"))) == 1
 
 
+async def test_somebody_leaves_the_server_meanwhile(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    await begin(rig, bo, general)
+    guild = (await ada.state())["guilds"][0]["id"]
+    await rig.control.remove_member(guild, (await bo.state())["me"]["id"])
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    assert len(await shown_pictures(ada, general)) == 1
+
+
+async def test_the_bot_is_removed_from_the_server_meanwhile(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await begin(rig, ada, general)
+    state = await ada.state()
+    await rig.control.remove_member(state["guilds"][0]["id"], state["application"]["bot"]["id"])
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    assert (await rig.job(1)).state is JobState.FINISHED
+
+
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"drop": True}])
 async def test_discord_stumbles(rig: Rig, ada: Person, general: str, fault: Json) -> None:
     message = await begin(rig, ada, general)
