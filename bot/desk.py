@@ -1,8 +1,10 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from discord.utils import format_dt
 
 from bot import blocklist, policy, quotas
 from bot.actions import Press, Source
@@ -18,7 +20,6 @@ from generation.request import GenerationRequest
 from generation.worker import Worker
 from storage.personal import Deleted
 from storage.store import Store
-
 
 OnBlocked = Callable[[Visit, str, Refused], None]
 """Told who asked, for what prompt, and what they were answered."""
@@ -183,7 +184,9 @@ class Desk:
         waiting = await self.jobs.count_waiting(person.id)
         default = guild.waiting or self.rules.limits.waiting
         limit = quotas.limit_for(person.roles, guild.waiting_by_role, default)
-        policy.check_waiting(waiting, limit or default)
+        if waiting >= (limit or default):
+            when = datetime.now(UTC) + timedelta(seconds=await self._seconds_to_next(person.id))
+            raise Refused("too_many_waiting", count=waiting, when=format_dt(when, "R"))
         quota = quotas.limit_for(person.roles, guild.quota_by_role, guild.quota)
         if quota is not None and visit.place.guild_id is not None:
             now = datetime.now(UTC)
@@ -191,6 +194,14 @@ class Desk:
                 person.id, visit.place.guild_id, now - quotas.WINDOW
             )
             quotas.check_quota(request.count, used, quota, now)
+
+    async def _seconds_to_next(self, user_id: int) -> float:
+        """When the first of somebody's requests will be done."""
+        running = self.worker.current
+        if running is not None and running.origin.user_id == user_id:
+            return await self.worker.seconds_left()
+        own = (p for p in await self.worker.plan() if p.job.origin.user_id == user_id)
+        return min((planned.seconds_until_done for planned in own), default=0.0)
 
     # what is there
 

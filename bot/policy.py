@@ -51,12 +51,6 @@ def check_permissions(
         raise Refused("permissions_missing", names=names)
 
 
-def check_waiting(count: int, limit: int) -> None:
-    """Refuse a person who has `limit` requests waiting or running."""
-    if count >= limit:
-        raise Refused("too_many_waiting", count=count)
-
-
 def check_place(settings: GuildSettings, place: Place) -> None:
     """Refuse where the server does not want pictures asked for."""
     if place.guild_id is None:

@@ -127,17 +127,22 @@ class Worker:
         """The waiting jobs in their order, with when each will run."""
         waiting = await self._queue.waiting()
         estimates = await self._known_times()
-        left, loaded = 0.0, self.loaded
-        if self.current is not None:
-            loaded = self.current.request.model
-            expected = estimates.making(self.current.request)
-            if loaded != self.loaded:
-                expected += estimates.loading(loaded)
-            left = self._pace.left(expected)
+        loaded = self.loaded if self.current is None else self.current.request.model
+        left = await self.seconds_left()
         ordered = schedule.order(
             waiting, self._turns, estimates, loaded=loaded, affinity=self._affinity
         )
         return estimate.plan(ordered, estimates, loaded=loaded, seconds_left=left)
+
+    async def seconds_left(self) -> float:
+        """Until the running job is done; 0 where none runs."""
+        if self.current is None:
+            return 0.0
+        estimates = await self._known_times()
+        expected = estimates.making(self.current.request)
+        if self.current.request.model != self.loaded:
+            expected += estimates.loading(self.current.request.model)
+        return self._pace.left(expected)
 
     async def _next(self) -> Job | None:
         waiting = list(await self._queue.waiting())

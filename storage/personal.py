@@ -2,10 +2,12 @@
 
 import asyncio
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.job import Job, JobState
@@ -20,6 +22,7 @@ from storage.tables import (
     PictureRow,
     QueryRow,
     SettingsRow,
+    SpentRow,
 )
 
 
@@ -124,10 +127,19 @@ class PersonalStore:
             made = select(PictureRow.file).where(PictureRow.job_id == job_id)
             found = list((await connection.execute(made)).scalars())
             pictures += len(found)
-            request = (
-                await connection.execute(select(JobRow.request).where(JobRow.id == job_id))
-            ).scalar_one()
-            files |= {*found, *request.uploads}
+            job = (
+                await connection.execute(
+                    select(
+                        JobRow.request,
+                        JobRow.user_id,
+                        JobRow.guild_id,
+                        JobRow.created_at,
+                        JobRow.state,
+                    ).where(JobRow.id == job_id)
+                )
+            ).one()
+            files |= {*found, *job.request.uploads}
+            await _keep_count(connection, job)
             # the rows of pictures, messages and stars go with it
             await connection.execute(delete(JobRow).where(JobRow.id == job_id))
         return Deleted(len(job_ids), pictures, tuple(messages)), files
@@ -142,6 +154,21 @@ class PersonalStore:
                 used |= set(request.uploads)
         for file in files - used:
             await self._files.remove(file)
+
+
+async def _keep_count(connection: AsyncConnection, job: Any) -> None:
+    """Deleting pictures gives no quota back: their number is kept for the day."""
+    day_ago = datetime.now(UTC) - timedelta(days=1)
+    await connection.execute(delete(SpentRow).where(SpentRow.created_at < day_ago))
+    if job.guild_id is not None and job.state is JobState.FINISHED and job.created_at > day_ago:
+        await connection.execute(
+            insert(SpentRow).values(
+                user_id=job.user_id,
+                guild_id=job.guild_id,
+                created_at=job.created_at,
+                count=job.request.count,
+            )
+        )
 
 
 class _Parts:

@@ -195,6 +195,18 @@ class StartedGuildRow(Table):
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
+class SpentRow(Table):
+    """Pictures of a deleted job that still count against its owner's quota of the day."""
+
+    __tablename__ = "spent"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    guild_id: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    count: Mapped[int] = mapped_column(Integer)
+
+
 class QueryRow(Table):
     """A search of somebody's history, so that its pages can be turned for ever."""
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import JobState
-from storage.tables import JobRow
+from storage.tables import JobRow, SpentRow
 
 
 class UsageStore:
@@ -20,18 +20,20 @@ class UsageStore:
     ) -> list[tuple[datetime, int]]:
         """When somebody asked for how many pictures on a server, oldest first.
 
-        What failed or was cancelled cost them nothing.
+        What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        statement = (
-            select(JobRow.created_at, JobRow.request)
-            .where(
-                JobRow.user_id == user_id,
-                JobRow.guild_id == guild_id,
-                JobRow.created_at > since,
-                JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
-            )
-            .order_by(JobRow.id)
+        statement = select(JobRow.created_at, JobRow.request).where(
+            JobRow.user_id == user_id,
+            JobRow.guild_id == guild_id,
+            JobRow.created_at > since,
+            JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
+        )
+        deleted = select(SpentRow.created_at, SpentRow.count).where(
+            SpentRow.user_id == user_id,
+            SpentRow.guild_id == guild_id,
+            SpentRow.created_at > since,
         )
         async with self._database.connect() as connection:
-            rows = await connection.execute(statement)
-            return [(created_at, request.count) for created_at, request in rows]
+            found = [(when, request.count) for when, request in await connection.execute(statement)]
+            found += [(when, count) for when, count in await connection.execute(deleted)]
+        return sorted(found)

@@ -70,6 +70,17 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("history_queries", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_history_queries_user_id"), ["user_id"], unique=False)
+    op.create_table(
+        "spent",
+        sa.Column("id", Id, autoincrement=True, nullable=False),
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("guild_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("spent", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_spent_user_id"), ["user_id"], unique=False)
     _fill()
 
 
@@ -90,6 +101,7 @@ def _fill() -> None:
 
 def downgrade() -> None:
     for table in (
+        "spent",
         "history_queries",
         "started_guilds",
         "presets",

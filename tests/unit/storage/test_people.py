@@ -5,6 +5,7 @@ import json
 import sqlite3
 import zipfile
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,17 @@ async def test_deleting_leaves_nothing_but_what_others_use(store: Store, tmp_pat
     assert await store.jobs.get(waiting.id) is not None
     await store.personal.delete_job(theirs.id)
     assert not files.path(shared.pictures[0].file).exists()
+
+
+async def test_deleting_gives_no_quota_back(store: Store) -> None:
+    job = await drawn(store, count=3)
+    since = job.created_at - timedelta(hours=1)
+    used = [(job.created_at, 3)]
+    assert await store.usage.pictures_since(1, 10, since) == used
+    await store.personal.delete_job(job.id)
+    assert await store.usage.pictures_since(1, 10, since) == used
+    assert await store.usage.pictures_since(1, 11, since) == []
+    assert await store.usage.pictures_since(1, 10, job.created_at) == []
 
 
 # the migration
