@@ -1,0 +1,63 @@
+"""A picture of anybody's, used as control picture from its message's menu."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bot.commands import menus
+from bot.config import Config
+from playground.person import Person, fields_of
+from tests.acceptance.conftest import Rig, finished, png
+from tests.unit.generation.test_catalog import write, write_json
+
+
+@pytest.fixture
+def config(config: Config, tmp_path: Path) -> Config:
+    """With a ControlNet of the demo model's family."""
+    folder = tmp_path / "models" / "controlnet" / "edges"
+    write_json(folder / "config.json", _class_name="ControlNetModel", cross_attention_dim=192)
+    write(folder / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    replace = msgspec.structs.replace
+    return replace(config, models=replace(config.models, folders=(tmp_path / "models",)))
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_any_picture_leads_the_drawing(
+    rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch, *, slow: bool
+) -> None:
+    posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
+    if slow:
+        # the picture takes longer than a dialog may
+        monkeypatch.setattr(menus, "FETCHED_WITHIN", 0)
+    act = await bo.use_on_message("Use as control picture", posted)
+    if slow:
+        asked = await act.response()
+        await rig.restart()
+        act = await bo.click(asked, "Describe the picture")
+    modal = await act.modal()
+    assert [field["custom_id"] for field in fields_of(modal["components"])] == [
+        "prompt",
+        "controlnet",
+        "control_scale",
+    ]
+    sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="0.8")
+    await finished(bo, general, await sent.deferred())
+    request = (await rig.job(1)).request
+    [use] = request.controls
+    assert (request.prompt, use.name, use.scale) == ("a castle", "edges", 0.8)
+    assert (await rig.studio.jobs.read_upload(use.picture)).startswith(b"\x89PNG")
+
+
+async def test_what_has_no_picture_is_refused(rig: Rig, bo: Person, general: str) -> None:
+    chat = await bo.say(general, "hello")
+    act = await bo.use_on_message("Use as control picture", chat)
+    assert "no picture" in (await act.response())["content"]
+    broken = await bo.say_with_file(general, "notes.png", b"not a picture at all")
+    act = await bo.use_on_message("Use as control picture", broken)
+    assert "no picture that can be read" in (await act.response())["content"]
+    posted = await bo.say_with_file(general, "sketch.png", png())
+    act = await bo.use_on_message("Use as control picture", posted)
+    sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="9")
+    assert "must be from 0 to 2" in (await sent.response())["content"]
+    assert await rig.studio.jobs.get(1) is None
