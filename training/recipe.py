@@ -114,9 +114,7 @@ def _train_unet(recipe: Recipe, budget: Budget, cool: bool) -> None:
         with torch.autocast(recipe.device.type, torch.bfloat16):
             prompt_sheet(assemble(vae, text, unet), count=6).save(path)
 
-    train_unet(
-        recipe.out, budget, recipe.device, recipe.batch, show, cool, recipe.begin("unet")
-    )
+    train_unet(recipe.out, budget, recipe.device, recipe.batch, show, cool, recipe.begin("unet"))
 
 
 def _unet(recipe: Recipe, budget: Budget) -> None:
