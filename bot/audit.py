@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 import discord
 import structlog
@@ -18,6 +18,8 @@ from generation.worker import Worker
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
+
+CLOSING_SECONDS: Final = 5.0
 
 
 class Audit:
@@ -37,10 +39,13 @@ class Audit:
             self._spawn(self._post(visit.place.guild_id, text))
 
     async def close(self) -> None:
-        """Stop; what was about to be posted is not."""
-        for task in self._tasks:
+        """Post what is about to be posted, and stop."""
+        if not self._tasks:
+            return
+        _, stuck = await asyncio.wait(self._tasks, timeout=CLOSING_SECONDS)
+        for task in stuck:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*stuck, return_exceptions=True)
 
     def _hear(self, job: Job, _event: JobEvent | None) -> None:
         if job.ended and job.origin.guild_id is not None:

@@ -1,8 +1,7 @@
 """Puts jobs on Discord: what waits, what runs, what came of it; nothing twice, nothing lost."""
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +26,8 @@ log = structlog.get_logger(__name__)
 EDIT_EVERY: Final = 3.0
 """Seconds between edits of a message."""
 TOO_LARGE: Final = frozenset((40005,))
+CLOSING_SECONDS: Final = 5.0
+"""What is on its way to Discord has so long to arrive when the bot stops."""
 RETRIES: Final = (1, 2, 5, 15, 60, 120)
 """Seconds to wait after a failure that may pass."""
 
@@ -39,8 +40,6 @@ class _Followed:
         self.post = post
         self.progress: Progress | None = None
         self.preview: bytes | None = None
-        self.denoising_since: tuple[float, int] | None = None
-        """When denoising began by the clock, and the step that it began at."""
         self.changed = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -56,16 +55,15 @@ class Delivery:
         prints: Prints,
         *,
         edit_every: float = EDIT_EVERY,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._worker = worker
         self.prints = prints
         self.edit_every = edit_every
-        self._clock = clock
         self._followed: dict[int, _Followed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
         worker.listen(self._hear)
 
@@ -90,12 +88,14 @@ class Delivery:
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
-        for task in self._tasks:
-            task.cancel()
-        if self._places is not None:
-            # a query that is cut off would leave its connection open
-            await asyncio.wait([self._places])
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing.set()
+        tasks = [*self._tasks, *([self._places] if self._places else [])]
+        if tasks:
+            # a query that is cut off would leave its connection open, so each comes to its end
+            _, stuck = await asyncio.wait(tasks, timeout=CLOSING_SECONDS)
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -112,17 +112,21 @@ class Delivery:
         match event:
             case Progress():
                 followed.progress = event
-                if event.stage == "denoising" and followed.denoising_since is None:
-                    followed.denoising_since = (self._clock(), event.step)
             case Preview():
                 followed.preview = event.jpeg
             case None if job.state is JobState.QUEUED:
-                followed.progress = followed.preview = followed.denoising_since = None
+                followed.progress = followed.preview = None
         followed.changed.set()
         if job.ended:
             followed.ended.set()
         if event is None or job.ended:
             self._places_changed()
+
+    async def _pause(self, *waiting: Coroutine[Any, Any, Any]) -> None:
+        """Wait for the first of these. Raises CancelledError once the delivery is closing."""
+        await _first(*waiting, self._closing.wait())
+        if self._closing.is_set():
+            raise asyncio.CancelledError
 
     def _places_changed(self) -> None:
         """Have those who wait look at their place in the queue again."""
@@ -136,12 +140,12 @@ class Delivery:
         last = ""
         try:
             while not followed.ended.is_set():
-                await _first(followed.changed.wait(), followed.ended.wait())
+                await self._pause(followed.changed.wait(), followed.ended.wait())
                 followed.changed.clear()
                 if followed.ended.is_set():
                     break
                 last = await self._show_progress(followed, last)
-                await _first(asyncio.sleep(self.edit_every), followed.ended.wait())
+                await self._pause(asyncio.sleep(self.edit_every), followed.ended.wait())
             await self._deliver(followed)
         except asyncio.CancelledError:
             raise
@@ -181,7 +185,8 @@ class Delivery:
     async def _progress(self, followed: _Followed) -> Shown:
         texts = Texts(followed.job.origin.locale)
         if followed.progress is not None:
-            return presenter.progress(followed.job, followed.progress, self._left(followed), texts)
+            left = await self._left(followed)
+            return presenter.progress(followed.job, followed.progress, left, texts)
         planned = (await self._queue()).get(followed.job.id)
         if planned is None:
             return Shown(texts("starting"))
@@ -196,13 +201,12 @@ class Delivery:
     async def _look_up_queue(self) -> dict[int, Planned]:
         return {planned.job.id: planned for planned in await self._worker.plan()}
 
-    def _left(self, followed: _Followed) -> float | None:
-        """Seconds to the last step, at the pace so far."""
-        progress, since = followed.progress, followed.denoising_since
-        if progress is None or since is None or progress.step <= since[1]:
+    async def _left(self, followed: _Followed) -> float | None:
+        """Seconds until it is done, while it runs."""
+        running = self._worker.current
+        if running is None or running.id != followed.job.id:
             return None
-        pace = (self._clock() - since[0]) / (progress.step - since[1])
-        return pace * (progress.steps - progress.step)
+        return await self._worker.seconds_left()
 
     async def _deliver(self, followed: _Followed) -> None:
         """Show the end, however long Discord takes to accept it."""
@@ -235,7 +239,7 @@ class Delivery:
                 if wait is None or not _may_pass(error):
                     raise
                 log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
-                await asyncio.sleep(wait)
+                await self._pause(asyncio.sleep(wait))
         await self._jobs.mark_delivered(job.id)
         if not job.origin.private:
             await self.add_reactions(job, *written)
@@ -275,7 +279,7 @@ class Delivery:
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
             for press in offered(job, index):
-                if press.action.reaction:
+                if press.action.reaction and not self._closing.is_set():
                     await message.add_reaction(press.emoji)
         except (discord.HTTPException, aiohttp.ClientError) as error:
             log.info("no reactions", job=job.id, error=str(error))
