@@ -13,6 +13,7 @@ from bot.commands import preset, settings
 from bot.dialogs import Values
 from bot.visits import Visit, interaction_of
 from bot.written import read
+from generation import flags
 from generation.fields import options
 from generation.models import Kind
 from generation.refusal import Refused
@@ -66,8 +67,12 @@ async def _take_request(
     base = job.request
     if name == "start":
         base = start_from(client.desk.source(job, index))
-    base = base.with_(prompt=_prompt(values), negative_prompt=_text(values, "negative_prompt"))
-    request = read(_text(values, "parameters"), base)
+    parsed = flags.parse(_prompt(values))
+    negative = parsed.given.pop("negative_prompt", _text(values, "negative_prompt"))
+    base = base.with_(prompt=parsed.prompt, negative_prompt=negative)
+    # a flag is one more line, and wins over the one that was filled in
+    lines = [_text(values, "parameters"), *(f"{n}: {v}" for n, v in parsed.given.items())]
+    request = read("\n".join(lines), base)
     origin = visit.origin(private=job.origin.private, interaction=interaction_of(interaction))
     new = await client.desk.submit(request, visit, origin, Press(ACTIONS[name], index), job)
     await client.acknowledge(interaction, new)

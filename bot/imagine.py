@@ -13,7 +13,7 @@ from bot.app import InUseError, Studio, open_store, open_studio
 from bot.config import Config
 from bot.locales import Texts
 from bot.uploads import check_picture
-from generation import draft
+from generation import draft, flags
 from generation.catalog import Catalog
 from generation.fields import options
 from generation.job import Job, JobState, Origin
@@ -111,6 +111,10 @@ async def _request(
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
+    given = flags.merge(flags.parse(str(given["prompt"])), given)
+    if "preset" in given:
+        raise Refused("preset_needs_server")
+    given.pop("private", None)
     return draft.complete(given, catalog, config.rules)
 
 

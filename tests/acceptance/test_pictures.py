@@ -132,6 +132,17 @@ async def test_edit_is_filled_in_and_sends_a_new_request(
     assert (job.parent, job.action) == (1, "edit")
 
 
+async def test_flags_in_a_dialog_win_over_its_lines(rig: Rig, ada: Person, general: str) -> None:
+    await imagine(ada, general, seed=5, steps=3)
+    first = (await ada.messages(general))[-1]
+    act = await ada.click(first, "Edit")
+    sent = await act.submit(prompt="a castle --steps 6 --no fog", parameters="steps: 3\nseed: 5")
+    await finished(ada, general, await sent.deferred())
+    request = (await rig.job(2)).request
+    assert (request.prompt, request.steps, request.seed) == ("a castle", 6, 5)
+    assert request.negative_prompt == "fog"
+
+
 async def test_a_dialog_from_before_a_restart_can_be_handed_in(
     rig: Rig, ada: Person, general: str
 ) -> None:
