@@ -16,7 +16,14 @@ from generation.draft import Given, Rules
 from generation.families import FAMILIES
 from generation.models import Kind
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, SIDE_MAX, SIDE_MIN, GenerationRequest, LoraUse
+from generation.request import (
+    LORAS_MAX,
+    PROMPT_MAX,
+    SIDE_MAX,
+    SIDE_MIN,
+    GenerationRequest,
+    LoraUse,
+)
 
 PLACE: Final = "{prompt}"
 STARTERS_MAX: Final = 10
@@ -48,7 +55,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] | None = None
     roles: tuple[int, ...] = ()
     """Ids of the roles that may use it; everybody where there are none."""
-    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=8)] = ()
+    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
 
 
 GIVEN: Final = (
@@ -72,12 +79,15 @@ def complete(
     if preset is None:
         return draft.complete(given, catalog, rules)
     request = draft.complete(apply(preset, given), catalog, rules)
-    # a LoRA that the person names comes on top of the preset's
-    own = {use.name for use in request.loras}
-    loras = [use for use in preset.loras if use.name not in own]
-    if not loras:
+    # a LoRA that the person names comes on top of the preset's, or takes its place
+    if not preset.loras:
         return request
-    request = request.with_(loras=msgspec.to_builtins((*loras, *request.loras)))
+    uses = {catalog.get(Kind.LORA, use.name).name: use.weight for use in preset.loras}
+    uses |= {use.name: use.weight for use in request.loras}
+    if len(uses) > LORAS_MAX:
+        raise Refused("preset_loras", name=preset.name, high=LORAS_MAX)
+    loras = [{"name": name, "weight": weight} for name, weight in uses.items()]
+    request = request.with_(loras=loras)
     draft.check(request, catalog, rules)
     return request
 

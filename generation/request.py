@@ -16,6 +16,7 @@ SEED_MAX: Final = 2**53 - 1
 RANDOM_SEED_MAX: Final = 2**32 - 1
 """Seeds drawn for people stay short enough to type, as A1111's do."""
 PROMPT_MAX: Final = 4000
+LORAS_MAX: Final = 8
 SIDE_MIN: Final = 64
 SIDE_MAX: Final = 2048
 SIDE_STEP: Final = 8
@@ -134,7 +135,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             multiple_of=SIDE_STEP,
         ),
     ] = 0
-    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=8)] = ()
+    loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
 
     @property

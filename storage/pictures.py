@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -32,9 +33,13 @@ class PictureFiles:
         except OSError as error:
             raise PictureMissingError(sha256) from error
 
-    async def remove(self, sha256: str) -> None:
-        """Delete a file that nothing refers to any more; one that is gone is no error."""
-        await asyncio.to_thread(self.path(sha256).unlink, missing_ok=True)
+    async def remove(self, files: Iterable[str]) -> None:
+        """Delete files that nothing refers to any more; one that is gone is no error."""
+        await asyncio.to_thread(self._remove, list(files))
+
+    def _remove(self, files: list[str]) -> None:
+        for sha256 in files:
+            self.path(sha256).unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()

@@ -106,6 +106,10 @@ class PresetStore:
             if key in there:
                 raise Refused("preset_taken", name=preset.name)
             there.add(key)
-            await connection.execute(
-                insert(PresetRow).values(guild_id=guild_id, key=key, preset=preset, created_at=now)
+            row = insert(PresetRow).values(
+                guild_id=guild_id, key=key, preset=preset, created_at=now
             )
+            try:
+                await connection.execute(row)
+            except IntegrityError:  # somebody took the name meanwhile
+                raise Refused("preset_taken", name=preset.name) from None

@@ -1,5 +1,6 @@
 """What servers and people have set."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -65,6 +66,8 @@ class SettingsStore:
     def __init__(self, database: AsyncEngine) -> None:
         self._database = database
         self._cached: dict[tuple[str, int], GuildSettings | PersonSettings] = {}
+        # two changes at once must both hold, and no old value may be kept at hand after a change
+        self._alone = asyncio.Lock()
 
     async def guild(self, guild_id: int) -> GuildSettings:
         """A server's settings."""
@@ -99,33 +102,28 @@ class SettingsStore:
         cached = self._cached.get((scope, id_))
         if isinstance(cached, type_):
             return cached
-        async with self._database.connect() as connection:
-            found = await self._read(connection, scope, id_, type_)
-        self._keep(scope, id_, found)
+        async with self._alone:
+            async with self._database.connect() as connection:
+                found = await self._read(connection, scope, id_, type_)
+            self._keep(scope, id_, found)
         return found
 
     async def _change(
         self, scope: str, id_: int, type_: type[Settings], changes: dict[str, Any]
     ) -> Settings:
-        async with self._database.begin() as connection:
-            now = await self._read(connection, scope, id_, type_)
-            try:
-                changed = msgspec.convert(
-                    msgspec.to_builtins(now, str_keys=True)
-                    | msgspec.to_builtins(changes, str_keys=True),
-                    type_,
-                    strict=False,
+        async with self._alone:
+            self._cached.pop((scope, id_), None)
+            async with self._database.begin() as connection:
+                now = await self._read(connection, scope, id_, type_)
+                changed = _changed(now, type_, changes)
+                here = (SettingsRow.scope == scope, SettingsRow.id == id_)
+                await connection.execute(delete(SettingsRow).where(*here))
+                await connection.execute(
+                    SettingsRow.__table__.insert().values(  # type: ignore[attr-defined]
+                        scope=scope, id=id_, values=msgspec.json.encode(changed).decode()
+                    )
                 )
-            except msgspec.ValidationError as error:
-                raise Refused("setting_wrong", why=str(error)) from None
-            here = (SettingsRow.scope == scope, SettingsRow.id == id_)
-            await connection.execute(delete(SettingsRow).where(*here))
-            await connection.execute(
-                SettingsRow.__table__.insert().values(  # type: ignore[attr-defined]
-                    scope=scope, id=id_, values=msgspec.json.encode(changed).decode()
-                )
-            )
-        self._keep(scope, id_, changed)
+            self._keep(scope, id_, changed)
         return changed
 
     async def _read(
@@ -142,6 +140,15 @@ class SettingsStore:
             self._cached.clear()
         self._cached[scope, id_] = settings
 
-    def forget(self, user_id: int) -> None:
+    async def forget(self, user_id: int) -> None:
         """Drop what is kept at hand of a person whose data was deleted."""
-        self._cached.pop(("person", user_id), None)
+        async with self._alone:
+            self._cached.pop(("person", user_id), None)
+
+
+def _changed(now: Settings, type_: type[Settings], changes: dict[str, Any]) -> Settings:
+    values = msgspec.to_builtins(now, str_keys=True) | msgspec.to_builtins(changes, str_keys=True)
+    try:
+        return msgspec.convert(values, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused("setting_wrong", why=str(error)) from None

@@ -149,6 +149,7 @@ class FavouriteRow(Table):
     """A picture that somebody has given a star."""
 
     __tablename__ = "favourites"
+    __table_args__ = (Index("favourites_by_job", "job_id"),)
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)

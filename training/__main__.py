@@ -3,6 +3,8 @@
     python -m training all                   from nothing to the weights in models/
     python -m training all --minutes 3       the same, three minutes in all: a rehearsal
     python -m training unet --minutes 600    goes on with one part, until it had 600 minutes
+    python -m training unet --start models/diffusers/demo
+                                             begins with the weights that are shipped
 
 Interrupted, the same command goes on where it stopped. Parts, in order: vae, text, latents,
 unet, cooldown, classifier, export, lora, controlnet, sheets, evaluate, card. `decoder` goes on

@@ -34,6 +34,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "job_id", "position"),
     )
+    with op.batch_alter_table("favourites", schema=None) as batch_op:
+        batch_op.create_index("favourites_by_job", ["job_id"], unique=False)
     op.create_table(
         "settings",
         sa.Column("scope", sa.String(length=16), nullable=False),

@@ -7,13 +7,15 @@ import pytest
 
 from generation import preset as presets
 from generation.catalog import Catalog
-from generation.draft import Rules
+from generation.draft import Given, Rules
 from generation.job import Job, JobState, Making
+from generation.models import Kind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.replay import changes, same_pictures
 from generation.request import LoraUse
 from tests.fixtures.requests import a_request, an_origin
+from tests.unit.generation.catalogs import a_catalog, a_model
 
 PROJECT = Path(__file__).resolve().parents[3]
 RULES = Rules(default_model="demo")
@@ -35,6 +37,24 @@ async def test_what_a_person_gives_wins(catalog: Catalog) -> None:
     assert (request.steps, request.guidance_scale, request.negative_prompt) == (5, 2.0, "fog")
     request = presets.complete({"prompt": "a", "negative_prompt": ""}, preset, catalog, RULES)
     assert request.negative_prompt == ""
+
+
+def test_loras_of_a_preset_and_of_a_person() -> None:
+    names = [f"style {number}" for number in range(9)]
+    catalog = a_catalog(a_model("demo"), *(a_model(name, kind=Kind.LORA) for name in names))
+    loras = (LoraUse(name="STYLE 0", weight=0.5), LoraUse(name="style 1"))
+    preset = Preset(name="a", loras=loras)
+    own: Given = {"prompt": "a", "lora": "Style 1", "lora_weight": 0.2}
+    request = presets.complete(own, preset, catalog, RULES)
+    # named as the catalogue does, and a person's weight wins
+    assert request.loras == (
+        LoraUse(name="style 0", weight=0.5),
+        LoraUse(name="style 1", weight=0.2),
+    )
+    full = Preset(name="full", loras=tuple(LoraUse(name=name) for name in names[:8]))
+    assert len(presets.complete({"prompt": "a"}, full, catalog, RULES).loras) == 8
+    with pytest.raises(Refused, match="preset_loras"):
+        presets.complete({"prompt": "a", "lora": names[8]}, full, catalog, RULES)
 
 
 async def test_an_aspect_takes_the_place_of_a_size(catalog: Catalog) -> None:

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from sqlalchemy import event, insert
 
 from generation.job import Job
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage.database import alembic_config, migrate, open_database, sqlite_url
 from storage.history import Query
+from storage.personal import CHUNK
 from storage.pictures import PictureFiles
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
+from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture
 
@@ -63,6 +66,24 @@ async def test_settings_are_kept_and_checked(store: Store) -> None:
     assert await store.settings.guild(9) == GuildSettings()
 
 
+async def test_changes_at_the_same_time_all_hold(store: Store) -> None:
+    changes = {"quota": 3, "waiting": 4, "spoiler": True, "press": "owner", "language": "zh-CN"}
+    await asyncio.gather(
+        *(store.settings.change_guild(5, **{name: value}) for name, value in changes.items())
+    )
+    expected = GuildSettings(**changes)  # type: ignore[arg-type]
+    assert await store.settings.guild(5) == expected
+    again = Store(store.jobs._database, PictureFiles(Path("unused")))
+    assert await again.settings.guild(5) == expected
+
+
+async def test_what_is_at_hand_is_never_older_than_a_change(store: Store) -> None:
+    for quota in range(1, 20):
+        cold = Store(store.jobs._database, PictureFiles(Path("unused"))).settings
+        await asyncio.gather(cold.guild(5), cold.change_guild(5, quota=quota), cold.guild(5))
+        assert (await cold.guild(5)).quota == quota
+
+
 async def test_a_notice_is_new_once(store: Store) -> None:
     assert await store.settings.notice(1, "a")
     assert not await store.settings.notice(1, "a")
@@ -91,6 +112,17 @@ async def test_a_preset_is_renamed_but_not_over_another(store: Store) -> None:
     with pytest.raises(Refused, match="preset_taken"):
         await store.presets.write(5, Preset(name="b"), was="c")
     assert [preset.name for preset in await store.presets.all_of(5)] == ["b", "c"]
+
+
+async def test_one_of_two_who_take_a_name_is_refused(store: Store) -> None:
+    outcomes = await asyncio.gather(
+        *(store.presets.write(5, Preset(name="a", steps=steps)) for steps in range(1, 6)),
+        return_exceptions=True,
+    )
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert len(refused) == 4
+    assert {outcome.code for outcome in refused if isinstance(outcome, Refused)} == {"preset_taken"}
+    assert len(await store.presets.all_of(5)) == 1
 
 
 async def test_an_import_is_whole_or_nothing(store: Store) -> None:
@@ -210,6 +242,31 @@ async def test_an_export_is_cut_into_parts(store: Store, tmp_path: Path) -> None
     assert all(job["origin"]["interaction"] is None for job in jobs)
 
 
+async def test_no_part_is_too_large_whatever_is_in_it(store: Store, tmp_path: Path) -> None:
+    """A picture larger than a part is cut; many jobs fill several files of JSON."""
+    large = bytes(range(256)) * 100
+    await drawn(store, png=large)
+    upload = await store.jobs.keep_upload(b"handed in")
+    for _ in range(20):
+        await drawn(store, init_picture=upload)
+    await store.history.keep_query(1, Query(search="fox"))
+    parts = await store.personal.export(1, tmp_path, max_bytes=9_000)
+    files: dict[str, bytes] = {}
+    for part in parts:
+        assert part.stat().st_size <= 9_000
+        with zipfile.ZipFile(part) as archive:
+            files |= {name: archive.read(name) for name in archive.namelist()}
+    pieces = sorted(name for name in files if name.startswith("pictures/000001-1-7.png."))
+    assert len(pieces) > 2
+    assert b"".join(files[name] for name in pieces) == large
+    texts = [name for name in files if name.startswith("jobs")]
+    assert texts[:2] == ["jobs.json", "jobs-2.json"]
+    jobs = [job["id"] for name in texts for job in json.loads(files[name])]
+    assert jobs == list(range(1, 22))
+    assert files[f"uploads/{upload}.png"] == b"handed in"
+    assert json.loads(files["searches.json"]) == [{"search": "fox"}]
+
+
 async def test_deleting_leaves_nothing_but_what_others_use(store: Store, tmp_path: Path) -> None:
     mine = await drawn(store, png=b"mine")
     shared = await drawn(store, png=b"shared")
@@ -218,7 +275,6 @@ async def test_deleting_leaves_nothing_but_what_others_use(store: Store, tmp_pat
     await store.jobs.add_message(70, 700, mine.id, "result")
     await store.settings.change_person(1, private=True)
     await store.history.set_favourite(1, theirs.id, 0, True)
-    waiting = await store.jobs.add(a_request(), an_origin(1))
     deleted = await store.personal.delete(1)
     assert (deleted.jobs, deleted.pictures, deleted.messages) == (2, 2, ((700, 70),))
     files = PictureFiles(tmp_path / "pictures")
@@ -230,9 +286,46 @@ async def test_deleting_leaves_nothing_but_what_others_use(store: Store, tmp_pat
     left = await store.jobs.get(theirs.id)
     assert left is not None
     assert left.parent is None
-    assert await store.jobs.get(waiting.id) is not None
     await store.personal.delete_job(theirs.id)
+    # twice is no error
+    assert (await store.personal.delete_job(theirs.id)).jobs == 0
     assert not files.path(shared.pictures[0].file).exists()
+
+
+async def test_nothing_is_deleted_while_something_runs(store: Store) -> None:
+    ended = await drawn(store)
+    waiting = await store.jobs.add(a_request(), an_origin(1))
+    for _ in range(2):
+        with pytest.raises(Refused, match="delete_while_running"):
+            await store.personal.delete(1)
+        await store.jobs.claim(waiting.id)
+    assert await store.jobs.get(ended.id) is not None
+    # another's job is in nobody's way
+    assert (await store.personal.delete(2)).jobs == 0
+    await store.jobs.finish(waiting.id, MAKING)
+    assert (await store.personal.delete(1)).jobs == 2
+
+
+async def test_many_jobs_are_deleted_in_few_statements(store: Store, tmp_path: Path) -> None:
+    first = await drawn(store, png=b"first")
+    theirs = await drawn(store, user=2)
+    row = {name: getattr(first, name) for name in ("state", "request", "origin", "action")}
+    row |= {"user_id": 1, "guild_id": 10, "attempts": 1, "created_at": first.created_at}
+    async with store.jobs._database.begin() as connection:
+        await connection.execute(insert(JobRow), [row] * (2 * CHUNK + 1))
+    statements: list[str] = []
+
+    def count(_c: object, _u: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    event.listen(store.jobs._database.sync_engine, "before_cursor_execute", count)
+    deleted = await store.personal.delete(1)
+    assert deleted.jobs == 2 * CHUNK + 2
+    assert len(statements) < 50
+    assert await store.jobs.get(theirs.id) is not None
+    assert not PictureFiles(tmp_path / "pictures").path(first.pictures[0].file).exists()
+    since = first.created_at - timedelta(hours=1)
+    assert len(await store.usage.pictures_since(1, 10, since)) == 2 * CHUNK + 2
 
 
 async def test_deleting_gives_no_quota_back(store: Store) -> None:
