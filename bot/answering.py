@@ -27,6 +27,7 @@ async def answering(interaction: discord.Interaction[Any]) -> AsyncIterator[Visi
     Only the person who asked sees either.
     """
     client: DarkroomClient = interaction.client
+    client.answers()
     texts = Texts(str(interaction.locale))
     try:
         visit = await visit_of(client.desk.settings, interaction)

@@ -1,11 +1,12 @@
 """The Discord client: what it listens to, its commands, its start and its end."""
 
+import asyncio
 import hashlib
 import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import discord
 import structlog
@@ -30,6 +31,9 @@ from bot.visits import Visit
 from generation.job import Job
 
 log = structlog.get_logger(__name__)
+
+CLOSING_SECONDS: Final = 5.0
+"""Answers under way have so long to be given when the bot stops."""
 
 
 class LoginError(Exception):
@@ -64,7 +68,8 @@ class DarkroomClient(discord.Client):
         self.delivery = Delivery(self, desk.jobs, desk.worker, prints)
         self.audit = Audit(self, desk.settings, desk.worker)
         desk.listen(self.audit.refused)
-        self.tree = app_commands.CommandTree(self)
+        self.tree = _Tree(self)
+        self._answering: set[asyncio.Task[Any]] = set()
         self.started_at = datetime.now(UTC)
         self._settings = settings
         self._cache = cache
@@ -87,10 +92,28 @@ class DarkroomClient(discord.Client):
         await self.delivery.recover()
 
     async def close(self) -> None:
-        """Leave Discord."""
+        """Leave Discord; what is being answered is answered first.
+
+        discord.py leaves the tasks that it started to themselves, with their queries half done.
+        """
+        under_way = self._answering - {asyncio.current_task()}
+        if under_way:
+            await asyncio.wait(under_way, timeout=CLOSING_SECONDS)
         await self.delivery.close()
         await self.audit.close()
         await super().close()
+        await asyncio.sleep(0)  # what came in last begins now
+        late = self._answering - {asyncio.current_task()}
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def answers(self) -> None:
+        """The current task answers somebody: the client does not end before it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def on_ready(self) -> None:
         """Say so in the log."""
@@ -98,10 +121,12 @@ class DarkroomClient(discord.Client):
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction on any message, also one from long before this start."""
+        self.answers()
         await reactions.on_reaction(self, payload)
 
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction taken away."""
+        self.answers()
         await reactions.on_reaction_removed(self, payload)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
@@ -145,6 +170,13 @@ class DarkroomClient(discord.Client):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(digest)
         log.info("commands registered", count=len(payload))
+
+
+class _Tree(app_commands.CommandTree[DarkroomClient]):
+    async def interaction_check(self, interaction: discord.Interaction[DarkroomClient], /) -> bool:
+        """Begin a command or an autocomplete: everybody may, commands check for themselves."""
+        interaction.client.answers()
+        return True
 
 
 class LocaleTranslator(app_commands.Translator):

@@ -68,7 +68,7 @@ def with_options(
             for name, option in options().items()
             if option.choices_from
         },
-        prompt=_prompt_completer(catalog, rules),
+        **_prompt_completer(catalog, rules),
         preset=presets,
     )
     imagine.__signature__ = inspect.Signature([first, *ordered])  # type: ignore[attr-defined]
@@ -85,16 +85,23 @@ def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer:
     return complete
 
 
-def _prompt_completer(catalog: Catalog, rules: Rules) -> Completer:
-    """Offers the words of a model that knows only some; for others, what was typed."""
+def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer]:
+    """Offers the words of a model that knows only some.
+
+    None where the model that draws by default knows every word: over each prompt, Discord would
+    say "No options match your search".
+    """
+
+    def known(model: ModelFile | None) -> vocabulary.Vocabulary:
+        return vocabulary.of_model(model) if model is not None else vocabulary.Vocabulary()
 
     async def complete(interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
         model = _chosen_model(catalog, rules, interaction.namespace)
-        known = vocabulary.of_model(model) if model is not None else vocabulary.Vocabulary()
-        texts = vocabulary.suggest(known, typed)
+        texts = vocabulary.suggest(known(model), typed)
         return [Choice(name=text, value=text) for text in texts]
 
-    return complete
+    usual = known(_named_model(catalog, default_model(catalog, rules)))
+    return {"prompt": complete} if usual.words else {}
 
 
 def best(names: Mapping[str, None] | list[str], typed: str) -> list[str]:
@@ -140,6 +147,10 @@ def _chosen_model(
     catalog: Catalog, rules: Rules, chosen: app_commands.Namespace
 ) -> ModelFile | None:
     name = str(getattr(chosen, "model", None) or default_model(catalog, rules))
+    return _named_model(catalog, name)
+
+
+def _named_model(catalog: Catalog, name: str) -> ModelFile | None:
     return next((model for model in catalog.checkpoints if model.name == name), None)
 
 

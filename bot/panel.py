@@ -125,6 +125,8 @@ def value(setting: Setting, visit: Visit) -> str:
             return texts("setting_lines", count=len(now)) if now else texts("setting_none")
         case "channel":
             return f"<#{now}>" if now else texts("setting_none")
+        case "number" if now is None:
+            return texts("setting_unlimited")
     return texts("setting_none") if now is None else _plain(str(now))
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Final
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bot.attachments import Print
 
@@ -21,16 +21,16 @@ async def small(prints: Sequence[Print], name: str) -> Print:
 
 def _sheet(contents: Sequence[bytes]) -> bytes:
     across = 1 if len(contents) == 1 else 2
-    down = -(-len(contents) // across)
     side = SIDE // across
-    sheet = Image.new("RGB", (side * across, side * down))
-    for place, content in enumerate(contents):
+    fitted = []
+    for content in contents:
         with Image.open(io.BytesIO(content)) as picture:
-            fitted = picture.convert("RGB")
-            fitted.thumbnail((side, side), Image.Resampling.LANCZOS)
-        left = place % across * side + (side - fitted.width) // 2
-        top = place // across * side + (side - fitted.height) // 2
-        sheet.paste(fitted, (left, top))
+            rgb = picture.convert("RGB")
+            fitted.append(ImageOps.contain(rgb, (side, side), Image.Resampling.LANCZOS))
+    wide, high = (max(one.size[axis] for one in fitted) for axis in (0, 1))
+    sheet = Image.new("RGB", (wide * across, high * -(-len(fitted) // across)))
+    for place, one in enumerate(fitted):
+        sheet.paste(one, (place % across * wide, place // across * high))
     file = io.BytesIO()
     sheet.save(file, "WEBP", quality=80)
     return file.getvalue()

@@ -32,14 +32,18 @@ def of_model(model: ModelFile) -> Vocabulary:
 
 
 def suggest(vocabulary: Vocabulary, typed: str) -> list[str]:
-    """What was typed, then what it becomes with its last word completed, or with one more."""
+    """What was typed, then what it becomes with its last word completed, or with one more.
+
+    Nothing where there is nothing to add: a choice that is what was typed would only cost the
+    person another press of Enter.
+    """
     if not typed.strip():
         texts = [*vocabulary.examples, *vocabulary.words]
     else:
         cut = max(typed.rfind(" "), typed.rfind(",")) + 1
         begun, last = typed[:cut], typed[cut:].casefold()
         fitting = [word for word in vocabulary.words if word.startswith(last) and word != last]
-        texts = [typed, *(begun + word for word in fitting)]
+        texts = [typed, *(begun + word for word in fitting)] if fitting else []
     return [text for text in dict.fromkeys(texts) if len(text) <= TEXT_MAX][:SUGGESTIONS]
 
 

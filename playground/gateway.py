@@ -41,6 +41,10 @@ REPLAYED = 1000
 RESUMABLE_FOR = 180.0
 """Seconds after a lost connection in which its session can be resumed."""
 
+ACK_DELAY = 0.05
+"""Seconds before a heartbeat is acknowledged: a client that notes the time of sending only after
+it has sent would else take the answer for one to the heartbeat before."""
+
 MAX_PAYLOAD = 4096
 """Bytes that a client may send at once."""
 
@@ -237,7 +241,7 @@ class Gateway:
         if opcode == HEARTBEAT:
             connection.heartbeat_at = time.monotonic()
             if not self.zombie:
-                connection.send(ACK)
+                asyncio.get_running_loop().call_later(ACK_DELAY, connection.send, ACK)
         elif opcode == IDENTIFY:
             self._identify(connection, data)
         elif opcode == RESUME:

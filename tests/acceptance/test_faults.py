@@ -1,6 +1,7 @@
 """What goes wrong on the way: restarts, dead tokens, a Discord that stumbles. Delivered once."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,26 @@ async def test_a_restart_while_it_runs(rig: Rig, ada: Person, general: str) -> N
     await delivered(rig, 1)
     assert [m["id"] for m in await shown_pictures(ada, general)] == [message["id"]]
     assert (await rig.job(1)).attempts == 2
+
+
+async def test_who_is_being_answered_gets_the_answer_before_the_bot_stops(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    history = rig.studio.store.history
+    page = history.page
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(0.5)
+        return await page(*args, **options)
+
+    monkeypatch.setattr(history, "page", slow)
+    act = await ada.command(general, "history")
+    await begun.wait()
+    await rig.stop()
+    assert "no pictures yet" in (await act.response())["content"]
+    await rig.start()
 
 
 async def test_a_restart_while_it_waits(rig: Rig, ada: Person, general: str) -> None:

@@ -130,6 +130,7 @@ async def test_autocomplete_offers_what_is_there(rig: Rig, ada: Person, general:
     assert "demo" in await names("model", "")
     assert len(await names("sampler", "")) <= 25
     assert (await names("prompt", "a peng"))[:2] == ["a peng", "a penguin"]
+    assert not await names("prompt", "a lighthouse")
 
 
 async def test_every_field_of_the_request_is_an_option(
