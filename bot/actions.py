@@ -8,7 +8,7 @@ import discord
 import msgspec
 
 from generation.job import Job, JobState, PictureRecord
-from generation.request import RANDOM_SEED_MAX, GenerationRequest
+from generation.request import LINEAGE_MAX, RANDOM_SEED_MAX, GenerationRequest, Variation
 
 NUMBERS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣", "6️⃣", "7️⃣", "8️⃣", "9️⃣", "🔟")
 SUBTLE: Final = 0.15
@@ -74,8 +74,9 @@ class Press(msgspec.Struct, frozen=True):
 
 
 def reroll(source: Source) -> GenerationRequest:
-    """The same request with another seed."""
-    return source.job.request.with_(seed=_new_seed())
+    """The same request with another seed; of variations, others of the same picture."""
+    request = source.job.request
+    return request.with_(**{"variation_seed" if request.varied else "seed": _new_seed()})
 
 
 def upscale(source: Source) -> GenerationRequest:
@@ -92,6 +93,7 @@ def upscale(source: Source) -> GenerationRequest:
         seed=picture.seed,
         variation_seed=None,
         variation_strength=0.0,
+        lineage=(),
         count=1,
         # control pictures have done their work in the first pass
         controls=(),
@@ -120,13 +122,21 @@ def start_from(source: Source) -> GenerationRequest:
         seed=_new_seed(),
         variation_seed=None,
         variation_strength=0.0,
+        lineage=(),
         controls=(),
     )
 
 
 def _vary(source: Source, strength: float) -> GenerationRequest:
-    return source.job.request.with_(
-        seed=source.picture.seed,
+    request, picture = source.job.request, source.picture
+    lineage = request.lineage
+    if picture.variation_seed is not None:
+        # full, it ends in the parent's siblings
+        parent = Variation(picture.variation_seed, request.variation_strength)
+        lineage = (*lineage, parent)[:LINEAGE_MAX]
+    return request.with_(
+        seed=picture.seed,
+        lineage=msgspec.to_builtins(lineage),
         variation_seed=_new_seed(),
         variation_strength=strength,
         count=min(VARIATIONS, source.count_max),

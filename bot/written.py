@@ -63,7 +63,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
         for (name, scale), use in zip(nets, base.controls, strict=False)
     )
     if changes.get("variation_seed") is None:
-        changes["variation_strength"] = 0.0
+        changes |= {"variation_strength": 0.0, "lineage": ()}
     return base.with_(**changes, loras=tuple(loras), controls=controls)
 
 

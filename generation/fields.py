@@ -80,6 +80,8 @@ def options() -> Mapping[str, Option]:
     for field in info.fields:
         type_ = field.type
         if isinstance(type_, Metadata) and isinstance(type_.type, VarTupleType):
+            if not (type_.extra or {}).get("offered", True):
+                continue
             type_ = type_.type
         if isinstance(type_, VarTupleType):
             struct = cast(StructType, type_.item_type)

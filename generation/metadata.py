@@ -75,6 +75,9 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if about.variation_seed is not None:
         found.append(("Variation seed", str(about.variation_seed)))
         found.append(("Variation seed strength", f"{request.variation_strength:g}"))
+    if request.lineage:
+        earlier = ", ".join(f"{step.seed}: {step.strength:g}" for step in request.lineage)
+        found.append(("Variation of", _quoted(earlier)))
     if request.clip_skip > 1:
         found.append(("Clip skip", str(request.clip_skip)))
     if request.init_picture is not None:

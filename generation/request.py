@@ -17,6 +17,8 @@ RANDOM_SEED_MAX: Final = 2**32 - 1
 """Seeds drawn for people stay short enough to type, as A1111's do."""
 PROMPT_MAX: Final = 4000
 LORAS_MAX: Final = 8
+LINEAGE_MAX: Final = 64
+"""Variations of variations that one picture can come from."""
 SIDE_MIN: Final = 64
 SIDE_MAX: Final = 2048
 SIDE_STEP: Final = 8
@@ -76,12 +78,20 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1.0
 
 
+class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Noise is moved towards that of a second seed, so far."""
+
+    seed: Annotated[int, Meta(ge=0, le=SEED_MAX)]
+    strength: Annotated[float, Meta(ge=0, le=1)]
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
     Picture `i` of `count` has the seed `seed + i`. Where there is a variation, as A1111 has it, all
-    have the seed `seed`, and its noise is moved towards that of `variation_seed + i`. Sizes are in
-    pixels of the finished picture.
+    have the seed `seed`, and its noise is moved towards that of `variation_seed + i`; before that
+    towards those of `lineage`, which make it the noise of the picture that is varied. Sizes are
+    in pixels of the finished picture.
     """
 
     prompt: Annotated[str, option("what the picture shows", min_length=1, max_length=PROMPT_MAX)]
@@ -114,6 +124,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float,
         option("how far it is moved towards the second seed; 1 is all the way", ge=0, le=1),
     ] = 0.0
+    lineage: Annotated[
+        tuple[Variation, ...],
+        option("the variations that it is a variation of", offered=False, max_length=LINEAGE_MAX),
+    ] = ()
     count: Annotated[int, option("how many pictures", ge=1, le=10)] = 1
     clip_skip: Annotated[
         int, option("layers of the text encoder left out, counted as A1111 does", ge=1, le=12)
@@ -141,7 +155,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     @property
     def varied(self) -> bool:
         """Whether the noise of each picture is moved towards that of a second seed."""
-        return self.variation_seed is not None and self.variation_strength > 0
+        return bool(self.lineage) or (
+            self.variation_seed is not None and self.variation_strength > 0
+        )
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -154,6 +170,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if self.variation_seed is None or not self.varied:
             return (None,) * self.count
         return tuple(self.variation_seed + i for i in range(self.count))
+
+    @property
+    def variations(self) -> tuple[tuple[Variation, ...], ...]:
+        """What each picture's noise is moved towards, in this order."""
+        strength = self.variation_strength
+        return tuple(
+            self.lineage if seed is None else (*self.lineage, Variation(seed, strength))
+            for seed in self.variation_seeds
+        )
 
     @property
     def uploads(self) -> tuple[str, ...]:

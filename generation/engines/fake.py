@@ -129,17 +129,16 @@ def paint(
 ) -> Image.Image:
     """Picture `index` of the request at its size, or with that longer side in pixels.
 
-    A variation shows both seeds, one over the other.
+    A variation shows all its seeds, one over the other.
     """
     size = (request.width, request.height)
     if side:
         size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
     picture = _of_seed(request, request.seeds[index], size, file_hash)
-    second = request.variation_seeds[index]
-    if second is None:
-        return picture
-    other = _of_seed(request, second, size, file_hash)
-    return Image.blend(picture, other, request.variation_strength)
+    for variation in request.variations[index]:
+        other = _of_seed(request, variation.seed, size, file_hash)
+        picture = Image.blend(picture, other, variation.strength)
+    return picture
 
 
 def _of_seed(

@@ -178,14 +178,14 @@ class Drawing:
             self._stage("denoising", first + min(done, count))
 
         positive, negative = embeddings
-        seconds = request.variation_seeds[first : first + count]
+        variations = request.variations[first : first + count]
         with tiled(pipe, self._tiles, after_tile):
             latents: torch.Tensor = pipe(
                 prompt_embeds=positive.repeat(count, 1, 1),
                 negative_prompt_embeds=negative.repeat(count, 1, 1),
                 num_inference_steps=request.steps,
                 guidance_scale=request.guidance_scale,
-                generator=generators(seeds, seconds, request.variation_strength),
+                generator=generators(seeds, variations),
                 output_type="latent",
                 callback_on_step_end=after_step,
                 callback_on_step_end_tensor_inputs=["latents"],

@@ -1,11 +1,12 @@
 """Seeds that mean the same everywhere: noise from the CPU, in float32, a stream a picture."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers.utils import torch_utils
+
+from generation.request import Variation
 
 _library_randn = torch_utils.randn_tensor
 
@@ -15,33 +16,31 @@ NEARLY_PARALLEL = 0.9995
 
 
 class Varied(torch.Generator):
-    """A picture's generator whose first noise, the initial one, is moved towards a second seed's.
+    """A picture's generator whose first noise, the initial one, is moved towards other seeds'.
 
     What samplers draw later is the first seed's own, as in A1111.
     """
 
-    second: torch.Generator | None = None
-    strength = 0.0
+    variations: Sequence[Variation] = ()
 
     def moved(self, noise: torch.Tensor) -> torch.Tensor:
         """What to use for noise of shape (C, h, w) that this generator has drawn."""
-        if self.second is None:
-            return noise
-        second = torch.randn(noise.shape, generator=self.second, dtype=noise.dtype)
-        self.second = None
-        return slerp(self.strength, noise, second)
+        for variation in self.variations:
+            second = torch.Generator("cpu").manual_seed(variation.seed)
+            towards = torch.randn(noise.shape, generator=second, dtype=noise.dtype)
+            noise = slerp(variation.strength, noise, towards)
+        self.variations = ()
+        return noise
 
 
 def generators(
-    seeds: Sequence[int], seconds: Sequence[int | None] = (), strength: float = 0.0
+    seeds: Sequence[int], variations: Sequence[Sequence[Variation]] = ()
 ) -> list[torch.Generator]:
-    """A generator for each picture of a batch; `seconds` are its variation seeds."""
+    """A generator for each picture of a batch; `variations` are those of each picture."""
     found: list[torch.Generator] = []
-    for seed, second in itertools.zip_longest(seeds, seconds):
+    for seed, own in zip(seeds, variations or [()] * len(seeds), strict=True):
         generator = Varied("cpu")
-        if second is not None:
-            generator.second = torch.Generator("cpu").manual_seed(second)
-            generator.strength = strength
+        generator.variations = own
         found.append(generator.manual_seed(seed))
     return found
 

@@ -6,6 +6,7 @@ import pytest
 
 from bot.actions import STRONG, SUBTLE
 from generation.job import Job
+from generation.request import Variation
 from playground.control import Control
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Json, Rig, buttons, finished
@@ -75,6 +76,27 @@ async def test_variations_are_relatives(
     assert job.request.variation_seed is not None
     assert len(job.pictures) == 4
     assert job.parent_picture == 0
+
+
+async def test_a_variation_of_a_variation_is_a_relative_of_that_one(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    first = await imagine(ada, general, seed=5)
+    act = await ada.click(await ada.message(general, first["id"]), "Vary (strong)")
+    four = await finished(ada, general, await act.deferred())
+    parent = await rig.job(2)
+    act = await ada.click(await ada.message(general, four["id"]), "darkroom:pick:2:1")
+    picked = await finished(ada, general, await act.deferred())
+    child = await pressed(rig, ada, general, picked, "Vary (subtle)")
+    second = parent.pictures[1].variation_seed
+    assert second is not None
+    assert child.request.lineage == (Variation(second, STRONG),)
+    act = await ada.click(await ada.message(general, four["id"]), f"darkroom:reroll:{parent.id}")
+    again = await finished(ada, general, await act.deferred())
+    others = await last_job(rig)
+    assert len(again["attachments"]) == 4
+    assert (others.request.seed, others.request.lineage) == (5, ())
+    assert others.request.variation_seed != parent.request.variation_seed
 
 
 @pytest.mark.parametrize("door", ["button", "reaction"])

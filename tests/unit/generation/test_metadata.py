@@ -53,6 +53,15 @@ def test_a_variation_and_a_vae_are_written_as_a1111_writes_them() -> None:
     ) in text
 
 
+def test_a_variation_of_a_variation_names_what_it_comes_from() -> None:
+    steps = [{"seed": 9, "strength": 0.45}, {"seed": 10, "strength": 0.15}]
+    request = a_request(variation_seed=20, variation_strength=0.15, lineage=steps)
+    text = metadata.infotext(
+        metadata.About(request=request, index=0, seed=7, variation_seed=20, hashes={})
+    )
+    assert 'Variation seed strength: 0.15, Variation of: "9: 0.45, 10: 0.15"' in text
+
+
 def test_a_value_with_a_comma_is_quoted() -> None:
     text = metadata.infotext(about(controls=[{"name": "edges", "picture": "0" * 64}]))
     assert 'ControlNet 0: "Model: edges, Weight: 1"' in text

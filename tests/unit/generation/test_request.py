@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from generation.fields import Option, options
 from generation.refusal import Refused
-from generation.request import SEED_MAX, GenerationRequest
+from generation.request import SEED_MAX, GenerationRequest, Variation
 from tests.fixtures.requests import a_request
 
 
@@ -22,6 +22,17 @@ def test_variations_keep_the_seed_and_count_up_the_second() -> None:
     for plain in (varied.with_(variation_strength=0), varied.with_(variation_seed=None)):
         assert plain.seeds == (40, 41, 42)
         assert plain.variation_seeds == (None, None, None)
+
+
+def test_variations_of_a_variation_go_on_from_its_noise() -> None:
+    step = {"seed": 9, "strength": 0.45}
+    varied = a_request(variation_seed=20, variation_strength=0.15, lineage=[step], count=2)
+    first = Variation(9, 0.45)
+    assert varied.variations == (
+        (first, Variation(20, 0.15)),
+        (first, Variation(21, 0.15)),
+    )
+    assert "lineage" not in options()
 
 
 def test_a_changed_copy_is_checked() -> None:
@@ -53,7 +64,7 @@ def test_an_unknown_field_is_an_error() -> None:
 def test_every_field_is_an_option() -> None:
     fields = {option.field for option in options().values()}
     # what only actions set
-    assert fields == set(GenerationRequest.__struct_fields__) - {"tile"}
+    assert fields == set(GenerationRequest.__struct_fields__) - {"tile", "lineage"}
     for option in options().values():
         assert option.help, option.name
         assert len(option.help) <= 100, option.name

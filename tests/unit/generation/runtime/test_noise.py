@@ -5,6 +5,7 @@ import torch
 from diffusers.schedulers import scheduling_dpmsolver_sde
 from diffusers.utils import torch_utils
 
+from generation.request import Variation
 from generation.runtime import noise
 
 SHAPE = (2, 4, 8, 8)
@@ -43,7 +44,7 @@ def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
     one, other = [torch_utils.randn_tensor(SHAPE[1:], s) for s in map(torch.manual_seed, (7, 9))]
 
     def varied(strength: float) -> torch.Tensor:
-        made = noise.generators((7, 7), (9, 9), strength)
+        made = noise.generators((7, 7), 2 * [[Variation(9, strength)]])
         drawn: torch.Tensor = torch_utils.randn_tensor(
             SHAPE, made, torch.device("cpu"), torch.float32
         )
@@ -58,8 +59,21 @@ def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
     assert abs(float(((one + other) / 2).std()) - 1) > 0.2
 
 
+def test_a_variation_of_a_variation_is_nearer_to_it_than_to_the_first() -> None:
+    def drawn(*variations: Variation) -> torch.Tensor:
+        made = noise.generators((7,), [variations])
+        initial: torch.Tensor = torch_utils.randn_tensor((1, *SHAPE[1:]), made)
+        return initial
+
+    parent = drawn(Variation(9, 0.45))
+    child = drawn(Variation(9, 0.45), Variation(11, 0.15))
+    sibling = drawn(Variation(11, 0.15))
+    assert float(((child - parent) ** 2).mean()) < float(((child - drawn()) ** 2).mean()) / 3
+    assert float(((sibling - parent) ** 2).mean()) > float(((child - parent) ** 2).mean()) * 3
+
+
 def test_only_the_first_noise_is_varied() -> None:
-    (varied,) = noise.generators((7,), (9,), 0.5)
+    (varied,) = noise.generators((7,), [[Variation(9, 0.5)]])
     (plain,) = noise.generators((7,))
     first, second = [
         [torch_utils.randn_tensor((1, *SHAPE[1:]), [generator]) for _ in range(2)]
