@@ -1,5 +1,6 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +37,7 @@ class Desk:
         self.rules = rules
         self.worker = worker
         self._listeners: list[OnBlocked] = []
+        self._adding = asyncio.Lock()
 
     def listen(self, listener: OnBlocked) -> None:
         """Have `listener` told of requests that are refused for their words."""
@@ -154,15 +156,17 @@ class Desk:
         preset: str | None = None,
     ) -> Job:
         self._check_words(request, visit)
-        await self._check_shares(request, visit)
-        job = await self.jobs.add(
-            request,
-            origin,
-            action=action,
-            parent=parent,
-            parent_picture=parent_picture,
-            preset=preset,
-        )
+        # one at a time, so that of requests sent together none slips past the quota
+        async with self._adding:
+            await self._check_shares(request, visit)
+            job = await self.jobs.add(
+                request,
+                origin,
+                action=action,
+                parent=parent,
+                parent_picture=parent_picture,
+                preset=preset,
+            )
         self.worker.wake()
         return job
 
@@ -242,7 +246,13 @@ class Desk:
         policy.check_place(visit.guild, visit.place)
 
     async def forget(self, user_id: int) -> Deleted:
-        """Delete all that is kept about somebody; what waits is cancelled first."""
+        """Delete all that is kept about somebody; what waits is cancelled first.
+
+        Raises Refused, and cancels nothing, while something of theirs runs.
+        """
+        running = self.worker.current
+        if running is not None and running.origin.user_id == user_id:
+            raise Refused("delete_while_running")
         for job in await self.jobs.waiting():
             if job.origin.user_id == user_id:
                 await self.cancel(job)

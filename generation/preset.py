@@ -72,6 +72,29 @@ GIVEN: Final = (
 """Fields that are options of the same name."""
 
 
+EXAMPLES: Final = {
+    "description": '"for portraits"',
+    "template": '"{prompt}, film grain"',
+    "negative_prompt": '"text, watermark"',
+    "model": '"as /models has it"',
+    "vae": '"a name"',
+    "width": "1024",
+    "height": "1024",
+    "steps": "30",
+    "guidance": "5.0",
+    "sampler": '"DPM++ 2M Karras"',
+    "clip_skip": "2",
+    "controlnet": '"a name"',
+    "control_scale": "0.8",
+    "max_steps": "50",
+    "max_count": "4",
+    "max_pixels": "1048576",
+    "roles": "[123456789012345678]",
+    "loras": '[{ name = "as /loras has it", weight = 0.8 }]',
+}
+"""Every key but the name as it may stand in TOML."""
+
+
 def complete(
     given: Given, preset: Preset | None, catalog: Catalog, rules: Rules
 ) -> GenerationRequest:
@@ -112,10 +135,11 @@ def check_bounds(preset: Preset, request: GenerationRequest) -> None:
     for what, asked, most in (
         ("steps", request.steps, preset.max_steps),
         ("count", request.count, preset.max_count),
-        ("pixels", pixels, preset.max_pixels),
     ):
         if most is not None and asked > most:
             raise Refused("preset_bound", name=preset.name, what=what, value=asked, high=most)
+    if preset.max_pixels is not None and pixels > preset.max_pixels:
+        raise Refused("preset_bound_pixels", name=preset.name, value=pixels, high=preset.max_pixels)
 
 
 def check_roles(preset: Preset, roles: Sequence[int]) -> None:
@@ -190,8 +214,24 @@ def starters(catalog: Catalog) -> list[Preset]:
 
 def to_toml(presets: Sequence[Preset]) -> str:
     """Presets as the text of one TOML file."""
-    tables = [msgspec.to_builtins(preset) for preset in presets]
-    return tomli_w.dumps({"preset": tables}, multiline_strings=False).strip() + "\n"
+    return "\n".join(map(_table, presets))
+
+
+def _table(preset: Preset) -> str:
+    # tomli_w alone would put a short preset into one line, hard to edit
+    keys = msgspec.to_builtins(preset)
+    loras = keys.pop("loras", [])
+    uses = (f"\n[[preset.loras]]\n{tomli_w.dumps(use)}" for use in loras)
+    return f"[[preset]]\n{tomli_w.dumps(keys)}{''.join(uses)}"
+
+
+def to_form(preset: Preset) -> str:
+    """A preset as text to fill in: TOML, with what it leaves open as comments."""
+    decided = msgspec.to_builtins(preset)
+    open_ = (f"# {key} = {value}" for key, value in EXAMPLES.items() if key not in decided)
+    # keys stand before the tables of the LoRAs
+    head, rest = to_toml([preset]).split("\n", 1)
+    return "\n".join([head, *open_, rest])
 
 
 def from_toml(text: str) -> list[Preset]:

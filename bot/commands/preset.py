@@ -262,7 +262,7 @@ async def take(
 def _dialog(was: str, preset: Preset, texts: Texts) -> Dialog:
     dialog = Dialog(f"darkroom:preset:{was}", texts("dialog_preset", name=preset.name))
     return dialog.text(
-        "preset", texts("dialog_preset_text"), value=presets.to_toml([preset]), long=True
+        "preset", texts("dialog_preset_text"), value=presets.to_form(preset), long=True
     )
 
 

@@ -1,9 +1,13 @@
 """What a server decides: presets, settings, who may ask for what, and where."""
 
+import asyncio
+
 import pytest
 
+from generation.job import JobState
 from playground.control import Control
 from playground.person import Person, fields_of
+from playground.world import EPHEMERAL
 from tests.acceptance.conftest import Json, Rig, finished
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_refusals import refused
@@ -206,6 +210,19 @@ async def test_a_quota_a_day(rig: Rig, bo: Person, general: str, guild: str) -> 
     await rig.studio.store.settings.change_guild(int(guild), quota=3)
     bo.events.clear()
     await imagine(bo, general)
+
+
+async def test_requests_sent_together_share_one_quota(
+    rig: Rig, bo: Person, general: str, guild: str
+) -> None:
+    await rig.studio.store.settings.change_guild(int(guild), quota=2)
+    acts = await asyncio.gather(
+        *(bo.command(general, "imagine", prompt=f"cat {number}", count=2) for number in range(3))
+    )
+    answers = [await act.response() for act in acts]
+    assert sum(bool(answer["flags"] & EPHEMERAL) for answer in answers) == 2
+    await rig.until(lambda job: job.state is JobState.FINISHED)
+    assert await rig.studio.jobs.get(2) is None
 
 
 async def test_the_blocklist_and_the_audit_channel(

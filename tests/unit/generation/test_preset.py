@@ -82,6 +82,17 @@ def test_bounds_and_roles() -> None:
         presets.check_roles(preset, (3,))
 
 
+def test_a_form_shows_what_else_there_is() -> None:
+    form = presets.to_form(Preset(name="x", steps=4))
+    assert presets.from_toml(form) == [Preset(name="x", steps=4)]
+    [whole] = presets.from_toml(form.replace("# ", ""))
+    assert (whole.steps, whole.max_count, whole.loras[0].weight) == (4, 4, 0.8)
+    assert {"name", *presets.EXAMPLES} == set(Preset.__struct_fields__)
+    some = Preset(name="x", loras=(LoraUse(name="pixel", weight=0.5),))
+    [again] = presets.from_toml(presets.to_form(some).replace("# steps", "steps"))
+    assert (again.loras, again.steps) == (some.loras, 30)
+
+
 def test_a_file_holds_everything() -> None:
     full = Preset(
         name="all of it",
