@@ -23,7 +23,7 @@ run: install
 
 test: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py

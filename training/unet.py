@@ -22,7 +22,7 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy latents, timesteps
 
 
 def new_unet() -> UNet2DConditionModel:
-    """An untrained UNet of 15.7 M parameters over latents (N, 4, 16, 16)."""
+    """An untrained UNet of 13.9 M parameters over latents (N, 4, 16, 16)."""
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=4,

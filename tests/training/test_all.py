@@ -1,0 +1,43 @@
+"""The one command: from nothing to the weights, stopped in the middle and taken up again."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def losses(folder: Path) -> list[float]:
+    """The mean loss of every fifty steps."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line["loss"] for line in map(json.loads, lines)]
+
+
+def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
+    out, models = tmp_path / "run", tmp_path / "models"
+    command = [sys.executable, "-m", "training", "all", "--minutes", "3", "--emoji", str(emoji)]
+    command += ["--out", str(out), "--models", str(models), "--docs", str(tmp_path / "docs")]
+    command += ["--pictures", "512", "--prompts", "2", "--batch", "8"]
+    # killed while the autoencoder trains, as by a power cut
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        while not (out / "vae" / "checkpoint.pt").is_file():
+            assert killed.poll() is None
+            time.sleep(0.1)
+        killed.kill()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1000)
+    printed = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, printed[-3000:]
+    assert "vae: resumed at step" in printed
+    for part in ("vae", "unet"):
+        found = losses(out / part)
+        assert len(found) >= 2, printed[-3000:]
+        assert found[-1] < found[0], (part, found)
+    demo = models / "diffusers" / "demo"
+    for file in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
+        assert (demo / file).is_file()
+    assert (models / "controlnet" / "demo-edges" / "config.json").is_file()
+    assert len(list((models / "loras").glob("demo-*.safetensors"))) == 2
