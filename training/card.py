@@ -7,6 +7,8 @@ from typing import Any
 from training.styles import STYLES
 from training.things import COLOURS, PLACE_WORDS, SIZE_WORDS, THINGS
 
+_SHEETS = "../../../docs/demo-model"
+
 _CARD = """\
 ---
 license: mit
@@ -75,12 +77,18 @@ prompt, {steps} steps, guidance {guidance:g}; all {n_things} things once, and {n
 | the thing | {thing:.1%} | 90 % |
 | the background | {background:.1%} | 95 % |
 | both things of a pair | {pair:.1%} | 70 % |
+{more}
 
 Prompts of which fewer than three of four pictures show what was asked: {failing}.
 
 Every prompt's figures: [measured.json](../../../docs/demo-model/measured.json). Again: \
 `python -m training evaluate`, then `python -m training card`.
 """
+
+_MORE = {
+    "decibels": "| the autoencoder on held-out pictures | {:.1f} dB | 30 dB |",
+    "edges": "| given edges that the ControlNet draws, within two pixels | {:.1%} | |",
+}
 
 _FIGURES = ("seeds", "steps", "guidance", "thing", "background", "pair")
 
@@ -112,6 +120,9 @@ def _figures(measured: Path) -> str:
         failing="; ".join(failing) or "none",
         n_things=len(report["singles"]),
         n_pairs=len(report["pairs"]),
+        more="\n".join(
+            row.format(report[key]) for key, row in _MORE.items() if report.get(key) is not None
+        ),
         **{key: report[key] for key in _FIGURES},
     ).strip()
 
@@ -122,10 +133,12 @@ def _share(outcome: dict[str, Any]) -> float:
 
 def _beside(models: Path) -> str:
     lines = [
-        f"- the LoRA `demo-{style.name}` (trigger: *{style.trigger}*)"
+        f"- the LoRA `demo-{style.name}` (trigger: *{style.trigger}*): at 0, 0.5 and 1 in"
+        f" [lora-{style.name}.png]({_SHEETS}/lora-{style.name}.png)"
         for style in STYLES
         if (models / "loras" / f"demo-{style.name}.safetensors").is_file()
     ]
     if (models / "controlnet" / "demo-edges").is_dir():
-        lines.append("- the ControlNet `demo-edges`: draws along Canny edges")
+        sheet = f"[controlnet-edges.png]({_SHEETS}/controlnet-edges.png)"
+        lines.append(f"- the ControlNet `demo-edges`: draws along Canny edges, in {sheet}")
     return "\n".join(lines) or "Its LoRAs and its ControlNet are not trained yet."

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from training.sheets import contact_sheet, control_sheet, lora_sheet, prompt_she
 from training.styles import STYLES
 from training.text import train_text
 from training.unet import load_text, load_vae, train_unet
-from training.vae import train_vae
+from training.vae import held_out_pictures, psnr, train_vae
 
 # minutes on two CPU cores that bring a good model; also the shares of a shorter `all`
 MINUTES = {
@@ -166,6 +166,11 @@ def _sheets(recipe: Recipe, budget: Budget) -> None:
 def _evaluate(recipe: Recipe, budget: Budget) -> None:
     pipeline = load_run(recipe.out, torch.device("cpu"))
     report = evaluate(pipeline, load_classifier(recipe.out), recipe.prompts)
+    decibels, _ = psnr(pipeline.vae, held_out_pictures(recipe.art))
+    edges = None
+    if recipe.controlnet.is_dir():
+        _, edges = control_sheet(pipeline, recipe.art, recipe.controlnet)
+    report = replace(report, decibels=decibels, edges=edges)
     recipe.docs.mkdir(parents=True, exist_ok=True)
     report.save(recipe.docs / "measured.json")
     print(
@@ -181,7 +186,10 @@ def _state(out: Path) -> str:
     for part in ("vae", "unet"):
         last = (out / part / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         steps[part] = json.loads(last)["step"]
-    return f"So far: {steps['vae']} steps of the autoencoder, {steps['unet']} of the UNet."
+    return (
+        f"Trained for {steps['vae']:,} steps of the autoencoder and {steps['unet']:,} of the UNet, "
+        "from which it can go on, before the rate was let down to nothing."
+    )
 
 
 PARTS: dict[str, Callable[[Recipe, Budget], None]] = {

@@ -83,7 +83,7 @@ def train_vae(
     run_folder = folder / "decoder" if decoder_only else folder
     trained = [p for p in vae.parameters() if p.requires_grad]
     run = Run(run_folder, vae, [{"params": trained}], lr=6e-4 if decoder_only else 1e-3)
-    held_out = to_tensor([training_picture(art, "held out", i) for i in range(24)]).to(device)
+    held_out = held_out_pictures(art).to(device)
 
     def loss(step: int, progress: float) -> Tensor:
         whole = decoder_only or progress > CROPS_UNTIL
@@ -128,6 +128,11 @@ def _reconstruction(made: Tensor, wanted: Tensor) -> Tensor:
 def _kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """Divergence from the standard normal, per latent value, in nats."""
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+
+
+def held_out_pictures(art: Art) -> Tensor:
+    """Pictures (24, 3, 128, 128) that no step trains on."""
+    return to_tensor([training_picture(art, "held out", i) for i in range(24)])
 
 
 @torch.no_grad()

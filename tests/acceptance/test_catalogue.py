@@ -20,9 +20,9 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "models" / "loras"
     for number in range(1, 10):
         phrase: dict[str, Any] = {"modelspec.trigger_phrase": f"in the style of {number}"}
-        write(folder / f"style-{number}.safetensors", kohya(768), **phrase)
-    (folder / "style-1.preview.png").write_bytes(png("blue", (640, 480)))
-    (folder / "style-2.png").write_bytes(b"this is no picture")
+        write(folder / f"art-{number}.safetensors", kohya(768), **phrase)
+    (folder / "art-1.preview.png").write_bytes(png("blue", (640, 480)))
+    (folder / "art-2.png").write_bytes(b"this is no picture")
     return folder
 
 
@@ -30,6 +30,10 @@ def folder(tmp_path: Path) -> Path:
 def config(config: Config, folder: Path) -> Config:
     replace = msgspec.structs.replace
     return replace(config, models=replace(config.models, folders=(folder.parent,)))
+
+
+DEMO = ("demo-pencil-sketch", "demo-pixel-art")
+"""The LoRAs that the project ships."""
 
 
 def names(message: Json) -> list[str]:
@@ -40,7 +44,7 @@ async def test_loras_with_their_words_and_pictures_page_by_page(
     rig: Rig, bo: Person, general: str
 ) -> None:
     message = await say(bo, general, "loras")
-    assert names(message) == [f"style-{number}" for number in range(1, 9)]
+    assert names(message) == [f"art-{number}" for number in range(1, 9)]
     first, second = message["embeds"][:2]
     assert first["author"]["name"] == "LoRAs · page 1 of 2"
     assert "Trigger words: `in the style of 1`" in first["description"]
@@ -52,7 +56,7 @@ async def test_loras_with_their_words_and_pictures_page_by_page(
     act = await bo.click(message, "Next")
     await act.wait_for("INTERACTION_SUCCESS")
     await bo.wait_for(
-        "MESSAGE_UPDATE", lambda m: m["id"] == message["id"] and names(m) == ["style-9"]
+        "MESSAGE_UPDATE", lambda m: m["id"] == message["id"] and names(m) == ["art-9", *DEMO]
     )
     last = await bo.message(general, message["id"])
     assert last["attachments"] == []

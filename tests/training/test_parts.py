@@ -142,10 +142,12 @@ def test_the_card_gives_the_figures_and_the_failures(tmp_path: Path) -> None:
     demo = tmp_path / "diffusers" / "demo"
     demo.mkdir(parents=True)
     bad, good = Outcome("a fox on red", 0.25, 1.0), Outcome("an owl on blue", 1.0, 1.0)
-    Report(0.9, 0.95, 0.7, (bad, good), ()).save(tmp_path / "measured.json")
+    Report(0.9, 0.95, 0.7, (bad, good), (), decibels=30.04).save(tmp_path / "measured.json")
     write_card(tmp_path, tmp_path / "measured.json", "So far so good.")
     card = (demo / "README.md").read_text(encoding="utf-8")
     assert "| the thing | 90.0% |" in card
+    assert "| 30.0 dB | 30 dB |\n\nPrompts" in card
+    assert "edges that" not in card
     assert "a fox on red." in card
     assert "an owl on blue" not in card
     assert "So far so good." in card
