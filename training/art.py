@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from training.things import COLOURS, THINGS
 
@@ -31,6 +31,7 @@ class Placed:
     x: float
     y: float
     scale: float
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Art:
         for placed in scene.placed:
             width = round(SIZE * placed.scale)
             sprite = self.sprites[placed.thing].resize((width, width), Image.Resampling.BILINEAR)
+            if placed.mirrored:
+                sprite = ImageOps.mirror(sprite)
             left = round(placed.x * SIZE - width / 2)
             top = round(placed.y * SIZE - width / 2)
             picture.paste(sprite, (left, top), sprite)

@@ -64,7 +64,36 @@ class Captioned:
 
 def sample(rng: random.Random) -> Captioned:
     """Draw a scene and a caption for it: one thing in four of five, else a pair."""
-    scene, subject = _pair(rng) if rng.random() < 0.24 else _single(rng)
+    return _captioned(rng, *(_pair(rng) if rng.random() < 0.24 else _single(rng)))
+
+
+def sample_anywhere(rng: random.Random) -> Captioned:
+    """Draw a scene whose things lie anywhere, in any size, and a caption that doesn't say where.
+
+    What a ControlNet learns from: only the picture that it is given says where things are.
+    """
+    things = [rng.randrange(len(THINGS)) for _ in range(2 if rng.random() < 0.24 else 1)]
+    slots = [(0.0, 1.0)] if len(things) == 1 else [(0.0, 0.5), (0.5, 1.0)]
+    across = rng.random() < 0.5  # side by side, or one above the other
+    placed = []
+    for thing, (low, high) in zip(things, slots, strict=True):
+        scale = rng.uniform(0.36, 0.5 if len(things) > 1 else 0.96)
+        along = _within(rng, low, high, scale)
+        other = _within(rng, 0.0, 1.0, scale)
+        x, y = (along, other) if across else (other, along)
+        placed.append(Placed(thing, x, y, scale, mirrored=rng.random() < 0.5))
+    names = [_name(rng, thing) for thing in things]
+    rng.shuffle(names)
+    return _captioned(rng, Scene(tuple(placed), 0, 0, 1), " and ".join(names))
+
+
+def _within(rng: random.Random, low: float, high: float, scale: float) -> float:
+    """A centre such that a thing of width `scale` lies between `low` and `high`."""
+    return rng.uniform(low + scale / 2, high - scale / 2)
+
+
+def _captioned(rng: random.Random, scene: Scene, subject: str) -> Captioned:
+    """`scene` on a background, and `subject` with words for that background or not."""
     says_colour = rng.random() < 0.75
     # most backgrounds that no caption names are white, so that such prompts come out plain
     any_colour = says_colour or rng.random() < 0.4

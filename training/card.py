@@ -88,6 +88,7 @@ Every prompt's figures: [measured.json](../../../docs/demo-model/measured.json).
 _MORE = {
     "decibels": "| the autoencoder on held-out pictures | {:.1f} dB | 30 dB |",
     "edges": "| given edges that the ControlNet draws, within two pixels | {:.1%} | |",
+    "edges_by_chance": "| the same without the ControlNet | {:.1%} | |",
 }
 
 _FIGURES = ("seeds", "steps", "guidance", "thing", "background", "pair")

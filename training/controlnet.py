@@ -8,7 +8,8 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
-from training.art import Art, Picture
+from training.art import Art, Picture, random_for
+from training.captions import Captioned, sample_anywhere
 from training.latents import encode, scene
 from training.loop import Budget, Run, cosine
 from training.unet import Captions, Diffusion, load_text, load_vae
@@ -91,14 +92,23 @@ def _groups(controlnet: ControlNetModel) -> list[dict[str, object]]:
     return [{"params": new, "lr": 1.5e-3}, {"params": copied, "lr": 3e-4}]
 
 
+def scene_anywhere(index: int) -> Captioned:
+    """Scene number `index` of a second endless series: see `sample_anywhere`."""
+    return sample_anywhere(random_for("anywhere", index))
+
+
 def edge_data(
     art: Art, folder: Path, device: torch.device, count: int
 ) -> tuple[Tensor, Tensor, list[str]]:
-    """Latents (N, 4, 16, 16), edges (N, 128, 128) in 0..255, captions."""
+    """Latents (N, 4, 16, 16), edges (N, 128, 128) in 0..255, captions.
+
+    Every second scene is one whose caption doesn't say where its things are.
+    """
     vae = load_vae(folder, device)
     latents, lines, captions = [], [], []
     for start in range(0, count, 64):
-        scenes = [scene(i) for i in range(start, min(start + 64, count))]
+        numbers = range(start, min(start + 64, count))
+        scenes = [scene_anywhere(i) if i % 2 else scene(i) for i in numbers]
         pictures = [art.paint(captioned.scene) for captioned in scenes]
         latents.append(encode(vae, pictures))
         lines += [torch.from_numpy(edges(picture)[..., 0].copy()) for picture in pictures]

@@ -43,7 +43,7 @@ class Report:
     """Shares over all pictures: recognised things, backgrounds, whole pairs; and each prompt's.
 
     `decibels` is the autoencoder's PSNR on held-out pictures, `edges` the share of the given edges
-    that the ControlNet draws.
+    that the ControlNet draws, `edges_by_chance` that of the same pictures without it.
     """
 
     thing: float
@@ -53,6 +53,7 @@ class Report:
     pairs: tuple[Outcome, ...]
     decibels: float | None = None
     edges: float | None = None
+    edges_by_chance: float | None = None
 
     def failing(self) -> list[str]:
         """Prompts of which fewer than three of four pictures show the thing, worst first."""

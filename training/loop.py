@@ -16,6 +16,7 @@ from training import checkpoint
 CHECKPOINT_SECONDS = 180.0
 FIRST_CHECKPOINT_SECONDS = 10.0  # then rarer and rarer
 LOG_EVERY = 50  # steps
+LOG_SECONDS = 10.0  # or when so long has passed, for slow machines
 
 Schedule = Callable[[float], float]  # progress 0..1 -> factor on the learning rate
 Loss = Callable[[int, float], Tensor]  # (step, progress) -> scalar
@@ -130,7 +131,7 @@ class Run:
         """Train until the budget is spent; `snapshot` is called with the averaged weights in."""
         self.folder.mkdir(parents=True, exist_ok=True)
         losses: list[float] = []
-        began = saved = shown = tick = time.monotonic()
+        began = saved = shown = tick = logged = time.monotonic()
         self.module.train()
         try:
             while (progress := budget.progress(self.step, self.seconds)) < 1:
@@ -138,9 +139,9 @@ class Run:
                 losses.append(self._one_step(loss(self.step, progress), factor))
                 now = time.monotonic()
                 self.seconds, tick = self.seconds + now - tick, now
-                if self.step % LOG_EVERY == 0:
+                if self.step % LOG_EVERY == 0 or now - logged > LOG_SECONDS:
                     self._log(losses, factor)
-                    losses = []
+                    losses, logged = [], now
                 if now - saved > min(CHECKPOINT_SECONDS, FIRST_CHECKPOINT_SECONDS + saved - began):
                     self.save()
                     saved = time.monotonic()
@@ -150,6 +151,8 @@ class Run:
                     shown = tick = time.monotonic()  # pictures are not training time
         finally:
             self.save()
+            if losses:
+                self._log(losses, factor)
         if snapshot:
             with self.averaged():
                 snapshot()

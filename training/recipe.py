@@ -18,7 +18,7 @@ from training.export import assemble, export, load_run
 from training.latents import encode_scenes
 from training.loop import Budget
 from training.lora import train_lora
-from training.sheets import contact_sheet, control_sheet, lora_sheet, prompt_sheet
+from training.sheets import contact_sheet, draw_controlled, lora_sheet, prompt_sheet
 from training.styles import STYLES
 from training.text import train_text
 from training.unet import load_text, load_vae, train_unet
@@ -158,19 +158,19 @@ def _sheets(recipe: Recipe, budget: Budget) -> None:
             made = lora_sheet(pipeline, recipe.lora(style.name), style)
             made.save(recipe.docs / f"lora-{style.name}.png", optimize=True)
     if recipe.controlnet.is_dir():
-        made, agreement = control_sheet(pipeline, recipe.art, recipe.controlnet)
-        made.save(recipe.docs / "controlnet-edges.png", optimize=True)
-        print(f"ControlNet: {agreement:.0%} of the given edges drawn", flush=True)
+        drawn = draw_controlled(pipeline, recipe.art, recipe.controlnet)
+        drawn.sheet().save(recipe.docs / "controlnet-edges.png", optimize=True)
 
 
 def _evaluate(recipe: Recipe, budget: Budget) -> None:
     pipeline = load_run(recipe.out, torch.device("cpu"))
     report = evaluate(pipeline, load_classifier(recipe.out), recipe.prompts)
     decibels, _ = psnr(pipeline.vae, held_out_pictures(recipe.art))
-    edges = None
+    report = replace(report, decibels=decibels)
     if recipe.controlnet.is_dir():
-        _, edges = control_sheet(pipeline, recipe.art, recipe.controlnet)
-    report = replace(report, decibels=decibels, edges=edges)
+        count = 32 if recipe.prompts is None else recipe.prompts
+        drawn = draw_controlled(pipeline, recipe.art, recipe.controlnet, count)
+        report = replace(report, edges=drawn.followed(), edges_by_chance=drawn.by_chance())
     recipe.docs.mkdir(parents=True, exist_ok=True)
     report.save(recipe.docs / "measured.json")
     print(

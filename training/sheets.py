@@ -1,5 +1,6 @@
 """Sample sheets: rows of labelled pictures."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,8 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, Stable
 from PIL import Image, ImageDraw, ImageFont
 
 from training.art import SIZE, Art, Picture
-from training.controlnet import edges
+from training.controlnet import edges, scene_anywhere
 from training.evaluate import generate
-from training.latents import scene
 from training.styles import Style
 
 LABEL = 14  # pixels under each picture
@@ -97,25 +97,53 @@ def lora_sheet(pipeline: StableDiffusionPipeline, lora: Path, style: Style) -> I
     return sheet(pictures, labels, len(prompts))
 
 
-def control_sheet(
-    pipeline: StableDiffusionPipeline, art: Art, folder: Path
-) -> tuple[Image.Image, float]:
-    """Edges, and what the ControlNet in `folder` drew along them with two seeds; edge agreement."""
+@dataclass(frozen=True)
+class Controlled:
+    """Given edges, what the ControlNet drew along them, and what is drawn without it."""
+
+    prompts: list[str]
+    lines: list[Picture]
+    drawn: list[Picture]
+    free: list[Picture]
+
+    def sheet(self) -> Image.Image:
+        """A column a prompt."""
+        n = len(self.prompts)
+        labels = ["edges"] * n + self.prompts + ["without"] * n
+        return sheet([*self.lines, *self.drawn, *self.free], labels, n)
+
+    def followed(self) -> float:
+        """The share of the edges that were drawn."""
+        return _agreement(self.lines, self.drawn)
+
+    def by_chance(self) -> float:
+        """The share of the edges that the pictures without the ControlNet have too."""
+        return _agreement(self.lines, self.free)
+
+
+def draw_controlled(
+    pipeline: StableDiffusionPipeline, art: Art, folder: Path, count: int = 8
+) -> Controlled:
+    """Draw along the edges of `count` scenes with the ControlNet in `folder`, and without."""
     controlled = StableDiffusionControlNetPipeline(
         **pipeline.components, controlnet=ControlNetModel.from_pretrained(folder)
     )
     controlled.set_progress_bar_config(disable=True)
-    scenes = [scene(10_000_000 + i) for i in range(8)]
-    lines = [edges(art.paint(captioned.scene)) for captioned in scenes]
-    prompts = [captioned.caption for captioned in scenes]
-    images = [Image.fromarray(line) for line in lines]
-    drawn = [generate(controlled, prompts, seed, image=images) for seed in (0, 1)]
-    free = generate(pipeline, prompts, 0)
-    labels = ["edges"] * 8 + prompts * 2 + ["without"] * 8
-    agreement = np.mean(
-        [edge_agreement(a, b) for row in drawn for a, b in zip(lines, row, strict=True)]
-    )
-    return sheet([*lines, *drawn[0], *drawn[1], *free], labels, 8), float(agreement)
+    made = Controlled([], [], [], [])
+    for start in range(0, count, 8):
+        scenes = [scene_anywhere(10_000_000 + i) for i in range(start, min(start + 8, count))]
+        prompts = [captioned.caption for captioned in scenes]
+        lines = [edges(art.paint(captioned.scene)) for captioned in scenes]
+        images = [Image.fromarray(line) for line in lines]
+        made.prompts.extend(prompts)
+        made.lines.extend(lines)
+        made.drawn.extend(generate(controlled, prompts, image=images))
+        made.free.extend(generate(pipeline, prompts))
+    return made
+
+
+def _agreement(lines: list[Picture], pictures: list[Picture]) -> float:
+    return float(np.mean([edge_agreement(a, b) for a, b in zip(lines, pictures, strict=True)]))
 
 
 def edge_agreement(lines: Picture, picture: Picture) -> float:

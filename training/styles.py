@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from training.art import Picture
 
-PIXEL = 4  # side of one "pixel" of the pixel-art style, in pixels
+PIXEL = 8  # side of one "pixel" of the pixel-art style: what one latent stands for
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from training.thumbnail import start_as_thumbnail
 CROP = 64
 CROPS_UNTIL = 0.7  # of the run trains on crops, four of a picture; the rest on whole pictures
 PICTURES = 3  # a step: many small steps bring a higher PSNR than few large ones
+STYLED = 0.3  # the share of pictures in the style of a LoRA, which must pass the decoder too
 SEED = "vae"
 
 
@@ -53,10 +54,10 @@ def to_picture(row: Tensor) -> Image.Image:
 
 
 def training_picture(art: Art, *key: object) -> Picture:
-    """A composite; one in seven in the style of a LoRA, which must pass the decoder too."""
+    """A composite, now and then in the style of a LoRA."""
     rng = random_for(SEED, *key)
     picture = art.paint(sample(rng).scene)
-    return rng.choice(STYLES).apply(picture) if rng.random() < 0.15 else picture
+    return rng.choice(STYLES).apply(picture) if rng.random() < STYLED else picture
 
 
 def train_vae(

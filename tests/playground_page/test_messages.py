@@ -203,6 +203,24 @@ async def test_without_a_bot_the_page_says_so(open_as: Opening) -> None:
         await chat.page.close()  # before it misses the server
 
 
+async def test_other_people_say_who_they_are(open_as: Opening) -> None:
+    async with local_discord("--users", "eve,fay") as theirs:
+        chat = await open_as("ada", at=theirs.url, channel=None, fresh=True)
+        await expect(chat.page.locator(".who")).to_contain_text("Nobody here is called ada.")
+        await chat.keys("grace")
+        await chat.press("Enter")
+        await expect(chat.page.locator(".who")).to_contain_text("Nobody here is called grace.")
+        await chat.keys(" fay")
+        await chat.button("Come in").click()
+        await expect(chat.composer).to_be_visible()
+        await expect(chat.page).to_have_title("fay · Local Discord")
+        # the browser itself reports each name that is not known
+        assert all("404 (Not Found)" in problem for problem in chat.problems)
+        assert len(chat.problems) == 3
+        chat.problems.clear()
+        await chat.page.close()  # before it misses the server
+
+
 async def test_a_lost_connection_is_made_again(open_as: Opening, bo: Person, room: str) -> None:
     sockets: list[WebSocketRoute] = []
 

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def losses(folder: Path) -> list[float]:
-    """The mean loss of every fifty steps."""
+    """The mean losses that were logged, in order."""
     lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     return [line["loss"] for line in map(json.loads, lines)]
 
@@ -35,7 +35,8 @@ def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
     for part in ("vae", "unet"):
         found = losses(out / part)
         assert len(found) >= 2, printed[-3000:]
-        assert found[-1] < found[0], (part, found)
+        later = found[len(found) // 2 :]
+        assert sum(later) / len(later) < 0.9 * found[0], (part, found)
     demo = models / "diffusers" / "demo"
     for file in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
         assert (demo / file).is_file()

@@ -3,10 +3,19 @@
 from itertools import pairwise
 
 from training.art import random_for
-from training.captions import NOISE, noise_words, sample
-from training.things import COLOUR_SYNONYMS, COLOURS, THINGS, article, plural
+from training.captions import NOISE, noise_words, sample, sample_anywhere
+from training.things import (
+    COLOUR_SYNONYMS,
+    COLOURS,
+    PLACE_WORDS,
+    SIZE_WORDS,
+    THINGS,
+    article,
+    plural,
+)
 
 SAMPLES = [sample(random_for("test", i)) for i in range(400)]
+ANYWHERE = [sample_anywhere(random_for("test", i)) for i in range(400)]
 
 
 def test_there_are_enough_things_and_colours_with_names_of_their_own() -> None:
@@ -17,7 +26,7 @@ def test_there_are_enough_things_and_colours_with_names_of_their_own() -> None:
 
 
 def test_a_caption_names_everything_in_its_scene() -> None:
-    for captioned in SAMPLES:
+    for captioned in SAMPLES + ANYWHERE:
         for placed in captioned.scene.placed:
             words = THINGS[placed.thing].names
             assert any(n in captioned.caption or plural(n) in captioned.caption for n in words)
@@ -33,11 +42,21 @@ def test_a_scene_is_fixed_by_its_key_alone() -> None:
 
 
 def test_things_lie_inside_the_picture() -> None:
-    for captioned in SAMPLES:
+    for captioned in SAMPLES + ANYWHERE:
         for placed in captioned.scene.placed:
             half = placed.scale / 2
             assert -0.03 < placed.x - half < placed.x + half < 1.03
             assert -0.03 < placed.y - half < placed.y + half < 1.03
+
+
+def test_things_anywhere_lie_all_over_and_no_caption_says_where() -> None:
+    said = [word for words in (*PLACE_WORDS.values(), *SIZE_WORDS.values()) for word in words]
+    for captioned in ANYWHERE:
+        assert not any(f" {word.strip()} " in f" {captioned.caption} " for word in said)
+    placed = [placed for captioned in ANYWHERE for placed in captioned.scene.placed]
+    for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert sum((p.x > 0.55, p.y > 0.55) == corner for p in placed) > len(placed) / 10
+    assert {p.mirrored for p in placed} == {False, True}
 
 
 def test_noise_words_name_nothing() -> None:
