@@ -8,7 +8,13 @@ import discord
 import msgspec
 
 from generation.job import Job, JobState, PictureRecord
-from generation.request import LINEAGE_MAX, RANDOM_SEED_MAX, GenerationRequest, Variation
+from generation.request import (
+    LINEAGE_MAX,
+    RANDOM_SEED_MAX,
+    SIDE_MAX,
+    GenerationRequest,
+    Variation,
+)
 
 NUMBERS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣", "6️⃣", "7️⃣", "8️⃣", "9️⃣", "🔟")
 SUBTLE: Final = 0.15
@@ -54,8 +60,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     style: discord.ButtonStyle = discord.ButtonStyle.secondary
     owner_only: bool = False
     """For the person who asked, and moderators."""
-    reaction: bool = True
-    """Whether it is done by reaction too, and the bot adds the emoji under the result."""
+    invites: bool = True
+    """Whether the bot adds the emoji under the result; it works as a reaction in any case."""
     request: Callable[[Source], GenerationRequest] | None = None
 
 
@@ -98,6 +104,12 @@ def upscale(source: Source) -> GenerationRequest:
         # control pictures have done their work in the first pass
         controls=(),
     )
+
+
+def can_upscale(job: Job, index: int) -> bool:
+    """Whether a picture can still be enlarged."""
+    sides = [max(p.width, p.height) for p in job.pictures if p.index == index]
+    return bool(sides) and sides[0] * ENLARGED <= SIDE_MAX
 
 
 def vary_subtle(source: Source) -> GenerationRequest:
@@ -167,9 +179,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="picture",
             request=vary_strong,
         ),
-        Action(name="start", emoji="🖼️", label="button_start", on="picture", reaction=False),
-        # a reaction can't open a dialog
-        Action(name="edit", emoji="✏️", label="button_edit", on="either", reaction=False),
+        Action(name="start", emoji="🖼️", label="button_start", on="picture", invites=False),
+        # a reaction can't open a dialog, so these two answer with the button that can
+        Action(name="edit", emoji="✏️", label="button_edit", on="either", invites=False),
         Action(name="parameters", emoji="📋", label="button_parameters", on="either"),
         Action(name="favourite", emoji="⭐", label="button_favourite", on="either"),
         Action(name="delete", emoji="❌", label="button_delete", on="either", owner_only=True),
@@ -204,7 +216,8 @@ def offered(job: Job, index: int | None = None) -> list[Press]:
             case "pick" if several:
                 found += [Press(action, picture.index) for picture in job.pictures]
             case "picture" if one is not None:
-                found.append(Press(action, one))
+                if action.name != "upscale" or can_upscale(job, one):
+                    found.append(Press(action, one))
             case "either":
                 found.append(Press(action, index))
     return found
@@ -213,9 +226,7 @@ def offered(job: Job, index: int | None = None) -> list[Press]:
 def pressed(emoji: str, job: Job, index: int | None) -> Press | None:
     """What a reaction means on such a message; the emoji's variation selector does not matter."""
     plain = _plain(emoji)
-    return next(
-        (p for p in offered(job, index) if p.action.reaction and _plain(p.emoji) == plain), None
-    )
+    return next((p for p in offered(job, index) if _plain(p.emoji) == plain), None)
 
 
 def _plain(emoji: str) -> str:

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
+import aiohttp
 import discord
 import msgspec
 import structlog
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.client import DarkroomClient, point_to
 from bot.config import Config
@@ -27,6 +31,13 @@ log = structlog.get_logger(__name__)
 
 RESCAN_SECONDS = 30.0
 """How soon a model is found that was dropped into a folder."""
+
+
+CONNECT_WAITS = (2.0, 5.0, 15.0, 60.0)
+"""Seconds to wait while Discord can't be reached at the start; the last again and again."""
+SERVER_ERROR = 500
+UNUSED_AFTER = timedelta(days=1)
+TIDY_SECONDS = 86400.0
 
 
 class StartError(Exception):
@@ -67,10 +78,11 @@ async def run(config: Config) -> int:
         await stack.enter_async_context(client)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(client.start(config.token))
+                group.create_task(_connect(client, config.token))
                 group.create_task(studio.worker.run())
                 group.create_task(_prepare(studio))
                 group.create_task(_rescan(studio))
+                group.create_task(_tidy(studio))
         except* discord.LoginFailure:
             raise StartError(
                 "Discord refuses the token. Copy a new one from the Developer Portal, under your"
@@ -83,7 +95,8 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     """The Discord client and its collaborators."""
     desk = Desk(studio.store, studio.worker, studio.catalog, config.rules)
     cache = config.storage.folder / "cache"
-    unsafe_from = config.worker.picture_check_threshold
+    checking = config.worker
+    unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
     return DarkroomClient(config.discord, desk, cache, unsafe_from)
 
 
@@ -183,7 +196,50 @@ async def _prepare(studio: Studio) -> None:
         log.error("the worker does not start", error=str(error))
 
 
+async def _connect(client: DarkroomClient, token: str) -> None:
+    """Connect as soon as Discord can be reached: after a power cut we may be up before the router.
+
+    Once connected, discord.py comes back by itself.
+    """
+    for wait in itertools.chain(CONNECT_WAITS, itertools.repeat(CONNECT_WAITS[-1])):
+        why = await _unreachable()
+        if why is None:
+            break
+        log.warning("Discord can't be reached yet", why=why, seconds=wait)
+        await asyncio.sleep(wait)
+    await client.start(token)
+
+
+async def _unreachable() -> str | None:
+    """Why Discord does not answer; None if it does."""
+    timeout = aiohttp.ClientTimeout(total=20)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+            session.get(f"{discord.http.Route.BASE}/gateway") as response,
+        ):
+            return f"status {response.status}" if response.status >= SERVER_ERROR else None
+    except (aiohttp.ClientError, OSError) as error:
+        return str(error) or type(error).__name__
+
+
 async def _rescan(studio: Studio) -> None:
     while True:
         await asyncio.sleep(RESCAN_SECONDS)
-        await studio.catalog.scan()
+        try:
+            await studio.catalog.scan()
+        except OSError as error:
+            # a network drive that is away; what was found before stays
+            log.warning("the model folders can't be read", error=str(error))
+
+
+async def _tidy(studio: Studio) -> None:
+    """Remove pictures that somebody sent with a request that came to nothing."""
+    while True:
+        try:
+            removed = await studio.store.personal.sweep(UNUSED_AFTER)
+            if removed:
+                log.info("unused pictures removed", count=removed)
+        except (OSError, SQLAlchemyError) as error:
+            log.warning("unused pictures can't be removed", error=str(error))
+        await asyncio.sleep(TIDY_SECONDS)

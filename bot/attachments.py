@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from PIL import Image
 
-from generation.job import Job, JobState, PictureRecord
+from generation.job import Job, JobState, Origin, PictureRecord
 from generation.refusal import Refused
 from storage.jobs import JobStore
 from storage.pictures import PictureMissingError
@@ -37,21 +37,32 @@ class Print(msgspec.Struct, frozen=True):
 
 
 class Prints:
-    """The pictures of jobs, as far as the server's picture check lets them be shown."""
+    """The pictures of jobs, as far as a server's picture check lets them be shown there.
 
-    def __init__(self, jobs: JobStore, settings: SettingsStore, unsafe_from: float) -> None:
+    `unsafe_from` is the probability from which a picture is unsafe; None where nothing checks.
+    """
+
+    def __init__(self, jobs: JobStore, settings: SettingsStore, unsafe_from: float | None) -> None:
         self._jobs = jobs
         self._settings = settings
         self._unsafe_from = unsafe_from
 
-    async def of(self, job: Job) -> tuple[list[Print], int]:
-        """What a finished job may show, and how many of its pictures are held back."""
+    @property
+    def checked(self) -> bool:
+        """Whether there is a picture check that a server can ask for."""
+        return self._unsafe_from is not None
+
+    async def of(self, job: Job, where: Origin | None = None) -> tuple[list[Print], int]:
+        """What a finished job may show, and how many of its pictures are held back.
+
+        `where` is the place where they are shown, unless it is where they were asked for.
+        """
         if job.state is not JobState.FINISHED:
             return [], 0
         found, held_back = [], 0
         for picture in job.pictures:
             try:
-                shown = await self._read(job, picture)
+                shown = await self._read(job, picture, where or job.origin)
             except PictureMissingError:
                 log.error("picture file is gone", job=job.id, file=picture.file)
                 continue
@@ -62,14 +73,14 @@ class Prints:
         return found, held_back
 
     async def one(
-        self, job: Job, picture: PictureRecord, limit: int = UPLOAD_LIMIT
+        self, job: Job, picture: PictureRecord, where: Origin, limit: int = UPLOAD_LIMIT
     ) -> tuple[Print, bool]:
-        """One picture within `limit` bytes, and whether it is a lighter copy.
+        """One picture within `limit` bytes as `where` shows it, and whether it is a lighter copy.
 
         Raises Refused for one that is gone or held back.
         """
         try:
-            shown = await self._read(job, picture)
+            shown = await self._read(job, picture, where)
         except PictureMissingError:
             raise Refused("picture_gone") from None
         if shown is None:
@@ -86,16 +97,22 @@ class Prints:
         guild_id = job.origin.guild_id
         return guild_id is None or (await self._settings.guild(guild_id)).picture_check == "off"
 
-    async def _read(self, job: Job, picture: PictureRecord) -> Print | None:
+    async def _read(self, job: Job, picture: PictureRecord, where: Origin) -> Print | None:
         """None for a picture that the server's picture check blocks."""
-        guild_id, spoiler = job.origin.guild_id, job.origin.spoiler
-        if guild_id is not None and (picture.unsafe or 0.0) >= self._unsafe_from:
-            check = (await self._settings.guild(guild_id)).picture_check
+        spoiler = where.spoiler
+        if where.guild_id is not None and self._is_unsafe(picture):
+            check = (await self._settings.guild(where.guild_id)).picture_check
             if check == "block":
                 return None
             spoiler = spoiler or check == "blur"
         content = await self._jobs.read_picture(picture)
         return Print(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
+
+    def _is_unsafe(self, picture: PictureRecord) -> bool:
+        """A picture that nothing has looked at counts as unsafe where a check is asked for."""
+        if self._unsafe_from is None or picture.unsafe is None:
+            return True
+        return picture.unsafe >= self._unsafe_from
 
 
 async def lighter(prints: Sequence[Print], level: int) -> list[Print]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import discord
 import structlog
 import yarl
@@ -56,7 +57,9 @@ def point_to(settings: Discord) -> None:
 class DarkroomClient(discord.Client):
     """Connects people to the desk, and the desk's jobs to their messages."""
 
-    def __init__(self, settings: Discord, desk: Desk, cache: Path, unsafe_from: float) -> None:
+    def __init__(
+        self, settings: Discord, desk: Desk, cache: Path, unsafe_from: float | None
+    ) -> None:
         super().__init__(
             intents=intents(),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -88,7 +91,10 @@ class DarkroomClient(discord.Client):
             PageButton,
             SettingsMenu,
         )
-        await self._sync()
+        try:
+            await self._sync()
+        except (discord.DiscordServerError, aiohttp.ClientError) as error:
+            log.warning("commands not registered; the next start tries again", error=str(error))
         await self.delivery.recover()
 
     async def close(self) -> None:
@@ -147,9 +153,12 @@ class DarkroomClient(discord.Client):
 
     async def acknowledge(self, interaction: discord.Interaction[Any], job: Job) -> None:
         """Answer with a job that is written down already, and follow it."""
-        if not interaction.response.is_done():
-            await think(interaction, private=job.origin.private)
-        self.delivery.watch(job)
+        try:
+            if not interaction.response.is_done():
+                await think(interaction, private=job.origin.private)
+        finally:
+            # what can't be answered is delivered all the same, in another place
+            self.delivery.watch(job)
 
     async def _sync(self) -> None:
         """Register the commands where they have changed; Discord limits how often one may."""

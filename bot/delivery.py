@@ -1,7 +1,8 @@
 """Puts jobs on Discord: what waits, what runs, what came of it; nothing twice, nothing lost."""
 
 import asyncio
-from collections.abc import Coroutine
+import itertools
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,10 +27,14 @@ log = structlog.get_logger(__name__)
 EDIT_EVERY: Final = 3.0
 """Seconds between edits of a message."""
 TOO_LARGE: Final = frozenset((40005,))
+TOO_MANY_REQUESTS: Final = 429
+HINT_SECONDS: Final = 60.0
 CLOSING_SECONDS: Final = 5.0
 """What is on its way to Discord has so long to arrive when the bot stops."""
+ACKNOWLEDGED_WITHIN: Final = 10.0
+"""Seconds; Discord gives three, and a request of which it never heard is answered elsewhere."""
 RETRIES: Final = (1, 2, 5, 15, 60, 120)
-"""Seconds to wait after a failure that may pass."""
+"""Seconds to wait after a failure that may pass; the last again and again."""
 
 
 class _Followed:
@@ -42,6 +47,10 @@ class _Followed:
         self.preview: bytes | None = None
         self.changed = asyncio.Event()
         self.ended = asyncio.Event()
+        self.acknowledged = asyncio.Event()
+        """Whether Discord knows the answer to the interaction: before that it can't be edited."""
+        if job.origin.interaction is None:
+            self.acknowledged.set()
 
 
 class Delivery:
@@ -68,13 +77,20 @@ class Delivery:
         worker.listen(self._hear)
 
     def watch(self, job: Job, *, reply_to: int | None = None) -> None:
-        """Show a job from now on."""
-        if job.id in self._followed:
-            return
-        post = Post(self._client, self._jobs, job, reply_to)
-        followed = self._followed[job.id] = _Followed(job, post)
-        self._spawn(self._follow(followed))
-        self._places_changed()
+        """Show a job from now on; its interaction, if it has one, is acknowledged."""
+        followed = self._take_up(job)
+        if reply_to is not None:
+            followed.post.reply_to = reply_to
+        followed.acknowledged.set()
+
+    def _take_up(self, job: Job) -> _Followed:
+        followed = self._followed.get(job.id)
+        if followed is None:
+            post = Post(self._client, self._jobs, job)
+            followed = self._followed[job.id] = _Followed(job, post)
+            self._spawn(self._follow(followed))
+            self._places_changed()
+        return followed
 
     async def recover(self) -> None:
         """Take up what was under way when the bot stopped: deliver what ended, show the rest."""
@@ -105,9 +121,7 @@ class Delivery:
     def _hear(self, job: Job, event: JobEvent | None) -> None:
         if not _is_ours(job):
             return
-        if job.id not in self._followed:
-            self.watch(job)
-        followed = self._followed[job.id]
+        followed = self._take_up(job)
         followed.job = job
         match event:
             case Progress():
@@ -139,6 +153,7 @@ class Delivery:
         """Show every change, at most once in so many seconds, until the end is delivered."""
         last = ""
         try:
+            await self._pause(followed.acknowledged.wait(), asyncio.sleep(ACKNOWLEDGED_WITHIN))
             while not followed.ended.is_set():
                 await self._pause(followed.changed.wait(), followed.ended.wait())
                 followed.changed.clear()
@@ -218,7 +233,7 @@ class Delivery:
         shown = presenter.ended(job, texts)
         replayed = await self._replayed(job, texts)
         pictures, level = original, -1
-        waits = iter(RETRIES)
+        waits = itertools.chain(RETRIES, itertools.repeat(RETRIES[-1]))
         while True:
             content = presenter.remarks(held_back, lightened=level >= 0, texts=texts)
             content = "\n".join(filter(None, (replayed, content)))
@@ -235,9 +250,9 @@ class Delivery:
                     level += 1
                     pictures = await attachments.lighter(original, level)
                     continue
-                wait = next(waits, None)
-                if wait is None or not _may_pass(error):
+                if not _may_pass(error):
                     raise
+                wait = next(waits)
                 log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
                 await self._pause(asyncio.sleep(wait))
         await self._jobs.mark_delivered(job.id)
@@ -270,6 +285,37 @@ class Delivery:
         """Add the reactions in the background: Discord takes a second for a handful of them."""
         self._spawn(self.add_reactions(job, channel_id, message_id, index))
 
+    def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
+        """Delete messages, given by channel and id, in the background."""
+        self._spawn(self._take_back(messages))
+
+    async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
+        for channel_id, message_id in messages:
+            channel = self._client.get_partial_messageable(channel_id)
+            for wait in RETRIES:
+                if self._closing.is_set():
+                    log.warning("messages of a person are left on Discord", id=message_id)
+                    return
+                try:
+                    await channel.get_partial_message(message_id).delete()
+                except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                    if _may_pass(error):
+                        await self._pause(asyncio.sleep(wait))
+                        continue
+                    log.info("a message could not be deleted", error=str(error))
+                break
+
+    def hint(self, message: discord.Message) -> None:
+        """Delete a message of the bot's, which only hints at something, after a while."""
+        self._spawn(self._delete_later(message))
+
+    async def _delete_later(self, message: discord.Message) -> None:
+        await self._pause(asyncio.sleep(HINT_SECONDS))
+        try:
+            await message.delete()
+        except (discord.HTTPException, aiohttp.ClientError) as error:
+            log.info("a hint could not be deleted", error=str(error))
+
     async def add_reactions(
         self, job: Job, channel_id: int, message_id: int, index: int | None = None
     ) -> None:
@@ -279,7 +325,7 @@ class Delivery:
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
             for press in offered(job, index):
-                if press.action.reaction and not self._closing.is_set():
+                if press.action.invites and not self._closing.is_set():
                     await message.add_reaction(press.emoji)
         except (discord.HTTPException, aiohttp.ClientError) as error:
             log.info("no reactions", job=job.id, error=str(error))
@@ -297,7 +343,9 @@ def _too_large(error: Exception) -> bool:
 
 
 def _may_pass(error: Exception) -> bool:
-    return not isinstance(error, discord.HTTPException) or error.status >= 500
+    return not isinstance(error, discord.HTTPException) or (
+        error.status >= 500 or error.status == TOO_MANY_REQUESTS
+    )
 
 
 async def _first(*waiting: Coroutine[Any, Any, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from discord.utils import format_dt
 
 from bot import blocklist, policy, quotas
-from bot.actions import Press, Source
+from bot.actions import Press, Source, can_upscale
 from bot.visits import Visit
 from generation import draft, preset
 from generation.catalog import Catalog
@@ -17,7 +17,7 @@ from generation.job import Job, JobState, Origin
 from generation.models import Kind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import SIDE_MAX, GenerationRequest
 from generation.worker import Worker
 from storage.personal import Deleted
 from storage.store import Store
@@ -87,7 +87,10 @@ class Desk:
     async def remake(self, press: Press, job: Job, visit: Visit, origin: Origin) -> Job:
         """The new job of an action that asks for pictures."""
         assert press.action.request is not None
-        request = press.action.request(self.source(job, press.index))
+        source = self.source(job, press.index)
+        if press.action.name == "upscale" and not can_upscale(job, source.picture.index):
+            raise Refused("enlarged_enough", side=SIDE_MAX)
+        request = press.action.request(source)
         enlarging = press.action.name == "upscale" or job.action == "upscale"
         return await self.submit(request, visit, origin, press, job, enlarging=enlarging)
 
@@ -155,10 +158,10 @@ class Desk:
         parent_picture: int | None = None,
         preset: str | None = None,
     ) -> Job:
-        self._check_words(request, visit)
+        self.check_words(request, visit)
         # one at a time, so that of requests sent together none slips past the quota
         async with self._adding:
-            await self._check_shares(request, visit)
+            await self._check_shares(request.count, visit)
             job = await self.jobs.add(
                 request,
                 origin,
@@ -170,7 +173,8 @@ class Desk:
         self.worker.wake()
         return job
 
-    def _check_words(self, request: GenerationRequest, visit: Visit) -> None:
+    def check_words(self, request: GenerationRequest, visit: Visit) -> None:
+        """Refuse a prompt that the server's blocklist names."""
         try:
             text = request.prompt
             if request.guidance_scale < 1:
@@ -182,8 +186,13 @@ class Desk:
                 listener(visit, request.prompt, refused)
             raise
 
-    async def _check_shares(self, request: GenerationRequest, visit: Visit) -> None:
-        """Refuse what goes over a person's quota or their waiting jobs."""
+    async def check_asking(self, visit: Visit) -> None:
+        """Refuse, before pictures are fetched for it, whoever may ask for nothing here now."""
+        policy.check_place(visit.guild, visit.place)
+        await self._check_shares(1, visit)
+
+    async def _check_shares(self, count: int, visit: Visit) -> None:
+        """Refuse what goes over a person's quota, for `count` pictures, or their waiting jobs."""
         person, guild = visit.person, visit.guild
         waiting = await self.jobs.count_waiting(person.id)
         default = guild.waiting or self.rules.limits.waiting
@@ -197,7 +206,7 @@ class Desk:
             used = await self.store.usage.pictures_since(
                 person.id, visit.place.guild_id, now - quotas.WINDOW
             )
-            quotas.check_quota(request.count, used, quota, now)
+            quotas.check_quota(count, used, quota, now)
 
     async def _seconds_to_next(self, user_id: int) -> float:
         """When the first of somebody's requests will be done."""

@@ -2,7 +2,7 @@
 before a restart can be handed in after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -16,6 +16,15 @@ VALUE_MAX: Final = 4000
 """Discord's bound on a text field."""
 TITLE_MAX: Final = 45
 LABEL_MAX: Final = 45
+WRITTEN: Final = (discord.ChannelType.text, discord.ChannelType.news)
+"""Channels that messages are written to."""
+PLACES: Final = (
+    *WRITTEN,
+    discord.ChannelType.forum,
+    discord.ChannelType.voice,
+    discord.ChannelType.stage_voice,
+)
+"""Channels that people use commands in, or in whose threads."""
 
 Values = Mapping[str, Any]
 """What was entered, by field: text, or a list of chosen values."""
@@ -65,12 +74,19 @@ class Dialog(discord.ui.Modal):
         return self
 
     def channels(
-        self, name: str, label: str, chosen: list[int], *, several: bool, required: bool = False
+        self,
+        name: str,
+        label: str,
+        chosen: list[int],
+        *,
+        several: bool,
+        required: bool = False,
+        types: Sequence[discord.ChannelType] = PLACES,
     ) -> "Dialog":
         """Add a field to choose channels that people write in."""
         field: discord.ui.ChannelSelect[Any] = discord.ui.ChannelSelect(
             custom_id=name,
-            channel_types=[discord.ChannelType.text, discord.ChannelType.news],
+            channel_types=list(types),
             min_values=1 if required else 0,
             max_values=25 if several else 1,
             required=required,

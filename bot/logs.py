@@ -21,7 +21,11 @@ def configure_logging(settings: Log) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if settings.json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # the usual one prints every local variable, tokens and prompts among them
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     last = [structlog.processors.format_exc_info, renderer] if settings.json else [renderer]
     structlog.configure(

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import discord
 import msgspec
 
-from bot import blocklist
+from bot import blocklist, dialogs
 from bot.dialogs import Dialog
 from bot.locales import LOCALES
 from bot.visits import Visit
@@ -155,7 +155,8 @@ def dialog(setting: Setting, visit: Visit) -> Dialog:
         case "channels":
             asked.channels("value", label, list(now), several=True)
         case "channel":
-            asked.channels("value", label, [now] if now else [], several=False)
+            chosen = [now] if now else []
+            asked.channels("value", label, chosen, several=False, types=dialogs.WRITTEN)
         case "channel_preset":
             asked.channels("channel", texts("dialog_channel"), [], several=False, required=True)
             asked.text("value", texts("dialog_preset_or_none"))

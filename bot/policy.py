@@ -77,6 +77,8 @@ def check_manager(person: Person) -> None:
 
 def check_control(job: Job, person: Person, place: Place) -> None:
     """Refuse whoever is neither the owner of a job nor a moderator where it was asked for."""
-    moderator = person.moderator and place.guild_id == job.origin.guild_id
+    # in direct messages nobody moderates anybody else
+    here = place.guild_id is not None and place.guild_id == job.origin.guild_id
+    moderator = person.moderator and here
     if person.id != job.origin.user_id and not moderator:
         raise Refused("not_yours")

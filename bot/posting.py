@@ -18,11 +18,13 @@ from storage.jobs import JobStore
 log = structlog.get_logger(__name__)
 
 TOKEN_MARGIN: Final = timedelta(seconds=20)
-TOKEN_ENDED: Final = frozenset((10015, 50027))
-"""Unknown webhook, invalid webhook token."""
-MESSAGE_GONE: Final = frozenset((10008,))
-CHANNEL_CLOSED: Final = frozenset((10003, 50001, 50013, 10004))
-"""Unknown channel, missing access, missing permissions, unknown server."""
+TOKEN_ENDED: Final = 50027
+"""Invalid webhook token."""
+MESSAGE_CLOSED: Final = frozenset((10008, 30046, 50083))
+"""Unknown message, too many edits of an old message, archived thread: a new message may go."""
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+NOT_FOUND: Final = 404
 ORIGINAL: Final[Any] = "@original"
 
 MakeFiles = Callable[[], Sequence[discord.File]]
@@ -73,13 +75,12 @@ class Message:
 class Post:
     """The message of one job, wherever it can be written."""
 
-    def __init__(
-        self, client: discord.Client, jobs: JobStore, job: Job, reply_to: int | None = None
-    ) -> None:
+    def __init__(self, client: discord.Client, jobs: JobStore, job: Job) -> None:
         self._client = client
         self._jobs = jobs
         self._job = job
-        self._reply_to = reply_to
+        self.reply_to: int | None = None
+        """The message that a new one answers."""
         self._token_dead = False
         self._known: tuple[int, int] | None = None
         self._looked_up = False
@@ -94,8 +95,8 @@ class Post:
             try:
                 written = await way(message, kind)
             except discord.HTTPException as error:
-                if error.code not in TOKEN_ENDED | MESSAGE_GONE | CHANNEL_CLOSED and not (
-                    way == self._through_token and error.status in (401, 404)
+                if not _closes_the_way(error) and not (
+                    way == self._through_token and error.status == UNAUTHORIZED
                 ):
                     raise
                 log.info("answered elsewhere", job=self._job.id, way=way.__name__, code=error.code)
@@ -122,7 +123,7 @@ class Post:
         try:
             edited = await webhook.edit_message(ORIGINAL, **message.for_edit())
         except discord.HTTPException as error:
-            self._token_dead = error.status in (401, 404)
+            self._token_dead = error.status in (UNAUTHORIZED, NOT_FOUND)
             raise
         return edited.channel.id or self._job.origin.channel_id or 0, edited.id
 
@@ -138,19 +139,22 @@ class Post:
                 edited = await channel.get_partial_message(known[1]).edit(**message.for_edit())
                 return known[0], edited.id
             except discord.HTTPException as error:
-                if error.code not in MESSAGE_GONE:
+                if error.code not in MESSAGE_CLOSED:
                     raise
                 self._known = None
         channel = self._client.get_partial_messageable(origin.channel_id, guild_id=origin.guild_id)
         arguments = message.for_send()
-        if self._reply_to is not None:
+        if self.reply_to is not None:
             arguments["reference"] = discord.MessageReference(
-                message_id=self._reply_to, channel_id=origin.channel_id, fail_if_not_exists=False
+                message_id=self.reply_to, channel_id=origin.channel_id, fail_if_not_exists=False
             )
         sent = await channel.send(nonce=self._nonce(kind), **arguments)
         return sent.channel.id, sent.id
 
     async def _in_person(self, message: Message, kind: str) -> tuple[int, int] | None:
+        """Only what came of it: nobody wants a direct message for each step on the way."""
+        if kind == "progress":
+            return None
         user = await self._client.fetch_user(self._job.origin.user_id)
         sent = await user.send(nonce=self._nonce(kind), **message.for_send())
         return sent.channel.id, sent.id
@@ -169,3 +173,8 @@ class Post:
                     self._known = found[-1]
                     break
         return self._known
+
+
+def _closes_the_way(error: discord.HTTPException) -> bool:
+    """Whether this place will never take the message: it is gone, or closed to the bot."""
+    return error.status in (FORBIDDEN, NOT_FOUND) or error.code in MESSAGE_CLOSED | {TOKEN_ENDED}

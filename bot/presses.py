@@ -8,9 +8,8 @@ import discord
 from bot import buttons, dialogs, presenter
 from bot.actions import Press, start_from
 from bot.answering import NO_MENTIONS, say, think
-from bot.locales import Texts
 from bot.visits import Visit, interaction_of
-from generation.job import Job, PictureRecord
+from generation.job import Job, Origin, PictureRecord
 from generation.refusal import Refused
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ async def _parameters(
     job: Job,
 ) -> None:
     await think(interaction, private=True)
-    text, files = await parameters(client, job, press.index)
+    text, files = await parameters(client, job, press.index, visit.origin(private=True))
     await interaction.followup.send(text, files=files, ephemeral=True, allowed_mentions=NO_MENTIONS)
 
 
@@ -118,7 +117,7 @@ async def _pick(
     job: Job,
 ) -> None:
     await think(interaction, private=job.origin.private)
-    shown = await picked(client, job, press.index or 0, visit.texts)
+    shown = await picked(client, job, press.index or 0, visit)
     sent = await interaction.followup.send(**shown, wait=True)
     await client.desk.jobs.add_message(
         sent.id, sent.channel.id, job.id, "picture", position=press.index
@@ -147,9 +146,10 @@ async def _send(
 ) -> None:
     """Post an entry of one's own history where one is, for all to see."""
     client.desk.check_place(visit)
+    client.desk.check_words(job.request, visit)
     client.check_permissions(interaction, visit, private=False)
     await think(interaction, private=False)
-    prints, held_back = await client.delivery.prints.of(job)
+    prints, held_back = await client.delivery.prints.of(job, visit.origin(private=False))
     sent = await interaction.followup.send(
         presenter.remarks(held_back, lightened=False, texts=visit.texts),
         embed=presenter.parameters(job, visit.texts),
@@ -207,41 +207,52 @@ async def by_reaction(
         case "favourite":
             await client.desk.set_favourite(visit.person.id, job, press.index, True)
         case "parameters":
-            text, files = await parameters(client, job, press.index)
+            text, files = await parameters(client, job, press.index, visit.origin(private=True))
             user = await client.fetch_user(payload.user_id)
             await user.send(text, files=files, allowed_mentions=NO_MENTIONS)
         case "pick":
-            shown = await picked(client, job, press.index or 0, visit.texts)
+            shown = await picked(client, job, press.index or 0, visit)
             reference = message.to_reference(fail_if_not_exists=False)
             sent = await messageable.send(**shown, reference=reference)
             await client.desk.jobs.add_message(
                 sent.id, sent.channel.id, job.id, "picture", position=press.index
             )
             client.delivery.invite(job, sent.channel.id, sent.id, press.index)
+        case "edit" | "start":
+            view = discord.ui.View(timeout=None)
+            view.add_item(buttons.ActionButton(press, job.id, visit.texts(press.action.label)))
+            hint = await messageable.send(
+                visit.texts("press_to_go_on"),
+                view=view,
+                reference=message.to_reference(fail_if_not_exists=False),
+                allowed_mentions=NO_MENTIONS,
+            )
+            client.delivery.hint(hint)
         case _:
             new = await client.desk.remake(press, job, visit, visit.origin(private=False))
             client.delivery.watch(new, reply_to=payload.message_id)
 
 
 async def parameters(
-    client: "DarkroomClient", job: Job, index: int | None
+    client: "DarkroomClient", job: Job, index: int | None, where: Origin
 ) -> tuple[str, list[discord.File]]:
     """The infotext, and the PNGs that carry it, of a job or of one picture."""
     pictures = [p for p in job.pictures if index is None or p.index == index]
     if not pictures:
         raise Refused("picture_gone")
     text = presenter.infotext(job, pictures[0])
-    prints = [(await client.delivery.prints.one(job, picture))[0] for picture in pictures]
+    prints = [(await client.delivery.prints.one(job, picture, where))[0] for picture in pictures]
     files = [shown.file() for shown in prints]
     if len(text) > TEXT_MAX:
         return "", [presenter.text_file(text, f"darkroom-{job.id}.txt"), *files[:9]]
     return f"```\n{text.replace('```', 'ˋˋˋ')}\n```", files
 
 
-async def picked(client: "DarkroomClient", job: Job, index: int, texts: Texts) -> dict[str, Any]:
+async def picked(client: "DarkroomClient", job: Job, index: int, visit: Visit) -> dict[str, Any]:
     """The message of one picture among several, with what can be done with it."""
-    picture = _picture(job, index)
-    shown, lightened = await client.delivery.prints.one(job, picture)
+    texts, picture = visit.texts, _picture(job, index)
+    where = visit.origin(private=job.origin.private)
+    shown, lightened = await client.delivery.prints.one(job, picture, where)
     return {
         "content": presenter.remarks(0, lightened=lightened, texts=texts),
         "embed": presenter.picture(job, picture, texts),

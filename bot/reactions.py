@@ -1,5 +1,6 @@
 """Reactions: the second door to the actions, known by message id alone."""
 
+import secrets
 from typing import TYPE_CHECKING
 
 import discord
@@ -20,6 +21,9 @@ log = structlog.get_logger(__name__)
 ONCE = frozenset(("press_not_yours", "not_yours"))
 """Refusals that one person hears once about one message, however often they react."""
 
+SILENT = frozenset(("cancel", "delete", "favourite", "parameters"))
+"""Actions that post nothing in the channel."""
+
 
 async def on_reaction(client: "DarkroomClient", payload: discord.RawReactionActionEvent) -> None:
     """Do the action that somebody's reaction on a picture means; other reactions mean nothing."""
@@ -36,7 +40,7 @@ async def on_reaction(client: "DarkroomClient", payload: discord.RawReactionActi
         return
     visit = await visit_by_reaction(client, payload, job.origin.locale)
     try:
-        if press.action.request is not None or press.action.on == "pick":
+        if press.action.name not in SILENT:
             _check_permissions(client, payload, visit.texts)
         await presses.by_reaction(client, payload, visit, press, job)
     except Refused as refused:
@@ -47,6 +51,10 @@ async def on_reaction(client: "DarkroomClient", payload: discord.RawReactionActi
         await _tell(client, payload.user_id, visit.texts(refused.code, **refused.params))
     except discord.HTTPException as error:
         log.info("a reaction could not be answered", job=job.id, error=str(error))
+    except Exception:
+        incident = secrets.token_hex(4)
+        log.exception("reaction failed", incident=incident)
+        await _tell(client, payload.user_id, visit.texts("incident", incident=incident))
 
 
 async def on_reaction_removed(

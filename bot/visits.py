@@ -62,8 +62,7 @@ async def visit_of(settings: SettingsStore, interaction: discord.Interaction[Any
     person = Person(
         user.id,
         user.display_name,
-        # in a direct message everybody is their own moderator
-        moderator=not in_guild or permissions.manage_messages,
+        moderator=in_guild and permissions.manage_messages,
         manager=in_guild and permissions.manage_guild,
         locale=str(interaction.locale),
         roles=_roles(user),
@@ -77,7 +76,7 @@ async def visit_by_reaction(
 ) -> Visit:
     """Who reacted. Discord does not say which language they speak, so it is the message's."""
     member, channel = payload.member, client.get_channel(payload.channel_id)
-    moderator, manager = member is None, False
+    moderator, manager = False, False
     if member is not None and isinstance(channel, discord.abc.GuildChannel | discord.Thread):
         permissions = channel.permissions_for(member)
         moderator, manager = permissions.manage_messages, permissions.manage_guild

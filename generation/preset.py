@@ -28,6 +28,9 @@ from generation.request import (
 PLACE: Final = "{prompt}"
 STARTERS_MAX: Final = 10
 STYLES_MAX: Final = 5
+NESTED_MAX: Final = 64
+"""Dots and brackets in one line of a file of presets."""
+_QUOTED: Final = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 
 Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=8)]
 
@@ -236,9 +239,13 @@ def to_form(preset: Preset) -> str:
 
 def from_toml(text: str) -> list[Preset]:
     """The presets of a TOML file. Raises Refused, naming what is wrong and where."""
+    for number, line in enumerate(text.splitlines(), 1):
+        # reading a key of many parts takes memory by the square of their number
+        if sum(map(_QUOTED.sub("", line).count, ".[{")) > NESTED_MAX:
+            raise Refused("preset_no_toml", why=f"nested too deep (at line {number})")
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Refused("preset_no_toml", why=str(error)) from None
     listed = tables.get("preset")
     if not isinstance(listed, list) or not listed:

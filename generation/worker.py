@@ -34,6 +34,8 @@ FAULTS = frozenset(("worker_died", "worker_hung"))
 """Failures that say nothing about the request: it is tried once more."""
 PAUSE_AFTER_FAULT = 2.0
 """Seconds; an engine that cannot start must not spin."""
+PAUSE_AFTER_ERROR = 5.0
+"""Seconds until the database is asked again after an error."""
 LOOK_AGAIN_AFTER = 1.0
 """Seconds; the command line of another process queues jobs too and can't wake us."""
 
@@ -106,7 +108,12 @@ class Worker:
         """Work until cancelled."""
         while True:
             self._wake.clear()
-            job = await self._next()
+            try:
+                job = await self._next()
+            except Exception:
+                log.exception("the queue can't be read")
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+                continue
             if job is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_AFTER)
@@ -170,9 +177,25 @@ class Worker:
         self._pace = Pace()
         try:
             await self._make(job)
+        except Exception as error:
+            # a full disk, a database that is locked for long: the queue must go on
+            log.exception("the job can't be recorded", job=job.id)
+            await self._give_up(job, error)
         finally:
             self.current = None
             self.loaded = job.request.model
+
+    async def _give_up(self, job: Job, error: Exception) -> None:
+        """Note that a job failed, however long that takes: without it nobody would be told."""
+        failed = Failed(str(job.id), "internal_error", detail=str(error))
+        while True:
+            try:
+                await self._end_failed(job, failed)
+            except Exception:
+                log.exception("the failure can't be recorded", job=job.id)
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+            else:
+                return
 
     async def _make(self, job: Job) -> None:
         self.tell(job, None)

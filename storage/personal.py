@@ -159,10 +159,14 @@ class PersonalStore:
             await connection.execute(delete(JobRow).where(JobRow.id.in_(some)))
         return Deleted(count, len(files), tuple(messages)), handed_in | set(files)
 
-    async def _remove_unused_files(self, files: set[str]) -> None:
-        """Remove the files that no picture and no request names any more."""
+    async def sweep(self, age: timedelta) -> int:
+        """Remove files of that age which nothing names; returns how many."""
+        return await self._remove_unused_files(await self._files.older_than(age))
+
+    async def _remove_unused_files(self, files: set[str]) -> int:
+        """Remove the files that no picture and no request names any more; returns how many."""
         if not files:
-            return
+            return 0
         listed = sorted(files)
         # requests are compact JSON: only these have a hash where a picture goes
         text = type_coerce(JobRow.request, Text)
@@ -180,6 +184,7 @@ class PersonalStore:
                 made = select(PictureRow.file).where(PictureRow.file.in_(some))
                 used |= set((await connection.execute(made)).scalars())
         await self._files.remove(files - used)
+        return len(files - used)
 
 
 async def _keep_count(connection: AsyncConnection, jobs: Sequence[Any], since: datetime) -> None:

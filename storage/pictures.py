@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 
@@ -33,9 +35,17 @@ class PictureFiles:
         except OSError as error:
             raise PictureMissingError(sha256) from error
 
+    async def older_than(self, age: timedelta) -> set[str]:
+        """The hashes of files that were last handed in so long ago."""
+        return await asyncio.to_thread(self._older_than, time.time() - age.total_seconds())
+
     async def remove(self, files: Iterable[str]) -> None:
         """Delete files that nothing refers to any more; one that is gone is no error."""
         await asyncio.to_thread(self._remove, list(files))
+
+    def _older_than(self, moment: float) -> set[str]:
+        files = self._folder.glob("??/*.png")
+        return {file.stem for file in files if file.stat().st_mtime < moment}
 
     def _remove(self, files: list[str]) -> None:
         for sha256 in files:
@@ -45,6 +55,7 @@ class PictureFiles:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256)
         if path.exists():
+            os.utime(path)  # wanted anew, so no longer old
             return sha256
         path.parent.mkdir(parents=True, exist_ok=True)
         # a half-written file must never bear the name of its hash

@@ -59,6 +59,7 @@ async def _imagine(
     limits = client.desk.rules.limits
     uploads = {n: v for n, v in given.items() if isinstance(v, discord.Attachment)}
     if uploads:
+        await client.desk.check_asking(visit)
         # fetching may take longer than the three seconds that Discord waits
         await think(interaction, private=private)
     for name, attachment in uploads.items():

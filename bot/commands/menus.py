@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import locale_str
 
-from bot import dialogs, policy, presses
+from bot import dialogs, presses
 from bot.actions import ACTIONS, NUMBERS, Press
 from bot.answering import NO_MENTIONS, answering, think
 from bot.buttons import ActionButton
@@ -90,7 +90,7 @@ async def _only_picture(
 async def _use_as_control(
     client: "DarkroomClient", interaction: Interaction, visit: Visit, message: discord.Message
 ) -> None:
-    policy.check_place(visit.guild, visit.place)
+    await client.desk.check_asking(visit)
     client.check_permissions(interaction, visit, private=visit.own.private)
     nets = _nets(client)
     attachment = _picture_in(message)

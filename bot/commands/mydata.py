@@ -1,11 +1,12 @@
 """`/mydata`: everything that is kept about oneself, as files or gone."""
 
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import discord
-import structlog
 from discord import app_commands
 from discord.app_commands import locale_str
 
@@ -18,12 +19,34 @@ if TYPE_CHECKING:
 
     from bot.client import DarkroomClient
 
-log = structlog.get_logger(__name__)
-
 PART_MAX: Final = UPLOAD_LIMIT - 64 * 1024
 """Bytes of a zip, so that it can be posted with what is around it."""
 
+FILES_MAX: Final = 10
+"""Files of one message."""
+FOLLOWUPS_MAX: Final = 5
+"""As many as Discord takes where the bot is no member."""
+UPLOADED_WITHIN: Final = timedelta(minutes=4)
+"""How long the files of a message may take on a slow line; the interaction must live on."""
+
 Interaction = discord.Interaction[Any]
+
+
+async def _hand_over(
+    interaction: Interaction, text: str, files: Sequence[Path], number: int
+) -> None:
+    """Privately: through the interaction while it takes more, then as a direct message."""
+    if number <= FOLLOWUPS_MAX and datetime.now(UTC) < interaction.expires_at - UPLOADED_WITHIN:
+        await interaction.followup.send(
+            text,
+            files=[discord.File(file) for file in files],
+            ephemeral=True,
+            allowed_mentions=NO_MENTIONS,
+        )
+        return
+    await interaction.user.send(
+        text, files=[discord.File(file) for file in files], allowed_mentions=NO_MENTIONS
+    )
 
 
 class MyDataCommands(app_commands.Group):
@@ -52,11 +75,10 @@ class MyDataCommands(app_commands.Group):
                 parts = await self.client.desk.store.personal.export(
                     visit.person.id, Path(folder), max_bytes=PART_MAX
                 )
-                for number, part in enumerate(parts, 1):
-                    text = visit.texts("mydata_part", number=number, parts=len(parts))
-                    await interaction.followup.send(
-                        text, file=discord.File(part), ephemeral=True, allowed_mentions=NO_MENTIONS
-                    )
+                messages = [parts[i : i + FILES_MAX] for i in range(0, len(parts), FILES_MAX)]
+                for number, files in enumerate(messages, 1):
+                    text = visit.texts("mydata_part", number=number, parts=len(messages))
+                    await _hand_over(interaction, text, files, number)
 
     @app_commands.command(
         name=locale_str("delete", key="command_mydata_delete"),
@@ -97,11 +119,7 @@ class DeleteButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"da
         async with answering(interaction) as visit:
             await think(interaction, private=True)
             deleted = await client.desk.forget(visit.person.id)
-            for channel_id, message_id in deleted.messages:
-                channel = client.get_partial_messageable(channel_id)
-                try:
-                    await channel.get_partial_message(message_id).delete()
-                except discord.HTTPException as error:
-                    log.info("a message could not be deleted", code=error.code)
+            # there may be thousands, and Discord takes a second for each
+            client.delivery.take_back(deleted.messages)
             sentence = visit.texts("mydata_deleted", count=deleted.jobs, pictures=deleted.pictures)
             await interaction.followup.send(sentence, ephemeral=True)

@@ -1,5 +1,6 @@
 """`/preset`: the server's presets: seen by all, written by those who manage the server."""
 
+import asyncio
 import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,8 @@ FILE_MAX: Final = 256 * 1024
 NAME_MAX: Final = 50
 
 Interaction = discord.Interaction[Any]
+Places = discord.TextChannel | discord.ForumChannel | discord.VoiceChannel | discord.StageChannel
+"""Channels that people use commands in, or in whose threads."""
 
 
 class PresetCommands(app_commands.Group):
@@ -144,7 +147,7 @@ class PresetCommands(app_commands.Group):
         self,
         interaction: Interaction,
         name: str | None = None,
-        channel: discord.TextChannel | None = None,
+        channel: Places | None = None,
     ) -> None:
         """Set or take away the default of the server or of one channel."""
         async with answering(interaction) as visit:
@@ -195,7 +198,7 @@ class PresetCommands(app_commands.Group):
                 text = (await file.read()).decode()
             except (discord.HTTPException, UnicodeDecodeError):
                 raise Refused("preset_file_unreadable", file=file.filename) from None
-            found = presets.from_toml(text)
+            found = await asyncio.to_thread(presets.from_toml, text)
             without_roles = [
                 p if self._roles_are_here(interaction, p) else presets.without_roles(p)
                 for p in found

@@ -22,7 +22,7 @@ def command(client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
     async def replay(interaction: discord.Interaction[Any], job: int) -> None:
         async with answering(interaction) as visit:
             found = await client.desk.jobs.get(job)
-            if found is None or not _may_see(found, visit):
+            if found is None or not _may_see(interaction, found, visit):
                 raise Refused("job_number_unknown", job=job)
             private = found.origin.private or visit.own.private
             client.check_permissions(interaction, visit, private=private)
@@ -41,9 +41,18 @@ def command(client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
     )
 
 
-def _may_see(job: Job, visit: Visit) -> bool:
-    """One's own requests, and those that were made for all to see on the same server."""
-    if job.origin.user_id == visit.person.id:
+def _may_see(interaction: discord.Interaction[Any], job: Job, visit: Visit) -> bool:
+    """One's own requests, and those that were made for all to see in a channel that one sees."""
+    origin, member, guild = job.origin, interaction.user, interaction.guild
+    if origin.user_id == visit.person.id:
         return True
-    same = visit.place.guild_id is not None and job.origin.guild_id == visit.place.guild_id
-    return same and not job.origin.private
+    if visit.place.guild_id is None or origin.guild_id != visit.place.guild_id or origin.private:
+        return False
+    if origin.channel_id == visit.place.channel_id:
+        return True
+    if guild is None or origin.channel_id is None or not isinstance(member, discord.Member):
+        return False
+    channel = guild.get_channel_or_thread(origin.channel_id)
+    if channel is None or (isinstance(channel, discord.Thread) and channel.is_private()):
+        return False
+    return channel.permissions_for(member).view_channel

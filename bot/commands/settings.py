@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import re
 
     from bot.client import DarkroomClient
-    from bot.desk import Desk
 
 
 def command(_client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
@@ -64,7 +63,7 @@ class SettingsMenu(
             setting = _setting(f"{self.scope}.{self.item.values[0]}")
             _check(setting, visit)
             if setting.kind == "toggle":
-                await _change(client.desk, interaction, visit, setting, {})
+                await _change(client, interaction, visit, setting, {})
             else:
                 await interaction.response.send_modal(panel.dialog(setting, visit))
 
@@ -79,17 +78,19 @@ async def take(
     """A handed-in dialog of one setting."""
     setting = _setting(".".join(where))
     _check(setting, visit)
-    await _change(client.desk, interaction, visit, setting, values)
+    await _change(client, interaction, visit, setting, values)
 
 
 async def _change(
-    desk: "Desk",
+    client: "DarkroomClient",
     interaction: discord.Interaction[Any],
     visit: Visit,
     setting: Setting,
     values: Mapping[str, Any],
 ) -> None:
-    new = panel.changed(setting, visit, values)
+    desk, new = client.desk, panel.changed(setting, visit, values)
+    if setting.name == "picture_check" and new != "off" and not client.delivery.prints.checked:
+        raise Refused("picture_check_none")
     guild_id = visit.place.guild_id
     if setting.kind in ("preset", "channel_preset") and guild_id is not None:
         names = new.values() if isinstance(new, dict) else [new] if new else []

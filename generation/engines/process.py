@@ -70,6 +70,8 @@ class ProcessEngine:
         self._command = tuple(command)
         self._child: _Child | None = None
         self._starting = asyncio.Lock()
+        self._cancelled: set[str] = set()
+        """Jobs that nobody wants any more, which the child may not have heard of."""
 
     @property
     def ready(self) -> Ready | None:
@@ -109,6 +111,12 @@ class ProcessEngine:
         ended = False
         patience = self._hang_after * LOADING_FACTOR
         try:
+            await child.free(patience)
+            if work.job in self._cancelled:
+                ended = True
+                self._cancelled.discard(work.job)
+                yield Failed(work.job, "cancelled")
+                return
             await child.begin(work, patience)
             while not ended:
                 event = await child.receive(patience)
@@ -118,6 +126,8 @@ class ProcessEngine:
                     loading = event.stage == "loading"
                     patience = self._hang_after * (LOADING_FACTOR if loading else 1)
                 ended = isinstance(event, Finished | Failed)
+                if ended:
+                    self._cancelled.discard(work.job)
                 yield event
         except TimeoutError:
             ended = True
@@ -129,10 +139,14 @@ class ProcessEngine:
             yield Failed(work.job, "worker_died", detail=f"{error}\n{lines}")
         finally:
             if not ended:
-                await self.cancel(work.job)
+                await self._send_cancel(work.job)
 
     async def cancel(self, job: str) -> None:
-        """Ask the child to stop at the next denoising step."""
+        """Ask the child to stop at the next denoising step; a job that has not begun never will."""
+        self._cancelled.add(job)
+        await self._send_cancel(job)
+
+    async def _send_cancel(self, job: str) -> None:
         if self._child is not None and self._child.job == job:
             # one that can't even read is for the watchdog
             with contextlib.suppress(_ChildDiedError, TimeoutError):
@@ -207,13 +221,16 @@ class _Child:
     def alive(self) -> bool:
         return self._process.returncode is None and not self._readers[0].done()
 
-    async def begin(self, work: Generate, seconds: float) -> None:
-        """Give it a job as soon as the one before, which nobody listens to any more, has ended.
+    async def free(self, seconds: float) -> None:
+        """Wait until the job before, which nobody listens to any more, has ended.
 
         Raises TimeoutError when it is silent for so long, _ChildDiedError at its end.
         """
         while self.job is not None:
             await self.receive(seconds)
+
+    async def begin(self, work: Generate, seconds: float) -> None:
+        """Give it a job. Raises as `send` does."""
         self.job = work.job
         await self.send(work, seconds)
 

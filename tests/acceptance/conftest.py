@@ -16,7 +16,7 @@ from PIL import Image
 from bot import delivery as delivery_module
 from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
-from bot.config import Config, Discord, Models, Storage
+from bot.config import Config, Discord, Models, Storage, Worker
 from generation.draft import Limits, ModelSettings
 from generation.engines.fake import FakeEngine
 from generation.job import Job
@@ -128,6 +128,8 @@ def config(addresses: Addresses, tmp_path: Path) -> Config:
         discord=Discord(api=addresses.api, gateway=addresses.gateway),
         storage=Storage(folder=tmp_path / "data"),
         models=Models(default="demo", settings={"demo": ModelSettings(steps=4)}),
+        # the engine of these tests finds what it is told to
+        worker=Worker(picture_check_model="a-classifier"),
         limits=Limits(waiting=3, upload_mib=1, upload_megapixels=2, side=512),
     )
 

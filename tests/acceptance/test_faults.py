@@ -3,13 +3,15 @@
 import asyncio
 from typing import Any
 
+import discord
 import pytest
 
+from bot import delivery
 from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.conftest import EDIT_EVERY, Json, Rig, finished
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 
@@ -116,6 +118,84 @@ async def test_the_token_has_ended(rig: Rig, ada: Person, general: str, *, priva
     where = await ada.channel("dm") if private else general
     [shown] = await shown_pictures(ada, where)
     assert (shown["id"] == message["id"]) is not private
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_an_acknowledgement_that_takes_its_time_is_waited_for(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch, *, private: bool
+) -> None:
+    defer = discord.InteractionResponse.defer
+
+    async def late(*args: Any, **options: Any) -> None:
+        await asyncio.sleep(0.4)
+        await defer(*args, **options)
+
+    monkeypatch.setattr(discord.InteractionResponse, "defer", late)
+    message = await imagine(ada, general, private=private)
+    await delivered(rig, 1)
+    assert [m["id"] for m in await shown_pictures(ada, general)] == [message["id"]]
+    assert await ada.messages(await ada.channel("dm")) == []
+
+
+async def test_a_private_request_that_waits_long_is_told_of_once(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    message = await begin(rig, ada, general, private=True)
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == message["id"])
+    await rig.control.clock(16 * 60)
+    for number in range(3):
+        await rig.studio.jobs.add((await rig.job(1)).request, (await rig.job(1)).origin)
+        rig.studio.worker.tell(await rig.job(2 + number))
+        await asyncio.sleep(EDIT_EVERY)
+    dm = await ada.channel("dm")
+    assert await ada.messages(dm) == []
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    for job in range(1, 5):
+        await delivered(rig, job)
+    assert len(await ada.messages(dm)) == 4
+
+
+@pytest.mark.parametrize("code", [30046, 50083])
+async def test_a_message_that_takes_no_more_edits_is_followed_by_another(
+    rig: Rig, ada: Person, general: str, code: int
+) -> None:
+    message = await begin(rig, ada, general)
+    await ada.wait_for("MESSAGE_UPDATE", lambda m: m["id"] == message["id"])
+    await rig.control.clock(16 * 60)
+    await rig.control.fault("/messages/", method="PATCH", status=400, code=code, times=100)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    assert len(await shown_pictures(ada, general)) == 1
+
+
+async def test_who_takes_no_direct_messages_is_given_up_on(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await begin(rig, ada, general, private=True)
+    await rig.control.clock(16 * 60)
+    dm = await ada.channel("dm")
+    await rig.control.fault(f"/channels/{dm}/", method="POST", status=403, code=50007, times=100)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    assert await shown_pictures(ada, dm) == []
+
+
+async def test_an_outage_longer_than_every_wait_loses_nothing(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    message = await begin(rig, ada, general)
+    await rig.control.fault("/webhooks/", method="PATCH", drop=True, times=1000)
+    await rig.control.fault("/channels/", drop=True, times=1000)
+    assert rig.engine.gate is not None
+    rig.engine.gate.set()
+    await rig.until(lambda job: job.state is JobState.FINISHED)
+    await asyncio.sleep(3 * sum(delivery.RETRIES))
+    await rig.control.clear_faults()
+    await finished(ada, general, message)
+    await delivered(rig, 1)
 
 
 async def test_the_message_was_deleted_meanwhile(rig: Rig, ada: Person, general: str) -> None:

@@ -107,6 +107,7 @@ async def test_presets_go_to_another_server_as_a_file(
         ('[[preset]]\nname = "tiny"\nsteps = 2000', "steps"),
         ('[[preset]]\nname = "tiny"\ntemplate = "no place"', "{prompt}"),
         ('[[preset]]\nname = "tiny"\nmodel = "dmeo"', "Nearest: demo"),
+        (f"[[preset]]\n{'a.' * 999}a = 1", "nested too deep (at line 2)"),
         ('[[preset]]\nname = "a"\n[[preset]]\nname = "b"', "one preset"),
     ],
 )

@@ -161,3 +161,17 @@ async def test_stop_while_a_job_runs_ends_the_job(make: Make) -> None:
     await asyncio.sleep(0.1)
     await engine.stop()
     assert failure(await job).code in ("worker_died", "worker_hung")
+
+
+async def test_a_job_that_is_cancelled_while_the_worker_starts_never_begins(
+    make: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "marker").touch()
+    engine = make("dies once")
+    asking = asyncio.create_task(events(engine))
+    await asyncio.sleep(0.01)
+    assert engine.ready is None
+    await engine.cancel("1")
+    assert [getattr(event, "code", "") for event in await asking] == ["cancelled"]
+    # a later one of that name is another
+    assert failure(await events(engine)).code == "nan_pictures"

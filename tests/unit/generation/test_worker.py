@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generation.engines.fake import FakeEngine
-from generation.estimate import LOADING, Estimates
+from generation.estimate import LOADING, Estimates, Measurement
 from generation.job import Job, JobState, Making
 from generation.messages import JobEvent
 from generation.worker import Worker
@@ -131,3 +132,44 @@ async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
     assert cancelled is not None
     assert cancelled.state is JobState.CANCELLED
     assert house.engine.began == [str(numbers[0]), str(numbers[2])]
+
+
+async def test_a_full_disk_fails_the_job_and_the_next_one_is_drawn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.worker.PAUSE_AFTER_ERROR", 0.01)
+    full = [True, True]
+    add_picture, fail = house.jobs.add_picture, house.jobs.fail
+    measurements = house.jobs.measurements
+
+    async def no_space(*args: Any) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        await add_picture(*args)
+
+    async def no_space_twice(*args: Any) -> Job:
+        if full:
+            full.pop()
+            raise OSError(28, "No space left on device")
+        return await fail(*args)
+
+    unreadable = [True]
+
+    async def unreadable_once() -> list[Measurement]:
+        if unreadable:
+            unreadable.pop()
+            raise OSError("the database can't be read")
+        return await measurements()
+
+    monkeypatch.setattr(house.jobs, "add_picture", no_space)
+    monkeypatch.setattr(house.jobs, "fail", no_space_twice)
+    monkeypatch.setattr(house.jobs, "measurements", unreadable_once)
+    first, second = await house.ask(1), await house.ask(2)
+    async with running(house.worker), asyncio.timeout(10):
+        await house.until_idle()
+    failed, drawn = await house.jobs.get(first), await house.jobs.get(second)
+    assert failed is not None
+    assert drawn is not None
+    assert (failed.state, drawn.state) == (JobState.FAILED, JobState.FINISHED)
+    assert failed.failure is not None
+    assert failed.failure.code == "internal_error"

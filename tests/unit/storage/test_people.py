@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import zipfile
 from collections.abc import AsyncIterator
@@ -370,3 +371,26 @@ async def test_jobs_from_before_can_be_searched(tmp_path: Path) -> None:
     assert ids(page.jobs) == [1]
     assert page.jobs[0].pictures[0].unsafe is None
     await database.dispose()
+
+
+async def test_uploads_that_nothing_names_are_swept_when_they_are_old(store: Store) -> None:
+    used = await store.jobs.keep_upload(b"used")
+    unused = await store.jobs.keep_upload(b"unused")
+    await store.jobs.add(a_request(init_picture=used, denoising_strength=0.5), an_origin(1))
+    await drawn(store, png=b"drawn")
+    assert await store.personal.sweep(timedelta(hours=1)) == 0
+    assert await store.jobs.read_upload(unused) == b"unused"
+    assert await store.personal.sweep(timedelta(seconds=-1)) == 1
+    assert await store.jobs.read_upload(used) == b"used"
+    with pytest.raises(Refused, match="picture_gone"):
+        await store.jobs.read_upload(unused)
+    picture = (await store.jobs.get(2)).pictures[0]  # type: ignore[union-attr]
+    assert await store.jobs.read_picture(picture) == b"drawn"
+
+
+async def test_what_is_handed_in_again_is_no_longer_old(store: Store, tmp_path: Path) -> None:
+    await store.jobs.keep_upload(b"again")
+    [file] = (tmp_path / "pictures").rglob("*.png")
+    os.utime(file, (0, 0))
+    await store.jobs.keep_upload(b"again")
+    assert await store.personal.sweep(timedelta(hours=1)) == 0

@@ -1,0 +1,48 @@
+"""Log lines say what happened, and nothing that must stay secret."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from bot.config import Log
+from bot.logs import configure_logging
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The root logger as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    quiet = {n: logging.getLogger(n).level for n in ("discord", "alembic", "aiosqlite", "asyncio")}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, was in quiet.items():
+        logging.getLogger(name).setLevel(was)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("json", [False, True])
+@pytest.mark.parametrize("library", [False, True])
+def test_an_error_shows_its_traceback_and_no_variable(
+    capsys: pytest.CaptureFixture[str], *, json: bool, library: bool
+) -> None:
+    configure_logging(Log(json=json))
+
+    def send(token: str) -> None:
+        raise ConnectionError(f"no answer after {len(token)} bytes")
+
+    try:
+        send("-".join(("my", "secret", "token")))
+    except ConnectionError:
+        if library:
+            logging.getLogger("a.library").exception("it failed")
+        else:
+            structlog.get_logger("a.test").exception("it failed")
+    written = capsys.readouterr().err
+    assert "no answer after 15 bytes" in written
+    assert "test_logs.py" in written
+    assert "my-secret-token" not in written
