@@ -126,7 +126,8 @@ def value(setting: Setting, visit: Visit) -> str:
         case "channel":
             return f"<#{now}>" if now else texts("setting_none")
         case "number" if now is None:
-            return texts("setting_unlimited")
+            # how much may wait is bounded in config.toml too
+            return texts("setting_usual" if setting.name == "waiting" else "setting_unlimited")
     return texts("setting_none") if now is None else _plain(str(now))
 
 

@@ -182,14 +182,18 @@ def _evaluate(recipe: Recipe, budget: Budget) -> None:
 
 def _state(out: Path) -> str:
     """How far the parts have been trained, for the model card."""
-    steps = {}
-    for part in ("vae", "unet"):
-        last = (out / part / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        steps[part] = json.loads(last)["step"]
+    autoencoder = f"{_steps(out / 'vae'):,} steps of the autoencoder"
+    if (out / "vae" / "decoder" / "log.jsonl").is_file():
+        autoencoder += f", {_steps(out / 'vae' / 'decoder'):,} more of its decoder alone"
     return (
-        f"Trained for {steps['vae']:,} steps of the autoencoder and {steps['unet']:,} of the UNet, "
+        f"Trained for {autoencoder}, and {_steps(out / 'unet'):,} of the UNet, "
         "from which it can go on, before the rate was let down to nothing."
     )
+
+
+def _steps(folder: Path) -> int:
+    last = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    return int(json.loads(last)["step"])
 
 
 PARTS: dict[str, Callable[[Recipe, Budget], None]] = {
