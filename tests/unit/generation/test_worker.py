@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ async def test_a_full_disk_fails_the_job_and_the_next_one_is_drawn(
 
     unreadable = [True]
 
-    async def unreadable_once() -> list[Measurement]:
+    async def unreadable_once() -> Sequence[Measurement]:
         if unreadable:
             unreadable.pop()
             raise OSError("the database can't be read")
