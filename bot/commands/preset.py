@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 from discord import app_commands
-from discord.app_commands import Choice, locale_str
+from discord.app_commands import AppCommandChannel, Choice, locale_str
 
 from bot import overviews, policy
 from bot.answering import NO_MENTIONS, answering, say, think
 from bot.commands.where import SERVERS
-from bot.dialogs import Dialog
+from bot.dialogs import PLACES, Dialog
 from bot.locales import Texts
 from bot.options import best
 from bot.visits import Visit
@@ -28,8 +28,25 @@ FILE_MAX: Final = 256 * 1024
 NAME_MAX: Final = 50
 
 Interaction = discord.Interaction[Any]
-Places = discord.TextChannel | discord.ForumChannel | discord.VoiceChannel | discord.StageChannel
-"""Channels that people use commands in, or in whose threads."""
+
+
+class _Place(app_commands.Transformer):
+    """A channel that people use commands in, or in whose threads."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        """A channel."""
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        """Those of the dialogs; discord.py's own for forums has one that Discord doesn't list."""
+        return list(PLACES)
+
+    async def transform(self, _interaction: Interaction, value: Any, /) -> AppCommandChannel:
+        """As it comes."""
+        assert isinstance(value, AppCommandChannel)
+        return value
 
 
 class PresetCommands(app_commands.Group):
@@ -147,7 +164,7 @@ class PresetCommands(app_commands.Group):
         self,
         interaction: Interaction,
         name: str | None = None,
-        channel: Places | None = None,
+        channel: app_commands.Transform[AppCommandChannel, _Place] | None = None,
     ) -> None:
         """Set or take away the default of the server or of one channel."""
         async with answering(interaction) as visit:

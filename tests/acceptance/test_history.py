@@ -3,8 +3,12 @@
 import asyncio
 import io
 import json
+import re
 import zipfile
 
+import pytest
+
+from bot.commands import mydata
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Json, Rig, finished
 from tests.acceptance.test_actions import delivered
@@ -143,6 +147,26 @@ async def test_personal_data(rig: Rig, ada: Person, bo: Person, general: str) ->
     async with asyncio.timeout(10):
         while len([m for m in await bo.messages(general) if m["attachments"]]) != 1:
             await asyncio.sleep(0.02)
+
+
+async def test_a_long_export_comes_in_few_messages(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mydata, "PART_MAX", 1000)
+    monkeypatch.setattr(mydata, "FOLLOWUPS_MAX", 1)
+    await made(rig, ada, general, *(f"picture {n}" for n in range(8)))
+    first = await say(ada, general, "mydata export")
+    total = int(re.search(r"of (\d+)", first["content"])[1])  # type: ignore[index]
+    assert total > 1
+    dm = await ada.channel("dm")
+    async with asyncio.timeout(10):
+        while len(rest := await ada.messages(dm)) < total - 1:
+            await asyncio.sleep(0.05)
+    messages = [first, *sorted(rest, key=lambda message: int(message["id"]))]
+    assert [m["content"] for m in messages] == [
+        f"Part {n} of {total}." for n in range(1, total + 1)
+    ]
+    assert all(len(message["attachments"]) == 10 for message in messages[:-1])
 
 
 async def test_the_queue_and_cancel(rig: Rig, ada: Person, bo: Person, general: str) -> None:

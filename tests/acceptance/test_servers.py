@@ -76,6 +76,21 @@ async def test_a_preset_is_made_used_changed_and_deleted(
     assert "There is no preset" in await refused(bo, general, preset="tiny")
 
 
+async def test_a_channel_has_a_default_of_its_own(
+    rig: Rig, ada: Person, bo: Person, general: str, guild: str
+) -> None:
+    await save_preset(ada, general, "tiny", '[[preset]]\nname = "tiny"\nsteps = 2\n')
+    await say(ada, general, "preset default", name="tiny", channel=general)
+    settings = await rig.studio.store.settings.guild(int(guild))
+    assert settings.channel_presets == {int(general): "tiny"}
+    await imagine(bo, general)
+    assert (await rig.job(1)).preset == "tiny"
+    await imagine(bo, await bo.channel("pictures"))
+    assert (await rig.job(2)).preset != "tiny"
+    await say(ada, general, "preset default", channel=general)
+    assert (await rig.studio.store.settings.guild(int(guild))).channel_presets == {}
+
+
 async def test_a_preset_from_a_picture(rig: Rig, ada: Person, general: str) -> None:
     await imagine(ada, general, steps=3, sampler="Euler")
     act = await ada.command(general, "preset create", name="like this", job=1)
