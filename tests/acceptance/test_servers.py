@@ -18,7 +18,7 @@ async def guild(rig: Rig, ada: Person) -> str:
     return str((await ada.state())["guilds"][0]["id"])
 
 
-async def say(person: Person, channel: str, command: str, **options: object) -> Json:
+async def say(person: Person, channel: str, command: str, /, **options: object) -> Json:
     """Use a command and read its answer, which only they see."""
     answer = await (await person.command(channel, command, **options)).response()
     assert answer["flags"] & 64
