@@ -28,6 +28,8 @@ EDIT_EVERY: Final = 3.0
 """Seconds between edits of a message."""
 TOO_LARGE: Final = frozenset((40005,))
 TOO_MANY_REQUESTS: Final = 429
+BREATH: Final = 0.005
+"""Seconds between two who wait that are told of a change."""
 HINT_SECONDS: Final = 60.0
 CLOSING_SECONDS: Final = 5.0
 """What is on its way to Discord has so long to arrive when the bot stops."""
@@ -73,6 +75,7 @@ class Delivery:
         self._followed: dict[int, _Followed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
+        self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
         worker.listen(self._hear)
 
@@ -175,6 +178,10 @@ class Delivery:
         job, preview = followed.job, followed.preview
         if preview is not None and not await self.prints.may_preview(job):
             preview = None
+        if followed.progress is None:
+            # where many wait, telling them all at once would keep those who ask waiting
+            async with self._one_by_one:
+                await asyncio.sleep(BREATH)
         shown = await self._progress(followed)
         key = f"{shown.content}{len(preview or b'')}"
         if key == last:
