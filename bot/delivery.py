@@ -51,8 +51,6 @@ class _Followed:
         self.ended = asyncio.Event()
         self.acknowledged = asyncio.Event()
         """Whether Discord knows the answer to the interaction: before that it can't be edited."""
-        if job.origin.interaction is None:
-            self.acknowledged.set()
 
 
 class Delivery:
@@ -74,6 +72,7 @@ class Delivery:
         self.edit_every = edit_every
         self._followed: dict[int, _Followed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._began = datetime.now(UTC)
         self._closing = asyncio.Event()
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
@@ -91,6 +90,9 @@ class Delivery:
         if followed is None:
             post = Post(self._client, self._jobs, job)
             followed = self._followed[job.id] = _Followed(job, post)
+            # what an earlier process took in, it has answered too
+            if job.origin.interaction is None or job.created_at < self._began:
+                followed.acknowledged.set()
             self._spawn(self._follow(followed))
             self._places_changed()
         return followed

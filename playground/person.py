@@ -17,7 +17,7 @@ from .world import Json
 if TYPE_CHECKING:
     from .control import Control
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that the waiting calls wait, unless told."""
 
 DEFERRED = 1 << 7

@@ -24,6 +24,7 @@ from playground.control import Control
 from playground.person import Person
 from playground.server import Addresses, Options, serving
 from tests.openapi import VARIABLE, OpenApi
+from tests.patience import PATIENCE
 from tests.playground.conftest import running
 
 Json = dict[str, Any]
@@ -72,7 +73,7 @@ class Rig:
 
     async def until(self, condition: Callable[[Job], bool], job_id: int = 1) -> Job:
         """Wait until a job is so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = await self.studio.jobs.get(job_id)
                 if found is not None and condition(found):

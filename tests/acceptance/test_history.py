@@ -15,6 +15,7 @@ from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import pressed
 from tests.acceptance.test_servers import say, texts
+from tests.patience import PATIENCE
 
 
 async def made(rig: Rig, person: Person, channel: str, *prompts: str) -> None:
@@ -144,7 +145,7 @@ async def test_personal_data(rig: Rig, ada: Person, bo: Person, general: str) ->
     assert "2 requests and 2 pictures" in answer["content"]
     assert await rig.studio.jobs.get(1) is None
     assert await rig.studio.jobs.get(3) is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len([m for m in await bo.messages(general) if m["attachments"]]) != 1:
             await asyncio.sleep(0.02)
 
@@ -159,7 +160,7 @@ async def test_a_long_export_comes_in_few_messages(
     total = int(re.search(r"of (\d+)", first["content"])[1])  # type: ignore[index]
     assert total > 1
     dm = await ada.channel("dm")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(rest := await ada.messages(dm)) < total - 1:
             await asyncio.sleep(0.05)
     messages = [first, *sorted(rest, key=lambda message: int(message["id"]))]

@@ -12,6 +12,7 @@ from playground.person import Person, fields_of
 from tests.acceptance.conftest import Json, Rig, buttons, finished
 from tests.acceptance.test_actions import delivered, next_picture
 from tests.acceptance.test_imagine import imagine
+from tests.patience import PATIENCE
 
 
 async def pressed(rig: Rig, person: Person, channel: str, message: Json, label: str) -> Job:
@@ -240,7 +241,7 @@ async def test_parameters_are_the_infotext_and_the_file(
 
 
 async def until_favourite(rig: Rig, user: int, wanted: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await rig.studio.store.history.is_favourite(user, 1, 0) is not wanted:
             await asyncio.sleep(0.02)
 

@@ -10,6 +10,8 @@ import discord
 from discord import app_commands
 from PIL import Image
 
+from tests.patience import PATIENCE
+
 Inter = discord.Interaction[discord.Client]
 
 
@@ -107,7 +109,7 @@ class SampleBot(discord.Client):
 
     async def wait_seen(self, event: str, count: int = 1) -> list[Any]:
         """Wait until the event was seen so often."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.seen_of(event)) < count:
                 await asyncio.sleep(0.01)
         return self.seen_of(event)

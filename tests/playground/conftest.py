@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 import yarl
 
+from tests.patience import PATIENCE
+
 with warnings.catch_warnings():
     # discord.py imports audioop, which Python 3.13 no longer has
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -87,7 +89,7 @@ async def running(bot: discord.Client, token: str = TOKEN) -> AsyncIterator[None
     """The client logged in, connected and ready; its failure is the test's."""
     task = asyncio.create_task(bot.start(token))
     ready = asyncio.create_task(_ready(bot))
-    await asyncio.wait([task, ready], return_when="FIRST_COMPLETED", timeout=15)
+    await asyncio.wait([task, ready], return_when="FIRST_COMPLETED", timeout=PATIENCE)
     try:
         if task.done():
             task.result()

@@ -13,6 +13,7 @@ import pytest
 
 from playground.control import Control, Person
 from playground.server import Addresses, Options
+from tests.patience import PATIENCE
 
 from .bot import SampleBot
 from .conftest import Rest, running
@@ -92,7 +93,7 @@ class TestHeartbeats:
     async def test_a_silent_client_is_thrown_out(self, addresses: Addresses) -> None:
         async with aiohttp.ClientSession() as session, session.ws_connect(addresses.gateway) as ws:
             await ws.receive_json()
-            message = await ws.receive(timeout=5)
+            message = await ws.receive(timeout=PATIENCE)
             assert message.type is aiohttp.WSMsgType.CLOSE
             assert message.data == 4009
 
@@ -189,10 +190,10 @@ class Raw:
         await self.ws.send_json({"op": op, "d": d})
 
     async def next(self) -> Any:
-        return await self.ws.receive_json(timeout=5)
+        return await self.ws.receive_json(timeout=PATIENCE)
 
     async def close_code(self) -> int:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 message = await self.ws.receive()
                 if message.type is aiohttp.WSMsgType.CLOSE:

@@ -230,8 +230,8 @@ async def test_three_seconds_to_acknowledge(bot: SampleBot, ada: Person, control
 async def test_three_seconds_pass_by_themselves(bot: SampleBot, ada: Person) -> None:
     began = asyncio.get_running_loop().time()
     act = await ada.command("general", "silence")
-    await act.wait_for("INTERACTION_FAILURE", timeout=8)
-    assert 2.5 < asyncio.get_running_loop().time() - began < 8
+    await act.wait_for("INTERACTION_FAILURE")
+    assert asyncio.get_running_loop().time() - began > 2.5
 
 
 async def test_a_token_lives_fifteen_minutes(bot: SampleBot, ada: Person, control: Control) -> None:

@@ -21,6 +21,8 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.patience import PATIENCE
+
 with warnings.catch_warnings():
     # discord.py imports audioop, which Python 3.13 no longer has
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -44,10 +46,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 10_000
-"""Milliseconds that something on the page may take on a busy machine."""
+MILLISECONDS = 1000
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=PATIENCE * MILLISECONDS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,7 +90,7 @@ async def bot(addresses: Addresses, control: Control) -> AsyncIterator[PageBot]:
         patch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(addresses.gateway))
         client = PageBot()
         running = asyncio.create_task(client.start("a-token"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while not client.is_ready() and not running.done():
                 await asyncio.sleep(0.01)
         assert client.is_ready(), "the bot did not become ready"
@@ -198,7 +199,7 @@ class Browsing:
             viewport={"width": 1280, "height": 800}, locale="en-US", reduced_motion="reduce"
         )
         page = await context.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(PATIENCE * MILLISECONDS)
         chat = Chat(page)
         if not fresh:
             self.chats[name] = chat

@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.async_api import expect
 
 from playground.control import Control, Person
+from tests.patience import PATIENCE
 
 from .conftest import Chat, Opening
 from .scripted import PageBot
@@ -232,7 +233,7 @@ async def test_choices_are_asked_for_after_a_pause(chat: Chat, bot: PageBot) -> 
     await expect(chat.suggestions).to_have_count(4)
     bot.asked.clear()
     await chat.keys("dusk")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while "dusk" not in bot.asked:
             await asyncio.sleep(0.02)
     await expect(chat.suggestions).to_have_text("Dusk")

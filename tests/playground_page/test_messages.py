@@ -10,6 +10,7 @@ from playwright.async_api import WebSocketRoute, expect
 
 from playground.control import Control, Person
 from playground.process import local_discord
+from tests.patience import PATIENCE
 
 from .conftest import Chat, Opening
 from .scripted import PageBot
@@ -102,7 +103,7 @@ async def test_reactions_both_ways(
     await expect(star).to_have_attribute("aria-pressed", "false")
     await thumb.click()
     await expect(thumb).to_have_count(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while bot.reactions[-1] != ("remove", "👍"):
             await asyncio.sleep(0.02)
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from bot import app
+from tests.patience import PATIENCE
 
 
 class Client:
@@ -43,7 +44,7 @@ async def test_it_waits_until_discord_can_be_reached(monkeypatch: pytest.MonkeyP
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await connecting
     finally:
         await runner.cleanup()

@@ -17,6 +17,7 @@ from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from tests.fixtures.requests import a_request, an_origin
+from tests.patience import PATIENCE
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 
@@ -74,7 +75,7 @@ async def test_it_draws_in_the_order_that_it_announced(house: House) -> None:
         await house.ask(user, model)
     announced = [str(planned.job.id) for planned in await house.worker.plan()]
     assert announced == ["1", "4", "5", "2", "3"]
-    async with running(house.worker), asyncio.timeout(10):
+    async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     assert house.engine.began == announced
     assert house.worker.loaded == "demo"
@@ -84,7 +85,7 @@ async def test_it_draws_in_the_order_that_it_announced(house: House) -> None:
 async def test_it_stays_with_a_model_as_long_as_the_setting_allows(house: House) -> None:
     for user in range(1, 7):
         await house.ask(user, ("demo", "other")[user % 2])
-    async with running(house.worker), asyncio.timeout(10):
+    async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     assert house.engine.began == ["1", "3", "5", "2", "4", "6"]
 
@@ -93,7 +94,7 @@ async def test_the_plan_counts_what_runs_and_its_loading(house: House) -> None:
     house.engine.gate = asyncio.Event()
     await house.ask(1, steps=40)
     guess = Estimates().making(a_request(steps=40))
-    async with running(house.worker), asyncio.timeout(10):
+    async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_begun(1)
         await house.ask(2, "other", steps=40)
         (planned,) = await house.worker.plan()
@@ -126,7 +127,7 @@ async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
         (numbers[0], 0),
         (numbers[2], 1),
     ]
-    async with running(house.worker), asyncio.timeout(10):
+    async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     cancelled = await house.jobs.get(numbers[1])
     assert cancelled is not None
@@ -165,7 +166,7 @@ async def test_a_full_disk_fails_the_job_and_the_next_one_is_drawn(
     monkeypatch.setattr(house.jobs, "fail", no_space_twice)
     monkeypatch.setattr(house.jobs, "measurements", unreadable_once)
     first, second = await house.ask(1), await house.ask(2)
-    async with running(house.worker), asyncio.timeout(10):
+    async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     failed, drawn = await house.jobs.get(first), await house.jobs.get(second)
     assert failed is not None
