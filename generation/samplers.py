@@ -34,6 +34,6 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "UniPC": Sampler("UniPCMultistepScheduler"),
     "DDIM": Sampler("DDIMScheduler"),
     "DDPM": Sampler("DDPMScheduler"),
-    "PNDM": Sampler("PNDMScheduler"),
+    "PNDM": Sampler("PNDMScheduler", {"skip_prk_steps": True}),
     "LCM": Sampler("LCMScheduler"),
 }

@@ -86,12 +86,19 @@ class Drawing:
             embeddings = prompts.encode(
                 base, request.prompt, request.negative_prompt, request.clip_skip
             )
+            skipped = 0
             if "strength" in inputs:
+                # as diffusers counts them
+                skipped = request.steps - int(inputs["strength"] * request.steps)
                 inputs["image"] = encode(pipe, inputs["image"], self._tiles)
             for first in range(self._made, request.count, batch_size):
                 seeds = request.seeds[first : first + batch_size]
-                pipe.scheduler = scheduler_for(request.sampler, base.own_scheduler, seeds)
-                latents = self._denoise(pipe, first, seeds, embeddings, inputs)
+                pipe.scheduler = scheduler_for(
+                    request.sampler, base.own_scheduler, seeds, request.steps, skipped
+                )
+                latents = self._denoise(
+                    pipe, first, seeds, embeddings, inputs, request.steps - skipped
+                )
                 self._stage("decoding", first + len(seeds))
                 for index, latent in enumerate(latents, first):
                     self._stop_if_cancelled()
@@ -141,6 +148,7 @@ class Drawing:
         seeds: tuple[int, ...],
         embeddings: tuple[torch.Tensor, torch.Tensor],
         inputs: dict[str, Any],
+        steps: int,
     ) -> torch.Tensor:
         """Latents of shape (len(seeds), C, H / 8, W / 8), as the denoiser left them."""
         request = self._work.request
@@ -149,7 +157,7 @@ class Drawing:
         if "strength" in prepared:
             # diffusers takes latents for what they are
             latents_of_all: torch.Tensor = prepared["image"].repeat(count, 1, 1, 1)
-            if int(prepared["strength"] * request.steps) == 0:  # as diffusers counts them
+            if steps == 0:
                 return latents_of_all
             prepared["image"] = latents_of_all
         else:

@@ -119,7 +119,7 @@ def test_a_cancelled_job_says_so_and_leaves_the_model_as_it_was(
 def test_what_nobody_foresaw_is_an_internal_error(
     server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "scheduler_for", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "scheduler_for", lambda *_, **__: 1 / 0)
     server.run(work(tiny))
     (failed,) = ends.of(Failed)
     assert failed.code == "internal_error"
