@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import safetensors
+import safetensors.torch
 import structlog
+import torch
 
 from generation.messages import Generate
 from generation.models import ModelFile
-from generation.runtime.faults import JobError, is_out_of_memory
+from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
 
 log = structlog.get_logger(__name__)
 
@@ -40,16 +42,38 @@ def applied(pipe: Any, work: Generate) -> Iterator[None]:
 
 def _load(pipe: Any, file: ModelFile, name: str) -> None:
     try:
+        source: Any = safetensors.torch.load_file(file.path)
+        if any(key.endswith(".alpha") for key in source):
+            source = _with_alphas_folded(source)
+        else:
+            source = str(file.path)  # what peft notes in a file's metadata is lost in a dict
         pipe.load_lora_weights(
-            str(file.path), adapter_name=name, local_files_only=True, use_safetensors=True
+            source, adapter_name=name, local_files_only=True, use_safetensors=True
         )
     except (OSError, safetensors.SafetensorError) as error:
         raise JobError("model_broken", file=file.path.name, why=str(error)[:200]) from error
     except (ValueError, KeyError, RuntimeError, TypeError, IndexError, AttributeError) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_fatal(error):
             raise
         log.warning("LoRA does not fit", lora=file.name, error=str(error)[:500])
         raise JobError("lora_mismatch", name=file.name) from error
     loaded = {adapter for adapters in pipe.get_list_adapters().values() for adapter in adapters}
     if name not in loaded:
         raise JobError("lora_mismatch", name=file.name)
+
+
+def _with_alphas_folded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same LoRA with every layer's alpha / rank multiplied into its weights.
+
+    Layers may differ in alpha, as in LoRAs that kohya's resize script made; diffusers then gives
+    most of them the alpha that is the commonest.
+    """
+    folded = dict(weights)
+    for name, alpha in weights.items():
+        layer = name.removesuffix(".alpha")
+        down, up = f"{layer}.lora_down.weight", f"{layer}.lora_up.weight"
+        if layer != name and down in weights and up in weights:
+            scale = alpha.float() / weights[down].shape[0]
+            folded[up] = (weights[up].float() * scale).to(weights[up].dtype)
+            del folded[name]
+    return folded
