@@ -64,6 +64,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     pictures: dict[PictureHash, bytes] = {}
     """The init picture and control pictures that the request refers to."""
     vae: ModelFile | None = None
+    one_by_one: bool = False
+    """Whether to draw one picture at a time: an earlier try may have died of too many."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

@@ -13,7 +13,14 @@ from generation import estimate, metadata, schedule
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.estimate import Estimates, Measurement
-from generation.job import TRIES_AFTER_FAULT, Failure, Job, Making, PictureRecord
+from generation.job import (
+    TRIES_AFTER_FAULT,
+    Failure,
+    IllegalTransitionError,
+    Job,
+    Making,
+    PictureRecord,
+)
 from generation.messages import (
     Failed,
     Finished,
@@ -191,6 +198,8 @@ class Worker:
         while True:
             try:
                 await self._end_failed(job, failed)
+            except IllegalTransitionError:
+                return  # it had ended when the error came
             except Exception:
                 log.exception("the failure can't be recorded", job=job.id)
                 await asyncio.sleep(PAUSE_AFTER_ERROR)
@@ -228,6 +237,7 @@ class Worker:
             ),
             pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
             vae=self._catalog.get(Kind.VAE, request.vae) if request.vae is not None else None,
+            one_by_one=job.attempts > 1,
         )
 
     async def _record(self, job: Job, event: JobEvent) -> None:
@@ -297,7 +307,11 @@ class Worker:
     def tell(self, job: Job, event: JobEvent | None = None) -> None:
         """Tell the listeners; also for a change that somebody else made."""
         for listener in self._listeners:
-            listener(job, event)
+            try:
+                listener(job, event)
+            except Exception:
+                # whoever shows a job can't keep it from being made
+                log.exception("a listener failed", job=job.id)
 
 
 class Pace:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ CHECK_EVERY = 5
 """Steps between looks at whether the latents are still numbers."""
 BEAT_EVERY = 10.0
 """Seconds of a single step after which its progress is said once more."""
+WAIT_STEP = 1.0
+"""Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
 
 Send = Callable[[Progress | Preview | Picture], None]
 
@@ -30,7 +32,7 @@ Send = Callable[[Progress | Preview | Picture], None]
 class Drawing:
     """What one job has in hand.
 
-    `cancelled` tells whether somebody stopped it, `hashes` waits for the hashes of its files,
+    `cancelled` tells whether somebody stopped it, `hashes` will have the hashes of its files,
     `unsafe` is the picture check's probability for a picture, or None where there is no check.
     """
 
@@ -41,7 +43,7 @@ class Drawing:
         send: Send,
         *,
         cancelled: Callable[[], bool],
-        hashes: Callable[[], dict[str, str]],
+        hashes: Future[dict[str, str]],
         unsafe: Callable[[Image.Image], float | None],
         shown: previews.Previews,
     ) -> None:
@@ -216,10 +218,17 @@ class Drawing:
                 width=picture.width,
                 height=picture.height,
                 pixels_sha256=pixels,
-                hashes=self._hashes(),
+                hashes=self._wait_for_hashes(),
                 unsafe=unsafe,
             )
         )
+
+    def _wait_for_hashes(self) -> dict[str, str]:
+        """A first look at a large file on a slow disk outlasts a picture: show life meanwhile."""
+        while not wait((self._hashes,), WAIT_STEP).done:
+            self._stop_if_cancelled()
+            self._beat()
+        return self._hashes.result()
 
     def _stage(self, stage: Any, pictures_done: float) -> None:
         """Steps are counted over all pictures, so that the bar runs once from left to right."""

@@ -25,6 +25,7 @@ class NotFiniteError(Exception):
 
 OUT_OF_MEMORY_TEXTS = (
     "can't allocate memory",  # torch on the CPU
+    "not enough memory: you tried to allocate",  # the same on Windows
     "MPS backend out of memory",
     "ALLOC_FAILED",  # cuBLAS and cuDNN
 )

@@ -13,7 +13,7 @@ import torch
 
 from generation.families import FAMILIES
 from generation.headers import HeaderError, read_header
-from generation.messages import Memory, RuntimeSettings
+from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime.device import choose_dtype
 from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
@@ -120,6 +120,11 @@ class Models:
         if self._memory_mode(model) == "medium":
             other.enable_model_cpu_offload(device=self.device)
         return other
+
+    def keeps_more_than(self, work: Generate) -> bool:
+        """Whether anything is loaded that this job does not use."""
+        used = 1 + len(set(work.controlnets)) + (work.vae is not None)
+        return len(self._checkpoints) + len(self._controlnets) + len(self._vaes) > used
 
     def free(self) -> None:
         """Unload everything."""

@@ -122,11 +122,11 @@ class Server:
             self._models,
             self._outbox.send,
             cancelled=lambda: self._inbox.is_cancelled(work.job),
-            hashes=hashing.result,
+            hashes=hashing,
             unsafe=self._check.unsafe,
             shown=previews.Previews(self._settings.preview_every),
         )
-        batch_size = self._draw(drawing)
+        batch_size = self._draw(drawing, work)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         return Finished(
             job=work.job,
@@ -138,14 +138,14 @@ class Server:
             versions=self.ready.versions,
         )
 
-    def _draw(self, drawing: Drawing) -> int:
+    def _draw(self, drawing: Drawing, work: Generate) -> int:
         """Draw; returns how many pictures were drawn at once.
 
         A denoiser that overflows in half precision is tried once more in a wider one.
         """
         wider = wider_dtype(self._models.dtype, self._models.device)
         try:
-            return self._draw_in_memory(drawing)
+            return self._draw_in_memory(drawing, work)
         except NotFiniteError:
             if wider is None:
                 raise
@@ -153,13 +153,20 @@ class Server:
         log.warning("not a number in half precision: once more", precision=str(wider))
         gc.collect()
         with self._models.in_precision(wider):
-            return self._draw_in_memory(drawing)
+            return self._draw_in_memory(drawing, work)
 
-    def _draw_in_memory(self, drawing: Drawing) -> int:
-        if _fits(drawing, self._settings.batch_size):
-            return self._settings.batch_size
-        log.warning("out of memory: once more, one picture at a time")
+    def _draw_in_memory(self, drawing: Drawing, work: Generate) -> int:
+        batch_size = 1 if work.one_by_one else self._settings.batch_size
+        if _fits(drawing, batch_size):
+            return batch_size
+        crowded = self._models.keeps_more_than(work)
         self._models.free()
+        if crowded:
+            log.warning("out of memory: once more, with the models of this job only")
+            if _fits(drawing, batch_size):
+                return batch_size
+            self._models.free()
+        log.warning("out of memory: once more, one picture at a time")
         drawing.draw(1, frugal=True)
         return 1
 

@@ -11,7 +11,7 @@ import pytest
 from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates, Measurement
 from generation.job import Job, JobState, Making
-from generation.messages import JobEvent
+from generation.messages import Generate, JobEvent
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
@@ -174,3 +174,42 @@ async def test_a_full_disk_fails_the_job_and_the_next_one_is_drawn(
     assert (failed.state, drawn.state) == (JobState.FAILED, JobState.FINISHED)
     assert failed.failure is not None
     assert failed.failure.code == "internal_error"
+
+
+async def test_whatever_fails_after_the_end_does_not_hold_up_the_queue(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = house.jobs.finish
+
+    async def noted_but(*args: Any) -> Job:
+        await finish(*args)
+        raise OSError("the database can't be read")
+
+    def broken(_job: Job, _event: JobEvent | None) -> None:
+        raise KeyError("a listener of somebody's")
+
+    monkeypatch.setattr(house.jobs, "finish", noted_but)
+    house.worker.listen(broken)
+    numbers = [await house.ask(user) for user in (1, 2)]
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    jobs = [await house.jobs.get(number) for number in numbers]
+    assert [job and job.state for job in jobs] == [JobState.FINISHED, JobState.FINISHED]
+
+
+async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
+    number = await house.ask(1)
+    await house.jobs.claim(number)
+    assert [job.id for job in await house.jobs.recover()] == [number]
+    asked: list[bool] = []
+    generate = house.engine.generate
+
+    def noting(work: Generate) -> AsyncIterator[JobEvent]:
+        asked.append(work.one_by_one)
+        return generate(work)
+
+    house.engine.generate = noting  # type: ignore[assignment,method-assign]
+    await house.ask(2)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    assert sorted(asked) == [False, True]

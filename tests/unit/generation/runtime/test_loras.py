@@ -61,7 +61,8 @@ def test_every_layer_has_its_own_rank_and_alpha(
     pipe: Any, tiny: ModelFile, tmp_path: Path, ranks: tuple[int, ...], alphas: tuple[float, ...]
 ) -> None:
     generator = torch.Generator("cpu").manual_seed(0)
-    tensors, expected = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    expected: dict[str, torch.Tensor] = {}
     for number, (name, layer) in enumerate(layers_of(pipe).items()):
         rank, alpha = ranks[number % len(ranks)], float(alphas[number % len(alphas)])
         out, in_, *kernel = layer.weight.shape

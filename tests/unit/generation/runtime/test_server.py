@@ -24,10 +24,12 @@ from generation.messages import (
 from generation.models import Kind, ModelFile
 from generation.runtime import drawing, loading, pictures
 from generation.runtime.faults import is_fatal, is_out_of_memory
+from generation.runtime.hashes import Hashes
 from generation.runtime.liveness import beating
 from generation.runtime.server import Server
 from tests.fixtures import models
 from tests.fixtures.requests import a_request
+from tests.patience import PATIENCE
 from tests.unit.generation.runtime.conftest import checkpoint
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
@@ -74,6 +76,65 @@ def test_what_does_not_fit_is_drawn_one_by_one(server: Server, ends: Ends, tiny:
     server.run(work(tiny, count=3))
     assert ends.of(Finished)[1].batch_size == 4
     assert ends.of(Failed) == []
+
+
+def test_what_fits_without_the_models_of_others_is_drawn_at_once(
+    server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    other = checkpoint(models.tiny_stable_diffusion(tmp_path / "other"))
+    server.run(work(other))
+    kept = server._models._checkpoints
+
+    def before(_module: Any, _inputs: Any) -> None:
+        if len(kept) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(before)
+    try:
+        server.run(work(tiny, count=3))
+    finally:
+        hook.remove()
+    assert [stamp[0] for stamp in kept] == [tiny.path]
+    assert ends.of(Finished)[1].batch_size == SETTINGS.batch_size
+
+
+def test_a_job_that_may_have_died_of_its_size_is_drawn_one_by_one(
+    server: Server, ends: Ends, tiny: ModelFile
+) -> None:
+    with memory_for(rows=2):
+        server.run(msgspec.structs.replace(work(tiny, count=3), one_by_one=True))
+    assert [picture.index for picture in ends.of(Picture)] == [0, 1, 2]
+    assert ends.of(Finished)[0].batch_size == 1
+
+
+def test_a_large_file_on_a_slow_disk_is_hashed_with_signs_of_life(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, stuck = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> str:
+        stuck.wait()
+        return "0" * 64
+
+    def send(message: Any) -> None:
+        ends.sent.append(message)
+        if len(ends.sent) > 100:
+            arrived.set()
+
+    monkeypatch.setattr(drawing, "WAIT_STEP", 0.001)
+    monkeypatch.setattr(Hashes, "of", slow)
+    monkeypatch.setattr(ends, "send", send)
+    server = Server(Configure(SETTINGS, ""), ends, ends)  # type: ignore[arg-type]
+    running = threading.Thread(target=server.run, args=(work(tiny),))
+    running.start()
+    try:
+        assert arrived.wait(PATIENCE)
+        assert ends.of(Picture) == []
+        ends.cancelled = True
+        running.join(PATIENCE)
+        assert [failed.code for failed in ends.of(Failed)] == ["cancelled"]
+    finally:
+        stuck.set()
 
 
 def test_what_does_not_fit_at_all_fails(server: Server, ends: Ends, tiny: ModelFile) -> None:
@@ -213,6 +274,7 @@ def test_a_clip_skip_beyond_the_encoder_is_refused(
 def test_which_errors_mean_that_memory_ran_out() -> None:
     for text in (
         "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried",
+        "data. DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes.",
         "MPS backend out of memory (MPS allocated: 17.9 GB)",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ):
