@@ -39,7 +39,7 @@ def check_picture(data: bytes, name: str, limits: Limits) -> bytes:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 _check_pixels(name, picture.width * picture.height, limits)
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                upright = _on_white(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         raise Refused(
             "picture_too_large", file=name, megapixels="over 178", high=limits.upload_megapixels
@@ -50,6 +50,14 @@ def check_picture(data: bytes, name: str, limits: Limits) -> bytes:
     file = io.BytesIO()
     upright.save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Without transparency: what lies under it is often black, and never meant to be seen."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    opaque = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
 
 
 def _check_size(name: str, size: int, limits: Limits) -> None:

@@ -189,7 +189,7 @@ def _examine_file(path: Path) -> ModelFile | Unusable:
         return Unusable(path, "model_unknown_layout", {"file": path.name})
     if kind is Kind.CHECKPOINT and family in FAMILIES and (why := probe.lacking(header.shapes)):
         return Unusable(path, "model_broken", {"file": path.name, "why": why})
-    v_prediction, zero_terminal_snr = probe.prediction(family, path.stem, header)
+    v_prediction, zero_terminal_snr = probe.prediction(header)
     return ModelFile(
         kind=kind,
         name=path.stem,

@@ -26,7 +26,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """A key of FAMILIES, or of RECOGNISED for what cannot be run yet."""
     native_size: int = 0
     """Side of its training pictures in pixels; 0 where the family's holds."""
-    v_prediction: bool = False
+    v_prediction: bool | None = None
+    """None where a single file does not say: the denoiser is asked when it is loaded."""
     zero_terminal_snr: bool = False
     trigger_words: tuple[str, ...] = ()
     size: int = 0

@@ -75,18 +75,16 @@ def family_of(kind: Kind, header: Header, file: str) -> str:
     return CONTEXT_FAMILIES.get(_width(shapes, ".attn2.to_k.weight"), "")
 
 
-def prediction(family: str, file: str, header: Header) -> tuple[bool, bool]:
+def prediction(header: Header) -> tuple[bool | None, bool]:
     """Whether a single file predicts v, and whether its schedule ends at zero terminal SNR.
 
     The empty tensors `v_pred` and `ztsnr` are the convention of NoobAI and its descendants;
-    `modelspec.prediction_type` is that of Stability AI's ModelSpec. Nothing in a file of Stable
-    Diffusion 2 tells the model of 768 pixels, which predicts v, from that of 512, which does not:
-    its published name does.
+    `modelspec.prediction_type` is that of Stability AI's ModelSpec. None where neither is there.
     """
     said = header.metadata.get("modelspec.prediction_type", "")
-    v_prediction = "v_pred" in header.shapes or said in ("v", "v_prediction")
-    if family == "sd2" and not said:
-        v_prediction = "512" not in file
+    v_prediction = said in ("v", "v_prediction") if said else None
+    if "v_pred" in header.shapes:
+        v_prediction = True
     return v_prediction, "ztsnr" in header.shapes
 
 

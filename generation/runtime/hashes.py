@@ -21,13 +21,20 @@ class Hashes:
             pass  # not there yet, or half written by a crash: hashes can be computed anew
 
     def of(self, path: Path) -> str:
-        """The SHA-256 of a file; of a folder, that of the names and hashes of its files."""
+        """The SHA-256 of a file; of a folder, that of the names and hashes of its files.
+
+        A snapshot of a hub also holds whole checkpoints and a safety checker, which nobody loads.
+        """
         if path.is_file():
             return self._of_file(path)
         whole = hashlib.sha256()
+        pipeline = (path / "model_index.json").is_file()
         for file in sorted(path.rglob("*")):
+            name = file.relative_to(path).as_posix()
+            whole_checkpoint = pipeline and file.parent == path and file.suffix == ".safetensors"
+            if whole_checkpoint or name.startswith("safety_checker/"):
+                continue
             if file.suffix in (".safetensors", ".json", ".txt"):
-                name = file.relative_to(path).as_posix()
                 whole.update(f"{name}\0{self._of_file(file)}\n".encode())
         return whole.hexdigest()
 

@@ -15,12 +15,17 @@ from generation.families import FAMILIES
 from generation.headers import HeaderError, read_header
 from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
+from generation.runtime.checkpoints import (
+    CONFIGS,
+    load_checkpoint,
+    look_what_it_predicts,
+    variant,
+)
 from generation.runtime.device import choose_dtype
 from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
 
 log = structlog.get_logger(__name__)
 
-CONFIGS = Path(__file__).parent / "configs"
 ROOM_FOR_WORK = 1.4
 """Weights times this is what a model needs to run entirely on the device."""
 MEDIUM_BYTES = 3 * 2**30
@@ -54,10 +59,12 @@ class Models:
             while kept and not self._has_room(model):
                 _unload_oldest(kept)
             with _naming_broken_files(model):
-                pipe = _load_checkpoint(model, self.dtype)
+                pipe = load_checkpoint(model, self.dtype)
                 pipe.set_progress_bar_config(disable=True)
-                pipe.own_scheduler = pipe.scheduler
                 self._place(pipe, model)
+                if model.v_prediction is None and not model.is_folder:
+                    look_what_it_predicts(pipe)
+                pipe.own_scheduler = pipe.scheduler
             kept[stamp] = pipe
         kept.move_to_end(stamp)
         return kept[stamp]
@@ -167,31 +174,6 @@ class Models:
         return weights * ROOM_FOR_WORK
 
 
-def _load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
-    family = FAMILIES[model.family]
-    class_ = getattr(diffusers, family.pipelines["text_to_image"])
-    common = {"safety_checker": None, "requires_safety_checker": False, "local_files_only": True}
-    if model.is_folder:
-        return class_.from_pretrained(
-            model.path,
-            dtype=dtype,
-            use_safetensors=True,
-            variant=_variant(model.path / "unet"),
-            **common,
-        )
-    pipe = class_.from_single_file(
-        str(model.path), config=str(CONFIGS / family.config), dtype=dtype, **common
-    )
-    changes: dict[str, Any] = {}
-    if model.v_prediction:
-        changes["prediction_type"] = "v_prediction"
-    if model.zero_terminal_snr:
-        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    if changes:
-        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
-    return pipe
-
-
 def _load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -> Any:
     """A model of one network. `config` is the folder of its kind among its family's configs."""
     if model.is_folder:
@@ -199,7 +181,7 @@ def _load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -
             model.path,
             dtype=dtype,
             use_safetensors=True,
-            variant=_variant(model.path),
+            variant=variant(model.path),
             local_files_only=True,
         )
     return class_.from_single_file(
@@ -214,12 +196,6 @@ def _load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -
 def _latents(vae: Any) -> tuple[int, int]:
     """Channels of a latent, and how often it was halved from the picture's size."""
     return vae.config.latent_channels, len(vae.config.block_out_channels)
-
-
-def _variant(folder: Path) -> str | None:
-    """ "fp16" for a download that has only the files of half size."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
 @contextlib.contextmanager

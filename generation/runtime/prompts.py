@@ -28,7 +28,14 @@ def encode(pipe: Any, prompt: str, negative: str, clip_skip: int) -> tuple[Any, 
 
 def _chunks(tokenizer: Any, text: str) -> list[list[int]]:
     """Token ids in chunks of 77, marks included, padded as the model was trained."""
-    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+    # the padding of Stable Diffusion 2 is "!", which in a prompt is a word as any other
+    ids = tokenizer(
+        text,
+        add_special_tokens=False,
+        truncation=False,
+        verbose=False,
+        split_special_tokens=True,
+    ).input_ids
     parts = [ids[start : start + CHUNK] for start in range(0, max(1, len(ids)), CHUNK)]
     begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     return [[begin, *part, end] + [pad] * (CHUNK - len(part)) for part in parts]

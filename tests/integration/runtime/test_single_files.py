@@ -54,7 +54,13 @@ def folder(family: str, tmp_path: Path) -> Iterator[Path]:
     words = ldm.clip(text) if family == "sd1" else ldm.openclip(text)
     # sd2 without a word on it predicts v; the folder's scheduler says what the single file does
     said = {"modelspec.prediction_type": "epsilon"}
-    save_file(ldm.unet(unet) | ldm.vae(vae) | words, tmp_path / "single.safetensors", said)
+    rest = ldm.unet(unet) | ldm.vae(vae)
+    save_file(rest | words, tmp_path / "single.safetensors", said)
+    if family == "sd1":
+        # as in merges of 2022: without the part of the names that was added later
+        old = {name.replace(".text_model.", "."): tensor for name, tensor in words.items()}
+        assert old.keys() != words.keys()
+        save_file(rest | old, tmp_path / "old.safetensors", said)
     net = random_weights(diffusers.ControlNetModel, configs / "controlnet")
     save_file(ldm.unet(net, "control_model."), tmp_path / "edges.safetensors")
     yield tmp_path
@@ -97,6 +103,9 @@ async def test_single_files_are_the_folder_that_they_were_made_of(
         single = await draw(engine, catalog, "single")
         assert single.pixels_sha256 == whole.pixels_sha256
         assert is_no_plain_colour(single)
+        if family == "sd1":
+            old = await draw(engine, catalog, "old")
+            assert old.pixels_sha256 == whole.pixels_sha256
         controlled = await draw(engine, catalog, "single", controlnet="edges")
         assert controlled.pixels_sha256 != single.pixels_sha256
     finally:

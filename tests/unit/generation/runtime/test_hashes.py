@@ -50,6 +50,26 @@ def test_a_folder_is_its_weights_and_settings_and_not_its_place(tmp_path: Path) 
     assert hashes.of(tmp_path / "two") != first
 
 
+def test_what_nobody_loads_of_a_folder_is_not_read(tmp_path: Path) -> None:
+    hashes = Hashes(tmp_path / "cache")
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "model.safetensors").write_bytes(b"weights")
+    first = hashes.of(tmp_path)
+    (tmp_path / "safety_checker").mkdir()
+    (tmp_path / "safety_checker" / "model.safetensors").write_bytes(b"more weights")
+    (tmp_path / "v1-5-pruned.safetensors").write_bytes(b"more weights")
+    assert hashes.of(tmp_path) == first
+
+
+def test_of_a_part_alone_the_weights_count(tmp_path: Path) -> None:
+    hashes = Hashes(tmp_path / "cache")
+    (tmp_path / "config.json").write_text("{}")
+    first = hashes.of(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert hashes.of(tmp_path) != first
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"a": ', '{"a": 1}'])
 def test_a_cache_that_was_damaged_is_only_slow(tmp_path: Path, content: str) -> None:
     (tmp_path / "hashes.json").write_text(content)

@@ -3,6 +3,7 @@
 import shutil
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from generation.messages import RuntimeSettings
 from generation.models import Kind, ModelFile
+from generation.runtime.checkpoints import load_checkpoint, look_what_it_predicts
 from generation.runtime.faults import JobError
 from generation.runtime.loading import Models
 from tests.fixtures.models import tiny_controlnet
@@ -89,3 +91,29 @@ def test_the_precision_is_the_settings(tiny: ModelFile, precision: Any) -> None:
     pipe = Models(RuntimeSettings(precision=precision), CPU).checkpoint(tiny)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         assert part.dtype == getattr(torch, precision)
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.98, "epsilon"), (0.07, "v_prediction"), (torch.nan, "v_prediction")]
+)
+def test_a_denoiser_is_asked_what_it_predicts(
+    tiny: ModelFile, monkeypatch: pytest.MonkeyPatch, share: float, kind: str
+) -> None:
+    pipe = load_checkpoint(tiny, torch.float32)
+
+    def answer(latents: torch.Tensor, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(sample=latents * share + 0.3)
+
+    monkeypatch.setattr(pipe.unet, "forward", answer)
+    look_what_it_predicts(pipe)
+    assert pipe.scheduler.config.prediction_type == kind
+
+
+def test_the_demo_model_is_found_to_predict_v() -> None:
+    demo = checkpoint(Path("models/diffusers/demo"))
+    pipe = load_checkpoint(demo, torch.float32)
+    pipe.scheduler = type(pipe.scheduler).from_config(
+        pipe.scheduler.config, prediction_type="epsilon"
+    )
+    look_what_it_predicts(pipe)
+    assert pipe.scheduler.config.prediction_type == "v_prediction"

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from generation.messages import RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime import prompts
+from generation.runtime.checkpoints import CONFIGS
 from generation.runtime.loading import Models
 
 CPU = torch.device("cpu")
@@ -27,6 +29,13 @@ def chunks(embedding: torch.Tensor) -> list[torch.Tensor]:
 def test_75_tokens_make_a_chunk(pipe: Any, words: int, count: int) -> None:
     positive, negative = prompts.encode(pipe, "cat " * words, "fog", 1)
     assert positive.shape == negative.shape == (1, 77 * count, WIDTH)
+
+
+def test_a_word_that_is_padding_elsewhere_is_a_word_in_a_prompt() -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(CONFIGS / "sd2" / "tokenizer")
+    (chunk,) = prompts._chunks(tokenizer, "wow! hey!!!")
+    assert tokenizer.pad_token == "!"
+    assert chunk[:7] == [49406, 2781, 256, 2189, 995, 49407, 0]
 
 
 def test_the_shorter_prompt_is_filled_with_empty_chunks(pipe: Any) -> None:
