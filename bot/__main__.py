@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bot.logs import configure_logging
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that was named; returns the exit status: 2 for a wrong configuration."""
+    _write_utf8()
     parsed = _parser().parse_args(arguments)
     try:
         config = load_config(parsed.config)
@@ -31,6 +33,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _write_utf8() -> None:
+    """A pipe or a file on Windows would have its code page, which lacks most of the world's names.
+
+    A console knows all characters anyway.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 async def _command(config: Config, parsed: argparse.Namespace) -> int:

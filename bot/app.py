@@ -12,8 +12,9 @@ import aiohttp
 import discord
 import msgspec
 import structlog
+from alembic.util import CommandError
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from bot.client import DarkroomClient, point_to
 from bot.config import Config
@@ -134,13 +135,34 @@ async def open_studio(config: Config, engine: Engine | None = None) -> AsyncIter
 async def open_store(config: Config) -> AsyncIterator[Store]:
     """All that is kept, the database migrated to the newest schema."""
     folder = config.storage.folder
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"{folder} can't be made: {error.strerror or error}. Name another folder in [storage],"
+            " or connect the drive that it lies on."
+        ) from error
     url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
-    database = await open_database(url)
+    try:
+        database = await open_database(url)
+    except (OSError, SQLAlchemyError, CommandError, ImportError) as error:
+        raise StartError(_why_no_database(error)) from error
     try:
         yield Store(database, PictureFiles(folder / "pictures"))
     finally:
         await database.dispose()
+
+
+def _why_no_database(error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    mend = "Look at [storage] in config.toml, and whether its folder can be written to."
+    if isinstance(error, ImportError):
+        mend = "Install the driver that [storage] database names, or leave that setting empty."
+    elif isinstance(error, CommandError):
+        mend = "A newer Darkroom made it: install that one, or name another folder in [storage]."
+    elif isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
+        mend = "Restore the file from a copy, or move it away to start anew."
+    return f"The database can't be opened: {reason}. {mend}"
 
 
 @contextlib.contextmanager
@@ -228,9 +250,9 @@ async def _rescan(studio: Studio) -> None:
         await asyncio.sleep(RESCAN_SECONDS)
         try:
             await studio.catalog.scan()
-        except OSError as error:
-            # a network drive that is away; what was found before stays
-            log.warning("the model folders can't be read", error=str(error))
+        except Exception:
+            # what was found before stays
+            log.exception("the model folders can't be read")
 
 
 async def _tidy(studio: Studio) -> None:

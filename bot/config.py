@@ -1,6 +1,8 @@
 """config.toml and the environment become one Config, or one sentence that names what is wrong."""
 
+import codecs
 import difflib
+import io
 import os
 import re
 import tomllib
@@ -129,6 +131,11 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "log": Log,
 }
 
+BACKSLASH_MARKS: Final = ("Unescaped '\\'", "Invalid hex value", "Illegal character")
+BACKSLASH_HINT: Final = (
+    " Write a path with slashes, as C:/models, or in single quotes, as 'C:\\models'."
+)
+
 
 def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Config:
     """Read `file`, the environment and the `.env` beside the file.
@@ -137,22 +144,43 @@ def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Con
     """
     file = file.resolve()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = _text_of(file)
     except OSError as error:
         raise ConfigError(
             f"{file}: {error.strerror or error}. Name another with --config."
         ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: is no valid TOML: {error}") from None
+        hint = BACKSLASH_HINT if any(mark in str(error) for mark in BACKSLASH_MARKS) else ""
+        raise ConfigError(f"{file}: is no valid TOML: {error}{hint}") from None
     sections = _sections(tables, _Place(file, text))
-    dotenv = {k: v for k, v in dotenv_values(file.parent / ".env").items() if v is not None}
+    dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
     config = Config(file=file, token=variables.get("DISCORD_TOKEN", "").strip(), **sections)
     return _with_absolute_paths(config, file.parent)
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file as Windows' editors and PowerShell write them, too. Raises OSError."""
+    content = file.read_bytes()
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
+    return text.replace("\r\n", "\n")
+
+
+def _dotenv(file: Path) -> dict[str, str]:
+    try:
+        text = _text_of(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}.") from None
+    values = dotenv_values(stream=io.StringIO(text))
+    return {key: value for key, value in values.items() if value is not None}
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -212,6 +240,10 @@ def _models(table: Mapping[str, Any], place: _Place) -> Models:
 
 def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _Place) -> Section:
     for key in table:
+        if name.startswith("models.") and isinstance(table[key], dict):
+            whole = f"{name.removeprefix('models.')}.{key}"
+            sentence = f'a name with a dot is written in quotes: [models."{whole}"].'
+            raise place.error(name, key, sentence)
         if key not in type_.__struct_fields__:
             raise place.error(name, key, _unknown(key, list(type_.__struct_fields__), "key"))
     try:
@@ -224,7 +256,12 @@ def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _P
 
 def _path(type_: type, value: object) -> Path:
     if type_ is Path and isinstance(value, str):
-        return Path(value)
+        if any(character < " " for character in value):
+            raise ValueError(f"`{value!r}` is no path.{BACKSLASH_HINT}")
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:  # of a user whom this machine does not know
+            raise ValueError(str(error)) from None
     raise ValueError(f"Expected a path, got `{value!r}`")
 
 

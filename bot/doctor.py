@@ -14,7 +14,7 @@ import aiohttp
 import discord
 import psutil
 
-from bot.app import InUseError, make_engine, open_store, owning
+from bot.app import InUseError, StartError, make_engine, open_store, owning
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
 from generation.catalog import Catalog
@@ -23,7 +23,7 @@ from generation.families import FAMILIES, RECOGNISED
 from generation.messages import Ready
 
 GIB = 2**30
-PYTHON_MIN = (3, 11)
+PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
 DISK_MIN = 2 * GIB
 MEMORY_MIN = 4 * GIB
 NETWORK_SECONDS = 10
@@ -72,8 +72,8 @@ async def doctor(config: Config) -> int:
 async def check_python(_config: Config) -> AsyncIterator[Finding]:
     """The interpreter."""
     found = f"{platform.python_version()} on {platform.system()} {platform.release()}"
-    old = sys.version_info < PYTHON_MIN
-    yield Finding("Python", found, "Install Python 3.11 or newer." if old else "")
+    wrong = not PYTHON_MIN <= sys.version_info[:2] <= PYTHON_MAX
+    yield Finding("Python", found, "Install Python 3.11 to 3.14." if wrong else "")
 
 
 async def check_device(config: Config) -> AsyncIterator[Finding]:
@@ -151,6 +151,9 @@ async def check_database(config: Config) -> AsyncIterator[Finding]:
             waiting = len(await store.jobs.waiting())
         if not config.storage.database:
             await asyncio.to_thread(_check_sqlite, Path(where))
+    except StartError as error:
+        yield Finding("database", where, str(error))
+        return
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is a finding
         reason = str(error).splitlines()[0]
         mend = f"{reason}. Restore the file from a copy, or move it away to start anew."
@@ -176,7 +179,12 @@ def _check_sqlite(file: Path) -> None:
 
 async def check_disk(config: Config) -> AsyncIterator[Finding]:
     """Room for pictures."""
-    free = shutil.disk_usage(config.storage.folder).free
+    try:
+        free = shutil.disk_usage(config.storage.folder).free
+    except OSError as error:
+        mend = "Name another folder in [storage], or connect the drive that it lies on."
+        yield Finding("disk", f"{config.storage.folder}: {error.strerror or error}", mend)
+        return
     low = free < DISK_MIN
     yield Finding(
         "disk",
@@ -218,7 +226,9 @@ async def _check_account(session: aiohttp.ClientSession, api: str) -> AsyncItera
         response.raise_for_status()
         guilds = await response.json()
     invitation = discord.utils.oauth_url(int(application["id"]), permissions=PERMISSIONS)
-    if not guilds:
+    if guilds:
+        yield Finding("invitation", invitation)
+    else:
         yield Finding("servers", "none", f"Invite the bot: {invitation}", fatal=False)
     for guild in guilds:
         has = discord.Permissions(int(guild["permissions"]))

@@ -130,7 +130,7 @@ def _names(
             return _fitting(catalog.controlnets, catalog, rules, chosen)
         case "vaes":
             model = _chosen_model(catalog, rules, chosen)
-            family = FAMILIES[model.family].vaes if model else ""
+            family = FAMILIES[model.family].vaes if model and model.family in FAMILIES else ""
             return [vae.name for vae in catalog.vaes if family in ("", vae.family)]
     return []
 
@@ -140,7 +140,7 @@ def _fitting(
 ) -> list[str]:
     """Those made for the family of the model that is chosen so far."""
     model = _chosen_model(catalog, rules, chosen)
-    return [part.name for part in parts if model is None or part.family == model.family]
+    return [part.name for part in parts if model is None or part.fits(model)]
 
 
 def _chosen_model(

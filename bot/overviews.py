@@ -144,7 +144,7 @@ def model(found: ModelFile, texts: Texts) -> discord.Embed:
         words = ", ".join(f"`{word}`" for word in found.trigger_words[:TRIGGERS])
         lines.append(texts("catalogue_triggers", words=words.replace("``", "")))
     return discord.Embed(
-        title=quoted(found.name, 200), description="\n".join(lines)[:1000], colour=COLOUR
+        title=quoted(found.name, 200), description="\n".join(lines)[:500], colour=COLOUR
     )
 
 

@@ -61,6 +61,8 @@ class Catalog:
         self._read: dict[_Stamp, ModelFile | Unusable] = {}
         self._models: dict[tuple[Kind, str], ModelFile] = {}
         self.problems: tuple[Unusable, ...] = ()
+        self._away: set[Path] = set()
+        self._scanned = False
 
     async def scan(self) -> None:
         """Look again. What was read before and has not changed costs a look at its date."""
@@ -92,14 +94,19 @@ class Catalog:
         return self._of(Kind.VAE)
 
     def get(self, kind: Kind, name: str) -> ModelFile:
-        """The model of that name, whatever its case. Raises Refused with the nearest names."""
+        """The model of that name, whatever its case, with or without the file's ending.
+
+        Raises Refused with the nearest names.
+        """
         exact = self._models.get((kind, name))
         if exact is not None:
             return exact
         models = self._of(kind)
-        for model in models:
-            if model.name.casefold() == name.casefold():
-                return model
+        wanted = name.casefold()
+        for written in (wanted, wanted.removesuffix(".safetensors")):
+            for model in models:
+                if model.name.casefold() == written:
+                    return model
         nearest = process.extract(name, [model.name for model in models], limit=3)
         raise Refused(
             f"{kind}_unknown", name=name[:80], nearest=", ".join(match[0] for match in nearest)
@@ -132,8 +139,17 @@ class Catalog:
                         found[named.kind, named.name] = named
                     case Unusable() as problem:
                         problems.append(problem)
+        away = {problem.path for problem in problems if problem.code == "folder_missing"}
+        for stamp, known in self._read.items():
+            # a drive that comes back need not be read again
+            if any(Path(stamp[0]).is_relative_to(folder) for folder in away):
+                seen.setdefault(stamp, known)
+        if found != self._models or tuple(problems) != self.problems or not self._scanned:
+            log.info("models found", count=len(found), unusable=len(problems))
+        for folder in away - self._away:
+            log.warning("a model folder is not there", folder=str(folder))
         self._read, self._models, self.problems = seen, found, tuple(problems)
-        log.info("models found", count=len(found), unusable=len(problems))
+        self._away, self._scanned = away, True
 
 
 def _candidates(folder: Path, entered: set[Path]) -> Iterator[Path]:
@@ -152,11 +168,18 @@ def _candidates(folder: Path, entered: set[Path]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             if entry.name.lower() not in IGNORED_FOLDERS:
                 yield from _candidates(entry, entered)
         elif entry.suffix.lower() == ".safetensors" or entry.suffix.lower() in PICKLES:
             yield entry
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link of a kind that Windows can't follow
+        return False
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -177,8 +200,8 @@ def _examine(path: Path) -> ModelFile | Unusable:
         return _examine_file(path)
     except HeaderError as error:
         return Unusable(path, error.code, {"file": path.name, "why": str(error)})
-    except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
-        return Unusable(path, "model_broken", {"file": path.name, "why": str(error)})
+    except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
+        return Unusable(path, "model_broken", {"file": path.name, "why": str(error)[:200]})
 
 
 def _examine_file(path: Path) -> ModelFile | Unusable:
@@ -197,13 +220,14 @@ def _examine_file(path: Path) -> ModelFile | Unusable:
         family=family,
         v_prediction=v_prediction,
         zero_terminal_snr=zero_terminal_snr,
+        context_width=probe.context_width(header.shapes),
         trigger_words=probe.trigger_words(header.metadata) if kind is Kind.LORA else (),
         size=path.stat().st_size,
     )
 
 
 def _examine_folder(folder: Path) -> ModelFile | Unusable:
-    kind, family, native_size, v_prediction = probe.folder_model(folder)
+    kind, family, native_size, v_prediction, context_width = probe.folder_model(folder)
     if not family:
         return Unusable(folder, "model_unknown_layout", {"file": folder.name})
     parts = ("unet", "vae", "text_encoder") if family in FAMILIES else ("",)
@@ -226,6 +250,7 @@ def _examine_folder(folder: Path) -> ModelFile | Unusable:
         family=family,
         native_size=native_size if family in FAMILIES else 0,
         v_prediction=v_prediction,
+        context_width=context_width,
         size=sum(file.stat().st_size for file in weights),
     )
 

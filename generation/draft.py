@@ -42,6 +42,9 @@ ASPECT_MAX: Final = 4
 Given = Mapping[str, str | int | float]
 """Values by option name; pictures by the hash that the store gave them."""
 
+LARGE: Final = 512
+"""Side in pixels from which on a checkpoint draws what people expect."""
+
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
@@ -214,9 +217,15 @@ def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
 
 
 def default_model(catalog: Catalog, rules: Rules) -> str:
-    """The checkpoint where nobody names one: the settings' or the first; "" where there is none."""
-    runnable = [model.name for model in catalog.checkpoints if model.family in FAMILIES]
-    return (rules.default_model or runnable[0]) if runnable else ""
+    """The checkpoint where nobody names one; "" where there is none.
+
+    The settings', or the first; one as small as the demo only where there is no other.
+    """
+    runnable = [model for model in catalog.checkpoints if model.family in FAMILIES]
+    if not runnable:
+        return ""
+    large = (model for model in runnable if native_size(model) >= LARGE)
+    return rules.default_model or next(large, runnable[0]).name
 
 
 def _check_runnable(model: ModelFile) -> None:
@@ -229,6 +238,8 @@ def check_same_family(part: ModelFile, model: ModelFile) -> None:
     """Refuse a LoRA or ControlNet made for another family than the model's."""
     if part.family != model.family:
         raise _mismatch(part, model)
+    if not part.fits(model):
+        raise Refused(f"{part.kind}_mismatch", name=part.name, model=model.name)
 
 
 def _mismatch(part: ModelFile, model: ModelFile) -> Refused:
@@ -288,7 +299,7 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     if "controlnet" in given:
         name = catalog.get(Kind.CONTROLNET, str(given["controlnet"])).name
     else:
-        fitting = [net.name for net in catalog.controlnets if net.family == model.family]
+        fitting = [net.name for net in catalog.controlnets if net.fits(model)]
         if not fitting:
             raise Refused("no_controlnets", model=model.name)
         if len(fitting) > 1:

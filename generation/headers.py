@@ -44,13 +44,20 @@ def read_header(path: Path) -> Header:
         text = file.read(length)
     try:
         entries: dict[str, Any] = json.loads(text)
-        metadata = entries.pop("__metadata__", {})
+        metadata = entries.pop("__metadata__", None)
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise HeaderError("model_broken", "its header is no JSON of tensors") from error
     if not shapes:
         raise HeaderError("model_broken", "it has no tensors")
     if 8 + length + end > size:
         raise HeaderError("model_broken", f"{8 + length + end - size} bytes are missing at its end")
-    return Header(shapes, metadata)
+    return Header(shapes, _texts(metadata))
+
+
+def _texts(metadata: object) -> dict[str, str]:
+    """The format knows texts only; some tools write numbers, lists and nulls."""
+    if not isinstance(metadata, dict):
+        return {}
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}

@@ -29,9 +29,16 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     v_prediction: bool | None = None
     """None where a single file does not say: the denoiser is asked when it is loaded."""
     zero_terminal_snr: bool = False
+    context_width: int = 0
+    """Of the text embedding that the denoiser attends to; 0 where the file does not tell."""
     trigger_words: tuple[str, ...] = ()
     size: int = 0
     """Bytes on disk."""
+
+    def fits(self, model: "ModelFile") -> bool:
+        """Whether this LoRA or ControlNet is made for a checkpoint like that one."""
+        widths = {self.context_width, model.context_width} - {0}
+        return self.family == model.family and len(widths) < 2
 
     @property
     def is_folder(self) -> bool:

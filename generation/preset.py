@@ -199,7 +199,7 @@ def starters(catalog: Catalog) -> list[Preset]:
     models = [model for model in catalog.checkpoints if model.family in FAMILIES][:STARTERS_MAX]
     found = [Preset(name=model.name[:50], model=model.name) for model in models]
     for lora in catalog.loras[:STYLES_MAX]:
-        fitting = next((model for model in models if model.family == lora.family), None)
+        fitting = next((model for model in models if lora.fits(model)), None)
         if fitting is None:
             continue
         words = ", ".join(lora.trigger_words[:3])

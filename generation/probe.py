@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from generation.headers import Header
 from generation.models import Kind
@@ -36,6 +36,24 @@ LORA_CONTEXT: Final = re.compile(
     r"(attn2[._](processor\.)?to_k|(lora_te|text_encoder)\w*[._].*k_proj)"
     r"(\.lora_down|\.lora_A|_lora\.down)"
 )
+CONTEXT: Final = re.compile(
+    r"[._]attn2[._](processor\.)?to_k(\.lora_down|\.lora_A|_lora\.down)?\.weight$"
+)
+LORA_BASES: Final = {
+    "sdxl": "sdxl",
+    "sd_v1": "sd1",
+    "sd_v2": "sd2",
+    "sd3": "sd3",
+    "flux": "flux",
+}
+"""Families by how kohya's trainer notes what a LoRA was trained on."""
+LORA_LAYERS: Final = re.compile(
+    r"(lora_unet_|unet\.)((down|up)_blocks|mid_block|(in|out)put_blocks|middle_block)"
+    r"|lora_te_|text_encoder\."
+)
+"""Layers of Stable Diffusion, whose width tells no family."""
+TRIGGER_MAX: Final = 40
+"""Characters; what is longer is a caption and no word."""
 
 
 def kind_of(shapes: Shapes) -> Kind | None:
@@ -75,6 +93,14 @@ def family_of(kind: Kind, header: Header, file: str) -> str:
     return CONTEXT_FAMILIES.get(_width(shapes, ".attn2.to_k.weight"), "")
 
 
+def context_width(shapes: Shapes) -> int:
+    """Of the text embedding that a checkpoint, LoRA or ControlNet attends to; 0 for none."""
+    for name, shape in shapes.items():
+        if CONTEXT.search(name):
+            return shape[1]
+    return 0
+
+
 def prediction(header: Header) -> tuple[bool | None, bool]:
     """Whether a single file predicts v, and whether its schedule ends at zero terminal SNR.
 
@@ -108,12 +134,22 @@ def is_model_folder(folder: Path) -> bool:
         return True
     try:
         return _json(folder / "config.json").get("_class_name") in PART_KINDS
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 
-def folder_model(folder: Path) -> tuple[Kind, str, int, bool]:
-    """Kind, family, native size and v-prediction of a model in diffusers' layout.
+class FolderModel(NamedTuple):
+    """What a model in diffusers' layout says of itself."""
+
+    kind: Kind
+    family: str
+    native_size: int = 0
+    v_prediction: bool = False
+    context_width: int = 0
+
+
+def folder_model(folder: Path) -> FolderModel:
+    """What the JSON of a model in diffusers' layout tells.
 
     Raises OSError or ValueError for a folder whose JSON can't be read.
     """
@@ -123,7 +159,7 @@ def folder_model(folder: Path) -> tuple[Kind, str, int, bool]:
     settings = _json(folder / "config.json")
     kind = PART_KINDS[str(settings.get("_class_name"))]
     family = _by_width(settings) if kind is Kind.CONTROLNET else _vae_folder_family(settings)
-    return kind, family, 0, False
+    return FolderModel(kind, family, context_width=_context_of(settings))
 
 
 def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -140,23 +176,32 @@ def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
     except (ValueError, AttributeError, TypeError):
         return ()
     ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))
-    # a trigger stands in every caption; what stands in fewer is what the pictures happened to show
-    return tuple(tag for tag in ranked if counts[tag] == counts[ranked[0]])[:5]
+    # a trigger stands in every caption; what stands in fewer is what the pictures happened to show,
+    # and what stands in one is a sentence that describes it
+    most = counts[ranked[0]] if ranked else 0
+    words = (tag for tag in ranked if counts[tag] == most > 1 and len(tag) <= TRIGGER_MAX)
+    return tuple(words)[:5]
 
 
-def _pipeline_folder(folder: Path, index: Mapping[str, Any]) -> tuple[Kind, str, int, bool]:
+def _context_of(settings: Mapping[str, Any]) -> int:
+    width = settings.get("cross_attention_dim")
+    return width if isinstance(width, int) else 0
+
+
+def _pipeline_folder(folder: Path, index: Mapping[str, Any]) -> FolderModel:
     family = PIPELINE_FAMILIES.get(str(index.get("_class_name")), "")
-    native, v_prediction = 0, False
+    native, v_prediction, width = 0, False, 0
     unet = folder / "unet" / "config.json"
     if unet.is_file():
         settings = _json(unet)
         if family == "sd1" and settings.get("cross_attention_dim") == 1024:
             family = "sd2"
+        width = _context_of(settings)
         native = int(settings.get("sample_size") or 0) * _vae_factor(folder)
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if scheduler.is_file():
         v_prediction = _json(scheduler).get("prediction_type") == "v_prediction"
-    return Kind.CHECKPOINT, family, native, v_prediction
+    return FolderModel(Kind.CHECKPOINT, family, native, v_prediction, width)
 
 
 def _vae_factor(folder: Path) -> int:
@@ -189,7 +234,7 @@ def _vae_folder_family(settings: Mapping[str, Any]) -> str:
 
 def _lora_family(header: Header) -> str:
     base = header.metadata.get("ss_base_model_version", "")
-    for mark, family in (("sdxl", "sdxl"), ("sd_v1", "sd1"), ("sd_v2", "sd2"), ("flux", "flux")):
+    for mark, family in LORA_BASES.items():
         if base.startswith(mark):
             return family
     if any("lora_te2_" in name or "text_encoder_2." in name for name in header.shapes):
@@ -199,7 +244,7 @@ def _lora_family(header: Header) -> str:
         if LORA_CONTEXT.search(name):
             # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
             return CONTEXT_FAMILIES.get(shape[1], "sd1")
-    return "sd1"
+    return "sd1" if any(LORA_LAYERS.match(name) for name in header.shapes) else ""
 
 
 def _width(shapes: Shapes, ending: str) -> int:

@@ -153,7 +153,7 @@ def _nets(client: "DarkroomClient") -> list[str]:
     """The ControlNets that fit the model that is drawn with where nobody names one."""
     catalog, rules = client.desk.catalog, client.desk.rules
     model = catalog.get(Kind.CHECKPOINT, default_model(catalog, rules))
-    found = [net.name for net in catalog.controlnets if net.family == model.family]
+    found = [net.name for net in catalog.controlnets if net.fits(model)]
     if not found:
         raise Refused("no_controlnets", model=model.name)
     return found

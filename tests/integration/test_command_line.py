@@ -101,11 +101,15 @@ async def test_a_wrong_key_ends_with_status_2(config: Path) -> None:
     assert "`memory`" in ended.err
 
 
-async def test_doctor_names_what_is_broken_and_goes_on(config: Path, tmp_path: Path) -> None:
+async def test_doctor_names_what_is_broken_and_goes_on(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what a pipe has on Windows
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     folder = tmp_path / "models" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "cut-off.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
-    (folder / "old.ckpt").write_bytes(b"\x80\x02")
+    (folder / "动漫.ckpt").write_bytes(b"\x80\x02")
     config.write_text(
         '[models]\nfolders = ["models", "nowhere"]\n[huggingface]\nendpoint = "http://127.0.0.1:9"',
         encoding="utf-8",
@@ -114,7 +118,7 @@ async def test_doctor_names_what_is_broken_and_goes_on(config: Path, tmp_path: P
     assert ended.status == 0, ended.out + ended.err
     for expected in ("Python", "torch", "memory", "demo", "database", "disk", "token"):
         assert expected in ended.out
-    for broken in ("cut-off.safetensors", "old.ckpt", "nowhere"):
+    for broken in ("cut-off.safetensors", "动漫.ckpt", "nowhere"):
         assert broken in ended.out
     assert "Traceback" not in ended.err
 
@@ -150,6 +154,30 @@ async def test_doctor_fails_where_the_bot_could_not_work(config: Path, tmp_path:
     ended = await run("-m", "bot", "--config", str(config), "doctor")
     assert ended.status == 1
     assert "FAIL  database" in ended.out
+
+
+async def test_a_storage_folder_that_cannot_be_made_is_named(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    config.write_text('[storage]\nfolder = "file/data"', encoding="utf-8")
+    for arguments in (("imagine", "a cat"), ("run",)):
+        ended = await run("-m", "bot", "--config", str(config), *arguments)
+        assert ended.status == 2
+        assert "Name another folder in [storage]" in ended.err
+        assert "Traceback" not in ended.err
+    ended = await run("-m", "bot", "--config", str(config), "doctor")
+    assert ended.status == 1
+    for expected in ("FAIL  database", "FAIL  disk", "token"):
+        assert expected in ended.out
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("url", ["sqlite+nothing:///x", "no url", "postgresql+asyncpg://h/d"])
+async def test_a_database_that_cannot_be_opened_is_one_sentence(config: Path, url: str) -> None:
+    config.write_text(f'[storage]\ndatabase = "{url}"', encoding="utf-8")
+    ended = await run("-m", "bot", "--config", str(config), "run")
+    assert ended.status == 2, ended.err
+    assert ended.err.startswith("The database can't be opened: ")
+    assert "Traceback" not in ended.err
 
 
 async def test_a_broken_model_does_not_keep_the_others_from_drawing(

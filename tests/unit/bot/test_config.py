@@ -53,6 +53,14 @@ def test_tables_of_models(file: Path) -> None:
         ("[storage]\nfolder = 3", "line 2: `folder` is wrong: Expected a path, got `3`."),
         ("worker = 3", "line 1: `worker` is a table: write [worker] above its keys."),
         ("[worker", "is no valid TOML"),
+        (
+            "[models.sd-v1.5]\nsteps = 9",
+            'a name with a dot is written in quotes: [models."sd-v1.5"]',
+        ),
+        ('[models]\nfolders = ["C:\\stable"]', "in single quotes, as 'C:\\models'"),
+        ('[storage]\nfolder = "C:\\Users"', "in single quotes, as 'C:\\models'"),
+        ('[storage]\nfolder = "D:\\new"', "in single quotes, as 'C:\\models'"),
+        ('[storage]\nfolder = "~no-such-user/x"', "`folder` is wrong"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_line(file: Path, text: str, said: str) -> None:
@@ -81,3 +89,18 @@ def test_the_worker_is_told_its_part(file: Path) -> None:
     assert config.worker.hang_after == 9.5
     assert msgspec.to_builtins(config.worker.runtime())["batch_size"] == 2
     assert "hang_after" not in msgspec.to_builtins(config.worker.runtime())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_as_windows_writes_them(file: Path, encoding: str) -> None:
+    file.write_bytes("# für alle\r\n[limits]\r\nsteps = 9\r\n".encode(encoding))
+    (file.parent / ".env").write_bytes('# für\r\nDISCORD_TOKEN="abc"\r\n'.encode(encoding))
+    config = load_config(file, {})
+    assert (config.token, config.limits.steps) == ("abc", 9)
+
+
+def test_a_file_of_a_code_page_is_named(file: Path) -> None:
+    file.write_text("")
+    (file.parent / ".env").write_bytes("# für".encode("cp1252"))
+    with pytest.raises(ConfigError, match=r"\.env: is not UTF-8 text\. Save it as UTF-8\."):
+        load_config(file, {})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot import overviews
+from bot.commands.catalogue import ENTRIES
 from bot.locales import LOCALES, Texts
 from generation.job import JobState
 from generation.models import Kind
@@ -74,3 +75,11 @@ def test_a_model_that_cannot_be_run_says_so() -> None:
     assert runnable is not None
     assert "128 px" in runnable
     assert "can't" not in runnable
+
+
+def test_a_page_of_the_catalogue_is_a_message_that_discord_takes() -> None:
+    words = tuple("a sentence that somebody wrote for a word " * 5 for _ in range(9))
+    lora = a_model("x" * 300, kind=Kind.LORA, trigger_words=words)
+    page = [overviews.model(lora, Texts("en-US")) for _ in range(ENTRIES)]
+    page[0].set_author(name="LoRAs, page 1000 of 1000")
+    assert sum(len(embed) for embed in page) <= 6000

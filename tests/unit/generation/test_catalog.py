@@ -253,8 +253,12 @@ async def test_trigger_words(tmp_path: Path) -> None:
     phrase = {"modelspec.trigger_phrase": "pixelated, in squares"}
     write(tmp_path / "spec.safetensors", kohya(768), **phrase)
     write(tmp_path / "wrong.safetensors", kohya(768), ss_tag_frequency="[1]")
+    sentence = "a woman who stands on a hill and looks at the sea, at dusk"
+    captions = json.dumps({"10_a": {sentence: 1, "another": 1}})
+    write(tmp_path / "captions.safetensors", kohya(768), ss_tag_frequency=captions)
     words = {model.name: model.trigger_words for model in (await scan(tmp_path)).loras}
     assert words == {
+        "captions": (),
         "kohya": ("8bit", "pixel art"),
         "spec": ("pixelated", "in squares"),
         "wrong": (),
@@ -408,3 +412,107 @@ def test_the_process_that_has_the_catalogue_and_the_engine_never_imports_torch()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def write_header(file: Path, header: str) -> None:
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(2))
+
+
+TENSOR = '"lora_te_a.lora_down.weight": {"dtype": "F16", "shape": [1, 1], "data_offsets": [0, 2]}'
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["null", "[]", '{"ss_base_model_version": null}', '{"modelspec.trigger_phrase": ["a"]}'],
+)
+async def test_odd_metadata_is_passed_over(tmp_path: Path, metadata: str) -> None:
+    write_header(tmp_path / "a.safetensors", f'{{"__metadata__": {metadata}, {TENSOR}}}')
+    assert (await only(tmp_path)).family == "sd1"
+
+
+async def test_one_odd_file_does_not_hide_the_others(tmp_path: Path) -> None:
+    write_header(tmp_path / "deep.safetensors", '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    for name, content in (("listed", '{"_class_name": []}'), ("nested", "[" * 100_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
+    write(tmp_path / "good.safetensors", SD1)
+    found = await scan(tmp_path)
+    assert [model.name for model in found.all] == ["good"]
+    assert [problem.path.name for problem in found.problems] == ["deep.safetensors"]
+
+
+async def test_an_entry_that_cannot_be_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "good.safetensors", SD1)
+    (tmp_path / "link").mkdir()
+    is_dir = Path.is_dir
+
+    def failing(path: Path) -> bool:
+        if path.name == "link":
+            raise OSError(1920, "The file cannot be accessed by the system")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", failing)
+    assert [model.name for model in (await scan(tmp_path)).all] == ["good"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diffusion_model.blocks.0.cross_attn.k.lora_A.weight",
+        "lora_unet_blocks_0_cross_attn_k.lora_down.weight",
+        "transformer.transformer_blocks.0.attn.to_k.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight",
+    ],
+)
+async def test_a_lora_for_something_else_is_not_offered(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.safetensors", {name: (8, 768)})
+    assert (await problem(tmp_path))[0] == "model_unknown_layout"
+
+
+async def test_a_lora_of_no_attention_is_one_of_stable_diffusion_1(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", {"lora_unet_up_blocks_0_conv.lora_down.weight": (8, 320)})
+    found = await only(tmp_path)
+    assert (found.family, found.context_width) == ("sd1", 0)
+
+
+async def test_a_small_models_parts_fit_that_model_only(tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo")
+    write(tmp_path / "large.safetensors", SD1)
+    for width in (192, 768):
+        write(tmp_path / "loras" / f"for-{width}.safetensors", kohya(width))
+    catalog = await scan(tmp_path)
+    demo, large = catalog.checkpoints
+    fits = {
+        (lora.name, model.name)
+        for lora in catalog.loras
+        for model in (demo, large)
+        if lora.fits(model)
+    }
+    assert fits == {("for-192", "demo"), ("for-768", "large")}
+
+
+async def test_a_folder_that_comes_back_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "drive"
+    write(folder / "a.safetensors", SD1)
+    catalog = Catalog([folder])
+    await catalog.scan()
+    folder.rename(tmp_path / "away")
+    for _ in range(2):
+        await catalog.scan()
+        assert catalog.all == []
+        assert [problem.code for problem in catalog.problems] == ["folder_missing"]
+    (tmp_path / "away").rename(folder)
+    monkeypatch.setattr("generation.catalog.read_header", lambda _: pytest.fail("read again"))
+    await catalog.scan()
+    assert [model.name for model in catalog.all] == ["a"]
+    assert catalog.problems == ()
+
+
+async def test_a_name_may_carry_the_files_ending(tmp_path: Path) -> None:
+    write(tmp_path / "Dream_8.safetensors", SD1)
+    catalog = await scan(tmp_path)
+    assert catalog.get(Kind.CHECKPOINT, "dream_8.safetensors").name == "Dream_8"

@@ -6,9 +6,18 @@ import msgspec
 import pytest
 
 from generation.catalog import Catalog
-from generation.draft import Given, Limits, ModelSettings, Rules, check, complete
+from generation.draft import (
+    Given,
+    Limits,
+    ModelSettings,
+    Rules,
+    check,
+    complete,
+    default_model,
+)
 from generation.families import FAMILIES
 from generation.models import Kind, ModelFile
+from generation.preset import starters
 from generation.refusal import Refused
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
@@ -213,3 +222,22 @@ def test_what_a_family_cannot_do_is_refused_by_the_option_that_was_typed(
 def test_an_empty_catalogue_is_no_error() -> None:
     assert a_catalog().checkpoints == []
     assert isinstance(a_model("x"), ModelFile)
+
+
+def test_the_demo_is_the_default_only_where_there_is_no_other() -> None:
+    demo, large = a_model("demo", native_size=128), a_model("large")
+    assert default_model(a_catalog(demo), Rules()) == "demo"
+    assert default_model(a_catalog(demo, large), Rules()) == "large"
+    assert default_model(a_catalog(demo, large), Rules(default_model="demo")) == "demo"
+    assert default_model(a_catalog(), Rules()) == ""
+
+
+def test_a_lora_of_another_width_is_refused_before_queueing() -> None:
+    catalog = a_catalog(
+        a_model("large", context_width=768),
+        a_model("pixel", kind=Kind.LORA, context_width=192),
+    )
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "a cat", "lora": "pixel"}, catalog, Rules())
+    assert refused.value.code == "lora_mismatch"
+    assert not [preset for preset in starters(catalog) if preset.loras]
