@@ -39,6 +39,8 @@ CONNECT_WAITS = (2.0, 5.0, 15.0, 60.0)
 SERVER_ERROR = 500
 UNUSED_AFTER = timedelta(days=1)
 TIDY_SECONDS = 86400.0
+MEND_FOLDER = "Name another folder in [storage], or connect the drive that it lies on."
+MEND_DATABASE = "Restore the file from a copy, or move it away to start anew."
 
 
 class StartError(Exception):
@@ -139,8 +141,7 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(
-            f"{folder} can't be made: {error.strerror or error}. Name another folder in [storage],"
-            " or connect the drive that it lies on."
+            f"{folder} can't be made: {error.strerror or error}. {MEND_FOLDER}"
         ) from error
     url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
     try:
@@ -161,7 +162,7 @@ def _why_no_database(error: Exception) -> str:
     elif isinstance(error, CommandError):
         mend = "A newer Darkroom made it: install that one, or name another folder in [storage]."
     elif isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-        mend = "Restore the file from a copy, or move it away to start anew."
+        mend = MEND_DATABASE
     return f"The database can't be opened: {reason}. {mend}"
 
 

@@ -229,6 +229,10 @@ def _models(table: Mapping[str, Any], place: _Place) -> Models:
     values = {}
     for name, value in table.items():
         if isinstance(value, dict):
+            for key in value:
+                if isinstance(value[key], dict):
+                    sentence = f'a name with a dot is written in quotes: [models."{name}.{key}"].'
+                    raise place.error(f"models.{name}", key, sentence)
             settings[name] = _decode(value, ModelSettings, f"models.{name}", place)
         elif name in own:
             values[name] = value
@@ -240,10 +244,6 @@ def _models(table: Mapping[str, Any], place: _Place) -> Models:
 
 def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _Place) -> Section:
     for key in table:
-        if name.startswith("models.") and isinstance(table[key], dict):
-            whole = f"{name.removeprefix('models.')}.{key}"
-            sentence = f'a name with a dot is written in quotes: [models."{whole}"].'
-            raise place.error(name, key, sentence)
         if key not in type_.__struct_fields__:
             raise place.error(name, key, _unknown(key, list(type_.__struct_fields__), "key"))
     try:

@@ -14,7 +14,15 @@ import aiohttp
 import discord
 import psutil
 
-from bot.app import InUseError, StartError, make_engine, open_store, owning
+from bot.app import (
+    MEND_DATABASE,
+    MEND_FOLDER,
+    InUseError,
+    StartError,
+    make_engine,
+    open_store,
+    owning,
+)
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
 from generation.catalog import Catalog
@@ -156,8 +164,7 @@ async def check_database(config: Config) -> AsyncIterator[Finding]:
         return
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is a finding
         reason = str(error).splitlines()[0]
-        mend = f"{reason}. Restore the file from a copy, or move it away to start anew."
-        yield Finding("database", where, mend)
+        yield Finding("database", where, f"{reason}. {MEND_DATABASE}")
         return
     yield Finding("database", f"{where}, {waiting} jobs waiting")
     try:
@@ -182,8 +189,7 @@ async def check_disk(config: Config) -> AsyncIterator[Finding]:
     try:
         free = shutil.disk_usage(config.storage.folder).free
     except OSError as error:
-        mend = "Name another folder in [storage], or connect the drive that it lies on."
-        yield Finding("disk", f"{config.storage.folder}: {error.strerror or error}", mend)
+        yield Finding("disk", f"{config.storage.folder}: {error.strerror or error}", MEND_FOLDER)
         return
     low = free < DISK_MIN
     yield Finding(

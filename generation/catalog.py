@@ -1,7 +1,7 @@
 """Which models lie on disk: everything is read from file names, JSON and safetensors headers."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,6 @@ class Catalog:
         self._read: dict[_Stamp, ModelFile | Unusable] = {}
         self._models: dict[tuple[Kind, str], ModelFile] = {}
         self.problems: tuple[Unusable, ...] = ()
-        self._away: set[Path] = set()
         self._scanned = False
 
     async def scan(self) -> None:
@@ -139,17 +138,22 @@ class Catalog:
                         found[named.kind, named.name] = named
                     case Unusable() as problem:
                         problems.append(problem)
-        away = {problem.path for problem in problems if problem.code == "folder_missing"}
+        away = _missing(problems)
         for stamp, known in self._read.items():
             # a drive that comes back need not be read again
             if any(Path(stamp[0]).is_relative_to(folder) for folder in away):
                 seen.setdefault(stamp, known)
         if found != self._models or tuple(problems) != self.problems or not self._scanned:
             log.info("models found", count=len(found), unusable=len(problems))
-        for folder in away - self._away:
+        for folder in away - _missing(self.problems):
             log.warning("a model folder is not there", folder=str(folder))
         self._read, self._models, self.problems = seen, found, tuple(problems)
-        self._away, self._scanned = away, True
+        self._scanned = True
+
+
+def _missing(problems: Iterable[Unusable]) -> set[Path]:
+    """The model folders that are not there."""
+    return {problem.path for problem in problems if problem.code == "folder_missing"}
 
 
 def _candidates(folder: Path, entered: set[Path]) -> Iterator[Path]:

@@ -22,8 +22,6 @@ PIPELINE_FAMILIES: Final = {
     "FluxPipeline": "flux",
 }
 PART_KINDS: Final = {"ControlNetModel": Kind.CONTROLNET, "AutoencoderKL": Kind.VAE}
-LDM_CROSS_ATTENTION: Final = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-LDM_CROSS_ATTENTION_XL: Final = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 LORA_MARKS: Final = (".lora_down.weight", ".lora_A.weight", "_lora.down.weight")
 """Of kohya, of peft and diffusers, of diffusers before peft. LoHa and LoKr have others."""
 PARTS: Final = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
@@ -86,11 +84,7 @@ def family_of(kind: Kind, header: Header, file: str) -> str:
         return "flux"
     if kind is Kind.LORA:
         return _lora_family(header)
-    for prefix in ("model.diffusion_model.", "control_model.", ""):
-        for name in (LDM_CROSS_ATTENTION, LDM_CROSS_ATTENTION_XL):
-            if prefix + name in shapes:
-                return CONTEXT_FAMILIES.get(shapes[prefix + name][1], "")
-    return CONTEXT_FAMILIES.get(_width(shapes, ".attn2.to_k.weight"), "")
+    return CONTEXT_FAMILIES.get(context_width(shapes), "")
 
 
 def context_width(shapes: Shapes) -> int:
@@ -194,9 +188,9 @@ def _pipeline_folder(folder: Path, index: Mapping[str, Any]) -> FolderModel:
     unet = folder / "unet" / "config.json"
     if unet.is_file():
         settings = _json(unet)
-        if family == "sd1" and settings.get("cross_attention_dim") == 1024:
-            family = "sd2"
         width = _context_of(settings)
+        if family == "sd1" and CONTEXT_FAMILIES.get(width) == "sd2":
+            family = "sd2"
         native = int(settings.get("sample_size") or 0) * _vae_factor(folder)
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if scheduler.is_file():
@@ -212,9 +206,9 @@ def _vae_factor(folder: Path) -> int:
 
 
 def _by_width(settings: Mapping[str, Any]) -> str:
-    width = settings.get("cross_attention_dim")
+    width = _context_of(settings)
     # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
-    return CONTEXT_FAMILIES.get(int(width), "sd1") if isinstance(width, int) else ""
+    return CONTEXT_FAMILIES.get(width, "sd1") if width else ""
 
 
 def _vae_family(shapes: Shapes, file: str) -> str:
@@ -245,10 +239,6 @@ def _lora_family(header: Header) -> str:
             # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
             return CONTEXT_FAMILIES.get(shape[1], "sd1")
     return "sd1" if any(LORA_LAYERS.match(name) for name in header.shapes) else ""
-
-
-def _width(shapes: Shapes, ending: str) -> int:
-    return next((shape[1] for name, shape in shapes.items() if name.endswith(ending)), 0)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checkpoint files become diffusers' pipelines, without a hub."""
+"""Model files become diffusers' pipelines and networks, without a hub."""
 
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,15 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
     """The family's text-to-image pipeline, on the CPU."""
     family = FAMILIES[model.family]
     class_ = getattr(diffusers, family.pipelines["text_to_image"])
-    common = {"safety_checker": None, "requires_safety_checker": False, "local_files_only": True}
+    common = {"safety_checker": None, "requires_safety_checker": False}
     if model.is_folder:
-        return class_.from_pretrained(
-            model.path,
-            dtype=dtype,
-            use_safetensors=True,
-            variant=variant(model.path / "unet"),
-            **common,
-        )
+        return _load_folder(class_, model.path, model.path / "unet", dtype, **common)
     config = CONFIGS / family.config
     pipe = class_.from_single_file(
         str(model.path),
         config=str(config),
         dtype=dtype,
+        local_files_only=True,
         **common,
         **_old_text_encoder(model.path, config, dtype),
     )
@@ -56,10 +51,20 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
     return pipe
 
 
-def variant(folder: Path) -> str | None:
-    """ "fp16" for a download that has only the files of half size."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None
+def load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -> Any:
+    """A model of one network, on the CPU.
+
+    `config` is the folder of its kind among its family's configs.
+    """
+    if model.is_folder:
+        return _load_folder(class_, model.path, model.path, dtype)
+    return class_.from_single_file(
+        str(model.path),
+        config=str(CONFIGS / FAMILIES[model.family].config),
+        subfolder=config,
+        dtype=dtype,
+        local_files_only=True,
+    )
 
 
 def look_what_it_predicts(pipe: Any) -> None:
@@ -82,6 +87,22 @@ def look_what_it_predicts(pipe: Any) -> None:
     kind = "epsilon" if share > NOISE_SHARE else "v_prediction"
     log.info("prediction type found", kind=kind, share_of_noise=round(share, 3))
     pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type=kind)
+
+
+def _load_folder(
+    class_: Any, folder: Path, weights: Path, dtype: torch.dtype, **options: Any
+) -> Any:
+    """`weights` is the folder whose files tell whether the download is one of half size."""
+    names = [file.name for file in weights.glob("*.safetensors")]
+    half = names and all(".fp16." in name for name in names)
+    return class_.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        variant="fp16" if half else None,
+        local_files_only=True,
+        **options,
+    )
 
 
 def _old_text_encoder(file: Path, config: Path, dtype: torch.dtype) -> dict[str, Any]:

@@ -15,12 +15,7 @@ from generation.families import FAMILIES
 from generation.headers import HeaderError, read_header
 from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
-from generation.runtime.checkpoints import (
-    CONFIGS,
-    load_checkpoint,
-    look_what_it_predicts,
-    variant,
-)
+from generation.runtime.checkpoints import load_checkpoint, load_part, look_what_it_predicts
 from generation.runtime.device import choose_dtype
 from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
 
@@ -108,7 +103,7 @@ class Models:
             while len(kept) >= room:
                 _unload_oldest(kept)
             with _naming_broken_files(model):
-                part = _load_part(model, class_, config, self.dtype)
+                part = load_part(model, class_, config, self.dtype)
                 if self._memory_mode(model) == "low":
                     part.enable_group_offload(self.device, **LEAF_BY_LEAF)
                 else:
@@ -172,25 +167,6 @@ class Models:
     def _bytes_needed(self, model: ModelFile) -> float:
         weights = FAMILIES[model.family].bytes_at_half * (2 if self.dtype == torch.float32 else 1)
         return weights * ROOM_FOR_WORK
-
-
-def _load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -> Any:
-    """A model of one network. `config` is the folder of its kind among its family's configs."""
-    if model.is_folder:
-        return class_.from_pretrained(
-            model.path,
-            dtype=dtype,
-            use_safetensors=True,
-            variant=variant(model.path),
-            local_files_only=True,
-        )
-    return class_.from_single_file(
-        str(model.path),
-        config=str(CONFIGS / FAMILIES[model.family].config),
-        subfolder=config,
-        dtype=dtype,
-        local_files_only=True,
-    )
 
 
 def _latents(vae: Any) -> tuple[int, int]:

@@ -42,11 +42,11 @@ def applied(pipe: Any, work: Generate) -> Iterator[None]:
 
 def _load(pipe: Any, file: ModelFile, name: str) -> None:
     try:
-        source: Any = safetensors.torch.load_file(file.path)
-        if any(key.endswith(".alpha") for key in source):
-            source = _with_alphas_folded(source)
-        else:
-            source = str(file.path)  # what peft notes in a file's metadata is lost in a dict
+        source: Any = str(file.path)
+        with safetensors.safe_open(file.path, "pt") as tensors:
+            has_alphas = any(key.endswith(".alpha") for key in tensors.keys())  # noqa: SIM118
+        if has_alphas:  # else diffusers reads it: what peft notes in the metadata, no dict has
+            source = _with_alphas_folded(safetensors.torch.load_file(file.path))
         pipe.load_lora_weights(
             source, adapter_name=name, local_files_only=True, use_safetensors=True
         )
