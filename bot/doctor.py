@@ -129,6 +129,8 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
     catalog = Catalog(config.model_folders)
     await catalog.scan()
     for folder in config.model_folders:
+        if not folder.is_dir():
+            continue  # one of the problems below
         files = [model for model in catalog.all if model.path.is_relative_to(folder)]
         kinds = Counter(str(model.kind) for model in files)
         counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))

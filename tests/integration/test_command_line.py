@@ -120,6 +120,7 @@ async def test_doctor_names_what_is_broken_and_goes_on(
         assert expected in ended.out
     for broken in ("cut-off.safetensors", "动漫.ckpt", "nowhere"):
         assert broken in ended.out
+    assert "nowhere: nothing" not in ended.out
     assert "Traceback" not in ended.err
 
 
