@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from bot.config import Queue
+from bot.config import QueueSettings
 from generation import schedule
 from generation.estimate import Estimates, Measurement, Speed
 from generation.job import Job, JobState, Origin
@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--flood", type=int, default=300, help="requests of the one who floods")
     options = parser.parse_args()
     everything = asked(options.people, options.hours * 3600, options.flood)
-    affinity = Queue().model_affinity
+    affinity = QueueSettings().model_affinity
     found = {
         "first come first served": serve(everything, first_come),
         "turns": serve(everything, by_turns(0.0)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bot.app import StartError
-from bot.config import PROJECT, Config, ConfigError, Log, load_config
+from bot.config import PROJECT, Config, ConfigError, LogSettings, load_config
 from bot.logs import configure_logging
 
 
@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if parsed.command in ("imagine", "doctor") and config.log.level == "info":
         # these two have an output of their own
-        config = msgspec.structs.replace(config, log=Log(level="warning", json=config.log.json))
+        config = msgspec.structs.replace(
+            config, log=LogSettings(level="warning", json=config.log.json)
+        )
     configure_logging(config.log)
     try:
         return asyncio.run(_command(config, parsed))

@@ -23,7 +23,7 @@ from bot.commands.catalogue import CatalogueButton
 from bot.commands.menus import ControlButton
 from bot.commands.mydata import DeleteButton
 from bot.commands.settings import SettingsMenu
-from bot.config import Discord
+from bot.config import DiscordSettings
 from bot.delivery import Delivery
 from bot.desk import Desk
 from bot.history_view import EntryMenu, PageButton
@@ -46,7 +46,7 @@ def intents() -> discord.Intents:
     return discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
 
 
-def point_to(settings: Discord) -> None:
+def point_to(settings: DiscordSettings) -> None:
     """Talk to the addresses of the settings instead of Discord's own."""
     if settings.api:
         discord.http.Route.BASE = f"{settings.api.rstrip('/')}/v10"
@@ -58,7 +58,7 @@ class DarkroomClient(discord.Client):
     """Connects people to the desk, and the desk's jobs to their messages."""
 
     def __init__(
-        self, settings: Discord, desk: Desk, cache: Path, unsafe_from: float | None
+        self, settings: DiscordSettings, desk: Desk, cache: Path, unsafe_from: float | None
     ) -> None:
         super().__init__(
             intents=intents(),

@@ -14,7 +14,7 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
-from generation.draft import Limits, ModelSettings, Rules
+from generation.completion import Limits, ModelSettings, Rules
 from generation.messages import RuntimeSettings
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ class ConfigError(Exception):
     """The configuration is wrong; the text says where and what to write instead."""
 
 
-class Discord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[discord]`. Empty addresses are Discord's own. The token is in the environment only."""
 
     api: str = ""
@@ -37,13 +37,13 @@ class Discord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     guilds: tuple[int, ...] = ()
 
 
-class Playground(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlaygroundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[playground]`: the local Discord, started when there is no token."""
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 8100
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[models]` and its tables `[models.NAME]`."""
 
     folders: tuple[Path, ...] = ()
@@ -51,7 +51,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, ModelSettings] = {}
 
 
-class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[storage]`: where the database and the pictures lie."""
 
     folder: Path = Path("data")
@@ -59,7 +59,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An SQLAlchemy async URL; empty for SQLite in the folder."""
 
 
-class Worker(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[worker]`: what the worker process is told, and how long it may be silent."""
 
     hang_after: Annotated[float, Meta(ge=5, le=3600)] = 120.0
@@ -71,20 +71,20 @@ class Worker(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         return RuntimeSettings(**{name: getattr(self, name) for name in names})
 
 
-class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[queue]`: in which order requests are drawn."""
 
     model_affinity: Annotated[float, Meta(ge=0, le=3600)] = 60.0
     """Seconds that others may be kept waiting so that a loaded model need not be swapped."""
 
 
-class HuggingFace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HuggingFaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[huggingface]`: where models would be fetched from."""
 
     endpoint: str = ""
 
 
-class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[log]`."""
 
     level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
@@ -95,15 +95,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting. Paths are absolute."""
 
     file: Path
-    discord: Discord = Discord()
-    playground: Playground = Playground()
-    models: Models = Models()
-    storage: Storage = Storage()
-    worker: Worker = Worker()
+    discord: DiscordSettings = DiscordSettings()
+    playground: PlaygroundSettings = PlaygroundSettings()
+    models: ModelsSettings = ModelsSettings()
+    storage: StorageSettings = StorageSettings()
+    worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
-    queue: Queue = Queue()
-    huggingface: HuggingFace = HuggingFace()
-    log: Log = Log()
+    queue: QueueSettings = QueueSettings()
+    huggingface: HuggingFaceSettings = HuggingFaceSettings()
+    log: LogSettings = LogSettings()
     token: str = ""
 
     @property
@@ -120,15 +120,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
-    "discord": Discord,
-    "playground": Playground,
-    "models": Models,
-    "storage": Storage,
-    "worker": Worker,
+    "discord": DiscordSettings,
+    "playground": PlaygroundSettings,
+    "models": ModelsSettings,
+    "storage": StorageSettings,
+    "worker": WorkerSettings,
     "limits": Limits,
-    "queue": Queue,
-    "huggingface": HuggingFace,
-    "log": Log,
+    "queue": QueueSettings,
+    "huggingface": HuggingFaceSettings,
+    "log": LogSettings,
 }
 
 BACKSLASH_MARKS: Final = ("Unescaped '\\'", "Invalid hex value", "Illegal character")
@@ -223,8 +223,8 @@ def _sections(tables: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     return found
 
 
-def _models(table: Mapping[str, Any], place: _Place) -> Models:
-    own = [name for name in Models.__struct_fields__ if name != "settings"]
+def _models(table: Mapping[str, Any], place: _Place) -> ModelsSettings:
+    own = [name for name in ModelsSettings.__struct_fields__ if name != "settings"]
     settings = {}
     values = {}
     for name, value in table.items():
@@ -238,7 +238,7 @@ def _models(table: Mapping[str, Any], place: _Place) -> Models:
             values[name] = value
         else:
             raise place.error("models", name, _unknown(name, own, "key"))
-    models = _decode(values, Models, "models", place)
+    models = _decode(values, ModelsSettings, "models", place)
     return msgspec.structs.replace(models, settings=settings)
 
 

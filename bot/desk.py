@@ -10,16 +10,16 @@ from discord.utils import format_dt
 from bot import blocklist, policy, quotas
 from bot.actions import Press, Source, can_upscale
 from bot.visits import Visit
-from generation import draft, preset
+from generation import completion, preset
 from generation.catalog import Catalog
-from generation.draft import Rules
+from generation.completion import Rules
 from generation.job import Job, JobState, Origin
-from generation.models import Kind
+from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import SIDE_MAX, GenerationRequest
 from generation.worker import Worker
-from storage.personal import Deleted
+from storage.personal_data import Deleted
 from storage.store import Store
 
 OnBlocked = Callable[[Visit, str, Refused], None]
@@ -70,7 +70,7 @@ class Desk:
     ) -> Job:
         """A whole request that came of another: rerolled, varied, edited, …"""
         policy.check_place(visit.guild, visit.place)
-        draft.check(request, self.catalog, self.rules, enlarging=enlarging or request.tile > 0)
+        completion.check(request, self.catalog, self.rules, enlarging=enlarging or request.tile > 0)
         bounds = await self._preset_of(parent)
         if bounds is not None and not enlarging:
             preset.check_bounds(bounds, request)
@@ -97,7 +97,7 @@ class Desk:
     async def replay(self, job: Job, visit: Visit, origin: Origin) -> Job:
         """The same request to the last bit."""
         policy.check_place(visit.guild, visit.place)
-        draft.check(job.request, self.catalog, self.rules, enlarging=job.request.tile > 0)
+        completion.check(job.request, self.catalog, self.rules, enlarging=job.request.tile > 0)
         return await self._add(
             job.request, visit, origin, action="replay", parent=job.id, preset=job.preset
         )
@@ -108,8 +108,8 @@ class Desk:
             raise Refused("job_unfinished")
         if index is not None and all(picture.index != index for picture in job.pictures):
             raise Refused("picture_gone")
-        model = self.catalog.get(Kind.CHECKPOINT, job.request.model)
-        return Source(job, index, draft.native_size(model), self.rules.limits.count)
+        model = self.catalog.get(ModelKind.CHECKPOINT, job.request.model)
+        return Source(job, index, completion.native_size(model), self.rules.limits.count)
 
     async def preset(self, visit: Visit, name: str | None) -> Preset | None:
         """The preset of that name; unnamed, the person's, the channel's or the server's default."""

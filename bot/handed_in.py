@@ -13,10 +13,10 @@ from bot.commands import preset, settings
 from bot.dialogs import Values
 from bot.visits import Visit, interaction_of
 from bot.written import read
-from generation import flags
-from generation.fields import options
-from generation.models import Kind
+from generation import prompt_flags
+from generation.models import ModelKind
 from generation.refusal import Refused
+from generation.request_options import options
 
 if TYPE_CHECKING:
     from bot.client import DarkroomClient
@@ -67,7 +67,7 @@ async def _take_request(
     base = job.request
     if name == "start":
         base = start_from(client.desk.source(job, index))
-    parsed = flags.parse(_prompt(values))
+    parsed = prompt_flags.parse(_prompt(values))
     negative = parsed.given.pop("negative_prompt", _text(values, "negative_prompt"))
     base = base.with_(prompt=parsed.prompt, negative_prompt=negative)
     # a flag is one more line, and wins over the one that was filled in
@@ -88,7 +88,7 @@ async def _take_control(
     given: dict[str, Any] = {
         "prompt": _prompt(values),
         "control_picture": where[0],
-        "controlnet": client.desk.catalog.get(Kind.CONTROLNET, values["controlnet"][0]).name,
+        "controlnet": client.desk.catalog.get(ModelKind.CONTROLNET, values["controlnet"][0]).name,
         "control_scale": _number(values, "control_scale"),
     }
     origin = visit.origin(private=visit.own.private, interaction=interaction_of(interaction))

@@ -13,14 +13,14 @@ from bot.app import InUseError, Studio, open_store, open_studio
 from bot.config import Config
 from bot.locales import Texts
 from bot.uploads import check_picture
-from generation import draft, flags
+from generation import completion, prompt_flags
 from generation.catalog import Catalog
-from generation.fields import options
 from generation.job import Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.request_options import options
 from storage.jobs import JobStore
 
 LOCALE = "en-US"
@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         hint = "FILE" if option.picture else option.type.__name__.upper()
         flag = "--" + option.name.replace("_", "-")
         parser.add_argument(flag, dest=option.name, metavar=hint, help=option.help)
-    parser.add_argument("--aspect", help="instead of a size: " + ", ".join(draft.ASPECTS))
+    parser.add_argument("--aspect", help="instead of a size: " + ", ".join(completion.ASPECTS))
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for pictures")
 
 
@@ -111,11 +111,11 @@ async def _request(
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
-    given = flags.merge(flags.parse(str(given["prompt"])), given)
+    given = prompt_flags.merge(prompt_flags.parse(str(given["prompt"])), given)
     if "preset" in given:
         raise Refused("preset_needs_server")
     given.pop("private", None)
-    return draft.complete(given, catalog, config.rules)
+    return completion.complete(given, catalog, config.rules)
 
 
 async def _upload(config: Config, jobs: JobStore, path: Path) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-from bot.config import Log
+from bot.config import LogSettings
 
 
-def configure_logging(settings: Log) -> None:
+def configure_logging(settings: LogSettings) -> None:
     """Have structlog and the standard library's logging write alike."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

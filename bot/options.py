@@ -11,10 +11,10 @@ from rapidfuzz import fuzz, process
 
 from bot import vocabulary
 from generation.catalog import Catalog
-from generation.draft import ASPECTS, Rules, default_model
+from generation.completion import ASPECTS, Rules, default_model
 from generation.families import FAMILIES
-from generation.fields import Option, options
 from generation.models import ModelFile
+from generation.request_options import Option, options
 from generation.samplers import SAMPLERS
 
 CHOICES_MAX: Final = 25

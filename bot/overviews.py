@@ -9,11 +9,11 @@ import discord
 from bot.locales import Texts
 from bot.policy import Person, Place
 from bot.presenter import COLOUR, duration, failure, quoted
-from generation.draft import native_size
+from generation.completion import native_size
 from generation.families import FAMILIES, RECOGNISED
 from generation.job import Job, JobState
 from generation.messages import Ready
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.schedule import Planned
@@ -135,9 +135,9 @@ def model(found: ModelFile, texts: Texts) -> discord.Embed:
     family = FAMILIES.get(found.family)
     title = family.title if family else RECOGNISED.get(found.family, found.family)
     about = [title, texts("file_size", mib=f"{found.size / 2**20:,.0f}")]
-    if found.kind is Kind.CHECKPOINT and family is not None:
+    if found.kind is ModelKind.CHECKPOINT and family is not None:
         about.insert(1, f"{native_size(found)} px")
-    if family is None and found.kind is Kind.CHECKPOINT:
+    if family is None and found.kind is ModelKind.CHECKPOINT:
         about.append(texts("catalogue_unsupported"))
     lines = [" · ".join(about)]
     if found.trigger_words:

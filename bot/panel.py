@@ -10,8 +10,8 @@ from bot import blocklist, dialogs
 from bot.dialogs import Dialog
 from bot.locales import LOCALES
 from bot.visits import Visit
-from generation.fields import Option
 from generation.refusal import Refused
+from generation.request_options import Option
 
 Scope = Literal["guild", "person"]
 Kind = Literal[

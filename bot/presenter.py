@@ -80,8 +80,8 @@ def replayed(first: Job, second: Job, texts: Texts) -> str:
     if replay.same_pictures(first, second):
         return texts("replay_same", job=first.id)
     found: list[replay.Change] = []
-    if first.making and second.making:
-        found = replay.changes(first.making, second.making)
+    if first.provenance and second.provenance:
+        found = replay.changes(first.provenance, second.provenance)
     names = [texts(f"change_{change.what}", name=change.name) for change in found]
     said = ", ".join(names) or texts("change_unknown")
     return texts("replay_differs", job=first.id, changes=quoted(said, 600))
@@ -137,8 +137,8 @@ def infotext(job: Job, shown: PictureRecord) -> str:
         request=job.request,
         index=shown.index,
         seed=shown.seed,
-        hashes=job.making.hashes if job.making else {},
-        versions=job.making.versions if job.making else {},
+        hashes=job.provenance.hashes if job.provenance else {},
+        versions=job.provenance.versions if job.provenance else {},
     )
     return metadata.infotext(about)
 
@@ -150,7 +150,7 @@ def text_file(text: str, name: str) -> discord.File:
 
 def footer(job: Job, texts: Texts) -> str:
     """The job's number, where it comes from, and how long it took."""
-    seconds = f"{job.making.seconds:.1f}" if job.making else "?"
+    seconds = f"{job.provenance.seconds:.1f}" if job.provenance else "?"
     if job.parent is None:
         return texts("footer", job=job.id, seconds=seconds)
     action = texts(f"action_{job.action}")

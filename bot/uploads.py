@@ -7,7 +7,7 @@ import warnings
 import discord
 from PIL import Image, ImageOps
 
-from generation.draft import Limits
+from generation.completion import Limits
 from generation.refusal import Refused
 
 MIB = 2**20

@@ -7,7 +7,7 @@ import discord
 
 from bot.locales import Texts
 from bot.policy import Person, Place
-from generation.job import Interaction, Origin
+from generation.job import InteractionToken, Origin
 from storage.settings import GuildSettings, PersonSettings, SettingsStore
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Visit:
         by_role = self.guild.weight_by_role
         return max((by_role[role] for role in self.person.roles if role in by_role), default=1.0)
 
-    def origin(self, *, private: bool, interaction: Interaction | None = None) -> Origin:
+    def origin(self, *, private: bool, interaction: InteractionToken | None = None) -> Origin:
         """Where the answer goes."""
         return Origin(
             user_id=self.person.id,
@@ -92,9 +92,9 @@ async def visit_by_reaction(
     return await _visit(client.desk.settings, person, place)
 
 
-def interaction_of(interaction: discord.Interaction[Any]) -> Interaction:
+def interaction_of(interaction: discord.Interaction[Any]) -> InteractionToken:
     """What an answer needs to go through an interaction's token."""
-    return Interaction(
+    return InteractionToken(
         application_id=interaction.application_id,
         token=interaction.token,
         expires_at=interaction.expires_at,

@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 from rapidfuzz import process
 
-from generation.fields import Option, options
 from generation.refusal import Refused
 from generation.request import ControlUse, GenerationRequest, LoraUse
+from generation.request_options import Option, options
 
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""

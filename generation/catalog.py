@@ -9,11 +9,11 @@ import msgspec
 import structlog
 from rapidfuzz import process
 
-from generation import probe
+from generation import model_probe
 from generation.families import FAMILIES
-from generation.headers import HeaderError, read_header
-from generation.models import Kind, ModelFile, Unusable
+from generation.models import ModelFile, ModelKind, Unusable
 from generation.refusal import Refused
+from generation.safetensors_header import HeaderError, read_header
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Catalog:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
         self._read: dict[_Stamp, ModelFile | Unusable] = {}
-        self._models: dict[tuple[Kind, str], ModelFile] = {}
+        self._models: dict[tuple[ModelKind, str], ModelFile] = {}
         self.problems: tuple[Unusable, ...] = ()
         self._scanned = False
 
@@ -75,24 +75,24 @@ class Catalog:
     @property
     def checkpoints(self) -> list[ModelFile]:
         """The checkpoints, by name; also those of families that can't be run yet."""
-        return self._of(Kind.CHECKPOINT)
+        return self._of(ModelKind.CHECKPOINT)
 
     @property
     def loras(self) -> list[ModelFile]:
         """The LoRAs, by name."""
-        return self._of(Kind.LORA)
+        return self._of(ModelKind.LORA)
 
     @property
     def controlnets(self) -> list[ModelFile]:
         """The ControlNets, by name."""
-        return self._of(Kind.CONTROLNET)
+        return self._of(ModelKind.CONTROLNET)
 
     @property
     def vaes(self) -> list[ModelFile]:
         """The VAEs, by name."""
-        return self._of(Kind.VAE)
+        return self._of(ModelKind.VAE)
 
-    def get(self, kind: Kind, name: str) -> ModelFile:
+    def get(self, kind: ModelKind, name: str) -> ModelFile:
         """The model of that name, whatever its case, with or without the file's ending.
 
         Raises Refused with the nearest names.
@@ -111,11 +111,11 @@ class Catalog:
             f"{kind}_unknown", name=name[:80], nearest=", ".join(match[0] for match in nearest)
         )
 
-    def _of(self, kind: Kind) -> list[ModelFile]:
+    def _of(self, kind: ModelKind) -> list[ModelFile]:
         return [model for model in self.all if model.kind is kind]
 
     def _scan(self) -> None:
-        found: dict[tuple[Kind, str], ModelFile] = {}
+        found: dict[tuple[ModelKind, str], ModelFile] = {}
         problems: list[Unusable] = []
         seen: dict[_Stamp, ModelFile | Unusable] = {}
         entered: set[Path] = set()
@@ -166,7 +166,7 @@ def _candidates(folder: Path, entered: set[Path]) -> Iterator[Path]:
         entries = sorted(folder.iterdir())
     except OSError:
         return
-    if probe.is_model_folder(folder):
+    if model_probe.is_model_folder(folder):
         yield folder
         return
     for entry in entries:
@@ -210,13 +210,17 @@ def _examine(path: Path) -> ModelFile | Unusable:
 
 def _examine_file(path: Path) -> ModelFile | Unusable:
     header = read_header(path)
-    kind = probe.kind_of(header.shapes)
-    family = probe.family_of(kind, header, path.stem) if kind else ""
+    kind = model_probe.kind_of(header.shapes)
+    family = model_probe.family_of(kind, header, path.stem) if kind else ""
     if kind is None or not family:
         return Unusable(path, "model_unknown_layout", {"file": path.name})
-    if kind is Kind.CHECKPOINT and family in FAMILIES and (why := probe.lacking(header.shapes)):
+    if (
+        kind is ModelKind.CHECKPOINT
+        and family in FAMILIES
+        and (why := model_probe.lacking(header.shapes))
+    ):
         return Unusable(path, "model_broken", {"file": path.name, "why": why})
-    v_prediction, zero_terminal_snr = probe.prediction(header)
+    v_prediction, zero_terminal_snr = model_probe.prediction(header)
     return ModelFile(
         kind=kind,
         name=path.stem,
@@ -224,18 +228,18 @@ def _examine_file(path: Path) -> ModelFile | Unusable:
         family=family,
         v_prediction=v_prediction,
         zero_terminal_snr=zero_terminal_snr,
-        context_width=probe.context_width(header.shapes),
-        trigger_words=probe.trigger_words(header.metadata) if kind is Kind.LORA else (),
+        context_width=model_probe.context_width(header.shapes),
+        trigger_words=model_probe.trigger_words(header.metadata) if kind is ModelKind.LORA else (),
         size=path.stat().st_size,
     )
 
 
 def _examine_folder(folder: Path) -> ModelFile | Unusable:
-    kind, family, native_size, v_prediction, context_width = probe.folder_model(folder)
+    kind, family, native_size, v_prediction, context_width = model_probe.folder_model(folder)
     if not family:
         return Unusable(folder, "model_unknown_layout", {"file": folder.name})
     parts = ("unet", "vae", "text_encoder") if family in FAMILIES else ("",)
-    for part in parts if kind is Kind.CHECKPOINT else ("",):
+    for part in parts if kind is ModelKind.CHECKPOINT else ("",):
         if not any((folder / part).rglob("*.safetensors")):
             code = "model_pickle" if any((folder / part).rglob("*.bin")) else "model_broken"
             name = f"{folder.name}/{part}".rstrip("/")
@@ -259,7 +263,9 @@ def _examine_folder(folder: Path) -> ModelFile | Unusable:
     )
 
 
-def _unique(model: ModelFile, found: dict[tuple[Kind, str], ModelFile], folder: Path) -> ModelFile:
+def _unique(
+    model: ModelFile, found: dict[tuple[ModelKind, str], ModelFile], folder: Path
+) -> ModelFile:
     """Two files of one name are told apart by the folders that they lie in."""
     if (model.kind, model.name) not in found:
         return model

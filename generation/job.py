@@ -47,7 +47,7 @@ def before(state: JobState) -> frozenset[JobState]:
     return frozenset(earlier for earlier, following in NEXT.items() if state in following)
 
 
-class Interaction(msgspec.Struct, frozen=True):
+class InteractionToken(msgspec.Struct, frozen=True):
     """The Discord interaction that asked, through which an answer goes while its token lives."""
 
     application_id: int
@@ -67,7 +67,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     spoiler: bool = False
     weight: float = 1.0
     """Their share of the queue's turns."""
-    interaction: Interaction | None = None
+    interaction: InteractionToken | None = None
 
 
 class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Failure(msgspec.Struct, frozen=True):
     params: dict[str, str] = {}
 
 
-class Making(msgspec.Struct, frozen=True, kw_only=True):
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """How the pictures were made, so that they can be made again."""
 
     seconds: float
@@ -123,7 +123,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     delivered_at: datetime | None = None
     failure: Failure | None = None
-    making: Making | None = None
+    provenance: Provenance | None = None
     pictures: tuple[PictureRecord, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 
-class Kind(StrEnum):
+class ModelKind(StrEnum):
     """What a file is for."""
 
     CHECKPOINT = "checkpoint"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """A model on disk that can be used. `path` is a safetensors file or a diffusers folder."""
 
-    kind: Kind
+    kind: ModelKind
     name: str
     path: Path
     family: str

@@ -10,11 +10,11 @@ import tomli_w
 from msgspec import Meta
 from rapidfuzz import process
 
-from generation import draft
+from generation import completion
 from generation.catalog import Catalog
-from generation.draft import Given, Rules
+from generation.completion import Given, Rules
 from generation.families import FAMILIES
-from generation.models import Kind
+from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,
@@ -103,18 +103,18 @@ def complete(
 ) -> GenerationRequest:
     """The request that a person's options mean over a preset. Raises Refused."""
     if preset is None:
-        return draft.complete(given, catalog, rules)
-    request = draft.complete(apply(preset, given), catalog, rules)
+        return completion.complete(given, catalog, rules)
+    request = completion.complete(apply(preset, given), catalog, rules)
     # a LoRA that the person names comes on top of the preset's, or takes its place
     if not preset.loras:
         return request
-    uses = {catalog.get(Kind.LORA, use.name).name: use.weight for use in preset.loras}
+    uses = {catalog.get(ModelKind.LORA, use.name).name: use.weight for use in preset.loras}
     uses |= {use.name: use.weight for use in request.loras}
     if len(uses) > LORAS_MAX:
         raise Refused("preset_loras", name=preset.name, high=LORAS_MAX)
     loras = [{"name": name, "weight": weight} for name, weight in uses.items()]
     request = request.with_(loras=loras)
-    draft.check(request, catalog, rules)
+    completion.check(request, catalog, rules)
     return request
 
 
@@ -156,18 +156,18 @@ def check(preset: Preset, catalog: Catalog) -> None:
     """Refuse a preset that names what is not there."""
     model = None
     if preset.model is not None:
-        model = catalog.get(Kind.CHECKPOINT, preset.model)
+        model = catalog.get(ModelKind.CHECKPOINT, preset.model)
     for kind, name in (
-        (Kind.VAE, preset.vae),
-        (Kind.CONTROLNET, preset.controlnet),
-        *((Kind.LORA, use.name) for use in preset.loras),
+        (ModelKind.VAE, preset.vae),
+        (ModelKind.CONTROLNET, preset.controlnet),
+        *((ModelKind.LORA, use.name) for use in preset.loras),
     ):
         if name is not None:
             part = catalog.get(kind, name)
-            if model is not None and kind is not Kind.VAE:
-                draft.check_same_family(part, model)
+            if model is not None and kind is not ModelKind.VAE:
+                completion.check_same_family(part, model)
     if preset.sampler is not None:
-        draft.known(preset.sampler, "sampler")
+        completion.known(preset.sampler, "sampler")
 
 
 def of_request(name: str, request: GenerationRequest) -> Preset:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from generation.job import Job, Making
+from generation.job import Job, Provenance
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ def same_pictures(first: Job, second: Job) -> bool:
     return bool(first.pictures) and pixels(first) == pixels(second)
 
 
-def changes(before: Making, now: Making) -> list[Change]:
+def changes(before: Provenance, now: Provenance) -> list[Change]:
     """What the two were made with differs in: files first, then libraries, then the device."""
     found = [
         *_differing("file", before.hashes, now.hashes),

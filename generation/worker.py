@@ -18,8 +18,8 @@ from generation.job import (
     Failure,
     IllegalTransitionError,
     Job,
-    Making,
     PictureRecord,
+    Provenance,
 )
 from generation.messages import (
     Failed,
@@ -31,7 +31,7 @@ from generation.messages import (
     Progress,
     Ready,
 )
-from generation.models import Kind
+from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.schedule import Planned
 
@@ -47,7 +47,7 @@ LOOK_AGAIN_AFTER = 1.0
 """Seconds; the command line of another process queues jobs too and can't wake us."""
 
 
-class Queue(Protocol):
+class JobQueue(Protocol):
     """The jobs, as the worker sees the store."""
 
     async def waiting(self) -> Sequence[Job]:
@@ -65,7 +65,7 @@ class Queue(Protocol):
     async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
         """Keep a finished picture and its file."""
 
-    async def finish(self, job_id: int, making: Making) -> Job:
+    async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""
 
     async def fail(self, job_id: int, failure: Failure) -> Job:
@@ -83,7 +83,7 @@ class Worker:
     """Takes jobs from the queue one by one, for as long as `run` runs."""
 
     def __init__(
-        self, queue: Queue, engine: Engine, catalog: Catalog, *, affinity: float = 0.0
+        self, queue: JobQueue, engine: Engine, catalog: Catalog, *, affinity: float = 0.0
     ) -> None:
         self.current: Job | None = None
         self.loaded = ""
@@ -230,13 +230,13 @@ class Worker:
         return Generate(
             job=str(job.id),
             request=request,
-            checkpoint=self._catalog.get(Kind.CHECKPOINT, request.model),
-            loras=tuple(self._catalog.get(Kind.LORA, use.name) for use in request.loras),
+            checkpoint=self._catalog.get(ModelKind.CHECKPOINT, request.model),
+            loras=tuple(self._catalog.get(ModelKind.LORA, use.name) for use in request.loras),
             controlnets=tuple(
-                self._catalog.get(Kind.CONTROLNET, use.name) for use in request.controls
+                self._catalog.get(ModelKind.CONTROLNET, use.name) for use in request.controls
             ),
             pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
-            vae=self._catalog.get(Kind.VAE, request.vae) if request.vae is not None else None,
+            vae=self._catalog.get(ModelKind.VAE, request.vae) if request.vae is not None else None,
             one_by_one=job.attempts > 1,
         )
 
@@ -252,7 +252,7 @@ class Worker:
                 self.tell(job, event)
             case Finished():
                 ready = self._engine.ready
-                making = Making(
+                provenance = Provenance(
                     seconds=event.seconds,
                     seconds_loading=event.seconds_loading,
                     batch_size=event.batch_size,
@@ -261,7 +261,7 @@ class Worker:
                     versions=event.versions,
                     device=ready.device_name if ready else "",
                 )
-                ended = await self._queue.finish(job.id, making)
+                ended = await self._queue.finish(job.id, provenance)
                 self._estimates = None  # one more is known
                 log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
                 self.tell(ended, event)

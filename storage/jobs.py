@@ -15,9 +15,9 @@ from generation.job import (
     IllegalTransitionError,
     Job,
     JobState,
-    Making,
     Origin,
     PictureRecord,
+    Provenance,
     before,
 )
 from generation.refusal import Refused
@@ -33,7 +33,7 @@ MEASURED = 300
 
 
 class JobStore:
-    """All jobs and their pictures and messages. Satisfies `generation.worker.Queue`."""
+    """All jobs and their pictures and messages. Satisfies `generation.worker.JobQueue`."""
 
     def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
         self._database = database
@@ -119,11 +119,15 @@ class JobStore:
             await connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
             return await self._move(connection, job_id, JobState.QUEUED)
 
-    async def finish(self, job_id: int, making: Making) -> Job:
+    async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""
         async with self._database.begin() as connection:
             return await self._move(
-                connection, job_id, JobState.FINISHED, making=making, ended_at=datetime.now(UTC)
+                connection,
+                job_id,
+                JobState.FINISHED,
+                provenance=provenance,
+                ended_at=datetime.now(UTC),
             )
 
     async def fail(self, job_id: int, failure: Failure) -> Job:
@@ -210,17 +214,17 @@ class JobStore:
     async def measurements(self) -> Sequence[Measurement]:
         """How long recent jobs took, in the order of their making, newest first."""
         statement = (
-            select(JobRow.request, JobRow.making, JobRow.ended_at)
-            .where(JobRow.state == JobState.FINISHED, JobRow.making.is_not(None))
+            select(JobRow.request, JobRow.provenance, JobRow.ended_at)
+            .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(MEASURED)
         )
         async with self._database.connect() as connection:
             rows = (await connection.execute(statement)).all()
         return [
-            Measurement(request, making.seconds, making.seconds_loading)
-            for request, making, _ in sorted(rows, key=itemgetter(2), reverse=True)
-            if making is not None
+            Measurement(request, provenance.seconds, provenance.seconds_loading)
+            for request, provenance, _ in sorted(rows, key=itemgetter(2), reverse=True)
+            if provenance is not None
         ]
 
     async def undelivered(self) -> Sequence[Job]:
@@ -358,6 +362,6 @@ def _job(row: Any, pictures: tuple[PictureRecord, ...]) -> Job:
         ended_at=row["ended_at"],
         delivered_at=row["delivered_at"],
         failure=row["failure"],
-        making=row["making"],
+        provenance=row["provenance"],
         pictures=pictures,
     )

@@ -46,8 +46,8 @@ class StatisticsStore:
         """Everything, with the jobs since `when` counted apart."""
         by_state = select(JobRow.state, func.count()).group_by(JobRow.state)
         made = (
-            select(JobRow.request, JobRow.making)
-            .where(JobRow.state == JobState.FINISHED, JobRow.making.is_not(None))
+            select(JobRow.request, JobRow.provenance)
+            .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(RECENT)
         )
@@ -59,12 +59,12 @@ class StatisticsStore:
         seconds: dict[str, list[float]] = {}
         pictures: dict[str, int] = {}
         peak = 0
-        for request, making in rows:
-            assert making is not None  # the query asks for those that have one
-            each = (making.seconds - making.seconds_loading) / request.count
+        for request, provenance in rows:
+            assert provenance is not None  # the query asks for those that have one
+            each = (provenance.seconds - provenance.seconds_loading) / request.count
             seconds.setdefault(request.model, []).append(each)
             pictures[request.model] = pictures.get(request.model, 0) + request.count
-            peak = max(peak, making.memory_peak)
+            peak = max(peak, provenance.memory_peak)
         times = tuple(
             ModelTimes(model, pictures[model], statistics.median(found), _p95(found))
             for model, found in sorted(seconds.items())

@@ -4,12 +4,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.history import HistoryStore
 from storage.jobs import JobStore
-from storage.personal import PersonalStore
+from storage.personal_data import PersonalStore
 from storage.pictures import PictureFiles
 from storage.presets import PresetStore
+from storage.quota_usage import UsageStore
 from storage.settings import SettingsStore
 from storage.statistics import StatisticsStore
-from storage.usage import UsageStore
 
 
 class Store:

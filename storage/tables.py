@@ -19,7 +19,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from generation.job import Failure, JobState, Making, Origin
+from generation.job import Failure, JobState, Origin, Provenance
 from generation.preset import Preset
 from generation.request import GenerationRequest
 
@@ -108,7 +108,7 @@ class JobRow(Table):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failure: Mapped[Failure | None] = mapped_column(Json(Failure))
-    making: Mapped[Making | None] = mapped_column(Json(Making))
+    provenance: Mapped[Provenance | None] = mapped_column(Json(Provenance))
 
 
 class PictureRow(Table):

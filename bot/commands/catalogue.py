@@ -16,7 +16,7 @@ from bot.attachments import Print
 from bot.commands.where import EVERYWHERE, INSTALLS
 from bot.locales import Texts
 from generation.catalog import Catalog
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.thumbnails import thumbnail_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def models(client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
     """All checkpoints."""
 
     async def models(interaction: Interaction) -> None:
-        await _answer(client, interaction, Kind.CHECKPOINT)
+        await _answer(client, interaction, ModelKind.CHECKPOINT)
 
     return app_commands.Command[Any, ..., None](
         name=locale_str("models", key="command_models"),
@@ -51,7 +51,7 @@ def loras(client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
     """All LoRAs."""
 
     async def loras(interaction: Interaction) -> None:
-        await _answer(client, interaction, Kind.LORA)
+        await _answer(client, interaction, ModelKind.LORA)
 
     return app_commands.Command[Any, ..., None](
         name=locale_str("loras", key="command_loras"),
@@ -62,16 +62,16 @@ def loras(client: "DarkroomClient") -> app_commands.Command[Any, ..., None]:
     )
 
 
-async def _answer(client: "DarkroomClient", interaction: Interaction, kind: Kind) -> None:
+async def _answer(client: "DarkroomClient", interaction: Interaction, kind: ModelKind) -> None:
     async with answering(interaction) as visit:
         await think(interaction, private=True)
         shown = await _page(client.desk.catalog, kind, 0, visit.texts)
         await interaction.followup.send(**shown, ephemeral=True, allowed_mentions=NO_MENTIONS)
 
 
-async def _page(catalog: Catalog, kind: Kind, page: int, texts: Texts) -> dict[str, Any]:
+async def _page(catalog: Catalog, kind: ModelKind, page: int, texts: Texts) -> dict[str, Any]:
     """A page as arguments of a message; `page` counts from 0 and stays within what there is."""
-    found = catalog.checkpoints if kind is Kind.CHECKPOINT else catalog.loras
+    found = catalog.checkpoints if kind is ModelKind.CHECKPOINT else catalog.loras
     pages = max(1, -(-len(found) // ENTRIES))
     page = min(page, pages - 1)
     shown = found[page * ENTRIES : (page + 1) * ENTRIES]
@@ -120,7 +120,7 @@ class CatalogueButton(
 ):
     """Turns a page of models or LoRAs."""
 
-    def __init__(self, kind: Kind, page: int, label: str, disabled: bool = False) -> None:
+    def __init__(self, kind: ModelKind, page: int, label: str, disabled: bool = False) -> None:
         super().__init__(
             discord.ui.Button(
                 label=label,
@@ -136,7 +136,7 @@ class CatalogueButton(
         cls, _interaction: Interaction, item: Any, match: "re.Match[str]", /
     ) -> Self:
         """The button of a page from whenever."""
-        return cls(Kind(match["kind"]), int(match["page"]), item.label or "")
+        return cls(ModelKind(match["kind"]), int(match["page"]), item.label or "")
 
     async def callback(self, interaction: Interaction) -> None:
         """Show the page instead of this one."""

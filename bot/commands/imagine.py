@@ -12,7 +12,7 @@ from bot.commands.where import EVERYWHERE, INSTALLS
 from bot.options import with_options
 from bot.uploads import read_attachment
 from bot.visits import Visit, interaction_of
-from generation import flags
+from generation import prompt_flags
 
 if TYPE_CHECKING:
     from bot.client import DarkroomClient
@@ -51,8 +51,8 @@ async def _imagine(
     visit: Visit,
     given: dict[str, Any],
 ) -> None:
-    parsed = flags.parse(str(given["prompt"]))
-    given = flags.merge(parsed, given)
+    parsed = prompt_flags.parse(str(given["prompt"]))
+    given = prompt_flags.merge(parsed, given)
     private = bool(given.pop("private", visit.own.private))
     preset_name: str | None = given.pop("preset", None)
     client.check_permissions(interaction, visit, private=private)

@@ -14,9 +14,9 @@ from bot.buttons import ActionButton
 from bot.commands.where import EVERYWHERE, INSTALLS
 from bot.uploads import read_attachment
 from bot.visits import Visit
-from generation.draft import default_model
+from generation.completion import default_model
 from generation.job import Job
-from generation.models import Kind
+from generation.models import ModelKind
 from generation.refusal import Refused
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _menu(name: locale_str, callback: Any) -> app_commands.ContextMenu:
 def _nets(client: "DarkroomClient") -> list[str]:
     """The ControlNets that fit the model that is drawn with where nobody names one."""
     catalog, rules = client.desk.catalog, client.desk.rules
-    model = catalog.get(Kind.CHECKPOINT, default_model(catalog, rules))
+    model = catalog.get(ModelKind.CHECKPOINT, default_model(catalog, rules))
     found = [net.name for net in catalog.controlnets if net.fits(model)]
     if not found:
         raise Refused("no_controlnets", model=model.name)

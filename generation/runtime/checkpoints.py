@@ -10,9 +10,9 @@ import torch
 import transformers
 
 from generation.families import FAMILIES
-from generation.headers import read_header
 from generation.models import ModelFile
 from generation.runtime import prompts
+from generation.safetensors_header import read_header
 
 log = structlog.get_logger(__name__)
 

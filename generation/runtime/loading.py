@@ -12,12 +12,12 @@ import structlog
 import torch
 
 from generation.families import FAMILIES
-from generation.headers import HeaderError, read_header
 from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime.checkpoints import load_checkpoint, load_part, look_what_it_predicts
 from generation.runtime.device import choose_dtype
 from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
+from generation.safetensors_header import HeaderError, read_header
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ from PIL import Image
 from bot import delivery as delivery_module
 from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
-from bot.config import Config, Discord, Models, Storage, Worker
-from generation.draft import Limits, ModelSettings
+from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
+from generation.completion import Limits, ModelSettings
 from generation.engines.fake import FakeEngine
 from generation.job import Job
 from playground.control import Control
@@ -126,11 +126,11 @@ def config(addresses: Addresses, tmp_path: Path) -> Config:
     return Config(
         file=tmp_path / "config.toml",
         token="a-token",
-        discord=Discord(api=addresses.api, gateway=addresses.gateway),
-        storage=Storage(folder=tmp_path / "data"),
-        models=Models(default="demo", settings={"demo": ModelSettings(steps=4)}),
+        discord=DiscordSettings(api=addresses.api, gateway=addresses.gateway),
+        storage=StorageSettings(folder=tmp_path / "data"),
+        models=ModelsSettings(default="demo", settings={"demo": ModelSettings(steps=4)}),
         # the engine of these tests finds what it is told to
-        worker=Worker(picture_check_model="a-classifier"),
+        worker=WorkerSettings(picture_check_model="a-classifier"),
         limits=Limits(waiting=3, upload_mib=1, upload_megapixels=2, side=512),
     )
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Finished, Generate, Picture, Preview, Progress
-from generation.models import Kind
+from generation.models import ModelKind
 from generation.request import GenerationRequest
 from tests.fixtures.requests import a_request
 
@@ -74,11 +74,11 @@ class Bench:
         return Generate(
             job,
             request,
-            get(Kind.CHECKPOINT, request.model),
-            tuple(get(Kind.LORA, use.name) for use in request.loras),
-            tuple(get(Kind.CONTROLNET, use.name) for use in request.controls),
+            get(ModelKind.CHECKPOINT, request.model),
+            tuple(get(ModelKind.LORA, use.name) for use in request.loras),
+            tuple(get(ModelKind.CONTROLNET, use.name) for use in request.controls),
             pictures,
-            get(Kind.VAE, request.vae) if request.vae is not None else None,
+            get(ModelKind.VAE, request.vae) if request.vae is not None else None,
         )
 
 

@@ -11,12 +11,12 @@ import pytest
 from generation.engines import EngineError, process
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Generate, JobEvent, RuntimeSettings
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
 
 HANG_AFTER = 1.0
 SCRIPT = "tests.fixtures.runtimes.misbehave"
-DEMO = ModelFile(kind=Kind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
+DEMO = ModelFile(kind=ModelKind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
 Make = Callable[[str], ProcessEngine]
 
 

@@ -27,7 +27,7 @@ from generation.messages import (
     RuntimeSettings,
     frame,
 )
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.samplers import SAMPLERS
 from tests.fixtures import models
 from tests.integration.runtime.bench import SHIPPED, TOLERANCE, Bench, difference, small, upload
@@ -314,7 +314,7 @@ async def test_a_file_cut_off_after_the_catalogue_saw_it(bench: Bench) -> None:
 
 
 async def test_what_is_shipped_draws(bench: Bench) -> None:
-    demo = bench.catalog.get(Kind.CHECKPOINT, "demo")
+    demo = bench.catalog.get(ModelKind.CHECKPOINT, "demo")
     assert (demo.family, demo.native_size) == ("sd1", 128)
     size = {"width": 128, "height": 128}
     plain = await bench.make("demo", **size)
@@ -344,7 +344,7 @@ async def test_a_worker_whose_parent_is_gone_ends_in_the_middle_of_a_job(
     catalog = Catalog([folder])
     await catalog.scan()
     request = small(model="tiny", steps=150, count=10)
-    work = Generate("1", request, catalog.get(Kind.CHECKPOINT, "tiny"))
+    work = Generate("1", request, catalog.get(ModelKind.CHECKPOINT, "tiny"))
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "generation.runtime"),
         stdin=asyncio.subprocess.PIPE,

@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Generate, Picture, RuntimeSettings
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.runtime.loading import Models
 from tests.fixtures import ldm
 from tests.fixtures.requests import a_request
@@ -120,7 +120,7 @@ def test_a_single_vae_file_is_the_folder_that_it_was_made_of(family: str, tmp_pa
     for name, tensors in (("bare", bare), ("prefixed", ldm.vae(weights)), ("flat", weights)):
         save_file(tensors, tmp_path / f"{name}.safetensors")
         file = ModelFile(
-            kind=Kind.VAE, name=name, path=tmp_path / f"{name}.safetensors", family=family
+            kind=ModelKind.VAE, name=name, path=tmp_path / f"{name}.safetensors", family=family
         )
         half = RuntimeSettings(precision="float16")
         vae = Models(half, torch.device("cpu")).vae(file)
@@ -141,8 +141,8 @@ async def draw(
     work = Generate(
         model,
         request,
-        catalog.get(Kind.CHECKPOINT, model),
-        controlnets=(catalog.get(Kind.CONTROLNET, controlnet),) if controlnet else (),
+        catalog.get(ModelKind.CHECKPOINT, model),
+        controlnets=(catalog.get(ModelKind.CONTROLNET, controlnet),) if controlnet else (),
         pictures={sha256: file.getvalue()},
     )
     pictures: list[Picture] = []

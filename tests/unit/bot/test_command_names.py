@@ -13,7 +13,7 @@ from discord.app_commands import TranslationContextLocation, TranslationContextT
 from bot import commands, locales
 from bot.app import make_client, open_studio
 from bot.client import DarkroomClient, LocaleTranslator, key_of
-from bot.config import Config, Storage
+from bot.config import Config, StorageSettings
 from generation.engines.fake import FakeEngine
 
 Json = dict[str, Any]
@@ -44,7 +44,9 @@ class Recorder(LocaleTranslator):
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[DarkroomClient]:
-    config = Config(file=tmp_path / "config.toml", storage=Storage(folder=tmp_path / "data"))
+    config = Config(
+        file=tmp_path / "config.toml", storage=StorageSettings(folder=tmp_path / "data")
+    )
     async with open_studio(config, FakeEngine()) as studio:
         yield make_client(config, studio)
 

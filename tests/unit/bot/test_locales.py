@@ -12,9 +12,9 @@ from bot.actions import ACTIONS
 from bot.dialogs import TITLE_MAX
 from bot.locales import Texts
 from bot.panel import SETTINGS
-from generation.fields import options
 from generation.messages import Progress
 from generation.replay import Change
+from generation.request_options import options
 
 PROJECT = Path(__file__).resolve().parents[3]
 SOURCES = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from bot.config import Log
+from bot.config import LogSettings
 from bot.logs import configure_logging
 
 
@@ -30,7 +30,7 @@ def restored() -> Iterator[None]:
 def test_an_error_shows_its_traceback_and_no_variable(
     capsys: pytest.CaptureFixture[str], *, json: bool, library: bool
 ) -> None:
-    configure_logging(Log(json=json))
+    configure_logging(LogSettings(json=json))
 
     def send(token: str) -> None:
         raise ConnectionError(f"no answer after {len(token)} bytes")

@@ -8,7 +8,7 @@ from bot import overviews
 from bot.commands.catalogue import ENTRIES
 from bot.locales import LOCALES, Texts
 from generation.job import JobState
-from generation.models import Kind
+from generation.models import ModelKind
 from storage.statistics import ModelTimes, Statistics
 from tests.unit.generation.catalogs import a_model
 
@@ -58,7 +58,7 @@ def test_a_bot_with_many_models_stays_within_an_embed(locale: str) -> None:
 def test_a_lora_names_its_family_and_trigger_words() -> None:
     words = tuple(f"word{n}" for n in range(20))
     embed = overviews.model(
-        a_model("ink *wash*", kind=Kind.LORA, trigger_words=words, size=3 * 2**20), ENGLISH
+        a_model("ink *wash*", kind=ModelKind.LORA, trigger_words=words, size=3 * 2**20), ENGLISH
     )
     assert embed.title == r"ink \*wash\*"
     assert embed.description is not None
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_run_says_so() -> None:
 
 def test_a_page_of_the_catalogue_is_a_message_that_discord_takes() -> None:
     words = tuple("a sentence that somebody wrote for a word " * 5 for _ in range(9))
-    lora = a_model("x" * 300, kind=Kind.LORA, trigger_words=words)
+    lora = a_model("x" * 300, kind=ModelKind.LORA, trigger_words=words)
     page = [overviews.model(lora, Texts("en-US")) for _ in range(ENTRIES)]
     page[0].set_author(name="LoRAs, page 1000 of 1000")
     assert sum(len(embed) for embed in page) <= 6000

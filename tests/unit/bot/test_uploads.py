@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bot.uploads import check_picture
-from generation.draft import Limits
+from generation.completion import Limits
 
 
 def kept(picture: Image.Image, **options: object) -> Image.Image:

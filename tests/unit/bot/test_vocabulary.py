@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bot import vocabulary
 from bot.vocabulary import Vocabulary
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 
 TABLES = {
     "things": {"dog": ["puppy"], "cat": []},
@@ -18,7 +18,7 @@ TABLES = {
 
 def model(folder: Path, tables: object) -> ModelFile:
     (folder / "vocabulary.json").write_text(json.dumps(tables), encoding="utf-8")
-    return ModelFile(kind=Kind.CHECKPOINT, name="m", path=folder, family="sd1")
+    return ModelFile(kind=ModelKind.CHECKPOINT, name="m", path=folder, family="sd1")
 
 
 def test_things_come_before_their_synonyms(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_things_come_before_their_synonyms(tmp_path: Path) -> None:
 
 def test_a_model_without_or_with_a_broken_one_knows_every_word(tmp_path: Path) -> None:
     assert vocabulary.of_model(model(tmp_path, [1, 2])) == Vocabulary()
-    whole = ModelFile(kind=Kind.CHECKPOINT, name="m", path=tmp_path / "other", family="sd1")
+    whole = ModelFile(kind=ModelKind.CHECKPOINT, name="m", path=tmp_path / "other", family="sd1")
     assert vocabulary.of_model(whole) == Vocabulary()
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from generation.catalog import Catalog
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 
 
-def a_model(name: str, *, kind: Kind = Kind.CHECKPOINT, **more: Any) -> ModelFile:
+def a_model(name: str, *, kind: ModelKind = ModelKind.CHECKPOINT, **more: Any) -> ModelFile:
     """A model of that name; Stable Diffusion 1 unless `more` says otherwise."""
     return ModelFile(kind=kind, name=name, path=Path(name), **{"family": "sd1", **more})
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from generation.catalog import Catalog
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -121,24 +121,24 @@ async def problem(folder: Path) -> tuple[str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("shapes", "kind", "family"),
     [
-        (SD1, Kind.CHECKPOINT, "sd1"),
-        (SD2, Kind.CHECKPOINT, "sd2"),
-        (SDXL, Kind.CHECKPOINT, "sdxl"),
-        (REFINER, Kind.CHECKPOINT, "sdxl-refiner"),
-        (SD3, Kind.CHECKPOINT, "sd3"),
-        (FLUX, Kind.CHECKPOINT, "flux"),
-        (VAE, Kind.VAE, "sd1"),
-        (CONTROLNET, Kind.CONTROLNET, "sd1"),
-        (CONTROLNET_DIFFUSERS, Kind.CONTROLNET, "sd2"),
-        (kohya(768), Kind.LORA, "sd1"),
-        (kohya(1024), Kind.LORA, "sd2"),
-        (kohya(2048), Kind.LORA, "sdxl"),
-        (peft(1024), Kind.LORA, "sd2"),
-        (TEXT_ONLY, Kind.LORA, "sd2"),
+        (SD1, ModelKind.CHECKPOINT, "sd1"),
+        (SD2, ModelKind.CHECKPOINT, "sd2"),
+        (SDXL, ModelKind.CHECKPOINT, "sdxl"),
+        (REFINER, ModelKind.CHECKPOINT, "sdxl-refiner"),
+        (SD3, ModelKind.CHECKPOINT, "sd3"),
+        (FLUX, ModelKind.CHECKPOINT, "flux"),
+        (VAE, ModelKind.VAE, "sd1"),
+        (CONTROLNET, ModelKind.CONTROLNET, "sd1"),
+        (CONTROLNET_DIFFUSERS, ModelKind.CONTROLNET, "sd2"),
+        (kohya(768), ModelKind.LORA, "sd1"),
+        (kohya(1024), ModelKind.LORA, "sd2"),
+        (kohya(2048), ModelKind.LORA, "sdxl"),
+        (peft(1024), ModelKind.LORA, "sd2"),
+        (TEXT_ONLY, ModelKind.LORA, "sd2"),
     ],
 )
 async def test_kind_and_family_are_told_by_the_tensors(
-    tmp_path: Path, shapes: Shapes, kind: Kind, family: str
+    tmp_path: Path, shapes: Shapes, kind: ModelKind, family: str
 ) -> None:
     file = write(tmp_path / "some folder" / "file.safetensors", shapes)
     found = await only(tmp_path)
@@ -176,7 +176,7 @@ async def test_what_a_single_file_says_of_its_prediction(
 async def test_a_folder_of_diffusers(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "diffusers" / "demo")
     found = await only(tmp_path)
-    assert (found.kind, found.name, found.path) == (Kind.CHECKPOINT, "demo", folder)
+    assert (found.kind, found.name, found.path) == (ModelKind.CHECKPOINT, "demo", folder)
     assert (found.family, found.native_size, found.v_prediction) == ("sd1", 128, True)
     assert found.is_folder
 
@@ -192,8 +192,8 @@ async def test_a_controlnet_folder_and_a_vae_folder(tmp_path: Path) -> None:
         write(tmp_path / name / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
     found = await scan(tmp_path)
     assert [(model.kind, model.name) for model in found.all] == [
-        (Kind.CONTROLNET, "edges"),
-        (Kind.VAE, "fine"),
+        (ModelKind.CONTROLNET, "edges"),
+        (ModelKind.VAE, "fine"),
     ]
     assert found.controlnets[0].family == "sd1"
 
@@ -391,17 +391,17 @@ async def test_names_are_found_whatever_their_case_and_nearly(tmp_path: Path) ->
     for name in ("dreamy", "Dreamer", "photo", "DREAMY"):
         write(tmp_path / f"{name}.safetensors", SD1)
     catalog = await scan(tmp_path)
-    assert catalog.get(Kind.CHECKPOINT, "DREAMY").name == "DREAMY"
-    assert catalog.get(Kind.CHECKPOINT, "dreamer").name == "Dreamer"
+    assert catalog.get(ModelKind.CHECKPOINT, "DREAMY").name == "DREAMY"
+    assert catalog.get(ModelKind.CHECKPOINT, "dreamer").name == "Dreamer"
     with pytest.raises(Refused) as refused:
-        catalog.get(Kind.CHECKPOINT, "dreany")
+        catalog.get(ModelKind.CHECKPOINT, "dreany")
     assert refused.value.code == "checkpoint_unknown"
     assert refused.value.params["name"] == "dreany"
     nearest = str(refused.value.params["nearest"]).split(", ")
     assert nearest[0] == "dreamy"
     assert len(nearest) == 3
     with pytest.raises(Refused, match="lora_unknown"):
-        catalog.get(Kind.LORA, "dreamy")
+        catalog.get(ModelKind.LORA, "dreamy")
 
 
 def test_the_process_that_has_the_catalogue_and_the_engine_never_imports_torch() -> None:
@@ -515,4 +515,4 @@ async def test_a_folder_that_comes_back_is_not_read_again(
 async def test_a_name_may_carry_the_files_ending(tmp_path: Path) -> None:
     write(tmp_path / "Dream_8.safetensors", SD1)
     catalog = await scan(tmp_path)
-    assert catalog.get(Kind.CHECKPOINT, "dream_8.safetensors").name == "Dream_8"
+    assert catalog.get(ModelKind.CHECKPOINT, "dream_8.safetensors").name == "Dream_8"

@@ -12,13 +12,13 @@ from PIL import Image, ImageChops, ImageStat
 from generation.engines import Engine
 from generation.engines.fake import READY, FakeEngine
 from generation.messages import Failed, Finished, Generate, JobEvent, Picture, Progress
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
 from tests.fixtures.requests import a_request
 
 
 def work(request: GenerationRequest | None = None, job: str = "1") -> Generate:
-    model = ModelFile(kind=Kind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
+    model = ModelFile(kind=ModelKind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
     return Generate(job, request or a_request(), model)
 
 
@@ -76,7 +76,7 @@ async def test_tiles_are_as_large_as_asked_for_and_carry_what_a_check_found() ->
 
 
 async def test_another_vae_is_another_picture() -> None:
-    vae = ModelFile(kind=Kind.VAE, name="fine", path=Path("fine"), family="sd1")
+    vae = ModelFile(kind=ModelKind.VAE, name="fine", path=Path("fine"), family="sd1")
     job = msgspec.structs.replace(work(a_request(vae="fine")), vae=vae)
     found = await events(FakeEngine(), job)
     assert pictures(found) != pictures(await events(FakeEngine(), work()))

@@ -7,9 +7,9 @@ import pytest
 
 from generation import preset as presets
 from generation.catalog import Catalog
-from generation.draft import Given, Rules
-from generation.job import Job, JobState, Making
-from generation.models import Kind
+from generation.completion import Given, Rules
+from generation.job import Job, JobState, Provenance
+from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.replay import changes, same_pictures
@@ -41,7 +41,7 @@ async def test_what_a_person_gives_wins(catalog: Catalog) -> None:
 
 def test_loras_of_a_preset_and_of_a_person() -> None:
     names = [f"style {number}" for number in range(9)]
-    catalog = a_catalog(a_model("demo"), *(a_model(name, kind=Kind.LORA) for name in names))
+    catalog = a_catalog(a_model("demo"), *(a_model(name, kind=ModelKind.LORA) for name in names))
     loras = (LoraUse(name="STYLE 0", weight=0.5), LoraUse(name="style 1"))
     preset = Preset(name="a", loras=loras)
     own: Given = {"prompt": "a", "lora": "Style 1", "lora_weight": 0.2}
@@ -157,7 +157,7 @@ def test_a_preset_of_a_request_makes_it_again(catalog: Catalog) -> None:
 
 
 def test_what_has_changed_since() -> None:
-    before = Making(
+    before = Provenance(
         seconds=1,
         seconds_loading=0,
         batch_size=1,
@@ -166,7 +166,7 @@ def test_what_has_changed_since() -> None:
         versions={"torch": "1"},
         device="cpu",
     )
-    now = Making(
+    now = Provenance(
         seconds=1,
         seconds_loading=0,
         batch_size=1,

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.fields import Option, options
 from generation.refusal import Refused
 from generation.request import SEED_MAX, GenerationRequest, Variation
+from generation.request_options import Option, options
 from tests.fixtures.requests import a_request
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.thumbnails import thumbnail_of
 
 
 def a_model(path: Path) -> ModelFile:
-    return ModelFile(kind=Kind.LORA, name=path.stem, path=path, family="sd1")
+    return ModelFile(kind=ModelKind.LORA, name=path.stem, path=path, family="sd1")
 
 
 @pytest.mark.parametrize("ending", [".preview.png", ".png", ".jpg", ".webp", ".preview.jpg"])

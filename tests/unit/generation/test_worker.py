@@ -10,7 +10,7 @@ import pytest
 
 from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates, Measurement
-from generation.job import Job, JobState, Making
+from generation.job import Job, JobState, Provenance
 from generation.messages import Generate, JobEvent
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
@@ -109,10 +109,10 @@ async def test_the_plan_counts_what_runs_and_its_loading(house: House) -> None:
 async def test_what_was_measured_corrects_the_plan(house: House) -> None:
     done = await house.ask(1)
     await house.jobs.claim(done)
-    making = Making(
+    provenance = Provenance(
         seconds=90.0, seconds_loading=50.0, batch_size=1, memory_peak=0, hashes={}, versions={}
     )
-    await house.jobs.finish(done, making)
+    await house.jobs.finish(done, provenance)
     await house.ask(1)
     await house.ask(2, steps=8)
     planned = await house.worker.plan()

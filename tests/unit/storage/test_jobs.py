@@ -12,8 +12,8 @@ from generation.job import (
     IllegalTransitionError,
     Job,
     JobState,
-    Making,
     PictureRecord,
+    Provenance,
 )
 from generation.refusal import Refused
 from generation.request import LoraUse
@@ -22,7 +22,7 @@ from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from tests.fixtures.requests import a_request, an_origin
 
-MAKING = Making(
+MAKING = Provenance(
     seconds=1.5,
     seconds_loading=0.5,
     batch_size=2,
@@ -80,7 +80,7 @@ async def test_a_finished_job_has_its_pictures_in_order(jobs: JobStore) -> None:
     await jobs.add_picture(job.id, a_picture(0), b"first")
     finished = await jobs.finish(job.id, MAKING)
     assert finished.state is JobState.FINISHED
-    assert finished.making == MAKING
+    assert finished.provenance == MAKING
     assert [await jobs.read_picture(picture) for picture in finished.pictures] == [
         b"first",
         b"second",

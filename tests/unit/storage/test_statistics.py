@@ -29,10 +29,10 @@ async def drawn(store: Store, seconds: float, memory_peak: int = 0, **changes: o
     """A finished job that took so many seconds, a half of one to load."""
     job = await store.jobs.add(a_request(**changes), an_origin())
     assert await store.jobs.claim(job.id) is not None
-    making = msgspec.structs.replace(
+    provenance = msgspec.structs.replace(
         MAKING, seconds=seconds + 0.5, seconds_loading=0.5, memory_peak=memory_peak
     )
-    await store.jobs.finish(job.id, making)
+    await store.jobs.finish(job.id, provenance)
 
 
 async def test_a_new_bot_has_nothing_to_tell(store: Store) -> None:

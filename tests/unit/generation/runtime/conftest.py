@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from tests.fixtures import models
 
 
@@ -16,4 +16,4 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 
 
 def checkpoint(folder: Path) -> ModelFile:
-    return ModelFile(kind=Kind.CHECKPOINT, name=folder.name, path=folder, family="sd1")
+    return ModelFile(kind=ModelKind.CHECKPOINT, name=folder.name, path=folder, family="sd1")

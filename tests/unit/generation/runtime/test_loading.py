@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generation.messages import RuntimeSettings
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.runtime.checkpoints import load_checkpoint, look_what_it_predicts
 from generation.runtime.faults import JobError
 from generation.runtime.loading import Models
@@ -45,7 +45,7 @@ def test_the_model_used_longest_ago_leaves_memory(three: list[ModelFile]) -> Non
 
 def test_a_controlnet_does_not_push_out_its_checkpoint(three: list[ModelFile]) -> None:
     folder = tiny_controlnet(three[0].path.parent / "edges", three[0].path)
-    edges = ModelFile(kind=Kind.CONTROLNET, name="edges", path=folder, family="sd1")
+    edges = ModelFile(kind=ModelKind.CONTROLNET, name="edges", path=folder, family="sd1")
     models = Models(RuntimeSettings(models_kept=1), CPU)
     first = load(models, three[0])
     net = weakref.ref(models.controlnet(edges))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from generation.messages import Generate, RuntimeSettings
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.request import LoraUse
 from generation.runtime import loras
 from generation.runtime.loading import Models
@@ -38,7 +38,8 @@ def work(tiny: ModelFile, *files: Path) -> Generate:
         request=a_request(loras=uses),
         checkpoint=tiny,
         loras=tuple(
-            ModelFile(kind=Kind.LORA, name=file.stem, path=file, family="sd1") for file in files
+            ModelFile(kind=ModelKind.LORA, name=file.stem, path=file, family="sd1")
+            for file in files
         ),
     )
 

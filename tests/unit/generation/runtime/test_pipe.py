@@ -23,7 +23,7 @@ from generation.messages import (
     frame,
     read_from_runtime,
 )
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.runtime.pipe import STALE_BEYOND, Inbox, Outbox
 from tests.fixtures.requests import a_request
 
@@ -107,7 +107,7 @@ def soon(condition: Callable[[], bool]) -> bool:
 
 
 def work(job: str) -> Generate:
-    model = ModelFile(kind=Kind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
+    model = ModelFile(kind=ModelKind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
     return Generate(job, a_request(), model)
 
 

@@ -21,7 +21,7 @@ from generation.messages import (
     Picture,
     Progress,
 )
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.runtime import drawing, loading, pictures
 from generation.runtime.faults import is_fatal, is_out_of_memory
 from generation.runtime.hashes import Hashes
@@ -319,7 +319,7 @@ def test_where_the_weights_lie_changes_no_pixel(
 ) -> None:
     """The processor stands in for a graphics card here; what that saves is not shown."""
     edges = models.tiny_controlnet(tmp_path / "edges", tiny.path)
-    controlnet = ModelFile(kind=Kind.CONTROLNET, name="edges", path=edges, family="sd1")
+    controlnet = ModelFile(kind=ModelKind.CONTROLNET, name="edges", path=edges, family="sd1")
     file = io.BytesIO()
     Image.linear_gradient("L").save(file, "PNG")
     sha256 = hashlib.sha256(file.getvalue()).hexdigest()
@@ -335,7 +335,7 @@ def test_where_the_weights_lie_changes_no_pixel(
     tiles = msgspec.structs.replace(
         controlled,
         request=controlled.request.with_(width=96, tile=64, vae="other", count=2),
-        vae=ModelFile(kind=Kind.VAE, name="other", path=folder, family="sd1"),
+        vae=ModelFile(kind=ModelKind.VAE, name="other", path=folder, family="sd1"),
     )
 
     def drawn(server: Server) -> list[str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from generation.fields import options
-from generation.flags import Parsed, Value, merge, parse
+from generation.prompt_flags import Parsed, Value, merge, parse
 from generation.refusal import Refused
+from generation.request_options import options
 
 
 def test_flags_mean_what_the_options_mean() -> None:

@@ -7,14 +7,14 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import quotas
-from generation.job import Failure, Job, JobState, Making
+from generation.job import Failure, Job, JobState, Provenance
 from storage.jobs import JobStore
+from storage.quota_usage import UsageStore
 from storage.tables import JobRow
-from storage.usage import UsageStore
 from tests.fixtures.requests import a_request, an_origin
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-MAKING = Making(
+MAKING = Provenance(
     seconds=1.5, seconds_loading=0.5, batch_size=2, memory_peak=0, hashes={}, versions={}
 )
 

@@ -11,8 +11,7 @@ from rapidfuzz import process
 
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
-from generation.fields import options
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
 from generation.request import (
     PROMPT_MAX,
@@ -24,6 +23,7 @@ from generation.request import (
     GenerationRequest,
     LoraUse,
 )
+from generation.request_options import options
 from generation.samplers import SAMPLERS
 
 ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
@@ -114,7 +114,9 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "width": width,
         "height": height,
         "sampler": known(str(values["sampler"]), "sampler"),
-        "vae": catalog.get(Kind.VAE, values["vae"]).name if values["vae"] is not None else None,
+        "vae": catalog.get(ModelKind.VAE, values["vae"]).name
+        if values["vae"] is not None
+        else None,
         "loras": _loras(given, catalog),
         "controls": _controls(given, catalog, model),
     }
@@ -138,17 +140,17 @@ def check(
     if request.variation_strength and request.variation_seed is None:
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
     known(request.sampler, "sampler")
-    model = catalog.get(Kind.CHECKPOINT, request.model)
+    model = catalog.get(ModelKind.CHECKPOINT, request.model)
     _check_runnable(model)
     _check_abilities(request, model)
     if request.vae is not None:
-        vae = catalog.get(Kind.VAE, request.vae)
+        vae = catalog.get(ModelKind.VAE, request.vae)
         if vae.family != FAMILIES[model.family].vaes:
             raise _mismatch(vae, model)
     for use in request.loras:
-        check_same_family(catalog.get(Kind.LORA, use.name), model)
+        check_same_family(catalog.get(ModelKind.LORA, use.name), model)
     for control in request.controls:
-        check_same_family(catalog.get(Kind.CONTROLNET, control.name), model)
+        check_same_family(catalog.get(ModelKind.CONTROLNET, control.name), model)
 
 
 def native_size(model: ModelFile) -> int:
@@ -211,7 +213,7 @@ def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
     name = str(given.get("model") or default_model(catalog, rules))
     if not name:
         raise Refused("no_models")
-    model = catalog.get(Kind.CHECKPOINT, name)
+    model = catalog.get(ModelKind.CHECKPOINT, name)
     _check_runnable(model)
     return model
 
@@ -288,7 +290,7 @@ def _to_step(side: float) -> int:
 def _loras(given: Given, catalog: Catalog) -> tuple[LoraUse, ...]:
     if "lora" not in given:
         return ()
-    lora = catalog.get(Kind.LORA, str(given["lora"]))
+    lora = catalog.get(ModelKind.LORA, str(given["lora"]))
     return (LoraUse(name=lora.name, weight=float(given.get("lora_weight", 1.0))),)
 
 
@@ -297,7 +299,7 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     if "control_picture" not in given:
         return ()
     if "controlnet" in given:
-        name = catalog.get(Kind.CONTROLNET, str(given["controlnet"])).name
+        name = catalog.get(ModelKind.CONTROLNET, str(given["controlnet"])).name
     else:
         fitting = [net.name for net in catalog.controlnets if net.fits(model)]
         if not fitting:

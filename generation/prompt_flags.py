@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from rapidfuzz import process
 
-from generation.fields import options
 from generation.refusal import Refused
+from generation.request_options import options
 
 SHORT: Final[Mapping[str, str]] = {
     "ar": "aspect",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from generation.headers import Header
-from generation.models import Kind
+from generation.models import ModelKind
+from generation.safetensors_header import Header
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -21,7 +21,7 @@ PIPELINE_FAMILIES: Final = {
     "StableDiffusion3Pipeline": "sd3",
     "FluxPipeline": "flux",
 }
-PART_KINDS: Final = {"ControlNetModel": Kind.CONTROLNET, "AutoencoderKL": Kind.VAE}
+PART_KINDS: Final = {"ControlNetModel": ModelKind.CONTROLNET, "AutoencoderKL": ModelKind.VAE}
 LORA_MARKS: Final = (".lora_down.weight", ".lora_A.weight", "_lora.down.weight")
 """Of kohya, of peft and diffusers, of diffusers before peft. LoHa and LoKr have others."""
 PARTS: Final = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
@@ -54,35 +54,35 @@ TRIGGER_MAX: Final = 40
 """Characters; what is longer is a caption and no word."""
 
 
-def kind_of(shapes: Shapes) -> Kind | None:
+def kind_of(shapes: Shapes) -> ModelKind | None:
     """What a single file is for; None when its tensors are of no kind that we know."""
     if any(mark in name for name in shapes for mark in LORA_MARKS):
-        return Kind.LORA
+        return ModelKind.LORA
     if any(name.startswith(("control_model.", "controlnet_cond_embedding.")) for name in shapes):
-        return Kind.CONTROLNET
+        return ModelKind.CONTROLNET
     if any(
         ".attn2.to_k." in name or "joint_blocks." in name or "double_blocks." in name
         for name in shapes
     ):
-        return Kind.CHECKPOINT
+        return ModelKind.CHECKPOINT
     if any(name.removeprefix("first_stage_model.").startswith("decoder.") for name in shapes):
-        return Kind.VAE
+        return ModelKind.VAE
     return None
 
 
-def family_of(kind: Kind, header: Header, file: str) -> str:
+def family_of(kind: ModelKind, header: Header, file: str) -> str:
     """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it.
 
     `file` is its name without the ending.
     """
     shapes = header.shapes
-    if kind is Kind.VAE:
+    if kind is ModelKind.VAE:
         return _vae_family(shapes, file)
     if any("joint_blocks" in name for name in shapes):
         return "sd3"
     if any("double_blocks" in name or "single_transformer_blocks" in name for name in shapes):
         return "flux"
-    if kind is Kind.LORA:
+    if kind is ModelKind.LORA:
         return _lora_family(header)
     return CONTEXT_FAMILIES.get(context_width(shapes), "")
 
@@ -135,7 +135,7 @@ def is_model_folder(folder: Path) -> bool:
 class FolderModel(NamedTuple):
     """What a model in diffusers' layout says of itself."""
 
-    kind: Kind
+    kind: ModelKind
     family: str
     native_size: int = 0
     v_prediction: bool = False
@@ -152,7 +152,7 @@ def folder_model(folder: Path) -> FolderModel:
         return _pipeline_folder(folder, _json(index))
     settings = _json(folder / "config.json")
     kind = PART_KINDS[str(settings.get("_class_name"))]
-    family = _by_width(settings) if kind is Kind.CONTROLNET else _vae_folder_family(settings)
+    family = _by_width(settings) if kind is ModelKind.CONTROLNET else _vae_folder_family(settings)
     return FolderModel(kind, family, context_width=_context_of(settings))
 
 
@@ -195,7 +195,7 @@ def _pipeline_folder(folder: Path, index: Mapping[str, Any]) -> FolderModel:
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if scheduler.is_file():
         v_prediction = _json(scheduler).get("prediction_type") == "v_prediction"
-    return FolderModel(Kind.CHECKPOINT, family, native, v_prediction, width)
+    return FolderModel(ModelKind.CHECKPOINT, family, native, v_prediction, width)
 
 
 def _vae_factor(folder: Path) -> int:

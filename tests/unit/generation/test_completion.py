@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from generation.catalog import Catalog
-from generation.draft import (
+from generation.completion import (
     Given,
     Limits,
     ModelSettings,
@@ -16,7 +16,7 @@ from generation.draft import (
     default_model,
 )
 from generation.families import FAMILIES
-from generation.models import Kind, ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.preset import starters
 from generation.refusal import Refused
 from tests.fixtures.requests import a_request
@@ -29,11 +29,11 @@ def catalog() -> Catalog:
         a_model("demo", native_size=128),
         a_model("dream"),
         a_model("big", family="sdxl"),
-        a_model("pixel", kind=Kind.LORA),
-        a_model("other", kind=Kind.LORA, family="sd2"),
-        a_model("edges", kind=Kind.CONTROLNET),
-        a_model("fine", kind=Kind.VAE),
-        a_model("fine-xl", kind=Kind.VAE, family="sdxl"),
+        a_model("pixel", kind=ModelKind.LORA),
+        a_model("other", kind=ModelKind.LORA, family="sd2"),
+        a_model("edges", kind=ModelKind.CONTROLNET),
+        a_model("fine", kind=ModelKind.VAE),
+        a_model("fine-xl", kind=ModelKind.VAE, family="sdxl"),
         a_model("two", family="sd2"),
     )
 
@@ -140,8 +140,8 @@ def test_without_a_model(catalog: Catalog) -> None:
         complete({"prompt": "a cat"}, a_catalog(a_model("big", family="sdxl")), RULES)
     two = a_catalog(
         a_model("demo"),
-        a_model("a", kind=Kind.CONTROLNET),
-        a_model("b", kind=Kind.CONTROLNET),
+        a_model("a", kind=ModelKind.CONTROLNET),
+        a_model("b", kind=ModelKind.CONTROLNET),
     )
     assert refusal(two, control_picture="0" * 64).params == {"names": "a, b"}
     assert refusal(a_catalog(a_model("demo")), control_picture="0" * 64).code == "no_controlnets"
@@ -235,7 +235,7 @@ def test_the_demo_is_the_default_only_where_there_is_no_other() -> None:
 def test_a_lora_of_another_width_is_refused_before_queueing() -> None:
     catalog = a_catalog(
         a_model("large", context_width=768),
-        a_model("pixel", kind=Kind.LORA, context_width=192),
+        a_model("pixel", kind=ModelKind.LORA, context_width=192),
     )
     with pytest.raises(Refused) as refused:
         complete({"prompt": "a cat", "lora": "pixel"}, catalog, Rules())
