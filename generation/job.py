@@ -33,9 +33,11 @@ NEXT: Final[dict[JobState, frozenset[JobState]]] = {
 ENDED: Final = frozenset(state for state, following in NEXT.items() if not following)
 
 TRIES_AFTER_FAULT: Final = 2
-"""How often a job is begun when its worker dies or hangs under it."""
+"""How often a job is begun at most when its worker dies or hangs under it."""
 TRIES_AFTER_RESTART: Final = 3
-"""How often a job is begun when the bot itself is restarted under it."""
+"""How often a job is begun at most when the bot itself is restarted under it. A try counts once
+its pictures are being drawn, not while a worker starts or loads.
+"""
 
 
 class IllegalTransitionError(Exception):
@@ -118,6 +120,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     action: str = "imagine"
     """What a person did: imagine, reroll, …"""
     attempts: int = 0
+    """How often its pictures were begun."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

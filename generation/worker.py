@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, assert_never
 
 import msgspec
 import structlog
@@ -47,6 +47,10 @@ LOOK_AGAIN_AFTER = 1.0
 """Seconds; the command line of another process queues jobs too and can't wake us."""
 
 
+NOTED_WITHIN = 5.0
+"""Seconds that a stop waits for the database."""
+
+
 class JobQueue(Protocol):
     """The jobs, as the worker sees the store."""
 
@@ -59,8 +63,13 @@ class JobQueue(Protocol):
     async def claim(self, job_id: int) -> Job | None:
         """Make a queued job running; None when it is no longer queued."""
 
-    async def requeue(self, job_id: int) -> Job:
-        """Make a running job queued again, without the pictures it had."""
+    async def begin(self, job_id: int) -> None:
+        """Note that the pictures of a running job were begun: one more of its `attempts`."""
+
+    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
+        """Make a running job queued again, without the pictures it had; with `attempts`, as one
+        that was begun only so many times.
+        """
 
     async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
         """Keep a finished picture and its file."""
@@ -96,6 +105,10 @@ class Worker:
         self._turns = schedule.Turns()
         self._estimates: Estimates | None = None
         self._pace = Pace()
+        self._begun = False
+        """Whether the pictures of the running job are being drawn: before that, no try counts."""
+        self._faults: dict[int, int] = {}
+        """How often the engine broke under a job that has not ended."""
         self._wake = asyncio.Event()
 
     @property
@@ -129,8 +142,13 @@ class Worker:
 
     async def run_only(self, job_id: int) -> None:
         """Work until this one job has ended, and touch no other."""
-        while (job := await self._queue.claim(job_id)) is not None:
-            await self._work(job)
+        try:
+            while (job := await self._queue.claim(job_id)) is not None:
+                await self._work(job)
+        except asyncio.CancelledError:
+            # whoever waited for it has left
+            await self._before_stopping(self._queue.fail(job_id, Failure("cancelled")))
+            raise
 
     async def cancel(self, job_id: int) -> None:
         """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
@@ -182,8 +200,12 @@ class Worker:
     async def _work(self, job: Job) -> None:
         self.current = job
         self._pace = Pace()
+        self._begun = False
         try:
             await self._make(job)
+        except asyncio.CancelledError:
+            await self._before_stopping(self._queue.requeue(job.id, job.attempts))
+            raise
         except Exception as error:
             # a full disk, a database that is locked for long: the queue must go on
             log.exception("the job can't be recorded", job=job.id)
@@ -191,6 +213,17 @@ class Worker:
         finally:
             self.current = None
             self.loaded = job.request.model
+
+    async def _before_stopping(self, noting: Coroutine[Any, Any, Job]) -> None:
+        """Note what became of a job, within a time that a stop can wait."""
+        try:
+            job = await asyncio.wait_for(noting, NOTED_WITHIN)
+        except IllegalTransitionError:
+            return  # it had ended when the stop came
+        except Exception as error:  # noqa: BLE001 - the next start finds it running and takes it up
+            log.warning("a job is left as it is", error=str(error) or type(error).__name__)
+        else:
+            self.tell(job, None)
 
     async def _give_up(self, job: Job, error: Exception) -> None:
         """Note that a job failed, however long that takes: without it nobody would be told."""
@@ -237,12 +270,15 @@ class Worker:
             ),
             pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
             vae=self._catalog.get(ModelKind.VAE, request.vae) if request.vae is not None else None,
-            one_by_one=job.attempts > 1,
+            one_by_one=job.attempts > 0,
         )
 
     async def _record(self, job: Job, event: JobEvent) -> None:
         match event:
             case Progress():
+                if event.stage != "loading" and not self._begun:
+                    self._begun = True
+                    await self._queue.begin(job.id)
                 self._pace.hear(event)
                 self.tell(job, event)
             case Preview():
@@ -262,6 +298,7 @@ class Worker:
                     device=ready.device_name if ready else "",
                 )
                 ended = await self._queue.finish(job.id, provenance)
+                self._faults.pop(job.id, None)
                 self._estimates = None  # one more is known
                 log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
                 self.tell(ended, event)
@@ -294,15 +331,26 @@ class Worker:
         await self._queue.add_picture(job.id, record, png)
 
     async def _end_failed(self, job: Job, failed: Failed) -> None:
-        if failed.code in FAULTS and job.attempts < TRIES_AFTER_FAULT:
+        if failed.code in FAULTS and self._try_again(job):
             log.warning("job is tried again", job=job.id, code=failed.code, detail=failed.detail)
-            self.tell(await self._queue.requeue(job.id), None)
+            # first the pause: a stop that broke the engine in its course costs no try
             await asyncio.sleep(PAUSE_AFTER_FAULT)
+            self.tell(await self._queue.requeue(job.id), None)
             return
         level = log.info if failed.code == "cancelled" else log.error
         level("job ended", job=job.id, code=failed.code, detail=failed.detail)
         ended = await self._queue.fail(job.id, Failure(failed.code, failed.params))
+        self._faults.pop(job.id, None)
         self.tell(ended, failed)
+
+    def _try_again(self, job: Job) -> bool:
+        """Whether a job that the engine broke under gets another try.
+
+        An engine that breaks before a picture is begun costs the job none of its tries, but a job
+        can't wait for ever for one that never starts.
+        """
+        faults = self._faults[job.id] = self._faults.get(job.id, 0) + 1
+        return max(faults, job.attempts + self._begun) < TRIES_AFTER_FAULT
 
     def tell(self, job: Job, event: JobEvent | None = None) -> None:
         """Tell the listeners; also for a change that somebody else made."""

@@ -102,22 +102,31 @@ class JobStore:
         statement = (
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.state == JobState.QUEUED)
-            .values(
-                state=JobState.RUNNING,
-                attempts=JobRow.attempts + 1,
-                started_at=datetime.now(UTC),
-            )
+            .values(state=JobState.RUNNING, started_at=datetime.now(UTC))
             .returning(*JOBS.c)
         )
         async with self._database.begin() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
         return None if row is None else _job(row, ())
 
-    async def requeue(self, job_id: int) -> Job:
-        """Make a running job queued again, without the pictures that it had."""
+    async def begin(self, job_id: int) -> None:
+        """Note that the pictures of a running job were begun: one more of its tries."""
+        statement = (
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
+            .values(attempts=JobRow.attempts + 1)
+        )
+        async with self._database.begin() as connection:
+            await connection.execute(statement)
+
+    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
+        """Make a running job queued again, without the pictures that it had; with `attempts`, as
+        one that was begun only so many times.
+        """
+        values = {} if attempts is None else {"attempts": attempts}
         async with self._database.begin() as connection:
             await connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
-            return await self._move(connection, job_id, JobState.QUEUED)
+            return await self._move(connection, job_id, JobState.QUEUED, **values)
 
     async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""

@@ -10,8 +10,8 @@ import pytest
 
 from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates, Measurement
-from generation.job import Job, JobState, Provenance
-from generation.messages import Generate, JobEvent
+from generation.job import Failure, Job, JobState, Provenance
+from generation.messages import Failed, Generate, JobEvent
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
@@ -68,6 +68,12 @@ async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
     yield House(JobStore(database, PictureFiles(tmp_path / "pictures")), request.param)
     await database.dispose()
+
+
+async def found(house: House, number: int) -> Job:
+    job = await house.jobs.get(number)
+    assert job is not None
+    return job
 
 
 async def test_it_draws_in_the_order_that_it_announced(house: House) -> None:
@@ -200,6 +206,7 @@ async def test_whatever_fails_after_the_end_does_not_hold_up_the_queue(
 async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
     number = await house.ask(1)
     await house.jobs.claim(number)
+    await house.jobs.begin(number)
     assert [job.id for job in await house.jobs.recover()] == [number]
     asked: list[bool] = []
     generate = house.engine.generate
@@ -213,3 +220,76 @@ async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     assert sorted(asked) == [False, True]
+
+
+async def test_a_try_counts_once_a_picture_is_begun(house: House) -> None:
+    number = await house.ask(1)
+    counted: list[int] = []
+    house.engine.gate = asyncio.Event()
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_begun(1)
+        counted.append((await found(house, number)).attempts)
+        while not (await found(house, number)).attempts:
+            await asyncio.sleep(0.01)
+        house.engine.gate.set()
+        await house.until_idle()
+    assert counted == [0]
+    assert (await found(house, number)).attempts == 1
+
+
+async def test_a_stop_puts_the_job_back_without_counting_a_try(house: House) -> None:
+    house.engine.gate = asyncio.Event()
+    number = await house.ask(1)
+    for _ in range(5):
+        async with running(house.worker), asyncio.timeout(PATIENCE):
+            while not (await found(house, number)).attempts:
+                await asyncio.sleep(0.01)
+        job = await found(house, number)
+        assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    house.engine.gate.set()
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    assert (await found(house, number)).state is JobState.FINISHED
+
+
+async def test_an_engine_that_never_starts_fails_the_job_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.worker.PAUSE_AFTER_FAULT", 0.01)
+
+    async def dies(work: Generate) -> AsyncIterator[JobEvent]:
+        yield Failed(work.job, "worker_died", detail="no module named torch")
+
+    monkeypatch.setattr(house.engine, "generate", dies)
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    job = await found(house, number)
+    assert (job.state, job.failure) == (JobState.FAILED, Failure("worker_died"))
+    assert job.attempts == 0
+
+
+async def test_a_stop_that_breaks_the_engine_first_costs_no_try(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a terminal reaches the child too, and its end may be noticed before the signal."""
+    monkeypatch.setattr("generation.worker.PAUSE_AFTER_FAULT", 60.0)
+    house.engine.failures = ["worker_died"]
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        while house.engine.failures or not (await found(house, number)).attempts:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+    job = await found(house, number)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+async def test_who_stops_waiting_for_one_job_wants_it_no_more(house: House) -> None:
+    house.engine.gate = asyncio.Event()
+    number = await house.ask(1)
+    task = asyncio.create_task(house.worker.run_only(number))
+    async with asyncio.timeout(PATIENCE):
+        await house.until_begun(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await found(house, number)).state is JobState.CANCELLED

@@ -71,7 +71,7 @@ async def test_it_is_on_disk_before_add_returns(jobs: JobStore, tmp_path: Path) 
 async def test_two_workers_never_claim_the_same_job(jobs: JobStore) -> None:
     job = await jobs.add(a_request(), an_origin())
     claims = await asyncio.gather(*(jobs.claim(job.id) for _ in range(5)))
-    assert [claim.attempts for claim in claims if claim is not None] == [1]
+    assert [claim.state for claim in claims if claim is not None] == [JobState.RUNNING]
 
 
 async def test_a_finished_job_has_its_pictures_in_order(jobs: JobStore) -> None:
@@ -129,16 +129,34 @@ async def test_failed_and_cancelled_are_told_apart(jobs: JobStore) -> None:
 
 async def test_recover_queues_what_ran_and_gives_up_in_the_end(jobs: JobStore) -> None:
     job = await running(jobs)
+    await jobs.begin(job.id)
     await jobs.add_picture(job.id, a_picture(), b"half a job")
     for _ in range(TRIES_AFTER_RESTART - 1):
         [recovered] = await jobs.recover()
         assert recovered.state is JobState.QUEUED
         assert recovered.pictures == ()
         await jobs.claim(job.id)
+        await jobs.begin(job.id)
     [recovered] = await jobs.recover()
     assert recovered.state is JobState.FAILED
     assert recovered.failure == Failure("interrupted_too_often")
     assert await jobs.recover() == []
+
+
+async def test_only_what_was_begun_counts_as_a_try(jobs: JobStore) -> None:
+    job = await running(jobs)
+    for _ in range(TRIES_AFTER_RESTART * 2):
+        [recovered] = await jobs.recover()
+        assert (recovered.state, recovered.attempts) == (JobState.QUEUED, 0)
+        await jobs.claim(job.id)
+    await jobs.begin(job.id)
+    assert (await jobs.requeue(job.id)).attempts == 1
+    await jobs.begin(job.id)  # it waits: nothing of it is drawn
+    claimed = await jobs.claim(job.id)
+    assert claimed is not None
+    assert claimed.attempts == 1
+    await jobs.begin(job.id)
+    assert (await jobs.requeue(job.id, attempts=1)).attempts == 1
 
 
 async def test_ended_jobs_are_undelivered_until_marked(jobs: JobStore) -> None:
