@@ -12,9 +12,7 @@ import aiohttp
 import discord
 import msgspec
 import structlog
-from alembic.util import CommandError
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from bot.client import DarkroomClient, point_to
 from bot.config import Config
@@ -24,6 +22,12 @@ from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
+from storage.errors import (
+    DatabaseDamagedError,
+    DatabaseError,
+    DatabaseUnsupportedError,
+    SchemaNewerError,
+)
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from storage.store import Store
@@ -146,7 +150,7 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
     url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
     try:
         database = await open_database(url)
-    except (OSError, SQLAlchemyError, CommandError, ImportError) as error:
+    except DatabaseError as error:
         raise StartError(_why_no_database(error)) from error
     try:
         yield Store(database, PictureFiles(folder / "pictures"))
@@ -154,16 +158,18 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         await database.dispose()
 
 
-def _why_no_database(error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+def _why_no_database(error: DatabaseError) -> str:
     mend = "Look at [storage] in config.toml, and whether its folder can be written to."
-    if isinstance(error, ImportError):
-        mend = "Install the driver that [storage] database names, or leave that setting empty."
-    elif isinstance(error, CommandError):
-        mend = "A newer Darkroom made it: install that one, or name another folder in [storage]."
-    elif isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-        mend = MEND_DATABASE
-    return f"The database can't be opened: {reason}. {mend}"
+    match error:
+        case DatabaseUnsupportedError():
+            mend = "Look at [storage] database in config.toml, or leave it empty for SQLite."
+        case SchemaNewerError():
+            mend = (
+                "A newer Darkroom made it: install that one, or name another folder in [storage]."
+            )
+        case DatabaseDamagedError():
+            mend = MEND_DATABASE
+    return f"The database can't be opened: {error}. {mend}"
 
 
 @contextlib.contextmanager
@@ -263,6 +269,6 @@ async def _tidy(studio: Studio) -> None:
             removed = await studio.store.personal.sweep(UNUSED_AFTER)
             if removed:
                 log.info("unused pictures removed", count=removed)
-        except (OSError, SQLAlchemyError) as error:
+        except (OSError, DatabaseError) as error:
             log.warning("unused pictures can't be removed", error=str(error))
         await asyncio.sleep(TIDY_SECONDS)

@@ -1,50 +1,172 @@
-"""The connection: SQLite in WAL mode, or any other SQLAlchemy async URL."""
+"""The connection: SQLite in WAL mode, or PostgreSQL.
+
+What the drivers raise comes out of every statement as one of `storage.errors`, so that nobody above
+storage needs to know a driver.
+"""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from sqlalchemy import event
+from sqlalchemy import URL, event, pool
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import (
+    ArgumentError,
+    InvalidRequestError,
+    NoSuchModuleError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+from storage import schema
+from storage.errors import (
+    DatabaseBusyError,
+    DatabaseUnreachableError,
+    DatabaseUnsupportedError,
+    postgres_error,
+    translate,
+)
+
+BUSY_SECONDS: Final = 10.0
+"""How long a writer waits for another process, and for a connection."""
+DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
+"""The databases, and what drives them where the URL does not say."""
+_WRITING: Final = "darkroom_writing"
+
+
+class _Connection(AsyncConnection):
+    """A connection whose failure to open is one of our own errors too."""
+
+    async def start(self, is_ctxmanager: bool = False) -> Self:
+        """Connect."""
+        try:
+            await super().start(is_ctxmanager)
+        except PoolTimeoutError as error:
+            raise DatabaseBusyError(f"no connection was free for {BUSY_SECONDS:g} s") from error
+        except OSError as error:
+            raise DatabaseUnreachableError(error.strerror or str(error)) from error
+        except Exception as error:
+            kind = postgres_error(getattr(error, "sqlstate", None))
+            if kind is None:
+                raise
+            raise kind(str(error)) from error
+        return self
+
+
+class Database(AsyncEngine):
+    """An engine whose `begin` is for writing and whose `connect` is for reading.
+
+    On SQLite a writer takes the write lock when it begins, so that it waits for others instead of
+    failing half-way; the writers of this process wait for each other in order of arrival.
+    """
+
+    _connection_cls = _Connection
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine.sync_engine)
+        self._alone = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; committed when the block ends without an error."""
+        async with self._alone or contextlib.nullcontext(), self.connect() as connection:
+            await connection.execution_options(**{_WRITING: True})
+            async with connection.begin():
+                yield connection
 
 
 def sqlite_url(file: Path) -> str:
     """The URL of a SQLite database in this file."""
-    return f"sqlite+aiosqlite:///{file.as_posix()}"
+    return URL.create("sqlite+aiosqlite", database=file.as_posix()).render_as_string()
 
 
-async def open_database(url: str) -> AsyncEngine:
-    """Migrate the database to the newest schema and open it."""
-    await asyncio.to_thread(migrate, url)
-    engine = create_async_engine(url)
+def make_database(url: str | URL, *, migrating: bool = False, **options: Any) -> Database:
+    """The database at a URL, not yet connected to. Raises DatabaseUnsupportedError.
+
+    A migration rebuilds tables, so it must not cascade: with `migrating`, foreign keys are off.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend not in DRIVERS:
+            raise DatabaseUnsupportedError(f"{backend} is not supported: use SQLite or PostgreSQL")
+        if "+" not in parsed.drivername:
+            parsed = parsed.set(drivername=f"{backend}+{DRIVERS[backend]}")
+        if "poolclass" not in options:
+            options["pool_timeout"] = BUSY_SECONDS
+        engine = create_async_engine(parsed, **options)
+    except (ImportError, NoSuchModuleError) as error:
+        raise DatabaseUnsupportedError(
+            f'its driver is missing ({error}); for PostgreSQL: pip install -e ".[postgres]"'
+        ) from error
+    except ArgumentError as error:
+        # what was set may hold a password, so it is not repeated
+        raise DatabaseUnsupportedError("it is not the URL of a database") from error
+    except InvalidRequestError as error:  # no driver for asyncio
+        wanted = f"{backend}+{DRIVERS[backend]}"
+        raise DatabaseUnsupportedError(f"begin it with {wanted}://") from error
+    event.listen(engine.sync_engine, "handle_error", translate)
     if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine
+        event.listen(engine.sync_engine, "connect", _Pragmas(foreign_keys=not migrating))
+        event.listen(engine.sync_engine, "begin", _begin)
+    return Database(engine)
+
+
+async def open_database(url: str, *, migrating: bool = True) -> Database:
+    """Open a database and see that it can be written.
+
+    With `migrating` its schema is brought up to date, in one transaction: nobody else may work
+    with the database then. Without, nothing is changed. Raises DatabaseError.
+    """
+    if migrating:
+        await asyncio.to_thread(migrate, url)
+    database = make_database(url)
+    try:
+        async with database.begin() as connection:
+            await connection.run_sync(schema.check)
+    except BaseException:
+        await database.dispose()
+        raise
+    return database
 
 
 def migrate(url: str) -> None:
-    """Bring the schema up to date; blocks, and runs an event loop of its own."""
-    command.upgrade(alembic_config(url), "head")
+    """Bring the schema up to date, or leave it as it was; blocks, with an event loop of its own.
+
+    Raises DatabaseError.
+    """
+    asyncio.run(_migrate(url))
 
 
-def alembic_config(url: str) -> AlembicConfig:
-    """Alembic's configuration for this database."""
-    config = AlembicConfig()
-    config.set_main_option("script_location", MIGRATIONS.as_posix())
-    config.attributes["url"] = make_url(url)
-    return config
+async def _migrate(url: str) -> None:
+    database = make_database(url, migrating=True, poolclass=pool.NullPool)
+    try:
+        async with database.begin() as connection:
+            await connection.run_sync(schema.upgrade)
+    finally:
+        await database.dispose()
 
 
-def _set_pragmas(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    # every accepted request must outlive a power cut, so not NORMAL
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA busy_timeout = 10000")
-    cursor.close()
+class _Pragmas:
+    """What a SQLite connection begins with."""
+
+    def __init__(self, *, foreign_keys: bool) -> None:
+        self._foreign_keys = "ON" if foreign_keys else "OFF"
+
+    def __call__(self, connection: Any, _record: object) -> None:
+        # the driver would begin no transaction before DDL: `_begin` does
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # every accepted request must outlive a power cut, so not NORMAL
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute(f"PRAGMA foreign_keys = {self._foreign_keys}")
+        cursor.close()
+
+
+def _begin(connection: Any) -> None:
+    writing = connection.get_execution_options().get(_WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

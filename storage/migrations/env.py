@@ -6,10 +6,9 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, pool
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.types import TypeDecorator
 
+from storage.database import make_database
 from storage.tables import Table
 
 
@@ -21,7 +20,7 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations on an open connection."""
+    """Run the migrations within the transaction of an open connection, all or none."""
     context.configure(
         connection=connection,
         target_metadata=Table.metadata,
@@ -35,12 +34,15 @@ def migrate(connection: Connection) -> None:
 async def migrate_online() -> None:
     """Open the database that was named and migrate it."""
     config = context.config
-    url = config.attributes.get("url") or make_url(config.get_main_option("sqlalchemy.url") or "")
-    engine = create_async_engine(url, poolclass=pool.NullPool)
-    async with engine.connect() as connection:
+    url = config.attributes.get("url") or config.get_main_option("sqlalchemy.url") or ""
+    database = make_database(url, migrating=True, poolclass=pool.NullPool)
+    async with database.begin() as connection:
         await connection.run_sync(migrate)
-        await connection.commit()
-    await engine.dispose()
+    await database.dispose()
 
 
-asyncio.run(migrate_online())
+handed_over: Connection | None = context.config.attributes.get("connection")
+if handed_over is not None:
+    migrate(handed_over)
+else:
+    asyncio.run(migrate_online())

@@ -2,6 +2,8 @@
 
 import sqlalchemy as sa
 from alembic import op
+
+from storage.schema import refuse_downgrade as downgrade  # noqa: F401 - alembic's name
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
@@ -12,7 +14,3 @@ depends_on = ${repr(depends_on)}
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
-
-
-def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}

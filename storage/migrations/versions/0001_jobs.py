@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from storage.schema import refuse_downgrade as downgrade  # noqa: F401 - alembic's name
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -75,19 +77,3 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("pictures", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_pictures_file"), ["file"], unique=False)
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("pictures", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_pictures_file"))
-
-    op.drop_table("pictures")
-    with op.batch_alter_table("messages", schema=None) as batch_op:
-        batch_op.drop_index("messages_by_job")
-
-    op.drop_table("messages")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index("jobs_by_user")
-        batch_op.drop_index("jobs_by_state")
-
-    op.drop_table("jobs")

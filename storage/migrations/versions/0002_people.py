@@ -5,6 +5,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from storage.schema import refuse_downgrade as downgrade  # noqa: F401 - alembic's name
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -99,27 +101,3 @@ def _fill() -> None:
             .where(jobs.c.id == row.id)
             .values(model=request["model"], words=request["prompt"].casefold())
         )
-
-
-def downgrade() -> None:
-    for table in (
-        "spent",
-        "history_queries",
-        "started_guilds",
-        "presets",
-        "notices",
-        "settings",
-        "favourites",
-    ):
-        op.drop_table(table)
-    with op.batch_alter_table("pictures", schema=None) as batch_op:
-        batch_op.drop_column("unsafe")
-        batch_op.drop_column("variation_seed")
-    with op.batch_alter_table("messages", schema=None) as batch_op:
-        batch_op.drop_column("position")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index("jobs_by_parent")
-        batch_op.drop_column("words")
-        batch_op.drop_column("model")
-        batch_op.drop_column("preset")
-        batch_op.drop_column("parent_picture")

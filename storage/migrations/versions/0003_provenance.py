@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from storage.schema import refuse_downgrade as downgrade  # noqa: F401 - alembic's name
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -10,7 +12,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.alter_column("jobs", "making", new_column_name="provenance")
-
-
-def downgrade() -> None:
-    op.alter_column("jobs", "provenance", new_column_name="making")

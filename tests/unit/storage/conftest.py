@@ -4,16 +4,36 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database import open_database, sqlite_url
+from storage.database import open_database
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
+from storage.store import Store
+from tests.databases import ON_SERVER, fresh_database
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of SQLite's own files are left out where a server is tested."""
+    for item in items:
+        if ON_SERVER and "sqlite" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="about a SQLite file"))
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    async with fresh_database(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[AsyncEngine]:
+    database = await open_database(url)
     yield database
     await database.dispose()
+
+
+@pytest.fixture
+def store(database: AsyncEngine, tmp_path: Path) -> Store:
+    return Store(database, PictureFiles(tmp_path / "pictures"))
 
 
 @pytest.fixture

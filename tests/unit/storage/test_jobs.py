@@ -17,7 +17,7 @@ from generation.job import (
 )
 from generation.refusal import Refused
 from generation.request import LoraUse
-from storage.database import open_database, sqlite_url
+from storage.database import open_database
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from tests.fixtures.requests import a_request, an_origin
@@ -58,6 +58,7 @@ async def test_what_was_added_comes_back_whole(jobs: JobStore) -> None:
     assert found.origin.private
 
 
+@pytest.mark.sqlite
 async def test_it_is_on_disk_before_add_returns(jobs: JobStore, tmp_path: Path) -> None:
     job = await jobs.add(a_request(), an_origin())
     with sqlite3.connect(tmp_path / "test.sqlite3") as other:
@@ -197,9 +198,11 @@ async def test_uploads_are_kept_by_content(jobs: JobStore, tmp_path: Path) -> No
     assert len(list((tmp_path / "pictures").rglob("*.*"))) == 1
 
 
-async def test_everything_is_there_after_a_restart(jobs: JobStore, tmp_path: Path) -> None:
+async def test_everything_is_there_after_a_restart(
+    jobs: JobStore, url: str, tmp_path: Path
+) -> None:
     job = await jobs.add(a_request(prompt="灯台 💡"), an_origin())
-    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
+    database = await open_database(url)
     again = JobStore(database, PictureFiles(tmp_path / "pictures"))
     assert await again.get(job.id) == job
     await database.dispose()

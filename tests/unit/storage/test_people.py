@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import zipfile
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,22 +15,16 @@ from sqlalchemy import event, insert
 from generation.job import Job
 from generation.preset import Preset
 from generation.refusal import Refused
-from storage.database import alembic_config, migrate, open_database, sqlite_url
+from storage.database import migrate, open_database, sqlite_url
 from storage.history import Query
 from storage.personal_data import CHUNK
 from storage.pictures import PictureFiles
+from storage.schema import alembic_config
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
-    yield Store(database, PictureFiles(tmp_path / "pictures"))
-    await database.dispose()
 
 
 async def drawn(store: Store, user: int = 1, png: bytes = b"png", **changes: object) -> Job:
@@ -343,6 +336,7 @@ async def test_deleting_gives_no_quota_back(store: Store) -> None:
 # the migration
 
 
+@pytest.mark.sqlite
 async def test_jobs_from_before_can_be_searched(tmp_path: Path) -> None:
     file = tmp_path / "old.sqlite3"
     url = sqlite_url(file)

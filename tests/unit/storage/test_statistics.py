@@ -1,28 +1,16 @@
 """What the owner is told of all jobs, from a real SQLite file."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
-import pytest
 
 from generation.job import Failure, JobState
-from storage.database import open_database, sqlite_url
-from storage.pictures import PictureFiles
 from storage.statistics import ModelTimes, Statistics
 from storage.store import Store
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING
 
 AGES_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
-    yield Store(database, PictureFiles(tmp_path / "pictures"))
-    await database.dispose()
 
 
 async def drawn(store: Store, seconds: float, memory_peak: int = 0, **changes: object) -> None:
