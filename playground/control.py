@@ -11,34 +11,21 @@ Every object is Discord's own JSON (see README.md); an error answer raises `Cont
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import aiohttp
-
+from .control_session import ControlError, ControlSession
 from .person import InteractionFailed, Person
 from .world import Json
 
 __all__ = ["Control", "ControlError", "InteractionFailed", "Person"]
 
 
-class ControlError(Exception):
-    """The playground refused: HTTP status, Discord's code, one sentence."""
-
-    def __init__(self, status: int, code: int, message: str, errors: Json | None = None) -> None:
-        super().__init__(f"{status} {code}: {message}")
-        self.status, self.code, self.message, self.errors = status, code, message, errors
-
-
-class Control:
+class Control(ControlSession):
     """The playground at `url`; makes people and holds the tools for tests."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        super().__init__(url)
         self._people: dict[str, Person] = {}
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
-        return self
 
     async def __aexit__(
         self,
@@ -48,37 +35,15 @@ class Control:
     ) -> None:
         for person in self._people.values():
             await person.leave()
-        await self._session.close()
+        await super().__aexit__(kind, error, trace)
 
     async def person(self, name: str) -> Person:
         """Someone who listens to events from now on; by name or id."""
         if name not in self._people:
             person = Person(self, name)
-            await person.listen(
-                await self._session.ws_connect(f"{self.url}/control/events?user={name}")
-            )
+            await person.listen(await self.events_of(name))
             self._people[name] = person
         return self._people[name]
-
-    async def call(
-        self, method: str, path: str, body: object = None, data: aiohttp.FormData | None = None
-    ) -> Any:
-        """Any call of the protocol: `call("POST", "/clock", {"advance": 900})`."""
-        sent: dict[str, Any] = {"data": data} if data is not None else {"json": body}
-        if data is None and body is None:
-            sent = {}
-        async with self._session.request(method, f"{self.url}/control{path}", **sent) as answer:
-            content = await answer.json()
-            if answer.status >= 400:
-                raise ControlError(
-                    answer.status, content["code"], content["message"], content.get("errors")
-                )
-            return content
-
-    async def get(self, url: str) -> tuple[int, bytes]:
-        """Status and bytes of a link, such as an attachment's."""
-        async with self._session.get(url) as answer:
-            return answer.status, await answer.read()
 
     # -- the stage --------------------------------------------------------------------------
 
@@ -118,19 +83,43 @@ class Control:
 
     # -- tools ------------------------------------------------------------------------------
 
-    async def fault(self, path: str, **how: Any) -> None:
+    async def fault(self, path: str = "", **how: Any) -> None:
         """`fault("/messages", method="POST", status=429, retry_after=1)`; see README.md."""
         await self.call("POST", "/faults", {"path": path, **how})
 
     async def clear_faults(self) -> None:
         await self.call("DELETE", "/faults")
 
-    async def gateway(self, do: str, *, resumable: bool = False) -> None:
-        await self.call("POST", "/gateway", {"do": do, "resumable": resumable})
+    async def outage(self, seconds: float | None = None, *, rest: bool = True) -> None:
+        """The gateway's connections break and no new ones are made; with `rest`, 503 there too.
+
+        Over after so many seconds, or with `clear_faults`.
+        """
+        lasting: Json = {"seconds": 86_400.0 if seconds is None else seconds, "status": 503}
+        await self.fault(socket=True, **lasting)
+        if rest:
+            await self.fault(cloudflare=True, **lasting)
+        await self.gateway("drop")
+
+    async def gateway(self, do: str, **how: Any) -> None:
+        """`gateway("close", code=4004)`, `gateway("twice", event="INTERACTION_CREATE")`, …"""
+        await self.call("POST", "/gateway", {"do": do, **how})
 
     async def clock(self, advance: float) -> None:
-        """Move the playground's clock forward by so many seconds."""
+        """Let so many seconds pass for the playground."""
         await self.call("POST", "/clock", {"advance": advance})
+
+    async def skew(self, seconds: float) -> None:
+        """What the playground takes for the time of day, against this machine's clock."""
+        await self.call("POST", "/clock", {"skew": seconds})
+
+    async def forget_nonces(self, *, lifetime: float | None = None) -> None:
+        """No message is found by its nonce any more; with `lifetime`, later ones so long."""
+        await self.call("POST", "/nonces", {"lifetime": lifetime})
+
+    async def rate_limits(self) -> Json:
+        """How many 429s were given and which requests came before they should."""
+        return dict(await self.call("GET", "/limits"))
 
     async def requests(self, since: int = 0) -> list[Json]:
         return list((await self.call("GET", f"/requests?since={since}"))["requests"])

@@ -7,15 +7,13 @@ import io
 import itertools
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
+from .control_session import ControlSession
 from .world import Json
-
-if TYPE_CHECKING:
-    from .control import Control
 
 TIMEOUT = 30.0
 """Seconds that the waiting calls wait, unless told."""
@@ -33,8 +31,8 @@ class InteractionFailed(Exception):  # noqa: N818  (the event it reports is INTE
 class Person:
     """One of the people: what they see and do."""
 
-    def __init__(self, control: Control, name: str) -> None:
-        self.control = control
+    def __init__(self, session: ControlSession, name: str) -> None:
+        self.session = session
         self.name = name
         self.events: list[Json] = []
         """Everything seen since they came: `{"t": …, "d": …}`."""
@@ -85,12 +83,12 @@ class Person:
     # -- looking ----------------------------------------------------------------------------
 
     async def state(self) -> Json:
-        return dict(await self.control.call("GET", f"/state?user={self.name}"))
+        return dict(await self.session.call("GET", f"/state?user={self.name}"))
 
     async def channel(self, name: str) -> str:
         """The id of a channel, given its name (without #), its id, or "dm"."""
         if name == "dm":
-            return str((await self.control.call("POST", "/dms", {"user": self.name}))["id"])
+            return str((await self.session.call("POST", "/dms", {"user": self.name}))["id"])
         if name.isdigit():
             return name
         for guild in (await self.state())["guilds"]:
@@ -102,7 +100,7 @@ class Person:
     async def messages(self, channel: str, limit: int = 50) -> list[Json]:
         """Newest last, as this person sees them."""
         path = f"/channels/{await self.channel(channel)}/messages?user={self.name}&limit={limit}"
-        return list(await self.control.call("GET", path))
+        return list(await self.session.call("GET", path))
 
     async def message(self, channel: str, message_id: str) -> Json:
         for message in await self.messages(channel, 1000):
@@ -115,24 +113,24 @@ class Person:
     async def say(self, channel: str, content: str, *, reply_to: str | None = None) -> Json:
         body = {"user": self.name, "content": content, "reply_to": reply_to}
         path = f"/channels/{await self.channel(channel)}/messages"
-        return dict(await self.control.call("POST", path, body))
+        return dict(await self.session.call("POST", path, body))
 
     async def say_with_file(
         self, channel: str, filename: str, content: bytes, text: str = ""
     ) -> Json:
         form = file_form({"user": self.name, "content": text}, filename, content)
         path = f"/channels/{await self.channel(channel)}/messages"
-        return dict(await self.control.call("POST", path, data=form))
+        return dict(await self.session.call("POST", path, data=form))
 
     async def delete(self, message: Json) -> None:
         path = f"/channels/{message['channel_id']}/messages/{message['id']}?user={self.name}"
-        await self.control.call("DELETE", path)
+        await self.session.call("DELETE", path)
 
     async def react(self, message: Json, emoji: str) -> None:
-        await self.control.call("PUT", self._reaction(message, emoji))
+        await self.session.call("PUT", self._reaction(message, emoji))
 
     async def unreact(self, message: Json, emoji: str) -> None:
-        await self.control.call("DELETE", self._reaction(message, emoji))
+        await self.session.call("DELETE", self._reaction(message, emoji))
 
     def _reaction(self, message: Json, emoji: str) -> str:
         place = f"/channels/{message['channel_id']}/messages/{message['id']}"
@@ -141,7 +139,7 @@ class Person:
     async def upload(self, filename: str, content: bytes) -> str:
         """The id of an upload, for an attachment option or a modal."""
         form = file_form({"user": self.name}, filename, content)
-        return str((await self.control.call("POST", "/attachments", data=form))["id"])
+        return str((await self.session.call("POST", "/attachments", data=form))["id"])
 
     async def command(self, channel: str, name: str, /, **options: Any) -> Act:
         """Use a slash command: `name` may go on with a group and sub-command."""
@@ -200,7 +198,7 @@ class Person:
         nonce = f"{self.name}-{next(self._nonces)}"
         place = await self.channel(channel)
         body = {"user": self.name, "channel": place, "nonce": nonce, **act}
-        answer = await self.control.call("POST", "/interactions", body)
+        answer = await self.session.call("POST", "/interactions", body)
         return Act(self, place, answer["id"], answer["token"], since)
 
 

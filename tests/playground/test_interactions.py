@@ -358,7 +358,7 @@ async def test_too_many_or_long_choices_are_refused(ada: Person, rest: Rest) -> 
         [{"name": "n", "value": 5}],
         [{"name": "", "value": "v"}],
     ):
-        act = await ada.control.call(
+        act = await ada.session.call(
             "POST",
             "/interactions",
             {
