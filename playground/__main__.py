@@ -26,6 +26,7 @@ def main() -> int:
         plan=Plan(arguments.guild, tuple(arguments.users.split(","))),
         privileged_intents=tuple(arguments.privileged_intents),
         heartbeat_interval=arguments.heartbeat_interval,
+        clock_skew=arguments.clock_skew,
     )
     with suppress(KeyboardInterrupt):
         asyncio.run(run(options, until_stdin_closes=arguments.until_stdin_closes))
@@ -76,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parsing.add_argument(
         "--heartbeat-interval", type=float, default=41.25, help="seconds between heartbeats"
+    )
+    parsing.add_argument(
+        "--clock-skew",
+        type=float,
+        help="seconds by which ids, Date and timestamps differ from this machine's clock",
     )
     parsing.add_argument(
         "--until-stdin-closes", action="store_true", help="end when standard input is closed"

@@ -1,4 +1,8 @@
-"""The clock by which interactions, tokens and links end. Tests move it forward."""
+"""The clock by which interactions, tokens and links end. Tests move it forward.
+
+It also tells the time of day to the bot (ids, `Date`, timestamps), which tests may set hours apart
+from this machine's: `skew`. What ends goes by `now`, so that a skew ends nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,20 @@ from collections.abc import Callable
 class Clock:
     """Wall-clock time plus an offset, with alarms that a move of the clock also sets off."""
 
-    def __init__(self, offset: float = 0.0) -> None:
+    def __init__(self, offset: float = 0.0, skew: float = 0.0) -> None:
         self.offset = offset
+        self.skew = skew
         self._alarms: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
-        """Seconds since 1970."""
+        """Seconds since 1970, as this machine has it and tests moved it."""
         return time.time() + self.offset
+
+    def told(self, seconds: float | None = None) -> float:
+        """A time of `now`'s, by default now, as this Discord tells it."""
+        return (self.now() if seconds is None else seconds) + self.skew
 
     def advance(self, seconds: float) -> None:
         self.offset += seconds

@@ -47,16 +47,28 @@ def load(world: World) -> bool:
     for meta in world.store.load("Meta"):
         world.secret = meta["secret"]
         world.clock.offset = meta["clock_offset"]
+        world.clock.skew = meta.get("clock_skew", 0.0)
     kinds = (User, Guild, Channel, Command, Interaction, Message, Attachment)
     for kind in kinds:
         for body in world.store.load(kind.__name__):
             world.remember(decode(kind, body))
+    if world.clock.skew:
+        # what was made before the clock was set may have later ids
+        world.snowflakes.restart()
     return True
 
 
 def save_meta(world: World) -> None:
     """Keep what belongs to no record: the CDN's key and how far the clock was moved."""
-    world.store.save("Meta", "0", {"secret": world.secret, "clock_offset": world.clock.offset})
+    clock = {"clock_offset": world.clock.offset, "clock_skew": world.clock.skew}
+    world.store.save("Meta", "0", {"secret": world.secret} | clock)
+
+
+def set_skew(world: World, seconds: float) -> None:
+    """What this Discord takes for the time of day, against the machine's clock."""
+    world.clock.skew = seconds
+    world.snowflakes.restart()
+    save_meta(world)
 
 
 def found(world: World, plan: Plan, token: str | None) -> None:

@@ -2,138 +2,74 @@
 
 Other compression (`zstd-stream`) is not done: the payloads go as text, which clients take as well.
 
-A `Session` is what RESUME comes back to: intents, a sequence and the last events. A `Connection`
-is one socket. Opcodes and close codes are those of Discord's page "Gateway".
+`gateway_session` holds what one client is: a `Session` and its `Connection`.
 """
-
-# ruff: noqa: N818  (named for what happened, as in Discord's own list)
 
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
 import time
-import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from .errors import DiscordError
 from .events import Events
+from .fault_answers import strike
+from .faults import Faults
+from .gateway_session import (
+    ACK,
+    ALREADY_AUTHENTICATED,
+    BAD_INTENTS,
+    BAD_SEQUENCE,
+    BAD_TOKEN,
+    BAD_VERSION,
+    DECODE_ERROR,
+    DISALLOWED_INTENTS,
+    ENDS_SESSION,
+    HEARTBEAT,
+    HELLO,
+    IDENTIFY,
+    INVALID_SESSION,
+    NOT_AUTHENTICATED,
+    PRESENCE,
+    RECONNECT,
+    REQUEST_MEMBERS,
+    RESUMABLE_FOR,
+    RESUME,
+    TIMED_OUT,
+    TOO_FAST,
+    UNKNOWN_OPCODE,
+    VOICE_STATE,
+    Closed,
+    Connection,
+    Session,
+    decode,
+    read_shard,
+)
 from .intents import HIGHEST, Intent, disallowed
 from .objects import Objects
 from .snowflake import Snowflake
 from .world import Json, World
 
-DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE = 0, 1, 2, 3, 4
-RESUME, RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, ACK = 6, 7, 8, 9, 10, 11
-
-UNKNOWN_OPCODE, DECODE_ERROR, NOT_AUTHENTICATED, BAD_TOKEN = 4001, 4002, 4003, 4004
-ALREADY_AUTHENTICATED, BAD_SEQUENCE, TOO_FAST, TIMED_OUT = 4005, 4007, 4008, 4009
-BAD_SHARD, BAD_VERSION, BAD_INTENTS, DISALLOWED_INTENTS = 4010, 4012, 4013, 4014
-
-REPLAYED = 1000
-"""Events kept for RESUME."""
-
-RESUMABLE_FOR = 180.0
-"""Seconds after a lost connection in which its session can be resumed."""
-
 ACK_DELAY = 0.05
 """Seconds before a heartbeat is acknowledged: a client that notes the time of sending only after
 it has sent would else take the answer for one to the heartbeat before."""
 
-MAX_PAYLOAD = 4096
-"""Bytes that a client may send at once."""
-
 SENDS_PER_MINUTE = 120
 
 
-class Closed(Exception):
-    """The connection ends with this close code."""
+@dataclass(frozen=True)
+class Event:
+    """What was dispatched, to be dispatched again."""
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
-class Session:
-    """One identified client, connected or waiting to resume."""
-
-    def __init__(self, intents: int, shard: tuple[int, int]) -> None:
-        self.id = secrets.token_hex(16)
-        self.intents = Intent(intents)
-        self.shard = shard
-        self.sequence = 0
-        self.events: deque[tuple[int, str]] = deque(maxlen=REPLAYED)
-        self.connection: Connection | None = None
-        self.lost_at = 0.0
-
-    def wants(self, intent: Intent, guild_id: Snowflake | None) -> bool:
-        number, count = self.shard
-        of_shard = 0 if guild_id is None else (int(guild_id) >> 22) % count
-        return of_shard == number and (not intent or bool(intent & self.intents))
-
-    def send(self, name: str, data: Json) -> None:
-        self.sequence += 1
-        text = json.dumps({"op": DISPATCH, "t": name, "s": self.sequence, "d": data})
-        self.events.append((self.sequence, text))
-        if self.connection is not None:
-            self.connection.write(text)
-
-    def can_replay(self, sequence: int) -> bool:
-        oldest = self.events[0][0] if self.events else self.sequence + 1
-        return oldest - 1 <= sequence <= self.sequence
-
-
-class Connection:
-    """One socket: a queue of payloads and the task that writes them, compressed if asked for."""
-
-    def __init__(
-        self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
-        *,
-        compress: bool,
-    ) -> None:
-        self.socket = socket
-        self.transport = transport
-        self.session: Session | None = None
-        self.heartbeat_at = time.monotonic()
-        self.sends: deque[float] = deque()
-        self._zlib = zlib.compressobj() if compress else None
-        self._queue: asyncio.Queue[str | Closed] = asyncio.Queue()
-
-    def write(self, text: str) -> None:
-        self._queue.put_nowait(text)
-
-    def send(self, opcode: int, data: object = None) -> None:
-        self.write(json.dumps({"op": opcode, "d": data, "s": None, "t": None}))
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Close once everything written so far is sent."""
-        self._queue.put_nowait(Closed(code, reason))
-
-    def cut(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-    async def write_all(self) -> None:
-        while True:
-            item = await self._queue.get()
-            try:
-                if isinstance(item, Closed):
-                    await self.socket.close(code=item.code, message=item.reason.encode())
-                    return
-                if self._zlib is None:
-                    await self.socket.send_str(item)
-                else:
-                    data = self._zlib.compress(item.encode())
-                    await self.socket.send_bytes(data + self._zlib.flush(zlib.Z_SYNC_FLUSH))
-            except ConnectionError:
-                return
+    name: str
+    render: Callable[[Intent], Json]
+    intent: Intent
+    guild_id: Snowflake | None
 
 
 class Gateway:
@@ -142,6 +78,7 @@ class Gateway:
         world: World,
         objects: Objects,
         events: Events,
+        faults: Faults,
         *,
         check_token: Callable[[str], bool],
         heartbeat_interval: float = 41.25,
@@ -149,11 +86,17 @@ class Gateway:
         self.world = world
         self.objects = objects
         self.events = events
+        self.faults = faults
         self.check_token = check_token
         self.heartbeat_interval = heartbeat_interval
         self.url = ""
         self.zombie = False
         """Heartbeats are no longer acknowledged (until the next connection)."""
+        self.refused_identifies: deque[int] = deque()
+        """Close codes that the next identifies get instead of READY."""
+        self.doubled: Counter[str] = Counter()
+        """How many more events of a name are delivered twice."""
+        self._last: dict[str, Event] = {}
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
 
@@ -169,9 +112,16 @@ class Gateway:
         guild_id: Snowflake | None,
     ) -> None:
         self._forget_old_sessions()
+        self._last[name] = event = Event(name, render, intent, guild_id)
+        self._send(event)
+        if self.doubled[name]:
+            self.doubled[name] -= 1
+            self._send(event)
+
+    def _send(self, event: Event) -> None:
         for session in self.sessions.values():
-            if session.wants(intent, guild_id):
-                session.send(name, render(session.intents))
+            if session.wants(event.intent, event.guild_id):
+                session.send(event.name, event.render(session.intents))
 
     def _forget_old_sessions(self) -> None:
         now = time.monotonic()
@@ -180,6 +130,11 @@ class Gateway:
                 del self.sessions[session.id]
 
     # -- faults -----------------------------------------------------------------------------
+
+    def forget_faults(self) -> None:
+        self.zombie = False
+        self.refused_identifies.clear()
+        self.doubled.clear()
 
     def drop(self) -> None:
         """Cut every connection without a word, as a lost network does."""
@@ -196,13 +151,24 @@ class Gateway:
                 self.sessions.pop(connection.session.id, None)
             connection.send(INVALID_SESSION, resumable)
 
-    def close_all(self) -> None:
+    def close_all(self, code: int = 1001, reason: str = "going away") -> None:
+        """Close every connection; with 4004 and the like its session is gone, as at Discord."""
         for connection in list(self.connections):
-            connection.close(1001, "going away")
+            if code in ENDS_SESSION and connection.session is not None:
+                self.sessions.pop(connection.session.id, None)
+            connection.close(code, reason)
+
+    def repeat(self, name: str) -> bool:
+        """Deliver the last event of that name once more; False when there was none."""
+        if event := self._last.get(name):
+            self._send(event)
+        return event is not None
 
     # -- one connection ---------------------------------------------------------------------
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        if fault := self.faults.next_of_socket():
+            return await strike(request, fault)
         socket = web.WebSocketResponse(compress=False, autoping=True, max_msg_size=1 << 20)
         await socket.prepare(request)
         compress = request.query.get("compress") == "zlib-stream"
@@ -274,6 +240,8 @@ class Gateway:
             raise Closed(BAD_INTENTS, "Invalid intent(s).")
         if disallowed(intents, self.world.application.flags):
             raise Closed(DISALLOWED_INTENTS, "Disallowed intent(s).")
+        if self.refused_identifies:
+            raise Closed(self.refused_identifies.popleft(), "A fault")
         session = Session(intents, read_shard(data.get("shard")))
         self.sessions[session.id] = session
         self._attach(connection, session)
@@ -350,7 +318,7 @@ class Gateway:
         if session is None or session.connection is not connection:
             return
         session.connection, session.lost_at = None, time.monotonic()
-        if connection.socket.close_code in (1000, 1001):
+        if not connection.closed_here and connection.socket.close_code in (1000, 1001):
             self.sessions.pop(session.id, None)
         if not self.online:
             self.events.to_everyone("APPLICATION_STATUS", {"online": False})
@@ -394,27 +362,3 @@ class Gateway:
         if "nonce" in data:
             chunk["nonce"] = data["nonce"]
         session.send("GUILD_MEMBERS_CHUNK", chunk)
-
-
-def decode(text: str | bytes) -> Json:
-    if len(text.encode() if isinstance(text, str) else text) > MAX_PAYLOAD:
-        raise Closed(DECODE_ERROR, "Error while decoding payload.")
-    try:
-        payload = json.loads(text)
-    except ValueError:
-        payload = None
-    if not isinstance(payload, dict):
-        raise Closed(DECODE_ERROR, "Error while decoding payload.")
-    return payload
-
-
-def read_shard(shard: Any) -> tuple[int, int]:
-    if shard is None:
-        return 0, 1
-    try:
-        number, count = shard
-    except (TypeError, ValueError):
-        raise Closed(BAD_SHARD, "Invalid shard.") from None
-    if not (isinstance(number, int) and isinstance(count, int) and 0 <= number < count):
-        raise Closed(BAD_SHARD, "Invalid shard.")
-    return number, count

@@ -21,7 +21,7 @@ from .validation.components import TEXT_DISPLAY, number_components, walk
 from .validation.messages import MAY_SET, SUPPRESS_EMBEDS, check_message, check_shows, flags_of
 from .world import COMPONENTS_V2, EPHEMERAL, LOADING, Attachment, Channel, Json, Message, World
 
-NONCE_LIFETIME = 5 * 60
+NONCE_LIFETIME = 5 * 60.0
 """Seconds for which `enforce_nonce` finds the earlier message; Discord says "a few minutes"."""
 
 BULK_AGE = 14 * 24 * 3600
@@ -54,6 +54,9 @@ class Messages:
         self.world = world
         self.objects = objects
         self.events = events
+        self.nonce_lifetime = NONCE_LIFETIME
+        self.nonces_since = 0.0
+        """Messages before this time are no longer found by their nonce."""
 
     # -- making -----------------------------------------------------------------------------
 
@@ -107,13 +110,18 @@ class Messages:
         nonce = body.get("nonce")
         if not body.get("enforce_nonce") or nonce is None:
             return None
-        oldest = self.world.clock.now() - NONCE_LIFETIME
+        oldest = max(self.world.clock.now() - self.nonce_lifetime, self.nonces_since)
         for message in reversed(self.world.messages.get(channel.id, {}).values()):
             if message.created_at < oldest:
                 return None
             if message.author_id == author_id and str(message.nonce) == str(nonce):
                 return message
         return None
+
+    def forget_nonces(self, lifetime: float | None = None) -> None:
+        """As after a restart at Discord; `lifetime` (seconds) is for the messages to come."""
+        self.nonces_since = self.world.clock.now()
+        self.nonce_lifetime = NONCE_LIFETIME if lifetime is None else lifetime
 
     def _reference(self, channel: Channel, body: Json) -> Json | None:
         """The checked `message_reference` of a reply."""

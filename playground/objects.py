@@ -43,6 +43,10 @@ class Objects:
         self.world = world
         self.cdn = cdn
 
+    def time(self, seconds: float | None) -> str | None:
+        """A time of the clock's as this Discord tells it."""
+        return None if seconds is None else timestamp(self.world.clock.told(seconds))
+
     def user(self, user: User) -> Json:
         rendered: Json = {
             "id": user.id,
@@ -76,9 +80,9 @@ class Objects:
         rendered: Json = {
             "avatar": None,
             "banner": None,
-            "communication_disabled_until": None if until is None else timestamp(until),
+            "communication_disabled_until": self.time(until),
             "flags": 0,
-            "joined_at": timestamp(member.joined_at),
+            "joined_at": self.time(member.joined_at),
             "nick": member.nick,
             "pending": False,
             "premium_since": None,
@@ -207,7 +211,7 @@ class Objects:
         bot_id = self.world.bot.id
         members = [m for m in guild.members.values() if everyone or m.user_id == bot_id]
         return self.guild(guild) | {
-            "joined_at": timestamp(guild.members[bot_id].joined_at),
+            "joined_at": self.time(guild.members[bot_id].joined_at),
             "large": False,
             "unavailable": False,
             "member_count": len(guild.members),
@@ -276,7 +280,7 @@ class Objects:
             "author": self.user(users[message.author_id]),
             "content": message.content,
             "timestamp": created_at(message.id),
-            "edited_timestamp": None if message.edited_at is None else timestamp(message.edited_at),
+            "edited_timestamp": self.time(message.edited_at),
             "tts": message.tts,
             "mention_everyone": message.mention_everyone,
             "mentions": [self.user(users[u]) for u in message.mentions if u in users],

@@ -8,6 +8,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 
+from .clock import Clock
 from .world import Json
 
 GLOBAL_PER_SECOND = 50
@@ -27,6 +28,15 @@ LIMITS: dict[tuple[str, str], tuple[int, float]] = {
 """Requests and seconds, as observed on Discord (which documents only the headers)."""
 
 DEFAULT = (10, 1.0)
+TOLERANCE = 0.01
+"""Seconds by which a request may come too early: timers are no finer everywhere."""
+
+ON_ITS_WAY = 0.05
+"""Seconds after a 429 in which requests come that were sent before the client knew of it."""
+
+REPORTED = 1000
+"""Refusals and early requests that a report names; it counts them all."""
+
 MAJOR = ("channel", "guild", "application", "token")
 
 
@@ -62,26 +72,68 @@ class Bucket:
 class RateLimits:
     """Counts requests by the machine's monotonic clock, in windows that start at first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.enabled = True
         self.forget()
 
     def forget(self) -> None:
+        """Every bucket is full again, and nothing was counted."""
         self._buckets: dict[str, Bucket] = {}
         self._global = Bucket(GLOBAL_PER_SECOND, 1.0)
+        self._waits: dict[str, tuple[float, float]] = {}
+        """By bucket ("" for all of them): when the last 429 was given and until when to wait."""
+        self.refusals: list[Json] = []
+        """Each 429: `{"method", "route", "scope", "retry_after"}`."""
+        self.early: list[Json] = []
+        """Each request that came before it should: `{"method", "route", "early_by"}`."""
+
+    def report(self) -> Json:
+        """As the control protocol gives it."""
+        return {
+            "enabled": self.enabled,
+            "refused": len(self.refusals),
+            "early": len(self.early),
+            "refusals": self.refusals[-REPORTED:],
+            "early_requests": self.early[-REPORTED:],
+        }
+
+    def given(
+        self, method: str, route: str, major: str, retry_after: float, *, everything: bool = False
+    ) -> None:
+        """A 429 was given; until `retry_after` seconds from now such a request comes too early."""
+        key = "" if everything else f"{_rule(method, route)[0]}:{major}"
+        now = time.monotonic()
+        self._waits[key] = now, now + retry_after
+        scope = "global" if everything else "user"
+        refusal = {"method": method, "route": route, "scope": scope, "retry_after": retry_after}
+        self.refusals.append(refusal)
+
+    def arrived(self, method: str, route: str, major: str) -> None:
+        """Note a request that comes before the last 429 of its bucket (or of all) allows it."""
+        now = time.monotonic()
+        keys = [f"{_rule(method, route)[0]}:{major}"]
+        if not route.startswith("/webhooks/"):
+            keys.append("")
+        for key in keys:
+            given, until = self._waits.get(key, (0.0, 0.0))
+            if now - given > ON_ITS_WAY and until - now > TOLERANCE:
+                early = {"method": method, "route": route, "early_by": round(until - now, 3)}
+                self.early.append(early)
+                return
 
     def take(self, method: str, route: str, major: str) -> dict[str, str]:
         """Count one request; returns its headers or raises RateLimited.
 
         `route` is the template (`/channels/{channel}/messages`), `major` its major parameters.
         """
+        name, (limit, window) = _rule(method, route)
+        key = f"{name}:{major}"
         if not self.enabled or route.endswith("/callback"):
             return {}
         now = time.monotonic()
         if not route.startswith("/webhooks/"):
-            self._take_global(now)
-        name, (limit, window) = _rule(method, route)
-        key = f"{name}:{major}"
+            self._take_global(now, method, route)
         bucket = self._buckets.setdefault(key, Bucket(limit, window))
         if now >= bucket.ends:
             bucket.used, bucket.ends = 0, now + bucket.window
@@ -90,20 +142,22 @@ class RateLimits:
         headers = {
             "X-RateLimit-Limit": str(bucket.limit),
             "X-RateLimit-Remaining": str(max(0, bucket.limit - bucket.used)),
-            "X-RateLimit-Reset": f"{time.time() + left:.3f}",
+            "X-RateLimit-Reset": f"{self._clock.told() + left:.3f}",
             "X-RateLimit-Reset-After": f"{left:.3f}",
             "X-RateLimit-Bucket": hashlib.md5(name.encode()).hexdigest(),
         }
         if bucket.used > bucket.limit:
+            self.given(method, route, major, left)
             raise RateLimited(left, "user", headers)
         return headers
 
-    def _take_global(self, now: float) -> None:
+    def _take_global(self, now: float, method: str, route: str) -> None:
         bucket = self._global
         if now >= bucket.ends:
             bucket.used, bucket.ends = 0, now + bucket.window
         bucket.used += 1
         if bucket.used > bucket.limit:
+            self.given(method, route, "", bucket.ends - now, everything=True)
             raise RateLimited(bucket.ends - now, "global", {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from .clock import Clock
 from .commands import Commands
 from .events import Events
 from .faults import Faults
-from .founding import Plan
+from .founding import Plan, set_skew
 from .gateway import Gateway
 from .intents import application_flags
 from .interactions import Interactions
@@ -60,7 +61,8 @@ class Options:
     plan: Plan = field(default_factory=Plan)
     privileged_intents: tuple[str, ...] = ()
     heartbeat_interval: float = 41.25
-    """Seconds."""
+    clock_skew: float | None = None
+    """Seconds; by default that of the folder, else none."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,26 @@ class LocalDiscord:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.clock = Clock()
+        self.clock = Clock(skew=options.clock_skew or 0.0)
         self.store = Store(options.data)
         self.world = World(self.store, self.clock)
         if not founding.load(self.world):
             founding.found(self.world, options.plan, options.token)
         elif options.token is not None:
             self.world.application.token = options.token
+        if options.clock_skew is not None and options.clock_skew != self.clock.skew:
+            set_skew(self.world, options.clock_skew)
         self.world.application.flags = application_flags(list(options.privileged_intents))
         self.world.save(self.world.application)
         self.cdn = Cdn(self.world)
         self.objects = Objects(self.world, self.cdn)
         self.events = Events(self.world, self.objects)
+        self.faults = Faults()
         self.gateway = Gateway(
             self.world,
             self.objects,
             self.events,
+            self.faults,
             check_token=self.check_token,
             heartbeat_interval=options.heartbeat_interval,
         )
@@ -104,8 +110,7 @@ class LocalDiscord:
             self.world, self.objects, self.events, self.messages, self.commands, self.clock
         )
         self.responses = Responses(self.world, self.interactions, self.messages)
-        self.limits = RateLimits()
-        self.faults = Faults()
+        self.limits = RateLimits(self.clock)
         self.log = RequestLog()
         self.api = Api(self.clock, self.limits, self.faults, self.log, self.check_token)
 
@@ -117,6 +122,7 @@ class LocalDiscord:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._middleware], client_max_size=LARGEST_REQUEST)
+        app.on_response_prepare.append(self._tell_time)
         for part in self._parts():
             app.add_routes(part)
         return app
@@ -153,6 +159,7 @@ class LocalDiscord:
                 self.clock,
                 self.gateway,
                 events,
+                self.messages,
                 self.log,
                 self.faults,
                 self.limits,
@@ -168,6 +175,10 @@ class LocalDiscord:
         if request.path.startswith(("/gateway", "/cdn/")):
             return await handler(request)
         return await guarded(request, handler)
+
+    async def _tell_time(self, request: web.Request, response: web.StreamResponse) -> None:
+        """`Date` by this Discord's clock, which may differ from the machine's."""
+        response.headers["Date"] = formatdate(self.clock.told(), usegmt=True)
 
     def listen_at(self, port: int) -> Addresses:
         """Now that the port is known, links and addresses can be made."""

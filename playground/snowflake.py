@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 EPOCH_MS = 1_420_070_400_000
@@ -12,15 +12,25 @@ Snowflake = str
 
 
 class Snowflakes:
-    """Hands out ids that always grow, even when the computer's clock steps back."""
+    """Hands out ids that always grow, even when the computer's clock steps back.
 
-    def __init__(self) -> None:
+    `now` gives Unix seconds. Only `restart` lets ids go back, after the clock was set.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._last = 0
+        self._worker = 0
 
     def next(self) -> Snowflake:
-        stamp = (int(time.time() * 1000) - EPOCH_MS) << 22
+        stamp = (int(self._now() * 1000) - EPOCH_MS) << 22 | self._worker << 12
         self._last = max(stamp, self._last + 1)
         return str(self._last)
+
+    def restart(self) -> None:
+        """Go by the clock anew; another worker's number keeps ids from coming twice."""
+        self._last = 0
+        self._worker = (self._worker + 1) % 1024
 
     def after(self, snowflake: Snowflake) -> None:
         """Never hand out an id at or below this one (it was read from disk)."""

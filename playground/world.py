@@ -122,7 +122,7 @@ class Message:
     channel_id: Snowflake
     author_id: Snowflake
     created_at: float
-    """By the world's clock, which tests move; the id tells the computer's."""
+    """By the clock's `now`; the id tells what the clock tells."""
     type: int = 0
     content: str = ""
     embeds: list[Json] = field(default_factory=list)
@@ -208,7 +208,7 @@ class World:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
-        self.snowflakes = Snowflakes()
+        self.snowflakes = Snowflakes(clock.told)
         self.users: dict[Snowflake, User] = {}
         self.guilds: dict[Snowflake, Guild] = {}
         self.channels: dict[Snowflake, Channel] = {}

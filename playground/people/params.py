@@ -55,6 +55,12 @@ def number(value: Any, name: str) -> float:
     return value
 
 
+def whole_number(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Refused(message=f"`{name}` must be a whole number from 1.")
+    return value
+
+
 def names(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise Refused(message="A list is expected.")

@@ -10,12 +10,34 @@ from playground.errors import Refused
 from playground.events import Events
 from playground.faults import Faults
 from playground.gateway import Gateway
+from playground.messages import Messages
 from playground.ratelimit import RateLimits
 from playground.rest.query import whole
 from playground.rest.requests import RequestLog
-from playground.world import World
+from playground.world import Json, World
 
-from .params import number, read_object
+from .params import number, read_object, whole_number
+
+ACTIONS = (
+    "drop", "reconnect", "invalid_session", "zombie", "close", "refuse_identify", "twice", "repeat",
+)  # fmt: skip
+ABNORMAL = 1006
+"""No close code at all: the connection just ends."""
+
+
+def close_code(given: Json) -> int:
+    code = given.get("code")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise Refused(message="`code` must be a close code.")
+    if code != ABNORMAL and not (1000 <= code <= 1014 or 3000 <= code <= 4999):
+        raise Refused(message=f"{code} is no close code that can be sent.")
+    return code
+
+
+def event_name(given: Json) -> str:
+    if not isinstance(given.get("event"), str):
+        raise Refused(message="`event` must be the name of a gateway event.")
+    return str(given["event"])
 
 
 class Tools:
@@ -25,6 +47,7 @@ class Tools:
         clock: Clock,
         gateway: Gateway,
         events: Events,
+        messages: Messages,
         log: RequestLog,
         faults: Faults,
         limits: RateLimits,
@@ -34,6 +57,7 @@ class Tools:
         self.clock = clock
         self.gateway = gateway
         self.events = events
+        self.messages = messages
         self.log = log
         self.faults = faults
         self.limits = limits
@@ -47,7 +71,10 @@ class Tools:
             web.delete("/control/faults", self.clear_faults),
             web.post("/control/gateway", self.disturb_gateway),
             web.post("/control/clock", self.move_clock),
+            web.post("/control/nonces", self.forget_nonces),
+            web.get("/control/limits", self.report_limits),
             web.post("/control/limits", self.switch_limits),
+            web.delete("/control/limits", self.forget_limits),
             web.post("/control/reset", self.reset),
         ]
 
@@ -79,22 +106,57 @@ class Tools:
             self.gateway.invalidate(resumable=bool(given.get("resumable")))
         elif action == "zombie":
             self.gateway.zombie = True
+        elif action == "close":
+            self._close(close_code(given))
+        elif action == "refuse_identify":
+            codes = [close_code(given)] * whole_number(given.get("times", 1), "times")
+            self.gateway.refused_identifies.extend(codes)
+        elif action == "twice":
+            self.gateway.doubled[event_name(given)] = whole_number(given.get("times", 1), "times")
+        elif action == "repeat":
+            if not self.gateway.repeat(event_name(given)):
+                raise Refused(message=f"There was no {given['event']} yet.")
         else:
-            raise Refused(message="`do` is drop, reconnect, invalid_session or zombie.")
+            raise Refused(message=f"`do` is one of {', '.join(ACTIONS)}.")
+        return web.json_response({})
+
+    def _close(self, code: int) -> None:
+        if code == ABNORMAL:
+            self.gateway.drop()
+        else:
+            self.gateway.close_all(code, "A fault")
+
+    async def forget_nonces(self, request: web.Request) -> web.Response:
+        given, _ = await read_object(request)
+        lifetime = given.get("lifetime")
+        self.messages.forget_nonces(None if lifetime is None else number(lifetime, "lifetime"))
         return web.json_response({})
 
     async def move_clock(self, request: web.Request) -> web.Response:
+        """`advance` lets time pass; `skew` sets what this Discord takes for the time of day."""
         given, _ = await read_object(request)
-        seconds = number(given.get("advance"), "advance")
-        if seconds < 0:
-            raise Refused(message="The clock only moves forward.")
-        self.clock.advance(seconds)
-        founding.save_meta(self.world)
-        return web.json_response({"now": self.clock.now()})
+        if not given.keys() & {"advance", "skew"}:
+            raise Refused(message="Say by how many seconds to `advance`, or the `skew`.")
+        if "skew" in given:
+            founding.set_skew(self.world, number(given["skew"], "skew"))
+        if "advance" in given:
+            seconds = number(given["advance"], "advance")
+            if seconds < 0:
+                raise Refused(message="The clock only moves forward.")
+            self.clock.advance(seconds)
+            founding.save_meta(self.world)
+        return web.json_response({"now": self.clock.now(), "told": self.clock.told()})
 
     async def switch_limits(self, request: web.Request) -> web.Response:
         given, _ = await read_object(request)
         self.limits.enabled = bool(given.get("enabled", True))
+        return web.json_response({})
+
+    async def report_limits(self, request: web.Request) -> web.Response:
+        return web.json_response(self.limits.report())
+
+    async def forget_limits(self, request: web.Request) -> web.Response:
+        self.limits.forget()
         return web.json_response({})
 
     async def reset(self, request: web.Request) -> web.Response:
@@ -103,6 +165,10 @@ class Tools:
         self.log.clear()
         self.clock.stop()
         self.clock.offset = 0.0
+        if self.clock.skew:
+            founding.set_skew(self.world, 0.0)
+        self.messages.forget_nonces()
+        self.gateway.forget_faults()
         self.limits.forget()
         founding.refound(self.world, self.plan)
         self.gateway.invalidate(resumable=False)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from playground.clock import Clock
 from playground.errors import DiscordError, NotFound, Unauthorized
+from playground.fault_answers import strike
 from playground.faults import Fault, Faults
 from playground.ratelimit import MAJOR, RateLimited, RateLimits
 from playground.snowflake import timestamp
@@ -49,25 +50,26 @@ class Api:
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The middleware for /api."""
         path = request.path.removeprefix(PREFIX)
-        body = Body()
+        body, fault = Body(), None
         try:
             body = await read_body(request)
             request[BODY] = body
-            fault = self.faults.next(request.method, path)
-            if fault is not None and not fault.after:
-                response = self._strike(request, fault)
-            else:
+            self.limits.arrived(*self._route(request))
+            fault = self.faults.next(request.method, path, files=bool(body.files))
+            if fault is None or fault.after:
                 response = await self._answer(request, path, handler)
-                if fault is not None:
-                    response = self._strike(request, fault)
+            if fault is not None:
+                response = await strike(request, fault)
+                self._count_fault(request, fault)
         except DiscordError as error:
             response = _json(error.body(), error.status)
         except RateLimited as limited:
             response = _json(limited.body(), 429, limited.headers)
         if not isinstance(response, web.StreamResponse):
             raise TypeError(response)
-        self.log.add(request, path, body, response.status, timestamp(self.clock.now()))
-        response.headers.update(VIA)
+        self.log.add(request, path, body, response.status, timestamp(self.clock.told()))
+        if fault is None or not fault.cloudflare:
+            response.headers.update(VIA)
         if response.content_type == "application/json":
             # as Discord writes it; discord.py looks for exactly this, without a charset
             response.headers["Content-Type"] = "application/json"
@@ -89,29 +91,30 @@ class Api:
         return response
 
     def _count(self, request: web.Request) -> dict[str, str]:
+        method, template, major = self._route(request)
+        return self.limits.take(method, template, major)
+
+    def _route(self, request: web.Request) -> tuple[str, str, str]:
+        """What a rate limit goes by: method, the path's template, its major parameters."""
         resource = request.match_info.route.resource
         template = "" if resource is None else resource.canonical.removeprefix(PREFIX)
         found = request.match_info
         major = "+".join(found[name] for name in MAJOR if name in found)
-        return self.limits.take(request.method, template, major)
+        return request.method, template, major
 
-    def _strike(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        if fault.drop:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=499)
-        headers = {}
-        if fault.status == 429:
-            scope = "global" if fault.global_ else "user"
-            headers = RateLimited(fault.retry_after, scope, {}).headers
-        return _json(fault.answer(), fault.status, headers)
+    def _count_fault(self, request: web.Request, fault: Fault) -> None:
+        """A 429 that a fault gives counts like any other."""
+        if fault.http_status != 429 or fault.breaks:
+            return
+        wait = fault.retry_after
+        if wait is None:
+            wait = 0.0 if fault.cloudflare else 0.5
+        self.limits.given(*self._route(request), wait, everything=fault.global_)
 
 
 def _json(
     data: object, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
-    if isinstance(data, str):
-        return web.Response(text=data, status=status, headers=headers)
     return web.json_response(data, status=status, headers=headers)
 
 

@@ -77,7 +77,7 @@ class Channels:
     async def typing(self, request: web.Request) -> web.Response:
         channel = self.access.channel(request, Permission.SEND_MESSAGES)
         world = self.access.world
-        data: Json = {"user_id": world.bot.id, "timestamp": int(world.clock.now())}
+        data: Json = {"user_id": world.bot.id, "timestamp": int(world.clock.told())}
         guild = world.guild_of(channel)
         if guild is not None and channel.type != DM:
             data["member"] = self.objects.member(guild.members[world.bot.id])

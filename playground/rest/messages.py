@@ -149,7 +149,7 @@ class ChannelMessages:
     async def pins(self, request: web.Request) -> web.Response:
         channel = self.access.channel(request, Permission.READ_MESSAGE_HISTORY)
         pinned = [m for m in self.messages.history(channel, "") if m.pinned]
-        now = timestamp(self.world.clock.now())
+        now = timestamp(self.world.clock.told())
         items = [
             {"pinned_at": now, "message": self.objects.message(m, self.world.bot.id)}
             for m in reversed(pinned)
