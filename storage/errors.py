@@ -83,7 +83,7 @@ def translate(context: ExceptionContext) -> BaseException | None:
     """
     error = context.original_exception
     if isinstance(error, UnicodeEncodeError):
-        return Refused("text_unreadable")
+        return Refused("text_unusable", option="text")
     if isinstance(context.sqlalchemy_exception, IntegrityError):
         return None
     reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -91,7 +91,7 @@ def translate(context: ExceptionContext) -> BaseException | None:
         return DatabaseUnreachableError(error.strerror or reason)
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if state == _NO_TEXT:
-        return Refused("text_unreadable")
+        return Refused("text_unusable", option="text")
     if state is not None:
         kind = postgres_error(state)
         # asyncpg's own errors begin with their class

@@ -104,7 +104,7 @@ class PersonalStore:
             await connection.execute(
                 delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)
             )
-        await self._settings.forget(user_id)
+        self._settings.forget([("person", user_id)])
         await self._remove_unused_files(files)
         return deleted
 

@@ -1,16 +1,16 @@
 """What servers and people have set."""
 
-import asyncio
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.refusal import Refused
+from storage.inserting import insert_into
 from storage.tables import NoticeRow, SettingsRow
 
 Number = Annotated[int, Meta(ge=1, le=100_000)]
@@ -50,11 +50,14 @@ class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for one person, everywhere."""
 
     default_preset: str | None = None
+    default_preset_guild: int | None = None
+    """The server whose preset was chosen; None where that is not known."""
     private: bool = False
     language: str | None = None
 
 
 Settings = TypeVar("Settings", GuildSettings, PersonSettings)
+Scope = Literal["guild", "person"]
 
 
 class SettingsStore:
@@ -65,9 +68,9 @@ class SettingsStore:
 
     def __init__(self, database: AsyncEngine) -> None:
         self._database = database
-        self._cached: dict[tuple[str, int], GuildSettings | PersonSettings] = {}
-        # two changes at once must both hold, and no old value may be kept at hand after a change
-        self._alone = asyncio.Lock()
+        self._cached: dict[tuple[Scope, int], GuildSettings | PersonSettings] = {}
+        self._changes = 0
+        """Goes up with every change: what was read before one is not kept after it."""
 
     async def guild(self, guild_id: int) -> GuildSettings:
         """A server's settings."""
@@ -77,78 +80,125 @@ class SettingsStore:
         """A person's settings."""
         return await self._get("person", user_id, PersonSettings)
 
-    async def change_guild(self, guild_id: int, **changes: Any) -> GuildSettings:
-        """Set some of a server's settings. Raises Refused for values out of bounds."""
-        return await self._change("guild", guild_id, GuildSettings, changes)
+    async def change_guild(
+        self,
+        guild_id: int,
+        change: Callable[[GuildSettings], GuildSettings] | None = None,
+        /,
+        **values: Any,
+    ) -> GuildSettings:
+        """Change a server's settings: by a function of what is set now, or to these values.
 
-    async def change_person(self, user_id: int, **changes: Any) -> PersonSettings:
-        """Set some of a person's settings. Raises Refused for values out of bounds."""
-        return await self._change("person", user_id, PersonSettings, changes)
+        What others set meanwhile is in what the function gets. Raises Refused for values out of
+        bounds.
+        """
+        return await self._change("guild", guild_id, GuildSettings, change, values)
+
+    async def change_person(
+        self,
+        user_id: int,
+        change: Callable[[PersonSettings], PersonSettings] | None = None,
+        /,
+        **values: Any,
+    ) -> PersonSettings:
+        """Change a person's settings, as `change_guild` does a server's."""
+        return await self._change("person", user_id, PersonSettings, change, values)
 
     async def notice(self, user_id: int, what: str) -> bool:
         """Note that somebody is told `what`; False where they have been told before."""
-        try:
-            async with self._database.begin() as connection:
-                await connection.execute(
-                    NoticeRow.__table__.insert().values(  # type: ignore[attr-defined]
-                        user_id=user_id, what=what[:100], created_at=datetime.now(UTC)
-                    )
-                )
-        except IntegrityError:
-            return False
-        return True
+        row = insert_into(self._database.dialect, NoticeRow).values(
+            user_id=user_id, what=what[:100], created_at=datetime.now(UTC)
+        )
+        new = row.on_conflict_do_nothing().returning(NoticeRow.user_id)
+        async with self._database.begin() as connection:
+            return (await connection.execute(new)).first() is not None
 
-    async def _get(self, scope: str, id_: int, type_: type[Settings]) -> Settings:
+    async def _get(self, scope: Scope, id_: int, type_: type[Settings]) -> Settings:
         cached = self._cached.get((scope, id_))
         if isinstance(cached, type_):
             return cached
-        async with self._alone:
-            async with self._database.connect() as connection:
-                found = await self._read(connection, scope, id_, type_)
-            self._keep(scope, id_, found)
+        before = self._changes
+        statement = select(SettingsRow.values).where(*_row(scope, id_))
+        async with self._database.connect() as connection:
+            values = (await connection.execute(statement)).scalar_one_or_none()
+        found = type_() if values is None else msgspec.json.decode(values, type=type_)
+        if before == self._changes:
+            if len(self._cached) >= CACHED_MAX:
+                self._cached.clear()
+            self._cached[scope, id_] = found
         return found
 
     async def _change(
-        self, scope: str, id_: int, type_: type[Settings], changes: dict[str, Any]
+        self,
+        scope: Scope,
+        id_: int,
+        type_: type[Settings],
+        change: Callable[[Settings], Settings] | None,
+        values: dict[str, Any],
     ) -> Settings:
-        async with self._alone:
-            self._cached.pop((scope, id_), None)
-            async with self._database.begin() as connection:
-                now = await self._read(connection, scope, id_, type_)
-                changed = _changed(now, type_, changes)
-                here = (SettingsRow.scope == scope, SettingsRow.id == id_)
-                await connection.execute(delete(SettingsRow).where(*here))
-                await connection.execute(
-                    SettingsRow.__table__.insert().values(  # type: ignore[attr-defined]
-                        scope=scope, id=id_, values=msgspec.json.encode(changed).decode()
-                    )
-                )
-            self._keep(scope, id_, changed)
-        return changed
+        def changed(now: Settings) -> Settings:
+            return _with(now if change is None else change(now), values)
 
-    async def _read(
-        self, connection: AsyncConnection, scope: str, id_: int, type_: type[Settings]
-    ) -> Settings:
-        statement = select(SettingsRow.values).where(
-            SettingsRow.scope == scope, SettingsRow.id == id_
-        )
-        values = (await connection.execute(statement)).scalar_one_or_none()
-        return type_() if values is None else msgspec.json.decode(values, type=type_)
+        async with self._database.begin() as connection:
+            now = await change_row(connection, scope, id_, type_, changed)
+        self.forget([(scope, id_)])
+        return now
 
-    def _keep(self, scope: str, id_: int, settings: GuildSettings | PersonSettings) -> None:
-        if len(self._cached) >= CACHED_MAX:
-            self._cached.clear()
-        self._cached[scope, id_] = settings
-
-    async def forget(self, user_id: int) -> None:
-        """Drop what is kept at hand of a person whose data was deleted."""
-        async with self._alone:
-            self._cached.pop(("person", user_id), None)
+    def forget(self, rows: Iterable[tuple[Scope, int]]) -> None:
+        """Drop what is kept at hand of rows that were changed or deleted."""
+        self._changes += 1
+        for row in rows:
+            self._cached.pop(row, None)
 
 
-def _changed(now: Settings, type_: type[Settings], changes: dict[str, Any]) -> Settings:
-    values = msgspec.to_builtins(now, str_keys=True) | msgspec.to_builtins(changes, str_keys=True)
+async def change_row(
+    connection: AsyncConnection,
+    scope: Scope,
+    id_: int,
+    type_: type[Settings],
+    change: Callable[[Settings], Settings],
+) -> Settings:
+    """Change a row within a transaction, with all others kept from it until that ends.
+
+    Raises Refused for values out of bounds.
+    """
+    # there must be a row to lock
+    empty = insert_into(connection.dialect, SettingsRow).values(scope=scope, id=id_, values="{}")
+    await connection.execute(empty.on_conflict_do_nothing())
+    locked = select(SettingsRow.values).where(*_row(scope, id_)).with_for_update()
+    text = (await connection.execute(locked)).scalar_one()
+    changed = _with(change(msgspec.json.decode(text, type=type_)), {})
+    await connection.execute(
+        update(SettingsRow)
+        .where(*_row(scope, id_))
+        .values(values=msgspec.json.encode(changed).decode())
+    )
+    return changed
+
+
+async def people_with_default_preset(
+    connection: AsyncConnection,
+) -> list[tuple[int, PersonSettings]]:
+    """Everybody who has a preset as their own default, by id."""
+    statement = (
+        select(SettingsRow.id, SettingsRow.values)
+        .where(SettingsRow.scope == "person", SettingsRow.values.contains('"default_preset":"'))
+        .order_by(SettingsRow.id)
+    )
+    return [
+        (user_id, msgspec.json.decode(values, type=PersonSettings))
+        for user_id, values in await connection.execute(statement)
+    ]
+
+
+def _row(scope: Scope, id_: int) -> tuple[Any, ...]:
+    return (SettingsRow.scope == scope, SettingsRow.id == id_)
+
+
+def _with(now: Settings, values: dict[str, Any]) -> Settings:
+    """Settings with some values set. Raises Refused where one is out of bounds."""
+    both = msgspec.to_builtins(now, str_keys=True) | msgspec.to_builtins(values, str_keys=True)
     try:
-        return msgspec.convert(values, type_, strict=False)
+        return msgspec.convert(both, type(now), strict=False)
     except msgspec.ValidationError as error:
         raise Refused("setting_wrong", why=str(error)) from None

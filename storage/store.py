@@ -19,7 +19,7 @@ class Store:
         self.jobs = JobStore(database, files)
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database)
-        self.presets = PresetStore(database)
+        self.presets = PresetStore(database, self.settings)
         self.usage = UsageStore(database)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings)
