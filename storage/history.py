@@ -5,12 +5,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, delete, exists, insert, literal, select
+import structlog
+from sqlalchemy import Select, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Job, JobState
-from storage.jobs import JOBS, JobStore
+from storage import search
+from storage.inserting import insert_into
+from storage.job_rows import JOB_COLUMNS
+from storage.jobs import VISIBLE, JobStore
 from storage.tables import FavouriteRow, JobRow, QueryRow
+
+log = structlog.get_logger(__name__)
 
 FAMILY_MAX = 100
 """Jobs of a tree."""
@@ -52,22 +58,30 @@ class HistoryStore:
         limit: int = 10,
     ) -> Page:
         """The newest page; or the one older than job `before`, or newer than job `after`."""
-        statement = self._matching(user_id, query)
+        statement, key = self._matching(user_id, query)
         if after is not None:
-            nearest = statement.where(JobRow.id > after).order_by(JobRow.id).limit(limit + 1)
+            nearest = statement.where(key > after).order_by(key).limit(limit + 1)
             found = await self._jobs.matching(nearest)
             more = len(found) > limit
             jobs = sorted(found[:limit], key=lambda job: -job.id)
-            older = await self._any(statement.where(JobRow.id <= after))
+            older = await self._any(statement.where(key <= after))
             return Page(tuple(jobs), more, older)
-        wanted = statement if before is None else statement.where(JobRow.id < before)
-        found = await self._jobs.matching(wanted.order_by(JobRow.id.desc()).limit(limit + 1))
-        newer = before is not None and await self._any(statement.where(JobRow.id >= before))
+        wanted = statement if before is None else statement.where(key < before)
+        found = await self._jobs.matching(wanted.order_by(key.desc()).limit(limit + 1))
+        newer = before is not None and await self._any(statement.where(key >= before))
         return Page(tuple(found[:limit]), newer, len(found) > limit)
 
     async def models(self, user_id: int) -> list[str]:
         """The models that somebody has drawn with."""
-        statement = select(JobRow.model).where(JobRow.user_id == user_id).distinct()
+        # from one model to the next in the index, however many jobs there are of each
+        own = (JobRow.user_id == user_id, VISIBLE)
+        first = select(func.min(JobRow.model).label("model")).where(*own)
+        found = first.cte("found", recursive=True)
+        following = select(func.min(JobRow.model)).where(*own, JobRow.model > found.c.model)
+        found = found.union_all(
+            select(following.scalar_subquery()).where(found.c.model.is_not(None))
+        )
+        statement = select(found.c.model).where(found.c.model.is_not(None))
         async with self._database.connect() as connection:
             return sorted((await connection.execute(statement)).scalars())
 
@@ -87,8 +101,8 @@ class HistoryStore:
         family = select(JobRow.id).where(JobRow.id == root).cte("family", recursive=True)
         family = family.union_all(select(JobRow.id).join(family, JobRow.parent_id == family.c.id))
         statement = (
-            select(*JOBS.c)
-            .where(JobRow.id.in_(select(family.c.id)))
+            select(*JOB_COLUMNS)
+            .where(JobRow.id.in_(select(family.c.id)), VISIBLE)
             .order_by(JobRow.id)
             .limit(FAMILY_MAX)
         )
@@ -103,16 +117,14 @@ class HistoryStore:
     async def set_favourite(self, user_id: int, job_id: int, position: int, on: bool) -> None:
         """Give a picture somebody's star, or take it away."""
         async with self._database.begin() as connection:
-            await connection.execute(delete(FavouriteRow).where(*_star(user_id, job_id, position)))
-            if on:
-                await connection.execute(
-                    insert(FavouriteRow).values(
-                        user_id=user_id,
-                        job_id=job_id,
-                        position=position,
-                        created_at=datetime.now(UTC),
-                    )
-                )
+            if not on:
+                mine = delete(FavouriteRow).where(*_star(user_id, job_id, position))
+                await connection.execute(mine)
+                return
+            row = insert_into(connection.dialect, FavouriteRow).values(
+                user_id=user_id, job_id=job_id, position=position, created_at=datetime.now(UTC)
+            )
+            await connection.execute(row.on_conflict_do_nothing())
 
     # searches
 
@@ -141,24 +153,25 @@ class HistoryStore:
         statement = select(QueryRow.query).where(QueryRow.id == number, QueryRow.user_id == user_id)
         async with self._database.connect() as connection:
             found = (await connection.execute(statement)).scalar_one_or_none()
-        return None if found is None else msgspec.json.decode(found, type=Query)
+        try:
+            return None if found is None else msgspec.json.decode(found, type=Query)
+        except msgspec.MsgspecError as error:
+            log.error("a search can't be read", number=number, error=str(error))
+            return None
 
-    def _matching(self, user_id: int, query: Query) -> Select[Any]:
-        statement = select(*JOBS.c).where(
-            JobRow.user_id == user_id, JobRow.state == JobState.FINISHED
+    def _matching(self, user_id: int, query: Query) -> tuple[Select[Any], Any]:
+        """The jobs that are looked for, and the column that says where each stands in time."""
+        statement = select(*JOB_COLUMNS).where(
+            JobRow.user_id == user_id, JobRow.state == JobState.FINISHED, VISIBLE
         )
-        for word in query.search.casefold().split():
-            statement = statement.where(JobRow.words.contains(word, autoescape=True))
         if query.model:
             statement = statement.where(JobRow.model == query.model)
         if query.preset:
             statement = statement.where(JobRow.preset == query.preset)
         if query.favourites:
-            starred = exists().where(
-                FavouriteRow.user_id == user_id, FavouriteRow.job_id == JobRow.id
-            )
-            statement = statement.where(starred)
-        return statement
+            starred = select(FavouriteRow.job_id).where(FavouriteRow.user_id == user_id)
+            statement = statement.where(JobRow.id.in_(starred))
+        return search.matching(statement, self._database.dialect, user_id, query.search)
 
     async def _any(self, statement: Select[Any]) -> bool:
         async with self._database.connect() as connection:

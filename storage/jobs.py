@@ -1,11 +1,11 @@
 """The jobs: written down before they are acknowledged, claimed by one statement, never lost."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+import msgspec
+from sqlalchemy import Select, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.estimate import Measurement
@@ -22,12 +22,15 @@ from generation.job import (
 )
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from storage import job_rows
+from storage.inserting import insert_into
+from storage.intake import Intake, Limits, NewJob
+from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
 from storage.pictures import PictureFiles, PictureMissingError
-from storage.tables import JobRow, MessageRow, PictureRow
+from storage.tables import DeletionRow, HandedInRow, JobRow, MessageRow, PictureRow
 
-JOBS = JobRow.__table__
-PICTURES = PictureRow.__table__
-MESSAGES = MessageRow.__table__
+VISIBLE = ~exists().where(DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job)
+"""A job that is not being deleted."""
 MEASURED = 300
 """Finished jobs that the estimates go by."""
 
@@ -38,6 +41,7 @@ class JobStore:
     def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
         self._database = database
         self._files = files
+        self._intake = Intake(database)
 
     # asking
 
@@ -50,10 +54,16 @@ class JobStore:
         parent: int | None = None,
         parent_picture: int | None = None,
         preset: str | None = None,
+        asked_by: str | None = None,
+        held_for: timedelta | None = None,
+        limits: Limits | None = None,
     ) -> Job:
-        """Write a request down; when this returns, it will be answered whatever happens."""
-        now = datetime.now(UTC)
-        values = {
+        """Write a request down; when this returns, it will be answered whatever happens.
+
+        `asked_by` names the event that asks: where it has asked before, within `held_for` if that
+        is given, the job of then is returned. Raises LimitReachedError where `limits` are reached.
+        """
+        columns = {
             "state": JobState.QUEUED,
             "request": request,
             "origin": origin,
@@ -63,17 +73,25 @@ class JobStore:
             "preset": preset,
             "model": request.model,
             "words": request.prompt.casefold(),
+            "image_count": request.count,
+            "asked_by": asked_by,
             "user_id": origin.user_id,
             "guild_id": origin.guild_id,
             "channel_id": origin.channel_id,
             "attempts": 0,
-            "created_at": now,
         }
-        async with self._database.begin() as connection:
-            result = await connection.execute(insert(JobRow).values(values).returning(JobRow.id))
-            job_id = result.scalar_one()
+        written = await self._intake.add(
+            NewJob(
+                columns=columns,
+                uploads=request.uploads,
+                limits=limits or Limits(),
+                held_for=held_for,
+            )
+        )
+        if not written.new and (there := await self.get(written.job_id)) is not None:
+            return there
         return Job(
-            id=job_id,
+            id=written.job_id,
             state=JobState.QUEUED,
             request=request,
             origin=origin,
@@ -81,12 +99,27 @@ class JobStore:
             parent_picture=parent_picture,
             preset=preset,
             action=action,
-            created_at=now,
+            created_at=written.created_at,
         )
 
+    async def close(self) -> None:
+        """Wait until everything that was asked for is written."""
+        await self._intake.close()
+
     async def keep_upload(self, data: bytes) -> str:
-        """Keep an init or control picture; returns the hash that a request refers to it by."""
-        return await self._files.write(data)
+        """Keep an init or control picture; returns the hash that a request refers to it by.
+
+        Nothing removes it for a day, by when a job names it or nobody wanted it.
+        """
+        async with self._files.keeping(data) as file, self._database.begin() as connection:
+            now = datetime.now(UTC)
+            row = insert_into(self._database.dialect, HandedInRow).values(
+                file=file, handed_in_at=now
+            )
+            await connection.execute(
+                row.on_conflict_do_update(index_elements=["file"], set_={"handed_in_at": now})
+            )
+        return file
 
     async def read_upload(self, sha256: str) -> bytes:
         """The file of a kept picture. Raises Refused when it is gone."""
@@ -103,11 +136,17 @@ class JobStore:
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.state == JobState.QUEUED)
             .values(state=JobState.RUNNING, started_at=datetime.now(UTC))
-            .returning(*JOBS.c)
+            .returning(*JOB_COLUMNS)
         )
         async with self._database.begin() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else _job(row, ())
+        if row is None:
+            return None
+        try:
+            return job_rows.read(row)
+        except RecordUnreadableError:
+            await self._give_up([row])
+            return None
 
     async def begin(self, job_id: int) -> None:
         """Note that the pictures of a running job were begun: one more of its tries."""
@@ -160,17 +199,17 @@ class JobStore:
                 failure=Failure("cancelled"),
                 ended_at=datetime.now(UTC),
             )
-            .returning(*JOBS.c)
+            .returning(*JOB_COLUMNS)
         )
         async with self._database.begin() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else _job(row, ())
+        return None if row is None else job_rows.stand_in(row)
 
     async def recover(self) -> list[Job]:
         """Put the jobs that ran when the bot stopped back into the queue; those begun too often
         end with the reason. To be called once, before the worker starts.
         """
-        running = await self._jobs(select(*JOBS.c).where(JobRow.state == JobState.RUNNING))
+        running = await self._in_hand(JobState.RUNNING)
         recovered = []
         for job in running:
             if job.attempts < TRIES_AFTER_RESTART:
@@ -181,67 +220,118 @@ class JobStore:
 
     async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
         """Keep a finished picture; a second one of the same index replaces the first."""
-        file = await self._files.write(png)
-        async with self._database.begin() as connection:
-            await connection.execute(
-                delete(PictureRow).where(
-                    PictureRow.job_id == job_id, PictureRow.position == picture.index
-                )
+        columns = {
+            "seed": picture.seed,
+            "width": picture.width,
+            "height": picture.height,
+            "pixels_sha256": picture.pixels_sha256,
+            "variation_seed": picture.variation_seed,
+            "unsafe": picture.unsafe,
+        }
+        async with self._files.keeping(png) as file, self._database.begin() as connection:
+            row = insert_into(self._database.dialect, PictureRow).values(
+                job_id=job_id, position=picture.index, file=file, **columns
             )
             await connection.execute(
-                insert(PictureRow).values(
-                    job_id=job_id,
-                    position=picture.index,
-                    seed=picture.seed,
-                    width=picture.width,
-                    height=picture.height,
-                    file=file,
-                    pixels_sha256=picture.pixels_sha256,
-                    variation_seed=picture.variation_seed,
-                    unsafe=picture.unsafe,
+                row.on_conflict_do_update(
+                    index_elements=["job_id", "position"], set_={"file": file, **columns}
                 )
             )
 
     async def mark_delivered(self, job_id: int) -> None:
-        """Note that its owner has been told how it ended."""
+        """Note that its owner has been told how it ended; again is no error."""
         async with self._database.begin() as connection:
             await connection.execute(
-                update(JobRow).where(JobRow.id == job_id).values(delivered_at=datetime.now(UTC))
+                update(JobRow)
+                .where(JobRow.id == job_id, JobRow.delivered_at.is_(None))
+                .values(delivered_at=datetime.now(UTC))
             )
 
     # looking
 
     async def get(self, job_id: int) -> Job | None:
         """A job with its pictures."""
-        jobs = await self._jobs(select(*JOBS.c).where(JobRow.id == job_id))
+        jobs = await self._jobs(select(*JOB_COLUMNS).where(JobRow.id == job_id, VISIBLE))
         return jobs[0] if jobs else None
 
     async def waiting(self) -> Sequence[Job]:
         """The queued jobs, oldest first."""
-        return await self._jobs(select(*JOBS.c).where(JobRow.state == JobState.QUEUED))
+        return await self._in_hand(JobState.QUEUED)
 
     async def measurements(self) -> Sequence[Measurement]:
         """How long recent jobs took, in the order of their making, newest first."""
         statement = (
-            select(JobRow.request, JobRow.provenance, JobRow.ended_at)
+            select(*JOB_COLUMNS)
             .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(MEASURED)
         )
-        async with self._database.connect() as connection:
-            rows = (await connection.execute(statement)).all()
+        made = [job for job in await self.matching(statement) if job.provenance is not None]
+        made.sort(key=lambda job: job.ended_at or job.created_at, reverse=True)
         return [
-            Measurement(request, provenance.seconds, provenance.seconds_loading)
-            for request, provenance, _ in sorted(rows, key=itemgetter(2), reverse=True)
-            if provenance is not None
+            Measurement(job.request, job.provenance.seconds, job.provenance.seconds_loading)
+            for job in made
+            if job.provenance is not None
         ]
 
     async def undelivered(self) -> Sequence[Job]:
-        """Ended jobs whose owners have not been told, oldest first."""
+        """Ended jobs whose owners have not been told, oldest first.
+
+        One whose record can't be read has failed, with a stand-in for its request.
+        """
         ended = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
-        return await self._jobs(
-            select(*JOBS.c).where(JobRow.state.in_(ended), JobRow.delivered_at.is_(None))
+        statement = (
+            select(*JOB_COLUMNS)
+            .where(JobRow.state.in_(ended), JobRow.delivered_at.is_(None), VISIBLE)
+            .order_by(JobRow.id)
         )
+        async with self._database.connect() as connection:
+            rows = await job_rows.rows_of(connection, statement)
+            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        found = []
+        for row in rows:
+            try:
+                found.append(job_rows.read(row, pictures.get(row["id"], ())))
+            except RecordUnreadableError:
+                found += await self._to_be_told(row)
+        return found
+
+    async def _to_be_told(self, row: Mapping[Any, Any]) -> list[Job]:
+        """The stand-in of an ended job that can't be read; none where nobody can be told."""
+        try:
+            job = job_rows.stand_in(row)
+        except RecordUnreadableError:
+            await self.mark_delivered(row["id"])
+            return []
+        failure = job.failure or UNREADABLE
+        return [msgspec.structs.replace(job, state=JobState.FAILED, failure=failure)]
+
+    async def _in_hand(self, state: JobState) -> list[Job]:
+        """The queued or the running jobs, oldest first; those that can't be read fail."""
+        statement = select(*JOB_COLUMNS).where(JobRow.state == state).order_by(JobRow.id)
+        async with self._database.connect() as connection:
+            rows = await job_rows.rows_of(connection, statement)
+            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        jobs, broken = [], []
+        for row in rows:
+            try:
+                jobs.append(job_rows.read(row, pictures.get(row["id"], ())))
+            except RecordUnreadableError:
+                broken.append(row)
+        if broken:
+            await self._give_up(broken)
+        return jobs
+
+    async def _give_up(self, rows: Sequence[Mapping[Any, Any]]) -> None:
+        """Fail jobs that wait or run and can't be read, so that they are in nobody's way."""
+        statement = (
+            update(JobRow)
+            .where(JobRow.id.in_([row["id"] for row in rows]))
+            .where(JobRow.state.in_(before(JobState.FAILED)))
+            .values(state=JobState.FAILED, failure=UNREADABLE, ended_at=datetime.now(UTC))
+        )
+        async with self._database.begin() as connection:
+            await connection.execute(statement)
 
     async def count_waiting(self, user_id: int) -> int:
         """How many jobs of this person wait or run."""
@@ -268,30 +358,35 @@ class JobStore:
     ) -> None:
         """Note which job a message shows; `kind` is one of MessageRow's.
 
-        With `position` it shows that picture alone.
+        With `position` it shows that picture alone. Again is no error: the last note holds.
         """
+        columns = {
+            "channel_id": channel_id,
+            "job_id": job_id,
+            "kind": kind,
+            "position": position,
+            "created_at": datetime.now(UTC),
+        }
+        row = insert_into(self._database.dialect, MessageRow).values(
+            message_id=message_id, **columns
+        )
         async with self._database.begin() as connection:
-            await connection.execute(delete(MessageRow).where(MessageRow.message_id == message_id))
             await connection.execute(
-                insert(MessageRow).values(
-                    message_id=message_id,
-                    channel_id=channel_id,
-                    job_id=job_id,
-                    kind=kind,
-                    position=position,
-                    created_at=datetime.now(UTC),
-                )
+                row.on_conflict_do_update(index_elements=["message_id"], set_=columns)
             )
 
     async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:
         """The job that a message shows, and the one picture of it where it shows only that."""
-        statement = select(MessageRow.job_id, MessageRow.position).where(
-            MessageRow.message_id == message_id
+        statement = (
+            select(*JOB_COLUMNS, MessageRow.position.label("shown"))
+            .join(MessageRow, MessageRow.job_id == JobRow.id)
+            .where(MessageRow.message_id == message_id, VISIBLE)
         )
         async with self._database.connect() as connection:
-            row = (await connection.execute(statement)).one_or_none()
-        job = None if row is None else await self.get(row.job_id)
-        return None if row is None or job is None else (job, row.position)
+            rows = await job_rows.rows_of(connection, statement)
+            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        jobs = job_rows.readable(rows, pictures)
+        return (jobs[0], rows[0]["shown"]) if jobs else None
 
     async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
         """The messages that show a job, as (channel id, message id), oldest first."""
@@ -311,66 +406,22 @@ class JobStore:
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.state.in_(before(state)))
             .values(state=state, **values)
-            .returning(*JOBS.c)
+            .returning(*JOB_COLUMNS)
         )
         row = (await connection.execute(statement)).mappings().one_or_none()
         if row is None:
             raise IllegalTransitionError(f"job {job_id} can't become {state}")
-        pictures = await self._pictures(connection, [job_id])
-        return _job(row, pictures.get(job_id, ()))
+        pictures = await job_rows.pictures_of(connection, [job_id])
+        return job_rows.read(row, pictures.get(job_id, ()))
 
     async def _jobs(self, statement: Select[Any]) -> list[Job]:
         return await self.matching(statement.order_by(JobRow.id))
 
     async def matching(self, statement: Select[Any]) -> list[Job]:
-        """The jobs of a query for all of JOBS' columns, in its order."""
+        """The jobs of a query for JOB_COLUMNS, in its order; those that can't be read are left
+        out.
+        """
         async with self._database.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
-            pictures = await self._pictures(connection, [row["id"] for row in rows])
-        return [_job(row, pictures.get(row["id"], ())) for row in rows]
-
-    async def _pictures(
-        self, connection: AsyncConnection, job_ids: Sequence[int]
-    ) -> dict[int, tuple[PictureRecord, ...]]:
-        if not job_ids:
-            return {}
-        statement = (
-            select(*PICTURES.c)
-            .where(PictureRow.job_id.in_(job_ids))
-            .order_by(PictureRow.job_id, PictureRow.position)
-        )
-        found: dict[int, tuple[PictureRecord, ...]] = {}
-        for row in (await connection.execute(statement)).mappings():
-            record = PictureRecord(
-                index=row["position"],
-                seed=row["seed"],
-                width=row["width"],
-                height=row["height"],
-                file=row["file"],
-                pixels_sha256=row["pixels_sha256"],
-                variation_seed=row["variation_seed"],
-                unsafe=row["unsafe"],
-            )
-            found[row["job_id"]] = (*found.get(row["job_id"], ()), record)
-        return found
-
-
-def _job(row: Any, pictures: tuple[PictureRecord, ...]) -> Job:
-    return Job(
-        id=row["id"],
-        state=row["state"],
-        request=row["request"],
-        origin=row["origin"],
-        parent=row["parent_id"],
-        parent_picture=row["parent_picture"],
-        preset=row["preset"],
-        action=row["action"],
-        attempts=row["attempts"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        delivered_at=row["delivered_at"],
-        failure=row["failure"],
-        provenance=row["provenance"],
-        pictures=pictures,
-    )
+            rows = await job_rows.rows_of(connection, statement)
+            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        return job_rows.readable(rows, pictures)

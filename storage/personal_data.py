@@ -1,23 +1,25 @@
 """Everything that is kept about one person: as files to take along, or gone."""
 
-import asyncio
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Text, delete, insert, or_, select, type_coerce
+from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.job import Job, JobState
+from generation.job import ENDED, JobState
 from generation.refusal import Refused
-from storage.jobs import JOBS, JobStore
-from storage.pictures import PictureFiles, PictureMissingError
+from storage.export import Exporter
+from storage.inserting import insert_into
+from storage.jobs import JobStore
+from storage.pictures import PictureFiles
 from storage.settings import SettingsStore
 from storage.tables import (
+    DeletionRow,
     FavouriteRow,
+    HandedInRow,
     JobRow,
     MessageRow,
     NoticeRow,
@@ -25,12 +27,16 @@ from storage.tables import (
     QueryRow,
     SettingsRow,
     SpentRow,
+    TakeBackRow,
+    UploadRow,
 )
 
-CHUNK = 500
-"""Rows of one statement: databases bound how many values it may have."""
-EMPTY, ENTRY = 256, 256
-"""Bytes of a zip with nothing in it, and of one entry beside its content and, twice, its name."""
+CHUNK: Final = 50
+"""Jobs that are deleted in one transaction: others write in between."""
+ROWS: Final = 500
+"""Small rows that go in one transaction."""
+DAY: Final = timedelta(days=1)
+"""How long a file that was handed in stays that no job names, and a deleted picture counts."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -53,216 +59,182 @@ class PersonalStore:
     ) -> None:
         self._database = database
         self._files = files
-        self._jobs = jobs
         self._settings = settings
+        self._exporter = Exporter(database, files, jobs, settings)
 
-    async def export(self, user_id: int, folder: Path, *, max_bytes: int) -> list[Path]:
-        """Zip files in `folder`, each of at most `max_bytes`.
+    def export(self, user_id: int, folder: Path, *, max_bytes: int) -> AsyncGenerator[Path, None]:
+        """Zip files of all that somebody has; see Exporter.export."""
+        return self._exporter.export(user_id, folder, max_bytes=max_bytes)
 
-        The first begins with `settings.json`, `favourites.json`, `searches.json` and `jobs.json`,
-        which goes on in `jobs-2.json` where it is long; then come the pictures that were made and
-        those that were handed in. A file that fills more than one zip is cut into `.001`, `.002`.
-        """
-        jobs = await self._jobs.matching(
-            select(*JOBS.c).where(JobRow.user_id == user_id).order_by(JobRow.id)
-        )
-        texts = {
-            "settings.json": msgspec.json.encode(await self._settings.person(user_id)),
-            **await self._starred_and_sought(user_id),
-        }
-        made = {
-            f"pictures/{job.id:06}-{picture.index + 1}-{picture.seed}.png": picture.file
-            for job in jobs
-            for picture in job.pictures
-        }
-        handed_in = {file for job in jobs for file in job.request.uploads} - set(made.values())
-        pictures = made | {f"uploads/{file}.png": file for file in sorted(handed_in)}
-        parts = _Parts(folder, max_bytes)
-        await asyncio.to_thread(_add_texts, parts, texts, jobs, max_bytes // 2)
-        for name, file in pictures.items():
-            try:
-                content = await self._files.read(file)
-            except PictureMissingError:
-                continue
-            await asyncio.to_thread(parts.add, name, content)
-        return await asyncio.to_thread(parts.close)
+    # deleting
 
     async def delete(self, user_id: int) -> Deleted:
         """Delete somebody's jobs, pictures, stars, searches and settings.
 
-        Files that others' requests use stay. Raises Refused while something of theirs waits or
-        runs, for its pictures would come afterwards.
+        From the first moment on nobody sees any of them; they go a few at a time, beside what
+        others do, and after a stop half-way `resume` or another call goes on. Files that others'
+        requests use stay. Raises Refused while something of theirs waits or runs, for its pictures
+        would come afterwards.
         """
         async with self._database.begin() as connection:
-            statement = select(JobRow.id, JobRow.state).where(JobRow.user_id == user_id)
-            states = {row[0]: row[1] for row in await connection.execute(statement)}
-            if {JobState.QUEUED, JobState.RUNNING} & set(states.values()):
+            busy = select(JobRow.id).where(
+                JobRow.user_id == user_id,
+                JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
+            )
+            if (await connection.execute(busy.limit(1))).first() is not None:
                 raise Refused("delete_while_running")
-            deleted, files = await self._delete_jobs(connection, list(states))
-            for table in (FavouriteRow, QueryRow, NoticeRow):
+            newest = select(func.max(JobRow.id)).where(JobRow.user_id == user_id)
+            last = (await connection.execute(newest)).scalar_one() or 0
+            row = insert_into(connection.dialect, DeletionRow)
+            row = row.values(user_id=user_id, last_job=last)
+            await connection.execute(
+                row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
+            )
+            for table in (QueryRow, NoticeRow):
                 await connection.execute(delete(table).where(table.user_id == user_id))
             await connection.execute(
                 delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)
             )
         self._settings.forget([("person", user_id)])
-        await self._remove_unused_files(files)
-        return deleted
+        return await self._go_on(user_id, last)
+
+    async def resume(self) -> Deleted:
+        """Go on with the deletions that a stop cut short."""
+        async with self._database.connect() as connection:
+            rows = await connection.execute(select(DeletionRow.user_id, DeletionRow.last_job))
+            pending = rows.all()
+        jobs, pictures = 0, 0
+        messages: list[tuple[int, int]] = []
+        for user_id, last in pending:
+            deleted = await self._go_on(user_id, last)
+            jobs += deleted.jobs
+            pictures += deleted.pictures
+            messages += deleted.messages
+        return Deleted(jobs, pictures, tuple(messages))
 
     async def delete_job(self, job_id: int) -> Deleted:
         """Delete one ended job and its pictures; one that is gone already is no error."""
         async with self._database.begin() as connection:
-            deleted, files = await self._delete_jobs(connection, [job_id])
-        await self._remove_unused_files(files)
+            deleted, files = await _delete_jobs(connection, [job_id])
+        await self._remove_unused(files, DAY)
         return deleted
 
-    async def _starred_and_sought(self, user_id: int) -> dict[str, bytes]:
-        stars = select(FavouriteRow.job_id, FavouriteRow.position).where(
-            FavouriteRow.user_id == user_id
-        )
-        sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
+    async def to_take_back(self) -> list[tuple[int, int]]:
+        """The messages of deleted jobs that are still on Discord, as (channel id, message id)."""
+        statement = select(TakeBackRow.channel_id, TakeBackRow.message_id)
         async with self._database.connect() as connection:
-            starred = [
-                {"job": job, "picture": position + 1}
-                for job, position in await connection.execute(stars)
-            ]
-            queries = [
-                msgspec.Raw(q.encode()) for q in (await connection.execute(sought)).scalars()
-            ]
-        return {
-            "favourites.json": msgspec.json.encode(starred),
-            "searches.json": msgspec.json.encode(queries),
-        }
+            return [(row[0], row[1]) for row in await connection.execute(statement)]
 
-    async def _delete_jobs(
-        self, connection: AsyncConnection, job_ids: Sequence[int]
-    ) -> tuple[Deleted, set[str]]:
-        """Delete jobs with their pictures, messages and stars, and say which files they used."""
-        day_ago = datetime.now(UTC) - timedelta(days=1)
-        await connection.execute(delete(SpentRow).where(SpentRow.created_at < day_ago))
-        messages: list[tuple[int, int]] = []
-        files: list[str] = []
-        handed_in: set[str] = set()
-        count = 0
-        for start in range(0, len(job_ids), CHUNK):
-            some = job_ids[start : start + CHUNK]
-            shown = select(MessageRow.channel_id, MessageRow.message_id).where(
-                MessageRow.job_id.in_(some), MessageRow.kind != "progress"
+    async def taken_back(self, message_id: int) -> None:
+        """Note that a message of a deleted job is gone, or can't be reached any more."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
             )
-            messages += [(row[0], row[1]) for row in await connection.execute(shown)]
-            made = select(PictureRow.file).where(PictureRow.job_id.in_(some))
-            files += (await connection.execute(made)).scalars()
-            rows = await connection.execute(select(*JOBS.c).where(JobRow.id.in_(some)))
-            jobs = rows.all()
-            count += len(jobs)
-            handed_in |= {file for job in jobs for file in job.request.uploads}
-            await _keep_count(connection, jobs, day_ago)
-            await connection.execute(delete(JobRow).where(JobRow.id.in_(some)))
-        return Deleted(count, len(files), tuple(messages)), handed_in | set(files)
+
+    async def _go_on(self, user_id: int, last: int) -> Deleted:
+        """Delete somebody's ended jobs up to the one numbered `last`, and their stars."""
+        jobs, pictures = 0, 0
+        messages: list[tuple[int, int]] = []
+        some = (
+            select(JobRow.id)
+            .where(JobRow.user_id == user_id, JobRow.id <= last, JobRow.state.in_(ENDED))
+            .order_by(JobRow.id)
+            .limit(CHUNK)
+        )
+        while True:
+            async with self._database.begin() as connection:
+                ids = (await connection.execute(some)).scalars().all()
+                deleted, files = await _delete_jobs(connection, ids)
+            if not ids:
+                break
+            jobs += deleted.jobs
+            pictures += deleted.pictures
+            messages += deleted.messages
+            await self._remove_unused(files, DAY)
+        star = (FavouriteRow.job_id, FavouriteRow.position)
+        own = FavouriteRow.user_id == user_id
+        await self._delete_in_parts(
+            lambda: delete(FavouriteRow).where(
+                own, tuple_(*star).in_(select(*star).where(own).limit(ROWS))
+            )
+        )
+        async with self._database.begin() as connection:
+            await connection.execute(delete(DeletionRow).where(DeletionRow.user_id == user_id))
+        return Deleted(jobs, pictures, tuple(messages))
+
+    async def _delete_in_parts(self, statement: Any) -> None:
+        """Repeat a bounded DELETE, each a transaction of its own, until nothing is left."""
+        while True:
+            async with self._database.begin() as connection:
+                if not (await connection.execute(statement())).rowcount:
+                    return
+
+    # files
 
     async def sweep(self, age: timedelta) -> int:
         """Remove files of that age which nothing names; returns how many."""
-        return await self._remove_unused_files(await self._files.older_than(age))
+        before = datetime.now(UTC) - age
+        old = select(HandedInRow.file).where(HandedInRow.handed_in_at < before).limit(ROWS)
+        await self._delete_in_parts(lambda: delete(HandedInRow).where(HandedInRow.file.in_(old)))
+        since = datetime.now(UTC) - DAY
+        spent = select(SpentRow.id).where(SpentRow.created_at < since).limit(ROWS)
+        await self._delete_in_parts(lambda: delete(SpentRow).where(SpentRow.id.in_(spent)))
+        removed = 0
+        async for files in self._files.older_than(age):
+            removed += await self._remove_unused(files, age)
+        return removed
 
-    async def _remove_unused_files(self, files: set[str]) -> int:
-        """Remove the files that no picture and no request names any more; returns how many."""
-        if not files:
+    async def _remove_unused(self, files: Collection[str], age: timedelta) -> int:
+        """Of these, remove those that no picture, no request and nobody who handed one in since
+        then names; returns how many.
+        """
+        unused = set(files)
+        if not unused:
             return 0
-        listed = sorted(files)
-        # requests are compact JSON: only these have a hash where a picture goes
-        text = type_coerce(JobRow.request, Text)
-        with_uploads = select(JobRow.request).where(
-            or_(text.contains('"init_picture":"'), text.contains('"picture":"'))
-        )
-        async with self._database.connect() as connection:
-            used = {
-                file
-                for request in (await connection.execute(with_uploads)).scalars()
-                for file in request.uploads
-            }
-            for start in range(0, len(listed), CHUNK):
-                some = listed[start : start + CHUNK]
-                made = select(PictureRow.file).where(PictureRow.file.in_(some))
-                used |= set((await connection.execute(made)).scalars())
-        await self._files.remove(files - used)
-        return len(files - used)
+        since = datetime.now(UTC) - age
+        with self._files.removing() as removal:
+            async with self._database.connect() as connection:
+                for start in range(0, len(files), ROWS):
+                    some = sorted(files)[start : start + ROWS]
+                    for names in (
+                        select(PictureRow.file).where(PictureRow.file.in_(some)),
+                        select(UploadRow.file).where(UploadRow.file.in_(some)),
+                        select(HandedInRow.file).where(
+                            HandedInRow.file.in_(some), HandedInRow.handed_in_at > since
+                        ),
+                    ):
+                        unused -= set((await connection.execute(names)).scalars())
+            return await removal.remove(unused)
 
 
-async def _keep_count(connection: AsyncConnection, jobs: Sequence[Any], since: datetime) -> None:
-    """Deleting pictures gives no quota back: their number is kept for the day."""
-    spent = [
-        {
-            "user_id": job.user_id,
-            "guild_id": job.guild_id,
-            "created_at": job.created_at,
-            "count": job.request.count,
-        }
-        for job in jobs
-        if job.guild_id is not None and job.state is JobState.FINISHED and job.created_at > since
-    ]
-    if spent:
-        await connection.execute(insert(SpentRow), spent)
-
-
-class _Parts:
-    """Zip files, a new one whenever the last is full."""
-
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._paths: list[Path] = []
-        self._zip: zipfile.ZipFile | None = None
-        self._bytes = 0
-
-    def add(self, name: str, content: bytes) -> None:
-        """Add a file, in pieces that fit where it is larger than a whole zip."""
-        most = self._max_bytes - EMPTY - ENTRY - 2 * len(name)
-        if len(content) <= most:
-            self._write(name, content)
-            return
-        for number, start in enumerate(range(0, len(content), most), 1):
-            self._write(f"{name}.{number:03}", content[start : start + most])
-
-    def close(self) -> list[Path]:
-        if self._zip is not None:
-            self._zip.close()
-        return self._paths
-
-    def _write(self, name: str, content: bytes) -> None:
-        size = len(content) + 2 * len(name) + ENTRY
-        if self._zip is None or self._bytes + size > self._max_bytes:
-            if self._zip is not None:
-                self._zip.close()
-            path = self._folder / f"darkroom-{len(self._paths) + 1}.zip"
-            self._paths.append(path)
-            # pictures are compressed already
-            self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
-            self._bytes = EMPTY
-        self._zip.writestr(name, content)
-        self._bytes += size
-
-
-def _add_texts(
-    parts: _Parts, texts: Mapping[str, bytes], jobs: Sequence[Job], max_bytes: int
-) -> None:
-    """The JSON files: `texts` by name, and the jobs in files of about `max_bytes`."""
-    for name, content in texts.items():
-        parts.add(name, msgspec.json.format(content, indent=1))
-    files: list[list[bytes]] = [[]]
-    size = 0
-    for job in jobs:
-        entry = msgspec.json.format(msgspec.json.encode(_plain(job)), indent=1)
-        if files[-1] and size + len(entry) > max_bytes:
-            files.append([])
-            size = 0
-        files[-1].append(entry)
-        size += len(entry)
-    for number, entries in enumerate(files, 1):
-        name = "jobs.json" if number == 1 else f"jobs-{number}.json"
-        parts.add(name, b"[" + b",\n".join(entries) + b"]")
-
-
-def _plain(job: Job) -> Job:
-    """Without the token of its interaction, which is nobody's data."""
-    return msgspec.structs.replace(
-        job, origin=msgspec.structs.replace(job.origin, interaction=None)
+async def _delete_jobs(
+    connection: AsyncConnection, job_ids: Sequence[int]
+) -> tuple[Deleted, set[str]]:
+    """Delete jobs with their pictures, messages and stars, and say which files they named."""
+    if not job_ids:
+        return Deleted(0, 0), set()
+    shown = select(MessageRow.channel_id, MessageRow.message_id).where(
+        MessageRow.job_id.in_(job_ids), MessageRow.kind != "progress"
     )
+    messages = [(row[0], row[1]) for row in await connection.execute(shown)]
+    if messages:
+        row = insert_into(connection.dialect, TakeBackRow).on_conflict_do_nothing()
+        await connection.execute(
+            row, [{"channel_id": channel, "message_id": message} for channel, message in messages]
+        )
+    made = select(PictureRow.file).where(PictureRow.job_id.in_(job_ids))
+    files = list((await connection.execute(made)).scalars())
+    started_from = select(UploadRow.file).where(UploadRow.job_id.in_(job_ids))
+    handed_in = set((await connection.execute(started_from)).scalars())
+    # deleting pictures gives no quota back: their number is kept for the day
+    counts = select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
+        JobRow.id.in_(job_ids),
+        JobRow.guild_id.is_not(None),
+        JobRow.state == JobState.FINISHED,
+        JobRow.created_at > datetime.now(UTC) - DAY,
+    )
+    names = ["user_id", "guild_id", "created_at", "count"]
+    await connection.execute(insert(SpentRow).from_select(names, counts))
+    gone = await connection.execute(delete(JobRow).where(JobRow.id.in_(job_ids)))
+    return Deleted(gone.rowcount, len(files), tuple(messages)), handed_in | set(files)

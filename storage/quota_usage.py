@@ -2,11 +2,9 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.job import JobState
-from storage.tables import JobRow, SpentRow
+from storage.intake import used_since
 
 
 class UsageStore:
@@ -22,18 +20,10 @@ class UsageStore:
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        statement = select(JobRow.created_at, JobRow.request).where(
-            JobRow.user_id == user_id,
-            JobRow.guild_id == guild_id,
-            JobRow.created_at > since,
-            JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
-        )
-        deleted = select(SpentRow.created_at, SpentRow.count).where(
-            SpentRow.user_id == user_id,
-            SpentRow.guild_id == guild_id,
-            SpentRow.created_at > since,
-        )
         async with self._database.connect() as connection:
-            found = [(when, request.count) for when, request in await connection.execute(statement)]
-            found += [(when, count) for when, count in await connection.execute(deleted)]
+            found = [
+                (when, int(count))
+                for statement in used_since([user_id], [guild_id], since)
+                for _, _, when, count in await connection.execute(statement)
+            ]
         return sorted(found)

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import String, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import JobState
+from storage import job_rows
+from storage.job_rows import JOB_COLUMNS
 from storage.tables import JobRow
 
 RECENT = 1000
@@ -44,9 +46,9 @@ class StatisticsStore:
 
     async def since(self, when: datetime) -> Statistics:
         """Everything, with the jobs since `when` counted apart."""
-        by_state = select(JobRow.state, func.count()).group_by(JobRow.state)
+        by_state = select(type_coerce(JobRow.state, String), func.count()).group_by(JobRow.state)
         made = (
-            select(JobRow.request, JobRow.provenance)
+            select(*JOB_COLUMNS)
             .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(RECENT)
@@ -55,12 +57,14 @@ class StatisticsStore:
             total = _counts(await connection.execute(by_state))
             lately = by_state.where(JobRow.created_at > when)
             recent = _counts(await connection.execute(lately))
-            rows = (await connection.execute(made)).all()
+            rows = await job_rows.rows_of(connection, made)
         seconds: dict[str, list[float]] = {}
         pictures: dict[str, int] = {}
         peak = 0
-        for request, provenance in rows:
-            assert provenance is not None  # the query asks for those that have one
+        for job in job_rows.readable(rows, {}):
+            request, provenance = job.request, job.provenance
+            if provenance is None:
+                continue  # it is there, and can't be read
             each = (provenance.seconds - provenance.seconds_loading) / request.count
             seconds.setdefault(request.model, []).append(each)
             pictures[request.model] = pictures.get(request.model, 0) + request.count
@@ -73,7 +77,8 @@ class StatisticsStore:
 
 
 def _counts(rows: Iterable[Any]) -> dict[JobState, int]:
-    return {state: count for state, count in rows}  # noqa: C416 - rows are not pairs to mypy
+    known = {state.value for state in JobState}
+    return {JobState(state): count for state, count in rows if state in known}
 
 
 def _p95(values: list[float]) -> float:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -77,15 +78,34 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 class JobRow(Table):
-    """One job. `user_id` to `channel_id` repeat the origin's, `model` and `words` the request's,
-    for queries. `words` is the prompt in folded case, so that a search finds it in any script.
+    """One job. `user_id` to `channel_id` repeat the origin's, `model` to `image_count` the
+    request's, for queries. `words` is the prompt in folded case, so that a search finds it in any
+    script. `asked_by` names what asked, so that an event that comes twice makes one job.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_user", "user_id", "id"),
+        Index("jobs_by_user_state", "user_id", "state", "id"),
+        Index("jobs_by_user_model", "user_id", "model", "state", "id"),
+        Index(
+            "jobs_by_user_preset",
+            *("user_id", "preset", "state", "id"),
+            sqlite_where=text("preset IS NOT NULL"),
+            postgresql_where=text("preset IS NOT NULL"),
+        ),
+        # all that a quota asks for, so that it is read from the index alone
+        Index("jobs_by_quota", "user_id", "guild_id", "created_at", "state", "image_count"),
+        Index("jobs_by_time", "created_at", "state"),
+        Index(
+            "jobs_undelivered",
+            *("state", "id"),
+            sqlite_where=text("delivered_at IS NULL"),
+            postgresql_where=text("delivered_at IS NULL"),
+        ),
         Index("jobs_by_parent", "parent_id"),
+        Index("jobs_by_asked_by", "asked_by", unique=True),
         {"sqlite_autoincrement": True},
     )
 
@@ -99,6 +119,8 @@ class JobRow(Table):
     preset: Mapped[str | None] = mapped_column(String(100))
     model: Mapped[str] = mapped_column(Text, server_default="")
     words: Mapped[str] = mapped_column(Text, server_default="")
+    image_count: Mapped[int] = mapped_column(Integer, server_default="1")
+    asked_by: Mapped[str | None] = mapped_column(String(200))
     user_id: Mapped[int] = mapped_column(BigInteger)
     guild_id: Mapped[int | None] = mapped_column(BigInteger)
     channel_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -129,6 +151,33 @@ class PictureRow(Table):
     unsafe: Mapped[float | None] = mapped_column(Float)
 
 
+class UploadRow(Table):
+    """A picture that a job starts from or follows; its file is named by `file`."""
+
+    __tablename__ = "uploads"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    file: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+
+
+class HandedInRow(Table):
+    """When a file was last handed in. Until a job names it, nothing else says that it is wanted."""
+
+    __tablename__ = "handed_in"
+
+    file: Mapped[str] = mapped_column(String(64), primary_key=True)
+    handed_in_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class DeletionRow(Table):
+    """That somebody's jobs up to `last_job` are being deleted: nobody sees them any more."""
+
+    __tablename__ = "deletions"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    last_job: Mapped[int] = mapped_column(BigInteger)
+
+
 class MessageRow(Table):
     """A message on Discord that shows a job: `progress` while it runs, `result` for good, `sent`
     from a history, `picture` for the one picture at `position`.
@@ -143,6 +192,15 @@ class MessageRow(Table):
     kind: Mapped[str] = mapped_column(String(16))
     position: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TakeBackRow(Table):
+    """A message on Discord that showed a deleted job and is to be deleted too."""
+
+    __tablename__ = "take_backs"
+
+    message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
 
 
 class FavouriteRow(Table):

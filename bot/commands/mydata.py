@@ -1,5 +1,6 @@
 """`/mydata`: everything that is kept about oneself, as files or gone."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,10 +44,13 @@ async def _hand_over(
             ephemeral=True,
             allowed_mentions=NO_MENTIONS,
         )
-        return
-    await interaction.user.send(
-        text, files=[discord.File(file) for file in files], allowed_mentions=NO_MENTIONS
-    )
+    else:
+        await interaction.user.send(
+            text, files=[discord.File(file) for file in files], allowed_mentions=NO_MENTIONS
+        )
+    for file in files:
+        # what was sent is not kept a second time
+        file.unlink()
 
 
 class MyDataCommands(app_commands.Group):
@@ -72,12 +76,19 @@ class MyDataCommands(app_commands.Group):
         async with answering(interaction) as visit:
             await think(interaction, private=True)
             with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
-                parts = await self.client.desk.store.personal.export(
+                export = self.client.desk.store.personal.export(
                     visit.person.id, Path(folder), max_bytes=PART_MAX
                 )
-                messages = [parts[i : i + FILES_MAX] for i in range(0, len(parts), FILES_MAX)]
-                for number, files in enumerate(messages, 1):
-                    text = visit.texts("mydata_part", number=number, parts=len(messages))
+                async with contextlib.aclosing(export) as parts:
+                    files: list[Path] = []
+                    number = 1
+                    async for part in parts:
+                        if len(files) == FILES_MAX:
+                            text = visit.texts("mydata_part", number=number)
+                            await _hand_over(interaction, text, files, number)
+                            files, number = [], number + 1
+                        files.append(part)
+                    text = visit.texts("mydata_last_part", number=number)
                     await _hand_over(interaction, text, files, number)
 
     @app_commands.command(

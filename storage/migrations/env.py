@@ -9,6 +9,7 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.types import TypeDecorator
 
 from storage.database import make_database
+from storage.search import is_ours
 from storage.tables import Table
 
 
@@ -19,6 +20,13 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
     return False
 
 
+def include_object(
+    _item: Any, name: str | None, kind: str, _reflected: bool, _declared: Any
+) -> bool:
+    """Whether a difference counts: what the search has beside the declared tables does not."""
+    return kind not in ("table", "index") or not is_ours(name)
+
+
 def migrate(connection: Connection) -> None:
     """Run the migrations within the transaction of an open connection, all or none."""
     context.configure(
@@ -26,6 +34,7 @@ def migrate(connection: Connection) -> None:
         target_metadata=Table.metadata,
         render_as_batch=True,
         render_item=render_item,
+        include_object=include_object,
     )
     with context.begin_transaction():
         context.run_migrations()

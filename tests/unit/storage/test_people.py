@@ -220,7 +220,7 @@ async def test_an_export_is_cut_into_parts(store: Store, tmp_path: Path) -> None
         await drawn(store, png=bytes([number]) * 4000)
     await drawn(store, user=2)
     await store.history.set_favourite(1, 2, 0, True)
-    parts = await store.personal.export(1, tmp_path, max_bytes=13_000)
+    parts = [part async for part in store.personal.export(1, tmp_path, max_bytes=13_000)]
     assert len(parts) > 1
     names = []
     for part in parts:
@@ -244,7 +244,7 @@ async def test_no_part_is_too_large_whatever_is_in_it(store: Store, tmp_path: Pa
     for _ in range(20):
         await drawn(store, init_picture=upload)
     await store.history.keep_query(1, Query(search="fox"))
-    parts = await store.personal.export(1, tmp_path, max_bytes=9_000)
+    parts = [part async for part in store.personal.export(1, tmp_path, max_bytes=9_000)]
     files: dict[str, bytes] = {}
     for part in parts:
         assert part.stat().st_size <= 9_000

@@ -1,0 +1,235 @@
+"""Everything that is kept about one person as zip files, one after the other."""
+
+import asyncio
+import contextlib
+import zipfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from generation.job import Job
+from generation.refusal import Refused
+from storage.job_rows import JOB_COLUMNS
+from storage.jobs import VISIBLE, JobStore
+from storage.pictures import PictureFiles, PictureMissingError
+from storage.settings import SettingsStore
+from storage.tables import FavouriteRow, JobRow, PictureRow, QueryRow, UploadRow
+
+PAGE: Final = 200
+"""Jobs that are read at a time."""
+AT_ONCE: Final = 2
+"""Exports that are made at the same time."""
+EMPTY, ENTRY = 256, 256
+"""Bytes of a zip with nothing in it, and of one entry beside its content and, twice, its name."""
+
+
+class Exporter:
+    """Makes zip files of what people have."""
+
+    def __init__(
+        self, database: AsyncEngine, files: PictureFiles, jobs: JobStore, settings: SettingsStore
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._jobs = jobs
+        self._settings = settings
+        self._exporting: set[int] = set()
+
+    async def export(
+        self, user_id: int, folder: Path, *, max_bytes: int
+    ) -> AsyncGenerator[Path, None]:
+        """Zip files in `folder`, each of at most `max_bytes` and yielded when it is whole.
+
+        Whoever takes one removes it, so that there is never a copy of everything. The first
+        begins with `settings.json`, `favourites.json`, `searches.json` and `jobs.json`, which goes
+        on in `jobs-2.json` where it is long; then come the pictures that were made and those that
+        were handed in. A file that fills more than one zip is cut into `.001`, `.002`.
+
+        Raises Refused where this person's or too many others' are being made.
+        """
+        if user_id in self._exporting or len(self._exporting) >= AT_ONCE:
+            raise Refused("exports_busy")
+        self._exporting.add(user_id)
+        parts = _Parts(folder, max_bytes)
+        try:
+            async with contextlib.aclosing(self._contents(user_id, max_bytes // 2)) as contents:
+                async for name, content in contents:
+                    await asyncio.to_thread(parts.add, name, content)
+                    for path in parts.whole():
+                        yield path
+            await asyncio.to_thread(parts.close)
+            for path in parts.whole():
+                yield path
+        finally:
+            self._exporting.discard(user_id)
+            await asyncio.to_thread(parts.close)
+
+    async def _contents(
+        self, user_id: int, max_bytes: int
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """The files by name, the texts of at most about `max_bytes`."""
+        yield "settings.json", _pretty(msgspec.json.encode(await self._settings.person(user_id)))
+        yield "favourites.json", _pretty(await self._favourites(user_id))
+        yield "searches.json", _pretty(await self._searches(user_id))
+        texts = _Texts(max_bytes)
+        async for page in self._pages(user_id):
+            statement = select(*JOB_COLUMNS).where(JobRow.id.in_(page), VISIBLE)
+            jobs = await self._jobs.matching(statement.order_by(JobRow.id))
+            for name, content in await asyncio.to_thread(texts.add, jobs):
+                yield name, content
+        yield texts.last()
+        async for name, file in self._pictures(user_id):
+            try:
+                yield name, await self._files.read(file)
+            except PictureMissingError:
+                continue
+
+    async def _pictures(self, user_id: int) -> AsyncIterator[tuple[str, str]]:
+        """What was made and then what was handed in, as names and hashes."""
+        async for page in self._pages(user_id):
+            made = (
+                select(PictureRow.job_id, PictureRow.position, PictureRow.seed, PictureRow.file)
+                .where(PictureRow.job_id.in_(page))
+                .order_by(PictureRow.job_id, PictureRow.position)
+            )
+            async with self._database.connect() as connection:
+                rows = (await connection.execute(made)).all()
+            for job_id, position, seed, file in rows:
+                yield f"pictures/{job_id:06}-{position + 1}-{seed}.png", file
+        seen: set[str] = set()
+        async for page in self._pages(user_id):
+            async with self._database.connect() as connection:
+                named = select(UploadRow.file).where(UploadRow.job_id.in_(page)).distinct()
+                files = set((await connection.execute(named)).scalars()) - seen
+                own = (
+                    select(PictureRow.file)
+                    .join(JobRow, JobRow.id == PictureRow.job_id)
+                    .where(PictureRow.file.in_(files), JobRow.user_id == user_id)
+                )
+                made_here = set((await connection.execute(own)).scalars()) if files else set()
+            seen |= files
+            for file in sorted(files - made_here):
+                yield f"uploads/{file}.png", file
+
+    async def _pages(self, user_id: int) -> AsyncIterator[Sequence[int]]:
+        """The numbers of somebody's jobs, oldest first, a few at a time."""
+        last = 0
+        while True:
+            statement = (
+                select(JobRow.id)
+                .where(JobRow.user_id == user_id, JobRow.id > last, VISIBLE)
+                .order_by(JobRow.id)
+                .limit(PAGE)
+            )
+            async with self._database.connect() as connection:
+                page = (await connection.execute(statement)).scalars().all()
+            if not page:
+                return
+            yield page
+            last = page[-1]
+
+    async def _favourites(self, user_id: int) -> bytes:
+        stars = select(FavouriteRow.job_id, FavouriteRow.position).where(
+            FavouriteRow.user_id == user_id
+        )
+        async with self._database.connect() as connection:
+            rows = (await connection.execute(stars)).all()
+        return msgspec.json.encode(
+            [{"job": job, "picture": position + 1} for job, position in rows]
+        )
+
+    async def _searches(self, user_id: int) -> bytes:
+        sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
+        async with self._database.connect() as connection:
+            queries = (await connection.execute(sought)).scalars().all()
+        return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
+
+
+class _Texts:
+    """The jobs as JSON in files of about `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: list[bytes] = []
+        self._size = 0
+        self._number = 1
+
+    def add(self, jobs: Sequence[Job]) -> list[tuple[str, bytes]]:
+        """Take these jobs; returns the files that are full."""
+        full = []
+        for job in jobs:
+            entry = _pretty(msgspec.json.encode(_plain(job)))
+            if self._entries and self._size + len(entry) > self._max_bytes:
+                full.append(self.last())
+            self._entries.append(entry)
+            self._size += len(entry)
+        return full
+
+    def last(self) -> tuple[str, bytes]:
+        """A file of what was taken since the last one."""
+        name = "jobs.json" if self._number == 1 else f"jobs-{self._number}.json"
+        content = b"[" + b",\n".join(self._entries) + b"]"
+        self._entries, self._size = [], 0
+        self._number += 1
+        return name, content
+
+
+class _Parts:
+    """Zip files, a new one whenever the last is full."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._count = 0
+        self._whole: list[Path] = []
+        self._zip: zipfile.ZipFile | None = None
+        self._path = folder
+        self._bytes = 0
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a file, in pieces that fit where it is larger than a whole zip."""
+        most = self._max_bytes - EMPTY - ENTRY - 2 * len(name)
+        if len(content) <= most:
+            self._write(name, content)
+            return
+        for number, start in enumerate(range(0, len(content), most), 1):
+            self._write(f"{name}.{number:03}", content[start : start + most])
+
+    def whole(self) -> Iterator[Path]:
+        """The zips that were filled since this was asked last."""
+        whole, self._whole = self._whole, []
+        yield from whole
+
+    def close(self) -> None:
+        """Nothing more is added."""
+        if self._zip is not None:
+            self._zip.close()
+            self._zip = None
+            self._whole.append(self._path)
+
+    def _write(self, name: str, content: bytes) -> None:
+        size = len(content) + 2 * len(name) + ENTRY
+        if self._zip is None or self._bytes + size > self._max_bytes:
+            self.close()
+            self._count += 1
+            self._path = self._folder / f"darkroom-{self._count}.zip"
+            # pictures are compressed already
+            self._zip = zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED)
+            self._bytes = EMPTY
+        self._zip.writestr(name, content)
+        self._bytes += size
+
+
+def _pretty(content: bytes) -> bytes:
+    return msgspec.json.format(content, indent=1)
+
+
+def _plain(job: Job) -> Job:
+    """Without the token of its interaction, which is nobody's data."""
+    return msgspec.structs.replace(
+        job, origin=msgspec.structs.replace(job.origin, interaction=None)
+    )

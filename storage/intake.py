@@ -1,0 +1,295 @@
+"""New jobs: written in the order in which they came, many in one commit.
+
+A commit waits for the disk, so a hundred people who ask in the same instant must not wait for a
+hundred of them. Whoever comes while one is under way is written with the next. Within it each
+request is held against what its owner may have, after all that were accepted before it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from generation.job import JobState
+from storage.tables import JobRow, SpentRow, UploadRow
+
+BATCH_MAX: Final = 200
+"""Jobs of one commit: databases bound how many values a statement may have."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person may have; None where there is no limit."""
+
+    waiting: int | None = None
+    """Jobs that wait or run at once."""
+    pictures: int | None = None
+    """Pictures asked for on one server within `window`."""
+    window: timedelta = timedelta(days=1)
+
+
+class LimitReachedError(Exception):
+    """The job would go over what its owner may have; it was not written."""
+
+
+class TooManyWaitingError(LimitReachedError):
+    """So many of the person's jobs wait or run already."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
+
+
+class QuotaReachedError(LimitReachedError):
+    """`used` are the times and numbers of the pictures within the window, oldest first."""
+
+    def __init__(self, used: Sequence[tuple[datetime, int]], limit: int) -> None:
+        super().__init__(limit)
+        self.used = tuple(used)
+        self.limit = limit
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is to be written: its columns, the files that it names, and its bounds."""
+
+    columns: dict[str, Any]
+    uploads: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    held_for: timedelta | None = None
+    """How long `asked_by` stands for this job; None for ever."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A job is in the database: a new one since just now, or the one that was asked for before."""
+
+    job_id: int
+    created_at: datetime
+    new: bool
+
+
+class _Caller(msgspec.Struct, frozen=True):
+    job: NewJob
+    outcome: "asyncio.Future[Written]"
+
+
+class Intake:
+    """Writes new jobs. Satisfied callers may count on theirs whatever happens."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
+        self._callers: list[_Caller] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def add(self, job: NewJob) -> Written:
+        """Write a job; when this returns it is on disk.
+
+        Raises LimitReachedError, or what the database raises for this one.
+        """
+        caller = _Caller(job, asyncio.get_running_loop().create_future())
+        self._callers.append(caller)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        return await caller.outcome
+
+    async def close(self) -> None:
+        """Wait until all that was handed in is written."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        some: list[_Caller] = []
+        try:
+            while self._callers:
+                some, self._callers = self._callers[:BATCH_MAX], self._callers[BATCH_MAX:]
+                some = [caller for caller in some if not caller.outcome.done()]
+                await self._settle(some)
+        finally:
+            self._writing = None
+            for caller in (*some, *self._callers):
+                caller.outcome.cancel()  # without effect on those that are settled
+
+    async def _settle(self, callers: list[_Caller]) -> None:
+        try:
+            outcomes = await self._commit([caller.job for caller in callers])
+        except Exception as error:  # noqa: BLE001 - it is handed to whom it concerns
+            if len(callers) > 1:
+                # one of them is at fault, and the others don't fail for it
+                for caller in callers:
+                    await self._settle([caller])
+                return
+            outcomes = [error]
+        for caller, outcome in zip(callers, outcomes, strict=True):
+            if caller.outcome.done():
+                continue
+            if isinstance(outcome, Exception):
+                caller.outcome.set_exception(outcome)
+            else:
+                caller.outcome.set_result(outcome)
+
+    async def _commit(self, jobs: list[NewJob]) -> list[Written | Exception]:
+        """What became of each job, in one transaction."""
+        now = datetime.now(UTC)
+        outcomes: dict[int, Written | Exception] = {}
+        accepted: dict[int, NewJob] = {}
+        twice: dict[int, int] = {}
+        async with self._database.begin() as connection:
+            known = await _known(connection, jobs)
+            counted = await _Counted.of(connection, jobs, now)
+            asking: dict[str, int] = {}
+            for place, job in enumerate(jobs):
+                key = job.columns["asked_by"]
+                before = known.get(key)
+                if before is not None and _holds(job, before, now):
+                    outcomes[place] = before
+                elif key in asking:
+                    twice[place] = asking[key]
+                elif (error := counted.refusal(job, now)) is not None:
+                    outcomes[place] = error
+                else:
+                    counted.add(job, now)
+                    accepted[place] = job
+                    if key is not None:
+                        asking[key] = place
+            if accepted:
+                await _release(connection, [known[key] for key in asking if key in known])
+                ids = await _insert(connection, accepted.values(), now)
+                for place, job_id in zip(accepted, ids, strict=True):
+                    outcomes[place] = Written(job_id, now, True)
+        for place, first in twice.items():
+            written = outcomes[first]
+            assert isinstance(written, Written)
+            outcomes[place] = msgspec.structs.replace(written, new=False)
+        return [outcomes[place] for place in range(len(jobs))]
+
+
+class _Counted:
+    """What the people of a batch have, counted on as jobs are accepted."""
+
+    def __init__(
+        self,
+        waiting: dict[int, int],
+        used: dict[tuple[int, int], list[tuple[datetime, int]]],
+    ) -> None:
+        self._waiting = waiting
+        self._used = used
+
+    @classmethod
+    async def of(
+        cls, connection: AsyncConnection, jobs: Sequence[NewJob], now: datetime
+    ) -> "_Counted":
+        """Read what is there of everybody who has a limit."""
+        waiting: dict[int, int] = {}
+        people = {j.columns["user_id"] for j in jobs if j.limits.waiting is not None}
+        if people:
+            statement = (
+                select(JobRow.user_id, func.count())
+                .where(
+                    JobRow.user_id.in_(people),
+                    JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
+                )
+                .group_by(JobRow.user_id)
+            )
+            waiting = {row[0]: row[1] for row in await connection.execute(statement)}
+        with_quota = [
+            j for j in jobs if j.limits.pictures is not None and j.columns["guild_id"] is not None
+        ]
+        used: dict[tuple[int, int], list[tuple[datetime, int]]] = {}
+        if with_quota:
+            since = now - max(job.limits.window for job in with_quota)
+            statements = used_since(
+                {job.columns["user_id"] for job in with_quota},
+                {job.columns["guild_id"] for job in with_quota},
+                since,
+            )
+            for each in statements:
+                for user, guild, when, count in await connection.execute(each):
+                    used.setdefault((user, guild), []).append((when, count))
+        return cls(waiting, used)
+
+    def refusal(self, job: NewJob, now: datetime) -> LimitReachedError | None:
+        """Why a job may not be written."""
+        user, guild = job.columns["user_id"], job.columns["guild_id"]
+        waiting = self._waiting.get(user, 0)
+        if job.limits.waiting is not None and waiting >= job.limits.waiting:
+            return TooManyWaitingError(waiting)
+        if job.limits.pictures is None or guild is None:
+            return None
+        since = now - job.limits.window
+        used = sorted(pair for pair in self._used.get((user, guild), ()) if pair[0] > since)
+        if sum(count for _, count in used) + job.columns["image_count"] > job.limits.pictures:
+            return QuotaReachedError(used, job.limits.pictures)
+        return None
+
+    def add(self, job: NewJob, now: datetime) -> None:
+        """Count a job that is accepted."""
+        user, guild = job.columns["user_id"], job.columns["guild_id"]
+        self._waiting[user] = self._waiting.get(user, 0) + 1
+        self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
+
+
+def used_since(users: Iterable[int], guilds: Iterable[int], since: datetime) -> tuple[Any, Any]:
+    """Queries for (user, guild, time, number) of the pictures that count against quotas.
+
+    What failed or was cancelled cost nobody anything; what was deleted since still counts.
+    """
+    asked = select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
+        JobRow.user_id.in_(users),
+        JobRow.guild_id.in_(guilds),
+        JobRow.created_at > since,
+        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
+    )
+    deleted = select(SpentRow.user_id, SpentRow.guild_id, SpentRow.created_at, SpentRow.count)
+    return asked, deleted.where(
+        SpentRow.user_id.in_(users), SpentRow.guild_id.in_(guilds), SpentRow.created_at > since
+    )
+
+
+async def _known(connection: AsyncConnection, jobs: Sequence[NewJob]) -> dict[str, Written]:
+    """The jobs that the same events asked for before, by what asked."""
+    keys = {key for job in jobs if (key := job.columns["asked_by"]) is not None}
+    if not keys:
+        return {}
+    statement = select(JobRow.asked_by, JobRow.id, JobRow.created_at)
+    rows = await connection.execute(statement.where(JobRow.asked_by.in_(keys)))
+    return {str(key): Written(job_id, when, False) for key, job_id, when in rows}
+
+
+def _holds(job: NewJob, before: Written, now: datetime) -> bool:
+    return job.held_for is None or before.created_at > now - job.held_for
+
+
+async def _release(connection: AsyncConnection, before: Sequence[Written]) -> None:
+    """Jobs of long ago no longer stand for what asks again."""
+    if before:
+        ids = [written.job_id for written in before]
+        await connection.execute(update(JobRow).where(JobRow.id.in_(ids)).values(asked_by=None))
+
+
+async def _insert(
+    connection: AsyncConnection, jobs: Iterable[NewJob], now: datetime
+) -> Sequence[int]:
+    jobs = list(jobs)
+    statement = insert(JobRow).returning(JobRow.id, sort_by_parameter_order=True)
+    parents = {job.columns["parent_id"] for job in jobs} - {None}
+    there: set[int | None] = {None}
+    if parents:
+        found = await connection.execute(select(JobRow.id).where(JobRow.id.in_(parents)))
+        there |= set(found.scalars())
+    rows = [
+        # a parent may have been deleted since it was looked at
+        {**job.columns, "parent_id": parent if parent in there else None, "created_at": now}
+        for job in jobs
+        for parent in (job.columns["parent_id"],)
+    ]
+    ids = (await connection.execute(statement, rows)).scalars().all()
+    uploads = [
+        {"job_id": job_id, "file": file}
+        for job_id, job in zip(ids, jobs, strict=True)
+        for file in dict.fromkeys(job.uploads)
+    ]
+    if uploads:
+        await connection.execute(insert(UploadRow), uploads)
+    return ids

@@ -1,0 +1,76 @@
+"""Finding prompts by their words: what a database offers for it is chosen here alone.
+
+SQLite has a full-text table of trigrams, `jobs_search`, kept by triggers. PostgreSQL has an index
+of trigrams on `jobs.words` where its server allows one. Both find the same: jobs whose prompt has
+every word somewhere in it.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, column, func, select, table
+from sqlalchemy.engine import Dialect
+
+from generation.job import JobState
+from storage.tables import JobRow
+
+TRIGRAM: Final = 3
+"""Characters from which a word can be looked up; a shorter one is looked for among recent jobs."""
+RECENT: Final = 1000
+"""Finished jobs of a person among which short words are looked for."""
+LOOKED_UP: Final = 24
+"""Trigrams of one word that are looked up; the word itself is compared with what they find."""
+FULL_TEXT: Final = table("jobs_search", column("rowid"), column("jobs_search"))
+OWNED: Final = ("jobs_search",)
+"""What the schema has beside the tables that the code declares; with `_` also the parts of it."""
+
+
+def matching(
+    statement: Select[Any], dialect: Dialect, user_id: int, search: str
+) -> tuple[Select[Any], Any]:
+    """Of a query for somebody's finished jobs, those whose prompt has each word of `search`.
+
+    Also returns the column to order and bound by, which says where a job stands in time.
+    """
+    words = search.casefold().split()
+    for word in words:
+        statement = statement.where(JobRow.words.contains(word, autoescape=True))
+    long = [word for word in words if len(word) >= TRIGRAM]
+    if not long:
+        return (statement.where(_recent(user_id)) if words else statement), JobRow.id
+    if dialect.name != "sqlite":
+        return statement, JobRow.id
+    statement = statement.join(FULL_TEXT, FULL_TEXT.c.rowid == JobRow.id)
+    looked_for = FULL_TEXT.c.jobs_search.op("MATCH")(_expression(user_id, long))
+    return statement.where(looked_for), FULL_TEXT.c.rowid
+
+
+def is_ours(name: str | None) -> bool:
+    """Whether a table or index is of the search, which no declared table tells of."""
+    return name is not None and any(name == own or name.startswith(f"{own}_") for own in OWNED)
+
+
+def _recent(user_id: int) -> ColumnElement[bool]:
+    newest = (
+        select(JobRow.id)
+        .where(JobRow.user_id == user_id, JobRow.state == JobState.FINISHED)
+        .order_by(JobRow.id.desc())
+        .limit(RECENT)
+        .subquery()
+    )
+    return JobRow.id >= select(func.min(newest.c.id)).scalar_subquery()
+
+
+def _expression(user_id: int, words: list[str]) -> str:
+    """In FTS5's language: this person's jobs with all trigrams of these words."""
+    trigrams: dict[str, None] = {}
+    for word in words:
+        found = dict.fromkeys(word[i : i + TRIGRAM] for i in range(len(word) - TRIGRAM + 1))
+        trigrams |= dict.fromkeys(list(found)[:LOOKED_UP])
+    quoted = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
+    return f'owner : "{_owner(user_id)}" AND words : ({quoted})'
+
+
+def _owner(user_id: int) -> str:
+    """A person as one trigram, as the triggers write it. Two may share one: it only narrows."""
+    digits = (user_id, user_id // 20000, user_id // 400_000_000)
+    return "".join(chr(19968 + digit % 20000) for digit in digits)
