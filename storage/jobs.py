@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.estimate import Measurement
@@ -28,6 +30,8 @@ from storage.intake import Intake, Limits, NewJob
 from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.tables import DeletionRow, HandedInRow, JobRow, MessageRow, PictureRow
+
+log = structlog.get_logger(__name__)
 
 VISIBLE = ~exists().where(DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job)
 """A job that is not being deleted."""
@@ -138,14 +142,13 @@ class JobStore:
             .values(state=JobState.RUNNING, started_at=datetime.now(UTC))
             .returning(*JOB_COLUMNS)
         )
-        async with self._database.begin() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
-        if row is None:
-            return None
         try:
-            return job_rows.read(row)
-        except RecordUnreadableError:
-            await self._give_up([row])
+            async with self._database.begin() as connection:
+                row = (await connection.execute(statement)).mappings().one_or_none()
+            return None if row is None else job_rows.read(row)
+        except (RecordUnreadableError, DBAPIError) as error:
+            log.error("a job can't be claimed", job=job_id, error=str(error))
+            await self._give_up([job_id])
             return None
 
     async def begin(self, job_id: int) -> None:
@@ -312,21 +315,22 @@ class JobStore:
         async with self._database.connect() as connection:
             rows = await job_rows.rows_of(connection, statement)
             pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
-        jobs, broken = [], []
+        jobs: list[Job] = []
+        broken: list[int] = []
         for row in rows:
             try:
                 jobs.append(job_rows.read(row, pictures.get(row["id"], ())))
             except RecordUnreadableError:
-                broken.append(row)
+                broken.append(row["id"])
         if broken:
             await self._give_up(broken)
         return jobs
 
-    async def _give_up(self, rows: Sequence[Mapping[Any, Any]]) -> None:
+    async def _give_up(self, job_ids: Sequence[int]) -> None:
         """Fail jobs that wait or run and can't be read, so that they are in nobody's way."""
         statement = (
             update(JobRow)
-            .where(JobRow.id.in_([row["id"] for row in rows]))
+            .where(JobRow.id.in_(job_ids))
             .where(JobRow.state.in_(before(JobState.FAILED)))
             .values(state=JobState.FAILED, failure=UNREADABLE, ended_at=datetime.now(UTC))
         )
