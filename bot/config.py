@@ -14,6 +14,7 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from generation import toml_text
 from generation.completion import Limits, ModelSettings, Rules
 from generation.messages import RuntimeSettings
 
@@ -150,7 +151,7 @@ def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Con
             f"{file}: {error.strerror or error}. Name another with --config."
         ) from None
     try:
-        tables = tomllib.loads(text)
+        tables = toml_text.loads(text)
     except tomllib.TOMLDecodeError as error:
         hint = BACKSLASH_HINT if any(mark in str(error) for mark in BACKSLASH_MARKS) else ""
         raise ConfigError(f"{file}: is no valid TOML: {error}{hint}") from None

@@ -71,7 +71,9 @@ async def _take_request(
     negative = parsed.given.pop("negative_prompt", _text(values, "negative_prompt"))
     base = base.with_(prompt=parsed.prompt, negative_prompt=negative)
     # a flag is one more line, and wins over the one that was filled in
-    lines = [_text(values, "parameters"), *(f"{n}: {v}" for n, v in parsed.given.items())]
+    lines = [_text(values, "parameters")]
+    for name_, value in parsed.given.items():
+        lines += [f"{name_}: {v}" for v in (value if isinstance(value, tuple) else (value,))]
     request = read("\n".join(lines), base)
     origin = visit.origin(private=job.origin.private, interaction=interaction_of(interaction))
     new = await client.desk.submit(request, visit, origin, Press(ACTIONS[name], index), job)

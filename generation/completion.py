@@ -9,19 +9,30 @@ import msgspec
 from msgspec import Meta
 from rapidfuzz import process
 
+from generation import lora_uses
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.models import ModelFile, ModelKind
+from generation.prompt_grammar import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
-    PROMPT_MAX,
+    RANDOM_SEED,
     RANDOM_SEED_MAX,
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
+    ClipSkip,
     ControlUse,
+    Count,
     GenerationRequest,
+    Guidance,
     LoraUse,
+    Name,
+    Pixels,
+    Prompt,
+    Side,
+    Steps,
+    check_text,
 )
 from generation.request_options import options
 from generation.samplers import SAMPLERS
@@ -38,10 +49,20 @@ ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
 }
 ASPECT_MAX: Final = 4
 """The longer side is at most so many times the shorter."""
+_RATIO: Final = re.compile(
+    r"\s*(?P<across>\d{1,12}(?:[.,]\d{1,12})?)\s*(?:[:：∶/xX×*]\s*"
+    r"(?P<down>\d{1,12}(?:[.,]\d{1,12})?))?\s*"
+)
+"""`3:2`, `1920x1080`, `2.39:1`, or the first over the second as one number with a point."""
 
-Given = Mapping[str, str | int | float]
-"""Values by option name; pictures by the hash that the store gave them."""
+Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
+"""Values by option name; pictures by the hash that the store gave them.
 
+`lora` is a name, a `NAME:WEIGHT`, or several of these.
+"""
+
+ENLARGED: Final = 2
+"""So many times the size is a picture that was enlarged."""
 LARGE: Final = 512
 """Side in pixels from which on a checkpoint draws what people expect."""
 
@@ -49,25 +70,25 @@ LARGE: Final = 512
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
 
-    width: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)] | None = None
-    height: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)] | None = None
-    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
-    guidance_scale: Annotated[float, Meta(ge=0, le=30)] | None = None
-    sampler: str | None = None
-    clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
-    negative_prompt: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
-    vae: str | None = None
+    width: Side | None = None
+    height: Side | None = None
+    steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+    sampler: Name | None = None
+    clip_skip: ClipSkip | None = None
+    negative_prompt: Prompt | None = None
+    vae: Name | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[limits]`: the most that anybody may ask for."""
 
     side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 1024
-    pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] = 1024 * 1024
+    pixels: Pixels = 1024 * 1024
     upscaled_side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 2048
     """Of a picture that was made before and is enlarged."""
-    steps: Annotated[int, Meta(ge=1, le=150)] = 60
-    count: Annotated[int, Meta(ge=1, le=10)] = 4
+    steps: Steps = 60
+    count: Count = 4
     waiting: Annotated[int, Meta(ge=1, le=1000)] = 5
     """Jobs of one person that wait or run at once."""
     upload_mib: Annotated[int, Meta(ge=1, le=500)] = 20
@@ -88,10 +109,14 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     Raises Refused, with what to change, for anything that is wrong with it.
     """
     _check_given(given)
+    prompt, tags = take_tags(str(given["prompt"]))
+    prompt = prompt.strip()
+    if not prompt:
+        raise Refused("prompt_empty")
     model = _model(given, catalog, rules)
     family = FAMILIES[model.family]
     settings = rules.models.get(model.name, ModelSettings())
-    width, height = _size(given, model, settings)
+    width, height = _size(given, model, settings, rules.limits)
     values: dict[str, Any] = {
         "steps": _first(settings.steps, family.steps),
         "guidance_scale": _first(settings.guidance_scale, family.guidance_scale),
@@ -99,17 +124,17 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "clip_skip": _first(settings.clip_skip, 1),
         "negative_prompt": _first(settings.negative_prompt, ""),
         "vae": settings.vae,
-        "seed": random.randint(0, RANDOM_SEED_MAX),
+        "seed": RANDOM_SEED,
     }
     if given.get("variation_strength"):
-        values["variation_seed"] = random.randint(0, RANDOM_SEED_MAX)
+        values["variation_seed"] = RANDOM_SEED
     values |= {
         option.field: given[name]
         for name, option in options().items()
         if name in given and not option.item
     }
     values |= {
-        "prompt": str(given["prompt"]).strip(),
+        "prompt": prompt,
         "model": model.name,
         "width": width,
         "height": height,
@@ -117,12 +142,18 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "vae": catalog.get(ModelKind.VAE, values["vae"]).name
         if values["vae"] is not None
         else None,
-        "loras": _loras(given, catalog),
+        "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
         "controls": _controls(given, catalog, model),
     }
+    values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
     check(request, catalog, rules)
     return request
+
+
+def drawn(seed: int | None) -> int | None:
+    """The seed itself, or one drawn for people who wrote -1."""
+    return random.randint(0, RANDOM_SEED_MAX) if seed == RANDOM_SEED else seed
 
 
 def check(
@@ -131,10 +162,17 @@ def check(
     """Raise Refused when this machine can't or may not make what is asked for.
 
     Also for requests that were made elsewhere: a reroll of last year's picture, an edited one.
-    `enlarging` a picture, and drawing one in tiles, has a limit of its own on the size.
+    `enlarging` a picture has a limit of its own on the size, and nothing else has.
     """
     limits = rules.limits
-    _check_size(request, limits, enlarging or request.tile > 0)
+    for option, texts in request.texts.items():
+        for text in texts:
+            check_text(option, text)
+    check_weights("prompt", request.prompt)
+    check_weights("negative_prompt", request.negative_prompt)
+    if take_tags(request.negative_prompt)[1]:
+        raise Refused("tag_in_negative")
+    _check_size(request, limits, enlarging)
     _at_most("steps", request.steps, limits.steps)
     _at_most("count", request.count, limits.count)
     if request.variation_strength and request.variation_seed is None:
@@ -151,6 +189,19 @@ def check(
         check_same_family(catalog.get(ModelKind.LORA, use.name), model)
     for control in request.controls:
         check_same_family(catalog.get(ModelKind.CONTROLNET, control.name), model)
+
+
+def within_limits(request: GenerationRequest, rules: Rules) -> GenerationRequest:
+    """A request that came of an enlarged picture, brought back to the size before enlarging."""
+    limits = rules.limits
+    width, height = request.width, request.height
+    while max(width, height) > limits.side or width * height > limits.pixels:
+        if min(width, height) <= SIDE_MIN:
+            return request
+        width, height = _to_step(width / ENLARGED), _to_step(height / ENLARGED)
+    if (width, height) == (request.width, request.height):
+        return request
+    return request.with_(width=width, height=height, tile=0)
 
 
 def native_size(model: ModelFile) -> int:
@@ -194,8 +245,11 @@ def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
 
 def _check_given(given: Given) -> None:
     for name, value in given.items():
-        if name in options():
-            options()[name].check(value)
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, str):
+                check_text(name, each)
+            if name in options() and not isinstance(each, LoraUse):
+                options()[name].check(each)
     if not str(given.get("prompt", "")).strip():
         raise Refused("prompt_empty")
     if "lora_weight" in given and "lora" not in given:
@@ -258,40 +312,56 @@ def _title(family: str) -> str:
     return FAMILIES[family].title if family in FAMILIES else RECOGNISED.get(family, family)
 
 
-def _size(given: Given, model: ModelFile, settings: ModelSettings) -> tuple[int, int]:
-    """Width and height in pixels; an aspect keeps the area of the model's native square."""
+def _size(
+    given: Given, model: ModelFile, settings: ModelSettings, limits: Limits
+) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    An aspect keeps the area of the model's native square, or has the nearest that the limits allow.
+    """
     native = native_size(model)
     width, height = settings.width or native, settings.height or native
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        across, down = _aspect(str(given["aspect"]))
-        area = width * height
-        width = _to_step((area * across / down) ** 0.5)
-        height = _to_step((area * down / across) ** 0.5)
-    return int(given.get("width", width)), int(given.get("height", height))
+        ratio = _aspect(str(given["aspect"]))
+        area = min(width * height, limits.pixels)
+        long = min(limits.side, (area * max(ratio, 1 / ratio)) ** 0.5)
+        short = long / max(ratio, 1 / ratio)
+        sides = _nearest_step(long, short, limits)
+        width, height = sides if ratio >= 1 else sides[::-1]
+    return int(_number(given, "width", width)), int(_number(given, "height", height))
 
 
-def _aspect(text: str) -> tuple[int, int]:
-    """An aspect by its name, or any that is not too extreme as `W:H`."""
-    written = re.fullmatch(r"\s*(\d{1,2})\s*[:：]\s*(\d{1,2})\s*", text)
+def _aspect(text: str) -> float:
+    """Width over height: an aspect by its name, or any that is not too extreme, such as `W:H`."""
+    written = _RATIO.fullmatch(text)
     if written is None:
-        return ASPECTS[known(text, "aspect")]
-    across, down = int(written[1]), int(written[2])
-    if not (0 < across <= ASPECT_MAX * down and 0 < down <= ASPECT_MAX * across):
-        raise Refused("aspect_wrong", aspect=text.strip())
-    return across, down
+        if re.fullmatch(r"[\W\d_xX]*", text):
+            raise Refused("aspect_wrong", aspect=text.strip()[:40])
+        across, down = ASPECTS[known(text, "aspect")]
+        return across / down
+    point = re.search(r"[.,]", text) is not None
+    if written["down"] is None and not point:
+        raise Refused("aspect_wrong", aspect=text.strip()[:40])
+    wide, high = (float((written[side] or "1").replace(",", ".")) for side in ("across", "down"))
+    if not 0 < max(wide, high) <= ASPECT_MAX * min(wide, high):
+        raise Refused("aspect_wrong", aspect=text.strip()[:40])
+    return wide / high
 
 
 def _to_step(side: float) -> int:
     return max(SIDE_MIN, round(side / SIDE_STEP) * SIDE_STEP)
 
 
-def _loras(given: Given, catalog: Catalog) -> tuple[LoraUse, ...]:
-    if "lora" not in given:
-        return ()
-    lora = catalog.get(ModelKind.LORA, str(given["lora"]))
-    return (LoraUse(name=lora.name, weight=float(given.get("lora_weight", 1.0))),)
+def _nearest_step(long: float, short: float, limits: Limits) -> tuple[int, int]:
+    """Sides that can be drawn, as near as can be and within the limits."""
+    width, height = _to_step(long), _to_step(short)
+    largest = max(SIDE_MIN, limits.side // SIDE_STEP * SIDE_STEP)
+    width, height = min(width, largest), min(height, largest)
+    while width * height > limits.pixels and width > SIDE_MIN:
+        width -= SIDE_STEP
+    return width, height
 
 
 def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
@@ -307,7 +377,7 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
         if len(fitting) > 1:
             raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
         name = fitting[0]
-    scale = float(given.get("control_scale", 1.0))
+    scale = _number(given, "control_scale", 1.0)
     return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
 
 
@@ -325,6 +395,11 @@ def _at_most(option: str, value: int, high: int) -> None:
     if value > high:
         low = options()[option].low or 0
         raise Refused("out_of_bounds", option=option, value=value, low=low, high=high)
+
+
+def _number(given: Given, name: str, default: float) -> float:
+    value = given.get(name, default)
+    return value if isinstance(value, int | float) else float(str(value))
 
 
 def _first(*values: Any) -> Any:

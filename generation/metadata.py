@@ -1,20 +1,69 @@
 """What a picture carries inside its file: A1111's infotext, and our own request to replay."""
 
+import json
+import re
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from generation.prompt_grammar import written_tag
+from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.request_options import exact, options
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 OWN_CHUNK: Final = "darkroom"
 INFOTEXT_CHUNK: Final = "parameters"
+INFOTEXT_MAX: Final = 20_000
+"""Characters of an infotext that is read: twice what the longest prompts make."""
+NEGATIVE: Final = "Negative prompt:"
+TENSORS: Final = "tensors"
+"""Kind of the hashes that A1111 and Civitai know LoRAs by: of the weights without the header."""
+
+KEYS: Final[Mapping[str, str]] = {
+    "Steps": "steps",
+    "CFG scale": "guidance",
+    "Seed": "seed",
+    "Variation seed": "variation_seed",
+    "Variation seed strength": "variation_strength",
+    "Clip skip": "clip_skip",
+    "Denoising strength": "denoising",
+    "Model": "model",
+    "VAE": "vae",
+}
+"""What an infotext calls the options that it gives as they are."""
+SIGNS: Final = frozenset(("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model"))
+"""A line that gives two of these is the parameters and no prompt."""
+NO_VAE: Final = frozenset(("automatic", "none"))
+AUTOMATIC: Final[Mapping[str, str]] = {
+    "DPM++ 2M": "Karras",
+    "DPM++ SDE": "Karras",
+    "DPM++ 2S a": "Karras",
+    "DPM2": "Karras",
+    "DPM2 a": "Karras",
+    "Restart": "Karras",
+    "DPM++ 2M SDE": "Exponential",
+    "DPM++ 2M SDE Heun": "Exponential",
+    "DPM++ 3M SDE": "Exponential",
+}
+"""The schedule that A1111 1.9 and later takes where it is said to be automatic."""
+_KEY: Final = re.compile(r"\s*+([A-Za-z][^:,\"\n]{0,80}):[ ]?")
+_VALUE: Final = re.compile(
+    r"""[ ]*+(?P<quoted>"(?:\\.|[^"\\])*+")\s*+(?=,|$) | \{[^{}]*+\} | [^,]*+""",
+    re.VERBOSE | re.DOTALL,
+)
+_STEPS: Final = re.compile(r"(?:(?<=\s)|^)Steps:[ ]*+[0-9]++[ ]*+,")
+_INLINE_NEGATIVE: Final = re.compile(rf"\s{NEGATIVE}")
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that made one picture. `hashes` are SHA-256 by `kind:name`."""
+    """Everything that made one picture.
+
+    `hashes` are SHA-256 by `kind:name`: of the files, and of LoRAs' weights as `tensors:name`.
+    """
 
     request: GenerationRequest
     index: int
@@ -49,7 +98,8 @@ def embed(png: bytes, about: About) -> bytes:
 
 def _with_loras(request: GenerationRequest) -> str:
     """A1111 names LoRAs inside the prompt."""
-    return request.prompt + "".join(f" <lora:{use.name}:{use.weight:g}>" for use in request.loras)
+    tags = (written_tag(use.name, exact(use.weight)) for use in request.loras)
+    return "".join([request.prompt, *(f" {tag}" for tag in tags)])
 
 
 def _parameters(about: About) -> list[tuple[str, str]]:
@@ -58,8 +108,9 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     found = [
         ("Steps", str(request.steps)),
         ("Sampler", request.sampler.removesuffix(" Karras")),
-        ("Schedule type", "Karras" if karras else "Automatic"),
-        ("CFG scale", f"{request.guidance_scale:g}"),
+        # "Automatic" would mean Karras or exponential there for half of the samplers
+        ("Schedule type", "Karras" if karras else "Uniform"),
+        ("CFG scale", exact(request.guidance_scale)),
         ("Seed", str(about.seed)),
         ("Size", f"{request.width}x{request.height}"),
     ]
@@ -74,30 +125,148 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("VAE", _quoted(request.vae)))
     if about.variation_seed is not None:
         found.append(("Variation seed", str(about.variation_seed)))
-        found.append(("Variation seed strength", f"{request.variation_strength:g}"))
+        found.append(("Variation seed strength", exact(request.variation_strength)))
     if request.lineage:
-        earlier = ", ".join(f"{step.seed}: {step.strength:g}" for step in request.lineage)
+        earlier = ", ".join(f"{step.seed}: {exact(step.strength)}" for step in request.lineage)
         found.append(("Variation of", _quoted(earlier)))
     if request.clip_skip > 1:
         found.append(("Clip skip", str(request.clip_skip)))
     if request.init_picture is not None:
-        found.append(("Denoising strength", f"{request.denoising_strength:g}"))
+        found.append(("Denoising strength", exact(request.denoising_strength)))
     for number, use in enumerate(request.controls):
-        value = f"Model: {use.name}, Weight: {use.scale:g}"
+        value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
         found.append((f"ControlNet {number}", _quoted(value)))
-    loras = {use.name: about.hashes.get(f"lora:{use.name}", "") for use in request.loras}
-    if any(loras.values()):
-        value = ", ".join(f"{name}: {sha256[:12]}" for name, sha256 in loras.items() if sha256)
+    loras = [(_bare(use.name), _lora_hash(about, use.name)) for use in request.loras]
+    if any(short for _, short in loras):
+        value = ", ".join(f"{name}: {short}" for name, short in loras if short)
         found.append(("Lora hashes", _quoted(value)))
     found.append(("Version", f"darkroom {about.versions.get('darkroom', '')}".strip()))
     return found
 
 
+def _lora_hash(about: About, name: str) -> str:
+    """Twelve digits of the weights' hash; of what was made before it was kept, of the file's."""
+    whole = about.hashes.get(f"{TENSORS}:{name}") or about.hashes.get(f"lora:{name}", "")
+    return whole[:12]
+
+
+def _bare(name: str) -> str:
+    """A name in a list of `name: hash`: commas, colons and breaks are left out, as A1111 does."""
+    return re.sub(r"[,:\s]+", " ", re.sub(r"[,:]", "", name)).strip()
+
+
 def _quoted(value: str) -> str:
-    """A value with a comma, colon or line break is a JSON string, as A1111 writes it."""
-    if any(mark in value for mark in ",:\n"):
+    """A value that could be read as more than one is a JSON string, as A1111 writes it."""
+    if any(mark in value for mark in ",:\n\r") or value != value.strip() or value[:1] in '"{':
         return msgspec.json.encode(value).decode()
     return value
+
+
+class Infotext(msgspec.Struct, frozen=True):
+    """What generation data say: a prompt, options by name, and the keys that mean none here."""
+
+    prompt: str
+    given: dict[str, str | int | float]
+    ignored: tuple[str, ...] = ()
+
+
+def read_infotext(text: str) -> Infotext | None:
+    """The infotext that a text is: A1111's three parts, in lines or, pasted into a field, in one.
+
+    None where it is none but a plain prompt. Values are parsed and not yet checked. Raises Refused
+    for a value that can't be read.
+    """
+    if len(text) > INFOTEXT_MAX:
+        raise Refused("too_long", option="prompt", length=len(text), high=INFOTEXT_MAX)
+    text = text.replace("\r\n", "\n")
+    head, parameters, lines = _parts(text)
+    if lines:
+        prompt, negative, rest = f"\n{head}".partition(f"\n{NEGATIVE}")
+        prompt = prompt[1:]
+    else:
+        found = _INLINE_NEGATIVE.search(head)
+        prompt, negative, rest = head, "", ""
+        if found is not None:
+            prompt, negative, rest = head[: found.start()], NEGATIVE, head[found.end() :]
+    if not negative and not parameters:
+        return None
+    given, ignored = _options(parameters)
+    if negative:
+        given["negative_prompt"] = rest.removeprefix(" ")
+    return Infotext(prompt, given, ignored)
+
+
+def _parts(text: str) -> tuple[str, dict[str, str], bool]:
+    """The prompts, the parameters behind them, and whether these parts have lines of their own."""
+    head, break_, last = text.rpartition("\n")
+    parameters = _pairs(last)
+    if parameters:
+        return head, parameters, True
+    starts = [match.start() for match in _STEPS.finditer(text)]
+    if starts and (parameters := _pairs(text[starts[-1] :])):
+        before = text[: starts[-1]]
+        in_lines = before.endswith("\n") or not before
+        return before.rstrip() if not in_lines else before[:-1], parameters, in_lines
+    return text, {}, bool(break_)
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """`Steps: 20, Sampler: Euler, …` by key; nothing where the line is no such list."""
+    found: dict[str, str] = {}
+    at, key = 0, ""
+    while at < len(line):
+        named = _KEY.match(line, at)
+        if named is not None:
+            key, at = named[1].strip(), named.end()
+        if not found and key not in SIGNS:
+            return {}
+        value = _VALUE.match(line, at)
+        assert value is not None  # it matches nothing, too
+        if named is not None:
+            found[key] = _unquoted(value["quoted"]) if value["quoted"] else value[0].strip()
+        at = line.find(",", value.end()) + 1 or len(line)
+    return found if len(SIGNS & found.keys()) >= 2 else {}
+
+
+def _unquoted(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float], tuple[str, ...]]:
+    """The options that parameters give, and the keys that give none."""
+    given: dict[str, str | int | float] = {}
+    ignored: list[str] = []
+    for key, value in parameters.items():
+        if key == "Sampler":
+            given["sampler"] = _sampler(value, parameters)
+        elif key == "Size":
+            size = re.fullmatch(r"\s*([0-9]{1,9})\s*[x×]\s*([0-9]{1,9})\s*", value)
+            if size is None:
+                raise Refused("infotext_value", key=key, value=value[:50])
+            given |= {"width": int(size[1]), "height": int(size[2])}
+        elif key == "VAE" and value.casefold() in NO_VAE:
+            continue
+        elif key in KEYS:
+            given[KEYS[key]] = options()[KEYS[key]].parse(value)
+        elif key != "Schedule type":
+            ignored.append(key[:50])
+    return given, tuple(ignored)
+
+
+def _sampler(name: str, parameters: Mapping[str, str]) -> str:
+    """The sampler with its schedule, as one name; that it is one of ours is checked later."""
+    schedule = parameters.get("Schedule type", "")
+    if schedule == "Automatic":
+        # this bot wrote so for what is uniform
+        own = parameters.get("Version", "").startswith("darkroom")
+        schedule = "" if own else AUTOMATIC.get(name, "")
+    if schedule in ("", "Uniform") or name.endswith(f" {schedule}"):
+        return name
+    return f"{name} {schedule}"
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:

@@ -10,7 +10,7 @@ import tomli_w
 from msgspec import Meta
 from rapidfuzz import process
 
-from generation import completion
+from generation import completion, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
@@ -18,21 +18,24 @@ from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,
-    PROMPT_MAX,
-    SIDE_MAX,
-    SIDE_MIN,
+    ClipSkip,
+    ControlScale,
+    Count,
     GenerationRequest,
+    Guidance,
     LoraUse,
+    Name,
+    Pixels,
+    Prompt,
+    Side,
+    Steps,
+    check_text,
 )
+from generation.request_options import bounds_of
 
 PLACE: Final = "{prompt}"
 STARTERS_MAX: Final = 10
 STYLES_MAX: Final = 5
-NESTED_MAX: Final = 64
-"""Dots and brackets in one line of a file of presets."""
-_QUOTED: Final = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
-
-Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=8)]
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,22 +43,22 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=50)]
     description: Annotated[str, Meta(max_length=200)] = ""
-    model: str | None = None
-    vae: str | None = None
-    template: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+    model: Name | None = None
+    vae: Name | None = None
+    template: Prompt | None = None
     """Text around `{prompt}`."""
-    negative_prompt: Annotated[str, Meta(max_length=PROMPT_MAX)] | None = None
+    negative_prompt: Prompt | None = None
     width: Side | None = None
     height: Side | None = None
-    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
-    guidance: Annotated[float, Meta(ge=0, le=30)] | None = None
-    sampler: str | None = None
-    clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
-    controlnet: str | None = None
-    control_scale: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_steps: Annotated[int, Meta(ge=1, le=150)] | None = None
-    max_count: Annotated[int, Meta(ge=1, le=10)] | None = None
-    max_pixels: Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)] | None = None
+    steps: Steps | None = None
+    guidance: Guidance | None = None
+    sampler: Name | None = None
+    clip_skip: ClipSkip | None = None
+    controlnet: Name | None = None
+    control_scale: ControlScale | None = None
+    max_steps: Steps | None = None
+    max_count: Count | None = None
+    max_pixels: Pixels | None = None
     roles: tuple[int, ...] = ()
     """Ids of the roles that may use it; everybody where there are none."""
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
@@ -239,13 +242,9 @@ def to_form(preset: Preset) -> str:
 
 def from_toml(text: str) -> list[Preset]:
     """The presets of a TOML file. Raises Refused, naming what is wrong and where."""
-    for number, line in enumerate(text.splitlines(), 1):
-        # reading a key of many parts takes memory by the square of their number
-        if sum(map(_QUOTED.sub("", line).count, ".[{")) > NESTED_MAX:
-            raise Refused("preset_no_toml", why=f"nested too deep (at line {number})")
     try:
-        tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        tables = toml_text.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise Refused("preset_no_toml", why=str(error)) from None
     listed = tables.get("preset")
     if not isinstance(listed, list) or not listed:
@@ -259,8 +258,11 @@ def _read(table: object) -> Preset:
     known = Preset.__struct_fields__
     for key in table:
         if key not in known:
-            nearest = process.extractOne(str(key), known)
+            if key == "seed":
+                raise Refused("preset_no_seed")
+            nearest = process.extractOne(str(key)[:50], known)
             raise Refused("preset_key_unknown", key=str(key)[:50], nearest=nearest[0])
+        _check_value(str(key), table[key])
     try:
         preset = msgspec.convert(table, Preset)
     except msgspec.ValidationError as error:
@@ -270,4 +272,18 @@ def _read(table: object) -> Preset:
         raise Refused("preset_template", name=preset.name)
     if re.search(r"[\n\r]", preset.name) or ":" in preset.name:
         raise Refused("preset_name", name=preset.name[:50])
+    for use in preset.loras:
+        check_text("lora", use.name)
     return preset
+
+
+def _check_value(key: str, value: object) -> None:
+    """Refuse, in people's own words, what the type's error would say in the program's."""
+    if isinstance(value, str):
+        check_text(key, value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            bounds = bounds_of(Preset, key)
+        except TypeError:
+            return  # no number is wanted there
+        bounds.check(value)

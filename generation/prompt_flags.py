@@ -1,6 +1,7 @@
 """Flags in a prompt, as Midjourney has them: `a lighthouse --ar 3:2 --seed 5 --no fog`.
 
-Every option of a request is a flag of its name; Midjourney's short names mean the same.
+Every option of a request is a flag of its name; Midjourney's short names mean the same. A prompt
+that is A1111's generation data, pasted, is taken apart here too.
 """
 
 import functools
@@ -11,7 +12,11 @@ from typing import Any, Final
 import msgspec
 from rapidfuzz import process
 
+from generation import metadata
+from generation.midjourney import NO_COUNTERPART
+from generation.prompt_grammar import tag_spans
 from generation.refusal import Refused
+from generation.request import PROMPT_MAX, LoraUse, check_text
 from generation.request_options import options
 
 SHORT: Final[Mapping[str, str]] = {
@@ -29,14 +34,22 @@ FLAG: Final = re.compile(
 )
 """Two dashes, or the one that phones make of them, at the beginning of a word, and a letter."""
 
-Value = str | int | float | bool
+TEXT_MAX: Final = metadata.INFOTEXT_MAX
+
+Value = str | int | float | bool | tuple[str | LoraUse, ...]
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """The prompt without its flags, and what these give, by option name."""
+    """The prompt without its flags, and what these give, by option name.
+
+    `pasted` is what generation data in the prompt give: flags and options win over it. `ignored`
+    are its keys that mean nothing here.
+    """
 
     prompt: str
     given: dict[str, Value]
+    pasted: dict[str, Value] = {}
+    ignored: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Parsed:
@@ -44,16 +57,30 @@ def parse(text: str) -> Parsed:
 
     Raises Refused, naming the flag that is wrong.
     """
-    found = list(FLAG.finditer(text))
+    check_text("prompt", text)
+    if len(text) > TEXT_MAX:
+        raise Refused("too_long", option="prompt", length=len(text), high=PROMPT_MAX)
+    tags = tag_spans(text)
+    found = [m for m in FLAG.finditer(text) if not any(a <= m.start() < b for a, b in tags)]
     if not found:
-        return Parsed(text, {})
+        return _with_pasted(text, {})
     given: dict[str, Value] = {}
+    moved = ""
     for match, following in zip(found, [*found[1:], None], strict=True):
         flag = match["name"][:50]
         name = _option(flag)
-        rest = text[match.end() : following.start() if following else len(text)].strip()
-        value = _value(name, flag, match["quoted"] or "", rest)
-        if name == "negative_prompt" and name in given:
+        begin, end = match.end(), following.start() if following else len(text)
+        rest = text[begin:end]
+        if name != "negative_prompt":
+            # a LoRA's tag may stand anywhere
+            inside = [(a, b) for a, b in tags if begin <= a < end]
+            moved += "".join(text[a:b] for a, b in inside)
+            for a, b in reversed(inside):
+                rest = rest[: a - begin] + rest[b - begin :]
+        value = _value(name, flag, match["quoted"] or "", rest.strip())
+        if name == "lora" and isinstance(value, str):
+            value = (*_several(given.get("lora")), value)
+        elif name == "negative_prompt" and name in given:
             value = f"{given[name]}, {value}"
         elif name in given and given[name] != value:
             raise Refused("flag_twice", flag=flag)
@@ -61,18 +88,56 @@ def parse(text: str) -> Parsed:
     prompt = text[: found[0].start()].strip()
     if not prompt:
         raise Refused("flag_before_prompt")
-    return Parsed(prompt, given)
+    return _with_pasted(prompt + moved, given)
 
 
 def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a person chose and those that their prompt's flags give, together.
 
-    Raises Refused where the two disagree.
+    Both win over pasted generation data. Raises Refused where the two disagree.
     """
-    for name, value in parsed.given.items():
-        if name in given and given[name] != value:
+    chosen = dict(given)
+    flags = dict(parsed.given)
+    if "lora" in flags and "lora" in chosen:
+        # the weight that was chosen is that of the LoRA that was chosen
+        loras = _several(chosen.pop("lora"))
+        if "lora_weight" in chosen and len(loras) == 1:
+            loras = (LoraUse(str(loras[0]), float(chosen.pop("lora_weight"))),)
+        weights = flags.pop("lora_weight", None)
+        own = _several(flags["lora"])
+        if isinstance(weights, int | float) and len(own) == 1:
+            own = (LoraUse(str(own[0]), float(weights)),)
+        flags["lora"] = loras + own
+    for name, value in flags.items():
+        if name in chosen and chosen[name] != value:
             raise Refused("flag_twice", flag=name)
-    return {**given, **parsed.given, "prompt": parsed.prompt}
+    merged = {**chosen, **flags}
+    pasted = dict(parsed.pasted)
+    if "aspect" in merged:
+        pasted = {name: pasted[name] for name in pasted if name not in ("width", "height")}
+    if "init_picture" not in merged:
+        pasted.pop("denoising", None)
+    if not pasted.get("variation_strength") and "variation_strength" not in merged:
+        pasted.pop("variation_seed", None)
+    return {**pasted, **merged, "prompt": parsed.prompt}
+
+
+def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
+    """What a prompt is once generation data in it are taken apart."""
+    data = metadata.read_infotext(prompt)
+    if data is None:
+        return Parsed(prompt, given)
+    text = data.prompt.strip()
+    if not text:
+        raise Refused("pasted_without_prompt")
+    return Parsed(text, given, dict(data.given), data.ignored)
+
+
+def _several(value: object) -> tuple[str | LoraUse, ...]:
+    """The LoRAs of an option that was given once, several times or not at all."""
+    if isinstance(value, tuple):
+        return value
+    return () if value is None else (str(value),)
 
 
 @functools.cache
@@ -88,6 +153,8 @@ def _option(flag: str) -> str:
     name = SHORT.get(name, name)
     if name in _known():
         return name
+    if name in NO_COUNTERPART:
+        raise Refused(NO_COUNTERPART[name], flag=flag)
     nearest = process.extractOne(name, (*_known(), *SHORT))
     raise Refused("flag_unknown", flag=flag, nearest=nearest[0])
 

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from generation.job import Job, Provenance
+from generation.metadata import TENSORS
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -29,12 +30,17 @@ def same_pictures(first: Job, second: Job) -> bool:
 def changes(before: Provenance, now: Provenance) -> list[Change]:
     """What the two were made with differs in: files first, then libraries, then the device."""
     found = [
-        *_differing("file", before.hashes, now.hashes),
+        *_differing("file", _files(before), _files(now)),
         *_differing("library", before.versions, now.versions),
     ]
     if before.device != now.device:
         found.append(Change("device", now.device, before.device, now.device))
     return found
+
+
+def _files(provenance: Provenance) -> dict[str, str]:
+    """Hashes of whole files; those of weights alone are for other programs."""
+    return {k: v for k, v in provenance.hashes.items() if not k.startswith(f"{TENSORS}:")}
 
 
 def _differing(

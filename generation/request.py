@@ -6,16 +6,23 @@ option is offered: its name, the list that its values come from, whether it is a
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from generation.refusal import Refused
+
 SEED_MAX: Final = 2**53 - 1
 """The largest integer that Discord and JSON carry exactly."""
 RANDOM_SEED_MAX: Final = 2**32 - 1
 """Seeds drawn for people stay short enough to type, as A1111's do."""
+RANDOM_SEED: Final = -1
+"""What people write for a seed that is drawn for them, as in A1111 and ComfyUI."""
 PROMPT_MAX: Final = 4000
+NAME_MAX: Final = 500
+"""Of a model or a part; a file's name may have 255 characters, and the folder's stand before it."""
 LORAS_MAX: Final = 8
 LINEAGE_MAX: Final = 64
 """Variations of variations that one picture can come from."""
@@ -27,6 +34,20 @@ SIDE_STEP: Final = 8
 PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of the file of a picture in the store."""
 
+# The bounds of what a request holds; whatever repeats one of its fields is declared with these.
+Prompt = Annotated[str, Meta(max_length=PROMPT_MAX)]
+Name = Annotated[str, Meta(max_length=NAME_MAX)]
+Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)]
+Pixels = Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)]
+Steps = Annotated[int, Meta(ge=1, le=150)]
+Guidance = Annotated[float, Meta(ge=0, le=30)]
+Seed = Annotated[int, Meta(ge=0, le=SEED_MAX)]
+Count = Annotated[int, Meta(ge=1, le=10)]
+ClipSkip = Annotated[int, Meta(ge=1, le=12)]
+Strength = Annotated[float, Meta(ge=0, le=1)]
+LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
+ControlScale = Annotated[float, Meta(ge=0, le=2)]
+
 
 def option(
     help_: str,
@@ -35,25 +56,43 @@ def option(
     choices_from: str = "",
     picture: bool = False,
     offered: bool = True,
+    random: bool = False,
     **bounds: Any,
 ) -> Meta:
     """The declaration of a field that people can set; its option has the field's name or `name`.
 
-    One that is not `offered` is set by actions on finished pictures only.
+    One that is not `offered` is set by actions on finished pictures only; one that may be `random`
+    is drawn where people write RANDOM_SEED.
     """
-    extra = {"option": name, "choices_from": choices_from, "picture": picture, "offered": offered}
+    extra = {
+        "option": name,
+        "choices_from": choices_from,
+        "picture": picture,
+        "offered": offered,
+        "random": random,
+    }
     return Meta(description=help_, extra=extra, **bounds)
+
+
+def check_text(option: str, text: str) -> None:
+    """Raise Refused for a text that no database, file or tokenizer takes.
+
+    Half an emoji (a lone surrogate) is what cutting a text leaves, and what Python makes of bytes
+    that are no UTF-8.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refused("text_unusable", option=option)
 
 
 class LoraUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A LoRA of the catalogue and how strongly it acts."""
 
     name: Annotated[
-        str, option("a LoRA that changes style or subject", name="lora", choices_from="loras")
+        Name, option("a LoRA that changes style or subject", name="lora", choices_from="loras")
     ]
     weight: Annotated[
-        float,
-        option("how strongly the LoRA acts; 1 is as trained", name="lora_weight", ge=-4, le=4),
+        LoraWeight,
+        option("how strongly the LoRA acts; 1 is as trained", name="lora_weight"),
     ] = 1.0
 
 
@@ -61,7 +100,7 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A ControlNet of the catalogue and the picture that it follows."""
 
     name: Annotated[
-        str,
+        Name,
         option(
             "the ControlNet that reads the control picture",
             name="controlnet",
@@ -73,16 +112,16 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         option("a picture whose shapes are followed", name="control_picture", picture=True),
     ]
     scale: Annotated[
-        float,
-        option("how closely the control picture is followed", name="control_scale", ge=0, le=2),
+        ControlScale,
+        option("how closely the control picture is followed", name="control_scale"),
     ] = 1.0
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Noise is moved towards that of a second seed, so far."""
 
-    seed: Annotated[int, Meta(ge=0, le=SEED_MAX)]
-    strength: Annotated[float, Meta(ge=0, le=1)]
+    seed: Seed
+    strength: Strength
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,50 +133,43 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     in pixels of the finished picture.
     """
 
-    prompt: Annotated[str, option("what the picture shows", min_length=1, max_length=PROMPT_MAX)]
-    negative_prompt: Annotated[
-        str, option("what the picture should not show", max_length=PROMPT_MAX)
-    ] = ""
-    model: Annotated[str, option("the checkpoint that draws", choices_from="models")]
+    prompt: Annotated[Prompt, option("what the picture shows", min_length=1)]
+    negative_prompt: Annotated[Prompt, option("what the picture should not show")] = ""
+    model: Annotated[Name, option("the checkpoint that draws", choices_from="models")]
     vae: Annotated[
-        str | None,
+        Name | None,
         option("a VAE that decodes instead of the checkpoint's own", choices_from="vaes"),
     ] = None
-    width: Annotated[
-        int, option("width in pixels", ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)
-    ]
-    height: Annotated[
-        int, option("height in pixels", ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)
-    ]
-    steps: Annotated[int, option("denoising steps", ge=1, le=150)]
+    width: Annotated[Side, option("width in pixels")]
+    height: Annotated[Side, option("height in pixels")]
+    steps: Annotated[Steps, option("denoising steps")]
     guidance_scale: Annotated[
-        float,
-        option("how closely the prompt is followed (CFG scale)", name="guidance", ge=0, le=30),
+        Guidance, option("how closely the prompt is followed (CFG scale)", name="guidance")
     ]
-    sampler: Annotated[str, option("the sampling method", choices_from="samplers")]
-    seed: Annotated[int, option("the same seed draws the same picture", ge=0, le=SEED_MAX)]
+    sampler: Annotated[Name, option("the sampling method", choices_from="samplers")]
+    seed: Annotated[
+        Seed, option("the same seed draws the same picture; -1 draws a random one", random=True)
+    ]
     variation_seed: Annotated[
-        Annotated[int, Meta(ge=0, le=SEED_MAX)] | None,
-        option("a second seed that the picture is moved towards"),
+        Seed | None,
+        option("a second seed that the picture is moved towards; -1 for a random one", random=True),
     ] = None
     variation_strength: Annotated[
-        float,
-        option("how far it is moved towards the second seed; 1 is all the way", ge=0, le=1),
+        Strength, option("how far it is moved towards the second seed; 1 is all the way")
     ] = 0.0
     lineage: Annotated[
         tuple[Variation, ...],
         option("the variations that it is a variation of", offered=False, max_length=LINEAGE_MAX),
     ] = ()
-    count: Annotated[int, option("how many pictures", ge=1, le=10)] = 1
+    count: Annotated[Count, option("how many pictures")] = 1
     clip_skip: Annotated[
-        int, option("layers of the text encoder left out, counted as A1111 does", ge=1, le=12)
+        ClipSkip, option("layers of the text encoder left out, counted as A1111 does")
     ] = 1
     init_picture: Annotated[PictureHash | None, option("a picture to start from", picture=True)] = (
         None
     )
     denoising_strength: Annotated[
-        float,
-        option("how much of the start picture is drawn anew", name="denoising", ge=0, le=1),
+        Strength, option("how much of the start picture is drawn anew", name="denoising")
     ] = 0.6
     tile: Annotated[
         int,
@@ -179,6 +211,19 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             self.lineage if seed is None else (*self.lineage, Variation(seed, strength))
             for seed in self.variation_seeds
         )
+
+    @property
+    def texts(self) -> Mapping[str, tuple[str, ...]]:
+        """Everything in it that people write, by the name of its option."""
+        return {
+            "prompt": (self.prompt,),
+            "negative_prompt": (self.negative_prompt,),
+            "model": (self.model,),
+            "vae": (self.vae or "",),
+            "sampler": (self.sampler,),
+            "lora": tuple(use.name for use in self.loras),
+            "controlnet": tuple(use.name for use in self.controls),
+        }
 
     @property
     def uploads(self) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ field of the request is a new option everywhere.
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec.inspect import (
+    DictType,
     FloatType,
     IntType,
     Metadata,
@@ -22,7 +23,10 @@ from msgspec.inspect import (
 )
 
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import RANDOM_SEED, GenerationRequest, check_text
+
+NUMBER_MAX: Final = 100
+"""Characters of a number that somebody writes; Python itself reads no integer of 4,301 digits."""
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,27 +48,34 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """models, vaes, loras, controlnets or samplers: where its values come from."""
     picture: bool = False
     """Whether people give it as an uploaded picture."""
+    random: bool = False
+    """Whether RANDOM_SEED, which then is its lowest value, stands for one that is drawn."""
 
     def parse(self, text: str) -> str | int | float:
         """The value that somebody typed. Raises Refused when it is no number but should be."""
         if self.type is str:
             return text
+        written = text.strip()
+        if len(written) > NUMBER_MAX:
+            raise Refused("number_too_long", option=self.name, high=NUMBER_MAX)
         try:
-            return self.type(text)
+            return self.type(written)
         except ValueError:
-            raise Refused("not_a_number", option=self.name, value=text[:50]) from None
+            code = "not_a_whole_number" if self.type is int and _is_number(written) else None
+            raise Refused(code or "not_a_number", option=self.name, value=written[:50]) from None
 
     def check(self, value: str | int | float) -> None:
         """Raise Refused, naming the bound, when a value is outside of what the field declares."""
         if isinstance(value, str):
+            check_text(self.name, value)
             if self.length_max is not None and len(value) > self.length_max:
                 raise Refused("too_long", option=self.name, length=len(value), high=self.length_max)
             return
         low, high = self.low, self.high
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise Refused(
-                "out_of_bounds", option=self.name, value=value, low=low or 0, high=high or 0
-            )
+            code = "out_of_bounds_or_random" if self.random else "out_of_bounds"
+            least = (low or 0) - (RANDOM_SEED if self.random else 0)
+            raise Refused(code, option=self.name, value=value, low=least, high=high or 0)
         if self.step is not None and value % self.step:
             nearest = round(value / self.step) * self.step
             raise Refused(
@@ -94,6 +105,32 @@ def options() -> Mapping[str, Option]:
     return MappingProxyType(found)
 
 
+@functools.cache
+def bounds_of(struct: type[msgspec.Struct], field: str) -> Option:
+    """The type and bounds that a field of numbers of any struct declares, for what people enter.
+
+    Of a table, or a field that may be None, those of its values.
+    """
+    info = cast(StructType, msgspec.inspect.type_info(struct))
+    declared = next(f.type for f in info.fields if f.name == field)
+    python, bounds = _bounds(field, declared)
+    return Option(name=field, field=field, type=python, help="", **bounds)
+
+
+def exact(number: float) -> str:
+    """The shortest text that is read back as the very same number; whole ones without a point."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _extra(name: str, declared: Any) -> dict[str, Any]:
     if not isinstance(declared, Metadata) or not declared.extra:
         raise TypeError(f"field {name} of the request declares no option()")
@@ -102,28 +139,35 @@ def _extra(name: str, declared: Any) -> dict[str, Any]:
 
 def _option(name: str, declared: Any, **where: Any) -> Option:
     extra = _extra(name, declared)
-    scalar = declared.type
-    if isinstance(scalar, UnionType):
-        scalar = next(part for part in scalar.types if not isinstance(part, NoneType))
-    python: type[str] | type[int] | type[float] = str
-    bounds: dict[str, Any] = {}
-    match scalar:
-        case IntType():
-            python = int
-            bounds = {"low": scalar.ge, "high": scalar.le, "step": scalar.multiple_of}
-        case FloatType():
-            python = float
-            bounds = {"low": scalar.ge, "high": scalar.le}
-        case StrType():
-            bounds = {"length_max": scalar.max_length}
-        case _:
-            raise TypeError(f"field {name} of the request has a type that is no option's")
+    python, bounds = _bounds(name, declared)
+    if extra["random"]:
+        bounds["low"] = RANDOM_SEED
     return Option(
         name=extra["option"] or name,
         type=python,
         help=(declared.extra_json_schema or {}).get("description", ""),
         choices_from=extra["choices_from"],
         picture=extra["picture"],
+        random=extra["random"],
         **bounds,
         **where,
     )
+
+
+def _bounds(name: str, declared: Any) -> tuple[type[str] | type[int] | type[float], dict[str, Any]]:
+    """The Python type of a declaration, and its bounds as Option has them."""
+    match declared:
+        case Metadata():
+            return _bounds(name, declared.type)
+        case UnionType():
+            return _bounds(name, next(t for t in declared.types if not isinstance(t, NoneType)))
+        case DictType():
+            return _bounds(name, declared.value_type)
+        case IntType():
+            bounds = {"low": declared.ge, "high": declared.le, "step": declared.multiple_of}
+            return int, bounds
+        case FloatType():
+            return float, {"low": declared.ge, "high": declared.le}
+        case StrType():
+            return str, {"length_max": declared.max_length}
+    raise TypeError(f"field {name} has a type that is no option's")

@@ -3,9 +3,14 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
+from generation.safetensors_header import HeaderError, read_header
+
 CHUNK = 2**20
+OWN_HASH = "sshs_model_hash"
+"""Where kohya's trainer and A1111 write a LoRA's hash into its header."""
 
 
 class Hashes:
@@ -38,11 +43,26 @@ class Hashes:
                 whole.update(f"{name}\0{self._of_file(file)}\n".encode())
         return whole.hexdigest()
 
-    def _of_file(self, path: Path) -> str:
+    def of_tensors(self, path: Path) -> str:
+        """The SHA-256 that A1111 and Civitai (AutoV3) know a LoRA by; "" of what is no such file.
+
+        It is the one that its header names, else that of all that stands behind the header.
+        """
+        try:
+            named = read_header(path).metadata.get(OWN_HASH, "")
+        except (HeaderError, OSError):
+            return ""
+        if re.fullmatch(r"[0-9a-fA-F]{64}", named):
+            return named.lower()
+        return self._of_file(path, tensors=True)
+
+    def _of_file(self, path: Path, *, tensors: bool = False) -> str:
         stat = path.stat()
-        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}{'|tensors' if tensors else ''}"
         if key not in self._known:
             with path.open("rb") as file:
+                if tensors:
+                    file.seek(8 + int.from_bytes(file.read(8), "little"))
                 self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
             if stat.st_size > CHUNK:
                 self._save()

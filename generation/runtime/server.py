@@ -14,6 +14,7 @@ import structlog
 import torch
 
 from generation.messages import Configure, Failed, Finished, Generate, Ready, Stop
+from generation.metadata import TENSORS
 from generation.runtime import noise
 
 noise.install()  # before anything that draws noise is imported
@@ -173,7 +174,11 @@ class Server:
     def _hash_files(self, work: Generate) -> dict[str, str]:
         vaes = (work.vae,) if work.vae is not None else ()
         files = (work.checkpoint, *vaes, *work.loras, *work.controlnets)
-        return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
+        found = {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
+        weights = {
+            f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
+        }
+        return found | {name: sha256 for name, sha256 in weights.items() if sha256}
 
 
 def _fits(drawing: Drawing, batch_size: int) -> bool:

@@ -1,11 +1,13 @@
 """Every sentence that the code names is there, every sentence that is there is named."""
 
 import ast
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bot import locales, panel
 from bot.actions import ACTIONS
@@ -124,5 +126,91 @@ def test_labels_and_titles_fit(locale: str) -> None:
 
 def test_an_unknown_locale_speaks_english() -> None:
     assert Texts("xx").locale == "en-US"
-    with pytest.raises(KeyError):
+
+
+@pytest.mark.parametrize("locale", locales.LOCALES)
+def test_a_sentence_counts_as_its_language_does(locale: str) -> None:
+    categories = locales.plural_categories(locale)
+    for key, sentence in locales.sentences(locale).items():
+        if isinstance(sentence, dict):
+            assert "other" in sentence, key
+            assert sentence.keys() <= categories, key
+
+
+def test_every_languages_rules_for_counts_are_known() -> None:
+    polish = [locales.plural_category("pl", count) for count in (1, 2, 5, 22, 25, 1.5)]
+    assert polish == ["one", "few", "many", "few", "many", "other"]
+    assert [locales.plural_category("ar", count) for count in (0, 1, 2)] == ["zero", "one", "two"]
+    assert locales.plural_category("zh-CN", 1) == "other"
+    assert locales.plural_category("no language", 1) == "one"
+    for odd in (None, "3", math.inf, math.nan, 10**5000):
+        assert locales.plural_category("en-US", odd) == "other"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (2**53 - 1, "9,007,199,254,740,991"),
+        (1024, "1024"),
+        (7.0, "7"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (-0.5, "-0.5"),
+        (12345.5, "12,345.5"),
+        (1e300, "1.00e+300"),
+        (math.inf, "∞"),
+        (math.nan, "NaN"),
+        (1e-7, "0.0000001"),
+        (10**400, "1.00e+400"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(value: float, shown: str) -> None:
+    assert Texts("en-US").number(value) == shown
+    sentence = Texts("en-US")("out_of_bounds", option="steps", value=value, low=1, high=2**53 - 1)
+    assert f"is {shown};" in sentence
+    assert sentence.endswith("from 1 to 9,007,199,254,740,991.")
+
+
+def test_numbers_that_python_does_not_write_are_no_error() -> None:
+    assert Texts("en-US").number(10**5000) == "1.00e+5000"
+    assert (
+        Texts("en-US")("history_entry", job=10**5000, model="m", seed=1, when="")
+        == "#… · m · seed 1 · "
+    )
+
+
+def test_numbers_have_their_languages_marks() -> None:
+    assert locales.written(12345.5, "de") == "12.345,5"
+    assert locales.written(12345, "fr") == "12\u202f345"
+
+
+def test_numbers_to_copy_have_no_marks() -> None:
+    shown = Texts("en-US")("history_entry", job=12345, model="m", seed=4_000_000_000, when="now")
+    assert shown == "#12345 · m · seed 4000000000 · now"
+
+
+@pytest.mark.parametrize("locale", locales.LOCALES)
+@pytest.mark.parametrize("params", [{}, {"count": None}, {"count": "x", "low": object()}])
+def test_a_sentence_can_always_be_said(locale: str, params: dict[str, object]) -> None:
+    texts = Texts(locale)
+    for key in locales.sentences(locale):
+        assert texts(key, **params)
+
+
+def test_what_a_sentence_lacks_is_marked_and_logged_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = Texts("en-US")("sampler_unknown", name="Eulr")
+    assert said == "There is no sampler “Eulr”. Nearest: …."
+    assert Texts("en-US")("no such sentence") == "no such sentence"
+    with structlog.testing.capture_logs() as logs:
+        Texts("en-US")("sampler_unknown", name="Eulr")
         Texts("en-US")("no such sentence")
+    assert [(line["log_level"], line["key"]) for line in logs] == [
+        ("error", "sampler_unknown"),
+        ("error", "no such sentence"),
+    ]
+
+
+def test_parameters_are_text_and_no_sentences() -> None:
+    shown = Texts("en-US")("sampler_unknown", name="{nearest} {0} {", nearest="Euler")
+    assert shown == "There is no sampler “{nearest} {0} {”. Nearest: Euler."

@@ -14,6 +14,7 @@ from generation.completion import (
     check,
     complete,
     default_model,
+    within_limits,
 )
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
@@ -86,6 +87,18 @@ def test_seeds_are_drawn_anew(catalog: Catalog) -> None:
         ("16:9", (168, 96)),
         ("4 : 1", (256, 64)),
         ("3：2", (160, 104)),
+        ("16x9", (168, 96)),
+        ("16X9", (168, 96)),
+        ("16 × 9", (168, 96)),
+        ("1920:1080", (168, 96)),
+        ("1920x1080", (168, 96)),
+        ("139:100", (152, 112)),
+        ("1.5:1", (160, 104)),
+        ("1,5:1", (160, 104)),
+        ("1.5", (160, 104)),
+        ("0.5", (88, 184)),
+        ("１６：９", (168, 96)),
+        ("999999999999:999999999998", (128, 128)),
     ],
 )
 def test_an_aspect_keeps_the_area(catalog: Catalog, aspect: str, size: tuple[int, int]) -> None:
@@ -111,6 +124,20 @@ def test_a_control_picture_takes_the_only_controlnet(catalog: Catalog) -> None:
         ({"aspect": "round"}, "aspect_unknown"),
         ({"aspect": "5:1"}, "aspect_wrong"),
         ({"aspect": "0:1"}, "aspect_wrong"),
+        ({"aspect": "0:0"}, "aspect_wrong"),
+        ({"aspect": "1000000:1"}, "aspect_wrong"),
+        ({"aspect": "1:4.01"}, "aspect_wrong"),
+        ({"aspect": "9" * 4301 + ":1"}, "aspect_wrong"),
+        ({"aspect": "16"}, "aspect_wrong"),
+        ({"aspect": "-3:2"}, "aspect_wrong"),
+        ({"aspect": "3:2:1"}, "aspect_wrong"),
+        ({"aspect": "\ud83d"}, "text_unusable"),
+        ({"prompt": "(cat:500)"}, "weight_too_strong"),
+        ({"negative_prompt": "(cat:500)"}, "weight_too_strong"),
+        ({"negative_prompt": "fog <lora:pixel:1>"}, "tag_in_negative"),
+        ({"prompt": "<lora:pixel:1>"}, "prompt_empty"),
+        ({"model": "a\0"}, "text_unusable"),
+        ({"lora": ("\udc00",)}, "text_unusable"),
         ({"aspect": "square", "height": 64}, "aspect_and_size"),
         ({"lora_weight": 1.0}, "option_needs"),
         ({"denoising": 0.5}, "option_needs"),
@@ -181,7 +208,8 @@ def test_what_is_enlarged_has_a_limit_of_its_own(catalog: Catalog) -> None:
     with pytest.raises(Refused, match="out_of_bounds"):
         check(large, catalog, RULES)
     check(large, catalog, RULES, enlarging=True)
-    check(large.with_(tile=512), catalog, RULES)
+    with pytest.raises(Refused, match="out_of_bounds"):
+        check(large.with_(tile=512), catalog, RULES)
     for too_much in (large.with_(width=1032), large.with_(height=1032, tile=512)):
         with pytest.raises(Refused) as refused:
             check(too_much, catalog, RULES, enlarging=True)
@@ -241,3 +269,115 @@ def test_a_lora_of_another_width_is_refused_before_queueing() -> None:
         complete({"prompt": "a cat", "lora": "pixel"}, catalog, Rules())
     assert refused.value.code == "lora_mismatch"
     assert not [preset for preset in starters(catalog) if preset.loras]
+
+
+def test_an_aspect_fits_what_may_be_asked_for() -> None:
+    catalog = a_catalog(a_model("large", native_size=1024))
+    for limits in (Limits(), Limits(side=512, pixels=512 * 512), Limits(side=700, pixels=500_000)):
+        rules = Rules(limits=limits)
+        for aspect in ("square", "16:9", "9:16", "4:1", "1:4", "139:100", "1.618"):
+            request = complete({"prompt": "a", "aspect": aspect}, catalog, rules)
+            assert max(request.width, request.height) <= limits.side
+            assert request.width * request.height <= limits.pixels
+    wide = complete({"prompt": "a", "aspect": "16:9"}, catalog, Rules(limits=Limits(side=2048)))
+    assert (wide.width, wide.height) == (1360, 768)
+
+
+@pytest.mark.parametrize("option", ["seed", "variation_seed"])
+def test_minus_one_is_a_random_seed(catalog: Catalog, option: str) -> None:
+    given: Given = {"prompt": "a", "variation_strength": 0.5, option: -1}
+    found = {getattr(complete(given, catalog, RULES), option) for _ in range(5)}
+    assert len(found) == 5
+    assert min(found) >= 0
+
+
+@pytest.fixture
+def loras() -> Catalog:
+    names = ("pixel", "sketch", "foo:2", "foo", "a, b", " edge ", *(f"l{n}" for n in range(9)))
+    return a_catalog(a_model("demo"), *(a_model(name, kind=ModelKind.LORA) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"prompt": "a <lora:pixel:0.8>"}, [("pixel", 0.8)]),
+        ({"prompt": "a <lora:PIXEL> <lora:sketch.safetensors:-1>"}, [("pixel", 1), ("sketch", -1)]),
+        ({"prompt": "a <lora: pixel : 0.5 >"}, [("pixel", 0.5)]),
+        ({"prompt": "a <lora:pixel:0.5:0.5>"}, [("pixel", 0.5)]),
+        ({"prompt": "a <lora:pixel:te=0.5:unet=0.5>"}, [("pixel", 0.5)]),
+        ({"prompt": "a <lora:pixel:1><lora:pixel>"}, [("pixel", 1)]),
+        ({"prompt": "a <lora:foo:2:0.5>"}, [("foo:2", 0.5)]),
+        ({"prompt": "a <lora:foo\\:2:0.5>"}, [("foo:2", 0.5)]),
+        ({"prompt": "a <lora:foo:0.5>"}, [("foo", 0.5)]),
+        ({"prompt": "a <lora:a, b:0.5>"}, [("a, b", 0.5)]),
+        ({"prompt": "a <lora: edge :0.5>"}, [(" edge ", 0.5)]),
+        ({"lora": "pixel:0.5"}, [("pixel", 0.5)]),
+        ({"lora": "foo:2"}, [("foo:2", 1)]),
+        ({"lora": "foo:2:0.5"}, [("foo:2", 0.5)]),
+        ({"lora": ("pixel:0.5", "sketch")}, [("pixel", 0.5), ("sketch", 1)]),
+        ({"lora": ("pixel",), "lora_weight": 0.25}, [("pixel", 0.25)]),
+        ({"lora": "sketch", "prompt": "a <lora:pixel:2>"}, [("sketch", 1), ("pixel", 2)]),
+    ],
+)
+def test_how_loras_are_named(
+    loras: Catalog, given: dict[str, Any], found: list[tuple[str, float]]
+) -> None:
+    request = complete({"prompt": "a", **given}, loras, Rules())
+    assert [(use.name, use.weight) for use in request.loras] == found
+    assert request.prompt == "a"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"prompt": "a <lora:pixl:1>"}, "lora_unknown"),
+        ({"prompt": "a <lora:pixel:strong>"}, "not_a_number"),
+        ({"prompt": "a <lora:pixel:5>"}, "out_of_bounds"),
+        ({"prompt": "a <lora:pixel:nan>"}, "out_of_bounds"),
+        ({"prompt": f"a <lora:pixel:{'1' * 3000}>"}, "number_too_long"),
+        ({"prompt": "a <lora:pixel:0.5:1>"}, "tag_two_weights"),
+        ({"prompt": "a <lora:pixel:unet=1>"}, "tag_two_weights"),
+        ({"prompt": "a <lora:pixel:1:lbw=OUTD>"}, "tag_parts"),
+        ({"prompt": "a <lora:pixel:1:1:1>"}, "tag_parts"),
+        ({"prompt": "a <lora:pixel:1> <lora:pixel:2>"}, "lora_twice"),
+        ({"prompt": "a <lora:pixel:0.5>", "lora": "pixel"}, "lora_twice"),
+        ({"lora": "pixel:x"}, "not_a_number"),
+        ({"lora": "pixel:5"}, "out_of_bounds"),
+        ({"lora": "pixel:1", "lora_weight": 1.0}, "lora_weight_twice"),
+        ({"lora": ("pixel", "sketch"), "lora_weight": 1.0}, "lora_weight_of_which"),
+        ({"lora": tuple(f"l{n}" for n in range(9))}, "loras_too_many"),
+        ({"lora": "x" * 6000}, "too_long"),
+    ],
+)
+def test_loras_that_cannot_be_are_refused(loras: Catalog, given: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "a", **given}, loras, Rules())
+    assert refused.value.code == code
+
+
+def test_the_nearest_lora_is_offered_for_a_tag(loras: Catalog) -> None:
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "a <lora:pixl:1>"}, loras, Rules())
+    assert str(refused.value.params["nearest"]).startswith("pixel")
+
+
+@pytest.mark.parametrize("bad", ["half \ud83d", "zero \0 byte"])
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "model", "vae", "sampler", "lora"])
+def test_text_that_nothing_can_keep_is_refused_in_every_field(
+    catalog: Catalog, field: str, bad: str
+) -> None:
+    assert refusal(catalog, **{field: bad}).params == {"option": field}
+    change: dict[str, Any] = {"loras": [{"name": bad}]} if field == "lora" else {field: bad}
+    with pytest.raises(Refused, match="text_unusable"):
+        check(a_request(**change), catalog, RULES)
+
+
+def test_what_came_of_an_enlarged_picture_is_brought_back(catalog: Catalog) -> None:
+    enlarged = a_request(width=1024, height=512, tile=512, init_picture="0" * 64, count=2)
+    back = within_limits(enlarged, RULES)
+    assert (back.width, back.height, back.tile) == (512, 256, 0)
+    check(back, catalog, RULES)
+    small = a_request(width=256, height=256, tile=128, init_picture="0" * 64)
+    assert within_limits(small, RULES) is small
+    odd = within_limits(a_request(width=1368, height=760), RULES)
+    check(odd, catalog, RULES)

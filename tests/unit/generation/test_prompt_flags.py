@@ -2,8 +2,10 @@
 
 import pytest
 
-from generation.prompt_flags import Parsed, Value, merge, parse
+from generation.midjourney import NO_COUNTERPART
+from generation.prompt_flags import OTHERS, SHORT, Parsed, Value, merge, parse
 from generation.refusal import Refused
+from generation.request import LoraUse
 from generation.request_options import options
 
 
@@ -90,6 +92,11 @@ def test_every_option_but_the_prompt_and_pictures_is_a_flag() -> None:
         ("a --seed 5 --seed 6", "flag_twice", {"flag": "seed"}),
         ("a --cfg 5 --guidance 6", "flag_twice", {"flag": "guidance"}),
         ("a --private perhaps", "flag_yes_or_no", {"flag": "private"}),
+        ("a --seed " + "1" * 4301, "number_too_long", {"option": "seed"}),
+        ("a --steps 20.5", "not_a_whole_number", {"option": "steps"}),
+        ("half an emoji \ud83d --steps 3", "text_unusable", {"option": "prompt"}),
+        ("a\0b", "text_unusable", {"option": "prompt"}),
+        ("a" * 20_001, "too_long", {"option": "prompt"}),
         ("a --steps many", "not_a_number", {"option": "steps", "value": "many"}),
         ("a --cfg nan", "out_of_bounds", {"option": "guidance"}),
         ("a --steps 9999", "out_of_bounds", {"option": "steps", "high": 150}),
@@ -102,6 +109,72 @@ def test_what_is_wrong_is_named(text: str, code: str, params: dict[str, object])
         parse(text)
     assert refused.value.code == code
     assert refused.value.params.items() >= params.items()
+
+
+@pytest.mark.parametrize("flag", sorted(NO_COUNTERPART))
+def test_midjourneys_other_flags_are_answered_and_not_guessed(flag: str) -> None:
+    for text in (f"a cat --{flag}", f"a cat --{flag} 6.1", f"a cat —{flag.upper()} x --seed 3"):
+        with pytest.raises(Refused) as refused:
+            parse(text)
+        assert refused.value.code == NO_COUNTERPART[flag]
+        assert str(refused.value.params["flag"]).casefold() == flag
+
+
+def test_no_flag_of_ours_is_called_one_of_midjourneys() -> None:
+    assert not NO_COUNTERPART.keys() & {*options(), *SHORT, *OTHERS}
+
+
+def test_loras_can_be_named_several_times() -> None:
+    assert parse("a --lora x:0.5 --lora y").given == {"lora": ("x:0.5", "y")}
+    assert parse("a --lora x --lora_weight 0.5").given == {"lora": ("x",), "lora_weight": 0.5}
+
+
+def test_loras_of_flags_and_of_the_option_come_together() -> None:
+    given = {"prompt": "", "lora": "x", "lora_weight": 0.5}
+    assert merge(parse("a --lora y:2"), given) == {
+        "prompt": "a",
+        "lora": (LoraUse("x", 0.5), "y:2"),
+    }
+    assert merge(parse("a --lora y --lora_weight 2"), {"prompt": "", "lora": "x"}) == {
+        "prompt": "a",
+        "lora": ("x", LoraUse("y", 2.0)),
+    }
+
+
+def test_a_tag_may_stand_behind_flags_and_hold_dashes() -> None:
+    parsed = parse("a cat --ar 3:2 <lora:x:0.8> --steps 3<lora:y>")
+    assert parsed == Parsed("a cat <lora:x:0.8><lora:y>", {"aspect": "3:2", "steps": 3})
+    text = "a <lora:my --seed 5:1> cat"
+    assert parse(text) == Parsed(text, {})
+
+
+PASTED = (
+    "a cat, (big:1.2)\nand a dog\nNegative prompt: fog,\nrain\n"
+    "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x768, Model: demo, Version: v1.9"
+)
+
+
+def test_pasted_generation_data_are_taken_apart() -> None:
+    parsed = parse(PASTED)
+    assert parsed.prompt == "a cat, (big:1.2)\nand a dog"
+    assert parsed.pasted["negative_prompt"] == "fog,\nrain"
+    assert parsed.ignored == ("Version",)
+    one_line = parse(PASTED.replace("\n", " "))
+    assert one_line.prompt == "a cat, (big:1.2) and a dog"
+    assert one_line.pasted == parsed.pasted | {"negative_prompt": "fog, rain"}
+    assert merge(parsed, {"prompt": PASTED}) == {**parsed.pasted, "prompt": parsed.prompt}
+
+
+def test_options_and_flags_win_over_pasted_data() -> None:
+    merged = merge(parse(PASTED + " --steps 4 --ar 3:2"), {"prompt": "", "seed": -1})
+    assert (merged["steps"], merged["seed"], merged["aspect"]) == (4, -1, "3:2")
+    assert "width" not in merged
+    assert merged["model"] == "demo"
+
+
+def test_pasted_data_without_a_prompt_are_refused() -> None:
+    with pytest.raises(Refused, match="pasted_without_prompt"):
+        parse(PASTED.splitlines()[-1])
 
 
 def test_flags_and_options_are_one_request() -> None:

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generation.completion import Limits, ModelSettings
+from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import SEED_MAX, GenerationRequest, Variation
-from generation.request_options import Option, options
+from generation.request_options import Option, bounds_of, exact, options
+from storage.settings import GuildSettings
 from tests.fixtures.requests import a_request
 
 
@@ -97,8 +100,12 @@ def test_nested_fields_are_flat_options() -> None:
         ("guidance", -0.1, "out_of_bounds"),
         ("guidance", float("nan"), "out_of_bounds"),
         ("prompt", "x" * 4001, "too_long"),
-        ("seed", -1, "out_of_bounds"),
-        ("variation_seed", -1, "out_of_bounds"),
+        ("seed", -2, "out_of_bounds_or_random"),
+        ("seed", 2**53, "out_of_bounds_or_random"),
+        ("variation_seed", -2, "out_of_bounds_or_random"),
+        ("model", "x" * 501, "too_long"),
+        ("prompt", "half an emoji \ud83d", "text_unusable"),
+        ("lora", "a\0b", "text_unusable"),
         ("variation_strength", 1.1, "out_of_bounds"),
     ],
 )
@@ -117,10 +124,66 @@ def test_the_nearest_multiple_is_named() -> None:
     assert refused.value.params["nearest"] == 512
 
 
-def test_a_seed_that_is_no_number_is_refused() -> None:
-    with pytest.raises(Refused, match="not_a_number"):
-        options()["seed"].parse("seven")
-    assert options()["seed"].parse("7") == 7
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("seed", "seven", "not_a_number"),
+        ("seed", "", "not_a_number"),
+        ("seed", "7.5", "not_a_whole_number"),
+        ("seed", "1e3", "not_a_whole_number"),
+        ("seed", "1" * 4301, "number_too_long"),
+        ("guidance", "1" * 4301, "number_too_long"),
+        ("guidance", "0." + "1" * 4301, "number_too_long"),
+        ("guidance", "1,5", "not_a_number"),
+    ],
+)
+def test_what_is_no_number_is_refused(name: str, text: str, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        options()[name].parse(text)
+    assert refused.value.code == code
+    assert len(str(refused.value)) < 200
+
+
+def test_numbers_are_read_as_people_write_them() -> None:
+    assert options()["seed"].parse(" 7 ") == 7
+    assert options()["seed"].parse("-1") == -1
+    assert options()["guidance"].parse("7") == 7.0
+
+
+def test_the_bound_of_a_seed_names_none_that_means_random() -> None:
+    with pytest.raises(Refused) as refused:
+        options()["seed"].check(-5)
+    assert refused.value.params["low"] == 0
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_written_so_that_it_is_read_the_same(number: float) -> None:
+    assert float(exact(number)) == number
+
+
+def test_bounds_are_read_off_any_declaration() -> None:
+    assert bounds_of(Preset, "max_steps").high == options()["steps"].high
+    assert bounds_of(ModelSettings, "guidance_scale").high == options()["guidance"].high
+    assert (bounds_of(Limits, "waiting").low, bounds_of(Limits, "waiting").high) == (1, 1000)
+    weight = bounds_of(GuildSettings, "weight_by_role")
+    assert (weight.type, weight.low, weight.high) == (float, 0.1, 10)
+
+
+def test_what_repeats_a_field_of_the_request_has_its_bounds() -> None:
+    """One place to change: the request's own declaration."""
+    for struct, names in (
+        (ModelSettings, {"guidance_scale": "guidance"}),
+        (Preset, {"max_steps": "steps", "max_count": "count"}),
+        (Limits, {}),
+    ):
+        for field in struct.__struct_fields__:
+            option = options().get(names.get(field, field))
+            if option is None or option.name == "prompt":
+                continue
+            found = bounds_of(struct, field)
+            assert (found.type, found.low, found.high, found.step, found.length_max) == (
+                option.type, option.low, option.high, option.step, option.length_max,
+            ), (struct, field)  # fmt: skip
 
 
 @given(st.integers())

@@ -1,7 +1,9 @@
 """Hashes of model files, and when they are computed anew."""
 
 import hashlib
+import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,35 @@ def test_a_cache_that_was_damaged_is_only_slow(tmp_path: Path, content: str) -> 
     file = tmp_path / "a.safetensors"
     file.write_bytes(CONTENT)
     assert Hashes(tmp_path).of(file) == hashlib.sha256(CONTENT).hexdigest()
+
+
+def a_lora(file: Path, metadata: dict[str, str]) -> bytes:
+    """A small file of tensors; returns what stands behind its header."""
+    weights = struct.pack("<4f", 1, 2, 3, 4)
+    header = {"__metadata__": metadata} if metadata else {}
+    entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+    text = json.dumps(header | {"x": entry}).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + weights)
+    return weights
+
+
+def test_a_lora_is_known_by_its_weights_and_not_by_its_header(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    hashes = Hashes(tmp_path / "cache")
+    for metadata in ({}, {"ss_tag": "x"}, {"sshs_model_hash": "no hash"}):
+        weights = a_lora(file, metadata)
+        assert hashes.of_tensors(file) == hashlib.sha256(weights).hexdigest()
+        assert hashes.of(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_lora_that_names_its_hash_is_known_by_that(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    a_lora(file, {"sshs_model_hash": "AB" * 32})
+    assert Hashes(tmp_path / "cache").of_tensors(file) == "ab" * 32
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 9, b"\xff" * 8 + b"{}", b"version https://git"])
+def test_what_is_no_file_of_tensors_has_no_such_hash(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(content)
+    assert Hashes(tmp_path / "cache").of_tensors(file) == ""
