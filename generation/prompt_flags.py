@@ -124,7 +124,7 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
     """What a prompt is once generation data in it are taken apart."""
-    data = metadata.read_infotext(prompt)
+    data = metadata.read_infotext(prompt.replace("\r\n", "\n"))
     if data is None:
         return Parsed(prompt, given)
     text = data.prompt.strip()
