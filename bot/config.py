@@ -20,7 +20,6 @@ from generation.messages import RuntimeSettings
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 DISCORD_API: Final = "https://discord.com/api"
-DISCORD_GATEWAY: Final = "wss://gateway.discord.gg/"
 
 
 Section = TypeVar("Section", bound=msgspec.Struct)

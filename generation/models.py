@@ -13,7 +13,6 @@ class ModelKind(StrEnum):
     LORA = "lora"
     CONTROLNET = "controlnet"
     VAE = "vae"
-    UPSCALER = "upscaler"
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
