@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from rapidfuzz import process
 
+from generation.name_search import nearest
 from generation.refusal import Refused
 from generation.request import ControlUse, GenerationRequest, LoraUse
 from generation.request_options import Option, options
@@ -54,8 +54,8 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
             option.check(changes[option.field])
         else:
             known = [*scalars, *sorted(REPEATED)]
-            nearest = process.extractOne(name, known)
-            raise Refused("parameter_unknown", name=name[:50], nearest=nearest[0])
+            [alike] = nearest(name, known)
+            raise Refused("parameter_unknown", name=name[:50], nearest=alike)
     if len(nets) > len(base.controls):
         raise Refused("controls_not_added")
     controls = tuple(

@@ -17,9 +17,10 @@ from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
 from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
 from bot.delivery import tracker as delivery_module
-from generation.completion import Limits, ModelSettings
+from generation.completion import Limits
 from generation.engines.fake import FakeEngine
 from generation.job import Job
+from generation.model_settings import ModelSettings
 from playground.control import Control
 from playground.person import Person
 from playground.server import Addresses, Options, serving
