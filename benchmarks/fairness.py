@@ -138,12 +138,14 @@ def first_come(waiting: Sequence[Job], _loaded: str, _measured: Sequence[Measure
 
 def by_turns(affinity: float) -> Pick:
     """As the bot picks, with jobs of the loaded model so many seconds ahead."""
-    turns = schedule.Turns()
+    queue = schedule.Queue(affinity)
 
     def pick(waiting: Sequence[Job], loaded: str, measured: Sequence[Measurement]) -> Job:
-        nonlocal turns
-        estimates = Estimates(measured)
-        job, turns = schedule.next_job(waiting, turns, estimates, loaded=loaded, affinity=affinity)
+        for job in waiting:
+            queue.add(job)
+        course = queue.course(Estimates(measured), loaded=loaded)
+        job = next(job for job in course if job is not None)
+        queue.take(job, course.turns)
         return job
 
     return pick

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -11,12 +11,14 @@ import msgspec
 from generation.job import Job
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS
-from generation.schedule import Planned
+from generation.schedule import Planned, Times
 
 RATE: Final = 0.5
 """Seconds for a step of a megapixel where nothing was measured: a middling GPU."""
 LOADING: Final = 10.0
 """Seconds to load a model where that was not measured."""
+MEASURED: Final = 300
+"""Finished jobs, the newest, that the estimates go by."""
 RECENT: Final = 15
 """Measurements of one kind that count; a machine may be faster today than last year."""
 SHORTEST: Final = 0.05
@@ -81,6 +83,8 @@ class Estimates:
         """By kind, model, or nothing: network calls, and seconds of a picture's megapixel."""
         self._speeds: dict[tuple[object, ...], Speed] = {}
         self._loading: dict[str, list[float]] = {}
+        self._loads: dict[str, float] = {}
+        """What `loading` has found already."""
         newest_first = list(measurements)
         models = [measured.request.model for measured in newest_first]
         for measured, model_before in zip(newest_first, [*models, None][1:], strict=True):
@@ -110,6 +114,11 @@ class Estimates:
 
     def loading(self, model: str) -> float:
         """Seconds from a job of another model to the first of this one."""
+        if model not in self._loads:
+            self._loads[model] = self._median_load(model)
+        return self._loads[model]
+
+    def _median_load(self, model: str) -> float:
         measured = self._loading.get(model)
         if measured:
             return statistics.median(measured[:RECENT])
@@ -141,17 +150,22 @@ def _fit(points: Sequence[tuple[float, float]]) -> Speed:
 
 
 def plan(
-    ordered: Sequence[Job], estimates: Estimates, *, loaded: str, seconds_left: float
-) -> list[Planned]:
-    """When each of the jobs in order will run, after a running job with `seconds_left`."""
-    planned = []
-    clock = seconds_left
-    for place, job in enumerate(ordered):
+    ordered: Iterable[Job | None], times: Times, *, loaded: str, seconds_left: float = 0.0
+) -> Iterator[Planned | None]:
+    """When each of the jobs in order will run, after a running job with `seconds_left`.
+
+    Gives None wherever it finds that among the jobs.
+    """
+    place, clock = 0, seconds_left
+    for job in ordered:
+        if job is None:
+            yield None
+            continue
         swap = job.request.model != loaded
         start = clock
-        clock += estimates.making(job.request)
+        clock += times.making(job.request)
         if swap:
-            clock += estimates.loading(job.request.model)
+            clock += times.loading(job.request.model)
         loaded = job.request.model
-        planned.append(Planned(job, place, start, clock, swap))
-    return planned
+        yield Planned(job, place, start, clock, swap)
+        place += 1

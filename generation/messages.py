@@ -163,8 +163,22 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """For the log, never for people: the traceback."""
 
 
-FromRuntime = Ready | Progress | Preview | Picture | Finished | Failed
-JobEvent = Progress | Preview | Picture | Finished | Failed
+EngineEvent = Progress | Preview | Picture | Finished | Failed
+FromRuntime = Ready | EngineEvent
+
+# from the worker coroutine to its listeners, beside the engine's events
+
+
+class Unsaved(msgspec.Struct, frozen=True):
+    """What was made can't be kept now; the job stays running until it can. `code` names a sentence
+    of `bot/locales/`: disk_full, disk_unwritable, database_busy.
+    """
+
+    job: str
+    code: str
+
+
+JobEvent = EngineEvent | Unsaved
 
 
 def frame(message: ToRuntime | FromRuntime) -> bytes:

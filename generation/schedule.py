@@ -1,12 +1,16 @@
-"""Which job runs next: pure functions of the jobs that wait and of whose turn it is.
+"""Which job runs next, of those that wait.
 
 Deficit round robin between people (Shreedhar and Varghese 1995): on each turn a person is credited
 the same share, times their weight, and their jobs run while the credit covers what they cost. So
 everybody is served the same time, however many jobs they queue and however large these are.
 """
 
+import bisect
+import heapq
+import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 import msgspec
@@ -20,6 +24,8 @@ WORTH_WAITING: Final = 1.0
 """Seconds; nobody is kept waiting to save a swap that takes less, as that of a model in memory."""
 ROUNDING: Final = 1e-9
 """Seconds by which sums of credit may be off."""
+PACE: Final = 256
+"""Steps of reckoning, each of a few microseconds, after which a course lets others go first."""
 
 
 class Times(Protocol):
@@ -45,7 +51,7 @@ class Turns(msgspec.Struct, frozen=True):
     @property
     def debt(self) -> float:
         """Seconds of all jobs together that ran ahead of their turn."""
-        return sum(-credit for credit in self.credits.values() if credit < 0)
+        return math.fsum(-credit for credit in self.credits.values() if credit < 0)
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -60,95 +66,232 @@ class Planned(msgspec.Struct, frozen=True):
     """Whether another model must be loaded for it."""
 
 
-def order(
-    waiting: Sequence[Job], turns: Turns, times: Times, *, loaded: str = "", affinity: float = 0.0
-) -> list[Job]:
-    """All waiting jobs in the order in which they will run, if nobody else asks."""
-    costs = {job.id: times.making(job.request) for job in waiting}
-    queues: dict[int, deque[Job]] = {}
-    for job in sorted(waiting, key=lambda job: job.id):
-        queues.setdefault(_user(job), deque()).append(job)
-    ordered = []
-    while queues:
-        heads = {user: queue[0] for user, queue in queues.items()}
-        job, turns = _next(heads, turns, costs, times, loaded, affinity)
-        loaded = job.request.model
-        ordered.append(job)
-        queues[_user(job)].popleft()
-        if not queues[_user(job)]:
-            del queues[_user(job)]
-    return ordered
+class Queue:
+    """The jobs that wait, each person's in the order of their asking, and whose turn it is.
 
-
-def next_job(
-    waiting: Sequence[Job], turns: Turns, times: Times, *, loaded: str = "", affinity: float = 0.0
-) -> tuple[Job, Turns]:
-    """The job that runs next, and whose turn it is after it.
-
-    A job of the `loaded` model goes ahead of one that needs another, as long as all that ran ahead
-    of its turn, and delays the others, is no more than `affinity` seconds; it is charged all the
-    same, so that the others catch up.
+    A job of the loaded model goes ahead of one that needs another, as long as all that ran ahead of
+    its turn, and delays the others, is no more than `affinity` seconds; it is charged all the same,
+    so that the others catch up.
     """
-    # what one person asks for keeps its order
-    heads: dict[int, Job] = {}
-    for job in waiting:
-        other = heads.get(_user(job))
-        if other is None or job.id < other.id:
-            heads[_user(job)] = job
-    heads = dict(sorted(heads.items(), key=lambda head: head[1].id))
-    costs = {job.id: times.making(job.request) for job in heads.values()}
-    return _next(heads, turns, costs, times, loaded, affinity)
+
+    def __init__(self, affinity: float = 0.0) -> None:
+        self.turns = Turns()
+        self.version = 0
+        """Grows with each change: what was reckoned before holds no longer."""
+        self._affinity = affinity
+        self._jobs: dict[int, Job] = {}
+        self._own: dict[int, list[Job]] = {}
+        self._times: Times | None = None
+        self._costs: dict[int, float] = {}
+        """What jobs cost by those times, as far as somebody asked."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job_id: int) -> bool:
+        return job_id in self._jobs
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """The numbers of all that wait."""
+        return frozenset(self._jobs)
+
+    def of(self, user_id: int) -> Sequence[Job]:
+        """One person's jobs that wait, oldest first."""
+        return tuple(self._own.get(user_id, ()))
+
+    def add(self, job: Job) -> None:
+        """Let a job wait; one that waits already stays where it is."""
+        if job.id not in self._jobs:
+            self.version += 1
+            self._jobs[job.id] = job
+            bisect.insort(self._own.setdefault(_user(job), []), job, key=attrgetter("id"))
+
+    def discard(self, job_id: int) -> None:
+        """Let a job wait no more; one that does not is no error."""
+        job = self._jobs.pop(job_id, None)
+        if job is None:
+            return
+        self.version += 1
+        self._costs.pop(job_id, None)
+        own = self._own[_user(job)]
+        del own[bisect.bisect_left(own, job_id, key=attrgetter("id"))]
+        if not own:
+            del self._own[_user(job)]
+
+    def take(self, job: Job, turns: Turns) -> None:
+        """Let a job run, after which it is the turn that its course said."""
+        self.discard(job.id)
+        self.version += 1
+        self.turns = turns
+
+    def rest(self) -> None:
+        """Nobody waits: who comes next has nobody to catch up with."""
+        self.turns = Turns()
+        self._costs.clear()
+
+    def course(self, times: Times, *, loaded: str = "") -> "Course":
+        """The jobs that wait now in the order in which they will run, if nobody else asks."""
+        if times is not self._times:
+            self._times, self._costs = times, {}
+        left = {user: deque(own) for user, own in self._own.items()}
+        return Course(left, self.turns, self._costs, times, loaded, self._affinity)
 
 
-def _next(
-    heads: Mapping[int, Job],
-    turns: Turns,
-    costs: Mapping[int, float],
-    times: Times,
-    loaded: str,
-    affinity: float,
-) -> tuple[Job, Turns]:
-    """`next_job` of each person's oldest job and of what these cost, by their ids."""
-    turns = _turn_to_first_affordable(turns, heads, costs)
-    chosen = first = heads[turns.ring[0]]
-    if first.request.model != loaded and times.loading(first.request.model) >= WORTH_WAITING:
-        debt = turns.debt
+class Course:
+    """An iterator over jobs as they will run, which works out no more of it than is asked for.
+
+    In between it gives None, so that whoever reckons in an event loop can let others go first.
+    """
+
+    def __init__(
+        self,
+        left: dict[int, deque[Job]],
+        turns: Turns,
+        costs: MutableMapping[int, float],
+        times: Times,
+        loaded: str,
+        affinity: float,
+    ) -> None:
+        self._left = left
+        self._known_costs = costs
+        self._heads: dict[int, Job] = {}
+        """Everybody's oldest job, and below what it costs."""
+        self._costs: dict[int, float] = {}
+        self._times = times
+        self._loaded = loaded
+        self._affinity = affinity
+        self._models: dict[str, set[int]] = {}
+        """Whose oldest job is for a model."""
+        self._cheapest: list[tuple[float, int, int]] = []
+        self._dearest: list[tuple[float, int, int]] = []
+        """Heaps of (cost, job, user), the second with costs below 0; some are no heads any more."""
+        self._begin(turns)
+        self._jobs = self._reckon()
+
+    def _begin(self, turns: Turns) -> None:
+        self._credits = dict(turns.credits)
+        self._ring = deque(turns.ring)
+        self._credited = turns.credited
+        self._absent = {user for user in turns.ring if user not in self._left}
+        self._debtors = {user for user, credit in turns.credits.items() if credit < 0}
+
+    def __iter__(self) -> Iterator[Job | None]:
+        return self
+
+    def __next__(self) -> Job | None:
+        return next(self._jobs)
+
+    @property
+    def turns(self) -> Turns:
+        """Whose turn it is after the job that it gave last."""
+        return Turns(tuple(self._ring), self._credited, dict(self._credits))
+
+    def _reckon(self) -> Iterator[Job | None]:
+        known = set(self._ring)
+        oldest = sorted((own[0] for own in self._left.values()), key=attrgetter("id"))
+        for count, job in enumerate(oldest):
+            self._lead(job)
+            if _user(job) not in known:
+                self._ring.append(_user(job))
+                self._credits.setdefault(_user(job), 0.0)
+            if count % PACE == 0:
+                yield None
+        while self._heads:
+            self._forget_absent()
+            yield from self._pass_turn()
+            job = self._choose()
+            self._charge(job)
+            self._loaded = job.request.model
+            yield job
+
+    def _lead(self, job: Job) -> None:
+        """Note that a job is the oldest of its owner."""
+        user = _user(job)
+        if job.id not in self._known_costs:
+            self._known_costs[job.id] = self._times.making(job.request)
+        self._costs[user] = cost = self._known_costs[job.id]
+        self._heads[user] = job
+        self._models.setdefault(job.request.model, set()).add(user)
+        heapq.heappush(self._cheapest, (cost, job.id, user))
+        heapq.heappush(self._dearest, (-cost, job.id, user))
+
+    def _forget_absent(self) -> None:
+        """Take those out of the ring who left the queue and owe nothing."""
+        for user in [user for user in self._absent if self._credits[user] >= -ROUNDING]:
+            self._absent.discard(user)
+            del self._credits[user]
+            self._credited = self._credited and self._ring[0] != user
+            self._ring.remove(user)
+
+    def _pass_turn(self) -> Iterator[None]:
+        """Pass the turn on, crediting as it goes, to somebody whose credit covers their job."""
+        share = max(self._top(self._cheapest), -self._top(self._dearest) / ROUNDS_MAX)
+        ring, credits, heads, costs = self._ring, self._credits, self._heads, self._costs
+        steps = 0
+        while True:
+            user = ring[0]
+            job = heads.get(user)
+            if not self._credited:
+                credits[user] += share * (1.0 if job is None else job.origin.weight)
+                self._credited = True
+            if job is not None and costs[user] <= credits[user] + ROUNDING:
+                return
+            ring.rotate(-1)
+            self._credited = False
+            if job is None and credits[user] >= 0:
+                # no longer there, and the debt is paid
+                ring.pop()
+                del credits[user]
+                self._absent.discard(user)
+            steps += 1
+            if steps % PACE == 0:
+                yield None
+
+    def _top(self, heap: list[tuple[float, int, int]]) -> float:
+        """The first of a heap that is still the oldest job of its owner."""
+        while True:
+            cost, job_id, user = heap[0]
+            head = self._heads.get(user)
+            if head is not None and head.id == job_id:
+                return cost
+            heapq.heappop(heap)
+
+    def _choose(self) -> Job:
+        """The job of whose turn it is, or one of the loaded model that may go ahead of it."""
+        first = self._heads[self._ring[0]]
+        model = first.request.model
+        if model == self._loaded or self._times.loading(model) < WORTH_WAITING:
+            return first
+        debt = self._debt()
         ahead = [
-            job
-            for user, job in heads.items()
-            if job.request.model == loaded
-            and debt + _lent(turns.credits[user], costs[job.id]) <= affinity + ROUNDING
+            (credit, -job.id, job)
+            for user in self._models.get(self._loaded, ())
+            for job, credit in ((self._heads[user], self._credits[user]),)
+            if debt + _lent(credit, self._costs[user]) <= self._affinity + ROUNDING
         ]
         # the one with most credit left is the next of them by right
-        chosen = max(ahead, key=lambda job: (turns.credits[_user(job)], -job.id), default=first)
-    user = _user(chosen)
-    credits = {**turns.credits, user: turns.credits[user] - costs[chosen.id]}
-    return chosen, msgspec.structs.replace(turns, credits=credits)
+        return max(ahead)[2] if ahead else first
 
+    def _debt(self) -> float:
+        self._debtors = {user for user in self._debtors if self._credits.get(user, 0.0) < 0}
+        return math.fsum(-self._credits[user] for user in self._debtors)
 
-def _turn_to_first_affordable(
-    turns: Turns, heads: Mapping[int, Job], costs: Mapping[int, float]
-) -> Turns:
-    """Pass the turn on, crediting as it goes, to somebody whose credit covers their next job."""
-    wanted = [costs[job.id] for job in heads.values()]
-    share = max(min(wanted), max(wanted) / ROUNDS_MAX)
-    known = [user for user in turns.ring if user in heads or turns.credits[user] < -ROUNDING]
-    ring = deque(dict.fromkeys((*known, *heads)))
-    credited = turns.credited and ring[0] == turns.ring[0]
-    credits = {user: turns.credits.get(user, 0.0) for user in ring}
-    while True:
-        user, job = ring[0], heads.get(ring[0])
-        if not credited:
-            credits[user] += share * (1.0 if job is None else job.origin.weight)
-            credited = True
-        if job is not None and costs[job.id] <= credits[user] + ROUNDING:
-            return Turns(tuple(ring), credited, credits)
-        ring.rotate(-1)
-        credited = False
-        if job is None and credits[user] >= 0:
-            # no longer there, and the debt is paid
-            ring.pop()
-            del credits[user]
+    def _charge(self, job: Job) -> None:
+        """Take a job's cost off its owner's credit, and have their next one lead."""
+        user = _user(job)
+        self._credits[user] -= self._costs[user]
+        if self._credits[user] < 0:
+            self._debtors.add(user)
+        del self._heads[user]
+        self._models[job.request.model].discard(user)
+        own = self._left[user]
+        own.popleft()
+        if own:
+            self._lead(own[0])
+        else:
+            del self._left[user]
+            self._absent.add(user)
 
 
 def _lent(credit: float, cost: float) -> float:

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, assert_never
+import itertools
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar, assert_never
 
 import msgspec
 import structlog
 
-from generation import estimate, metadata, schedule
+from generation import metadata
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
-from generation.estimate import Estimates, Measurement
+from generation.estimate import Measurement
 from generation.job import (
     TRIES_AFTER_FAULT,
     Failure,
@@ -21,7 +22,9 @@ from generation.job import (
     PictureRecord,
     Provenance,
 )
+from generation.job_queue import JobQueue
 from generation.messages import (
+    EngineEvent,
     Failed,
     Finished,
     Generate,
@@ -30,62 +33,34 @@ from generation.messages import (
     Preview,
     Progress,
     Ready,
+    Unsaved,
 )
 from generation.models import ModelKind
+from generation.pace import Pace
 from generation.refusal import Refused
 from generation.schedule import Planned
+from generation.waiting_jobs import LOOK_AGAIN_AFTER, WaitingJobs
 
 log = structlog.get_logger(__name__)
 
-FAULTS = frozenset(("worker_died", "worker_hung"))
+FAULTS: Final = frozenset(("worker_died", "worker_hung"))
 """Failures that say nothing about the request: it is tried once more."""
 PAUSE_AFTER_FAULT = 2.0
 """Seconds; an engine that cannot start must not spin."""
 PAUSE_AFTER_ERROR = 5.0
 """Seconds until the database is asked again after an error."""
-LOOK_AGAIN_AFTER = 1.0
-"""Seconds; the command line of another process queues jobs too and can't wake us."""
-
-
-NOTED_WITHIN = 5.0
+SAVE_AGAIN_AFTER: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
+"""Seconds between the tries to keep what was made; the last again and again."""
+SAVED_WITHIN = 5.0
 """Seconds that a stop waits for the database."""
 
-
-class JobQueue(Protocol):
-    """The jobs, as the worker sees the store."""
-
-    async def waiting(self) -> Sequence[Job]:
-        """The queued jobs."""
-
-    async def measurements(self) -> Sequence[Measurement]:
-        """How long recent jobs took, newest first."""
-
-    async def claim(self, job_id: int) -> Job | None:
-        """Make a queued job running; None when it is no longer queued."""
-
-    async def begin(self, job_id: int) -> None:
-        """Note that the pictures of a running job were begun: one more of its `attempts`."""
-
-    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
-        """Make a running job queued again, without the pictures it had; with `attempts`, as one
-        that was begun only so many times.
-        """
-
-    async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
-        """Keep a finished picture and its file."""
-
-    async def finish(self, job_id: int, provenance: Provenance) -> Job:
-        """Make a running job finished."""
-
-    async def fail(self, job_id: int, failure: Failure) -> Job:
-        """Make a job failed, or cancelled when that is the failure."""
-
-    async def read_upload(self, sha256: str) -> bytes:
-        """The file of an init or control picture."""
-
-
+Result = TypeVar("Result")
 Listener = Callable[[Job, JobEvent | None], None]
 """Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
+
+
+class _UnwantedError(Exception):
+    """Somebody cancelled the job whose picture can't be kept."""
 
 
 class Worker:
@@ -101,14 +76,15 @@ class Worker:
         self._engine = engine
         self._catalog = catalog
         self._listeners: list[Listener] = []
-        self._affinity = affinity
-        self._turns = schedule.Turns()
-        self._estimates: Estimates | None = None
+        self._waiting = WaitingJobs(queue, affinity)
         self._pace = Pace()
         self._begun = False
         """Whether the pictures of the running job are being drawn: before that, no try counts."""
         self._faults: dict[int, int] = {}
         """How often the engine broke under a job that has not ended."""
+        self._unsure: set[int] = set()
+        """Jobs of which a broken connection left open whether they were claimed."""
+        self._unwanted = asyncio.Event()
         self._wake = asyncio.Event()
 
     @property
@@ -116,12 +92,21 @@ class Worker:
         """What pictures are made on; None until the engine has started."""
         return self._engine.ready
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait, as far as is known."""
+        return len(self._waiting)
+
     def listen(self, listener: Listener) -> None:
         """Have `listener` told of all that happens; it must return at once and never raise."""
         self._listeners.append(listener)
 
-    def wake(self) -> None:
-        """Say that a job was queued."""
+    def wake(self, job: Job | None = None) -> None:
+        """Say that a job was queued: which, or that one must look."""
+        if job is None:
+            self._waiting.hear_of_some()
+        else:
+            self._waiting.hear(job)
         self._wake.set()
 
     async def run(self) -> None:
@@ -130,8 +115,11 @@ class Worker:
             self._wake.clear()
             try:
                 job = await self._next()
-            except Exception:
-                log.exception("the queue can't be read")
+            except Exception as error:
+                if self._queue.trouble(error) is not None:
+                    log.warning("the queue can't be read", error=str(error))
+                else:
+                    log.exception("the queue can't be read")
                 await asyncio.sleep(PAUSE_AFTER_ERROR)
                 continue
             if job is None:
@@ -153,71 +141,88 @@ class Worker:
     async def cancel(self, job_id: int) -> None:
         """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
         if self.current is not None and self.current.id == job_id:
+            self._unwanted.set()
             await self._engine.cancel(str(job_id))
 
-    async def plan(self) -> list[Planned]:
-        """The waiting jobs in their order, with when each will run."""
-        waiting = await self._queue.waiting()
-        estimates = await self._known_times()
+    async def plan(self, first: int | None = None, user_id: int | None = None) -> list[Planned]:
+        """The waiting jobs in their order, with when each will run.
+
+        With `first` no more than so many, and with `user_id` all of that person's besides.
+        """
         loaded = self.loaded if self.current is None else self.current.request.model
+        planned = await self._waiting.plan(loaded, first, user_id)
         left = await self.seconds_left()
-        ordered = schedule.order(
-            waiting, self._turns, estimates, loaded=loaded, affinity=self._affinity
-        )
-        return estimate.plan(ordered, estimates, loaded=loaded, seconds_left=left)
+        return [
+            Planned(
+                one.job,
+                one.place,
+                one.seconds_until_start + left,
+                one.seconds_until_done + left,
+                one.swap,
+            )
+            for one in planned
+        ]
 
     async def seconds_left(self) -> float:
         """Until the running job is done; 0 where none runs."""
         if self.current is None:
             return 0.0
-        estimates = await self._known_times()
+        estimates = await self._waiting.estimates()
+        if self.current is None:
+            return 0.0
         expected = estimates.making(self.current.request)
         if self.current.request.model != self.loaded:
             expected += estimates.loading(self.current.request.model)
         return self._pace.left(expected)
 
     async def _next(self) -> Job | None:
-        waiting = list(await self._queue.waiting())
-        estimates = await self._known_times()
-        if not waiting:
-            self._turns = schedule.Turns()  # who comes next has nobody to catch up with
-        while waiting:
-            candidate, turns = schedule.next_job(
-                waiting, self._turns, estimates, loaded=self.loaded, affinity=self._affinity
-            )
-            job = await self._queue.claim(candidate.id)
+        for job_id in tuple(self._unsure):
+            with contextlib.suppress(IllegalTransitionError):
+                self._waiting.hear(await self._queue.requeue(job_id))
+            self._unsure.discard(job_id)
+        while (found := await self._waiting.next(self.loaded)) is not None:
+            candidate, turns = found
+            try:
+                job = await self._queue.claim(candidate.id)
+            except Exception:
+                self._unsure.add(candidate.id)
+                raise
             if job is not None:
-                self._turns = turns
+                self._waiting.take(job, turns)
                 return job
-            waiting.remove(candidate)
+            self._waiting.discard(candidate.id)
         return None
-
-    async def _known_times(self) -> Estimates:
-        if self._estimates is None:
-            self._estimates = Estimates(await self._queue.measurements())
-        return self._estimates
 
     async def _work(self, job: Job) -> None:
         self.current = job
         self._pace = Pace()
         self._begun = False
+        self._unwanted.clear()
         try:
             await self._make(job)
         except asyncio.CancelledError:
             await self._before_stopping(self._queue.requeue(job.id, job.attempts))
             raise
+        except _UnwantedError:
+            await self._end(job, Failed(str(job.id), "cancelled"))
         except Exception as error:
-            # a full disk, a database that is locked for long: the queue must go on
+            # a picture that is none, a row that is gone: the queue must go on
             log.exception("the job can't be recorded", job=job.id)
             await self._give_up(job, error)
         finally:
             self.current = None
             self.loaded = job.request.model
 
+    async def _give_up(self, job: Job, error: Exception) -> None:
+        try:
+            await self._end(job, Failed(str(job.id), "internal_error", detail=str(error)))
+        except Exception:
+            log.exception("the failure can't be recorded; the next start finds it", job=job.id)
+
     async def _before_stopping(self, noting: Coroutine[Any, Any, Job]) -> None:
         """Note what became of a job, within a time that a stop can wait."""
         try:
-            job = await asyncio.wait_for(noting, NOTED_WITHIN)
+            job = await asyncio.wait_for(noting, SAVED_WITHIN)
         except IllegalTransitionError:
             return  # it had ended when the stop came
         except Exception as error:  # noqa: BLE001 - the next start finds it running and takes it up
@@ -225,26 +230,37 @@ class Worker:
         else:
             self.tell(job, None)
 
-    async def _give_up(self, job: Job, error: Exception) -> None:
-        """Note that a job failed, however long that takes: without it nobody would be told."""
-        failed = Failed(str(job.id), "internal_error", detail=str(error))
-        while True:
+    async def _save(
+        self, job: Job, act: Callable[[], Coroutine[Any, Any, Result]], *, insist: bool = False
+    ) -> Result:
+        """Have something written, however long the database is locked or the disk full.
+
+        Raises what does not pass, and unless it is to `insist`, _UnwantedError once the job is
+        cancelled.
+        """
+        for wait in itertools.chain(SAVE_AGAIN_AFTER, itertools.repeat(SAVE_AGAIN_AFTER[-1])):
             try:
-                await self._end_failed(job, failed)
-            except IllegalTransitionError:
-                return  # it had ended when the error came
-            except Exception:
-                log.exception("the failure can't be recorded", job=job.id)
-                await asyncio.sleep(PAUSE_AFTER_ERROR)
-            else:
-                return
+                return await _to_its_end(act())
+            except Exception as error:
+                code = self._queue.trouble(error)
+                if code is None:
+                    raise
+                log.warning("not saved yet", job=job.id, code=code, error=str(error), seconds=wait)
+            self.tell(job, Unsaved(str(job.id), code))
+            if insist:
+                await asyncio.sleep(wait)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._unwanted.wait(), wait)
+                raise _UnwantedError
+        raise AssertionError("it tries for ever")
 
     async def _make(self, job: Job) -> None:
         self.tell(job, None)
         try:
             work = await self._prepare(job)
         except Refused as refused:
-            await self._end_failed(job, Failed(str(job.id), refused.code, _texts(refused)))
+            await self._end(job, Failed(str(job.id), refused.code, _texts(refused)))
             return
         try:
             # closed on cancellation too, which tells the engine to stop
@@ -268,17 +284,20 @@ class Worker:
             controlnets=tuple(
                 self._catalog.get(ModelKind.CONTROLNET, use.name) for use in request.controls
             ),
-            pictures={sha256: await self._queue.read_upload(sha256) for sha256 in hashes},
+            pictures={
+                sha256: await self._save(job, partial(self._queue.read_upload, sha256))
+                for sha256 in hashes
+            },
             vae=self._catalog.get(ModelKind.VAE, request.vae) if request.vae is not None else None,
             one_by_one=job.attempts > 0,
         )
 
-    async def _record(self, job: Job, event: JobEvent) -> None:
+    async def _record(self, job: Job, event: EngineEvent) -> None:
         match event:
             case Progress():
                 if event.stage != "loading" and not self._begun:
                     self._begun = True
-                    await self._queue.begin(job.id)
+                    await self._save(job, partial(self._queue.begin, job.id))
                 self._pace.hear(event)
                 self.tell(job, event)
             case Preview():
@@ -286,24 +305,8 @@ class Worker:
             case Picture():
                 await self._keep(job, event)
                 self.tell(job, event)
-            case Finished():
-                ready = self._engine.ready
-                provenance = Provenance(
-                    seconds=event.seconds,
-                    seconds_loading=event.seconds_loading,
-                    batch_size=event.batch_size,
-                    memory_peak=event.memory_peak,
-                    hashes=event.hashes,
-                    versions=event.versions,
-                    device=ready.device_name if ready else "",
-                )
-                ended = await self._queue.finish(job.id, provenance)
-                self._faults.pop(job.id, None)
-                self._estimates = None  # one more is known
-                log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
-                self.tell(ended, event)
-            case Failed():
-                await self._end_failed(job, event)
+            case Finished() | Failed():
+                await self._end(job, event)
             case _:
                 assert_never(event)
 
@@ -328,20 +331,49 @@ class Worker:
             versions=ready.versions if ready else {},
         )
         png = await asyncio.to_thread(metadata.embed, picture.png, about)
-        await self._queue.add_picture(job.id, record, png)
+        await self._save(job, partial(self._queue.add_picture, job.id, record, png))
 
-    async def _end_failed(self, job: Job, failed: Failed) -> None:
-        if failed.code in FAULTS and self._try_again(job):
-            log.warning("job is tried again", job=job.id, code=failed.code, detail=failed.detail)
+    async def _end(self, job: Job, event: Finished | Failed) -> None:
+        """Record how a job has ended, or that it is tried again."""
+        if isinstance(event, Finished):
+            log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
+            act = partial(self._queue.finish, job.id, self._provenance(event))
+        elif event.code in FAULTS and self._try_again(job):
+            log.warning("job is tried again", job=job.id, code=event.code, detail=event.detail)
             # first the pause: a stop that broke the engine in its course costs no try
             await asyncio.sleep(PAUSE_AFTER_FAULT)
-            self.tell(await self._queue.requeue(job.id), None)
+            self.tell(await self._record_end(job, partial(self._queue.requeue, job.id)), None)
             return
-        level = log.info if failed.code == "cancelled" else log.error
-        level("job ended", job=job.id, code=failed.code, detail=failed.detail)
-        ended = await self._queue.fail(job.id, Failure(failed.code, failed.params))
-        self._faults.pop(job.id, None)
-        self.tell(ended, failed)
+        else:
+            level = log.info if event.code == "cancelled" else log.error
+            level("job ended", job=job.id, code=event.code, detail=event.detail)
+            act = partial(self._queue.fail, job.id, Failure(event.code, event.params))
+        ended = await self._record_end(job, act)
+        if isinstance(event, Finished):
+            self._waiting.measure(Measurement(job.request, event.seconds, event.seconds_loading))
+        self.tell(ended, event)
+
+    async def _record_end(self, job: Job, act: Callable[[], Coroutine[Any, Any, Job]]) -> Job:
+        """The job as it stands after `act`, which may have been done by a try that seemed to fail,
+        or by somebody else.
+        """
+        try:
+            return await self._save(job, act, insist=True)
+        except IllegalTransitionError:
+            found = await self._save(job, partial(self._queue.get, job.id), insist=True)
+            return found or job
+
+    def _provenance(self, finished: Finished) -> Provenance:
+        ready = self._engine.ready
+        return Provenance(
+            seconds=finished.seconds,
+            seconds_loading=finished.seconds_loading,
+            batch_size=finished.batch_size,
+            memory_peak=finished.memory_peak,
+            hashes=finished.hashes,
+            versions=finished.versions,
+            device=ready.device_name if ready else "",
+        )
 
     def _try_again(self, job: Job) -> bool:
         """Whether a job that the engine broke under gets another try.
@@ -354,6 +386,10 @@ class Worker:
 
     def tell(self, job: Job, event: JobEvent | None = None) -> None:
         """Tell the listeners; also for a change that somebody else made."""
+        if event is None or job.ended:
+            self._waiting.hear(job)
+        if job.ended:
+            self._faults.pop(job.id, None)
         for listener in self._listeners:
             try:
                 listener(job, event)
@@ -362,28 +398,17 @@ class Worker:
                 log.exception("a listener failed", job=job.id)
 
 
-class Pace:
-    """How far the running job is, and how long it still takes at its pace so far."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._denoising: tuple[float, int] | None = None
-        self._progress: Progress | None = None
-
-    def hear(self, progress: Progress) -> None:
-        """Take note of a step."""
-        self._progress = progress
-        if progress.stage == "denoising" and self._denoising is None:
-            self._denoising = (time.monotonic(), progress.step)
-
-    def left(self, expected: float) -> float:
-        """Seconds to its end; before it has a pace, what is left of `expected`."""
-        now, progress = time.monotonic(), self._progress
-        if progress is not None and self._denoising is not None:
-            since, first = self._denoising
-            if progress.step > first:
-                return (now - since) / (progress.step - first) * (progress.steps - progress.step)
-        return max(0.0, expected - (now - self._begun))
+async def _to_its_end(writing: Coroutine[Any, Any, Result]) -> Result:
+    """Await; a stop lets it come to its end first, since half a transaction helps nobody."""
+    task = asyncio.ensure_future(writing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=SAVED_WITHIN)
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _texts(refused: Refused) -> dict[str, str]:

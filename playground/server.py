@@ -25,9 +25,7 @@ from .objects import Objects
 from .people.acts import Acts
 from .people.chat import Chat
 from .people.guard import guarded
-from .people.installs import Installs
 from .people.servers import Servers
-from .people.threads import ThreadActs
 from .people.tools import Tools
 from .persistence import Store
 from .ratelimit import RateLimits
@@ -42,9 +40,6 @@ from .rest.interactions import InteractionAnswers
 from .rest.messages import ChannelMessages
 from .rest.reactions import MessageReactions
 from .rest.requests import RequestLog
-from .rest.threads import ThreadRoutes
-from .thread_rules import ThreadRules
-from .threads import Threads
 from .world import World
 
 HOST = "127.0.0.1"
@@ -108,9 +103,7 @@ class LocalDiscord:
             heartbeat_interval=options.heartbeat_interval,
         )
         self.events.bot = self.gateway
-        rules = ThreadRules(self.world, self.objects, self.events)
-        self.messages = Messages(self.world, self.objects, self.events, rules)
-        self.threads = Threads(self.world, self.objects, self.events, self.messages)
+        self.messages = Messages(self.world, self.objects, self.events)
         self.reactions = Reactions(self.world, self.objects, self.events)
         self.commands = Commands(self.world, self.objects, self.events)
         self.interactions = Interactions(
@@ -139,8 +132,7 @@ class LocalDiscord:
         access = Access(world, objects)
         return [
             Identity(world, objects, self.gateway).routes(),
-            Channels(access, objects, events, self.threads).routes(),
-            ThreadRoutes(world, access, objects, self.threads).routes(),
+            Channels(access, objects, events).routes(),
             ChannelMessages(world, access, objects, self.messages).routes(),
             MessageReactions(world, access, objects, self.reactions).routes(),
             Guilds(world, objects, events).routes(),
@@ -162,8 +154,6 @@ class LocalDiscord:
             ).routes(),
             Acts(world, self.interactions).routes(),
             Servers(world, objects, events).routes(),
-            ThreadActs(world, objects, self.threads).routes(),
-            Installs(world, objects, events).routes(),
             Tools(
                 world,
                 self.clock,

@@ -1,5 +1,6 @@
 """What can go wrong with a database: one tree of errors, whatever the driver raises."""
 
+import errno
 import sqlite3
 from typing import Final
 
@@ -82,6 +83,8 @@ def translate(context: ExceptionContext) -> BaseException | None:
     person who wrote it can change it.
     """
     error = context.original_exception
+    if not isinstance(error, Exception):
+        return None  # whoever is cancelled must not take that for an error of the database
     if isinstance(error, UnicodeEncodeError):
         return Refused("text_unusable", option="text")
     if isinstance(context.sqlalchemy_exception, IntegrityError):
@@ -106,3 +109,23 @@ def translate(context: ExceptionContext) -> BaseException | None:
 def postgres_error(state: str | None) -> type[DatabaseError] | None:
     """The kind of error that a SQLSTATE stands for; None for others."""
     return None if state is None else _POSTGRES.get(state) or _POSTGRES.get(state[:2])
+
+
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+def trouble(error: Exception) -> str | None:
+    """The sentence for an error that may pass: disk_full, disk_unwritable, database_busy.
+
+    None for what would only fail again: a value that can't be stored, a row that is gone.
+    """
+    match error:
+        case DatabaseFullError():
+            return "disk_full"
+        case DatabaseReadOnlyError():
+            return "disk_unwritable"
+        case DatabaseBusyError() | DatabaseUnreachableError():
+            return "database_busy"
+        case OSError():
+            return "disk_full" if error.errno in _FULL else "disk_unwritable"
+    return None

@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.estimate import Measurement
+from generation.estimate import MEASURED, Measurement
 from generation.job import (
     TRIES_AFTER_RESTART,
     Failure,
@@ -25,6 +25,7 @@ from generation.job import (
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage import job_rows
+from storage.errors import trouble
 from storage.inserting import insert_into
 from storage.intake import Intake, Limits, NewJob
 from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
@@ -35,12 +36,10 @@ log = structlog.get_logger(__name__)
 
 VISIBLE = ~exists().where(DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job)
 """A job that is not being deleted."""
-MEASURED = 300
-"""Finished jobs that the estimates go by."""
 
 
 class JobStore:
-    """All jobs and their pictures and messages. Satisfies `generation.worker.JobQueue`."""
+    """All jobs and their pictures and messages. Satisfies `generation.job_queue.JobQueue`."""
 
     def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
         self._database = database
@@ -257,9 +256,19 @@ class JobStore:
         jobs = await self._jobs(select(*JOB_COLUMNS).where(JobRow.id == job_id, VISIBLE))
         return jobs[0] if jobs else None
 
-    async def waiting(self) -> Sequence[Job]:
-        """The queued jobs, oldest first."""
-        return await self._in_hand(JobState.QUEUED)
+    async def waiting_ids(self) -> Sequence[int]:
+        """The numbers of the queued jobs, oldest first."""
+        statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)
+        async with self._database.connect() as connection:
+            return (await connection.execute(statement)).scalars().all()
+
+    async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
+        """The queued jobs, oldest first; with `only`, those of these numbers."""
+        return await self._in_hand(JobState.QUEUED, only)
+
+    def trouble(self, error: Exception) -> str | None:
+        """The sentence for an error that may pass, such as a locked database; None for another."""
+        return trouble(error)
 
     async def measurements(self) -> Sequence[Measurement]:
         """How long recent jobs took, in the order of their making, newest first."""
@@ -309,9 +318,11 @@ class JobStore:
         failure = job.failure or UNREADABLE
         return [msgspec.structs.replace(job, state=JobState.FAILED, failure=failure)]
 
-    async def _in_hand(self, state: JobState) -> list[Job]:
+    async def _in_hand(self, state: JobState, only: Sequence[int] | None = None) -> list[Job]:
         """The queued or the running jobs, oldest first; those that can't be read fail."""
         statement = select(*JOB_COLUMNS).where(JobRow.state == state).order_by(JobRow.id)
+        if only is not None:
+            statement = statement.where(JobRow.id.in_(only))
         async with self._database.connect() as connection:
             rows = await job_rows.rows_of(connection, statement)
             pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from generation.messages import Generate, JobEvent, Ready
+from generation.messages import EngineEvent, Generate, Ready
 
 
 class EngineError(Exception):
@@ -20,7 +20,7 @@ class Engine(Protocol):
     async def start(self) -> Ready:
         """Start and wait until it can take a job. Raises EngineError when it can't."""
 
-    def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+    def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
         """The events of one job as they come; the last is Finished or Failed, never an exception.
 
         An engine that died or hangs is started anew by the next call, and the job that it had ends

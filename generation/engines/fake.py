@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, Sequence
 from PIL import Image, ImageDraw
 
 from generation.messages import (
+    EngineEvent,
     Failed,
     Finished,
     Generate,
-    JobEvent,
     Picture,
     Preview,
     Progress,
@@ -66,7 +66,7 @@ class FakeEngine:
         self._ready = READY
         return READY
 
-    async def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+    async def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
         """The events that a real engine would give."""
         await self.start()
         self.began.append(work.job)

@@ -18,11 +18,11 @@ from generation.messages import (
     LENGTH_BYTES,
     Cancel,
     Configure,
+    EngineEvent,
     Failed,
     Finished,
     FromRuntime,
     Generate,
-    JobEvent,
     Progress,
     Ready,
     RuntimeSettings,
@@ -99,7 +99,7 @@ class ProcessEngine:
             log.info("worker ready", device=event.device_name, precision=event.precision)
             return event
 
-    async def generate(self, work: Generate) -> AsyncGenerator[JobEvent, None]:
+    async def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
         """The events of one job; see Engine. Closing the iterator cancels the job."""
         try:
             await self.start()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from generation import schedule
 from generation.job import NEXT, Job, JobState, before
 from generation.request import GenerationRequest
-from generation.schedule import ROUNDING, Turns
+from generation.schedule import PACE, ROUNDING, Queue, Turns
+from tests.fixtures import reference_schedule as reference
 from tests.fixtures.requests import a_request, an_origin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,11 +53,28 @@ def cost(job: Job) -> float:
     return TIMES.making(job.request)
 
 
+def queue_of(jobs: Sequence[Job], affinity: float = 0.0) -> Queue:
+    queue = Queue(affinity)
+    for job in jobs:
+        queue.add(job)
+    return queue
+
+
+def order(queue: Queue, times: schedule.Times = TIMES, loaded: str = "") -> list[Job]:
+    return [job for job in queue.course(times, loaded=loaded) if job is not None]
+
+
+def take_next(queue: Queue, loaded: str, times: schedule.Times = TIMES) -> Job:
+    course = queue.course(times, loaded=loaded)
+    job = next(job for job in course if job is not None)
+    queue.take(job, course.turns)
+    return job
+
+
 def ordered(
     jobs: list[Job], *, loaded: str = "", affinity: float = 0.0, times: schedule.Times = TIMES
 ) -> list[int]:
-    found = schedule.order(jobs, Turns(), times, loaded=loaded, affinity=affinity)
-    return [job.id for job in found]
+    return [job.id for job in order(queue_of(jobs, affinity), times, loaded)]
 
 
 Arrivals = Callable[[float, Job | None], list[Job]]
@@ -76,19 +94,16 @@ class Run:
     ) -> None:
         self.began: list[tuple[float, Job]] = []
         self.swaps = 0
-        self.turns = Turns()
         self.debts: list[float] = []
-        waiting, clock, loaded = {job.id: job for job in jobs}, 0.0, "a"
+        self.queue, clock, loaded = queue_of(jobs, affinity), 0.0, "a"
         ended = None
         while clock < seconds:
-            waiting |= {job.id: job for job in arrives(clock, ended)}
-            if not waiting:
+            for job in arrives(clock, ended):
+                self.queue.add(job)
+            if not self.queue:
                 break
-            ended, self.turns = schedule.next_job(
-                tuple(waiting.values()), self.turns, TIMES, loaded=loaded, affinity=affinity
-            )
-            del waiting[ended.id]
-            self.debts.append(self.turns.debt)
+            ended = take_next(self.queue, loaded)
+            self.debts.append(self.queue.turns.debt)
             self.swaps += ended.request.model != loaded
             loaded = ended.request.model
             self.began.append((clock, ended))
@@ -207,15 +222,15 @@ def test_a_paid_debt_of_someone_gone_is_forgotten() -> None:
     gone = a_job(1, 1, 5, "a")
     jobs = [gone, *(a_job(number, 2, 5, "b") for number in range(2, 12))]
     run = Run(jobs[:1], 1, affinity=10.0)
-    turns = schedule.next_job(jobs, Turns(ring=(2, 1)), TIMES, loaded="a", affinity=10.0)[1]
-    assert run.turns.debt == 0
-    assert turns.debt == 5
-    waiting = jobs[1:]
+    assert run.queue.turns.debt == 0
+    queue = queue_of(jobs, 10.0)
+    queue.turns = Turns(ring=(2, 1), credits={2: 0.0, 1: 0.0})
+    assert take_next(queue, "a") is gone
+    assert queue.turns.debt == 5
     for _ in range(3):
-        job, turns = schedule.next_job(waiting, turns, TIMES, loaded="b", affinity=10.0)
-        waiting.remove(job)
-    assert turns.ring == (2,)
-    assert turns.debt == 0
+        take_next(queue, "b")
+    assert queue.turns.ring == (2,)
+    assert queue.turns.debt == 0
 
 
 @st.composite
@@ -237,7 +252,7 @@ def queues(draw: st.DrawFn) -> list[Job]:
 def test_everybody_is_served_once_and_ones_own_order_is_kept(
     jobs: list[Job], affinity: float
 ) -> None:
-    found = schedule.order(jobs, Turns(), TIMES, loaded="a", affinity=affinity)
+    found = order(queue_of(jobs, affinity), loaded="a")
     assert sorted(job.id for job in found) == [job.id for job in jobs]
     for user in {job.origin.user_id for job in jobs}:
         own = [job.id for job in found if job.origin.user_id == user]
@@ -246,13 +261,110 @@ def test_everybody_is_served_once_and_ones_own_order_is_kept(
 
 @given(queues())
 def test_the_order_that_is_announced_is_the_order_that_is_kept(waiting: list[Job]) -> None:
-    announced = schedule.order(waiting, Turns(), TIMES, loaded="a", affinity=30.0)
-    turns, loaded, left = Turns(), "a", list(reversed(waiting))
-    for expected in announced:
-        job, turns = schedule.next_job(left, turns, TIMES, loaded=loaded, affinity=30.0)
+    queue = queue_of(list(reversed(waiting)), 30.0)
+    loaded = "a"
+    for expected in order(queue, loaded="a"):
+        job = take_next(queue, loaded)
         assert job is expected
         loaded = job.request.model
-        left.remove(job)
+    assert not queue
+
+
+class Scaled(Clockwork):
+    """As if everything had been measured anew."""
+
+    def __init__(self, scale: float, loading: float) -> None:
+        super().__init__(loading)
+        self._scale = scale
+
+    def making(self, request: GenerationRequest) -> float:
+        return request.steps * self._scale
+
+
+CLOCKWORKS = (Scaled(1.0, 8.0), Scaled(0.1, 8.0), Scaled(1 / 3, 0.5))
+DOINGS = ("add", "add", "add", "run", "run", "cancel", "requeue", "measure", "rest", "look ahead")
+
+
+@given(
+    st.sampled_from((0.0, 5.0, 30.0, 1e6)),
+    st.lists(st.tuples(st.sampled_from(DOINGS), st.randoms(use_true_random=False)), max_size=80),
+)
+def test_it_keeps_the_order_of_the_reference_whatever_comes_and_goes(
+    affinity: float, doings: list[tuple[str, random.Random]]
+) -> None:
+    queue, turns, waiting, loaded = Queue(affinity), reference.Turns(), dict[int, Job](), "a"
+    times: schedule.Times = CLOCKWORKS[0]
+    ran: list[Job] = []
+    for number, (doing, chance) in enumerate(doings, 1):
+        match doing:
+            case "add":
+                weight = chance.choice((0.1, 0.7, 1.0, 4.0))
+                user, steps = chance.randint(1, 6), chance.randint(1, 150)
+                job = a_job(number, user, steps, chance.choice("abc"), weight)
+                waiting[number] = job
+                queue.add(job)
+            case "run" if waiting:
+                expected, turns = reference.next_job(
+                    tuple(waiting.values()), turns, times, loaded=loaded, affinity=affinity
+                )
+                assert take_next(queue, loaded, times) is expected
+                del waiting[expected.id]
+                ran.append(expected)
+                loaded = expected.request.model
+                assert queue.turns == Turns(turns.ring, turns.credited, turns.credits)
+            case "cancel" if waiting:
+                gone = chance.choice(sorted(waiting))
+                del waiting[gone]
+                queue.discard(gone)
+            case "requeue" if ran:
+                job = ran.pop()
+                waiting[job.id] = job
+                queue.add(job)
+            case "measure":
+                times = chance.choice(CLOCKWORKS)
+            case "rest" if not waiting:
+                turns = reference.Turns()
+                queue.rest()
+            case "look ahead":
+                expected_order = reference.order(
+                    tuple(waiting.values()), turns, times, loaded=loaded, affinity=affinity
+                )
+                assert order(queue, times, loaded) == expected_order
+        assert queue.ids == frozenset(waiting)
+
+
+@pytest.mark.parametrize("affinity", [0.0, 60.0])
+def test_a_thousand_people_are_served_as_by_the_reference(affinity: float) -> None:
+    chance = random.Random(7)
+    jobs = [
+        a_job(number, user, chance.randint(10, 60), chance.choice("ab"), chance.choice((0.5, 1, 3)))
+        for number, user in enumerate((chance.randint(1, 1000) for _ in range(1000)), 1)
+    ]
+    expected = reference.order(
+        jobs, reference.Turns(), CLOCKWORKS[0], loaded="a", affinity=affinity
+    )
+    assert order(queue_of(jobs, affinity), CLOCKWORKS[0], "a") == expected
+
+
+def test_a_course_goes_no_further_than_it_is_asked_and_lets_others_go_first() -> None:
+    """A person of little weight needs thousands of turns until one dear job is covered."""
+    asked: list[GenerationRequest] = []
+
+    class Counting(Clockwork):
+        def making(self, request: GenerationRequest) -> float:
+            asked.append(request)
+            return super().making(request)
+
+    queue = queue_of([a_job(number, number % 10) for number in range(1, 1001)])
+    times = Counting()
+    assert next(job for job in queue.course(times) if job is not None).id == 1
+    assert len(asked) <= 10 + 1
+    take_next(queue, "a", times)
+    assert len(asked) <= 10 + 2, "what a job costs is reckoned once"
+    slow = Queue()
+    slow.add(a_job(1, 1, steps=150, weight=0.001))
+    pauses = list(slow.course(TIMES)).count(None)
+    assert pauses >= 1 / 0.001 // PACE
 
 
 @given(queues(), st.sampled_from((0.0, 30.0, 200.0)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 
 from generation.engines.fake import FakeEngine
-from generation.estimate import LOADING, Estimates, Measurement
+from generation.estimate import LOADING, Estimates
 from generation.job import Failure, Job, JobState, Provenance
-from generation.messages import Failed, Generate, JobEvent
+from generation.messages import Failed, Generate, JobEvent, Unsaved
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
@@ -29,6 +30,7 @@ class House:
         self.engine = FakeEngine()
         catalog = a_catalog(a_model("demo"), a_model("other"))
         self.worker = Worker(jobs, self.engine, catalog, affinity=affinity)
+        self.asked: list[int] = []
         self.changed = asyncio.Event()
         self.worker.listen(self._hear)
 
@@ -37,6 +39,7 @@ class House:
 
     async def ask(self, user: int, model: str = "demo", steps: int = 4) -> int:
         job = await self.jobs.add(a_request(model=model, steps=steps), an_origin(user))
+        self.asked.append(job.id)
         self.worker.wake()
         return job.id
 
@@ -46,10 +49,12 @@ class House:
             await self.changed.wait()
 
     async def until_idle(self) -> None:
-        while self.worker.current is not None or await self.jobs.waiting():
-            self.changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), 0.05)
+        """Until all that was asked for has ended."""
+        for number in self.asked:
+            while not (await found(self, number)).ended:
+                self.changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.changed.wait(), 0.05)
 
 
 @contextlib.asynccontextmanager
@@ -141,60 +146,238 @@ async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
     assert house.engine.began == [str(numbers[0]), str(numbers[2])]
 
 
-async def test_a_full_disk_fails_the_job_and_the_next_one_is_drawn(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generation.worker.PAUSE_AFTER_ERROR", 0.01)
-    full = [True, True]
-    add_picture, fail = house.jobs.add_picture, house.jobs.fail
-    measurements = house.jobs.measurements
+    monkeypatch.setattr("generation.worker.SAVE_AGAIN_AFTER", (0.01,))
 
-    async def no_space(*args: Any) -> None:
-        if full:
-            raise OSError(28, "No space left on device")
-        await add_picture(*args)
 
-    async def no_space_twice(*args: Any) -> Job:
-        if full:
-            full.pop()
-            raise OSError(28, "No space left on device")
-        return await fail(*args)
+FULL = OSError(28, "No space left on device")
 
-    unreadable = [True]
 
-    async def unreadable_once() -> Sequence[Measurement]:
-        if unreadable:
-            unreadable.pop()
-            raise OSError("the database can't be read")
-        return await measurements()
+class Broken:
+    """Methods of a store that fail for a while, before or after what they do."""
 
-    monkeypatch.setattr(house.jobs, "add_picture", no_space)
-    monkeypatch.setattr(house.jobs, "fail", no_space_twice)
-    monkeypatch.setattr(house.jobs, "measurements", unreadable_once)
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._jobs = house.jobs
+        self._patch = monkeypatch.setattr
+        self.mended = asyncio.Event()
+        self.calls = 0
+
+    def fails(
+        self, name: str, error: Exception, times: int = 10_000, *, after: bool = False
+    ) -> None:
+        real, left = getattr(self._jobs, name), [error] * times
+
+        async def failing(*args: Any, **options: Any) -> Any:
+            self.calls += 1
+            if not left or self.mended.is_set():
+                return await real(*args, **options)
+            if after:
+                await real(*args, **options)
+            raise left.pop()
+
+        self._patch(self._jobs, name, failing)
+
+
+@pytest.fixture
+def broken(house: House, monkeypatch: pytest.MonkeyPatch, soon: None) -> Broken:
+    return Broken(house, monkeypatch)
+
+
+async def test_a_picture_is_kept_as_soon_as_there_is_room(house: House, broken: Broken) -> None:
+    broken.fails("add_picture", FULL)
+    told: list[JobEvent | None] = []
+    house.worker.listen(lambda job, event: told.append(event))
+    first, second = await house.ask(1), await house.ask(2)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        while broken.calls < 3:
+            await asyncio.sleep(0.01)
+        assert (await found(house, first)).state is JobState.RUNNING
+        assert Unsaved(str(first), "disk_full") in told
+        broken.mended.set()
+        await house.until_idle()
+    drawn = [await found(house, number) for number in (first, second)]
+    assert [job.state for job in drawn] == [JobState.FINISHED] * 2
+    assert [len(job.pictures) for job in drawn] == [1, 1]
+    assert house.engine.began == [str(first), str(second)], "nothing was drawn twice"
+    assert drawn[0].attempts == 1
+
+
+async def test_a_database_that_somebody_else_has_locked_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: None
+) -> None:
+    monkeypatch.setattr("storage.database.BUSY_SECONDS", 0.02)
+    database = await open_database(sqlite_url(tmp_path / "test.sqlite3"))
+    house = House(JobStore(database, PictureFiles(tmp_path / "pictures")), 0.0)
+    house.engine.gate = asyncio.Event()
+    told: list[JobEvent | None] = []
+    house.worker.listen(lambda job, event: told.append(event))
+    number = await house.ask(1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.sqlite3")) as other:
+        async with running(house.worker), asyncio.timeout(PATIENCE):
+            while not (await found(house, number)).attempts:
+                await asyncio.sleep(0.01)
+            other.execute("BEGIN IMMEDIATE")
+            house.engine.gate.set()
+            while Unsaved(str(number), "database_busy") not in told:
+                await asyncio.sleep(0.01)
+            other.rollback()
+            await house.until_idle()
+    job = await found(house, number)
+    await database.dispose()
+    assert (job.state, job.attempts, len(job.pictures)) == (JobState.FINISHED, 1, 1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", ["waiting", "waiting_ids", "measurements", "claim", "finish"])
+async def test_whatever_the_store_refuses_for_a_while_is_done_later(
+    house: House, broken: Broken, name: str, after: bool
+) -> None:
+    """Also where the connection broke `after` it was done."""
+    broken.fails(name, FULL, times=3, after=after)
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    assert (await found(house, number)).state is JobState.FINISHED
+    assert house.engine.began == [str(number)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_failure_is_noted_as_soon_as_it_can_be(
+    house: House, broken: Broken, after: bool
+) -> None:
+    told: list[Job] = []
+    house.worker.listen(lambda job, event: told.append(job))
+    broken.fails("fail", FULL, times=3, after=after)
+    house.engine.failures = ["nan_pictures"]
+    await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+        while not told[-1].ended:
+            await asyncio.sleep(0.01)
+    assert told[-1].failure == Failure("nan_pictures")
+
+
+async def test_what_fails_for_good_ends_the_job_and_not_the_queue(
+    house: House, broken: Broken
+) -> None:
+    broken.fails("add_picture", ValueError("no such column"), times=1)
     first, second = await house.ask(1), await house.ask(2)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
-    failed, drawn = await house.jobs.get(first), await house.jobs.get(second)
-    assert failed is not None
-    assert drawn is not None
-    assert (failed.state, drawn.state) == (JobState.FAILED, JobState.FINISHED)
-    assert failed.failure is not None
-    assert failed.failure.code == "internal_error"
+    assert (await found(house, first)).failure == Failure("internal_error")
+    assert (await found(house, second)).state is JobState.FINISHED
 
 
-async def test_whatever_fails_after_the_end_does_not_hold_up_the_queue(
+async def test_a_picture_that_can_not_be_kept_can_be_cancelled(
+    house: House, broken: Broken
+) -> None:
+    broken.fails("add_picture", FULL)
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        while not broken.calls:
+            await asyncio.sleep(0.01)
+        await house.worker.cancel(number)
+        await house.until_idle()
+    assert (await found(house, number)).state is JobState.CANCELLED
+
+
+async def test_a_stop_while_a_picture_can_not_be_kept_costs_no_try(
+    house: House, broken: Broken
+) -> None:
+    broken.fails("add_picture", FULL)
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        while not broken.calls:
+            await asyncio.sleep(0.01)
+    job = await found(house, number)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+async def test_a_stop_lets_what_is_being_written_come_to_its_end(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = house.jobs.finish
+    finish, begun, go = house.jobs.finish, asyncio.Event(), asyncio.Event()
 
-    async def noted_but(*args: Any) -> Job:
-        await finish(*args)
-        raise OSError("the database can't be read")
+    async def slow(*args: Any) -> Job:
+        begun.set()
+        await go.wait()
+        return await finish(*args)
 
+    monkeypatch.setattr(house.jobs, "finish", slow)
+    number = await house.ask(1)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.1, go.set)
+    assert (await found(house, number)).state is JobState.FINISHED
+
+
+async def test_one_row_that_can_not_be_read_does_not_stop_the_queue(
+    house: House, tmp_path: Path
+) -> None:
+    numbers = [await house.ask(user) for user in (1, 2, 3)]
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.sqlite3")) as other, other:
+        other.execute("UPDATE jobs SET request = '{' WHERE id = ?", (numbers[1],))
+    house.asked.remove(numbers[1])
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    assert house.engine.began == [str(numbers[0]), str(numbers[2])]
+
+
+async def test_what_another_process_asked_for_or_cancelled_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.waiting_jobs.LOOK_AGAIN_AFTER", 0.01)
+    numbers = [await house.ask(user) for user in (1, 2)]
+    assert len(await house.worker.plan()) == 2
+    await house.jobs.cancel_waiting(numbers[0])
+    late = await house.jobs.add(a_request(), an_origin(3))
+    house.asked.append(late.id)
+    async with asyncio.timeout(PATIENCE):
+        while [one.job.id for one in await house.worker.plan()] != [numbers[1], late.id]:
+            await asyncio.sleep(0.01)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    assert house.engine.began == [str(numbers[1]), str(late.id)]
+
+
+async def test_the_waiting_jobs_are_read_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    waiting = house.jobs.waiting
+
+    async def noting(only: Sequence[int] | None = None) -> Sequence[Job]:
+        jobs = await waiting(only)
+        read.extend(job.id for job in jobs)
+        return jobs
+
+    monkeypatch.setattr(house.jobs, "waiting", noting)
+    numbers = [await house.ask(user) for user in range(1, 6)]
+    job = await house.jobs.add(a_request(), an_origin(7))
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        while len(house.engine.began) < 6 or house.worker.current is not None:
+            await house.worker.plan()
+            await asyncio.sleep(0.01)
+    assert sorted(read) == [*numbers, job.id]
+
+
+async def test_a_plan_goes_as_far_as_it_is_asked(house: House) -> None:
+    for user in (1, 2, 3, 4, 1, 2, 3, 4):
+        await house.ask(user)
+    everything = [one.job.id for one in await house.worker.plan()]
+    assert [one.job.id for one in await house.worker.plan(first=2)] == everything[:2]
+    some = await house.worker.plan(first=2, user_id=3)
+    assert [(one.place, one.job.id) for one in some] == [(0, 1), (1, 2), (2, 3), (6, 7)]
+    assert house.worker.waiting == 8
+    assert await house.worker.plan(first=0, user_id=9) == []
+
+
+async def test_a_listener_that_fails_does_not_hold_up_the_queue(house: House) -> None:
     def broken(_job: Job, _event: JobEvent | None) -> None:
         raise KeyError("a listener of somebody's")
 
-    monkeypatch.setattr(house.jobs, "finish", noted_but)
     house.worker.listen(broken)
     numbers = [await house.ask(user) for user in (1, 2)]
     async with running(house.worker), asyncio.timeout(PATIENCE):

@@ -1,6 +1,7 @@
 """The store on a real SQLite file."""
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -206,3 +207,15 @@ async def test_everything_is_there_after_a_restart(
     again = JobStore(database, PictureFiles(tmp_path / "pictures"))
     assert await again.get(job.id) == job
     await database.dispose()
+
+
+async def test_who_is_cancelled_in_a_query_hears_of_that_and_of_no_broken_database(
+    jobs: JobStore,
+) -> None:
+    for steps in range(12):
+        task = asyncio.create_task(jobs.waiting())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            assert await task == []

@@ -1,1 +1,0 @@
-"""From a job to its message on Discord, and to the audit channel."""

@@ -1,1 +1,0 @@
-"""What people can do, a room each; none imports another."""

@@ -1,1 +1,0 @@
-"""`/history`: one's own pictures, newest first."""

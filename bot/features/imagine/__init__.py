@@ -1,1 +1,0 @@
-"""`/imagine`: a request from its options."""

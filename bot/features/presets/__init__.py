@@ -1,1 +1,0 @@
-"""`/preset`: the server's presets."""

@@ -1,1 +1,0 @@
-"""`/settings`: what holds in a server, and for oneself."""

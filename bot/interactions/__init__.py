@@ -1,1 +1,0 @@
-"""What every feature needs of an interaction: who calls, how they are answered."""

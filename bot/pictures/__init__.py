@@ -1,1 +1,0 @@
-"""Pictures that come in and go out: uploads, attachments, thumbnails, and what decodes them."""

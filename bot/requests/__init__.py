@@ -1,1 +1,0 @@
-"""From what somebody wishes to a job in the queue: without Discord."""

@@ -1,1 +1,0 @@
-"""From a state to what Discord shows: no store, no await."""

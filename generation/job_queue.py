@@ -1,0 +1,56 @@
+"""The jobs, as the worker sees the store: what `storage.jobs` gives, without knowing it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from generation.estimate import Measurement
+from generation.job import Failure, Job, PictureRecord, Provenance
+
+
+class JobQueue(Protocol):
+    """Whatever it raises, but for IllegalTransitionError and Refused, is an error of the machine:
+    `trouble` tells which of them pass.
+    """
+
+    async def waiting_ids(self) -> Sequence[int]:
+        """The numbers of all queued jobs, oldest first."""
+
+    async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
+        """The queued jobs, oldest first; with `only`, those of these numbers.
+
+        One that can't be read has failed instead.
+        """
+
+    async def measurements(self) -> Sequence[Measurement]:
+        """How long recent jobs took, newest first."""
+
+    async def get(self, job_id: int) -> Job | None:
+        """A job as it stands."""
+
+    async def claim(self, job_id: int) -> Job | None:
+        """Make a queued job running; None when it is no longer queued."""
+
+    async def begin(self, job_id: int) -> None:
+        """Note that the pictures of a running job were begun: one more of its `attempts`."""
+
+    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
+        """Make a running job queued again, without the pictures it had; with `attempts`, as one
+        that was begun only so many times.
+        """
+
+    async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
+        """Keep a finished picture and its file."""
+
+    async def finish(self, job_id: int, provenance: Provenance) -> Job:
+        """Make a running job finished."""
+
+    async def fail(self, job_id: int, failure: Failure) -> Job:
+        """Make a job failed, or cancelled when that is the failure."""
+
+    async def read_upload(self, sha256: str) -> bytes:
+        """The file of an init or control picture."""
+
+    def trouble(self, error: Exception) -> str | None:
+        """The sentence for an error that may pass, so that the same call is worth another try:
+        disk_full, disk_unwritable, database_busy. None for any other.
+        """

@@ -1,0 +1,173 @@
+"""The jobs that wait, in memory: kept in step with the store, and told when each will run."""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import msgspec
+
+from generation import estimate, schedule
+from generation.estimate import MEASURED, Estimates, Measurement
+from generation.job import Job, JobState
+from generation.job_queue import JobQueue
+from generation.schedule import Planned, Turns
+
+LOOK_AGAIN_AFTER: Final = 1.0
+"""Seconds; the command line of another process queues jobs too and can't tell us."""
+READ_AT_ONCE: Final = 50
+"""Jobs, whose rows are decoded in the event loop."""
+SLICE: Final = 0.003
+"""Seconds of reckoning after which the event loop serves others."""
+
+
+class WaitingJobs:
+    """Whatever this process queues or cancels is told to it; the rest it finds by itself."""
+
+    def __init__(self, store: JobQueue, affinity: float) -> None:
+        self._store = store
+        self._queue = schedule.Queue(affinity)
+        self._looked = float("-inf")
+        self._looking = asyncio.Lock()
+        self._measured: deque[Measurement] = deque(maxlen=MEASURED)
+        self._estimates: Estimates | None = None
+        self._outlook: _Outlook | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def hear(self, job: Job) -> None:
+        """Learn that a job was queued, or that it waits no more."""
+        if job.state is JobState.QUEUED:
+            self._queue.add(job)
+        else:
+            self._queue.discard(job.id)
+
+    def hear_of_some(self) -> None:
+        """Learn that jobs were queued, but not which."""
+        self._looked = float("-inf")
+
+    def discard(self, job_id: int) -> None:
+        """Forget a job that waits no more."""
+        self._queue.discard(job_id)
+
+    async def look(self, *, again: bool = False) -> None:
+        """Find what others have queued or cancelled; seldom, unless it is to look `again` now."""
+        async with self._looking:
+            if not again and time.monotonic() - self._looked < LOOK_AGAIN_AFTER:
+                return
+            known = self._queue.ids
+            there = set(await self._store.waiting_ids())
+            for gone in known - there:
+                self._queue.discard(gone)
+            new = sorted(there - known - self._queue.ids)
+            for start in range(0, len(new), READ_AT_ONCE):
+                for job in await self._store.waiting(new[start : start + READ_AT_ONCE]):
+                    self._queue.add(job)
+                await asyncio.sleep(0)
+            self._looked = time.monotonic()
+
+    async def next(self, loaded: str) -> tuple[Job, Turns] | None:
+        """The job that runs next, to be taken with these turns; None where none waits."""
+        await self.look(again=not self._queue)
+        estimates = await self.estimates()
+        if not self._queue:
+            self._queue.rest()
+            return None
+        course = self._queue.course(estimates, loaded=loaded)
+        breath = _Breath()
+        for job in course:
+            if job is not None:
+                return job, course.turns
+            await breath.take()
+        return None
+
+    def take(self, job: Job, turns: Turns) -> None:
+        """Let a job run that `next` gave."""
+        self._queue.take(job, turns)
+
+    async def plan(
+        self, loaded: str, first: int | None = None, user_id: int | None = None
+    ) -> list[Planned]:
+        """The `first` so many jobs, or all, and somebody's own, in their order.
+
+        Their times are counted from the end of the job that runs now.
+        """
+        await self.look()
+        outlook = await self._look_ahead(loaded)
+        own = {job.id for job in self._queue.of(user_id)} if user_id is not None else set()
+        chosen = []
+        async for planned in outlook:
+            if first is None or planned.place < first or planned.job.id in own:
+                chosen.append(planned)
+            own.discard(planned.job.id)
+            if first is not None and planned.place + 1 >= first and not own:
+                break
+        return chosen
+
+    async def _look_ahead(self, loaded: str) -> "_Outlook":
+        """What was worked out before, as far as it still holds."""
+        estimates = await self.estimates()
+        key = (self._queue.version, estimates, loaded)
+        if self._outlook is None or self._outlook.key != key:
+            course = self._queue.course(estimates, loaded=loaded)
+            self._outlook = _Outlook(key, estimate.plan(course, estimates, loaded=loaded))
+        return self._outlook
+
+    async def estimates(self) -> Estimates:
+        """How long things take, by what was measured so far."""
+        if self._estimates is None:
+            self._measured.extend(_bare(one) for one in await self._store.measurements())
+            self._estimates = Estimates(self._measured)
+        return self._estimates
+
+    def measure(self, measured: Measurement) -> None:
+        """Learn how long a job took that has ended now; before anybody asked, the store knows."""
+        if self._estimates is not None:
+            self._measured.appendleft(_bare(measured))
+            self._estimates = Estimates(self._measured)
+
+
+class _Outlook:
+    """When each job will run, worked out once for all who ask, no further than they ask."""
+
+    def __init__(self, key: "_Key", coming: Iterator[Planned | None]) -> None:
+        self.key = key
+        self._coming = coming
+        self._known: list[Planned] = []
+
+    async def __aiter__(self) -> AsyncIterator[Planned]:
+        breath = _Breath()
+        for place in itertools.count():
+            while place >= len(self._known):
+                try:
+                    planned = next(self._coming)
+                except StopIteration:
+                    return
+                if planned is not None:
+                    self._known.append(planned)
+                await breath.take()
+            yield self._known[place]
+
+
+class _Breath:
+    """Lets others go first after each slice of reckoning."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def take(self) -> None:
+        if time.perf_counter() - self._since >= SLICE:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
+
+
+_Key = tuple[int, Estimates, str]
+
+
+def _bare(measured: Measurement) -> Measurement:
+    """Without what somebody wrote, which nobody may keep longer than they do."""
+    request = msgspec.structs.replace(measured.request, prompt="", negative_prompt="")
+    return msgspec.structs.replace(measured, request=request)
