@@ -50,11 +50,11 @@ def _write_utf8() -> None:
 async def _command(config: Config, parsed: argparse.Namespace) -> int:
     match parsed.command:
         case "imagine":
-            from bot.imagine import imagine
+            from bot.cli.imagine import imagine
 
             return await imagine(config, parsed)
         case "doctor":
-            from bot.doctor import doctor
+            from bot.cli.doctor import doctor
 
             return await doctor(config)
         case _:
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="start the bot (the default)")
     imagine = commands.add_parser("imagine", help="make pictures without any chat")
-    from bot.imagine import add_flags
+    from bot.cli.imagine import add_flags
 
     add_flags(imagine)
     commands.add_parser("doctor", help="check this machine, a line for each check")

@@ -16,7 +16,12 @@ from filelock import FileLock, Timeout
 
 from bot.client import DarkroomClient, point_to
 from bot.config import Config
-from bot.desk import Desk
+from bot.delivery.audit import Audit
+from bot.delivery.tracker import Tracker
+from bot.features.actions.handlers import on_button
+from bot.pictures.attachments import JobAttachments
+from bot.requests.service import RequestService
+from bot.services import Services
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
@@ -99,12 +104,24 @@ async def run(config: Config) -> int:
 
 
 def make_client(config: Config, studio: Studio) -> DarkroomClient:
-    """The Discord client and its collaborators."""
-    desk = Desk(studio.store, studio.worker, studio.catalog, config.rules)
-    cache = config.storage.folder / "cache"
-    checking = config.worker
+    """The Discord client, and the services that it carries."""
+    store, checking = studio.store, config.worker
     unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
-    return DarkroomClient(config.discord, desk, cache, unsafe_from)
+    client = DarkroomClient(config.discord, config.storage.folder / "cache")
+    attachments = JobAttachments(store.jobs, store.settings, unsafe_from)
+    requests = RequestService(store, studio.worker, studio.catalog, config.rules)
+    audit = Audit(client, store.settings, studio.worker)
+    requests.listen(audit.refused)
+    client.services = Services(
+        requests=requests,
+        store=store,
+        catalog=studio.catalog,
+        worker=studio.worker,
+        delivery=Tracker(client, store.jobs, studio.worker, attachments),
+        audit=audit,
+        on_action=on_button,
+    )
+    return client
 
 
 def make_engine(config: Config) -> ProcessEngine:

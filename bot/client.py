@@ -1,10 +1,9 @@
 """The Discord client: what it listens to, its commands, its start and its end."""
 
-import asyncio
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,31 +13,63 @@ import structlog
 import yarl
 from discord import app_commands
 
-from bot import commands, handed_in, policy, reactions
-from bot.answering import think
-from bot.attachments import Prints
-from bot.audit import Audit
-from bot.buttons import ActionButton
-from bot.commands.catalogue import CatalogueButton
-from bot.commands.menus import ControlButton
-from bot.commands.mydata import DeleteButton
-from bot.commands.settings import SettingsMenu
 from bot.config import DiscordSettings
-from bot.delivery import Delivery
-from bot.desk import Desk
-from bot.history_view import EntryMenu, PageButton
+from bot.features import catalogue, control_picture, mydata, queue, replay, stats
+from bot.features.actions import menus, modals, reactions
+from bot.features.history import command as history
+from bot.features.history.pages import EntryMenu, HistoryPageButton
+from bot.features.imagine import command as imagine
+from bot.features.presets import command as presets
+from bot.features.settings import command as settings
+from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.locales import Texts
-from bot.visits import Visit
-from generation.job import Job
+from bot.services import Client, Services
+from bot.ui.action_buttons import ActionButton
 
 log = structlog.get_logger(__name__)
 
 CLOSING_SECONDS: Final = 5.0
 """Answers under way have so long to be given when the bot stops."""
 
+ITEMS: Final = (
+    ActionButton,
+    EntryMenu,
+    HistoryPageButton,
+    catalogue.CatalogueButton,
+    control_picture.DescribeButton,
+    mydata.DeleteButton,
+    settings.SettingsMenu,
+)
+"""Buttons and menus that work for ever."""
 
-class LoginError(Exception):
-    """Discord does not accept the token."""
+MODALS: Final[Mapping[str, SubmitHandler]] = {
+    **modals.ON_SUBMIT,
+    **control_picture.ON_SUBMIT,
+    **presets.ON_SUBMIT,
+    **settings.ON_SUBMIT,
+}
+"""Who takes a modal, by the name in its custom_id."""
+
+AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
+
+
+def commands(services: Services) -> Sequence[AnyCommand]:
+    """The slash commands and context menus, as they are registered with Discord."""
+    return [
+        imagine.command(services),
+        history.command(services),
+        replay.command(services),
+        queue.queue(services),
+        queue.cancel(services),
+        presets.PresetCommands(services),
+        settings.command(services),
+        catalogue.models(services),
+        catalogue.loras(services),
+        mydata.MyDataCommands(services),
+        stats.command(services),
+        *menus.commands(services),
+        control_picture.command(services),
+    ]
 
 
 def intents() -> discord.Intents:
@@ -54,72 +85,37 @@ def point_to(settings: DiscordSettings) -> None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.gateway)
 
 
-class DarkroomClient(discord.Client):
-    """Connects people to the desk, and the desk's jobs to their messages."""
+class DarkroomClient(Client):
+    """Brings what happens on Discord to the features that it is for."""
 
-    def __init__(
-        self, settings: DiscordSettings, desk: Desk, cache: Path, unsafe_from: float | None
-    ) -> None:
-        super().__init__(
-            intents=intents(),
-            allowed_mentions=discord.AllowedMentions.none(),
-            # messages are found by id in the database; the client need not remember any
-            max_messages=None,
-        )
-        self.desk = desk
-        prints = Prints(desk.jobs, desk.settings, unsafe_from)
-        self.delivery = Delivery(self, desk.jobs, desk.worker, prints)
-        self.audit = Audit(self, desk.settings, desk.worker)
-        desk.listen(self.audit.refused)
+    def __init__(self, settings: DiscordSettings, cache: Path) -> None:
+        super().__init__(intents())
         self.tree = _Tree(self)
-        self._answering: set[asyncio.Task[Any]] = set()
-        self.started_at = datetime.now(UTC)
         self._settings = settings
         self._cache = cache
 
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
         await self.tree.set_translator(LocaleTranslator())
-        for command in commands.all_of(self):
+        for command in commands(self.services):
             self.tree.add_command(command)
-        self.add_dynamic_items(
-            ActionButton,
-            CatalogueButton,
-            ControlButton,
-            DeleteButton,
-            EntryMenu,
-            PageButton,
-            SettingsMenu,
-        )
+        self.add_dynamic_items(*ITEMS)
         try:
             await self._sync()
         except (discord.DiscordServerError, aiohttp.ClientError) as error:
             log.warning("commands not registered; the next start tries again", error=str(error))
-        await self.delivery.recover()
+        await self.services.delivery.recover()
 
     async def close(self) -> None:
         """Leave Discord; what is being answered is answered first.
 
         discord.py leaves the tasks that it started to themselves, with their queries half done.
         """
-        under_way = self._answering - {asyncio.current_task()}
-        if under_way:
-            await asyncio.wait(under_way, timeout=CLOSING_SECONDS)
-        await self.delivery.close()
-        await self.audit.close()
+        await self.answers.close(CLOSING_SECONDS)
+        await self.services.delivery.close()
+        await self.services.audit.close()
         await super().close()
-        await asyncio.sleep(0)  # what came in last begins now
-        late = self._answering - {asyncio.current_task()}
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-
-    def answers(self) -> None:
-        """The current task answers somebody: the client does not end before it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        await self.answers.close(0)  # what came in last
 
     async def on_ready(self) -> None:
         """Say so in the log."""
@@ -127,38 +123,18 @@ class DarkroomClient(discord.Client):
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction on any message, also one from long before this start."""
-        self.answers()
+        self.answers.join()
         await reactions.on_reaction(self, payload)
 
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction taken away."""
-        self.answers()
+        self.answers.join()
         await reactions.on_reaction_removed(self, payload)
 
-    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        """Dialogs; commands and buttons find their own way."""
+    async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
+        """Modals; commands and buttons find their own way."""
         if interaction.type is discord.InteractionType.modal_submit:
-            await handed_in.hand_in(self, interaction)
-
-    def check_permissions(
-        self, interaction: discord.Interaction[Any], visit: Visit, *, private: bool
-    ) -> None:
-        """Refuse where the bot could not post an answer that all can see."""
-        if interaction.is_guild_integration() and interaction.guild_id is not None and not private:
-            policy.check_permissions(
-                interaction.app_permissions,
-                visit.texts,
-                thread=isinstance(interaction.channel, discord.Thread),
-            )
-
-    async def acknowledge(self, interaction: discord.Interaction[Any], job: Job) -> None:
-        """Answer with a job that is written down already, and follow it."""
-        try:
-            if not interaction.response.is_done():
-                await think(interaction, private=job.origin.private)
-        finally:
-            # what can't be answered is delivered all the same, in another place
-            self.delivery.watch(job)
+            await on_modal(interaction, MODALS)
 
     async def _sync(self) -> None:
         """Register the commands where they have changed; Discord limits how often one may."""
@@ -184,7 +160,7 @@ class DarkroomClient(discord.Client):
 class _Tree(app_commands.CommandTree[DarkroomClient]):
     async def interaction_check(self, interaction: discord.Interaction[DarkroomClient], /) -> bool:
         """Begin a command or an autocomplete: everybody may, commands check for themselves."""
-        interaction.client.answers()
+        interaction.client.answers.join()
         return True
 
 

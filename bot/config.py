@@ -1,7 +1,6 @@
 """config.toml and the environment become one Config, or one sentence that names what is wrong."""
 
 import codecs
-import difflib
 import io
 import os
 import re
@@ -15,12 +14,13 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from generation import toml_text
-from generation.completion import Limits, ModelSettings, Rules
+from generation.completion import Limits, Rules
 from generation.messages import RuntimeSettings
+from generation.model_settings import ModelSettings
+from generation.name_search import nearest
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 DISCORD_API: Final = "https://discord.com/api"
-DISCORD_GATEWAY: Final = "wss://gateway.discord.gg/"
 
 
 Section = TypeVar("Section", bound=msgspec.Struct)
@@ -267,8 +267,8 @@ def _path(type_: type, value: object) -> Path:
 
 
 def _unknown(name: str, known: list[str], what: str) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"there is no {what} `{name}`. Did you mean `{nearest[0]}`?"
+    [alike] = nearest(name, known)
+    return f"there is no {what} `{name[:80]}`. Did you mean `{alike}`?"
 
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:

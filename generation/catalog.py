@@ -1,278 +1,291 @@
 """Which models lie on disk: everything is read from file names, JSON and safetensors headers."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
-from rapidfuzz import process
 
-from generation import model_probe
-from generation.families import FAMILIES
+from generation.catalog_cache import CatalogCache, Readings
+from generation.model_folders import Candidate, Walk
+from generation.model_reader import NAME_MAX, ModelReader, Reading
 from generation.models import ModelFile, ModelKind, Unusable
+from generation.name_search import NameSearch, fold, is_short_of, short_name
 from generation.refusal import Refused
-from generation.safetensors_header import HeaderError, read_header
+from generation.regular_files import printable
 
 log = structlog.get_logger(__name__)
 
-PICKLES: Final = frozenset((".ckpt", ".pt", ".pth", ".bin"))
-IGNORED_FOLDERS: Final = frozenset(
-    (
-        "embeddings",
-        "clip",
-        "clip_vision",
-        "text_encoders",
-        "vae_approx",
-        "style_models",
-        "hypernetworks",
-        "gligen",
-        "upscale_models",
-        "esrgan",
-        "realesrgan",
-        "swinir",
-        "scunet",
-        "dat",
-        "ldsr",
-        "codeformer",
-        "gfpgan",
-        "karlo",
-        "deepbooru",
-        "torch_deepdanbooru",
-        "photomaker",
-        "insightface",
-        "ipadapter",
-        "sams",
-        "ultralytics",
-    )
-)
-"""Folders of A1111 and ComfyUI whose files no request can name."""
+NEAREST: Final = 3
+SHOWN_FIRST: Final = 0.5
+"""Seconds after which a first scan shows what it has found so far; again after twice as long."""
+SUFFIX: Final = ".safetensors"
 
-_Stamp = tuple[str, int, int]
-"""Path, size, time of change: a file that has not changed is not read again."""
+
+class Models:
+    """What a scan found, prepared for whoever asks. Never changes."""
+
+    def __init__(self, models: Iterable[ModelFile] = ()) -> None:
+        self.all = sorted(models, key=lambda model: (model.kind, fold(model.name)))
+        self.by_kind: dict[ModelKind, list[ModelFile]] = {kind: [] for kind in ModelKind}
+        self.by_name: dict[tuple[ModelKind, str], ModelFile] = {}
+        self._by_fold: dict[tuple[ModelKind, str], ModelFile] = {}
+        self._searches: dict[tuple[ModelKind, Hashable], NameSearch] = {}
+        for model in self.all:
+            self.by_kind[model.kind].append(model)
+            self.by_name[model.kind, model.name] = model
+            self._by_fold.setdefault((model.kind, fold(model.name)), model)
+
+    def find(self, kind: ModelKind, name: str) -> ModelFile | None:
+        """By its name, whatever its case, with or without the file's ending, or its short form."""
+        exact = self.by_name.get((kind, name))
+        if exact is not None:
+            return exact
+        folded = fold(name)
+        for written in (folded, folded.removesuffix(SUFFIX)):
+            if (kind, written) in self._by_fold:
+                return self._by_fold[kind, written]
+        if "… #" in name:
+            return next((m for m in self.by_kind[kind] if is_short_of(name, m.name)), None)
+        return None
+
+    def names(
+        self, kind: ModelKind, key: Hashable, keep: Callable[[ModelFile], bool]
+    ) -> NameSearch:
+        """The names of those to keep; prepared once for each `key`."""
+        if (kind, key) not in self._searches:
+            kept = (model.name for model in self.by_kind[kind] if keep(model))
+            self._searches[kind, key] = NameSearch(kept)
+        return self._searches[kind, key]
 
 
 class Catalog:
-    """The models in some folders, laid out as ComfyUI's or A1111's or in no order at all."""
+    """The models in some folders, laid out as ComfyUI's or A1111's or in no order at all.
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    `cache` is a file that keeps what was read over restarts.
+    """
+
+    def __init__(self, folders: Sequence[Path], cache: Path | None = None) -> None:
         self._folders = tuple(folders)
-        self._read: dict[_Stamp, ModelFile | Unusable] = {}
-        self._models: dict[tuple[ModelKind, str], ModelFile] = {}
+        self._cache = CatalogCache(cache)
+        self._reader = ModelReader()
+        self._read: Readings | None = None
+        self._part_configs: dict[tuple[str, int, int], bool] = {}
+        self._models = Models()
         self.problems: tuple[Unusable, ...] = ()
-        self._scanned = False
+        self._scanning = asyncio.Lock()
+        self._ready = asyncio.Event()
 
     async def scan(self) -> None:
         """Look again. What was read before and has not changed costs a look at its date."""
-        await asyncio.to_thread(self._scan)
+        async with self._scanning:
+            stopped = threading.Event()
+            try:
+                await _in_thread(lambda: self._scan(stopped))
+            finally:
+                stopped.set()
+            self._ready.set()
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the folders have been read to their end once."""
+        return self._ready.is_set()
+
+    async def ready(self, seconds: float | None = None) -> bool:
+        """Wait until the first scan is over, at most so many seconds; whether it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def all(self) -> list[ModelFile]:
         """Everything that was found, by kind and name."""
-        return sorted(self._models.values(), key=lambda model: (model.kind, model.name.casefold()))
+        return list(self._models.all)
 
     @property
     def checkpoints(self) -> list[ModelFile]:
         """The checkpoints, by name; also those of families that can't be run yet."""
-        return self._of(ModelKind.CHECKPOINT)
+        return list(self._models.by_kind[ModelKind.CHECKPOINT])
 
     @property
     def loras(self) -> list[ModelFile]:
         """The LoRAs, by name."""
-        return self._of(ModelKind.LORA)
+        return list(self._models.by_kind[ModelKind.LORA])
 
     @property
     def controlnets(self) -> list[ModelFile]:
         """The ControlNets, by name."""
-        return self._of(ModelKind.CONTROLNET)
+        return list(self._models.by_kind[ModelKind.CONTROLNET])
 
     @property
     def vaes(self) -> list[ModelFile]:
         """The VAEs, by name."""
-        return self._of(ModelKind.VAE)
+        return list(self._models.by_kind[ModelKind.VAE])
 
     def get(self, kind: ModelKind, name: str) -> ModelFile:
         """The model of that name, whatever its case, with or without the file's ending.
 
-        Raises Refused with the nearest names.
+        Also by the short form that `short_name` gives it. Raises Refused with the nearest names,
+        or while the folders are read for the first time, saying so.
         """
-        exact = self._models.get((kind, name))
-        if exact is not None:
-            return exact
-        models = self._of(kind)
-        wanted = name.casefold()
-        for written in (wanted, wanted.removesuffix(".safetensors")):
-            for model in models:
-                if model.name.casefold() == written:
-                    return model
-        nearest = process.extract(name, [model.name for model in models], limit=3)
-        raise Refused(
-            f"{kind}_unknown", name=name[:80], nearest=", ".join(match[0] for match in nearest)
-        )
+        found = self.find(kind, name)
+        if found is not None:
+            return found
+        if not self.scanned:
+            raise Refused("models_being_read", name=printable(name[:80]))
+        alike = self.names(kind).nearest(name, NEAREST)
+        raise Refused(f"{kind}_unknown", name=printable(name[:80]), nearest=", ".join(alike) or "—")
 
-    def _of(self, kind: ModelKind) -> list[ModelFile]:
-        return [model for model in self.all if model.kind is kind]
+    def find(self, kind: ModelKind, name: str) -> ModelFile | None:
+        """As `get`; None where there is no such model, or none yet."""
+        return self._models.find(kind, name)
 
-    def _scan(self) -> None:
-        found: dict[tuple[ModelKind, str], ModelFile] = {}
-        problems: list[Unusable] = []
-        seen: dict[_Stamp, ModelFile | Unusable] = {}
-        entered: set[Path] = set()
+    def names(
+        self,
+        kind: ModelKind,
+        key: Hashable = None,
+        keep: Callable[[ModelFile], bool] = lambda _: True,
+    ) -> NameSearch:
+        """The names of a kind, or of those of it to `keep`, prepared for searching.
+
+        They are prepared once after a scan for each `key`, which stands for what `keep` keeps.
+        """
+        return self._models.names(kind, key, keep)
+
+    # in the thread
+
+    def _scan(self, stopped: threading.Event) -> None:
+        if self._read is None:
+            self._read = self._cache.load()
+            self._saved: Readings = dict(self._read)
+        look = _Look(self._read, self._reader, None if self.scanned else self._show)
+        walk = Walk(self._part_configs)
         for folder in self._folders:
-            if not folder.is_dir():
-                problems.append(Unusable(folder, "folder_missing", {"folder": str(folder)}))
-                continue
-            for path in _candidates(folder, entered):
-                try:
-                    stamp = _stamp(path)
-                except OSError as error:  # a link that leads nowhere
-                    why = {"file": path.name, "why": error.strerror or ""}
-                    problems.append(Unusable(path, "model_broken", why))
-                    continue
-                if stamp not in seen:
-                    seen[stamp] = self._read[stamp] if stamp in self._read else _examine(path)
-                match seen[stamp]:
-                    case ModelFile() as model:
-                        named = _unique(model, found, folder)
-                        found[named.kind, named.name] = named
-                    case Unusable() as problem:
-                        problems.append(problem)
-        away = _missing(problems)
-        for stamp, known in self._read.items():
+            for found in walk.below(folder):
+                if stopped.is_set():
+                    return
+                look.at(found)
+        self._keep(look)
+
+    def _show(self, models: Iterable[ModelFile]) -> None:
+        self._models = Models(models)
+
+    def _keep(self, look: "_Look") -> None:
+        problems = tuple(look.problems)
+        away = _away(problems, self._folders)
+        for path, entry in (self._read or {}).items():
             # a drive that comes back need not be read again
-            if any(Path(stamp[0]).is_relative_to(folder) for folder in away):
-                seen.setdefault(stamp, known)
-        if found != self._models or tuple(problems) != self.problems or not self._scanned:
-            log.info("models found", count=len(found), unusable=len(problems))
-        for folder in away - _missing(self.problems):
-            log.warning("a model folder is not there", folder=str(folder))
-        self._read, self._models, self.problems = seen, found, tuple(problems)
-        self._scanned = True
+            if path not in look.seen and any(Path(path).is_relative_to(root) for root in away):
+                look.seen[path] = entry
+        models = Models(look.found.values())
+        if models.all != self._models.all or problems != self.problems or not self.scanned:
+            log.info("models found", count=len(models.all), unusable=len(problems))
+        for folder in away - _away(self.problems, self._folders):
+            log.warning("a model folder is not there", folder=printable(str(folder)))
+        if models.all != self._models.all or not self.scanned:
+            self._models = models
+        self._read, self.problems = look.seen, problems
+        if self._read != self._saved:
+            self._cache.save(self._read)
+            self._saved = self._read
 
 
-def _missing(problems: Iterable[Unusable]) -> set[Path]:
+class _Look:
+    """One scan while it goes on."""
+
+    def __init__(
+        self,
+        known: Readings,
+        reader: ModelReader,
+        show: Callable[[Iterable[ModelFile]], None] | None,
+    ) -> None:
+        self._known = known
+        self._reader = reader
+        self._show = show
+        self._show_at = time.monotonic() + SHOWN_FIRST
+        self._began = time.monotonic()
+        self.found: dict[tuple[ModelKind, str], ModelFile] = {}
+        self.problems: list[Unusable] = []
+        self.seen: Readings = {}
+
+    def at(self, found: Candidate | Unusable) -> None:
+        """Take what the walk found, and read it where it is new."""
+        if isinstance(found, Unusable):
+            self.problems.append(found)
+            return
+        path = str(found.path)
+        mark, reading = self._known.get(path, ("", Reading()))
+        if mark != found.mark or not reading.lasting:
+            try:
+                reading = self._reader.read(found)
+            except FileNotFoundError:
+                return  # it went while it was looked for
+        self.seen[path] = (found.mark, reading)
+        if reading.problem is not None:
+            self.problems.append(reading.problem)
+        if reading.model is not None:
+            named = _unique(reading.model, self.found, found.root)
+            self.found[named.kind, named.name] = named
+        if self._show is not None and time.monotonic() > self._show_at:
+            self._show(list(self.found.values()))
+            self._show_at = time.monotonic() + (time.monotonic() - self._began)
+
+
+def _away(problems: Iterable[Unusable], folders: Iterable[Path]) -> set[Path]:
     """The model folders that are not there."""
-    return {problem.path for problem in problems if problem.code == "folder_missing"}
-
-
-def _candidates(folder: Path, entered: set[Path]) -> Iterator[Path]:
-    """Model files and diffusers folders below `folder`; entered once even through links."""
-    real = folder.resolve()
-    if real in entered:
-        return
-    entered.add(real)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    if model_probe.is_model_folder(folder):
-        yield folder
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if _is_folder(entry):
-            if entry.name.lower() not in IGNORED_FOLDERS:
-                yield from _candidates(entry, entered)
-        elif entry.suffix.lower() == ".safetensors" or entry.suffix.lower() in PICKLES:
-            yield entry
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a link of a kind that Windows can't follow
-        return False
-
-
-def _stamp(path: Path) -> _Stamp:
-    """For a folder the newest of its files counts, and the sum of their sizes."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    stats = [file.stat() for file in files]
-    newest = max((stat.st_mtime_ns for stat in stats), default=0)
-    return str(path), sum(stat.st_size for stat in stats), newest
-
-
-def _examine(path: Path) -> ModelFile | Unusable:
-    """What a file or folder is."""
-    try:
-        if path.is_dir():
-            return _examine_folder(path)
-        if path.suffix.lower() in PICKLES:
-            return Unusable(path, "model_pickle", {"file": path.name})
-        return _examine_file(path)
-    except HeaderError as error:
-        return Unusable(path, error.code, {"file": path.name, "why": str(error)})
-    except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
-        return Unusable(path, "model_broken", {"file": path.name, "why": str(error)[:200]})
-
-
-def _examine_file(path: Path) -> ModelFile | Unusable:
-    header = read_header(path)
-    kind = model_probe.kind_of(header.shapes)
-    family = model_probe.family_of(kind, header, path.stem) if kind else ""
-    if kind is None or not family:
-        return Unusable(path, "model_unknown_layout", {"file": path.name})
-    if (
-        kind is ModelKind.CHECKPOINT
-        and family in FAMILIES
-        and (why := model_probe.lacking(header.shapes))
-    ):
-        return Unusable(path, "model_broken", {"file": path.name, "why": why})
-    v_prediction, zero_terminal_snr = model_probe.prediction(header)
-    return ModelFile(
-        kind=kind,
-        name=path.stem,
-        path=path,
-        family=family,
-        v_prediction=v_prediction,
-        zero_terminal_snr=zero_terminal_snr,
-        context_width=model_probe.context_width(header.shapes),
-        trigger_words=model_probe.trigger_words(header.metadata) if kind is ModelKind.LORA else (),
-        size=path.stat().st_size,
-    )
-
-
-def _examine_folder(folder: Path) -> ModelFile | Unusable:
-    kind, family, native_size, v_prediction, context_width = model_probe.folder_model(folder)
-    if not family:
-        return Unusable(folder, "model_unknown_layout", {"file": folder.name})
-    parts = ("unet", "vae", "text_encoder") if family in FAMILIES else ("",)
-    for part in parts if kind is ModelKind.CHECKPOINT else ("",):
-        if not any((folder / part).rglob("*.safetensors")):
-            code = "model_pickle" if any((folder / part).rglob("*.bin")) else "model_broken"
-            name = f"{folder.name}/{part}".rstrip("/")
-            return Unusable(folder, code, {"file": name, "why": "it holds no weights"})
-    weights = sorted(folder.rglob("*.safetensors"))
-    for file in weights:
-        try:
-            read_header(file)
-        except HeaderError as error:
-            name = f"{folder.name}/{file.relative_to(folder).as_posix()}"
-            return Unusable(folder, error.code, {"file": name, "why": str(error)})
-    return ModelFile(
-        kind=kind,
-        name=folder.name,
-        path=folder,
-        family=family,
-        native_size=native_size if family in FAMILIES else 0,
-        v_prediction=v_prediction,
-        context_width=context_width,
-        size=sum(file.stat().st_size for file in weights),
-    )
+    roots = set(folders)
+    return {problem.path for problem in problems if problem.path in roots}
 
 
 def _unique(
-    model: ModelFile, found: dict[tuple[ModelKind, str], ModelFile], folder: Path
+    model: ModelFile, found: dict[tuple[ModelKind, str], ModelFile], root: Path
 ) -> ModelFile:
     """Two files of one name are told apart by the folders that they lie in."""
     if (model.kind, model.name) not in found:
         return model
-    relative = model.path.relative_to(folder).with_suffix("")
-    name = relative.as_posix()
+    within = model.path.relative_to(root).parent.as_posix()
+    if model.path == root:
+        within = root.parent.name
+    base = model.name if within in (".", "") else f"{printable(within)}/{model.name}"
+    base = short_name(base, NAME_MAX)
+    name = base
     number = 2
     while (model.kind, name) in found:
-        name = f"{relative.as_posix()} ({number})"
+        name = f"{base} ({number})"
         number += 1
     return msgspec.structs.replace(model, name=name)
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that the process need not wait for: a drive may never answer."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
+            error = raised
+        try:
+            loop.call_soon_threadsafe(tell, error)
+        except RuntimeError:
+            return  # the loop has ended meanwhile
+
+    threading.Thread(target=run, name="catalog", daemon=True).start()
+    await done

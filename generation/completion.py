@@ -7,12 +7,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
-from rapidfuzz import process
 
 from generation import lora_uses
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
+from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
+from generation.name_search import fold, nearest
 from generation.prompt_grammar import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
@@ -21,16 +22,11 @@ from generation.request import (
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
-    ClipSkip,
     ControlUse,
     Count,
     GenerationRequest,
-    Guidance,
     LoraUse,
-    Name,
     Pixels,
-    Prompt,
-    Side,
     Steps,
     check_text,
 )
@@ -65,19 +61,6 @@ ENLARGED: Final = 2
 """So many times the size is a picture that was enlarged."""
 LARGE: Final = 512
 """Side in pixels from which on a checkpoint draws what people expect."""
-
-
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
-
-    width: Side | None = None
-    height: Side | None = None
-    steps: Steps | None = None
-    guidance_scale: Guidance | None = None
-    sampler: Name | None = None
-    clip_skip: ClipSkip | None = None
-    negative_prompt: Prompt | None = None
-    vae: Name | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +98,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         raise Refused("prompt_empty")
     model = _model(given, catalog, rules)
     family = FAMILIES[model.family]
-    settings = rules.models.get(model.name, ModelSettings())
+    settings = settings_of(model, rules)
     width, height = _size(given, model, settings, rules.limits)
     values: dict[str, Any] = {
         "steps": _first(settings.steps, family.steps),
@@ -263,11 +246,23 @@ def _check_given(given: Given) -> None:
             raise Refused("option_needs", option=name, needs="control_picture")
 
 
+def settings_of(model: ModelFile, rules: Rules) -> ModelSettings:
+    """What holds for a checkpoint: the owner's table, and below it what lies beside the file."""
+    written = {fold(name).removesuffix(".safetensors"): name for name in rules.models}
+    name = model.name if model.name in rules.models else written.get(fold(model.name), "")
+    return rules.models.get(name, ModelSettings()).over(model.defaults)
+
+
 def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
     name = str(given.get("model") or default_model(catalog, rules))
     if not name:
-        raise Refused("no_models")
-    model = catalog.get(ModelKind.CHECKPOINT, name)
+        raise Refused("no_models" if catalog.scanned else "models_being_read", name="")
+    try:
+        model = catalog.get(ModelKind.CHECKPOINT, name)
+    except Refused as refused:
+        if given.get("model") or refused.code != "checkpoint_unknown":
+            raise
+        raise Refused("default_model_unknown", **refused.params) from None
     _check_runnable(model)
     return model
 
@@ -277,6 +272,9 @@ def default_model(catalog: Catalog, rules: Rules) -> str:
 
     The settings', or the first; one as small as the demo only where there is no other.
     """
+    if not catalog.scanned:
+        # of those that are found so far, the first need not be the first of all
+        return rules.default_model
     runnable = [model for model in catalog.checkpoints if model.family in FAMILIES]
     if not runnable:
         return ""
@@ -387,8 +385,7 @@ def known(name: str, what: str) -> str:
     for candidate in names:
         if candidate.casefold() == name.casefold():
             return candidate
-    nearest = [match[0] for match in process.extract(name, names, limit=3)]
-    raise Refused(f"{what}_unknown", name=name[:80], nearest=", ".join(nearest))
+    raise Refused(f"{what}_unknown", name=name[:80], nearest=", ".join(nearest(name, names, 3)))
 
 
 def _at_most(option: str, value: int, high: int) -> None:

@@ -178,7 +178,6 @@ def read_infotext(text: str) -> Infotext | None:
     """
     if len(text) > INFOTEXT_MAX:
         raise Refused("too_long", option="prompt", length=len(text), high=INFOTEXT_MAX)
-    text = text.replace("\r\n", "\n")
     head, parameters, lines = _parts(text)
     if lines:
         prompt, negative, rest = f"\n{head}".partition(f"\n{NEGATIVE}")

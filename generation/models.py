@@ -5,6 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from generation.model_settings import ModelSettings
+from generation.regular_files import printable
+
 
 class ModelKind(StrEnum):
     """What a file is for."""
@@ -13,10 +16,9 @@ class ModelKind(StrEnum):
     LORA = "lora"
     CONTROLNET = "controlnet"
     VAE = "vae"
-    UPSCALER = "upscaler"
 
 
-class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
+class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model on disk that can be used. `path` is a safetensors file or a diffusers folder."""
 
     kind: ModelKind
@@ -34,6 +36,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     trigger_words: tuple[str, ...] = ()
     size: int = 0
     """Bytes on disk."""
+    defaults: ModelSettings | None = None
+    """What its author or its owner laid beside it; `[models.NAME]` goes before."""
 
     def fits(self, model: "ModelFile") -> bool:
         """Whether this LoRA or ControlNet is made for a checkpoint like that one."""
@@ -46,10 +50,15 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
         return self.path.suffix.lower() != ".safetensors"
 
 
-class Unusable(msgspec.Struct, frozen=True):
+class Unusable(msgspec.Struct, frozen=True, gc=False):
     """A file in a model folder that cannot be used, and why, for `doctor`."""
 
     path: Path
     code: str
     """A sentence of `bot/locales/`: model_pickle, model_broken, model_unknown_layout, …"""
     params: dict[str, str] = {}
+
+    @property
+    def where(self) -> str:
+        """The path as it can be shown, whatever its name is made of."""
+        return printable(str(self.path))

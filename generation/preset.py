@@ -8,13 +8,13 @@ from typing import Annotated, Final
 import msgspec
 import tomli_w
 from msgspec import Meta
-from rapidfuzz import process
 
 from generation import completion, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
 from generation.models import ModelKind
+from generation.name_search import nearest
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,
@@ -260,8 +260,8 @@ def _read(table: object) -> Preset:
         if key not in known:
             if key == "seed":
                 raise Refused("preset_no_seed")
-            nearest = process.extractOne(str(key)[:50], known)
-            raise Refused("preset_key_unknown", key=str(key)[:50], nearest=nearest[0])
+            [alike] = nearest(str(key), known)
+            raise Refused("preset_key_unknown", key=str(key)[:50], nearest=alike)
         _check_value(str(key), table[key])
     try:
         preset = msgspec.convert(table, Preset)

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from rapidfuzz import process
 
 from generation import metadata
 from generation.midjourney import NO_COUNTERPART
+from generation.name_search import nearest
 from generation.prompt_grammar import tag_spans
 from generation.refusal import Refused
 from generation.request import PROMPT_MAX, LoraUse, check_text
@@ -124,7 +124,7 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
     """What a prompt is once generation data in it are taken apart."""
-    data = metadata.read_infotext(prompt)
+    data = metadata.read_infotext(prompt.replace("\r\n", "\n"))
     if data is None:
         return Parsed(prompt, given)
     text = data.prompt.strip()
@@ -155,8 +155,8 @@ def _option(flag: str) -> str:
         return name
     if name in NO_COUNTERPART:
         raise Refused(NO_COUNTERPART[name], flag=flag)
-    nearest = process.extractOne(name, (*_known(), *SHORT))
-    raise Refused("flag_unknown", flag=flag, nearest=nearest[0])
+    [alike] = nearest(name, (*_known(), *SHORT))
+    raise Refused("flag_unknown", flag=flag[:50], nearest=alike)
 
 
 def _value(name: str, flag: str, quoted: str, rest: str) -> Value:

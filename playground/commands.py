@@ -18,9 +18,9 @@ from .validation.commands import (
     check_command,
 )
 from .validation.form import Form
-from .world import DM, Channel, Command, Json, World
+from .world import DM, FORUM, TO_GUILD, TO_USER, Channel, Command, Json, User, World
 
-IN_GUILD, IN_BOT_DM = 0, 1
+IN_GUILD, IN_BOT_DM, IN_PRIVATE_CHANNEL = 0, 1, 2
 """Interaction contexts."""
 
 
@@ -76,7 +76,7 @@ class Commands:
         form = Form()
         check_command(form, body)
         form.done()
-        command.body = clean_command(body)
+        command.body = self._clean(body)
         command.version = self.world.snowflakes.next()
         self.world.save(command)
         self._updated()
@@ -95,7 +95,7 @@ class Commands:
     def _put(
         self, guild_id: Snowflake | None, body: Json, before: dict[tuple[str, int], Command]
     ) -> Command:
-        cleaned = clean_command(body)
+        cleaned = self._clean(body)
         command = before.get((cleaned["name"], cleaned["type"]))
         if command is None:
             new_id = self.world.snowflakes.next()
@@ -105,6 +105,13 @@ class Commands:
             command.version = self.world.snowflakes.next()
         self.world.save(command)
         return command
+
+    def _clean(self, body: Json) -> Json:
+        """What says nothing about installation is for all that the application supports."""
+        cleaned = clean_command(body)
+        if not cleaned["integration_types"]:
+            cleaned["integration_types"] = list(self.world.application.integration_types)
+        return cleaned
 
     def _check_counts(self, counts: Counter[int]) -> None:
         for kind, count in counts.items():
@@ -119,34 +126,67 @@ class Commands:
 
     def usable_by(self, user_id: Snowflake) -> list[Command]:
         """Those that the person could use somewhere."""
-        places = [c for c in self.world.channels.values() if c.type != DM]
-        has_dm = self.world.meets_bot(user_id)
+        places = [c for c in self.world.channels.values() if c.type != DM or c.people]
+        direct = Channel("0", DM, recipient_id=user_id)
         return [
             command
             for command in self.world.commands.values()
-            if any(self.why_not(command, user_id, place) is None for place in places)
-            or (has_dm and command.guild_id is None and IN_BOT_DM in contexts(command.body))
+            if any(self.why_not(command, user_id, place) is None for place in (*places, direct))
         ]
 
     def why_not(self, command: Command, user_id: Snowflake, channel: Channel) -> str | None:
         """Why the person can't use the command in the channel; None when they can."""
-        granted = self.objects.permissions(channel, user_id)
-        if Permission.VIEW_CHANNEL not in granted:
+        if Permission.VIEW_CHANNEL not in self.objects.permissions(channel, user_id):
             return "You can't see this channel."
-        context = IN_BOT_DM if channel.type == DM else IN_GUILD
         if command.guild_id is not None and command.guild_id != channel.guild_id:
             return "This command belongs to another server."
-        if context not in contexts(command.body):
+        if context_of(channel) not in contexts(command.body) or channel.type == FORUM:
             return "This command can't be used here."
+        if command.body["nsfw"] and channel.type != DM and not self.world.is_nsfw(channel):
+            return "This command can only be used in age-restricted channels."
         guild = self.world.guild_of(channel)
+        if guild is not None:
+            granted = self.objects.permissions(channel, user_id)
+            if Permission.USE_APPLICATION_COMMANDS not in granted:
+                return "You may not use application commands in this channel."
+            if self.world.bot.id in guild.members:
+                # where both are there, the server's rules hold
+                return self._not_as_servers(command, user_id, channel)
+        user = self.world.users[user_id]
+        as_users = self._not_as_users(command, user)
+        as_servers = self._not_as_servers(command, user_id, channel)
+        if as_users is None or as_servers is None:
+            return None
+        return as_users if user.has_app else as_servers
+
+    def installations(self, command: Command, user_id: Snowflake, channel: Channel) -> Json:
+        """`authorizing_integration_owners`: by whose installations the command is there."""
+        owners: Json = {}
+        if self._not_as_servers(command, user_id, channel) is None:
+            owners[str(TO_GUILD)] = channel.guild_id or "0"
+        if self._not_as_users(command, self.world.users[user_id]) is None:
+            owners[str(TO_USER)] = user_id
+        return owners
+
+    def _not_as_users(self, command: Command, user: User) -> str | None:
+        """Why the app that the person installed for themself does not bring the command."""
+        if not user.has_app or command.guild_id is not None:
+            return "You have not installed this app."
+        if TO_USER not in command.body["integration_types"]:
+            return "This command can't be used with an app that is installed to a person."
+        return None
+
+    def _not_as_servers(self, command: Command, user_id: Snowflake, channel: Channel) -> str | None:
+        """Why the app that the server has does not bring the command; in a DM, the bot's own."""
+        if command.guild_id is None and TO_GUILD not in command.body["integration_types"]:
+            return "This command can't be used with an app that is installed to a server."
+        guild = self.world.guild_of(channel)
+        if guild is None and channel.people:
+            return "The bot is not in this conversation."
         if guild is None:
             return None if self.world.meets_bot(user_id) else "You share no server with the bot."
         if self.world.bot.id not in guild.members:
             return "The bot is not in this server."
-        if Permission.USE_APPLICATION_COMMANDS not in granted:
-            return "You may not use application commands in this channel."
-        if command.body["nsfw"] and not channel.nsfw:
-            return "This command can only be used in age-restricted channels."
         needed = command.body["default_member_permissions"]
         if needed is not None:
             own = in_guild(guild, guild.members[user_id])
@@ -155,6 +195,13 @@ class Commands:
             if not administrator and (needed == "0" or Permission(int(needed)) & ~own):
                 return "You don't have permission to use this command."
         return None
+
+
+def context_of(channel: Channel) -> int:
+    """Where an interaction is: in a server, in the bot's DM or in one of others."""
+    if channel.type != DM:
+        return IN_GUILD
+    return IN_PRIVATE_CHANNEL if channel.people else IN_BOT_DM
 
 
 def object_list(given: Any) -> list[Json]:
@@ -190,7 +237,7 @@ def clean_command(body: Json) -> Json:
         "default_member_permissions": None if permissions is None else str(permissions),
         "dm_permission": body.get("dm_permission") is not False,
         "contexts": body.get("contexts"),
-        "integration_types": body.get("integration_types") or [0],
+        "integration_types": body.get("integration_types") or [],
         "nsfw": bool(body.get("nsfw")),
     }
     if body.get("options"):

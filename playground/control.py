@@ -10,12 +10,13 @@ Every object is Discord's own JSON (see README.md); an error answer raises `Cont
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 from .control_session import ControlError, ControlSession
 from .person import InteractionFailed, Person
-from .world import Json
+from .world import FORUM, TEXT, Json
 
 __all__ = ["Control", "ControlError", "InteractionFailed", "Person"]
 
@@ -47,14 +48,25 @@ class Control(ControlSession):
 
     # -- the stage --------------------------------------------------------------------------
 
-    async def add_guild(self, name: str, owner: str | None = None) -> Json:
-        return dict(await self.call("POST", "/guilds", {"name": name, "owner": owner}))
+    async def add_guild(self, name: str, owner: str | None = None, *, bot: bool = True) -> Json:
+        """Another server, with or without the bot."""
+        body = {"name": name, "owner": owner, "bot": bot}
+        return dict(await self.call("POST", "/guilds", body))
 
     async def change_guild(self, guild: str, **changes: Any) -> Json:
         return dict(await self.call("PATCH", f"/guilds/{guild}", changes))
 
-    async def add_channel(self, guild: str, name: str, *, nsfw: bool = False) -> Json:
-        body = {"name": name, "nsfw": nsfw}
+    async def add_channel(
+        self,
+        guild: str,
+        name: str,
+        *,
+        nsfw: bool = False,
+        forum: bool = False,
+        tags: Sequence[str] = (),
+    ) -> Json:
+        """A text channel, or a forum with the tags that its posts may have."""
+        body = {"name": name, "nsfw": nsfw, "type": FORUM if forum else TEXT, "tags": [*tags]}
         return dict(await self.call("POST", f"/guilds/{guild}/channels", body))
 
     async def delete_channel(self, channel: str) -> None:

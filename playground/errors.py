@@ -146,6 +146,19 @@ class BadBulkDeleteCount(DiscordError):
     )
 
 
+class ArchivedThread(DiscordError):
+    status, code, message = 400, 50083, "Thread is archived"
+
+
+class AlreadyHasThread(DiscordError):
+    status, code, message = 400, 160004, "A thread has already been created for this message"
+
+
+class TooManyFollowUps(DiscordError):
+    status, code = 400, 40094
+    message = "Interaction has reached the maximum number of follow-up messages"
+
+
 class InvalidForm(DiscordError):
     """`errors` nests as the request does, each leaf `{"_errors": [{"code", "message"}]}`."""
 

@@ -9,7 +9,7 @@ from .intents import NO_INTENT, Intent
 from .objects import Objects
 from .permissions import Permission
 from .snowflake import Snowflake
-from .world import DM, Channel, Guild, Json, Member, Message, World
+from .world import DM, PRIVATE_THREAD, Channel, Guild, Json, Member, Message, World
 
 
 class Bot(Protocol):
@@ -47,6 +47,9 @@ class Events:
     def to_bot(
         self, name: str, data: Json, intent: Intent = NO_INTENT, guild_id: str | None = None
     ) -> None:
+        guild = None if guild_id is None else self.world.guilds.get(guild_id)
+        if guild is not None and intent and self.world.bot.id not in guild.members:
+            return
         self.bot.dispatch(name, lambda _: data, intent, guild_id)
 
     def to_person(self, user_id: Snowflake, name: str, data: Json) -> None:
@@ -74,6 +77,13 @@ class Events:
     def _bot_sees(self, channel: Channel) -> bool:
         return self._sees(self.world.bot.id, channel)
 
+    def _bot_is_at(self, channel: Channel) -> bool:
+        """Is the bot there at all? Where its app is only installed to a person, it is not."""
+        guild = self.world.guild_of(channel)
+        if guild is None:
+            return not channel.people
+        return self.world.bot.id in guild.members
+
     # -- messages ---------------------------------------------------------------------------
 
     def message(self, name: str, message: Message) -> None:
@@ -82,7 +92,8 @@ class Events:
         guild_id = channel.guild_id
         if message.ephemeral_to is not None:
             # "guild_id … unless it is an ephemeral message" (Discord's page on gateway events)
-            self._message_to_bot(name, message, None)
+            if self._bot_is_at(channel):
+                self._message_to_bot(name, message, None)
             people = [message.ephemeral_to]
         else:
             if self._bot_sees(channel):
@@ -120,7 +131,7 @@ class Events:
         if channel.guild_id is not None:
             place["guild_id"] = channel.guild_id
         intent = Intent.DIRECT_MESSAGES if channel.type == DM else Intent.GUILD_MESSAGES
-        seen = [m.id for m in messages if not m.ephemeral]
+        seen = [m.id for m in messages if not m.ephemeral] if self._bot_sees(channel) else []
         if len(seen) == 1:
             self.to_bot("MESSAGE_DELETE", {"id": seen[0]} | place, intent, channel.guild_id)
         elif seen:
@@ -145,6 +156,10 @@ class Events:
     # -- channels and guilds ----------------------------------------------------------------
 
     def guild_created(self, guild: Guild) -> None:
+        if self.world.bot.id not in guild.members:
+            self.to_people(guild.members, "GUILD_CREATE", self.objects.guild(guild))
+            return
+
         def render(intents: Intent) -> Json:
             data = self.objects.guild_create(guild, everyone=Intent.GUILD_MEMBERS in intents)
             # absent when the bot has just joined, false when the guild was announced in READY
@@ -166,11 +181,67 @@ class Events:
 
     def channel_event(self, name: str, channel: Channel) -> None:
         """CHANNEL_CREATE, _UPDATE or _DELETE of a guild's channel, or a DM's CHANNEL_CREATE."""
-        data = self.objects.channel(channel)
         if channel.type != DM:
             # Discord tells bots of channels that they can't see, too
+            data = self.objects.channel(channel)
             self.to_bot(name, data, Intent.GUILDS, channel.guild_id)
-        self.to_people(self.viewers(channel), name, data)
+        for user_id in self.viewers(channel):
+            self.to_person(user_id, name, self.objects.channel(channel, user_id))
+
+    # -- threads ----------------------------------------------------------------------------
+
+    def thread_event(self, name: str, channel: Channel, *, newly_created: bool = False) -> None:
+        """THREAD_CREATE or THREAD_UPDATE, for all who see the thread."""
+        created = {"newly_created": True} if newly_created else {}
+        bot_id = self.world.bot.id
+        if self._bot_sees(channel):
+            data = self.objects.channel(channel, bot_id) | created
+            self.to_bot(name, data, Intent.GUILDS, channel.guild_id)
+        for user_id in self.viewers(channel):
+            self.to_person(user_id, name, self.objects.channel(channel, user_id) | created)
+
+    def thread_joined(self, channel: Channel, user_id: Snowflake) -> None:
+        """Who comes into a private thread learns of it; everyone in it learns of them."""
+        itself = user_id == self.world.bot.id
+        if itself and channel.type == PRIVATE_THREAD:
+            self.to_bot(
+                "THREAD_CREATE", self.objects.channel(channel), Intent.GUILDS, channel.guild_id
+            )
+        elif not itself:
+            self.to_person(user_id, "THREAD_CREATE", self.objects.channel(channel, user_id))
+        added = [self.objects.thread_member(channel, user_id)]
+        self._members_changed(channel, {"added_members": added}, itself=itself)
+
+    def thread_left(self, channel: Channel, user_id: Snowflake) -> None:
+        data: Json = {"removed_member_ids": [user_id]}
+        self._members_changed(channel, data, itself=user_id == self.world.bot.id)
+        if not self._sees(user_id, channel):
+            self.to_person(user_id, "THREAD_DELETE", self._thread_place(channel))
+
+    def _members_changed(self, channel: Channel, change: Json, *, itself: bool) -> None:
+        assert channel.thread is not None
+        count = min(50, len(channel.thread.members))
+        data = {"id": channel.id, "guild_id": channel.guild_id, "member_count": count} | change
+        if itself or self._bot_sees(channel):
+            intent = Intent.GUILDS if itself else Intent.GUILD_MEMBERS
+            self.to_bot("THREAD_MEMBERS_UPDATE", data, intent, channel.guild_id)
+        self.to_people(self.viewers(channel), "THREAD_MEMBERS_UPDATE", data)
+
+    def thread_deleted(self, channel: Channel) -> None:
+        place = self._thread_place(channel)
+        if self._bot_sees(channel):
+            self.to_bot("THREAD_DELETE", place, Intent.GUILDS, channel.guild_id)
+        self.to_people(self.viewers(channel), "THREAD_DELETE", place)
+
+    def _thread_place(self, channel: Channel) -> Json:
+        return {
+            "id": channel.id,
+            "guild_id": channel.guild_id,
+            "parent_id": channel.parent_id,
+            "type": channel.type,
+        }
+
+    # -- servers ----------------------------------------------------------------------------
 
     def guild_event(self, name: str, guild: Guild, data: Json) -> None:
         self.to_bot(name, data | {"guild_id": guild.id}, Intent.GUILDS, guild.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import permissions
@@ -21,6 +22,7 @@ from .world import (
     Member,
     Message,
     Role,
+    Tag,
     User,
     World,
 )
@@ -116,20 +118,26 @@ def add_user(world: World, name: str, locale: str = "en-US") -> User:
     return user
 
 
-def add_guild(world: World, name: str, owner_id: Snowflake) -> Guild:
-    """A server with @everyone, a Moderator role and the bot with its own role in it."""
+def add_guild(world: World, name: str, owner_id: Snowflake, *, bot: bool = True) -> Guild:
+    """A server with @everyone, a Moderator role and, if wanted, the bot with its own role."""
     if owner_id not in world.users:
         raise UnknownUser
     guild_id = world.snowflakes.next()
     guild = Guild(guild_id, name, owner_id, roles={}, members={})
     guild.roles[guild_id] = Role(guild_id, "@everyone", int(permissions.MEMBER))
     add_role(world, guild, "Moderator", int(permissions.MODERATOR), color=0x3BA55D)
+    if bot:
+        add_bot(world, guild)
+    join(world, guild, owner_id, [])
+    return guild
+
+
+def add_bot(world: World, guild: Guild) -> Member:
+    """The bot with its own role, as an invite link brings it."""
     bot_role = add_role(
         world, guild, world.bot.name, int(permissions.BOT), managed_by=world.application.id
     )
-    join(world, guild, world.bot.id, [bot_role.id])
-    join(world, guild, owner_id, [])
-    return guild
+    return join(world, guild, world.bot.id, [bot_role.id])
 
 
 def add_role(
@@ -156,8 +164,17 @@ def join(world: World, guild: Guild, user_id: Snowflake, roles: list[Snowflake])
     return member
 
 
-def add_channel(world: World, guild: Guild, name: str, *, nsfw: bool = False) -> Channel:
+def add_channel(
+    world: World,
+    guild: Guild,
+    name: str,
+    *,
+    nsfw: bool = False,
+    kind: int = TEXT,
+    tags: Iterable[str] = (),
+) -> Channel:
     position = len(world.channels_of(guild))
-    channel = Channel(world.snowflakes.next(), TEXT, name, guild.id, position, nsfw)
+    channel = Channel(world.snowflakes.next(), kind, name, guild.id, position, nsfw)
+    channel.tags = [Tag(world.snowflakes.next(), tag) for tag in tags]
     world.save(channel)
     return channel

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable
 
 from .clock import Clock
-from .commands import Commands, check_options, leaves, path_of
+from .commands import Commands, check_options, context_of, leaves, path_of
 from .errors import (
     AlreadyAcknowledged,
     InvalidWebhookToken,
@@ -27,7 +27,7 @@ from .resolved import Resolved
 from .snowflake import Snowflake
 from .validation.commands import ATTACHMENT, CHAT, USER
 from .validation.components import BUTTON, SELECTS, STRING_SELECT, walk
-from .world import DM, LOADING, Channel, Command, Interaction, Json, Message, User, World
+from .world import LOADING, TO_GUILD, Channel, Command, Interaction, Json, Message, User, World
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
 """Interaction types."""
@@ -190,6 +190,7 @@ class Interactions:
             command_id=None if command is None else command.id,
             message_id=None if message is None else message.id,
             triggered_by=triggered_by,
+            owners=self._owners(user, channel, command, message, triggered_by),
         )
         self.world.save(interaction)
         self.tell(interaction, "INTERACTION_CREATE")
@@ -198,6 +199,26 @@ class Interactions:
         )
         self.watch(interaction)
         return interaction
+
+    def _owners(
+        self,
+        user: User,
+        channel: Channel,
+        command: Command | None,
+        message: Message | None,
+        triggered_by: Json | None,
+    ) -> Json:
+        """Those of the command; of a component or modal, those of what it came from."""
+        if command is not None:
+            return self.commands.installations(command, user.id, channel)
+        about = triggered_by or (message and message.interaction_metadata) or {}
+        found: Json = dict(about.get("authorizing_integration_owners") or {})
+        guild = self.world.guild_of(channel)
+        if guild is None and not channel.people:
+            found.setdefault(str(TO_GUILD), "0")
+        elif guild is not None and self.world.bot.id in guild.members:
+            found.setdefault(str(TO_GUILD), guild.id)
+        return found
 
     def watch_all(self, interactions: Iterable[Interaction]) -> None:
         """After a restart: those not yet answered or finished go on being watched."""
@@ -238,7 +259,7 @@ class Interactions:
         channel = self.world.channel(interaction.channel_id)
         guild = self.world.guild_of(channel)
         user = self.world.users[interaction.user_id]
-        bot_may = self.objects.permissions(channel, self.world.bot.id)
+        bot_may = self.objects.app_permissions(channel)
         payload: Json = {
             "id": interaction.id,
             "application_id": self.world.application.id,
@@ -252,8 +273,8 @@ class Interactions:
             "locale": user.locale,
             "entitlements": [],
             "entitlement_sku_ids": [],
-            "authorizing_integration_owners": owners(channel),
-            "context": 1 if channel.type == DM else 0,
+            "authorizing_integration_owners": interaction.owners,
+            "context": context_of(channel),
             "attachment_size_limit": upload_limit(guild),
         }
         if guild is None:
@@ -294,18 +315,13 @@ class Interactions:
         return interaction
 
 
-def owners(channel: Channel) -> Json:
-    """`authorizing_integration_owners` of an app installed to servers."""
-    return {"0": channel.guild_id or "0"}
-
-
 def metadata(interaction: Interaction) -> Json:
     """Kept with each message that the interaction makes; rendered by `Objects`."""
     about: Json = {
         "id": interaction.id,
         "type": interaction.type,
         "user_id": interaction.user_id,
-        "authorizing_integration_owners": {},
+        "authorizing_integration_owners": interaction.owners,
     }
     if interaction.type == COMMAND:
         name = path_of(interaction.data["name"], interaction.data.get("options") or [])

@@ -9,13 +9,12 @@ from .errors import (
     BadBulkDelete,
     BadBulkDeleteCount,
     InvalidForm,
-    MissingPermissions,
     UnknownMessage,
 )
 from .events import Events
 from .objects import Objects, upload_limit
-from .permissions import Permission
 from .snowflake import Snowflake
+from .thread_rules import ThreadRules, check_open
 from .uploads import Upload
 from .validation.components import TEXT_DISPLAY, number_components, walk
 from .validation.messages import MAY_SET, SUPPRESS_EMBEDS, check_message, check_shows, flags_of
@@ -47,13 +46,20 @@ class Draft:
     interaction_metadata: Json | None = None
     webhook_id: Snowflake | None = None
     ephemeral_to: Snowflake | None = None
+    id: Snowflake | None = None
+    """A forum post's first message has the post's id."""
+    silent: bool = False
+    """Nobody is told: it is there when the thread is looked at."""
 
 
 class Messages:
-    def __init__(self, world: World, objects: Objects, events: Events) -> None:
+    def __init__(
+        self, world: World, objects: Objects, events: Events, threads: ThreadRules
+    ) -> None:
         self.world = world
         self.objects = objects
         self.events = events
+        self.threads = threads
         self.nonce_lifetime = NONCE_LIFETIME
         self.nonces_since = 0.0
         """Messages before this time are no longer found by their nonce."""
@@ -65,12 +71,16 @@ class Messages:
         uploads.check_sizes(files, upload_limit(self.world.guild_of(channel)))
         check_message(body, files, v2=v2)
 
+    def check_new(self, channel: Channel, body: Json, files: list[Upload]) -> None:
+        """Raise what Discord answers to a new message that it can't take: 50006 if empty, …"""
+        self.check(channel, body, files, v2=bool(flags_of(body) & COMPONENTS_V2))
+        check_shows(body, files)
+
     def create(self, draft: Draft) -> Message:
         """Check the body, store the message and tell everyone."""
+        flags = (flags_of(draft.body) & MAY_SET & ~EPHEMERAL) | draft.flags
+        self.check_new(draft.channel, draft.body, draft.uploads)
         body = draft.body
-        flags = (flags_of(body) & MAY_SET & ~EPHEMERAL) | draft.flags
-        self.check(draft.channel, body, draft.uploads, v2=bool(flags & COMPONENTS_V2))
-        check_shows(body, draft.uploads)
         if draft.webhook_id is None:
             draft = replace(draft, reference=self._reference(draft.channel, body))
         return self.store(draft, flags)
@@ -78,9 +88,10 @@ class Messages:
     def store(self, draft: Draft, flags: int) -> Message:
         """Keep a message whose body was checked (or is empty: a deferred response)."""
         body, channel = draft.body, draft.channel
+        self.threads.before_message(channel)
         reply = draft.reference is not None and draft.type == DEFAULT
         message = Message(
-            id=self.world.snowflakes.next(),
+            id=draft.id or self.world.snowflakes.next(),
             channel_id=channel.id,
             author_id=draft.author_id,
             created_at=self.world.clock.now(),
@@ -102,7 +113,9 @@ class Messages:
         if not message.ephemeral:
             channel.last_message_id = message.id
             self.world.save(channel)
-        self.events.message("MESSAGE_CREATE", message)
+        self.threads.after_message(channel, message)
+        if not draft.silent:
+            self.events.message("MESSAGE_CREATE", message)
         return message
 
     def with_nonce(self, channel: Channel, author_id: Snowflake, body: Json) -> Message | None:
@@ -144,6 +157,7 @@ class Messages:
     def edit(self, message: Message, body: Json, files: list[Upload]) -> None:
         """Change what the request names; attachments are kept, added and removed by id."""
         channel = self.world.channel(message.channel_id)
+        check_open(channel)
         flags = edited_flags(message, body)
         shown: Json = {"content": message.content, "embeds": message.embeds} | body
         # what stays counts too: components V2 can't stand beside the old text
@@ -249,7 +263,7 @@ class Messages:
         message.mention_everyone = found.everyone
 
     def _replied_to(self, message: Message) -> Snowflake | None:
-        if message.reference is None or message.webhook_id is not None:
+        if message.type != REPLY or message.reference is None or message.webhook_id is not None:
             return None
         answered = self.world.messages[message.channel_id].get(message.reference["message_id"])
         return None if answered is None else answered.author_id
@@ -287,9 +301,3 @@ def clean_embed(embed: Json) -> Json:
             for f in embed["fields"]
         ]
     return cleaned
-
-
-def require(granted: Permission, needed: Permission) -> None:
-    """Raise 50013 unless everything needed is granted."""
-    if needed & ~granted:
-        raise MissingPermissions

@@ -6,21 +6,20 @@ Each function renders one object of Discord's documentation; `viewer` is the id 
 
 from __future__ import annotations
 
-from . import permissions
 from .cdn import Cdn
-from .snowflake import Snowflake, created_at, timestamp
+from .permissions import Permission
+from .places import Places
+from .snowflake import Snowflake, created_at
 from .world import (
     DM,
+    HAS_THREAD,
     Attachment,
     Channel,
     Command,
     Guild,
     Json,
-    Member,
     Message,
     Reaction,
-    Role,
-    User,
     World,
 )
 
@@ -36,129 +35,12 @@ def upload_limit(guild: Guild | None) -> int:
     return UPLOAD_LIMITS[0 if guild is None else guild.premium_tier]
 
 
-class Objects:
+class Objects(Places):
     """Renders records; holds what rendering needs besides the record itself."""
 
     def __init__(self, world: World, cdn: Cdn) -> None:
-        self.world = world
+        super().__init__(world)
         self.cdn = cdn
-
-    def time(self, seconds: float | None) -> str | None:
-        """A time of the clock's as this Discord tells it."""
-        return None if seconds is None else timestamp(self.world.clock.told(seconds))
-
-    def user(self, user: User) -> Json:
-        rendered: Json = {
-            "id": user.id,
-            "username": user.name,
-            "discriminator": "0000" if user.bot else "0",
-            "global_name": None if user.bot else user.name.capitalize(),
-            "avatar": user.avatar,
-            "avatar_decoration_data": None,
-            "collectibles": None,
-            "primary_guild": None,
-            "public_flags": 0,
-            "flags": 0,
-            "banner": None,
-            "accent_color": None,
-        }
-        if user.bot:
-            rendered["bot"] = True
-        return rendered
-
-    def own_user(self) -> Json:
-        return self.user(self.world.bot) | {
-            "mfa_enabled": True,
-            "verified": True,
-            "locale": "en-US",
-            "email": None,
-            "bio": "",
-        }
-
-    def member(self, member: Member, *, with_user: bool = True) -> Json:
-        until = member.timed_out_until
-        rendered: Json = {
-            "avatar": None,
-            "banner": None,
-            "communication_disabled_until": self.time(until),
-            "flags": 0,
-            "joined_at": self.time(member.joined_at),
-            "nick": member.nick,
-            "pending": False,
-            "premium_since": None,
-            "roles": list(member.roles),
-            "mute": False,
-            "deaf": False,
-        }
-        if with_user:
-            rendered["user"] = self.user(self.world.users[member.user_id])
-        return rendered
-
-    def role(self, role: Role) -> Json:
-        rendered: Json = {
-            "id": role.id,
-            "name": role.name,
-            "permissions": str(role.permissions),
-            "position": role.position,
-            "color": role.color,
-            "colors": {
-                "primary_color": role.color,
-                "secondary_color": None,
-                "tertiary_color": None,
-            },
-            "hoist": False,
-            "managed": role.managed_by is not None,
-            "mentionable": False,
-            "icon": None,
-            "unicode_emoji": None,
-            "flags": 0,
-        }
-        if role.managed_by is not None:
-            rendered["tags"] = {"bot_id": role.managed_by}
-        return rendered
-
-    def channel(self, channel: Channel) -> Json:
-        """As the bot sees it: a DM's recipient is the person."""
-        rendered: Json = {
-            "id": channel.id,
-            "type": channel.type,
-            "last_message_id": channel.last_message_id,
-            "flags": 0,
-        }
-        if channel.type == DM:
-            assert channel.recipient_id is not None
-            recipient = self.world.users[channel.recipient_id]
-            return rendered | {"recipients": [self.user(recipient)], "last_pin_timestamp": None}
-        return rendered | {
-            "guild_id": channel.guild_id,
-            "name": channel.name,
-            "topic": channel.topic,
-            "nsfw": channel.nsfw,
-            "position": channel.position,
-            "parent_id": None,
-            "rate_limit_per_user": 0,
-            "last_pin_timestamp": None,
-            "permission_overwrites": [
-                {"id": o.id, "type": o.type, "allow": str(o.allow), "deny": str(o.deny)}
-                for o in channel.overwrites.values()
-            ],
-        }
-
-    def partial_channel(self, channel: Channel, user_id: Snowflake) -> Json:
-        """As interactions carry it: with the permissions of who acts."""
-        return self.channel(channel) | {"permissions": str(int(self.permissions(channel, user_id)))}
-
-    def permissions(self, channel: Channel, user_id: Snowflake) -> permissions.Permission:
-        """What the user may do in the channel; nothing when they are not in it."""
-        if channel.type == DM:
-            inside = user_id in (channel.recipient_id, self.world.bot.id)
-            return permissions.DIRECT if inside else permissions.NONE
-        guild = self.world.guild_of(channel)
-        assert guild is not None
-        member = guild.members.get(user_id)
-        if member is None:
-            return permissions.NONE
-        return permissions.in_channel(guild, channel, member, self.world.clock.now())
 
     def guild(self, guild: Guild) -> Json:
         """As GET /guilds/G answers."""
@@ -217,13 +99,18 @@ class Objects:
             "member_count": len(guild.members),
             "members": [self.member(m) for m in members],
             "channels": [self.channel(c) for c in self.world.channels_of(guild)],
-            "threads": [],
+            "threads": [self.channel(c) for c in self.seen_threads(guild, bot_id)],
             "presences": [],
             "voice_states": [],
             "stage_instances": [],
             "guild_scheduled_events": [],
             "soundboard_sounds": [],
         }
+
+    def seen_threads(self, guild: Guild, user_id: Snowflake) -> list[Channel]:
+        """The active threads that the user may see."""
+        threads = self.world.threads_of(guild)
+        return [t for t in threads if Permission.VIEW_CHANNEL in self.permissions(t, user_id)]
 
     def attachment(self, attachment: Attachment) -> Json:
         url = self.cdn.link(attachment)
@@ -291,6 +178,9 @@ class Objects:
             "pinned": message.pinned,
             "flags": message.flags,
         }
+        thread = self.world.channels.get(message.id)
+        if thread is not None and message.flags & HAS_THREAD:
+            rendered["thread"] = self.channel(thread, viewer)
         if message.reactions:
             rendered["reactions"] = [self.reaction(r, viewer) for r in message.reactions]
         if message.webhook_id is not None:
@@ -417,6 +307,6 @@ class Objects:
             "interactions_endpoint_url": None,
             "role_connections_verification_url": None,
             "approximate_guild_count": len(self.world.guilds),
-            "approximate_user_install_count": 0,
-            "integration_types_config": {"0": {}},
+            "approximate_user_install_count": sum(u.has_app for u in self.world.users.values()),
+            "integration_types_config": {str(kind): {} for kind in application.integration_types},
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+from .errors import MissingPermissions
 from .world import Channel, Guild, Member
 
 
@@ -67,6 +68,7 @@ MEMBER = (
     | P.CHANGE_NICKNAME
     | P.USE_APPLICATION_COMMANDS
     | P.CREATE_PUBLIC_THREADS
+    | P.CREATE_PRIVATE_THREADS
     | P.SEND_MESSAGES_IN_THREADS
     | P.SEND_POLLS
     | P.USE_EXTERNAL_APPS
@@ -87,6 +89,12 @@ BOT = (
 )
 """What an ordinary invite link asks for."""
 
+USER_INSTALLED = (
+    P.EMBED_LINKS | P.ATTACH_FILES | P.MENTION_EVERYONE | P.USE_EXTERNAL_EMOJIS | P.SEND_POLLS
+)
+"""All that an app may do, in its answers, where its bot is no member and where there are no roles
+(as `app_permissions` tells it)."""
+
 DIRECT = MEMBER | P.PIN_MESSAGES | P.MENTION_EVERYONE
 """In a direct message, where there are no roles."""
 
@@ -105,8 +113,17 @@ def in_guild(guild: Guild, member: Member) -> Permission:
     return ALL if P.ADMINISTRATOR in granted else granted
 
 
-def in_channel(guild: Guild, channel: Channel, member: Member, now: float) -> Permission:
-    """The member's permissions in one channel; `now` (Unix seconds) decides on a time-out."""
+def in_channel(
+    guild: Guild,
+    channel: Channel,
+    member: Member,
+    now: float,
+    sending: Permission = Permission.SEND_MESSAGES,
+) -> Permission:
+    """The member's permissions in one channel; `now` (Unix seconds) decides on a time-out.
+
+    Without `sending` (in threads: SEND_MESSAGES_IN_THREADS) what goes into messages is no use.
+    """
     bits = in_guild(guild, member)
     if bits == ALL:
         return ALL
@@ -119,11 +136,17 @@ def in_channel(guild: Guild, channel: Channel, member: Member, now: float) -> Pe
         bits = bits & ~Permission(own.deny) | Permission(own.allow)
     if P.VIEW_CHANNEL not in bits:
         return NONE
-    if P.SEND_MESSAGES not in bits:
+    if sending not in bits:
         bits &= ~(P.MENTION_EVERYONE | P.SEND_TTS_MESSAGES | P.ATTACH_FILES | P.EMBED_LINKS)
     if member.timed_out_until is not None and member.timed_out_until > now:
         bits &= WHILE_TIMED_OUT
     return bits
+
+
+def require(granted: Permission, needed: Permission) -> None:
+    """Raise 50013 unless everything needed is granted."""
+    if needed & ~granted:
+        raise MissingPermissions
 
 
 def _union(bits: Iterable[int]) -> Permission:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -86,13 +86,17 @@ class Person:
         return dict(await self.session.call("GET", f"/state?user={self.name}"))
 
     async def channel(self, name: str) -> str:
-        """The id of a channel, given its name (without #), its id, or "dm"."""
-        if name == "dm":
-            return str((await self.session.call("POST", "/dms", {"user": self.name}))["id"])
+        """The id of a channel or thread, given its name (without #) or its id.
+
+        "dm" is the direct message with the bot, "dm:bo" the one with bo.
+        """
+        if name == "dm" or name.startswith("dm:"):
+            body = {"user": self.name, "with": name[3:] or None}
+            return str((await self.session.call("POST", "/dms", body))["id"])
         if name.isdigit():
             return name
         for guild in (await self.state())["guilds"]:
-            for channel in guild["channels"]:
+            for channel in (*guild["channels"], *guild["threads"]):
                 if channel["name"] == name:
                     return str(channel["id"])
         raise AssertionError(f"{self.name} sees no channel {name}")
@@ -121,6 +125,41 @@ class Person:
         form = file_form({"user": self.name, "content": text}, filename, content)
         path = f"/channels/{await self.channel(channel)}/messages"
         return dict(await self.session.call("POST", path, data=form))
+
+    async def begin_thread(
+        self, channel: str, name: str, *, private: bool = False, message: Json | None = None
+    ) -> Json:
+        """A thread; with `message`, one that begins with it."""
+        body = {"user": self.name, "name": name, "private": private}
+        if message is not None:
+            body["message"] = message["id"]
+        path = f"/channels/{await self.channel(channel)}/threads"
+        return dict(await self.session.call("POST", path, body))
+
+    async def post(self, forum: str, name: str, content: str, *, tags: Sequence[str] = ()) -> Json:
+        """A post of a forum: a thread with a first message; `tags` are ids."""
+        body = {"user": self.name, "name": name, "content": content, "tags": [*tags]}
+        path = f"/channels/{await self.channel(forum)}/threads"
+        return dict(await self.session.call("POST", path, body))
+
+    async def change_thread(self, thread: str, **changes: Any) -> Json:
+        """`archived`, `locked`, `name`, …"""
+        body = {"user": self.name, **changes}
+        return dict(await self.session.call("PATCH", f"/channels/{thread}/thread", body))
+
+    async def let_in(self, thread: str, who: str | None = None) -> None:
+        """Add someone (by name or id, the bot, too) to a thread; oneself: join."""
+        path = f"/channels/{thread}/members/{who or self.name}?user={self.name}"
+        await self.session.call("PUT", path)
+
+    async def put_out(self, thread: str, who: str | None = None) -> None:
+        """Take someone out of a thread; oneself: leave."""
+        path = f"/channels/{thread}/members/{who or self.name}?user={self.name}"
+        await self.session.call("DELETE", path)
+
+    async def install_app(self, *, remove: bool = False) -> None:
+        """Install the bot's app for oneself: its commands come along everywhere."""
+        await self.session.call("DELETE" if remove else "PUT", f"/installs/{self.name}")
 
     async def delete(self, message: Json) -> None:
         path = f"/channels/{message['channel_id']}/messages/{message['id']}?user={self.name}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from .errors import TooManyReactions, UnknownEmoji
 from .events import Events
 from .intents import Intent
-from .messages import require
 from .objects import Objects
-from .permissions import Permission
+from .permissions import Permission, require
 from .snowflake import Snowflake
+from .thread_rules import check_open
 from .validation.components import is_emoji
 from .world import Channel, Json, Message, Reaction, World
 
@@ -27,6 +27,7 @@ class Reactions:
 
     def add(self, channel: Channel, message: Message, user_id: Snowflake, emoji: str) -> None:
         """A new emoji needs ADD_REACTIONS; joining one that is there needs only the history."""
+        check_open(channel)
         granted = self.objects.permissions(channel, user_id)
         require(granted, Permission.READ_MESSAGE_HISTORY)
         reaction = self.find(message, emoji)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .commands import leaves
-from .errors import UnknownMessage
-from .interactions import AUTOCOMPLETE, COMMAND, MODAL, Interactions, metadata, owners
+from .errors import TooManyFollowUps, UnknownMessage
+from .interactions import AUTOCOMPLETE, COMMAND, MODAL, Interactions, metadata
 from .messages import DEFAULT, REPLY, Draft, Messages
+from .permissions import Permission
 from .snowflake import Snowflake
 from .uploads import Upload
 from .validation.commands import CHAT, check_choices
@@ -15,10 +16,13 @@ from .validation.components import number_components
 from .validation.form import Form
 from .validation.messages import flags_of
 from .validation.modals import check_modal
-from .world import EPHEMERAL, LOADING, Channel, Interaction, Json, Message, World
+from .world import DM, EPHEMERAL, LOADING, Channel, Interaction, Json, Message, World
 
 MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE, CHOICES, MODAL_RESPONSE = 4, 5, 6, 7, 8, 9
 """Interaction callback types."""
+
+MOST_FOLLOW_UPS = 5
+"""Of an app that is only installed to a person."""
 
 CHAT_INPUT_COMMAND, CONTEXT_MENU_COMMAND = 20, 23
 """Message types."""
@@ -86,7 +90,8 @@ class Responses:
         self, interaction: Interaction, body: Json, files: list[Upload], ephemeral: bool
     ) -> Draft:
         channel = self.world.channel(interaction.channel_id)
-        about = metadata(interaction) | {"authorizing_integration_owners": owners(channel)}
+        about = metadata(interaction)
+        ephemeral = ephemeral or self._must_whisper(interaction, channel)
         kind, reference = DEFAULT, None
         if interaction.type == COMMAND:
             chat = interaction.data["type"] == CHAT
@@ -104,6 +109,13 @@ class Responses:
             webhook_id=self.world.application.id,
             ephemeral_to=interaction.user_id if ephemeral else None,
         )
+
+    def _must_whisper(self, interaction: Interaction, channel: Channel) -> bool:
+        """Without USE_EXTERNAL_APPS only the person sees the answers of an app of their own."""
+        if not interaction.only_by_user or channel.type == DM:
+            return False
+        granted = self.messages.objects.permissions(channel, interaction.user_id)
+        return Permission.USE_EXTERNAL_APPS not in granted
 
     def _reference(self, channel: Channel, message_id: Snowflake) -> Json:
         reference: Json = {"type": 0, "channel_id": channel.id, "message_id": message_id}
@@ -175,6 +187,8 @@ class Responses:
             if original is not None and original.flags & LOADING:
                 self.messages.edit(original, body, files)
                 return original
+        if interaction.only_by_user and interaction.follow_ups >= MOST_FOLLOW_UPS:
+            raise TooManyFollowUps
         ephemeral = bool(flags_of(body) & EPHEMERAL)
         draft = replace(self._draft(interaction, body, files, ephemeral), type=DEFAULT)
         answered = interaction.response_id or interaction.message_id
@@ -183,4 +197,7 @@ class Responses:
             about["original_response_message_id"] = answered
             reference = self._reference(draft.channel, answered)
             draft = replace(draft, type=REPLY, reference=reference, interaction_metadata=about)
-        return self.messages.create(draft)
+        message = self.messages.create(draft)
+        interaction.follow_ups += 1
+        self.world.save(interaction)
+        return message

@@ -25,7 +25,9 @@ from .objects import Objects
 from .people.acts import Acts
 from .people.chat import Chat
 from .people.guard import guarded
+from .people.installs import Installs
 from .people.servers import Servers
+from .people.threads import ThreadActs
 from .people.tools import Tools
 from .persistence import Store
 from .ratelimit import RateLimits
@@ -40,6 +42,9 @@ from .rest.interactions import InteractionAnswers
 from .rest.messages import ChannelMessages
 from .rest.reactions import MessageReactions
 from .rest.requests import RequestLog
+from .rest.threads import ThreadRoutes
+from .thread_rules import ThreadRules
+from .threads import Threads
 from .world import World
 
 HOST = "127.0.0.1"
@@ -103,7 +108,9 @@ class LocalDiscord:
             heartbeat_interval=options.heartbeat_interval,
         )
         self.events.bot = self.gateway
-        self.messages = Messages(self.world, self.objects, self.events)
+        rules = ThreadRules(self.world, self.objects, self.events)
+        self.messages = Messages(self.world, self.objects, self.events, rules)
+        self.threads = Threads(self.world, self.objects, self.events, self.messages)
         self.reactions = Reactions(self.world, self.objects, self.events)
         self.commands = Commands(self.world, self.objects, self.events)
         self.interactions = Interactions(
@@ -132,7 +139,8 @@ class LocalDiscord:
         access = Access(world, objects)
         return [
             Identity(world, objects, self.gateway).routes(),
-            Channels(access, objects, events).routes(),
+            Channels(access, objects, events, self.threads).routes(),
+            ThreadRoutes(world, access, objects, self.threads).routes(),
             ChannelMessages(world, access, objects, self.messages).routes(),
             MessageReactions(world, access, objects, self.reactions).routes(),
             Guilds(world, objects, events).routes(),
@@ -154,6 +162,8 @@ class LocalDiscord:
             ).routes(),
             Acts(world, self.interactions).routes(),
             Servers(world, objects, events).routes(),
+            ThreadActs(world, objects, self.threads).routes(),
+            Installs(world, objects, events).routes(),
             Tools(
                 world,
                 self.clock,

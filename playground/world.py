@@ -18,10 +18,14 @@ from .snowflake import Snowflake, Snowflakes
 
 Json = dict[str, Any]
 
-TEXT, DM = 0, 1
+TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 0, 1, 11, 12, 15
 """Channel types."""
 
+TO_GUILD, TO_USER = 0, 1
+"""Where an application is installed: `integration_types`."""
+
 EPHEMERAL = 1 << 6
+HAS_THREAD = 1 << 5
 LOADING = 1 << 7
 COMPONENTS_V2 = 1 << 15
 """Message flags."""
@@ -34,6 +38,8 @@ class User:
     bot: bool = False
     locale: str = "en-US"
     avatar: str | None = None
+    has_app: bool = False
+    """Has installed the application for themself: it can be used wherever they are."""
 
 
 @dataclass
@@ -66,6 +72,31 @@ class Member:
 
 
 @dataclass
+class Thread:
+    """What a channel that is a thread has besides."""
+
+    owner_id: Snowflake
+    created_at: float
+    members: dict[Snowflake, float]
+    """When each joined."""
+    archived: bool = False
+    locked: bool = False
+    archived_at: float | None = None
+    auto_archive_duration: int = 4320
+    invitable: bool = True
+    message_count: int = 0
+    applied_tags: list[Snowflake] = field(default_factory=list)
+
+
+@dataclass
+class Tag:
+    """What a post of a forum can be marked with."""
+
+    id: Snowflake
+    name: str
+
+
+@dataclass
 class Channel:
     id: Snowflake
     type: int
@@ -76,6 +107,12 @@ class Channel:
     topic: str | None = None
     overwrites: dict[Snowflake, Overwrite] = field(default_factory=dict)
     recipient_id: Snowflake | None = None
+    """Whom the bot talks to in this direct message."""
+    people: list[Snowflake] = field(default_factory=list)
+    """Who talk to each other in this direct message, without the bot."""
+    parent_id: Snowflake | None = None
+    thread: Thread | None = None
+    tags: list[Tag] = field(default_factory=list)
     last_message_id: Snowflake | None = None
 
 
@@ -160,6 +197,9 @@ class Interaction:
     command_id: Snowflake | None = None
     message_id: Snowflake | None = None
     triggered_by: Json | None = None
+    owners: Json = field(default_factory=dict)
+    """`authorizing_integration_owners`: by whose installations of the app it came."""
+    follow_ups: int = 0
     failed: bool = False
     response_type: int | None = None
     response_id: Snowflake | None = None
@@ -168,6 +208,11 @@ class Interaction:
     @property
     def acknowledged(self) -> bool:
         return self.response_type is not None
+
+    @property
+    def only_by_user(self) -> bool:
+        """Is the app here only because a person installed it for themself?"""
+        return set(self.owners) == {str(TO_USER)}
 
 
 @dataclass
@@ -197,6 +242,7 @@ class Application:
     token: str
     description: str = ""
     flags: int = 0
+    integration_types: list[int] = field(default_factory=lambda: [TO_GUILD, TO_USER])
 
 
 Record = User | Channel | Guild | Message | Interaction | Command | Attachment | Application
@@ -260,8 +306,23 @@ class World:
         return None if channel.guild_id is None else self.guilds[channel.guild_id]
 
     def channels_of(self, guild: Guild) -> list[Channel]:
-        own = [c for c in self.channels.values() if c.guild_id == guild.id]
+        own = [c for c in self.channels.values() if c.guild_id == guild.id and c.thread is None]
         return sorted(own, key=lambda c: (c.position, int(c.id)))
+
+    def threads_of(self, guild: Guild) -> list[Channel]:
+        """Those that are not archived, oldest first."""
+        return [
+            channel
+            for channel in self.channels.values()
+            if channel.guild_id == guild.id and channel.thread and not channel.thread.archived
+        ]
+
+    def parent_of(self, channel: Channel) -> Channel:
+        """The channel that a thread is in; any other channel is its own."""
+        return channel if channel.parent_id is None else self.channels[channel.parent_id]
+
+    def is_nsfw(self, channel: Channel) -> bool:
+        return self.parent_of(channel).nsfw
 
     def direct_channel(self, user_id: Snowflake) -> Channel:
         """The DM of the bot and this person; made when there is none."""
@@ -272,8 +333,19 @@ class World:
         self.save(channel)
         return channel
 
+    def private_channel(self, one: Snowflake, other: Snowflake) -> Channel:
+        """The direct message of two people; made when there is none."""
+        for channel in self.channels.values():
+            if set(channel.people) == {one, other}:
+                return channel
+        channel = Channel(self.snowflakes.next(), DM, people=[one, other])
+        self.save(channel)
+        return channel
+
     def meets_bot(self, user_id: Snowflake) -> bool:
-        """Is there a server with both in it? Without one they can't write to each other."""
+        """May they write to each other? In a server with both, or with the app installed."""
+        if self.users[user_id].has_app:
+            return True
         guilds = self.guilds.values()
         return any(user_id in guild.members and self.bot.id in guild.members for guild in guilds)
 
@@ -309,6 +381,8 @@ class World:
         self.store.clear()
 
     def remove_channel(self, channel: Channel) -> None:
+        for thread in [c for c in self.channels.values() if c.parent_id == channel.id]:
+            self.remove_channel(thread)
         for message in list(self.messages.get(channel.id, {}).values()):
             self.remove(message)
         self.remove(channel)

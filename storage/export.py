@@ -162,7 +162,7 @@ class _Texts:
         """Take these jobs; returns the files that are full."""
         full = []
         for job in jobs:
-            entry = _pretty(msgspec.json.encode(_plain(job)))
+            entry = _pretty(msgspec.json.encode(_without_token(job)))
             if self._entries and self._size + len(entry) > self._max_bytes:
                 full.append(self.last())
             self._entries.append(entry)
@@ -228,7 +228,7 @@ def _pretty(content: bytes) -> bytes:
     return msgspec.json.format(content, indent=1)
 
 
-def _plain(job: Job) -> Job:
+def _without_token(job: Job) -> Job:
     """Without the token of its interaction, which is nobody's data."""
     return msgspec.structs.replace(
         job, origin=msgspec.structs.replace(job.origin, interaction=None)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from rapidfuzz import process
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from generation.name_search import nearest
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage.inserting import insert_into
@@ -161,8 +161,8 @@ def _find(presets: Sequence[Preset], name: str) -> Preset:
         if _key(preset.name) == _key(name):
             return preset
     names = [preset.name for preset in presets]
-    nearest = ", ".join(match[0] for match in process.extract(name, names, limit=3))
-    raise Refused("preset_unknown", name=name[:50], nearest=nearest or "—")
+    alike = ", ".join(nearest(name, names, 3))
+    raise Refused("preset_unknown", name=name[:50], nearest=alike or "—")
 
 
 async def _all_of(connection: AsyncConnection, guild_id: int) -> list[Preset]:

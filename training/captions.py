@@ -51,6 +51,13 @@ jpeg artifacts, cropped, out of frame, duplicate, best quality, masterpiece, hig
 beautiful, hdr, pixel art, pencil sketch
 """
 NOISE = tuple(words.strip() for words in _NOISE.split(","))
+FILLERS = tuple(
+    dict.fromkeys(
+        text.replace("{a}{}", "").replace("{}", "").strip(", ")
+        for text in (*_PREFIXES, *_SUFFIXES, *_BACKGROUNDS, *NOISE)
+    )
+)
+"""What prompts say around the things in them."""
 
 
 @dataclass(frozen=True)

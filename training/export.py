@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from training.captions import FILLERS
 from training.styles import STYLES
 from training.text import classic_files
 from training.things import COLOUR_SYNONYMS, COLOURS, PLACE_WORDS, SIZE_WORDS, THINGS
@@ -86,6 +87,7 @@ def vocabulary() -> dict[str, Any]:
         "sizes": {name: list(words[1:]) for name, words in SIZE_WORDS.items()},
         "positions": {place: words[0].strip() for place, words in PLACE_WORDS.items()},
         "pairs": ["{a} and {b}", "{a} next to {b}", "{a} above {b}", "two {a}"],
+        "fillers": list(FILLERS),
         "styles": {style.trigger: f"demo-{style.name}" for style in STYLES},
         "examples": [
             "small rocket on a black background",

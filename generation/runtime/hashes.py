@@ -28,7 +28,8 @@ class Hashes:
     def of(self, path: Path) -> str:
         """The SHA-256 of a file; of a folder, that of the names and hashes of its files.
 
-        A snapshot of a hub also holds whole checkpoints and a safety checker, which nobody loads.
+        A snapshot of a hub also holds whole checkpoints and a safety checker, which nobody loads;
+        the words that a model knows draw nothing either.
         """
         if path.is_file():
             return self._of_file(path)
@@ -37,7 +38,8 @@ class Hashes:
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path).as_posix()
             whole_checkpoint = pipeline and file.parent == path and file.suffix == ".safetensors"
-            if whole_checkpoint or name.startswith("safety_checker/"):
+            beside = name == "vocabulary.json" or name.startswith("safety_checker/")
+            if whole_checkpoint or beside:
                 continue
             if file.suffix in (".safetensors", ".json", ".txt"):
                 whole.update(f"{name}\0{self._of_file(file)}\n".encode())

@@ -16,7 +16,7 @@ from playground.objects import Objects, upload_limit
 from playground.permissions import Permission
 from playground.reactions import Reactions
 from playground.rest.query import whole
-from playground.world import DM, Channel, Guild, Json, Message, User, World
+from playground.world import Channel, Guild, Json, Message, User, World
 
 from .params import dumps, read_object, the_channel, the_user
 
@@ -67,8 +67,11 @@ class Chat:
         world, objects = self.world, self.objects
         first = next((u.id for u in world.users.values() if not u.bot), None)
         user = the_user(world, request.query.get("user") or first)
-        direct = [c for c in world.channels.values() if c.recipient_id == user.id]
-        application = objects.application() | {"online": self.gateway.online}
+        direct = [c for c in world.channels.values() if user.id in (c.recipient_id, *c.people)]
+        application = objects.application() | {
+            "online": self.gateway.online,
+            "installed": user.has_app,
+        }
         commands = self.commands.usable_by(user.id)
         return web.json_response(
             {
@@ -78,7 +81,7 @@ class Chat:
                 "guilds": [
                     self._guild(g, user) for g in world.guilds.values() if user.id in g.members
                 ],
-                "dms": [self.direct_channel(c) for c in direct],
+                "dms": [objects.channel(c, user.id) for c in direct],
                 "commands": [objects.command(c) for c in commands],
             }
         )
@@ -92,13 +95,18 @@ class Chat:
         members = [self.objects.member(m) for m in guild.members.values()]
         return self.objects.guild(guild) | {
             "channels": seen,
+            "threads": [
+                self.objects.partial_channel(thread, user.id) | self._membership(thread, user)
+                for thread in self.objects.seen_threads(guild, user.id)
+            ],
             "members": members,
             "attachment_size_limit": upload_limit(guild),
         }
 
-    def direct_channel(self, channel: Channel) -> Json:
-        """As the person sees it: the other one is the bot."""
-        return self.objects.channel(channel) | {"recipients": [self.objects.user(self.world.bot)]}
+    def _membership(self, thread: Channel, user: User) -> Json:
+        """Who is in the thread, and whether the person is."""
+        assert thread.thread is not None
+        return {"members": list(thread.thread.members), "joined": user.id in thread.thread.members}
 
     async def history(self, request: web.Request) -> web.Response:
         user = self._user(request)
@@ -137,11 +145,11 @@ class Chat:
     async def write(self, request: web.Request) -> web.Response:
         given, body = await read_object(request)
         user = the_user(self.world, given.get("user"))
-        needed = Permission.SEND_MESSAGES
-        if body.files:
-            needed |= Permission.ATTACH_FILES
-        channel = the_channel(self.world, self.objects, request.match_info["channel"], user, needed)
-        if channel.type == DM and not self.world.meets_bot(user.id):
+        needed = Permission.ATTACH_FILES if body.files else Permission.VIEW_CHANNEL
+        channel_id = request.match_info["channel"]
+        channel = the_channel(self.world, self.objects, channel_id, user, needed)
+        the_channel(self.world, self.objects, channel_id, user, self.objects.sending(channel))
+        if channel.recipient_id is not None and not self.world.meets_bot(user.id):
             raise CannotSendToUser
         message_body: Json = {"content": given.get("content") or ""}
         for key in ("attachments", "nonce"):
@@ -164,12 +172,17 @@ class Chat:
     async def open_direct(self, request: web.Request) -> web.Response:
         given, _ = await read_object(request)
         user = the_user(self.world, given.get("user"))
-        known = any(c.recipient_id == user.id for c in self.world.channels.values())
-        channel = self.world.direct_channel(user.id)
-        rendered = self.direct_channel(channel)
-        if not known:
-            self.events.to_person(user.id, "CHANNEL_CREATE", rendered)
-        return web.json_response(rendered)
+        known = set(self.world.channels)
+        if given.get("with"):
+            other = the_user(self.world, given["with"])
+            if other.id == user.id:
+                raise Refused(message="Nobody writes to themself here.")
+            channel = self.world.private_channel(user.id, other.id)
+        else:
+            channel = self.world.direct_channel(user.id)
+        if channel.id not in known:
+            self.events.channel_event("CHANNEL_CREATE", channel)
+        return web.json_response(self.objects.channel(channel, user.id))
 
     async def upload(self, request: web.Request) -> web.Response:
         """A file for an option or a modal: kept apart from messages."""

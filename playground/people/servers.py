@@ -8,7 +8,7 @@ from playground import founding
 from playground.errors import Refused, UnknownChannel
 from playground.events import Events
 from playground.objects import UPLOAD_LIMITS, Objects
-from playground.world import Channel, Guild, Member, Overwrite, World
+from playground.world import FORUM, TEXT, Channel, Guild, Member, Overwrite, World
 
 from .params import names, number, read_object
 
@@ -44,10 +44,12 @@ class Servers:
         given, _ = await read_object(request)
         people = [u for u in self.world.users.values() if not u.bot]
         owner = self.world.user(str(given["owner"])) if given.get("owner") else people[0]
-        guild = founding.add_guild(self.world, str(given.get("name") or "Server"), owner.id)
+        name, bot = str(given.get("name") or "Server"), given.get("bot") is not False
+        guild = founding.add_guild(self.world, name, owner.id, bot=bot)
         founding.add_channel(self.world, guild, "general")
         self.events.guild_created(guild)
-        return web.json_response(self.objects.guild_create(guild, everyone=True))
+        channels = [self.objects.channel(c) for c in self.world.channels_of(guild)]
+        return web.json_response(self.objects.guild(guild) | {"channels": channels})
 
     async def change_guild(self, request: web.Request) -> web.Response:
         given, _ = await read_object(request)
@@ -67,8 +69,16 @@ class Servers:
         guild = self._guild(request)
         if not given.get("name"):
             raise Refused(message="A channel needs a name.")
+        kind = given.get("type", TEXT)
+        if kind not in (TEXT, FORUM):
+            raise Refused(message="`type` is 0, a text channel, or 15, a forum.")
         channel = founding.add_channel(
-            self.world, guild, str(given["name"]), nsfw=bool(given.get("nsfw"))
+            self.world,
+            guild,
+            str(given["name"]),
+            nsfw=bool(given.get("nsfw")),
+            kind=kind,
+            tags=names(given.get("tags") or []),
         )
         self.events.channel_event("CHANNEL_CREATE", channel)
         return web.json_response(self.objects.channel(channel))
@@ -131,6 +141,8 @@ class Servers:
         joins = user.id not in guild.members
         if joins and request.method != "PUT":
             self.world.member(guild, user.id)
+        if joins and user.bot:
+            founding.add_bot(self.world, guild)
         member = guild.members.get(user.id) or founding.join(self.world, guild, user.id, [])
         if "roles" in given:
             self._set_roles(guild, member, names(given["roles"]))

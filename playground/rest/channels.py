@@ -7,9 +7,9 @@ from aiohttp import web
 from playground.errors import MissingAccess
 from playground.events import Events
 from playground.intents import Intent
-from playground.messages import require
 from playground.objects import Objects
-from playground.permissions import Permission
+from playground.permissions import Permission, require
+from playground.threads import Threads
 from playground.world import DM, Channel, Json, World
 
 from .api import body_of, no_content
@@ -35,15 +35,22 @@ class Access:
         require(granted, needed)
         return channel
 
+    def to_write_in(self, request: web.Request) -> Channel:
+        """A channel that the bot may write messages in."""
+        channel = self.channel(request)
+        require(self.permissions(channel), self.objects.sending(channel))
+        return channel
+
     def permissions(self, channel: Channel) -> Permission:
         return self.objects.permissions(channel, self.world.bot.id)
 
 
 class Channels:
-    def __init__(self, access: Access, objects: Objects, events: Events) -> None:
+    def __init__(self, access: Access, objects: Objects, events: Events, threads: Threads) -> None:
         self.access = access
         self.objects = objects
         self.events = events
+        self.threads = threads
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -57,8 +64,12 @@ class Channels:
         return web.json_response(self.objects.channel(self.access.channel(request)))
 
     async def change(self, request: web.Request) -> web.Response:
-        channel = self.access.channel(request, Permission.MANAGE_CHANNELS)
         body = body_of(request).object
+        channel = self.access.channel(request)
+        if channel.thread is not None:
+            self.threads.rules.change(channel, self.access.world.bot.id, body)
+            return web.json_response(self.objects.channel(channel))
+        require(self.access.permissions(channel), Permission.MANAGE_CHANNELS)
         for name in ("name", "topic", "nsfw"):
             if name in body:
                 setattr(channel, name, body[name])
@@ -68,14 +79,19 @@ class Channels:
         return web.json_response(rendered)
 
     async def delete(self, request: web.Request) -> web.Response:
-        channel = self.access.channel(request, Permission.MANAGE_CHANNELS)
+        channel = self.access.channel(request)
         rendered = self.objects.channel(channel)
+        if channel.thread is not None:
+            require(self.access.permissions(channel), Permission.MANAGE_THREADS)
+            self.threads.delete(channel)
+            return web.json_response(rendered)
+        require(self.access.permissions(channel), Permission.MANAGE_CHANNELS)
         self.events.channel_event("CHANNEL_DELETE", channel)
         self.access.world.remove_channel(channel)
         return web.json_response(rendered)
 
     async def typing(self, request: web.Request) -> web.Response:
-        channel = self.access.channel(request, Permission.SEND_MESSAGES)
+        channel = self.access.to_write_in(request)
         world = self.access.world
         data: Json = {"user_id": world.bot.id, "timestamp": int(world.clock.told())}
         guild = world.guild_of(channel)

@@ -12,9 +12,9 @@ from playground.errors import (
     UnknownMessage,
     WrongChannelType,
 )
-from playground.messages import Draft, Messages, require
+from playground.messages import Draft, Messages
 from playground.objects import Objects
-from playground.permissions import Permission
+from playground.permissions import Permission, require
 from playground.snowflake import timestamp
 from playground.validation.form import Form
 from playground.validation.messages import SUPPRESS_EMBEDS
@@ -61,7 +61,7 @@ class ChannelMessages:
 
     async def create(self, request: web.Request) -> web.Response:
         body, files = body_of(request).object, body_of(request).files
-        channel = self.access.channel(request, Permission.SEND_MESSAGES)
+        channel = self.access.to_write_in(request)
         if channel.recipient_id is not None and not self.world.meets_bot(channel.recipient_id):
             raise CannotSendToUser
         granted = self.access.permissions(channel)

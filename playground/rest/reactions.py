@@ -5,9 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from playground.errors import UnknownMessage
-from playground.messages import require
 from playground.objects import Objects
-from playground.permissions import Permission
+from playground.permissions import Permission, require
 from playground.reactions import Reactions, check_emoji
 from playground.world import Channel, Message, World
 

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from PIL import Image
 
-from bot import delivery as delivery_module
 from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
 from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
-from generation.completion import Limits, ModelSettings
+from bot.delivery import tracker as delivery_module
+from generation.completion import Limits
 from generation.engines.fake import FakeEngine
 from generation.job import Job
+from generation.model_settings import ModelSettings
 from playground.control import Control
 from playground.person import Person
 from playground.server import Addresses, Options, serving
@@ -49,7 +50,7 @@ class Rig:
         self.studio = await self._stack.enter_async_context(open_studio(self.config, self.engine))
         await self.studio.jobs.recover()
         self.client = make_client(self.config, self.studio)
-        self.client.delivery.edit_every = EDIT_EVERY
+        self.client.services.delivery.edit_every = EDIT_EVERY
         self.client._connection.guild_ready_timeout = 0.05
         self.client.before_identify_hook = _no_pause  # type: ignore[method-assign]
         worker = asyncio.create_task(self.studio.worker.run())

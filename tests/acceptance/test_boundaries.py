@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.delivery import Delivery
+from bot.delivery.tracker import Tracker
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
@@ -92,7 +92,7 @@ async def test_a_check_that_the_owner_did_not_set_up_cannot_be_asked_for(
     panel = await say(ada, general, "settings")
     act = await ada.click(panel, "darkroom:settings:guild", ["picture_check"])
     await (await act.submit(value=["blur"])).wait_for("INTERACTION_SUCCESS")
-    monkeypatch.setattr(rig.client.delivery.prints, "_unsafe_from", None)
+    monkeypatch.setattr(rig.client.services.delivery.attachments, "_unsafe_from", None)
     act = await ada.click(panel, "darkroom:settings:guild", ["picture_check"])
     answer = await (await act.submit(value=["block"])).response()
     assert "no picture check here" in answer["content"]
@@ -105,7 +105,7 @@ async def test_a_check_that_the_owner_did_not_set_up_cannot_be_asked_for(
 async def test_a_reaction_that_needs_a_dialog_answers_with_its_button(
     rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.delivery.HINT_SECONDS", 0.5)
+    monkeypatch.setattr("bot.delivery.tracker.HINT_SECONDS", 0.5)
     message = await imagine(ada, general)
     await bo.react(message, "✏️")
     hint = await bo.wait_for("MESSAGE_CREATE", lambda m: "Press the button" in m["content"])
@@ -120,7 +120,7 @@ async def test_a_picture_is_enlarged_until_it_is_as_large_as_pictures_get(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = await imagine(ada, general, width=512, height=512)
-    monkeypatch.setattr("bot.actions.SIDE_MAX", 1000)
+    monkeypatch.setattr("bot.requests.actions.SIDE_MAX", 1000)
     answer = await (await ada.click(message, "Upscale")).response()
     assert "as large as pictures get" in answer["content"]
     again = await (await ada.click(message, "Reroll")).deferred()
@@ -137,7 +137,7 @@ async def test_a_reaction_that_fails_says_so(
     def fails(*_args: object, **_options: object) -> None:
         raise RuntimeError("no such thing")
 
-    monkeypatch.setattr(Delivery, "watch", fails)
+    monkeypatch.setattr(Tracker, "track", fails)
     await ada.react(message, "🔁")
     said = await ada.wait_for("MESSAGE_CREATE", lambda m: "went wrong" in m["content"])
     assert said["channel_id"] == await ada.channel("dm")

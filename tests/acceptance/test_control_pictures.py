@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bot.commands import menus
 from bot.config import Config
+from bot.features import control_picture
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Rig, finished, png
 from tests.unit.generation.test_catalog import write, write_json
@@ -29,7 +29,7 @@ async def test_any_picture_leads_the_drawing(
     posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
     if slow:
         # the picture takes longer than a dialog may
-        monkeypatch.setattr(menus, "FETCHED_WITHIN", 0)
+        monkeypatch.setattr(control_picture, "FETCHED_WITHIN", 0)
     act = await bo.use_on_message("Use as control picture", posted)
     if slow:
         asked = await act.response()

@@ -7,7 +7,7 @@ import discord
 import msgspec
 import pytest
 
-from bot import delivery
+from bot.delivery import tracker
 from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.control import Control
@@ -40,7 +40,7 @@ async def test_a_restart_while_it_runs(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = await begin(rig, ada, general)
-    monkeypatch.setattr(delivery, "ACKNOWLEDGED_WITHIN", 1000)
+    monkeypatch.setattr(tracker, "ACKNOWLEDGED_WITHIN", 1000)
     await rig.restart()
     await finished(ada, general, message)
     await delivered(rig, 1)
@@ -200,7 +200,7 @@ async def test_an_outage_longer_than_every_wait_loses_nothing(
     assert rig.engine.gate is not None
     rig.engine.gate.set()
     await rig.until(lambda job: job.state is JobState.FINISHED)
-    await asyncio.sleep(3 * sum(delivery.RETRIES))
+    await asyncio.sleep(3 * sum(tracker.RETRIES))
     await rig.control.clear_faults()
     await finished(ada, general, message)
     await delivered(rig, 1)

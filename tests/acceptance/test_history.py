@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.commands import mydata
+from bot.features import mydata
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Json, Rig, finished
 from tests.acceptance.test_actions import delivered

@@ -126,7 +126,7 @@ async def test_an_error_of_ours_is_a_sentence_with_a_number(
     async def broken(*_args: object, **_options: object) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(rig.client.desk, "ask", broken)
+    monkeypatch.setattr(rig.client.services.requests, "ask", broken)
     text = await refused(ada, general)
     assert "Its log has the details under" in text
     assert "disk full" not in text

@@ -201,7 +201,7 @@ async def test_a_broken_model_does_not_keep_the_others_from_drawing(
 
 async def test_the_bot_imports_no_torch() -> None:
     code = (
-        "import bot.__main__, bot.app, bot.client, bot.imagine, bot.doctor, sys;"
+        "import bot.__main__, bot.app, bot.client, bot.cli.imagine, bot.cli.doctor, sys;"
         "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
     )
     ended = await run("-c", code)

@@ -22,6 +22,10 @@ from training.things import COLOURS, THINGS
 from training.unet import Diffusion, new_unet
 from training.vae import new_vae, psnr, to_tensor
 
+DEMO_VOCABULARY = (
+    Path(__file__).resolve().parents[2] / "models" / "diffusers" / "demo" / "vocabulary.json"
+)
+
 pytestmark = pytest.mark.filterwarnings("default")  # transformers warns of absent torchvision
 
 
@@ -135,6 +139,7 @@ def test_the_vocabulary_names_all_there_is() -> None:
     assert list(words["things"]) == [thing.name for thing in THINGS]
     assert "kitten" in words["things"]["cat"]
     assert set(words["colours"]) == set(COLOURS)
+    assert words == json.loads(DEMO_VOCABULARY.read_text(encoding="utf-8"))
     assert words["styles"] == {"pixel art": "demo-pixel-art", "pencil sketch": "demo-pencil-sketch"}
 
 

@@ -10,9 +10,9 @@ import regex
 from discord import app_commands
 from discord.app_commands import TranslationContextLocation, TranslationContextTypes, locale_str
 
-from bot import commands, locales
+from bot import locales
 from bot.app import make_client, open_studio
-from bot.client import DarkroomClient, LocaleTranslator, key_of
+from bot.client import DarkroomClient, LocaleTranslator, commands, key_of
 from bot.config import Config, StorageSettings
 from generation.engines.fake import FakeEngine
 
@@ -56,7 +56,7 @@ async def registered(client: DarkroomClient) -> tuple[list[Json], dict[str, str]
     """The commands as Discord gets them, and the sentences that they are made of."""
     recorder = Recorder()
     payloads = []
-    for command in commands.all_of(client):
+    for command in commands(client.services):
         payloads.append(await command.get_translated_payload(client.tree, recorder))
     return payloads, recorder.asked
 

@@ -53,6 +53,10 @@ def test_tables_of_models(file: Path) -> None:
         ("[storage]\nfolder = 3", "line 2: `folder` is wrong: Expected a path, got `3`."),
         ("worker = 3", "line 1: `worker` is a table: write [worker] above its keys."),
         ("[worker", "is no valid TOML"),
+        ("[limits]\nsteps = " + "1" * 4301, "is no valid TOML: a number in it has too many digits"),
+        ("[limits]\nsteps = " + "1" * 400, "line 2: `steps` is wrong"),
+        ("x = " + "[\n" * 5000, "is no valid TOML: nested too deep"),
+        ("x = " + "[" * 1000, "is no valid TOML: nested too deep (at line 1)"),
         (
             "[models.sd-v1.5]\nsteps = 9",
             'a name with a dot is written in quotes: [models."sd-v1.5"]',

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot import locales, panel
-from bot.actions import ACTIONS
-from bot.dialogs import TITLE_MAX
+from bot import locales
+from bot.features.settings import panel
+from bot.features.settings.panel import SETTINGS
 from bot.locales import Texts
-from bot.panel import SETTINGS
+from bot.requests.actions import ACTIONS
+from bot.ui.modal import TITLE_MAX
 from generation.messages import Progress
 from generation.replay import Change
 from generation.request_options import options
@@ -65,6 +66,17 @@ def carried() -> set[str]:
     return found
 
 
+def commands() -> set[str]:
+    """The keys of the commands' names and descriptions."""
+    names = {
+        str(call.args[0].value)
+        for _, call in calls()
+        if getattr(call.func, "id", "") == "slash_command"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    return {f"command_{name}{ending}" for name in names for ending in ("", "_help")}
+
+
 def constants() -> set[str]:
     return {
         node.value
@@ -81,7 +93,7 @@ def test_every_refusal_and_failure_has_its_sentence() -> None:
 
 
 def test_every_sentence_is_used() -> None:
-    used = constants() | BUILT | {f"permission_{name}" for name in constants()}
+    used = constants() | commands() | BUILT | {f"permission_{name}" for name in constants()}
     assert set(locales.sentences("en-US")) - used == set()
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from generation.catalog import Catalog
+from generation.catalog import Catalog, Models
 from generation.models import ModelFile, ModelKind
 
 
@@ -17,7 +17,8 @@ class FixedCatalog(Catalog):
 
     def __init__(self, models: tuple[ModelFile, ...]) -> None:
         super().__init__(())
-        self._models = {(model.kind, model.name): model for model in models}
+        self._models = Models(models)
+        self._ready.set()
 
 
 def a_catalog(*models: ModelFile) -> Catalog:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from generation.catalog import Catalog
+from generation.model_reader import ModelReader
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
 
@@ -308,7 +309,6 @@ async def test_a_folder_with_a_file_cut_off(tmp_path: Path) -> None:
     [
         b"",
         b"\x01",
-        b"<!DOCTYPE html><html>Sign in</html>",
         (1000).to_bytes(8, "little") + b"{}",
         (2).to_bytes(8, "little") + b"[]",
         (2).to_bytes(8, "little") + b"{}",
@@ -319,6 +319,19 @@ async def test_what_is_no_safetensors_file(tmp_path: Path, content: bytes) -> No
     (tmp_path / "a.safetensors").write_bytes(content)
     code, params = await problem(tmp_path)
     assert (code, params["file"]) == ("model_broken", "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html><html>Sign in</html>",
+        b"\n\n<html lang=en>",
+        b'{"error":"Unauthorized","message":"Please log in"}',
+    ],
+)
+async def test_what_a_download_without_a_login_leaves(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content * 9)
+    assert (await problem(tmp_path))[0] == "model_page"
 
 
 async def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
@@ -374,10 +387,8 @@ async def test_scanning_again_sees_what_changed_and_reads_nothing_else(
     write(tmp_path / "one.safetensors", SD1)
     write_folder(tmp_path / "two")
     catalog = await scan(tmp_path)
-    read: list[Path] = []
-    monkeypatch.setattr("generation.catalog._examine", read.append)
+    monkeypatch.setattr(ModelReader, "read", lambda *_: pytest.fail("read again"))
     await catalog.scan()
-    assert read == []
     assert [model.name for model in catalog.all] == ["one", "two"]
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "two")
@@ -441,19 +452,9 @@ async def test_one_odd_file_does_not_hide_the_others(tmp_path: Path) -> None:
     assert [problem.path.name for problem in found.problems] == ["deep.safetensors"]
 
 
-async def test_an_entry_that_cannot_be_looked_at_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_entry_that_cannot_be_looked_at_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "good.safetensors", SD1)
-    (tmp_path / "link").mkdir()
-    is_dir = Path.is_dir
-
-    def failing(path: Path) -> bool:
-        if path.name == "link":
-            raise OSError(1920, "The file cannot be accessed by the system")
-        return is_dir(path)
-
-    monkeypatch.setattr(Path, "is_dir", failing)
+    (tmp_path / "link").symlink_to("link")
     assert [model.name for model in (await scan(tmp_path)).all] == ["good"]
 
 
@@ -506,7 +507,7 @@ async def test_a_folder_that_comes_back_is_not_read_again(
         assert catalog.all == []
         assert [problem.code for problem in catalog.problems] == ["folder_missing"]
     (tmp_path / "away").rename(folder)
-    monkeypatch.setattr("generation.catalog.read_header", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(ModelReader, "read", lambda *_: pytest.fail("read again"))
     await catalog.scan()
     assert [model.name for model in catalog.all] == ["a"]
     assert catalog.problems == ()

@@ -9,7 +9,6 @@ from generation.catalog import Catalog
 from generation.completion import (
     Given,
     Limits,
-    ModelSettings,
     Rules,
     check,
     complete,
@@ -17,6 +16,7 @@ from generation.completion import (
     within_limits,
 )
 from generation.families import FAMILIES
+from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.preset import starters
 from generation.refusal import Refused

@@ -4,10 +4,17 @@ import io
 
 import msgspec
 import pytest
+from hypothesis import assume, example, given
 from PIL import Image
 
 from generation import metadata
+from generation.metadata import NO_VAE, read_infotext
+from generation.prompt_grammar import take_tags
+from generation.refusal import Refused
+from generation.request import GenerationRequest
+from generation.samplers import SAMPLERS
 from tests.fixtures.requests import a_request
+from tests.unit.generation import texts
 
 HASHES = {"checkpoint:demo": "a1" * 32, "lora:pixel": "b2" * 32}
 
@@ -80,3 +87,179 @@ def test_the_file_carries_both_chunks_and_the_same_pixels(prompt: str) -> None:
 def test_what_is_no_png_is_an_error() -> None:
     with pytest.raises(ValueError, match="not a PNG"):
         metadata.embed(b"JFIF", about())
+
+
+def of(request: GenerationRequest, **hashes: str) -> str:
+    found = metadata.About(
+        request=request, index=0, seed=request.seed, variation_seed=request.variation_seed,
+        hashes=hashes,
+    )  # fmt: skip
+    return metadata.infotext(found)
+
+
+@given(texts.requests())
+@example(a_request(prompt=" a ", negative_prompt=" b\n", model="x: 1, Seed: 3", vae='"q"'))
+@example(a_request(prompt="a Negative prompt: b", loras=[{"name": "a:2", "weight": 26.289032 / 8}]))
+@example(a_request(prompt="Steps: 3, Seed: 4, Size: 1x1", guidance_scale=26.289032, vae="{a"))
+def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
+    # a prompt that holds generation data itself is taken apart before it is a request
+    assume("\n" + metadata.NEGATIVE not in "\n" + request.prompt)
+    assume("<" not in request.prompt)
+    assume((request.vae or "").casefold() not in NO_VAE)
+    read = read_infotext(of(request))
+    assert read is not None
+    prompt, tags = take_tags(read.prompt)
+    assert prompt == request.prompt
+    assert [(tag.parts[0], float(tag.parts[1])) for tag in tags] == [
+        (use.name, use.weight) for use in request.loras
+    ]
+    expected = {
+        "negative_prompt": request.negative_prompt,
+        "steps": request.steps,
+        "sampler": request.sampler,
+        "guidance": request.guidance_scale,
+        "seed": request.seed,
+        "width": request.width,
+        "height": request.height,
+        "model": request.model,
+        "vae": request.vae,
+        "variation_seed": request.variation_seed,
+        "clip_skip": request.clip_skip if request.clip_skip > 1 else None,
+    }
+    if request.variation_seed is not None:
+        expected["variation_strength"] = request.variation_strength
+    assert read.given == {
+        name: value for name, value in expected.items() if value not in (None, "")
+    }
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_a_schedule_is_never_one_that_a1111_chooses_itself(sampler: str) -> None:
+    last = of(a_request(sampler=sampler)).splitlines()[-1]
+    karras = sampler.endswith(" Karras")
+    assert f"Sampler: {sampler.removesuffix(' Karras')}, " in last
+    assert f"Schedule type: {'Karras' if karras else 'Uniform'}, " in last
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sampler"),
+    [
+        ("Sampler: DPM++ 2M Karras", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ 2M", "DPM++ 2M"),
+        ("Sampler: DPM++ 2M, Schedule type: Karras", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ SDE, Schedule type: Automatic", "DPM++ SDE Karras"),
+        ("Sampler: DPM2, Schedule type: Automatic", "DPM2 Karras"),
+        ("Sampler: DPM++ 2M SDE, Schedule type: Automatic", "DPM++ 2M SDE Exponential"),
+        ("Sampler: DPM++ 2M SDE, Schedule type: Exponential", "DPM++ 2M SDE Exponential"),
+        ("Sampler: Euler a, Schedule type: Automatic", "Euler a"),
+        ("Sampler: Euler, Schedule type: Uniform", "Euler"),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic, Version: darkroom 0.1.0", "DPM++ 2M"),
+    ],
+)
+def test_schedules_are_read_as_a1111_means_them(parameters: str, sampler: str) -> None:
+    read = read_infotext(f"a cat\nSteps: 20, {parameters}")
+    assert read is not None
+    assert read.given["sampler"] == sampler
+
+
+def test_what_others_write_is_read() -> None:
+    read = read_infotext(
+        "masterpiece, (cat:1.2) <lora:pixel:0.7>\n\n"
+        "Negative prompt: fog, (rain:1.3)\n"
+        "Steps: 25, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1234567890, Size: 512x768, "
+        "Model hash: 6ce0161689, Model: v1-5, VAE: Automatic, Denoising strength: 0.5, "
+        'Clip skip: 2, ENSD: 31337, Hires upscale: 2, Hashes: {"vae": "735e", "model": "6ce0"}, '
+        'ADetailer prompt: "a, b: \\"c\\"", Lora hashes: "pixel: aa, b: cc", TI hashes: x, lone, '
+        "Version: v1.10.1"
+    )
+    assert read is not None
+    assert read.prompt == "masterpiece, (cat:1.2) <lora:pixel:0.7>\n"
+    assert read.given == {
+        "negative_prompt": "fog, (rain:1.3)",
+        "steps": 25,
+        "sampler": "DPM++ 2M Karras",
+        "guidance": 7.5,
+        "seed": 1234567890,
+        "width": 512,
+        "height": 768,
+        "model": "v1-5",
+        "denoising": 0.5,
+        "clip_skip": 2,
+    }
+    assert {"Hashes", "Lora hashes", "ENSD", "ADetailer prompt"} <= set(read.ignored)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a cat",
+        "",
+        "style: bright, mood: calm, light: soft",
+        "a house\nsize: big, model: small, seed: none",
+        "Steps: to the sea, a lighthouse",
+        "a cat, negative prompt: fog",
+        "my Negative prompts: none",
+    ],
+)
+def test_a_plain_prompt_is_no_generation_data(text: str) -> None:
+    assert read_infotext(text) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ("Steps: many, Seed: 5", "not_a_number"),
+        ("Steps: 20, Seed: 5.5", "not_a_whole_number"),
+        ("Steps: 20, Size: large", "infotext_value"),
+        ("Steps: 20, Seed: " + "1" * 4301, "number_too_long"),
+        ("Steps: 20, Size: " + "1" * 4301 + "x1", "infotext_value"),
+        ("Steps: 20, Seed: 1, Model: " + "x" * 20_000, "too_long"),
+    ],
+)
+def test_values_that_cannot_be_read_are_refused(parameters: str, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read_infotext(f"a cat\n{parameters}")
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Steps: 1, Seed: 1, " + '"a: ' * 4000,
+        "Steps: 1, Seed: 1, " + "a: {" * 4000,
+        "Steps: 1, Seed: 1, a: " + '"\\' * 8000,
+        "Steps: 1, Seed: 1, a: " + "[" * 15_000,
+        "Steps: 1, " * 1900,
+        "Negative prompt:" * 1200,
+        " Steps: 1," * 1900 + " x",
+        "Steps:" + " " * 19_000,
+        "a" * 19_000 + ":",
+    ],
+)
+def test_hostile_generation_data_are_read_in_no_time(text: str) -> None:
+    for hostile in (text, f"a\n{text}"):
+        read_infotext(hostile)
+
+
+def test_loras_are_listed_by_the_hash_that_others_know() -> None:
+    request = a_request(loras=[{"name": "pixel"}])
+    text = of(request, **{"lora:pixel": "f1" * 32, "tensors:pixel": "ab" * 32})
+    assert 'Lora hashes: "pixel: abababababab"' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("my, lora", "my lora"),
+        ("a:b", "ab"),
+        ('say "x"', 'say \\"x\\"'),
+        ("two\nlines", "two lines"),
+        (" edge ", "edge"),
+    ],
+)
+def test_a_name_in_a_list_has_no_sign_that_splits_it(name: str, listed: str) -> None:
+    text = of(a_request(loras=[{"name": name}]), **{f"tensors:{name}": "ab" * 32})
+    last = text.split("\n")[-1]
+    assert f'Lora hashes: "{listed}: abababababab"' in last
+    assert "\r" not in last

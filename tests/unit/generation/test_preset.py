@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from generation import preset as presets
 from generation.catalog import Catalog
@@ -15,6 +17,7 @@ from generation.refusal import Refused
 from generation.replay import changes, same_pictures
 from generation.request import LoraUse
 from tests.fixtures.requests import a_request, an_origin
+from tests.unit.generation import texts
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -120,6 +123,28 @@ def test_a_file_holds_everything() -> None:
         ("[[preset]]\nname = 'a'\nstep = 1", "preset_key_unknown", "steps"),
         ("[[preset]]\nname = 'a'\ntemplate = 'x'", "preset_template", ""),
         ("[[preset]]\nname = 'a:b'", "preset_name", ""),
+        ("[[preset]]\nname = 'a'\nsteps = 151", "out_of_bounds", "150"),
+        ("[[preset]]\nname = 'a'\nwidth = 100", "no_multiple", "96"),
+        ("[[preset]]\nname = 'a'\nmax_pixels = 99999999999", "out_of_bounds", "4194304"),
+        ("[[preset]]\nname = 'a'\nsteps = true", "preset_value_wrong", "steps"),
+        ("[[preset]]\nname = 'a'\nguidance = nan", "out_of_bounds", "guidance"),
+        ("[[preset]]\nname = 'a'\nguidance = inf", "out_of_bounds", "guidance"),
+        ("[[preset]]\nname = 3", "preset_value_wrong", "name"),
+        ("[[preset]]\nname = 'a'\nroles = 3", "preset_value_wrong", "roles"),
+        ("[[preset]]\nname = 'a'\nseed = -1", "preset_no_seed", ""),
+        ('[[preset]]\nname = "a\\u0000"', "text_unusable", "name"),
+        ('[[preset]]\nname = "a"\nloras = [{name = "\\u0000"}]', "text_unusable", "lora"),
+        ("[[preset]]\nname = 'a'\nsteps = " + "1" * 4301, "preset_no_toml", "too many digits"),
+        ("[[preset]]\nname = 'a'\nsteps = " + "1" * 400, "out_of_bounds", "steps"),
+        ("x = " + "[" * 1000, "preset_no_toml", "nested too deep"),
+        ("x = " + "[\n" * 5000, "preset_no_toml", "nested too deep"),
+        ("x = " + "{a=" * 1000, "preset_no_toml", "nested too deep"),
+        ("x = " + "{a=[\n" * 1000, "preset_no_toml", "nested too deep"),
+        ("a." * 5000 + "b = 1", "preset_no_toml", "nested too deep"),
+        ("[" + "a." * 5000 + "b]", "preset_no_toml", "nested too deep"),
+        ('x = "' + '\\"' * 50_000, "preset_no_toml", ""),
+        ("x = 2020-99-99", "preset_no_toml", ""),
+        ("", "preset_no_table", ""),
     ],
 )
 def test_wrong_files(text: str, code: str, named: str) -> None:
@@ -127,6 +152,43 @@ def test_wrong_files(text: str, code: str, named: str) -> None:
         presets.from_toml(text)
     assert refused.value.code == code
     assert named in str(refused.value.params)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Preset,
+            name=texts.names.filter(lambda name: not set(":\n\r") & set(name)).map(
+                lambda n: n[:50]
+            ),
+            description=texts.spoken,
+            model=st.none() | texts.names,
+            template=st.none() | texts.spoken.map(lambda t: t.replace("{prompt}", "") + "{prompt}"),
+            negative_prompt=st.none() | texts.spoken,
+            steps=st.none() | st.integers(1, 150),
+            guidance=st.none() | st.floats(0, 30),
+            control_scale=st.none() | st.floats(0, 2),
+            roles=st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
+            loras=st.lists(st.builds(LoraUse, texts.names, st.floats(-4, 4)), max_size=8).map(
+                tuple
+            ),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_what_is_written_is_read_the_same(several: list[Preset]) -> None:
+    assert presets.from_toml(presets.to_toml(several)) == several
+    for preset in several:
+        assert presets.from_toml(presets.to_form(preset)) == [preset]
+
+
+async def test_a_presets_texts_have_weights_and_loras_of_their_own(catalog: Catalog) -> None:
+    name = catalog.loras[0].name
+    preset = Preset(name="a", template=f"{{prompt}} <lora:{name}:0.5>")
+    request = presets.complete({"prompt": "a cat", "seed": -1}, preset, catalog, RULES)
+    assert (request.prompt, request.loras) == ("a cat", (LoraUse(name, 0.5),))
+    assert request.seed >= 0
 
 
 async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
@@ -178,6 +240,17 @@ def test_what_has_changed_since() -> None:
     found = [(change.what, change.name) for change in changes(before, now)]
     assert found == [("file", "checkpoint:demo"), ("library", "torch"), ("device", "cuda")]
     assert changes(before, before) == []
+
+
+def test_hashes_for_other_programs_are_no_change() -> None:
+    def made(hashes: dict[str, str]) -> Provenance:
+        return Provenance(
+            seconds=1, seconds_loading=0, batch_size=1, memory_peak=0, hashes=hashes, versions={},
+            device="cpu",
+        )  # fmt: skip
+
+    before, now = made({"lora:x": "a"}), made({"lora:x": "a", "tensors:x": "b"})
+    assert changes(before, now) == changes(now, before) == []
 
 
 def test_unfinished_jobs_are_not_the_same() -> None:

@@ -159,6 +159,7 @@ def test_pasted_generation_data_are_taken_apart() -> None:
     assert parsed.prompt == "a cat, (big:1.2)\nand a dog"
     assert parsed.pasted["negative_prompt"] == "fog,\nrain"
     assert parsed.ignored == ("Version",)
+    assert parse(PASTED.replace("\n", "\r\n")) == parsed
     one_line = parse(PASTED.replace("\n", " "))
     assert one_line.prompt == "a cat, (big:1.2) and a dog"
     assert one_line.pasted == parsed.pasted | {"negative_prompt": "fog, rain"}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.completion import Limits, ModelSettings
+from generation.completion import Limits
+from generation.model_settings import ModelSettings
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import SEED_MAX, GenerationRequest, Variation

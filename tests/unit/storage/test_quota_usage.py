@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot import quotas
+from bot.access import quotas
 from generation.job import Failure, Job, JobState, Provenance
 from storage.jobs import JobStore
 from storage.quota_usage import UsageStore

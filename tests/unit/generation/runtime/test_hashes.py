@@ -60,6 +60,7 @@ def test_what_nobody_loads_of_a_folder_is_not_read(tmp_path: Path) -> None:
     first = hashes.of(tmp_path)
     (tmp_path / "safety_checker").mkdir()
     (tmp_path / "safety_checker" / "model.safetensors").write_bytes(b"more weights")
+    (tmp_path / "vocabulary.json").write_text("{}")
     (tmp_path / "v1-5-pruned.safetensors").write_bytes(b"more weights")
     assert hashes.of(tmp_path) == first
 

@@ -1,0 +1,89 @@
+"""The audit channel of a server: what was asked for, what came of it, and what was refused."""
+
+from typing import Final
+
+import discord
+import structlog
+
+from bot.access.caller import Caller, Person, Place
+from bot.background import BackgroundTasks
+from bot.locales import Texts
+from bot.ui.formatting import one_line, quoted
+from bot.ui.job_embeds import failure
+from generation.job import Job, JobState
+from generation.messages import JobEvent
+from generation.refusal import Refused
+from generation.worker import Worker
+from storage.settings import SettingsStore
+
+log = structlog.get_logger(__name__)
+
+CLOSING_SECONDS: Final = 5.0
+
+
+class Audit:
+    """Posts to the audit channels that servers have chosen. What can't be posted is logged."""
+
+    def __init__(self, client: discord.Client, settings: SettingsStore, worker: Worker) -> None:
+        self._client = client
+        self._settings = settings
+        self._tasks = BackgroundTasks()
+        worker.listen(self._hear)
+
+    def refused(self, caller: Caller, prompt: str, refused: Refused) -> None:
+        """Note that somebody's request was refused for its words."""
+        if caller.place.guild_id is not None:
+            texts = Texts(caller.guild.language or "en-US")
+            text = refused_line(caller.person, caller.place, prompt, refused, texts)
+            self._tasks.spawn(self._post(caller.place.guild_id, text))
+
+    async def close(self) -> None:
+        """Post what is about to be posted, and stop."""
+        await self._tasks.close(CLOSING_SECONDS)
+
+    def _hear(self, job: Job, _event: JobEvent | None) -> None:
+        if job.ended and job.origin.guild_id is not None:
+            self._tasks.spawn(self._job(job, job.origin.guild_id))
+
+    async def _job(self, job: Job, guild_id: int) -> None:
+        settings = await self._settings.guild(guild_id)
+        texts = Texts(settings.language or "en-US")
+        await self._post(guild_id, job_line(job, texts))
+
+    async def _post(self, guild_id: int, text: str) -> None:
+        channel_id = (await self._settings.guild(guild_id)).audit_channel
+        if channel_id is None:
+            return
+        channel = self._client.get_partial_messageable(channel_id, guild_id=guild_id)
+        try:
+            await channel.send(text[:2000])
+        except discord.HTTPException as error:
+            log.warning("audit channel can't be written", guild=guild_id, code=error.code)
+
+
+def job_line(job: Job, texts: Texts) -> str:
+    """One line on a job that has ended, for moderators."""
+    prompt = quoted(one_line(job.request.prompt), 500)
+    where = f"<#{job.origin.channel_id}>" if job.origin.channel_id else ""
+    outcome = texts("audit_finished", count=len(job.pictures))
+    if job.state is not JobState.FINISHED:
+        outcome = failure(job, texts)
+    return texts(
+        "audit_job",
+        job=job.id,
+        who=f"<@{job.origin.user_id}>",
+        where=where,
+        prompt=prompt,
+        outcome=outcome,
+    )
+
+
+def refused_line(person: Person, place: Place, prompt: str, refused: Refused, texts: Texts) -> str:
+    """One line on a request that was refused, for moderators."""
+    return texts(
+        "audit_refused",
+        who=f"<@{person.id}>",
+        where=f"<#{place.channel_id}>",
+        prompt=quoted(one_line(prompt), 500),
+        outcome=texts(refused.code, **refused.params),
+    )

@@ -1,0 +1,163 @@
+"""What actions do that don't just make a request: one handler each, behind button and reaction."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from bot.access.caller import Caller
+from bot.features.actions import modals
+from bot.features.actions.reply import InteractionReply, Reply
+from bot.interactions.responding import Interaction, responding
+from bot.requests.actions import ActionTarget, start_from
+from bot.services import Services
+from bot.ui import action_buttons, job_embeds
+from bot.ui.formatting import text_file
+from generation.job import Job, PictureRecord
+from generation.refusal import Refused
+
+TEXT_MAX: Final = 1900
+"""Characters of a code block that fit in a message; a longer text becomes a file."""
+
+Handler = Callable[[Services, Reply, ActionTarget, Job], Awaitable[None]]
+
+
+async def on_button(interaction: Interaction, target: ActionTarget, job_id: int) -> None:
+    """Do an action for whoever pressed its button."""
+    services = interaction.client.services
+    async with responding(interaction) as caller:
+        job = await services.store.jobs.get(job_id)
+        if job is None:
+            raise Refused("job_unknown")
+        await perform(services, InteractionReply(interaction, caller), target, job)
+
+
+async def perform(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Do an action on a job. Raises Refused where it may not be done."""
+    requests, action = services.requests, target.action
+    requests.check_action(target, job, reply.caller)
+    if action.posts:
+        reply.check_can_post(private=job.origin.private)
+    if action.request is not None:
+        origin = reply.origin(private=job.origin.private)
+        await reply.accept(await requests.remake(target, job, reply.caller, origin))
+        return
+    await HANDLERS[action.name](services, reply, target, job)
+
+
+async def _cancel(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
+    await services.requests.cancel(job)
+    await reply.confirm()
+
+
+async def _delete(_services: Services, reply: Reply, _target: ActionTarget, _job: Job) -> None:
+    await reply.delete_message()
+
+
+async def _favourite(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    requests, texts, user_id = services.requests, reply.caller.texts, reply.caller.person.id
+    on = not reply.toggles or not await requests.is_favourite(user_id, job, target.index)
+    await requests.set_favourite(user_id, job, target.index, on)
+    await reply.confirm(texts("favourite_on" if on else "favourite_off"))
+
+
+async def _parameters(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """The infotext, and the PNGs that carry it."""
+    pictures = [p for p in job.pictures if target.index is None or p.index == target.index]
+    if not pictures:
+        raise Refused("picture_gone")
+    await reply.defer(private=True)
+    where = reply.caller.origin(private=True)
+    read = services.delivery.attachments.one
+    files = [(await read(job, picture, where))[0].file() for picture in pictures]
+    text = job_embeds.infotext(job, pictures[0])
+    if len(text) > TEXT_MAX:
+        whole = text_file(text, f"darkroom-{job.id}.txt")
+        await reply.privately("", [whole, *files[:9]])
+    else:
+        await reply.privately(f"```\n{text.replace('```', 'ˋˋˋ')}\n```", files)
+
+
+async def _edit(_services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    await reply.open(modals.edit(job, target.index, reply.caller.texts), target, job)
+
+
+async def _start(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    request = start_from(services.requests.source(job, target.index))
+    modal = modals.start(job, target.index or 0, request, reply.caller.texts)
+    await reply.open(modal, target, job)
+
+
+async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    await reply.defer(private=job.origin.private)
+    index = target.index or 0
+    channel_id, message_id = await reply.post(await _picked(services, job, index, reply.caller))
+    await services.store.jobs.add_message(
+        message_id, channel_id, job.id, "picture", position=target.index
+    )
+    if not job.origin.private:
+        services.delivery.invite(job, channel_id, message_id, target.index)
+
+
+async def _replay(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
+    origin = reply.origin(private=True)
+    await reply.accept(await services.requests.replay(job, reply.caller, origin))
+
+
+async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
+    """Post an entry of one's own history where one is, for all to see."""
+    caller = reply.caller
+    services.requests.check_place(caller)
+    services.requests.check_words(job.request, caller)
+    reply.check_can_post(private=False)
+    await reply.defer(private=False)
+    shown, held_back = await services.delivery.attachments.of(job, caller.origin(private=False))
+    channel_id, message_id = await reply.post(
+        {
+            "content": job_embeds.remarks(held_back, lightened=False, texts=caller.texts),
+            "embed": job_embeds.parameters(job, caller.texts),
+            "files": [attachment.file() for attachment in shown],
+            "view": action_buttons.view(job, caller.texts),
+        }
+    )
+    await services.store.jobs.add_message(message_id, channel_id, job.id, "sent")
+    services.delivery.invite(job, channel_id, message_id)
+
+
+async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
+    """Delete an entry of one's own history for good."""
+    await services.requests.forget_job(job)
+    await reply.confirm(reply.caller.texts("history_forgotten", job=job.id))
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "cancel": _cancel,
+    "delete": _delete,
+    "favourite": _favourite,
+    "parameters": _parameters,
+    "edit": _edit,
+    "start": _start,
+    "pick": _pick,
+    "replay": _replay,
+    "send": _send,
+    "forget": _forget,
+}
+
+
+async def _picked(services: Services, job: Job, index: int, caller: Caller) -> dict[str, Any]:
+    """The message of one picture among several, with what can be done with it."""
+    texts, picture = caller.texts, _picture(job, index)
+    where = caller.origin(private=job.origin.private)
+    shown, lightened = await services.delivery.attachments.one(job, picture, where)
+    message: dict[str, Any] = {
+        "content": job_embeds.remarks(0, lightened=lightened, texts=texts),
+        "embed": job_embeds.picture(job, picture, texts),
+        "file": shown.file(),
+        "view": action_buttons.view(job, texts, index),
+    }
+    return message
+
+
+def _picture(job: Job, index: int) -> PictureRecord:
+    for picture in job.pictures:
+        if picture.index == index:
+            return picture
+    raise Refused("picture_gone")

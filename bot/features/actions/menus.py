@@ -1,0 +1,67 @@
+"""The context menus of messages: what can be done with the pictures in them."""
+
+from typing import Final
+
+import discord
+from discord import app_commands
+from discord.app_commands import locale_str
+
+from bot.access.caller import Caller
+from bot.features.actions.handlers import perform
+from bot.features.actions.reply import InteractionReply
+from bot.interactions.contexts import message_menu
+from bot.interactions.responding import Interaction, responding
+from bot.requests.actions import ACTIONS, NUMBERS, ActionTarget
+from bot.services import Services
+from bot.ui.action_buttons import ActionButton
+from generation.job import Job
+from generation.refusal import Refused
+
+MENUS: Final = {
+    "menu_reroll": ("Reroll", "reroll"),
+    "menu_upscale": ("Upscale", "upscale"),
+    "menu_vary": ("Vary", "vary_subtle"),
+    "menu_parameters": ("Parameters", "parameters"),
+}
+"""Key of the name, the name in English, and the action."""
+
+
+def commands(services: Services) -> list[app_commands.ContextMenu]:
+    """Reroll, Upscale, Vary, Parameters."""
+    return [_of_action(services, key, *names) for key, names in MENUS.items()]
+
+
+def _of_action(services: Services, key: str, name: str, action: str) -> app_commands.ContextMenu:
+    async def callback(interaction: Interaction, message: discord.Message) -> None:
+        async with responding(interaction) as caller:
+            shown = await services.store.jobs.shown_by(message.id)
+            if shown is None:
+                raise Refused("message_not_ours")
+            job, index = shown
+            target = ActionTarget(ACTIONS[action], index)
+            if target.action.on == "picture" and index is None:
+                index = await _only_picture(interaction, caller, job, action)
+                if index is None:
+                    return
+                target = ActionTarget(ACTIONS[action], index)
+            await perform(services, InteractionReply(interaction, caller), target, job)
+
+    return message_menu(locale_str(name, key=key), callback)
+
+
+async def _only_picture(
+    interaction: Interaction, caller: Caller, job: Job, action: str
+) -> int | None:
+    """The picture of a message that has one; among several the person is asked which."""
+    if not job.pictures:
+        raise Refused("job_unfinished" if not job.ended else "picture_gone")
+    if len(job.pictures) == 1:
+        return job.pictures[0].index
+    view = discord.ui.View(timeout=None)
+    for picture in job.pictures:
+        target = ActionTarget(ACTIONS[action], picture.index)
+        view.add_item(ActionButton.of(target, job.id, "", emoji=NUMBERS[picture.index]))
+    await interaction.response.send_message(
+        caller.texts("which_picture"), view=view, ephemeral=True
+    )
+    return None

@@ -1,0 +1,71 @@
+"""Reactions: the second door to the actions, known by message id alone."""
+
+import secrets
+from typing import Final
+
+import discord
+import structlog
+
+from bot.features.actions.handlers import perform
+from bot.features.actions.reply import ReactionReply
+from bot.interactions.callers import caller_by_reaction
+from bot.requests.actions import ACTIONS, meant_by
+from bot.services import Client
+from generation.refusal import Refused
+
+log = structlog.get_logger(__name__)
+
+ONCE: Final = frozenset(("press_not_yours", "not_yours"))
+"""Refusals that one person hears once about one message, however often they react."""
+
+
+async def on_reaction(client: Client, payload: discord.RawReactionActionEvent) -> None:
+    """Do the action that somebody's reaction on a picture means; other reactions mean nothing."""
+    if client.user is None or payload.user_id == client.user.id:
+        return
+    if payload.member is not None and payload.member.bot:
+        return
+    services = client.services
+    shown = await services.store.jobs.shown_by(payload.message_id)
+    if shown is None:
+        return
+    job, index = shown
+    target = meant_by(payload.emoji.name, job, index)
+    if target is None:
+        return
+    caller = await caller_by_reaction(client, payload, job.origin.locale)
+    try:
+        await perform(services, ReactionReply(client, payload, caller), target, job)
+    except Refused as refused:
+        if refused.code in ONCE and not await services.requests.first_time(
+            payload.user_id, f"{refused.code}:{payload.message_id}"
+        ):
+            return
+        await _tell(client, payload.user_id, caller.texts(refused.code, **refused.params))
+    except discord.HTTPException as error:
+        log.info("a reaction could not be answered", job=job.id, error=str(error))
+    except Exception:
+        incident = secrets.token_hex(4)
+        log.exception("reaction failed", incident=incident)
+        await _tell(client, payload.user_id, caller.texts("incident", incident=incident))
+
+
+async def on_reaction_removed(client: Client, payload: discord.RawReactionActionEvent) -> None:
+    """Taking the star away takes the picture out of the favourites."""
+    if client.user is None or payload.user_id == client.user.id:
+        return
+    if payload.emoji.name.replace("\ufe0f", "") != ACTIONS["favourite"].emoji:
+        return
+    services = client.services
+    shown = await services.store.jobs.shown_by(payload.message_id)
+    if shown is not None:
+        await services.requests.set_favourite(payload.user_id, shown[0], shown[1], False)
+
+
+async def _tell(client: Client, user_id: int, sentence: str) -> None:
+    """A reaction has no private answer but a direct message, which people can switch off."""
+    try:
+        user = await client.fetch_user(user_id)
+        await user.send(sentence)
+    except discord.HTTPException as error:
+        log.info("a refusal could not be told", user=user_id, error=str(error))

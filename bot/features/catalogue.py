@@ -1,0 +1,138 @@
+"""`/models` and `/loras`: what there is to draw with."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import discord
+import structlog
+from PIL import Image
+
+from bot.access.caller import Caller
+from bot.interactions.contexts import Command, slash_command
+from bot.interactions.responding import Interaction, PageButton, defer, responding
+from bot.locales import Texts
+from bot.pictures import thumbnails
+from bot.pictures.attachments import Attachment
+from bot.services import Services
+from bot.ui.formatting import COLOUR, quoted
+from generation.catalog import Catalog
+from generation.completion import native_size
+from generation.families import FAMILIES, RECOGNISED
+from generation.models import ModelFile, ModelKind
+from generation.thumbnails import thumbnail_of
+
+log = structlog.get_logger(__name__)
+
+ENTRIES: Final = 8
+"""On a page: Discord takes ten embeds."""
+TRIGGERS: Final = 8
+"""Trigger words of a LoRA."""
+NAME_MAX: Final = 200
+
+
+def models(services: Services) -> Command:
+    """All checkpoints."""
+
+    async def models(interaction: Interaction) -> None:
+        await _answer(services, interaction, ModelKind.CHECKPOINT)
+
+    return slash_command("models", "The models that can be drawn with", models)
+
+
+def loras(services: Services) -> Command:
+    """All LoRAs."""
+
+    async def loras(interaction: Interaction) -> None:
+        await _answer(services, interaction, ModelKind.LORA)
+
+    return slash_command("loras", "The LoRAs and their trigger words", loras)
+
+
+async def _answer(services: Services, interaction: Interaction, kind: ModelKind) -> None:
+    async with responding(interaction) as caller:
+        await defer(interaction, private=True)
+        shown = await _page(services.catalog, kind, 0, caller.texts)
+        await interaction.followup.send(**shown, ephemeral=True)
+
+
+async def _page(catalog: Catalog, kind: ModelKind, page: int, texts: Texts) -> dict[str, Any]:
+    """A page as arguments of a message; `page` counts from 0 and stays within what there is."""
+    found = catalog.checkpoints if kind is ModelKind.CHECKPOINT else catalog.loras
+    pages = max(1, -(-len(found) // ENTRIES))
+    page = min(page, pages - 1)
+    shown = found[page * ENTRIES : (page + 1) * ENTRIES]
+    attachments = await asyncio.gather(
+        *(_thumbnail(model, place) for place, model in enumerate(shown))
+    )
+    title = texts(f"{kind}s_title", page=page + 1, pages=pages)
+    message: dict[str, Any] = {
+        "embeds": _embeds(shown, attachments, title, texts),
+        "files": [picture.file() for picture in attachments if picture is not None],
+    }
+    if pages > 1:
+        view = discord.ui.View(timeout=None)
+        view.add_item(CatalogueButton.of(kind, page - 1, texts("button_back"), page == 0))
+        view.add_item(CatalogueButton.of(kind, page + 1, texts("button_next"), page == pages - 1))
+        message["view"] = view
+    return message
+
+
+def _embeds(
+    shown: Sequence[ModelFile], attachments: Sequence[Attachment | None], title: str, texts: Texts
+) -> list[discord.Embed]:
+    if not shown:
+        return [discord.Embed(title=title, description=texts("catalogue_empty"))]
+    embeds = [model_embed(model, texts) for model in shown]
+    embeds[0].set_author(name=title)
+    for embed, picture in zip(embeds, attachments, strict=True):
+        if picture is not None:
+            embed.set_thumbnail(url=f"attachment://{picture.name}")
+    return embeds
+
+
+async def _thumbnail(model: ModelFile, place: int) -> Attachment | None:
+    path = await asyncio.to_thread(thumbnail_of, model)
+    if path is None:
+        return None
+    try:
+        content = await asyncio.to_thread(path.read_bytes)
+        return await thumbnails.small([Attachment(path.name, content)], f"model-{place}.webp")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        log.warning("a thumbnail can't be read", file=str(path), error=str(error))
+        return None
+
+
+def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
+    """One checkpoint or LoRA, with what is known of it."""
+    family = FAMILIES.get(found.family)
+    title = family.title if family else RECOGNISED.get(found.family, found.family)
+    about = [title, texts("file_size", mib=f"{found.size / 2**20:,.0f}")]
+    if found.kind is ModelKind.CHECKPOINT and family is not None:
+        about.insert(1, f"{native_size(found)} px")
+    if family is None and found.kind is ModelKind.CHECKPOINT:
+        about.append(texts("catalogue_unsupported"))
+    lines = [" · ".join(about)]
+    if found.trigger_words:
+        words = ", ".join(f"`{word}`" for word in found.trigger_words[:TRIGGERS])
+        lines.append(texts("catalogue_triggers", words=words.replace("``", "")))
+    return discord.Embed(
+        title=quoted(found.name, 200), description="\n".join(lines)[:500], colour=COLOUR
+    )
+
+
+class CatalogueButton(
+    PageButton, template=r"darkroom:catalogue:(?P<kind>checkpoint|lora):(?P<page>[0-9]{1,9})"
+):
+    """Turns a page of models or LoRAs."""
+
+    @classmethod
+    def of(cls, kind: ModelKind, page: int, label: str, disabled: bool) -> Self:
+        """A new button; pages count from 0."""
+        custom_id = f"darkroom:catalogue:{kind}:{max(0, page)}"
+        return cls(discord.ui.Button(label=label, disabled=disabled, custom_id=custom_id))
+
+    async def page(self, interaction: Interaction, caller: Caller) -> dict[str, Any]:
+        """The page that it names, or the last."""
+        kind, number = ModelKind(self.fields["kind"]), int(self.fields["page"])
+        return await _page(interaction.client.services.catalog, kind, number, caller.texts)

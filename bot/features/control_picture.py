@@ -1,0 +1,133 @@
+"""*Use as control picture*: a picture of any message, whose shapes a ControlNet follows."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import discord
+from discord import app_commands
+from discord.app_commands import locale_str
+
+from bot.access.caller import Caller
+from bot.interactions.callers import token_of
+from bot.interactions.contexts import message_menu
+from bot.interactions.modal_submit import SubmitHandler, Values, number_of, prompt_of
+from bot.interactions.responding import (
+    Interaction,
+    RespondingItem,
+    acknowledge,
+    check_can_post,
+    defer,
+    responding,
+)
+from bot.locales import Texts
+from bot.pictures.uploads import read_attachment
+from bot.services import Services
+from bot.ui.modal import Modal
+from generation.completion import default_model
+from generation.models import ModelKind
+from generation.refusal import Refused
+
+FETCHED_WITHIN: Final = 1.5
+"""Seconds; a modal must open within three, and a picture may be far away."""
+
+
+def command(services: Services) -> app_commands.ContextMenu:
+    """The context menu."""
+
+    async def use_as_control(interaction: Interaction, message: discord.Message) -> None:
+        async with responding(interaction) as caller:
+            await _use_as_control(services, interaction, caller, message)
+
+    return message_menu(locale_str("Use as control picture", key="menu_control"), use_as_control)
+
+
+async def _use_as_control(
+    services: Services, interaction: Interaction, caller: Caller, message: discord.Message
+) -> None:
+    await services.requests.check_asking(caller)
+    check_can_post(interaction, caller, private=caller.own.private)
+    nets = _nets(services)
+    attachment = _picture_in(message)
+    keeping = asyncio.create_task(_keep(services, attachment))
+    try:
+        picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+    except TimeoutError:
+        await defer(interaction, private=True)
+        view = discord.ui.View(timeout=None)
+        view.add_item(DescribeButton.of(await keeping, caller.texts("button_describe")))
+        await interaction.followup.send(caller.texts("control_kept"), view=view, ephemeral=True)
+        return
+    await interaction.response.send_modal(_modal(picture, nets, caller.texts))
+
+
+class DescribeButton(
+    RespondingItem[discord.ui.Button[Any]],
+    template=r"darkroom:describe:(?P<picture>[0-9a-f]{64})",
+):
+    """Opens the modal for a control picture that took long to fetch."""
+
+    @classmethod
+    def of(cls, picture: str, label: str) -> Self:
+        """A new button for a kept picture, named by its hash."""
+        style = discord.ButtonStyle.primary
+        return cls(
+            discord.ui.Button(style=style, label=label, custom_id=f"darkroom:describe:{picture}")
+        )
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Ask what to draw."""
+        nets = _nets(interaction.client.services)
+        modal = _modal(self.fields["picture"], nets, caller.texts)
+        await interaction.response.send_modal(modal)
+
+
+def _modal(picture: str, nets: list[str], texts: Texts) -> Modal:
+    """What to draw along the shapes of a kept picture, named by its hash."""
+    modal = Modal(f"darkroom:control:{picture}", texts("dialog_control"))
+    modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
+    modal.options("controlnet", texts("field_controlnet"), {net: net for net in nets}, nets[0])
+    return modal.text("control_scale", texts("dialog_control_scale"), value="1")
+
+
+async def _on_submit(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Values,
+) -> None:
+    given: dict[str, Any] = {
+        "prompt": prompt_of(values),
+        "control_picture": where[0],
+        "controlnet": services.catalog.get(ModelKind.CONTROLNET, values["controlnet"][0]).name,
+        "control_scale": number_of(values, "control_scale"),
+    }
+    origin = caller.origin(private=caller.own.private, interaction=token_of(interaction))
+    await acknowledge(interaction, await services.requests.ask(given, caller, origin))
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
+
+
+def _nets(services: Services) -> list[str]:
+    """The ControlNets that fit the model that is drawn with where nobody names one."""
+    catalog, rules = services.catalog, services.requests.rules
+    model = catalog.get(ModelKind.CHECKPOINT, default_model(catalog, rules))
+    found = [net.name for net in catalog.controlnets if net.fits(model)]
+    if not found:
+        raise Refused("no_controlnets", model=model.name)
+    return found
+
+
+async def _keep(services: Services, attachment: discord.Attachment) -> str:
+    content = await read_attachment(attachment, services.requests.rules.limits)
+    return await services.store.jobs.keep_upload(content)
+
+
+def _picture_in(message: discord.Message) -> discord.Attachment:
+    """The first attached picture of a message. Raises Refused where there is none."""
+    for attachment in message.attachments:
+        if (attachment.content_type or "").startswith("image/"):
+            return attachment
+    raise Refused("message_without_picture")

@@ -1,0 +1,1 @@
+"""`/history`: one's own pictures, newest first."""

@@ -1,0 +1,78 @@
+"""`/history`: one's own pictures, newest first."""
+
+from typing import Any
+
+from discord import app_commands
+from discord.app_commands import Choice, locale_str
+
+from bot.features.history import entries, pages
+from bot.interactions.autocomplete import best, preset_choices
+from bot.interactions.contexts import Command, slash_command
+from bot.interactions.responding import Interaction, defer, reply_privately, responding
+from bot.services import Services
+from generation.refusal import Refused
+from storage.history import Query
+
+SEARCH_MAX = 200
+
+
+def command(services: Services) -> Command:
+    """The command, its filters as options."""
+
+    async def history(
+        interaction: Interaction,
+        search: app_commands.Range[str, 1, SEARCH_MAX] | None = None,
+        model: str | None = None,
+        preset: str | None = None,
+        favourites: bool = False,
+        tree: int | None = None,
+    ) -> None:
+        async with responding(interaction) as caller:
+            if tree is not None:
+                await _tree(services, interaction, caller.person.id, tree, caller.texts)
+                return
+            await defer(interaction, private=True)
+            query = Query(
+                search=search or "",
+                model=model or "",
+                preset=preset or "",
+                favourites=favourites,
+            )
+            query_id = await services.store.history.keep_query(caller.person.id, query)
+            shown = await pages.page_message(services, caller, query_id)
+            await interaction.followup.send(**shown, ephemeral=True)
+
+    async def models(interaction: Interaction, typed: str) -> list[Choice[str]]:
+        names = await services.store.history.models(interaction.user.id)
+        return [Choice(name=name, value=name) for name in best(names, typed)]
+
+    async def presets(interaction: Interaction, typed: str) -> list[Choice[str]]:
+        return await preset_choices(services, interaction, typed)
+
+    described = app_commands.describe(
+        search=locale_str("words of the prompt", key="option_search_help"),
+        model=locale_str("only pictures of this model", key="option_history_model_help"),
+        preset=locale_str("only pictures of this preset", key="option_history_preset_help"),
+        favourites=locale_str("only those with a star", key="option_favourites_help"),
+        tree=locale_str(
+            "the number of a picture: show what it came from and what came of it",
+            key="option_tree_help",
+        ),
+    )
+    completed = app_commands.autocomplete(model=models, preset=presets)
+    callback = described(completed(history))
+    return slash_command("history", "Your pictures, newest first", callback)
+
+
+async def _tree(
+    services: Services,
+    interaction: Interaction,
+    user_id: int,
+    job_id: int,
+    texts: Any,
+) -> None:
+    job = await services.store.jobs.get(job_id)
+    if job is None or job.origin.user_id != user_id:
+        raise Refused("job_number_unknown", job=job_id)
+    relatives = await services.store.history.tree(job_id)
+    await reply_privately(interaction, entries.tree(relatives, job_id, user_id, texts))

@@ -1,0 +1,1 @@
+"""`/imagine`: a request from its options."""

@@ -1,0 +1,1 @@
+"""`/preset`: the server's presets."""

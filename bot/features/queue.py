@@ -1,0 +1,105 @@
+"""`/queue` and `/cancel`: what waits, and one's own among it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, locale_str
+
+from bot.access.permissions import check_control
+from bot.interactions.contexts import Command, slash_command
+from bot.interactions.responding import Interaction, reply_privately, responding
+from bot.locales import Texts
+from bot.services import Services
+from bot.ui.formatting import COLOUR, cut_lines, duration, one_line, quoted
+from generation.job import Job
+from generation.refusal import Refused
+from generation.schedule import Planned
+
+SHOWN: Final = 10
+"""Entries of the list; the rest are counted."""
+PROMPT_MAX: Final = 80
+
+
+def queue(services: Services) -> Command:
+    """What is being made and what waits, with one's own requests named."""
+
+    async def queue(interaction: Interaction) -> None:
+        async with responding(interaction) as caller:
+            plan = await services.worker.plan()
+            embed = _embed(services.worker.current, plan, caller.person.id, caller.texts)
+            await interaction.response.send_message(embed=embed, ephemeral=True)
+
+    return slash_command("queue", "What waits to be drawn, and for how long", queue)
+
+
+def cancel(services: Services) -> Command:
+    """Cancel one request, or all of one's own."""
+
+    async def cancel(interaction: Interaction, job: int | None = None) -> None:
+        async with responding(interaction) as caller:
+            if job is not None:
+                found = await services.store.jobs.get(job)
+                if found is None:
+                    raise Refused("job_number_unknown", job=job)
+                check_control(found, caller.person, caller.place)
+                await services.requests.cancel(found)
+                await reply_privately(interaction, caller.texts("cancelled_job", job=job))
+                return
+            own = await _own(services, caller.person.id)
+            if not own:
+                raise Refused("nothing_to_cancel")
+            for found in own:
+                await services.requests.cancel(found)
+            await reply_privately(interaction, caller.texts("cancelled_jobs", count=len(own)))
+
+    async def complete(interaction: Interaction, typed: str) -> list[Choice[int]]:
+        own = await _own(services, interaction.user.id)
+        return [
+            Choice(name=f"#{job.id} {job.request.prompt}"[:100], value=job.id)
+            for job in own
+            if str(typed).lstrip("#") in str(job.id)
+        ][:25]
+
+    described = app_commands.describe(
+        job=locale_str("the number of a request; all of yours if left out", key="option_job_help")
+    )
+    completed = app_commands.autocomplete(job=complete)
+    return slash_command("cancel", "Cancel what you asked for", described(completed(cancel)))
+
+
+async def _own(services: Services, user_id: int) -> list[Job]:
+    """Somebody's jobs that wait or run."""
+    waiting = [job for job in await services.store.jobs.waiting() if job.origin.user_id == user_id]
+    running = services.worker.current
+    if running is not None and running.origin.user_id == user_id:
+        return [running, *waiting]
+    return waiting
+
+
+def _embed(
+    running: Job | None, plan: Sequence[Planned], user_id: int, texts: Texts
+) -> discord.Embed:
+    """What is being made, what waits, and where one's own stand. Others' prompts stay theirs."""
+    lines = []
+    if running is not None:
+        lines.append(texts("queue_running", job=_named(running, user_id, texts)))
+    for place, planned in enumerate(plan, 1):
+        own = planned.job.origin.user_id == user_id
+        if place <= SHOWN or own:
+            left = duration(planned.seconds_until_done, texts)
+            lines.append(
+                texts("queue_line", place=place, job=_named(planned.job, user_id, texts), left=left)
+            )
+    hidden = len(plan) - sum(1 for p in plan[SHOWN:] if p.job.origin.user_id == user_id) - SHOWN
+    if hidden > 0:
+        lines.append(texts("queue_more", count=hidden))
+    text = "\n".join(lines) or texts("queue_empty")
+    return discord.Embed(title=texts("queue_title"), description=cut_lines(text), colour=COLOUR)
+
+
+def _named(job: Job, user_id: int, texts: Texts) -> str:
+    if job.origin.user_id == user_id:
+        return f"**#{job.id}** {quoted(one_line(job.request.prompt), PROMPT_MAX)}"
+    return texts("queue_someone", model=quoted(job.request.model, PROMPT_MAX))

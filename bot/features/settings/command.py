@@ -1,0 +1,100 @@
+"""`/settings`: what holds in this server, and for oneself, shown and changed in one panel."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+import discord
+
+from bot.access import permissions
+from bot.access.caller import Caller
+from bot.features.settings import panel
+from bot.features.settings.panel import SETTINGS, Setting
+from bot.interactions.contexts import Command, slash_command
+from bot.interactions.modal_submit import SubmitHandler
+from bot.interactions.responding import Interaction, RespondingItem, responding
+from bot.services import Services
+from generation.refusal import Refused
+
+
+def command(_services: Services) -> Command:
+    """The command."""
+
+    async def settings(interaction: Interaction) -> None:
+        async with responding(interaction) as caller:
+            await interaction.response.send_message(view=panel.shown(caller), ephemeral=True)
+
+    return slash_command("settings", "See and change settings", settings)
+
+
+class SettingsMenu(
+    RespondingItem[discord.ui.Select[Any]],
+    template=r"darkroom:settings:(?P<scope>guild|person)",
+):
+    """The panel's menu of the settings that can be changed."""
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Switch a setting that is yes or no; ask for the value of any other."""
+        services = interaction.client.services
+        setting = _setting(f"{self.fields['scope']}.{self.item.values[0]}")
+        _check(setting, caller)
+        if setting.kind == "toggle":
+            await _change(services, interaction, caller, setting, {})
+        else:
+            await interaction.response.send_modal(panel.modal_of(setting, caller))
+
+
+async def _on_submit(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Mapping[str, Any],
+) -> None:
+    """A handed-in dialog of one setting."""
+    setting = _setting(".".join(where))
+    _check(setting, caller)
+    await _change(services, interaction, caller, setting, values)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"setting": _on_submit}
+
+
+async def _change(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    setting: Setting,
+    values: Mapping[str, Any],
+) -> None:
+    store, new = services.store, panel.changed(setting, caller, values)
+    if (
+        setting.name == "picture_check"
+        and new != "off"
+        and not services.delivery.attachments.checked
+    ):
+        raise Refused("picture_check_none")
+    guild_id = caller.place.guild_id
+    if setting.kind in ("preset", "channel_preset") and guild_id is not None:
+        names = new.values() if isinstance(new, dict) else [new] if new else []
+        for name in names:
+            await store.presets.get(guild_id, name)
+    if setting.scope == "guild":
+        assert guild_id is not None
+        guild = await store.settings.change_guild(guild_id, **{setting.name: new})
+        caller = dataclasses.replace(caller, guild=guild)
+    else:
+        own = await store.settings.change_person(caller.person.id, **{setting.name: new})
+        caller = dataclasses.replace(caller, own=own)
+    await interaction.response.edit_message(view=panel.shown(caller))
+
+
+def _setting(key: str) -> Setting:
+    if key not in SETTINGS:
+        raise Refused("setting_gone")
+    return SETTINGS[key]
+
+
+def _check(setting: Setting, caller: Caller) -> None:
+    if setting.scope == "guild":
+        permissions.check_manager(caller.person)

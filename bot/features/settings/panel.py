@@ -1,0 +1,224 @@
+"""The settings panel: one row a setting, shown and changed in one message."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import discord
+import msgspec
+
+from bot.access import blocklist
+from bot.access.caller import Caller
+from bot.locales import LOCALES
+from bot.ui.modal import WRITTEN, Modal
+from generation.refusal import Refused
+from generation.request_options import Option
+
+Scope = Literal["guild", "person"]
+SettingKind = Literal[
+    "toggle",
+    "choice",
+    "preset",
+    "channel_preset",
+    "channels",
+    "channel",
+    "number",
+    "number_by_role",
+    "lines",
+]
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting: the field of GuildSettings or PersonSettings, and how it is changed."""
+
+    name: str
+    scope: Scope
+    kind: SettingKind
+    choices: tuple[str, ...] = ()
+    """Of a choice: values; "" stands for none."""
+    low: float = 0
+    high: float = 0
+    whole: bool = True
+
+    @property
+    def key(self) -> str:
+        """What the panel's menu knows it by."""
+        return f"{self.scope}.{self.name}"
+
+
+def _guild(name: str, kind: SettingKind, **more: Any) -> Setting:
+    return Setting(name=name, scope="guild", kind=kind, **more)
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    setting.key: setting
+    for setting in (
+        _guild("default_preset", "preset"),
+        _guild("channel_presets", "channel_preset"),
+        _guild("channels", "channels"),
+        _guild("press", "choice", choices=("anyone", "owner")),
+        _guild("quota", "number", low=1, high=100_000),
+        _guild("quota_by_role", "number_by_role", low=1, high=100_000),
+        _guild("waiting", "number", low=1, high=1000),
+        _guild("waiting_by_role", "number_by_role", low=1, high=1000),
+        _guild("weight_by_role", "number_by_role", low=0.1, high=10, whole=False),
+        _guild("age_restricted", "toggle"),
+        _guild("blocklist", "lines"),
+        _guild("picture_check", "choice", choices=("off", "blur", "block")),
+        _guild("spoiler", "toggle"),
+        _guild("audit_channel", "channel"),
+        _guild("language", "choice", choices=("", *LOCALES)),
+        Setting(name="default_preset", scope="person", kind="preset"),
+        Setting(name="private", scope="person", kind="toggle"),
+        Setting(name="language", scope="person", kind="choice", choices=("", *LOCALES)),
+    )
+}
+
+
+def shown(caller: Caller) -> discord.ui.LayoutView:
+    """The panel: the person's settings; in a server, its settings too, to change for managers."""
+    texts = caller.texts
+    view = discord.ui.LayoutView(timeout=None)
+    for scope in ("guild", "person"):
+        if scope == "guild" and caller.place.guild_id is None:
+            continue
+        settings = [setting for setting in SETTINGS.values() if setting.scope == scope]
+        lines = [f"### {texts(f'settings_{scope}')}"]
+        lines += [f"**{texts(title(s))}**: {value(s, caller)}" for s in settings]
+        parts: list[Any] = [discord.ui.TextDisplay("\n".join(lines))]
+        if scope == "person" or caller.person.manager:
+            menu: discord.ui.Select[Any] = discord.ui.Select(
+                custom_id=f"darkroom:settings:{scope}",
+                placeholder=texts("settings_change"),
+                options=[
+                    discord.SelectOption(label=texts(title(s))[:100], value=s.name)
+                    for s in settings
+                ],
+            )
+            parts.append(discord.ui.ActionRow(menu))
+        view.add_item(discord.ui.Container(*parts))
+    return view
+
+
+def title(setting: Setting) -> str:
+    """The key of a setting's name."""
+    return f"setting_{setting.name}"
+
+
+def value(setting: Setting, caller: Caller) -> str:
+    """What a setting is now, in words."""
+    texts = caller.texts
+    now = current(setting, caller)
+    match setting.kind:
+        case "toggle":
+            return texts("yes" if now else "no")
+        case "choice":
+            return texts(choice_key(setting, now or ""))
+        case "channels":
+            return ", ".join(f"<#{channel}>" for channel in now) or texts("setting_everywhere")
+        case "channel_preset":
+            pairs = (f"<#{channel}> → {_escaped(name)}" for channel, name in now.items())
+            return ", ".join(pairs) or texts("setting_none")
+        case "number_by_role":
+            pairs = (f"<@&{role}> → {number:g}" for role, number in now.items())
+            return ", ".join(pairs) or texts("setting_none")
+        case "lines":
+            return texts("setting_lines", count=len(now)) if now else texts("setting_none")
+        case "channel":
+            return f"<#{now}>" if now else texts("setting_none")
+        case "number" if now is None:
+            # how much may wait is bounded in config.toml too
+            return texts("setting_usual" if setting.name == "waiting" else "setting_unlimited")
+    return texts("setting_none") if now is None else _escaped(str(now))
+
+
+def current(setting: Setting, caller: Caller) -> Any:
+    """What a setting is now."""
+    return getattr(caller.guild if setting.scope == "guild" else caller.own, setting.name)
+
+
+def choice_key(setting: Setting, chosen: str) -> str:
+    """The key of a choice's name."""
+    if setting.name == "language":
+        return f"language_{chosen.replace('-', '_').lower() or 'auto'}"
+    return f"setting_{setting.name}_{chosen}"
+
+
+def modal_of(setting: Setting, caller: Caller) -> Modal:
+    """Where a setting is changed that is more than yes or no."""
+    texts = caller.texts
+    now = current(setting, caller)
+    asked = Modal(f"darkroom:setting:{setting.scope}:{setting.name}", texts(title(setting)))
+    label = texts(title(setting))
+    match setting.kind:
+        case "choice":
+            names = {choice: texts(choice_key(setting, choice)) for choice in setting.choices}
+            asked.options("value", label, {choice or "-": n for choice, n in names.items()}, now)
+        case "channels":
+            asked.channels("value", label, list(now), several=True)
+        case "channel":
+            chosen = [now] if now else []
+            asked.channels("value", label, chosen, several=False, types=WRITTEN)
+        case "channel_preset":
+            asked.channels("channel", texts("dialog_channel"), [], several=False, required=True)
+            asked.text("value", texts("dialog_preset_or_none"))
+        case "number_by_role":
+            asked.roles("role", texts("dialog_role"))
+            asked.text("value", texts("dialog_number_or_none"))
+        case "lines":
+            asked.text("value", texts("dialog_blocklist"), value="\n".join(now), long=True)
+        case _:
+            asked.text("value", label, value="" if now is None else str(now))
+    return asked
+
+
+def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
+    """The new value, from what was entered. Raises Refused."""
+    now = current(setting, caller)
+    entered = values.get("value", "")
+    match setting.kind:
+        case "toggle":
+            return not now
+        case "choice":
+            chosen = entered[0] if entered else "-"
+            return None if chosen == "-" else chosen
+        case "channels":
+            return tuple(int(channel) for channel in entered)
+        case "channel":
+            return int(entered[0]) if entered else None
+        case "channel_preset":
+            return _with(now, int(values["channel"][0]), str(entered).strip() or None)
+        case "number_by_role":
+            number = _number(setting, str(entered)) if str(entered).strip() else None
+            return _with(now, int(values["role"][0]), number)
+        case "lines":
+            lines = tuple(line.strip() for line in str(entered).splitlines() if line.strip())
+            blocklist.compiled(lines)
+            return lines
+        case "number":
+            return _number(setting, str(entered)) if str(entered).strip() else None
+    return str(entered).strip() or None
+
+
+def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
+    kept = {k: v for k, v in now.items() if k != key}
+    return kept if new is None else kept | {key: new}
+
+
+def _number(setting: Setting, text: str) -> int | float:
+    option = Option(
+        name=setting.name,
+        field=setting.name,
+        type=int if setting.whole else float,
+        help="",
+        low=setting.low,
+        high=setting.high,
+    )
+    number = option.parse(text.strip())
+    option.check(number)
+    if isinstance(number, str):
+        raise Refused("not_a_number", option=setting.name, value=text[:50])
+    return number
+
+
+def _escaped(text: str) -> str:
+    return discord.utils.escape_markdown(text)

@@ -1,0 +1,115 @@
+"""`/stats`: how the bot does, for its owner."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import discord
+import psutil
+
+from bot.interactions.contexts import Command, slash_command
+from bot.interactions.responding import Interaction, defer, responding
+from bot.locales import Texts
+from bot.services import Client, Services
+from bot.ui.formatting import COLOUR, cut_lines, quoted
+from generation.job import JobState
+from generation.messages import Ready
+from generation.refusal import Refused
+from storage.statistics import Statistics
+
+SHOWN: Final = 10
+"""Models of the list of times."""
+NAME_MAX: Final = 80
+FIELD_MAX: Final = 1000
+
+
+def command(services: Services) -> Command:
+    """The command. Discord says who owns the application."""
+
+    async def stats(interaction: Interaction) -> None:
+        async with responding(interaction) as caller:
+            if not await _owns(interaction.client, interaction.user.id):
+                raise Refused("owner_only")
+            await defer(interaction, private=True)
+            found = await services.store.statistics.since(datetime.now(UTC) - timedelta(days=1))
+            waiting = len(await services.store.jobs.waiting())
+            embed = embed_of(
+                found,
+                waiting=waiting,
+                loaded=services.worker.loaded,
+                ready=services.worker.ready,
+                memory=_memory(),
+                since=interaction.client.started_at,
+                texts=caller.texts,
+            )
+            await interaction.followup.send(embed=embed, ephemeral=True)
+
+    return slash_command("stats", "How the bot does, for its owner", stats)
+
+
+async def _owns(client: Client, user_id: int) -> bool:
+    """Whether somebody owns the application, or is of the team that does."""
+    application = await client.application_info()
+    if application.team is not None:
+        return any(member.id == user_id for member in application.team.members)
+    return application.owner.id == user_id
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of this process, and of the processes that it has started."""
+    own = psutil.Process()
+    children = 0
+    for child in own.children(recursive=True):
+        try:
+            children += child.memory_info().rss
+        except psutil.Error:
+            continue  # it has just ended
+    return own.memory_info().rss, children
+
+
+def embed_of(
+    found: Statistics,
+    *,
+    waiting: int,
+    loaded: str,
+    ready: Ready | None,
+    memory: tuple[int, int],
+    since: datetime,
+    texts: Texts,
+) -> discord.Embed:
+    """Jobs, times and memory, for the owner."""
+    embed = discord.Embed(title=texts("stats_title"), colour=COLOUR)
+
+    def counted(states: Mapping[JobState, int]) -> str:
+        names = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+        return texts("stats_jobs", **{state.value: states.get(state, 0) for state in names})
+
+    embed.add_field(name=texts("stats_day"), value=counted(found.recent))
+    embed.add_field(name=texts("stats_total"), value=counted(found.total))
+    embed.add_field(name=texts("queue_title"), value=texts("stats_waiting", count=waiting))
+    lines = [
+        texts(
+            "stats_model",
+            model=quoted(times.model, NAME_MAX),
+            median=f"{times.median:.1f}",
+            p95=f"{times.p95:.1f}",
+            count=times.pictures,
+        )
+        for times in found.times[:SHOWN]
+    ]
+    times = cut_lines("\n".join(lines), FIELD_MAX) or "—"
+    embed.add_field(name=texts("stats_times"), value=times, inline=False)
+    own, children = memory
+    device = "—" if ready is None else f"{ready.device_name} ({ready.precision})"
+    text = texts(
+        "stats_memory",
+        bot=own // 2**20,
+        worker=children // 2**20,
+        device=device,
+        peak=found.memory_peak // 2**20,
+    )
+    embed.add_field(name=texts("stats_machine"), value=text, inline=False)
+    up = discord.utils.format_dt(since, "R")
+    embed.add_field(name=texts("stats_since"), value=up)
+    embed.add_field(name=texts("stats_loaded"), value=quoted(loaded, NAME_MAX) or "—")
+    return embed

@@ -1,0 +1,1 @@
+"""What every feature needs of an interaction: who calls, how they are answered."""

@@ -1,0 +1,79 @@
+"""Who used a command, pressed a button or reacted, as Discord tells it."""
+
+from typing import Any
+
+import discord
+
+from bot.access.caller import Caller, Person, Place
+from bot.services import Client
+from generation.job import InteractionToken
+from storage.settings import GuildSettings, SettingsStore
+
+
+async def caller_of(interaction: discord.Interaction[Client]) -> Caller:
+    """Who used a command or pressed a button."""
+    user, channel = interaction.user, interaction.channel
+    in_guild = interaction.guild_id is not None
+    permissions = interaction.permissions
+    person = Person(
+        user.id,
+        user.display_name,
+        moderator=in_guild and permissions.manage_messages,
+        manager=in_guild and permissions.manage_guild,
+        locale=str(interaction.locale),
+        roles=_roles(user),
+    )
+    place = _place(interaction.guild_id, interaction.channel_id, channel)
+    return await _caller(interaction.client.services.store.settings, person, place)
+
+
+async def caller_by_reaction(
+    client: Client, payload: discord.RawReactionActionEvent, locale: str
+) -> Caller:
+    """Who reacted. Discord does not say which language they speak, so it is the message's."""
+    member, channel = payload.member, client.get_channel(payload.channel_id)
+    moderator, manager = False, False
+    if member is not None and isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+        permissions = channel.permissions_for(member)
+        moderator, manager = permissions.manage_messages, permissions.manage_guild
+    person = Person(
+        payload.user_id,
+        member.display_name if member else "",
+        moderator=moderator,
+        manager=manager,
+        locale=locale,
+        roles=_roles(member),
+    )
+    place = _place(payload.guild_id, payload.channel_id, channel)
+    return await _caller(client.services.store.settings, person, place)
+
+
+def token_of(interaction: discord.Interaction[Client]) -> InteractionToken:
+    """What an answer needs to go through an interaction's token."""
+    return InteractionToken(
+        application_id=interaction.application_id,
+        token=interaction.token,
+        expires_at=interaction.expires_at,
+    )
+
+
+async def _caller(settings: SettingsStore, person: Person, place: Place) -> Caller:
+    guild = GuildSettings()
+    if place.guild_id is not None:
+        guild = await settings.guild(place.guild_id)
+    return Caller(person, place, guild, await settings.person(person.id))
+
+
+def _roles(user: object) -> tuple[int, ...]:
+    return tuple(role.id for role in user.roles) if isinstance(user, discord.Member) else ()
+
+
+def _place(guild_id: int | None, channel_id: int | None, channel: Any) -> Place:
+    """A thread is as age-restricted, and as open to the bot, as the channel that it is in."""
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    return Place(
+        guild_id=guild_id,
+        channel_id=channel_id,
+        parent_id=getattr(channel, "parent_id", None),
+        age_restricted=bool(is_nsfw and is_nsfw()),
+    )

@@ -1,0 +1,116 @@
+"""What every answer to an interaction shares: who asked, and what they see when it fails."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Generic
+
+import discord
+import structlog
+
+from bot.access import permissions
+from bot.access.caller import Caller
+from bot.interactions.callers import caller_of
+from bot.locales import Texts
+from bot.services import Client
+from bot.ui.persistent_items import Item, PersistentItem
+from generation.job import Job
+from generation.refusal import Refused
+
+log = structlog.get_logger(__name__)
+
+Interaction = discord.Interaction[Client]
+
+
+@asynccontextmanager
+async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
+    """A refusal becomes its sentence, anything else a sentence with the log entry's number.
+
+    Only the person who asked sees either.
+    """
+    interaction.client.answers.join()
+    texts = Texts(str(interaction.locale))
+    try:
+        caller = await caller_of(interaction)
+        texts = caller.texts
+        yield caller
+    except Refused as refused:
+        await reply_privately(interaction, texts(refused.code, **refused.params))
+    except Exception:
+        incident = secrets.token_hex(4)
+        log.exception("interaction failed", incident=incident)
+        await reply_privately(interaction, texts("incident", incident=incident))
+
+
+async def defer(interaction: Interaction, *, private: bool) -> None:
+    """Acknowledge with "is thinking"; who sees that sees what follows."""
+    interaction.extras["private"] = private
+    await interaction.response.defer(thinking=True, ephemeral=private)
+
+
+async def reply_privately(interaction: Interaction, sentence: str, **more: Any) -> None:
+    """Answer so that only the person who asked sees it, however far the interaction is."""
+    try:
+        if not interaction.response.is_done():
+            await interaction.response.send_message(sentence, ephemeral=True, **more)
+            return
+        deferred = discord.InteractionResponseType.deferred_channel_message
+        if interaction.response.type is deferred and not interaction.extras["private"]:
+            # what follows a public "is thinking" is public too, unless that goes first
+            await interaction.delete_original_response()
+        await interaction.followup.send(sentence, ephemeral=True, **more)
+    except discord.HTTPException as error:
+        log.warning("nobody could be told", sentence=sentence, error=str(error))
+
+
+async def acknowledge(interaction: Interaction, job: Job) -> None:
+    """Answer with a job that is written down already, and follow it."""
+    try:
+        if not interaction.response.is_done():
+            await defer(interaction, private=job.origin.private)
+    finally:
+        # what can't be answered is delivered all the same, in another place
+        interaction.client.services.delivery.track(job)
+
+
+def check_can_post(interaction: Interaction, caller: Caller, *, private: bool) -> None:
+    """Refuse where the bot could not post an answer that all can see."""
+    if interaction.is_guild_integration() and interaction.guild_id is not None and not private:
+        permissions.check_permissions(
+            names_of(interaction.app_permissions),
+            caller.texts,
+            thread=isinstance(interaction.channel, discord.Thread),
+        )
+
+
+def names_of(granted: discord.Permissions) -> frozenset[str]:
+    """Discord's names of the permissions that are granted; some have two."""
+    return frozenset(name for name in discord.Permissions.VALID_FLAGS if getattr(granted, name))
+
+
+class RespondingItem(PersistentItem[Item], Generic[Item], template=r"(?!)"):
+    """A button or menu that answers whoever uses it, with what it is told or why it can't."""
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Do what it is for. Raises Refused."""
+        raise NotImplementedError
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Somebody has used it."""
+        async with responding(interaction) as caller:
+            await self.respond(interaction, caller)
+
+
+class PageButton(RespondingItem[discord.ui.Button[Any]], template=r"(?!)"):
+    """Shows another page of a list in place of the one that it is under."""
+
+    async def page(self, interaction: Interaction, caller: Caller) -> dict[str, Any]:
+        """The page as arguments of a message, `files` among them. Raises Refused."""
+        raise NotImplementedError
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Turn the page."""
+        await interaction.response.defer()
+        shown = await self.page(interaction, caller)
+        files = shown.pop("files")
+        await interaction.edit_original_response(**shown, attachments=files)

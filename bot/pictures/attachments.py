@@ -1,0 +1,130 @@
+"""Pictures as Discord takes them: the PNG where it is small enough, else a lighter copy."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from typing import Final
+
+import discord
+import msgspec
+import structlog
+from PIL import Image
+
+from generation.job import Job, JobState, Origin, PictureRecord
+from generation.refusal import Refused
+from storage.jobs import JobStore
+from storage.pictures import PictureMissingError
+from storage.settings import SettingsStore
+
+log = structlog.get_logger(__name__)
+
+LEVELS: Final[Sequence[tuple[int, float]]] = ((92, 1.0), (80, 1.0), (80, 0.7), (70, 0.5), (60, 0.3))
+"""WebP quality and scale, each lighter than the one before."""
+UPLOAD_LIMIT: Final = 10 * 2**20
+"""Bytes of one file that Discord takes everywhere; boosted servers take more."""
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A picture as it is attached."""
+
+    name: str
+    content: bytes
+    spoiler: bool = False
+
+    def file(self) -> discord.File:
+        """A new attachment; sending uses it up."""
+        return discord.File(io.BytesIO(self.content), filename=self.name, spoiler=self.spoiler)
+
+
+class JobAttachments:
+    """The pictures of jobs, as far as a server's picture check lets them be shown there.
+
+    `unsafe_from` is the probability from which a picture is unsafe; None where nothing checks.
+    """
+
+    def __init__(self, jobs: JobStore, settings: SettingsStore, unsafe_from: float | None) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._unsafe_from = unsafe_from
+
+    @property
+    def checked(self) -> bool:
+        """Whether there is a picture check that a server can ask for."""
+        return self._unsafe_from is not None
+
+    async def of(self, job: Job, where: Origin | None = None) -> tuple[list[Attachment], int]:
+        """What a finished job may show, and how many of its pictures are held back.
+
+        `where` is the place where they are shown, unless it is where they were asked for.
+        """
+        if job.state is not JobState.FINISHED:
+            return [], 0
+        found, held_back = [], 0
+        for picture in job.pictures:
+            try:
+                shown = await self._read(job, picture, where or job.origin)
+            except PictureMissingError:
+                log.error("picture file is gone", job=job.id, file=picture.file)
+                continue
+            if shown is None:
+                held_back += 1
+            else:
+                found.append(shown)
+        return found, held_back
+
+    async def one(
+        self, job: Job, picture: PictureRecord, where: Origin, limit: int = UPLOAD_LIMIT
+    ) -> tuple[Attachment, bool]:
+        """One picture within `limit` bytes as `where` shows it, and whether it is a lighter copy.
+
+        Raises Refused for one that is gone or held back.
+        """
+        try:
+            shown = await self._read(job, picture, where)
+        except PictureMissingError:
+            raise Refused("picture_gone") from None
+        if shown is None:
+            raise Refused("picture_held_back")
+        level = 0
+        original, lightened = shown, False
+        while len(shown.content) > limit and level < len(LEVELS):
+            [shown], lightened = await lighter([original], level), True
+            level += 1
+        return shown, lightened
+
+    async def may_preview(self, job: Job) -> bool:
+        """Whether half-drawn pictures are shown, which no picture check has seen."""
+        guild_id = job.origin.guild_id
+        return guild_id is None or (await self._settings.guild(guild_id)).picture_check == "off"
+
+    async def _read(self, job: Job, picture: PictureRecord, where: Origin) -> Attachment | None:
+        """None for a picture that the server's picture check blocks."""
+        spoiler = where.spoiler
+        if where.guild_id is not None and self._is_unsafe(picture):
+            check = (await self._settings.guild(where.guild_id)).picture_check
+            if check == "block":
+                return None
+            spoiler = spoiler or check == "blur"
+        content = await self._jobs.read_picture(picture)
+        return Attachment(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
+
+    def _is_unsafe(self, picture: PictureRecord) -> bool:
+        """A picture that nothing has looked at counts as unsafe where a check is asked for."""
+        if self._unsafe_from is None or picture.unsafe is None:
+            return True
+        return picture.unsafe >= self._unsafe_from
+
+
+async def lighter(attachments: Sequence[Attachment], level: int) -> list[Attachment]:
+    """The pictures at a level of LEVELS, as WebP."""
+    return await asyncio.to_thread(lambda: [_lighter(shown, level) for shown in attachments])
+
+
+def _lighter(shown: Attachment, level: int) -> Attachment:
+    quality, scale = LEVELS[level]
+    with Image.open(io.BytesIO(shown.content)) as picture:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    resized.save(file, "WEBP", quality=quality)
+    return Attachment(f"{shown.name.rsplit('.', 1)[0]}.webp", file.getvalue(), shown.spoiler)

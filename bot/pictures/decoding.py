@@ -1,0 +1,153 @@
+"""Pictures as the rest of the bot has them: decoded elsewhere, in turn and within bounds."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from bot.pictures.decoder_messages import Lighten, Normalise, Sheet
+from bot.pictures.decoding_process import SECONDS, DecodingProcess
+from bot.pictures.normalising import Bounds
+from bot.pictures.turns import Turns
+from generation.completion import ASPECT_MAX, Limits
+from generation.refusal import Refused
+
+log = structlog.get_logger(__name__)
+
+MIB: Final = 2**20
+MEMORY: Final = 256 * MIB
+"""Of the decoding process beside the pixels."""
+BYTES_A_PIXEL: Final = 20
+"""While one is decoded and made smaller: WebP takes most, 16."""
+OWN_PIXELS: Final = 40_000_000
+"""Our own pictures are never so large."""
+PREVIEW_SIDE: Final = 512
+PREVIEW_MIB: Final = 20
+PREVIEW_SECONDS: Final = 5.0
+"""There are eight on a page."""
+PREVIEWS_KEPT: Final = 512
+"""Small pictures of models; some 20 KB each."""
+CATALOGUE: Final = -1
+"""Who asks for the pictures beside models: no person."""
+
+
+class PictureDecoder:
+    """Decodes what others made in one process, and copies what we made in another.
+
+    Closed by `close` or as a context manager; both processes start when they are first needed.
+    """
+
+    def __init__(self, limits: Limits, *, seconds: float = SECONDS) -> None:
+        self._limits = limits
+        self._seconds = seconds
+        self._bounds = Bounds(
+            pixels=limits.upload_megapixels * 1_000_000,
+            side=max(limits.side, limits.upscaled_side),
+            cover=limits.side,
+            longest=max(limits.upscaled_side, limits.side * ASPECT_MAX),
+        )
+        memory = MEMORY + BYTES_A_PIXEL * self._bounds.pixels
+        self._foreign = DecodingProcess(memory=memory, seconds=seconds)
+        self._own = DecodingProcess(memory=MEMORY + BYTES_A_PIXEL * OWN_PIXELS, seconds=seconds)
+        self._turns = Turns()
+        self._previews: dict[tuple[Path, int, int], bytes | Refused] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the processes."""
+        await asyncio.gather(self._foreign.close(), self._own.close())
+
+    @contextlib.asynccontextmanager
+    async def turn(self, person: int) -> AsyncIterator[None]:
+        """Hold a person's turn while a picture of theirs is fetched and decoded.
+
+        Raises Refused for somebody who has too many waiting.
+        """
+        async with self._turns.turn(person):
+            yield
+
+    async def upload(self, data: bytes, name: str) -> bytes:
+        """A picture of any common format as an RGB PNG, upright, sRGB, as large as can be drawn.
+
+        Raises Refused about `name`: picture_too_heavy and what `normalised` raises.
+        """
+        check_weight(name, len(data), self._limits)
+        return await self._foreign.make(Normalise(self._bounds), [data], name)
+
+    async def preview(self, path: Path) -> bytes:
+        """A picture that lies beside a model, as a small RGB PNG; read once until it changes.
+
+        Raises Refused for one that can't be read, which is also remembered; OSError.
+        """
+        status = await asyncio.to_thread(path.stat)
+        key = (path, status.st_mtime_ns, status.st_size)
+        if key not in self._previews:
+            async with self._turns.turn(CATALOGUE, most=None):
+                # whoever had the turn before may have wanted the same page
+                found = self._previews.get(key) or await self._read_preview(path, status.st_size)
+                while len(self._previews) >= PREVIEWS_KEPT:
+                    del self._previews[next(iter(self._previews))]
+                self._previews[key] = found
+        found = self._previews[key]
+        if isinstance(found, Refused):
+            raise Refused(found.code, **found.params)
+        return found
+
+    async def _read_preview(self, path: Path, size: int) -> bytes | Refused:
+        bounds = Bounds(self._bounds.pixels, PREVIEW_SIDE, 1, PREVIEW_SIDE)
+        if size > PREVIEW_MIB * MIB:
+            return Refused("picture_too_heavy", file=path.name, size=size // MIB, high=PREVIEW_MIB)
+        data = await asyncio.to_thread(_read_at_most, path, size)
+        try:
+            return await self._foreign.make(
+                Normalise(bounds), [data], path.name, min(PREVIEW_SECONDS, self._seconds)
+            )
+        except Refused as refused:
+            log.warning("a thumbnail can't be read", file=str(path), error=str(refused))
+            return refused
+
+    async def lightened(self, content: bytes, quality: int, scale: float, name: str) -> bytes:
+        """A picture of ours as a WebP. Raises Refused when its file is broken."""
+        return await self._own.make(Lighten(quality, scale), [content], name)
+
+    async def sheet(self, contents: Sequence[bytes], side: int, name: str) -> bytes:
+        """One to four pictures of ours as one small WebP. Raises Refused when a file is broken."""
+        return await self._own.make(Sheet(side), contents, name)
+
+
+def check_weight(name: str, size: int, limits: Limits) -> None:
+    """Refuse a file of so many bytes where that is too many."""
+    if size > limits.upload_mib * MIB:
+        raise Refused(
+            "picture_too_heavy", file=name, size=f"{size / MIB:.1f}", high=limits.upload_mib
+        )
+
+
+def check_pixels(name: str, pixels: int, limits: Limits) -> None:
+    """Refuse a picture of so many pixels where that is too many."""
+    if pixels > limits.upload_megapixels * 1_000_000:
+        raise Refused(
+            "picture_too_large",
+            file=name,
+            megapixels=f"{pixels / 1e6:.0f}",
+            high=limits.upload_megapixels,
+        )
+
+
+def _read_at_most(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)

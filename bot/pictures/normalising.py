@@ -1,0 +1,192 @@
+"""Any picture as people mean it: upright, on white, in sRGB, and no larger than can be drawn."""
+
+import io
+import re
+import struct
+import warnings
+from typing import Final
+
+import msgspec
+from PIL import AvifImagePlugin, Image, ImageCms, ImageFile
+
+from bot.pictures.containers import Contents, TooManyPartsError, contents, other_format
+from generation.refusal import Refused
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP")
+ORIENTATION: Final = 0x0112
+UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""The mode of the pixels that a profile's colour space is of."""
+SCREEN_GAMMA: Final = 2.2
+GAMMA_TOLERANCE: Final = 0.05
+"""From the PNG specification's sample code: a difference that nobody sees."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How large a picture may be, and how large it stays, in pixels.
+
+    One that is larger is scaled down until its longer side is `side`; but the shorter is not made
+    less than `cover`, which a part of it has to fill, unless the longer were more than `longest`.
+    """
+
+    pixels: int
+    side: int
+    cover: int
+    longest: int
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """The size that a picture of that size is kept in."""
+        shorter, longer = sorted((width, height))
+        scale = min(max(self.side / longer, self.cover / shorter), self.longest / longer)
+        if scale >= 1:
+            return width, height
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def normalised(data: bytes, bounds: Bounds) -> bytes:
+    """A picture of any of FORMATS as an RGB PNG; of several frames the first. Blocks.
+
+    Raises Refused with `file` still to be named: picture_format, picture_unreadable,
+    picture_too_large, picture_too_slow.
+    """
+    found = other_format(data)
+    if found is not None:
+        raise Refused("picture_format", format=found)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    # twice that is an error, and some formats take memory for all pixels before they tell how many
+    Image.MAX_IMAGE_PIXELS = bounds.pixels // 2
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rgb = _read(contents(data), bounds)
+    except Refused:
+        raise
+    except TooManyPartsError:
+        raise Refused("picture_too_slow") from None
+    except Image.DecompressionBombError as error:
+        raise _too_large(_pixels_named_by(error, bounds), bounds) from None
+    except MemoryError:
+        raise Refused("picture_too_much_memory") from None
+    except Exception:  # noqa: BLE001 - Pillow's readers raise whatever a damaged file makes them
+        raise Refused("picture_unreadable") from None
+    rgb.info.clear()  # Pillow would write a profile into the file, transparency too
+    file = io.BytesIO()
+    rgb.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _read(found: Contents, bounds: Bounds) -> Image.Image:
+    with Image.open(io.BytesIO(found.data), formats=FORMATS) as picture:
+        if picture.width * picture.height > bounds.pixels:
+            raise _too_large(picture.width * picture.height, bounds)
+        profile = found.profile or _bytes_of(picture, "icc_profile")
+        exif = found.exif or _bytes_of(picture, "exif")
+        size = bounds.scaled(*picture.size)
+        picture.draft(None, size)  # JPEG alone can be decoded smaller
+        plain = _shrunk(_with_eight_bits(picture), size)
+    plain = _in_srgb(plain, profile)
+    if found.gamma:
+        plain = _for_screens(plain, found.gamma)
+    plain = _on_white(plain)
+    turn = UPRIGHT.get(_orientation(exif))
+    return plain if turn is None else plain.transpose(turn)
+
+
+def _with_eight_bits(picture: ImageFile.ImageFile) -> Image.Image:
+    """As L, LA, RGB, RGBA or CMYK, 8 bits a channel."""
+    picture.load()
+    if picture.mode.startswith(("I", "F")):
+        # Pillow would clip at 255
+        return picture.convert("F").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if picture.has_transparency_data:
+        return picture if picture.mode in ("LA", "RGBA") else picture.convert("RGBA")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
+
+
+def _shrunk(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+
+
+def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """From the colours of its profile to sRGB; a profile that can't be used is none."""
+    if not profile:
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = PROFILE_MODES.get(source.profile.xcolor_space.strip())
+        if mode is None or (mode != "RGB" and picture.mode.removesuffix("A") != mode):
+            return picture
+        if mode == "RGB" and picture.mode == "CMYK":
+            return picture
+        alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
+        colours = picture.convert(mode)
+        converted = ImageCms.profileToProfile(
+            colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error):
+        return picture
+    assert converted is not None
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _for_screens(picture: Image.Image, gamma: float) -> Image.Image:
+    """From a PNG's own gamma to that of screens."""
+    exponent = 1 / (gamma * SCREEN_GAMMA)
+    if abs(exponent - 1) < GAMMA_TOLERANCE:
+        return picture
+    curve = [round(255 * (value / 255) ** exponent) for value in range(256)]
+    same = list(range(256))
+    colours = len(picture.getbands()) - (picture.mode in ("LA", "RGBA"))
+    return picture.point(curve * colours + same * (len(picture.getbands()) - colours))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Without transparency: what lies under it is often black, and never meant to be seen."""
+    if picture.mode not in ("LA", "RGBA"):
+        return picture.convert("RGB")
+    opaque = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+
+
+def _orientation(exif: bytes) -> int:
+    """1 to 8; 1 where the EXIF is damaged or says nothing of it."""
+    if not exif:
+        return 1
+    found = Image.Exif()
+    try:
+        found.load(exif)
+        return int(found.get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - damaged EXIF makes Pillow raise whatever
+        return 1
+
+
+def _bytes_of(picture: Image.Image, name: str) -> bytes:
+    value = picture.info.get(name)
+    return value if isinstance(value, bytes) else b""
+
+
+def _pixels_named_by(error: Image.DecompressionBombError, bounds: Bounds) -> int:
+    """How many pixels the file has; Pillow says it in its sentence alone."""
+    found = re.search(r"\((\d+) pixels\)", str(error))
+    return int(found[1]) if found else bounds.pixels
+
+
+def _too_large(pixels: int, bounds: Bounds) -> Refused:
+    return Refused(
+        "picture_too_large", megapixels=f"{pixels / 1e6:.0f}", high=bounds.pixels // 1_000_000
+    )

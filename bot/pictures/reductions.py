@@ -1,0 +1,40 @@
+"""Lighter and smaller copies of pictures that are known to be sound: our own."""
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageOps
+
+
+def lightened(content: bytes, quality: int, scale: float) -> bytes:
+    """A WebP of that quality, its sides `scale` times as long. Blocks. Raises OSError."""
+    with Image.open(io.BytesIO(content)) as picture:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return _webp(resized, quality)
+
+
+def sheet(contents: Sequence[bytes], side: int) -> bytes:
+    """One to four pictures as one WebP of at most `side` pixels a side, several two by two.
+
+    Blocks. Raises OSError.
+    """
+    across = 1 if len(contents) == 1 else 2
+    fitted = []
+    for content in contents:
+        with Image.open(io.BytesIO(content)) as picture:
+            within = (side // across, side // across)
+            fitted.append(
+                ImageOps.contain(picture.convert("RGB"), within, Image.Resampling.LANCZOS)
+            )
+    wide, high = (max(one.size[axis] for one in fitted) for axis in (0, 1))
+    made = Image.new("RGB", (wide * across, high * -(-len(fitted) // across)))
+    for place, one in enumerate(fitted):
+        made.paste(one, (place % across * wide, place // across * high))
+    return _webp(made, 80)
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=quality)
+    return file.getvalue()

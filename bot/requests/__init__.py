@@ -1,0 +1,1 @@
+"""From what somebody wishes to a job in the queue: without Discord."""

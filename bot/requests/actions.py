@@ -1,0 +1,261 @@
+"""What people can do with a request and its pictures: one row an action, behind both doors."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from generation.job import Job, JobState, PictureRecord
+from generation.request import (
+    LINEAGE_MAX,
+    RANDOM_SEED_MAX,
+    SIDE_MAX,
+    GenerationRequest,
+    Variation,
+)
+
+NUMBERS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣", "6️⃣", "7️⃣", "8️⃣", "9️⃣", "🔟")
+SUBTLE: Final = 0.15
+STRONG: Final = 0.45
+"""Variation strengths: how far the noise goes towards another seed's."""
+VARIATIONS: Final = 4
+ENLARGED: Final = 2
+ENLARGING_STRENGTH: Final = 0.3
+"""Denoising strength of the second pass: new detail, the same picture."""
+WHOLE: Final = 1.5
+"""Up to so many times the native side, the second pass sees the picture whole."""
+
+On = Literal["unfinished", "job", "picture", "either", "pick", "history"]
+"""What an action is offered on: a request that is not finished, one with its pictures, one single
+picture, either of these, each picture among several, or an entry of somebody's own history."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What new pictures are made from: one picture of a finished job, or all of it."""
+
+    job: Job
+    index: int | None
+    native: int
+    """Side in pixels of the pictures that the job's model was trained on."""
+    count_max: int
+    """How many pictures one request may have."""
+
+    @property
+    def picture(self) -> PictureRecord:
+        """The picture in question; the first where none is named."""
+        wanted = self.index or 0
+        return next(p for p in self.job.pictures if p.index == wanted)
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One action. With `request` it asks for new pictures; without, its handler does it."""
+
+    name: str
+    emoji: str
+    label: str
+    """Key of the button's text."""
+    on: On
+    danger: bool = False
+    """Nothing brings back what it deletes."""
+    owner_only: bool = False
+    """For the person who asked, and moderators."""
+    invites: bool = True
+    """Whether the bot adds the emoji under the result; it works as a reaction in any case."""
+    posts: bool = True
+    """Whether it posts something where the picture is."""
+    applies: Callable[[Job, int], bool] = lambda _job, _index: True
+    """Whether it is offered on a picture of a job."""
+    enlarges: bool = False
+    """Whether its pictures may be larger than what people may ask for."""
+    request: Callable[[Source], GenerationRequest] | None = None
+
+
+class ActionTarget(msgspec.Struct, frozen=True):
+    """An action on a job, or on one of its pictures."""
+
+    action: Action
+    index: int | None = None
+
+    @property
+    def emoji(self) -> str:
+        """The action's emoji; for a pick, the number of its picture."""
+        if self.action.on == "pick" and self.index is not None:
+            return NUMBERS[self.index]
+        return self.action.emoji
+
+
+def reroll(source: Source) -> GenerationRequest:
+    """The same request with another seed; of variations, others of the same picture."""
+    request = source.job.request
+    return request.with_(**{"variation_seed" if request.varied else "seed": _new_seed()})
+
+
+def upscale(source: Source) -> GenerationRequest:
+    """Twice the size by a second pass over the enlarged picture, in tiles where it is large."""
+    picture = source.picture
+    width, height = picture.width * ENLARGED, picture.height * ENLARGED
+    large = max(width, height) > WHOLE * source.native
+    return source.job.request.with_(
+        init_picture=picture.file,
+        width=width,
+        height=height,
+        tile=source.native if large else 0,
+        denoising_strength=ENLARGING_STRENGTH,
+        seed=picture.seed,
+        variation_seed=None,
+        variation_strength=0.0,
+        lineage=(),
+        count=1,
+        # control pictures have done their work in the first pass
+        controls=(),
+    )
+
+
+def can_upscale(job: Job, index: int) -> bool:
+    """Whether a picture can still be enlarged."""
+    sides = [max(p.width, p.height) for p in job.pictures if p.index == index]
+    return bool(sides) and sides[0] * ENLARGED <= SIDE_MAX
+
+
+def vary_subtle(source: Source) -> GenerationRequest:
+    """Close relatives of a picture."""
+    return _vary(source, SUBTLE)
+
+
+def vary_strong(source: Source) -> GenerationRequest:
+    """Distant relatives of a picture."""
+    return _vary(source, STRONG)
+
+
+def start_from(source: Source) -> GenerationRequest:
+    """An img2img from a picture: the request that the dialog begins with."""
+    picture = source.picture
+    return source.job.request.with_(
+        init_picture=picture.file,
+        width=picture.width,
+        height=picture.height,
+        tile=0,
+        denoising_strength=0.6,
+        seed=_new_seed(),
+        variation_seed=None,
+        variation_strength=0.0,
+        lineage=(),
+        controls=(),
+    )
+
+
+def _vary(source: Source, strength: float) -> GenerationRequest:
+    request, picture = source.job.request, source.picture
+    lineage = request.lineage
+    if picture.variation_seed is not None:
+        # full, it ends in the parent's siblings
+        parent = Variation(picture.variation_seed, request.variation_strength)
+        lineage = (*lineage, parent)[:LINEAGE_MAX]
+    return request.with_(
+        seed=picture.seed,
+        lineage=msgspec.to_builtins(lineage),
+        variation_seed=_new_seed(),
+        variation_strength=strength,
+        count=min(VARIATIONS, source.count_max),
+    )
+
+
+def _new_seed() -> int:
+    return random.randint(0, RANDOM_SEED_MAX)
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    action.name: action
+    for action in (
+        Action(name="reroll", emoji="🔁", label="button_reroll", on="job", request=reroll),
+        Action(name="pick", emoji="🔢", label="", on="pick"),
+        Action(
+            name="upscale",
+            emoji="🔍",
+            label="button_upscale",
+            on="picture",
+            request=upscale,
+            applies=can_upscale,
+            enlarges=True,
+        ),
+        Action(
+            name="vary_subtle",
+            emoji="🪄",
+            label="button_vary_subtle",
+            on="picture",
+            request=vary_subtle,
+        ),
+        Action(
+            name="vary_strong",
+            emoji="🎲",
+            label="button_vary_strong",
+            on="picture",
+            request=vary_strong,
+        ),
+        Action(name="start", emoji="🖼️", label="button_start", on="picture", invites=False),
+        # a reaction can't open a dialog, so these two answer with the button that can
+        Action(name="edit", emoji="✏️", label="button_edit", on="either", invites=False),
+        Action(name="parameters", emoji="📋", label="button_parameters", on="either", posts=False),
+        Action(name="favourite", emoji="⭐", label="button_favourite", on="either", posts=False),
+        Action(
+            name="delete",
+            emoji="❌",
+            label="button_delete",
+            on="either",
+            owner_only=True,
+            posts=False,
+        ),
+        Action(
+            name="cancel",
+            emoji="⛔",
+            label="button_cancel",
+            on="unfinished",
+            owner_only=True,
+            posts=False,
+        ),
+        Action(name="replay", emoji="⏪", label="button_replay", on="history", owner_only=True),
+        Action(name="send", emoji="📤", label="button_send", on="history", owner_only=True),
+        Action(
+            name="forget",
+            emoji="🗑️",
+            label="button_forget",
+            on="history",
+            danger=True,
+            owner_only=True,
+        ),
+    )
+}
+
+
+def offered(job: Job, index: int | None = None) -> list[ActionTarget]:
+    """What applies to a message that shows a job, or only its picture `index`."""
+    if not job.ended:
+        return [ActionTarget(ACTIONS["cancel"])]
+    if job.state is not JobState.FINISHED:
+        return []
+    several = index is None and len(job.pictures) > 1
+    one = index if index is not None or several or not job.pictures else job.pictures[0].index
+    found = []
+    for action in ACTIONS.values():
+        match action.on:
+            case "job" if index is None:
+                found.append(ActionTarget(action))
+            case "pick" if several:
+                found += [ActionTarget(action, picture.index) for picture in job.pictures]
+            case "picture" if one is not None:
+                if action.applies(job, one):
+                    found.append(ActionTarget(action, one))
+            case "either":
+                found.append(ActionTarget(action, index))
+    return found
+
+
+def meant_by(emoji: str, job: Job, index: int | None) -> ActionTarget | None:
+    """What a reaction means on such a message; the emoji's variation selector does not matter."""
+    plain = _without_selector(emoji)
+    return next((p for p in offered(job, index) if _without_selector(p.emoji) == plain), None)
+
+
+def _without_selector(emoji: str) -> str:
+    return emoji.replace("\ufe0f", "")

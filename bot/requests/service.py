@@ -1,0 +1,284 @@
+"""Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.access import blocklist, permissions, quotas
+from bot.access.caller import Caller
+from bot.requests.actions import ActionTarget, Source
+from generation import completion, preset
+from generation.catalog import Catalog
+from generation.completion import Rules
+from generation.job import Job, JobState, Origin
+from generation.models import ModelKind
+from generation.preset import Preset
+from generation.refusal import Refused
+from generation.request import SIDE_MAX, GenerationRequest
+from generation.worker import Worker
+from storage.personal_data import Deleted
+from storage.store import Store
+
+OnBlocked = Callable[[Caller, str, Refused], None]
+"""Told who asked, for what prompt, and what they were answered."""
+
+
+class RequestService:
+    """Checks what is asked for and writes it down. Raises Refused, with what to change."""
+
+    def __init__(self, store: Store, worker: Worker, catalog: Catalog, rules: Rules) -> None:
+        self.store = store
+        self.jobs = store.jobs
+        self.settings = store.settings
+        self.catalog = catalog
+        self.rules = rules
+        self.worker = worker
+        self._listeners: list[OnBlocked] = []
+        self._adding = asyncio.Lock()
+
+    def listen(self, listener: OnBlocked) -> None:
+        """Have `listener` told of requests that are refused for their words."""
+        self._listeners.append(listener)
+
+    # asking
+
+    async def ask(
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        origin: Origin,
+        preset_name: str | None = None,
+    ) -> Job:
+        """A request from what a person gave; the preset and then the defaults fill it in."""
+        permissions.check_place(caller.guild, caller.place)
+        chosen = await self.chosen_preset(caller, preset_name)
+        if chosen is not None:
+            preset.check_roles(chosen, caller.person.roles)
+        request = preset.complete(given, chosen, self.catalog, self.rules)
+        if chosen is not None:
+            preset.check_bounds(chosen, request)
+        return await self._add(request, caller, origin, preset=chosen.name if chosen else None)
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        origin: Origin,
+        target: ActionTarget,
+        parent: Job,
+        *,
+        enlarging: bool = False,
+    ) -> Job:
+        """A whole request that came of another: rerolled, varied, edited, …"""
+        permissions.check_place(caller.guild, caller.place)
+        completion.check(request, self.catalog, self.rules, enlarging=enlarging or request.tile > 0)
+        bounds = await self._preset_of(parent)
+        if bounds is not None and not enlarging:
+            preset.check_bounds(bounds, request)
+        return await self._add(
+            request,
+            caller,
+            origin,
+            action=target.action.name,
+            parent=parent.id,
+            parent_picture=target.index,
+            preset=parent.preset,
+        )
+
+    async def remake(self, target: ActionTarget, job: Job, caller: Caller, origin: Origin) -> Job:
+        """The new job of an action that asks for pictures."""
+        assert target.action.request is not None
+        source = self.source(job, target.index)
+        if target.action.on == "picture" and not target.action.applies(job, source.picture.index):
+            raise Refused("enlarged_enough", side=SIDE_MAX)
+        request = target.action.request(source)
+        enlarging = target.action.enlarges or job.action == "upscale"
+        return await self.submit(request, caller, origin, target, job, enlarging=enlarging)
+
+    async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
+        """The same request to the last bit."""
+        permissions.check_place(caller.guild, caller.place)
+        completion.check(job.request, self.catalog, self.rules, enlarging=job.request.tile > 0)
+        return await self._add(
+            job.request, caller, origin, action="replay", parent=job.id, preset=job.preset
+        )
+
+    def source(self, job: Job, index: int | None) -> Source:
+        """What an action makes its request from. Raises Refused when it isn't there yet."""
+        if job.state is not JobState.FINISHED:
+            raise Refused("job_unfinished")
+        if index is not None and all(picture.index != index for picture in job.pictures):
+            raise Refused("picture_gone")
+        model = self.catalog.get(ModelKind.CHECKPOINT, job.request.model)
+        return Source(job, index, completion.native_size(model), self.rules.limits.count)
+
+    async def chosen_preset(self, caller: Caller, name: str | None) -> Preset | None:
+        """The preset of that name; unnamed, the person's, the channel's or the server's default."""
+        guild_id = caller.place.guild_id
+        if guild_id is None:
+            if name:
+                raise Refused("preset_needs_server")
+            return None
+        await self.store.presets.ensure_starters(guild_id, preset.starters(self.catalog))
+        if name:
+            return await self.store.presets.get(guild_id, name)
+        places = (caller.place.channel_id or 0, caller.place.parent_id or 0)
+        by_channel = caller.guild.channel_presets
+        defaults = [
+            caller.own.default_preset,
+            *(by_channel[place] for place in places if place in by_channel),
+            caller.guild.default_preset,
+        ]
+        for default in defaults:
+            if default is None:
+                continue
+            try:
+                found = await self.store.presets.get(guild_id, default)
+                preset.check_roles(found, caller.person.roles)
+            except Refused:
+                continue  # deleted since, or of another server, or for others: the next one
+            return found
+        return None
+
+    async def _preset_of(self, job: Job) -> Preset | None:
+        if job.preset is None or job.origin.guild_id is None:
+            return None
+        try:
+            return await self.store.presets.get(job.origin.guild_id, job.preset)
+        except Refused:
+            return None
+
+    async def _add(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        origin: Origin,
+        *,
+        action: str = "imagine",
+        parent: int | None = None,
+        parent_picture: int | None = None,
+        preset: str | None = None,
+    ) -> Job:
+        self.check_words(request, caller)
+        # one at a time, so that of requests sent together none slips past the quota
+        async with self._adding:
+            await self._check_shares(request.count, caller)
+            job = await self.jobs.add(
+                request,
+                origin,
+                action=action,
+                parent=parent,
+                parent_picture=parent_picture,
+                preset=preset,
+            )
+        self.worker.wake(job)
+        return job
+
+    def check_words(self, request: GenerationRequest, caller: Caller) -> None:
+        """Refuse a prompt that the server's blocklist names."""
+        try:
+            text = request.prompt
+            if request.guidance_scale < 1:
+                # there the negative prompt is drawn too
+                text += f"\n{request.negative_prompt}"
+            blocklist.compiled(caller.guild.blocklist).check(text)
+        except Refused as refused:
+            for listener in self._listeners:
+                listener(caller, request.prompt, refused)
+            raise
+
+    async def check_asking(self, caller: Caller) -> None:
+        """Refuse, before pictures are fetched for it, whoever may ask for nothing here now."""
+        permissions.check_place(caller.guild, caller.place)
+        await self._check_shares(1, caller)
+
+    async def _check_shares(self, count: int, caller: Caller) -> None:
+        """Refuse what goes over a person's quota, for `count` pictures, or their waiting jobs."""
+        person, guild = caller.person, caller.guild
+        waiting = await self.jobs.count_waiting(person.id)
+        default = guild.waiting or self.rules.limits.waiting
+        limit = quotas.limit_for(person.roles, guild.waiting_by_role, default)
+        if waiting >= (limit or default):
+            when = datetime.now(UTC) + timedelta(seconds=await self._seconds_to_next(person.id))
+            raise Refused("too_many_waiting", count=waiting, when=quotas.countdown(when))
+        quota = quotas.limit_for(person.roles, guild.quota_by_role, guild.quota)
+        if quota is not None and caller.place.guild_id is not None:
+            now = datetime.now(UTC)
+            used = await self.store.usage.pictures_since(
+                person.id, caller.place.guild_id, now - quotas.WINDOW
+            )
+            quotas.check_quota(count, used, quota, now)
+
+    async def _seconds_to_next(self, user_id: int) -> float:
+        """When the first of somebody's requests will be done."""
+        running = self.worker.current
+        if running is not None and running.origin.user_id == user_id:
+            return await self.worker.seconds_left()
+        own = (p for p in await self.worker.plan() if p.job.origin.user_id == user_id)
+        return min((planned.seconds_until_done for planned in own), default=0.0)
+
+    # what is there
+
+    def check_action(self, target: ActionTarget, job: Job, caller: Caller) -> None:
+        """Refuse whoever may not target this here."""
+        if target.action.owner_only:
+            permissions.check_control(job, caller.person, caller.place)
+        elif target.action.name not in ("favourite", "parameters"):
+            permissions.check_press(caller.guild, job, caller.person)
+
+    async def cancel(self, job: Job) -> None:
+        """Stop a job: at once where it waits, at its next step where it runs."""
+        cancelled = await self.jobs.cancel_waiting(job.id)
+        if cancelled is not None:
+            self.worker.tell(cancelled)
+            return
+        now = await self.jobs.get(job.id)
+        if now is None or now.ended:
+            raise Refused("job_ended")
+        await self.worker.cancel(job.id)
+
+    async def is_favourite(self, user_id: int, job: Job, index: int | None) -> bool:
+        """Whether a picture, or every picture of a job, is among somebody's favourites."""
+        return all(
+            [
+                await self.store.history.is_favourite(user_id, job.id, position)
+                for position in _positions(job, index)
+            ]
+        )
+
+    async def set_favourite(self, user_id: int, job: Job, index: int | None, on: bool) -> None:
+        """Put a picture, or all pictures of a job, among somebody's favourites or take them out."""
+        for position in _positions(job, index):
+            await self.store.history.set_favourite(user_id, job.id, position, on)
+
+    def check_place(self, caller: Caller) -> None:
+        """Refuse where the server does not want pictures asked for."""
+        permissions.check_place(caller.guild, caller.place)
+
+    async def forget(self, user_id: int) -> Deleted:
+        """Delete all that is kept about somebody; what waits is cancelled first.
+
+        Raises Refused, and cancels nothing, while something of theirs runs.
+        """
+        running = self.worker.current
+        if running is not None and running.origin.user_id == user_id:
+            raise Refused("delete_while_running")
+        for job in await self.jobs.waiting():
+            if job.origin.user_id == user_id:
+                await self.cancel(job)
+        return await self.store.personal.delete(user_id)
+
+    async def forget_job(self, job: Job) -> None:
+        """Delete one request and its pictures."""
+        if not job.ended:
+            raise Refused("job_unfinished")
+        await self.store.personal.delete_job(job.id)
+
+    async def first_time(self, user_id: int, what: str) -> bool:
+        """Whether somebody has not been told this before; they have now."""
+        return await self.store.settings.notice(user_id, what)
+
+
+def _positions(job: Job, index: int | None) -> list[int]:
+    return [picture.index for picture in job.pictures if index is None or picture.index == index]

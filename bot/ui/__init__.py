@@ -1,0 +1,1 @@
+"""From a state to what Discord shows: no store, no await."""

@@ -1,0 +1,81 @@
+"""Buttons whose custom_id is all they know, so that they work for ever."""
+
+from typing import Any, Final, Self
+
+import discord
+
+from bot.locales import Texts
+from bot.requests.actions import ACTIONS, ActionTarget, offered
+from bot.ui.persistent_items import PersistentItem
+from generation.job import Job
+
+ROW: Final = 5
+"""Buttons in a row, at most."""
+
+
+class ActionClient(discord.Client):
+    """A client that knows what the buttons of actions do."""
+
+    async def on_action(
+        self, interaction: discord.Interaction[Any], target: ActionTarget, job_id: int
+    ) -> None:
+        """Somebody has pressed the button of an action."""
+        raise NotImplementedError
+
+
+class ActionButton(
+    PersistentItem[discord.ui.Button[Any]],
+    template=r"darkroom:(?P<action>[a-z_]+):(?P<job>[0-9]{1,18})(:(?P<index>[0-9]{1,3}))?",
+):
+    """The button of one action on one job, or on one of its pictures."""
+
+    @classmethod
+    def of(
+        cls,
+        target: ActionTarget,
+        job_id: int,
+        label: str,
+        *,
+        emoji: str = "",
+        row: int | None = None,
+    ) -> Self:
+        """A new button; its emoji is the action's unless another is given."""
+        where = f"{job_id}" if target.index is None else f"{job_id}:{target.index}"
+        danger = target.action.danger
+        button: discord.ui.Button[Any] = discord.ui.Button(
+            style=discord.ButtonStyle.danger if danger else discord.ButtonStyle.secondary,
+            emoji=emoji or target.emoji,
+            label=label or None,
+            custom_id=f"darkroom:{target.action.name}:{where}",
+            row=row,
+        )
+        return cls(button)
+
+    @property
+    def action_name(self) -> str:
+        """Of the table of actions; one from long ago may no longer be there."""
+        return self.fields["action"]
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Do the action for whoever pressed."""
+        action = ACTIONS.get(self.action_name)
+        if action is None:
+            raise LookupError(f"a button of an action that is gone: {self.item.custom_id}")
+        index = self.fields["index"]
+        target = ActionTarget(action, int(index) if index else None)
+        client: ActionClient = interaction.client
+        await client.on_action(interaction, target, int(self.fields["job"]))
+
+
+def view(job: Job, texts: Texts, index: int | None = None) -> discord.ui.View:
+    """The buttons of what applies to a job, or to its picture `index`; picks in rows below."""
+    buttons = discord.ui.View(timeout=None)
+    found = offered(job, index)
+    picks = [target for target in found if target.action.on == "pick"]
+    others = [target for target in found if target.action.on != "pick"]
+    for group in (others, picks):
+        first = -(-len(buttons.children) // ROW)
+        for place, target in enumerate(group):
+            label = texts(target.action.label) if target.action.label else ""
+            buttons.add_item(ActionButton.of(target, job.id, label, row=first + place // ROW))
+    return buttons

@@ -1,0 +1,107 @@
+"""What the last scan read, kept over restarts: a file that has not changed is not read again."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from generation import (
+    families,
+    model_folders,
+    model_probe,
+    model_reader,
+    model_settings,
+    models,
+    safetensors_header,
+)
+from generation.model_reader import Reading
+from generation.regular_files import read_regular
+
+log = structlog.get_logger(__name__)
+
+ENTRIES_MAX: Final = 100_000
+BYTES_MAX: Final = 100 * 2**20
+READERS: Final = (
+    *(families, model_folders, model_probe, model_reader),
+    *(model_settings, models, safetensors_header),
+)
+"""Modules that decide what is made of a file: what an older one made of it does not count."""
+
+Readings = dict[str, tuple[str, Reading]]
+"""By path: the mark that the file had, and what was found in it."""
+
+
+class _Kept(msgspec.Struct):
+    version: str
+    readings: dict[str, tuple[str, Reading]]
+
+
+class CatalogCache:
+    """One file, written whole or not at all. It may be deleted at any time."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._failed = False
+
+    def load(self) -> Readings:
+        """What was kept; nothing where the file is missing, broken or of another version."""
+        if self._file is None:
+            return {}
+        try:
+            kept = _DECODER.decode(read_regular(self._file, BYTES_MAX))
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            log.warning("what is known of the models is read anew", error=str(error)[:200])
+            return {}
+        return kept.readings if kept.version == _version() else {}
+
+    def save(self, readings: Mapping[str, tuple[str, Reading]]) -> None:
+        """Keep what is lasting of these. A disk that takes nothing is told of once."""
+        if self._file is None:
+            return
+        lasting = ((path, entry) for path, entry in readings.items() if entry[1].lasting)
+        kept = dict(entry for entry, _ in zip(lasting, range(ENTRIES_MAX), strict=False))
+        beside = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
+        try:
+            content = msgspec.msgpack.encode(_Kept(_version(), kept), enc_hook=_plain)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(content)
+            beside.replace(self._file)
+            self._failed = False
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            if not self._failed:
+                log.warning("what is known of the models can't be kept", error=str(error)[:200])
+            self._failed = True
+            try:
+                beside.unlink(missing_ok=True)
+            except OSError:
+                return
+
+
+def _version() -> str:
+    """Of the code that reads models, and of what it runs on."""
+    digest = hashlib.sha256(sys.version.encode())
+    for module in READERS:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _rich(type_: type, value: object) -> object:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(type_)
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(_Kept, dec_hook=_rich)

@@ -1,0 +1,55 @@
+"""What holds for one checkpoint: `[models.NAME]` of config.toml, and a file beside the model."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from generation import toml_text
+from generation.regular_files import printable, read_regular
+from generation.request import ClipSkip, Guidance, Name, Prompt, Side, Steps
+from generation.samplers import SAMPLERS
+
+IN_FOLDER: Final = "darkroom.toml"
+BESIDE: Final = ".darkroom.toml"
+"""Of a single file: `dream.safetensors` has `dream.darkroom.toml` beside it."""
+FILE_MAX: Final = 64 * 1024
+"""Bytes."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
+
+    width: Side | None = None
+    height: Side | None = None
+    steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+    sampler: Name | None = None
+    clip_skip: ClipSkip | None = None
+    negative_prompt: Prompt | None = None
+    vae: Name | None = None
+
+    def over(self, other: "ModelSettings | None") -> "ModelSettings":
+        """These, and where they say nothing, the other's."""
+        if other is None:
+            return self
+        said = {name: getattr(self, name) for name in self.__struct_fields__}
+        return msgspec.structs.replace(
+            other, **{name: value for name, value in said.items() if value is not None}
+        )
+
+
+def read_settings(file: Path) -> ModelSettings:
+    """The settings in a file beside a model. Raises OSError, or ValueError with what is wrong."""
+    content = read_regular(file, FILE_MAX)
+    try:
+        table = toml_text.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+        settings = msgspec.convert(table, ModelSettings)
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(printable(str(error))[:200]) from None
+    known = {name.casefold() for name in SAMPLERS}
+    if settings.sampler is not None and settings.sampler.casefold() not in known:
+        raise ValueError(f"there is no sampler {printable(settings.sampler)[:80]}")
+    return settings

@@ -1,0 +1,38 @@
+"""What the catalogue shows of models."""
+
+from bot.features.catalogue import ENTRIES, model_embed
+from bot.locales import Texts
+from generation.models import ModelKind
+from tests.unit.generation.catalogs import a_model
+
+ENGLISH = Texts("en-US")
+
+
+def test_a_lora_names_its_family_and_trigger_words() -> None:
+    words = tuple(f"word{n}" for n in range(20))
+    embed = model_embed(
+        a_model("ink *wash*", kind=ModelKind.LORA, trigger_words=words, size=3 * 2**20), ENGLISH
+    )
+    assert embed.title == r"ink \*wash\*"
+    assert embed.description is not None
+    assert "3 MiB" in embed.description
+    assert "Trigger words: `word0`, `word1`" in embed.description
+    assert "word8" not in embed.description
+
+
+def test_a_model_that_cannot_be_run_says_so() -> None:
+    flux = model_embed(a_model("big", family="flux"), ENGLISH).description
+    assert flux is not None
+    assert "can't be drawn with yet" in flux
+    runnable = model_embed(a_model("demo", native_size=128), ENGLISH).description
+    assert runnable is not None
+    assert "128 px" in runnable
+    assert "can't" not in runnable
+
+
+def test_a_page_of_the_catalogue_is_a_message_that_discord_takes() -> None:
+    words = tuple("a sentence that somebody wrote for a word " * 5 for _ in range(9))
+    lora = a_model("x" * 300, kind=ModelKind.LORA, trigger_words=words)
+    page = [model_embed(lora, Texts("en-US")) for _ in range(ENTRIES)]
+    page[0].set_author(name="LoRAs, page 1000 of 1000")
+    assert sum(len(embed) for embed in page) <= 6000

@@ -1,0 +1,38 @@
+"""Texts and requests of every kind, for tests that write something and read it again."""
+
+from hypothesis import strategies as st
+
+from generation.request import LORAS_MAX, SEED_MAX, GenerationRequest, LoraUse
+from generation.samplers import SAMPLERS
+
+SIGNS = "a ：:，,“”\"'\\\n\r\t <>(){}[]=#|é灯💡\u2028\x85\x0b%;0.5-"
+"""Full-width and other signs that some reader splits at."""
+
+spoken = st.text(alphabet=SIGNS, max_size=30) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30
+)
+"""Any text that can be kept."""
+names = spoken.filter(bool)
+
+
+def requests() -> st.SearchStrategy[GenerationRequest]:
+    """Whole requests whose texts and numbers are of every kind."""
+    uses = st.builds(LoraUse, names, st.floats(-4, 4))
+    return st.builds(
+        GenerationRequest,
+        prompt=spoken.filter(lambda text: bool(text.strip())),
+        negative_prompt=spoken,
+        model=names,
+        vae=st.none() | names,
+        width=st.integers(8, 256).map(lambda side: side * 8),
+        height=st.integers(8, 256).map(lambda side: side * 8),
+        steps=st.integers(1, 150),
+        guidance_scale=st.floats(0, 30),
+        sampler=st.sampled_from(sorted(SAMPLERS)),
+        seed=st.integers(0, SEED_MAX),
+        variation_seed=st.none() | st.integers(0, SEED_MAX),
+        variation_strength=st.floats(0, 1),
+        clip_skip=st.integers(1, 12),
+        count=st.integers(1, 10),
+        loras=st.lists(uses, max_size=LORAS_MAX, unique_by=lambda use: use.name).map(tuple),
+    )
