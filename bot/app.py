@@ -20,6 +20,7 @@ from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
 from bot.pictures.attachments import JobAttachments
+from bot.pictures.decoding import PictureDecoder
 from bot.requests.service import RequestService
 from bot.services import Services
 from generation.catalog import Catalog
@@ -69,6 +70,7 @@ class Studio:
     catalog: Catalog
     engine: Engine
     worker: Worker
+    decoder: PictureDecoder
 
     @property
     def jobs(self) -> JobStore:
@@ -108,7 +110,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     store, checking = studio.store, config.worker
     unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
     client = DarkroomClient(config.discord, config.storage.folder / "cache")
-    attachments = JobAttachments(store.jobs, store.settings, unsafe_from)
+    attachments = JobAttachments(store.jobs, store.settings, studio.decoder, unsafe_from)
     requests = RequestService(store, studio.worker, studio.catalog, config.rules)
     audit = Audit(client, store.settings, studio.worker)
     requests.listen(audit.refused)
@@ -117,6 +119,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         store=store,
         catalog=studio.catalog,
         worker=studio.worker,
+        decoder=studio.decoder,
         delivery=Tracker(client, store.jobs, studio.worker, attachments),
         audit=audit,
         on_action=on_button,
@@ -149,7 +152,8 @@ async def open_studio(config: Config, engine: Engine | None = None) -> AsyncIter
             try:
                 affinity = config.queue.model_affinity
                 worker = Worker(store.jobs, engine, catalog, affinity=affinity)
-                yield Studio(config, store, catalog, engine, worker)
+                async with PictureDecoder(config.limits) as decoder:
+                    yield Studio(config, store, catalog, engine, worker, decoder)
             finally:
                 await engine.stop()
 

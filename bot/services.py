@@ -13,6 +13,7 @@ import discord
 from bot.background import BackgroundTasks
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
+from bot.pictures.decoding import PictureDecoder
 from bot.requests.actions import ActionTarget
 from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
@@ -29,6 +30,7 @@ class Services:
     store: Store
     catalog: Catalog
     worker: Worker
+    decoder: PictureDecoder
     delivery: Tracker
     audit: Audit
     on_action: "ActionHandler"

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from bot.app import InUseError, Studio, open_store, open_studio
 from bot.config import Config
 from bot.locales import Texts
-from bot.pictures.uploads import check_picture
+from bot.pictures.decoding import PictureDecoder
+from bot.pictures.uploads import read_file
 from generation import completion, prompt_flags
 from generation.catalog import Catalog
 from generation.job import Job, JobState, Origin
@@ -119,12 +120,8 @@ async def _request(
 
 
 async def _upload(config: Config, jobs: JobStore, path: Path) -> str:
-    try:
-        data = await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise Refused("file_unreadable", file=str(path), why=error.strerror or "") from None
-    png = await asyncio.to_thread(check_picture, data, path.name, config.limits)
-    return await jobs.keep_upload(png)
+    async with PictureDecoder(config.limits) as decoder:
+        return await jobs.keep_upload(await read_file(path, decoder, config.limits))
 
 
 async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Console) -> int:

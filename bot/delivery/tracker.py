@@ -249,7 +249,7 @@ class Tracker:
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
                 if _too_large(error) and level + 1 < len(attachments.LEVELS):
                     level += 1
-                    pictures = await attachments.lighter(original, level)
+                    pictures = await self.attachments.lighter(original, level)
                     continue
                 if not _may_pass(error):
                     raise

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import discord
-import structlog
-from PIL import Image
 
 from bot.access.caller import Caller
 from bot.interactions.contexts import Command, slash_command
@@ -14,15 +12,13 @@ from bot.interactions.responding import Interaction, PageButton, defer, respondi
 from bot.locales import Texts
 from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
+from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
 from bot.ui.formatting import COLOUR, quoted
-from generation.catalog import Catalog
 from generation.completion import native_size
 from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind
 from generation.thumbnails import thumbnail_of
-
-log = structlog.get_logger(__name__)
 
 ENTRIES: Final = 8
 """On a page: Discord takes ten embeds."""
@@ -52,18 +48,19 @@ def loras(services: Services) -> Command:
 async def _answer(services: Services, interaction: Interaction, kind: ModelKind) -> None:
     async with responding(interaction) as caller:
         await defer(interaction, private=True)
-        shown = await _page(services.catalog, kind, 0, caller.texts)
+        shown = await _page(services, kind, 0, caller.texts)
         await interaction.followup.send(**shown, ephemeral=True)
 
 
-async def _page(catalog: Catalog, kind: ModelKind, page: int, texts: Texts) -> dict[str, Any]:
+async def _page(services: Services, kind: ModelKind, page: int, texts: Texts) -> dict[str, Any]:
     """A page as arguments of a message; `page` counts from 0 and stays within what there is."""
+    catalog = services.catalog
     found = catalog.checkpoints if kind is ModelKind.CHECKPOINT else catalog.loras
     pages = max(1, -(-len(found) // ENTRIES))
     page = min(page, pages - 1)
     shown = found[page * ENTRIES : (page + 1) * ENTRIES]
     attachments = await asyncio.gather(
-        *(_thumbnail(model, place) for place, model in enumerate(shown))
+        *(_thumbnail(model, place, services.decoder) for place, model in enumerate(shown))
     )
     title = texts(f"{kind}s_title", page=page + 1, pages=pages)
     message: dict[str, Any] = {
@@ -91,16 +88,11 @@ def _embeds(
     return embeds
 
 
-async def _thumbnail(model: ModelFile, place: int) -> Attachment | None:
+async def _thumbnail(model: ModelFile, place: int, decoder: PictureDecoder) -> Attachment | None:
     path = await asyncio.to_thread(thumbnail_of, model)
     if path is None:
         return None
-    try:
-        content = await asyncio.to_thread(path.read_bytes)
-        return await thumbnails.small([Attachment(path.name, content)], f"model-{place}.webp")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        log.warning("a thumbnail can't be read", file=str(path), error=str(error))
-        return None
+    return await thumbnails.of_model(path, f"model-{place}.webp", decoder)
 
 
 def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
@@ -135,4 +127,4 @@ class CatalogueButton(
     async def page(self, interaction: Interaction, caller: Caller) -> dict[str, Any]:
         """The page that it names, or the last."""
         kind, number = ModelKind(self.fields["kind"]), int(self.fields["page"])
-        return await _page(interaction.client.services.catalog, kind, number, caller.texts)
+        return await _page(interaction.client.services, kind, number, caller.texts)

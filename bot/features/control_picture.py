@@ -49,7 +49,7 @@ async def _use_as_control(
     check_can_post(interaction, caller, private=caller.own.private)
     nets = _nets(services)
     attachment = _picture_in(message)
-    keeping = asyncio.create_task(_keep(services, attachment))
+    keeping = asyncio.create_task(_keep(services, caller, attachment))
     try:
         picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
     except TimeoutError:
@@ -120,8 +120,9 @@ def _nets(services: Services) -> list[str]:
     return found
 
 
-async def _keep(services: Services, attachment: discord.Attachment) -> str:
-    content = await read_attachment(attachment, services.requests.rules.limits)
+async def _keep(services: Services, caller: Caller, attachment: discord.Attachment) -> str:
+    limits = services.requests.rules.limits
+    content = await read_attachment(attachment, caller.person.id, services.decoder, limits)
     return await services.store.jobs.keep_upload(content)
 
 

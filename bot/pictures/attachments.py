@@ -1,6 +1,5 @@
 """Pictures as Discord takes them: the PNG where it is small enough, else a lighter copy."""
 
-import asyncio
 import io
 from collections.abc import Sequence
 from typing import Final
@@ -8,8 +7,8 @@ from typing import Final
 import discord
 import msgspec
 import structlog
-from PIL import Image
 
+from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
 from generation.refusal import Refused
 from storage.jobs import JobStore
@@ -42,9 +41,16 @@ class JobAttachments:
     `unsafe_from` is the probability from which a picture is unsafe; None where nothing checks.
     """
 
-    def __init__(self, jobs: JobStore, settings: SettingsStore, unsafe_from: float | None) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        settings: SettingsStore,
+        decoder: PictureDecoder,
+        unsafe_from: float | None,
+    ) -> None:
         self._jobs = jobs
         self._settings = settings
+        self._decoder = decoder
         self._unsafe_from = unsafe_from
 
     @property
@@ -88,9 +94,13 @@ class JobAttachments:
         level = 0
         original, lightened = shown, False
         while len(shown.content) > limit and level < len(LEVELS):
-            [shown], lightened = await lighter([original], level), True
+            [shown], lightened = await self.lighter([original], level), True
             level += 1
         return shown, lightened
+
+    async def lighter(self, attachments: Sequence[Attachment], level: int) -> list[Attachment]:
+        """The pictures at a level of LEVELS, as WebP. Raises Refused when a file is broken."""
+        return [await self._lighter(shown, *LEVELS[level]) for shown in attachments]
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""
@@ -108,23 +118,12 @@ class JobAttachments:
         content = await self._jobs.read_picture(picture)
         return Attachment(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
 
+    async def _lighter(self, shown: Attachment, quality: int, scale: float) -> Attachment:
+        content = await self._decoder.lightened(shown.content, quality, scale, shown.name)
+        return Attachment(f"{shown.name.rsplit('.', 1)[0]}.webp", content, shown.spoiler)
+
     def _is_unsafe(self, picture: PictureRecord) -> bool:
         """A picture that nothing has looked at counts as unsafe where a check is asked for."""
         if self._unsafe_from is None or picture.unsafe is None:
             return True
         return picture.unsafe >= self._unsafe_from
-
-
-async def lighter(attachments: Sequence[Attachment], level: int) -> list[Attachment]:
-    """The pictures at a level of LEVELS, as WebP."""
-    return await asyncio.to_thread(lambda: [_lighter(shown, level) for shown in attachments])
-
-
-def _lighter(shown: Attachment, level: int) -> Attachment:
-    quality, scale = LEVELS[level]
-    with Image.open(io.BytesIO(shown.content)) as picture:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    resized.save(file, "WEBP", quality=quality)
-    return Attachment(f"{shown.name.rsplit('.', 1)[0]}.webp", file.getvalue(), shown.spoiler)

@@ -8,6 +8,7 @@ import pytest
 from playground.person import Person
 from tests.acceptance.conftest import Rig, png
 from tests.acceptance.test_imagine import imagine
+from tests.fixtures.pictures import drawn, encoded, with_scans
 
 ADD_REACTIONS = 1 << 6
 VIEW_CHANNEL = 1 << 10
@@ -79,13 +80,15 @@ def bomb() -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    ids=["no picture", "cut off", "large", "heavy", "bomb"],
+    ids=["no picture", "cut off", "large", "heavy", "bomb", "scans", "TIFF"],
     argvalues=[
         ("notes.png", b"not a picture at all", "notes.png is no picture that can be read"),
         ("cut.png", png(size=(300, 300))[:-400], "cut.png is no picture that can be read"),
         ("large.png", png(size=(2000, 1500)), "large.png has 3 megapixels; at most 2"),
         ("heavy.png", png() + bytes(1_200_000), "heavy.png has 1.1 MiB; at most 1 MiB"),
-        ("bomb.png", bomb(), "bomb.png has over 178 megapixels; at most 2"),
+        ("bomb.png", bomb(), "bomb.png has 900 megapixels; at most 2"),
+        ("scans.jpg", with_scans(200, 200, 1000), "scans.jpg takes too long to read"),
+        ("photo.png", encoded(drawn(), "TIFF"), "photo.png is no picture that can be read: its"),
     ],
 )
 @pytest.mark.parametrize("option", ["init_picture", "control_picture"])

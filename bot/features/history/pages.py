@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import discord
+import structlog
 
 from bot.access.caller import Caller
 from bot.features.history import entries
@@ -18,6 +19,8 @@ from bot.ui.action_buttons import ActionButton
 from generation.job import Job
 from generation.refusal import Refused
 from storage.history import Page, Query
+
+log = structlog.get_logger(__name__)
 
 ENTRIES: Final = 6
 """On a page."""
@@ -49,7 +52,11 @@ async def _thumbnail(services: Services, job: Job) -> Attachment | None:
     attachments, _ = await services.delivery.attachments.of(job)
     if not attachments:
         return None
-    return await thumbnails.small(attachments, f"history-{job.id}.webp")
+    try:
+        return await thumbnails.small(attachments, f"history-{job.id}.webp", services.decoder)
+    except Refused as refused:
+        log.error("a picture can't be read", job=job.id, error=str(refused))
+        return None
 
 
 def _page(

@@ -56,9 +56,8 @@ async def _imagine(
         # fetching may take longer than the three seconds that Discord waits
         await defer(interaction, private=private)
     for name, attachment in uploads.items():
-        given[name] = await services.store.jobs.keep_upload(
-            await read_attachment(attachment, limits)
-        )
+        content = await read_attachment(attachment, caller.person.id, services.decoder, limits)
+        given[name] = await services.store.jobs.keep_upload(content)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     # written down first, then acknowledged
     await acknowledge(interaction, await services.requests.ask(given, caller, origin, preset_name))

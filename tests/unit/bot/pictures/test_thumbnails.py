@@ -1,12 +1,17 @@
 """Small pictures of large and of very small ones."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bot.pictures.attachments import Attachment
-from bot.pictures.thumbnails import SIDE, small
+from bot.pictures.decoding import PictureDecoder
+from bot.pictures.thumbnails import SIDE, of_model, small
+from generation.completion import Limits
+from generation.refusal import Refused
+from tests.fixtures.pictures import drawn, encoded, with_scans
 
 
 def an_attachment(width: int, height: int, colour: str) -> Attachment:
@@ -16,7 +21,8 @@ def an_attachment(width: int, height: int, colour: str) -> Attachment:
 
 
 async def opened(*attachments: Attachment) -> Image.Image:
-    made = await small(attachments, "small.webp")
+    async with PictureDecoder(Limits()) as decoder:
+        made = await small(attachments, "small.webp", decoder)
     return Image.open(io.BytesIO(made.content))
 
 
@@ -35,3 +41,38 @@ async def test_three_pictures_stand_two_by_two() -> None:
     assert rgb.getpixel((150, 20))[2] < 90  # type: ignore[index]
     assert rgb.getpixel((20, 230))[2] > 150  # type: ignore[index]
     assert sum(rgb.getpixel((150, 230))) < 60  # type: ignore[arg-type]
+
+
+async def test_one_spoiler_makes_the_whole_a_spoiler() -> None:
+    shown = [an_attachment(8, 8, "red"), Attachment("b.png", encoded(drawn(), "PNG"), True)]
+    async with PictureDecoder(Limits()) as decoder:
+        assert (await small(shown, "small.webp", decoder)).spoiler
+        assert not (await small(shown[:1], "small.webp", decoder)).spoiler
+
+
+async def test_a_broken_file_of_ours_is_said() -> None:
+    async with PictureDecoder(Limits()) as decoder:
+        with pytest.raises(Refused, match="picture_unreadable"):
+            await small([Attachment("a.png", b"half a pict")], "small.webp", decoder)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF"])
+async def test_what_lies_beside_a_model_becomes_a_thumbnail(tmp_path: Path, format_: str) -> None:
+    path = tmp_path / "ink.preview.png"
+    path.write_bytes(encoded(drawn(640, 480), format_))
+    async with PictureDecoder(Limits()) as decoder:
+        made = await of_model(path, "model-1.webp", decoder)
+    assert made is not None
+    with Image.open(io.BytesIO(made.content)) as picture:
+        assert (made.name, picture.format, picture.size) == ("model-1.webp", "WEBP", (256, 192))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", with_scans(64, 64, 3000)])
+async def test_what_cannot_be_read_beside_a_model_is_left_out(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "ink.preview.png"
+    path.write_bytes(content)
+    async with PictureDecoder(Limits()) as decoder:
+        assert await of_model(path, "model-1.webp", decoder) is None
+        assert await of_model(tmp_path / "gone.png", "model-1.webp", decoder) is None
