@@ -296,6 +296,15 @@ def add_commands(bot: PageBot) -> None:
         files = [picture(f"picture-{n + 1}.png", COLORS[n % 6]) for n in range(count)]
         await inter.response.send_message(files=files)
 
+    @tree.command(description="Four previews that only you see")
+    async def previews(inter: Inter) -> None:
+        files = [picture(f"preview-{n}.png", COLORS[n]) for n in range(4)]
+        embeds = [
+            discord.Embed(url="https://example.org/job").set_image(url=f"attachment://{f.filename}")
+            for f in files
+        ]
+        await inter.response.send_message(embeds=embeds, files=files, ephemeral=True)
+
     _add_menus(bot)
 
 

@@ -70,7 +70,17 @@ export const remove = (user, channel, message) =>
 export const speak = (guild, userId, locale) =>
   call("PATCH", `/guilds/${q(guild)}/members/${q(userId)}`, { locale });
 
-export const openDirect = (user) => call("POST", "/dms", { user });
+export const openDirect = (user, other) => call("POST", "/dms", { user, with: other });
+
+/** `{name, private?, message?, content?}`: a thread, or a forum's post. */
+export const beginThread = (user, channel, thread) => call("POST", `/channels/${q(channel)}/threads`, { user, ...thread });
+export const changeThread = (user, thread, changes) => call("PATCH", `/channels/${q(thread)}/thread`, { user, ...changes });
+export const letIn = (user, thread, who) => call("PUT", `/channels/${q(thread)}/members/${q(who)}?user=${q(user)}`);
+export const putOut = (user, thread, who) => call("DELETE", `/channels/${q(thread)}/members/${q(who)}?user=${q(user)}`);
+
+export const install = (user, wanted) => call(wanted ? "PUT" : "DELETE", `/installs/${q(user)}`);
+export const addServer = (owner, name, bot) => call("POST", "/guilds", { name, owner, bot });
+export const addChannel = (guild, name, type) => call("POST", `/guilds/${q(guild)}/channels`, { name, type });
 
 const reaction = (user, channel, message, emoji) =>
   `${messages(channel)}/${q(message)}/reactions/${q(emoji)}?user=${q(user)}`;

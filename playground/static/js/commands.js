@@ -1,6 +1,6 @@
 // Slash commands: which can be used here, what they are called, what their options take.
 
-import { isDirect, may, PERMISSION, store } from "./store.js";
+import { guild, hasBot, isDirect, isForum, may, parentOf, PERMISSION, store } from "./store.js";
 
 export const TYPE = {
   SUB: 1, GROUP: 2, STRING: 3, INTEGER: 4, BOOLEAN: 5, USER: 6, CHANNEL: 7, ROLE: 8, MENTIONABLE: 9, NUMBER: 10, ATTACHMENT: 11,
@@ -15,15 +15,22 @@ export function localized(thing, key) {
 export function usable(command, place) {
   if (!place) return false;
   const contexts = command.contexts ?? (command.dm_permission === false ? [0] : [0, 1, 2]);
-  if (isDirect(place)) return !command.guild_id && contexts.includes(1);
-  if (command.guild_id && command.guild_id !== place.guild_id) return false;
-  if (!contexts.includes(0) || (command.nsfw && !place.nsfw)) return false;
+  const [ofServer, ofPerson] = [0, 1].map((kind) => (command.integration_types ?? [0]).includes(kind));
+  const own = ofPerson && !command.guild_id && store.application.installed;
+  if (isDirect(place)) {
+    const withBot = place.recipients[0].id === store.application.bot.id;
+    return !command.guild_id && contexts.includes(withBot ? 1 : 2) && (own || (withBot && ofServer));
+  }
+  if (isForum(place) || (command.guild_id && command.guild_id !== place.guild_id)) return false;
+  if (!contexts.includes(0) || (command.nsfw && !(parentOf(place) ?? place).nsfw)) return false;
   if (!may(PERMISSION.USE_COMMANDS, place)) return false;
+  if (!hasBot(guild(place.guild_id))) return own;
+  if (!command.guild_id && !ofServer) return false;
   const needed = command.default_member_permissions;
   if (needed === null || needed === undefined) return true;
   const ADMINISTRATOR = 1n << 3n;
-  const own = BigInt(place.permissions ?? "0");
-  return Boolean(own & ADMINISTRATOR) || (needed !== "0" && (own & BigInt(needed)) === BigInt(needed));
+  const granted = BigInt(place.permissions ?? "0");
+  return Boolean(granted & ADMINISTRATOR) || (needed !== "0" && (granted & BigInt(needed)) === BigInt(needed));
 }
 
 /**

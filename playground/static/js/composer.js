@@ -9,7 +9,8 @@ import { anyOpen } from "./layers.js";
 import { openEmojiPicker, openMenu } from "./menus.js";
 import { commandEditor } from "./options.js";
 import { suggestions } from "./suggestions.js";
-import { channel, channelName, displayName, isDirect, may, on, PERMISSION, store, tell } from "./store.js";
+import { channel, channelName, displayName, isDirect, isForum, isThread, may, on, PERMISSION, store, tell, TYPE } from "./store.js";
+import { askForThread } from "./threads.js";
 
 export function composer() {
   const suggest = suggestions();
@@ -32,7 +33,12 @@ export function composer() {
   const add = button("composer-button", "Add a file or a command", (event) => openMenu(event.currentTarget, [
     { label: "Upload a file", icon: icon("file", 18), action: () => chooser.click() },
     { label: "Use a command", icon: icon("slash", 18), action: () => startSlash() },
+    ...threadItems(),
   ], { prefer: "above" }), icon("plus", 22));
+  const threadItems = () => channel()?.type !== TYPE.TEXT ? [] : [
+    may(PERMISSION.CREATE_THREADS) && { label: "Create a thread", icon: icon("thread", 18), action: () => askForThread() },
+    may(PERMISSION.CREATE_PRIVATE_THREADS) && { label: "Create a private thread", icon: icon("lock", 18), action: () => askForThread({ isPrivate: true }) },
+  ].filter(Boolean);
   const emoji = button("composer-button", "Emoji", (event) => openEmojiPicker(event.currentTarget, insertEmoji), icon("smile", 22));
   const sendButton = button("composer-button send", "Send", () => (editor ? editor.send() : send()), icon("send", 22));
   const bar = h("div", { class: "composer-bar" }, add, field, emoji, sendButton);
@@ -294,8 +300,9 @@ export function composer() {
   function draw() {
     const place = channel();
     if (!place) return;
+    node.hidden = isForum(place);
     const allowed = may(PERMISSION.SEND_MESSAGES);
-    const name = isDirect(place) ? `@${channelName(place)}` : `#${channelName(place)}`;
+    const name = `${isDirect(place) ? "@" : isThread(place) ? "" : "#"}${channelName(place)}`;
     text.placeholder = allowed ? `Message ${name}` : "You may not send messages in this channel.";
     text.disabled = !allowed && !may(PERMISSION.USE_COMMANDS);
     node.classList.toggle("closed", text.disabled);

@@ -6,8 +6,20 @@ import { format, inlineMarkdown, markdown } from "./markdown.js";
 
 export const color = (number) => `#${number.toString(16).padStart(6, "0")}`;
 
+/** Embeds with the same link are one, with up to four pictures: so Discord's clients show them. */
+export function grouped(list) {
+  const shown = [];
+  for (const data of list) {
+    const first = data.url && data.image?.url && shown.find((e) => e.url === data.url && e.images.length);
+    if (first && first.images.length < 4) first.images.push(data.image);
+    else if (!first) shown.push({ ...data, images: data.image?.url ? [data.image] : [] });
+  }
+  return shown;
+}
+
 export function embed(data) {
-  const { author, title, description, fields = [], image, thumbnail, footer } = data;
+  const { images = data.image?.url ? [data.image] : [] } = data;
+  const { author, title, description, fields = [], thumbnail, footer } = data;
   const inside = [];
   if (author?.name) {
     inside.push(h("div", { class: "embed-author" },
@@ -17,7 +29,7 @@ export function embed(data) {
   if (title) inside.push(h("div", { class: "embed-title" }, link(data.url, inlineMarkdown(title))));
   if (description) inside.push(h("div", { class: "embed-description" }, markdown(description)));
   if (fields.length) inside.push(h("div", { class: "embed-fields" }, fields.map(field)));
-  if (image?.url) inside.push(gallery([image]));
+  if (images.length) inside.push(gallery(images));
   if (footer?.text || data.timestamp) inside.push(bottom(footer, data.timestamp));
   const node = h("article", { class: "embed" },
     h("div", { class: "embed-main" }, inside),

@@ -4,13 +4,14 @@ import * as api from "./api.js";
 import { attachments } from "./attachments.js";
 import { button, h, icon } from "./dom.js";
 import { components, failureOf, pendingOf } from "./components.js";
-import { embed } from "./embeds.js";
+import { embed, grouped } from "./embeds.js";
 import { markdown, format, inlineMarkdown } from "./markdown.js";
 import { openMessageMenu, openUserMenu } from "./apps.js";
 import { addReaction, reactions, toggle } from "./reactions.js";
+import { threadLine } from "./threads.js";
 import { displayName, FLAG, guild, may, member, PERMISSION, store, tell } from "./store.js";
 
-const PARTS = ["reply", "used", "content", "attachments", "embeds", "components", "failure", "reactions", "whisper"];
+const PARTS = ["reply", "used", "content", "attachments", "embeds", "components", "failure", "reactions", "thread", "whisper"];
 const SHOW_PICTURES_WITHIN = 400; // ms an edit waits for its new pictures, so that nothing flashes
 
 const HUES = [212, 150, 282, 36, 328, 186];
@@ -66,6 +67,7 @@ function describe(message) {
     components: message.components?.length && [message.components, pendingOf(message)?.customId],
     failure: failureOf(message),
     reactions: message.reactions?.length && message.reactions.map((r) => [r.emoji.name, r.count, r.me]),
+    thread: message.thread && [message.thread.name, message.thread.message_count],
     whisper: isEphemeral(message),
   };
 }
@@ -78,10 +80,11 @@ const MAKE = {
     const embedded = new Set((message.embeds ?? []).flatMap((e) => [e.image?.url, e.thumbnail?.url]).filter(Boolean));
     return h("div", { class: "attachments" }, attachments(message.attachments.filter((a) => !embedded.has(a.url))));
   },
-  embeds: (message) => h("div", { class: "embeds" }, message.embeds.map(embed)),
+  embeds: (message) => h("div", { class: "embeds" }, grouped(message.embeds).map(embed)),
   components: (message) => components(message.components, message),
   failure: () => h("div", { class: "failure", role: "alert" }, icon("warn", 16), "This interaction failed"),
   reactions,
+  thread: threadLine,
   whisper: whisperLine,
 };
 
@@ -165,9 +168,11 @@ export function messageView(message) {
   }
 
   node.addEventListener("contextmenu", (event) => {
-    if (event.target.closest("a, img, input, .author")) return;
+    if (event.target.closest("a, input, .author, .reply-author")) return;
     event.preventDefault();
-    openMessageMenu(current, { x: event.clientX, y: event.clientY });
+    const shown = event.target.closest("img") ?? event.target.closest(".picture")?.querySelector("img");
+    const picture = shown && !shown.closest(".hidden-picture") ? shown.src : null;
+    openMessageMenu(current, { x: event.clientX, y: event.clientY }, { picture });
   });
   return node;
 }
@@ -182,7 +187,7 @@ function toolsFor(current) {
     reacts && quick("🔁"),
     reacts && button("tool", "Add reaction", (event) => addReaction(current(), event.currentTarget), icon("smile")),
     !whisper && may(PERMISSION.SEND_MESSAGES) && button("tool", "Reply", () => tell("reply", current()), icon("reply")),
-    button("tool", "Apps", (event) => openMessageMenu(current(), event.currentTarget, true), icon("apps")),
+    button("tool", "Apps", (event) => openMessageMenu(current(), event.currentTarget, { onlyApps: true }), icon("apps")),
     button("tool", "More", (event) => openMessageMenu(current(), event.currentTarget), icon("dots")),
   ].filter(Boolean);
 }

@@ -3,7 +3,8 @@
 import { h, button, icon } from "./dom.js";
 import { format } from "./markdown.js";
 import { avatar, appBadge, messageView, nameButton } from "./message.js";
-import { channel, channelName, FLAG, forget, isDirect, loadOlder, markRead, on, room, store } from "./store.js";
+import { channel, channelName, displayName, FLAG, forget, isDirect, isForum, isThread, loadOlder, markRead, on, parentOf, room, store } from "./store.js";
+import { placeIcon, posts } from "./threads.js";
 
 const GROUP_WITHIN = 7 * 60_000;
 const NEAR_BOTTOM = 60; // pixels
@@ -37,6 +38,10 @@ export function messageList() {
   function draw() {
     const place = room();
     const wanted = [];
+    if (isForum(channel())) {
+      reconcile([posts(channel())]);
+      return;
+    }
     if (place.complete && channel()) wanted.push(welcome());
     if (!place.loaded && !place.messages.length) wanted.push(skeleton());
     let previous = null;
@@ -115,6 +120,10 @@ function welcome() {
   if (isDirect(place)) {
     return h("li", { class: "welcome" }, avatar(place.recipients[0], 80), h("h1", {}, name),
       h("p", {}, `This is the beginning of your direct messages with ${name}.`));
+  }
+  if (isThread(place)) {
+    return h("li", { class: "welcome" }, h("span", { class: "welcome-icon" }, placeIcon(place, 38)), h("h1", {}, name),
+      h("p", {}, `Started by ${displayName(store.users.get(place.owner_id) ?? store.me)} in #${channelName(parentOf(place))}.`));
   }
   return h("li", { class: "welcome" }, h("span", { class: "welcome-icon" }, icon("hash", 42)),
     h("h1", {}, `Welcome to #${name}!`), h("p", {}, `This is the start of the #${name} channel.`));

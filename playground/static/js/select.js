@@ -4,6 +4,8 @@ import { h, icon } from "./dom.js";
 import { layer, placeBeside } from "./layers.js";
 import { channelName, displayName, guild, store } from "./store.js";
 
+let lists = 0;
+
 /** What can be chosen: `{value, label, description?, emoji?, default?}`, for every kind of select. */
 export function optionsOf(component) {
   const server = guild();
@@ -47,13 +49,18 @@ export function selectBox(component, { onChange = () => {}, disabled = false, id
 
   function openList() {
     const before = chosen.join();
-    const search = options.length > 8 && h("input", { class: "select-search", placeholder: "Search", "aria-label": "Search" });
-    const list = h("div", { class: "select-list", role: "listbox", "aria-multiselectable": String(high > 1) });
+    const listId = `select-list-${lists++}`;
+    const search = h("input", { class: "select-search", placeholder: "Search", "aria-label": "Search", autocomplete: "off",
+      "aria-controls": listId, "aria-autocomplete": "list" });
+    const list = h("div", { class: "select-list", role: "listbox", id: listId, "aria-multiselectable": String(high > 1) });
     const box = h("div", { class: "select-popup" }, search, list);
     const drawList = () => {
-      const words = (search ? search.value : "").toLowerCase();
-      list.replaceChildren(...options.filter((o) => o.label.toLowerCase().includes(words)).map(row));
+      const words = search.value.trim().toLowerCase().split(/\s+/);
+      const fits = (o) => words.every((word) => `${o.label} ${o.description ?? ""}`.toLowerCase().includes(word));
+      const found = options.filter(fits).map(row);
+      list.replaceChildren(...(found.length ? found : [h("p", { class: "select-none" }, "Nothing of that name")]));
     };
+    search.addEventListener("input", drawList);
     const row = (option) => {
       const picked = chosen.includes(option.value);
       return h("button", {
@@ -83,7 +90,12 @@ export function selectBox(component, { onChange = () => {}, disabled = false, id
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (step) {
         event.preventDefault();
-        rows[(rows.indexOf(document.activeElement) + step + rows.length) % rows.length]?.focus();
+        const at = rows.indexOf(document.activeElement);
+        // from the search, down is the first and up the last
+        rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : (at + step + rows.length) % rows.length]?.focus();
+      } else if (event.key === "Backspace" || (event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey)) {
+        // what is typed anywhere in it goes into the search
+        if (document.activeElement !== search) search.focus();
       } else if (event.key === "Enter" && document.activeElement === search) {
         event.preventDefault();
         rows[0]?.click();
@@ -110,7 +122,8 @@ export function selectBox(component, { onChange = () => {}, disabled = false, id
       shut();
     }
     placeBeside(box, node);
-    (search || list.querySelector("[aria-selected=true]") || list.querySelector("button"))?.focus({ preventScroll: true });
+    list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+    search.focus({ preventScroll: true });
   }
   return node;
 }

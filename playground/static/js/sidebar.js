@@ -4,7 +4,11 @@ import * as api from "./api.js";
 import { button, h, icon } from "./dom.js";
 import { openMenu } from "./menus.js";
 import { appBadge, avatar, colorOf, nameButton } from "./message.js";
-import { channel, displayName, guild, isDirect, isUnread, on, open, openDirect, store, tell } from "./store.js";
+import { channel, displayName, guild, isDirect, isForum, isThread, isUnread, make, may, on, open, openDirect, parentOf, store, tell,
+  threadsOf, TYPE } from "./store.js";
+import { askFor, placeIcon } from "./threads.js";
+
+const MANAGE_CHANNELS = 1n << 4n;
 
 const initials = (name) => name.split(/\s+/).map((w) => [...w][0]).join("").slice(0, 3);
 
@@ -15,8 +19,15 @@ export function rail() {
     const direct = railButton("Direct messages", store.guildId === null && store.channelId !== null,
       store.dms.some(isUnread), openDirect, icon("at", 24));
     node.replaceChildren(direct, h("hr"), ...store.guilds.map((server) =>
-      railButton(server.name, server.id === store.guildId, server.channels.some(isUnread),
-        () => server.channels[0] && open(server.channels[0].id), initials(server.name))));
+      railButton(server.name, server.id === store.guildId, [...server.channels, ...server.threads].some(isUnread),
+        () => server.channels[0] && open(server.channels[0].id), initials(server.name))),
+    railButton("Add a server", false, false, (event) => addServer(event.currentTarget), icon("plus", 24)));
+  };
+  const addServer = (anchor) => {
+    const ask = (bot) => askFor(bot ? "A server with the bot" : "A server without the bot", [{ label: "Name" }], (name) =>
+      make(() => api.addServer(store.user, name, bot)));
+    openMenu(anchor, [{ label: "Add a server" }, { label: "With the bot", action: () => ask(true) },
+      { label: "Without the bot", hint: "for apps of one's own", action: () => ask(false) }], { label: "Add a server" });
   };
   return redrawn(node, draw);
 }
@@ -37,26 +48,46 @@ export function channels() {
     const server = guild();
     title.textContent = server?.name ?? "Direct messages";
     const head = h("h2", {}, server ? "Text channels" : "Direct messages");
-    const items = server ? server.channels.map(channelItem) : store.dms.map(directItem);
-    list.replaceChildren(head, ...items);
-    if (server && store.application) {
-      list.append(h("h2", {}, "Direct messages"), ...(store.dms.length ? store.dms.map(directItem) : [directItem(null)]));
+    const items = server ? server.channels.flatMap((c) => [channelItem(c), ...threadsOf(c).map(threadItem)]) : directs();
+    if (server && may(MANAGE_CHANNELS, server.channels[0])) {
+      head.append(button("icon-button small", "Add a channel", (event) => addChannel(server, event.currentTarget), icon("plus", 16)));
     }
+    list.replaceChildren(head, ...items);
+    if (server && store.application) list.append(h("h2", {}, "Direct messages"), ...directs());
+  };
+  const addChannel = (server, anchor) => {
+    const ask = (title, type) => askFor(title, [{ label: "Name" }], (name) => make(() => api.addChannel(server.id, name, type)));
+    openMenu(anchor, [{ label: "Text channel", icon: icon("hash", 18), action: () => ask("A text channel", TYPE.TEXT) },
+      { label: "Forum", icon: icon("forum", 18), action: () => ask("A forum", TYPE.FORUM) }], { label: "Add a channel" });
   };
   return redrawn(node, draw);
 }
 
 function channelItem(place) {
-  const kind = place.nsfw ? "Age-restricted channel" : "Channel";
+  const kind = isForum(place) ? "Forum" : place.nsfw ? "Age-restricted channel" : "Channel";
   return item(place, `${kind} ${place.name}`, () => open(place.id),
-    h("span", { class: "channel-icon" }, icon("hash", 20), place.nsfw && h("span", { class: "nsfw-mark", title: "Age-restricted" }, "18")),
+    h("span", { class: "channel-icon" }, placeIcon(place), place.nsfw && h("span", { class: "nsfw-mark", title: "Age-restricted" }, "18")),
     h("span", { class: "channel-name" }, place.name));
 }
 
+function threadItem(place) {
+  const node = item(place, `${place.type === TYPE.PRIVATE_THREAD ? "Private thread" : "Thread"} ${place.name}`, () => open(place.id),
+    h("span", { class: "channel-icon" }, placeIcon(place, 16)), h("span", { class: "channel-name" }, place.name));
+  node.classList.add("thread");
+  return node;
+}
+
+/** The bot first, whether or not it was written to. */
+function directs() {
+  const { bot } = store.application;
+  const withBot = store.dms.find((c) => c.recipients[0].id === bot.id) ?? { id: null, recipients: [bot] };
+  return [withBot, ...store.dms.filter((c) => c !== withBot)].map(directItem);
+}
+
 function directItem(place) {
-  const bot = store.application.bot;
-  const inside = [presence(bot, 28), h("span", { class: "channel-name" }, displayName(bot)), appBadge()];
-  return item(place ?? { id: null }, `Direct message with ${displayName(bot)}`, openDirect, ...inside);
+  const [other] = place.recipients;
+  const inside = [presence(other, 28), h("span", { class: "channel-name" }, displayName(other)), other.bot && appBadge()].filter(Boolean);
+  return item(place, `Direct message with ${displayName(other)}`, () => openDirect(other.bot ? null : other.id), ...inside);
 }
 
 function item(place, label, onClick, ...content) {
@@ -120,7 +151,9 @@ function chooseLanguage(anchor) {
 export function members() {
   const node = h("aside", { class: "members", "aria-label": "Members" });
   const draw = () => {
-    const people = guild()?.members.map((m) => m.user) ?? [store.me, store.application.bot];
+    const inThread = isThread(channel()) ? new Set(channel().members) : null;
+    const people = (guild()?.members.map((m) => m.user) ?? [store.me, ...(channel()?.recipients ?? [store.application.bot])])
+      .filter((u) => !inThread || inThread.has(u.id));
     const bots = people.filter((u) => u.bot);
     const humans = people.filter((u) => !u.bot);
     const offline = store.application.online ? [] : bots;
@@ -163,10 +196,12 @@ export function header(onMembers) {
     const place = channel();
     if (!place) return;
     if (isDirect(place)) {
-      title.replaceChildren(presence(place.recipients[0], 24), h("h2", {}, displayName(place.recipients[0])), appBadge());
+      title.replaceChildren(presence(place.recipients[0], 24), h("h2", {}, displayName(place.recipients[0])), place.recipients[0].bot ? appBadge() : "");
     } else {
-      title.replaceChildren(icon("hash", 24), h("h2", {}, place.name),
-        place.nsfw ? h("span", { class: "nsfw-label" }, "Age-restricted") : "",
+      const parent = parentOf(place);
+      title.replaceChildren(...(parent ? [placeIcon(parent, 24), button("crumb", "", () => open(parent.id), parent.name), icon("right", 16)] : []),
+        placeIcon(place, parent ? 20 : 24), h("h2", {}, place.name),
+        (parent ?? place).nsfw ? h("span", { class: "nsfw-label" }, "Age-restricted") : "",
         place.topic ? h("span", { class: "topic" }, place.topic) : "");
     }
   };

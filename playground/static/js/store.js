@@ -14,7 +14,12 @@ export const PERMISSION = {
   MANAGE_MESSAGES: 1n << 13n,
   ATTACH_FILES: 1n << 15n,
   USE_COMMANDS: 1n << 31n,
+  MANAGE_THREADS: 1n << 34n,
+  CREATE_THREADS: 1n << 35n,
+  CREATE_PRIVATE_THREADS: 1n << 36n,
+  SEND_IN_THREADS: 1n << 38n,
 };
+export const TYPE = { TEXT: 0, DM: 1, PUBLIC_THREAD: 11, PRIVATE_THREAD: 12, FORUM: 15 };
 export const FLAG = { EPHEMERAL: 1 << 6, LOADING: 1 << 7, NO_EMBEDS: 1 << 2, V2: 1 << 15 };
 
 export const store = {
@@ -37,23 +42,29 @@ let stopListening = () => {};
 
 // -- finding ----------------------------------------------------------------------------------
 
-export const guild = () => store.guilds.find((g) => g.id === store.guildId) ?? null;
+export const guild = (id = store.guildId) => store.guilds.find((g) => g.id === id) ?? null;
+export const hasBot = (server) => Boolean(server?.members.some((m) => m.user.id === store.application.bot.id));
 
 export function channel(id = store.channelId) {
   for (const server of store.guilds) {
-    const found = server.channels.find((c) => c.id === id);
+    const found = [...server.channels, ...server.threads].find((c) => c.id === id);
     if (found) return found;
   }
   return store.dms.find((c) => c.id === id) ?? null;
 }
 
-export const isDirect = (place) => place?.type === 1;
+export const isDirect = (place) => place?.type === TYPE.DM;
+export const isForum = (place) => place?.type === TYPE.FORUM;
+export const isThread = (place) => place?.type === TYPE.PUBLIC_THREAD || place?.type === TYPE.PRIVATE_THREAD;
+export const parentOf = (place) => (isThread(place) ? channel(place.parent_id) : null);
+export const threadsOf = (place) => (guild(place.guild_id)?.threads ?? []).filter((t) => t.parent_id === place.id);
 export const channelName = (place) =>
   isDirect(place) ? displayName(place.recipients[0]) : (place?.name ?? "unknown");
 
 export function may(permission, place = channel()) {
   if (!place) return false;
   if (isDirect(place)) return permission !== PERMISSION.MANAGE_MESSAGES;
+  if (permission === PERMISSION.SEND_MESSAGES && isThread(place)) return may(PERMISSION.SEND_IN_THREADS, place);
   return (BigInt(place.permissions ?? "0") & permission) === permission;
 }
 
@@ -104,6 +115,18 @@ export async function refresh() {
   tell("state");
 }
 
+/** Make something (a thread, a server) and go there once the state knows it. */
+export async function make(making) {
+  try {
+    const made = await making();
+    await refresh();
+    const place = made.channels ? made.channels[0] : made;
+    if (channel(place.id)) await open(place.id);
+  } catch (error) {
+    tell("problem", error.message);
+  }
+}
+
 function take(answer) {
   store.me = answer.me;
   store.users = new Map(answer.users.map((u) => [u.id, u]));
@@ -142,8 +165,9 @@ export async function open(id) {
   else await load(id);
 }
 
-export async function openDirect() {
-  const direct = await api.openDirect(store.user);
+/** The direct message with the bot, or with that person. */
+export async function openDirect(other = null) {
+  const direct = await api.openDirect(store.user, other);
   if (!store.dms.some((c) => c.id === direct.id)) store.dms.push(direct);
   await open(direct.id);
 }
