@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from sqlalchemy import URL, event, pool
 from sqlalchemy.engine import make_url
@@ -33,6 +33,7 @@ BUSY_SECONDS: Final = 10.0
 """How long a writer waits for another process, and for a connection."""
 DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 """The databases, and what drives them where the URL does not say."""
+Purpose = Literal["work", "migrate", "read"]
 _WRITING: Final = "darkroom_writing"
 
 
@@ -82,18 +83,30 @@ def sqlite_url(file: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=file.as_posix()).render_as_string()
 
 
-def make_database(url: str | URL, *, migrating: bool = False, **options: Any) -> Database:
-    """The database at a URL, not yet connected to. Raises DatabaseUnsupportedError.
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for another. Raises DatabaseUnsupportedError."""
+    parsed = _parse(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
-    A migration rebuilds tables, so it must not cascade: with `migrating`, foreign keys are off.
-    """
+
+def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
-        backend = parsed.get_backend_name()
-        if backend not in DRIVERS:
-            raise DatabaseUnsupportedError(f"{backend} is not supported: use SQLite or PostgreSQL")
-        if "+" not in parsed.drivername:
-            parsed = parsed.set(drivername=f"{backend}+{DRIVERS[backend]}")
+    except ArgumentError as error:
+        # what was set may hold a password, so it is not repeated
+        raise DatabaseUnsupportedError("it is not the URL of a database") from error
+    backend = parsed.get_backend_name()
+    if backend not in DRIVERS:
+        raise DatabaseUnsupportedError(f"{backend} is not supported: use SQLite or PostgreSQL")
+    if "+" in parsed.drivername:
+        return parsed
+    return parsed.set(drivername=f"{backend}+{DRIVERS[backend]}")
+
+
+def make_database(url: str | URL, purpose: Purpose = "work", **options: Any) -> Database:
+    """The database at a URL, not yet connected to. Raises DatabaseUnsupportedError."""
+    parsed = _parse(url)
+    try:
         if "poolclass" not in options:
             options["pool_timeout"] = BUSY_SECONDS
         engine = create_async_engine(parsed, **options)
@@ -101,15 +114,13 @@ def make_database(url: str | URL, *, migrating: bool = False, **options: Any) ->
         raise DatabaseUnsupportedError(
             f'its driver is missing ({error}); for PostgreSQL: pip install -e ".[postgres]"'
         ) from error
-    except ArgumentError as error:
-        # what was set may hold a password, so it is not repeated
-        raise DatabaseUnsupportedError("it is not the URL of a database") from error
     except InvalidRequestError as error:  # no driver for asyncio
+        backend = parsed.get_backend_name()
         wanted = f"{backend}+{DRIVERS[backend]}"
         raise DatabaseUnsupportedError(f"begin it with {wanted}://") from error
     event.listen(engine.sync_engine, "handle_error", translate)
     if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _Pragmas(foreign_keys=not migrating))
+        event.listen(engine.sync_engine, "connect", _Pragmas(purpose))
         event.listen(engine.sync_engine, "begin", _begin)
     return Database(engine)
 
@@ -132,6 +143,27 @@ async def open_database(url: str, *, migrating: bool = True) -> Database:
     return database
 
 
+async def open_read_only(url: str) -> Database:
+    """Open a database to look at, and leave no trace in it or beside it. Raises DatabaseError."""
+    file = sqlite_file(url)
+    if file is None:
+        database = make_database(url, "read")
+    else:
+        query = {"mode": "ro", "uri": "true"}
+        if not file.with_name(f"{file.name}-wal").exists():
+            # nobody has it open: without this SQLite would put its own files beside it
+            query["immutable"] = "1"
+        name = file.absolute().as_uri()
+        database = make_database(URL.create("sqlite+aiosqlite", database=name, query=query), "read")
+    try:
+        async with database.connect() as connection:
+            await connection.run_sync(schema.check)
+    except BaseException:
+        await database.dispose()
+        raise
+    return database
+
+
 def migrate(url: str) -> None:
     """Bring the schema up to date, or leave it as it was; blocks, with an event loop of its own.
 
@@ -141,7 +173,7 @@ def migrate(url: str) -> None:
 
 
 async def _migrate(url: str) -> None:
-    database = make_database(url, migrating=True, poolclass=pool.NullPool)
+    database = make_database(url, "migrate", poolclass=pool.NullPool)
     try:
         async with database.begin() as connection:
             await connection.run_sync(schema.upgrade)
@@ -152,18 +184,23 @@ async def _migrate(url: str) -> None:
 class _Pragmas:
     """What a SQLite connection begins with."""
 
-    def __init__(self, *, foreign_keys: bool) -> None:
-        self._foreign_keys = "ON" if foreign_keys else "OFF"
+    def __init__(self, purpose: Purpose) -> None:
+        self._statements = [f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}"]
+        if purpose != "read":
+            self._statements += [
+                "PRAGMA journal_mode = WAL",
+                # every accepted request must outlive a power cut, so not NORMAL
+                "PRAGMA synchronous = FULL",
+                # a migration rebuilds tables, which must not cascade
+                f"PRAGMA foreign_keys = {'OFF' if purpose == 'migrate' else 'ON'}",
+            ]
 
     def __call__(self, connection: Any, _record: object) -> None:
         # the driver would begin no transaction before DDL: `_begin` does
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        # every accepted request must outlive a power cut, so not NORMAL
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute(f"PRAGMA foreign_keys = {self._foreign_keys}")
+        for statement in self._statements:
+            cursor.execute(statement)
         cursor.close()
 
 

@@ -44,7 +44,7 @@ async def migrate_online() -> None:
     """Open the database that was named and migrate it."""
     config = context.config
     url = config.attributes.get("url") or config.get_main_option("sqlalchemy.url") or ""
-    database = make_database(url, migrating=True, poolclass=pool.NullPool)
+    database = make_database(url, "migrate", poolclass=pool.NullPool)
     async with database.begin() as connection:
         await connection.run_sync(migrate)
     await database.dispose()

@@ -3,23 +3,19 @@
 import asyncio
 import json
 import os
-import sqlite3
 import zipfile
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
 from sqlalchemy import event, insert
 
 from generation.job import Job
 from generation.preset import Preset
 from generation.refusal import Refused
-from storage.database import migrate, open_database, sqlite_url
 from storage.history import Query
 from storage.personal_data import CHUNK
 from storage.pictures import PictureFiles
-from storage.schema import alembic_config
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 from storage.tables import JobRow
@@ -331,40 +327,6 @@ async def test_deleting_gives_no_quota_back(store: Store) -> None:
     assert await store.usage.pictures_since(1, 10, since) == used
     assert await store.usage.pictures_since(1, 11, since) == []
     assert await store.usage.pictures_since(1, 10, job.created_at) == []
-
-
-# the migration
-
-
-@pytest.mark.sqlite
-async def test_jobs_from_before_can_be_searched(tmp_path: Path) -> None:
-    file = tmp_path / "old.sqlite3"
-    url = sqlite_url(file)
-    await asyncio.to_thread(command.upgrade, alembic_config(url), "0001")
-    request = (
-        '{"prompt":"A FOX","model":"old","width":64,"height":64,"steps":1,"guidance_scale":1.0,'
-        '"sampler":"Euler","seed":1}'
-    )
-    origin = '{"user_id":1,"user_name":"ada"}'
-    connection = sqlite3.connect(file)
-    with connection:
-        connection.execute(
-            "INSERT INTO jobs (state, request, origin, action, user_id, attempts, created_at)"
-            " VALUES ('finished', ?, ?, 'imagine', 1, 1, 0)",
-            (request, origin),
-        )
-        connection.execute(
-            "INSERT INTO pictures (job_id, position, seed, width, height, file, pixels_sha256)"
-            " VALUES (1, 0, 1, 64, 64, 'ab', 'cd')"
-        )
-    connection.close()
-    await asyncio.to_thread(migrate, url)
-    database = await open_database(url)
-    store = Store(database, PictureFiles(tmp_path))
-    page = await store.history.page(1, Query(search="fox", model="old"))
-    assert ids(page.jobs) == [1]
-    assert page.jobs[0].pictures[0].unsafe is None
-    await database.dispose()
 
 
 async def test_uploads_that_nothing_names_are_swept_when_they_are_old(store: Store) -> None:
