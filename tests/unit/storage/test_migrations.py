@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from storage.history import Query
 from storage.pictures import PictureFiles
 from storage.schema import alembic_config
 from storage.store import Store
-from tests.databases import ON_SERVER
+from tests.databases import ON_SERVER, fresh_database
 
 REQUEST = json.dumps(
     {
@@ -56,6 +56,13 @@ def revisions() -> list[str]:
     """All of them, oldest first."""
     found = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     return [script.revision for script in found][::-1]
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database."""
+    async with fresh_database(tmp_path, migrated=False) as url:
+        yield url
 
 
 @pytest.fixture
