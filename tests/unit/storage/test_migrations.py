@@ -158,12 +158,12 @@ async def cut_at_each_statement(url: str, step: int = 1) -> int:
 
 
 async def test_cut_at_any_statement_they_leave_the_old_schema(old: str) -> None:
-    assert await cut_at_each_statement(old, step=5 if ON_SERVER else 1) > 3
+    assert await cut_at_each_statement(old, step=15 if ON_SERVER else 1) > 3
     await is_usable(old)
 
 
 async def test_the_first_cut_anywhere_leaves_nothing(url: str) -> None:
-    assert await cut_at_each_statement(url, step=7) > 3
+    assert await cut_at_each_statement(url, step=40 if ON_SERVER else 7) >= 2
     await asyncio.to_thread(command.check, alembic_config(url))
 
 
