@@ -1,27 +1,25 @@
 """From what a person gave to a whole request: defaults filled in, everything checked."""
 
 import random
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from generation import lora_uses
+from generation import lora_uses, sizes
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
-from generation.name_search import fold, nearest
+from generation.name_search import fold
 from generation.prompt_grammar import check_weights, take_tags
-from generation.refusal import Refused
+from generation.refusal import Refused, known
 from generation.request import (
     RANDOM_SEED,
     RANDOM_SEED_MAX,
     SIDE_MAX,
     SIDE_MIN,
-    SIDE_STEP,
     ControlUse,
     Count,
     GenerationRequest,
@@ -32,24 +30,6 @@ from generation.request import (
 )
 from generation.request_options import options
 from generation.samplers import SAMPLERS
-
-ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
-    "square": (1, 1),
-    "portrait 2:3": (2, 3),
-    "portrait 3:4": (3, 4),
-    "tall 9:16": (9, 16),
-    "landscape 3:2": (3, 2),
-    "landscape 4:3": (4, 3),
-    "wide 16:9": (16, 9),
-    "panorama 21:9": (21, 9),
-}
-ASPECT_MAX: Final = 4
-"""The longer side is at most so many times the shorter."""
-_RATIO: Final = re.compile(
-    r"\s*(?P<across>\d{1,12}(?:[.,]\d{1,12})?)\s*(?:[:：∶/xX×*]\s*"
-    r"(?P<down>\d{1,12}(?:[.,]\d{1,12})?))?\s*"
-)
-"""`3:2`, `1920x1080`, `2.39:1`, or the first over the second as one number with a point."""
 
 Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 """Values by option name; pictures by the hash that the store gave them.
@@ -63,6 +43,10 @@ LARGE: Final = 512
 """Side in pixels from which on a checkpoint draws what people expect."""
 
 
+Waiting = Annotated[int, Meta(ge=1, le=1000)]
+"""Jobs of one person, wherever that is bounded."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[limits]`: the most that anybody may ask for."""
 
@@ -72,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of a picture that was made before and is enlarged."""
     steps: Steps = 60
     count: Count = 4
-    waiting: Annotated[int, Meta(ge=1, le=1000)] = 5
+    waiting: Waiting = 5
     """Jobs of one person that wait or run at once."""
     upload_mib: Annotated[int, Meta(ge=1, le=500)] = 20
     upload_megapixels: Annotated[int, Meta(ge=1, le=500)] = 40
@@ -121,7 +105,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "model": model.name,
         "width": width,
         "height": height,
-        "sampler": known(str(values["sampler"]), "sampler"),
+        "sampler": known_sampler(str(values["sampler"])),
         "vae": catalog.get(ModelKind.VAE, values["vae"]).name
         if values["vae"] is not None
         else None,
@@ -132,6 +116,38 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
     check(request, catalog, rules)
     return request
+
+
+def changed(
+    request: GenerationRequest, given: Given, catalog: Catalog, rules: Rules
+) -> GenerationRequest:
+    """A request with some of its options given anew, all parts named as the catalogue does.
+
+    Of options that are no field, `aspect` is one, with the area that the model's own sizes have.
+    Raises Refused; whether this machine makes the whole is checked by `check`.
+    """
+    _check_values(given)
+    values: dict[str, Any] = {
+        option.field: given[name]
+        for name, option in options().items()
+        if name in given and not option.item
+    }
+    model = catalog.get(ModelKind.CHECKPOINT, str(values.get("model", request.model)))
+    vae = values.get("vae", request.vae)
+    if "aspect" in given:
+        settings = settings_of(model, rules)
+        width, height = _size(given, model, settings, rules.limits)
+        values |= {"width": width, "height": height}
+    second = values.get("variation_seed", request.variation_seed)
+    if values.get("variation_strength") and second is None:
+        values["variation_seed"] = RANDOM_SEED
+    values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
+    values |= {
+        "model": model.name,
+        "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
+        "sampler": known_sampler(str(values.get("sampler", request.sampler))),
+    }
+    return request.with_(**values)
 
 
 def drawn(seed: int | None) -> int | None:
@@ -157,10 +173,10 @@ def check(
         raise Refused("tag_in_negative")
     _check_size(request, limits, enlarging)
     _at_most("steps", request.steps, limits.steps)
-    _at_most("count", request.count, limits.count)
+    _at_most("count", request.count, 1 if enlarging else limits.count)
     if request.variation_strength and request.variation_seed is None:
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
-    known(request.sampler, "sampler")
+    known_sampler(request.sampler)
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
     _check_runnable(model)
     _check_abilities(request, model)
@@ -181,7 +197,7 @@ def within_limits(request: GenerationRequest, rules: Rules) -> GenerationRequest
     while max(width, height) > limits.side or width * height > limits.pixels:
         if min(width, height) <= SIDE_MIN:
             return request
-        width, height = _to_step(width / ENLARGED), _to_step(height / ENLARGED)
+        width, height = sizes.to_step(width / ENLARGED), sizes.to_step(height / ENLARGED)
     if (width, height) == (request.width, request.height):
         return request
     return request.with_(width=width, height=height, tile=0)
@@ -226,17 +242,19 @@ def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
             raise Refused("ability_missing", model=model.name, family=family.title, what=option)
 
 
-def _check_given(given: Given) -> None:
+def _check_values(given: Given) -> None:
     for name, value in given.items():
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, str):
                 check_text(name, each)
             if name in options() and not isinstance(each, LoraUse):
                 options()[name].check(each)
+
+
+def _check_given(given: Given) -> None:
+    _check_values(given)
     if not str(given.get("prompt", "")).strip():
         raise Refused("prompt_empty")
-    if "lora_weight" in given and "lora" not in given:
-        raise Refused("option_needs", option="lora_weight", needs="lora")
     if "denoising" in given and "init_picture" not in given:
         raise Refused("option_needs", option="denoising", needs="init_picture")
     if "variation_seed" in given and "variation_strength" not in given:
@@ -322,44 +340,9 @@ def _size(
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        ratio = _aspect(str(given["aspect"]))
-        area = min(width * height, limits.pixels)
-        long = min(limits.side, (area * max(ratio, 1 / ratio)) ** 0.5)
-        short = long / max(ratio, 1 / ratio)
-        sides = _nearest_step(long, short, limits)
-        width, height = sides if ratio >= 1 else sides[::-1]
+        ratio = sizes.ratio(str(given["aspect"]))
+        width, height = sizes.of(ratio, width * height, limits.side, limits.pixels)
     return int(_number(given, "width", width)), int(_number(given, "height", height))
-
-
-def _aspect(text: str) -> float:
-    """Width over height: an aspect by its name, or any that is not too extreme, such as `W:H`."""
-    written = _RATIO.fullmatch(text)
-    if written is None:
-        if re.fullmatch(r"[\W\d_xX]*", text):
-            raise Refused("aspect_wrong", aspect=text.strip()[:40])
-        across, down = ASPECTS[known(text, "aspect")]
-        return across / down
-    point = re.search(r"[.,]", text) is not None
-    if written["down"] is None and not point:
-        raise Refused("aspect_wrong", aspect=text.strip()[:40])
-    wide, high = (float((written[side] or "1").replace(",", ".")) for side in ("across", "down"))
-    if not 0 < max(wide, high) <= ASPECT_MAX * min(wide, high):
-        raise Refused("aspect_wrong", aspect=text.strip()[:40])
-    return wide / high
-
-
-def _to_step(side: float) -> int:
-    return max(SIDE_MIN, round(side / SIDE_STEP) * SIDE_STEP)
-
-
-def _nearest_step(long: float, short: float, limits: Limits) -> tuple[int, int]:
-    """Sides that can be drawn, as near as can be and within the limits."""
-    width, height = _to_step(long), _to_step(short)
-    largest = max(SIDE_MIN, limits.side // SIDE_STEP * SIDE_STEP)
-    width, height = min(width, largest), min(height, largest)
-    while width * height > limits.pixels and width > SIDE_MIN:
-        width -= SIDE_STEP
-    return width, height
 
 
 def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
@@ -379,13 +362,9 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
 
 
-def known(name: str, what: str) -> str:
-    """The sampler or aspect of that name, whatever its case. Raises Refused with the nearest."""
-    names = list(SAMPLERS if what == "sampler" else ASPECTS)
-    for candidate in names:
-        if candidate.casefold() == name.casefold():
-            return candidate
-    raise Refused(f"{what}_unknown", name=name[:80], nearest=", ".join(nearest(name, names, 3)))
+def known_sampler(name: str) -> str:
+    """The sampler of that name, whatever its case. Raises Refused with the nearest."""
+    return known(name, SAMPLERS, "sampler_unknown")
 
 
 def _at_most(option: str, value: int, high: int) -> None:

@@ -20,20 +20,26 @@ def of(asked: object, weight: object, tags: list[Tag], catalog: Catalog) -> list
     `weight` is that of the option `lora_weight`. Raises Refused.
     """
     named = asked if isinstance(asked, tuple) else () if asked is None else (str(asked),)
+    if weight is not None and not named:
+        raise Refused("option_needs", option="lora_weight", needs="lora")
     if weight is not None and len(named) > 1:
         raise Refused("lora_weight_of_which")
     if not named and not tags:
         return []
-    known = {lora.name.casefold() for lora in catalog.loras}
-    uses = [_use(*_option(each, weight, known), catalog) for each in named]
-    uses += [_use(*_tagged(tag, known), catalog) for tag in tags]
+    uses = [_use(*_option(each, weight, catalog), catalog) for each in named]
+    uses += [_use(*_tagged(tag, catalog), catalog) for tag in tags]
     found: dict[str, LoraUse] = {}
     for use in uses:
         if found.setdefault(use.name, use) != use:
             raise Refused("lora_twice", name=use.name[:80])
-    if len(found) > LORAS_MAX:
-        raise Refused("loras_too_many", high=LORAS_MAX)
+    check_count(len(found))
     return list(found.values())
+
+
+def check_count(count: int) -> None:
+    """Refuse more LoRAs than a request can have."""
+    if count > LORAS_MAX:
+        raise Refused("loras_too_many", high=LORAS_MAX)
 
 
 def _use(name: str, weight: float, catalog: Catalog) -> LoraUse:
@@ -42,23 +48,23 @@ def _use(name: str, weight: float, catalog: Catalog) -> LoraUse:
     return LoraUse(name=catalog.get(ModelKind.LORA, name).name, weight=weight)
 
 
-def _option(asked: str | LoraUse, weight: object, known: set[str]) -> tuple[str, float]:
+def _option(asked: str | LoraUse, weight: object, catalog: Catalog) -> tuple[str, float]:
     """`NAME` or, where there is no LoRA of that whole name, `NAME:WEIGHT`."""
     if isinstance(asked, LoraUse):
         return asked.name, asked.weight
     name, colon, written = asked.rpartition(":")
-    if not colon or asked.casefold() in known:
+    if not colon or _is_lora(asked, catalog):
         return asked, 1.0 if weight is None else float(str(weight))
     if weight is not None:
         raise Refused("lora_weight_twice", name=name[:80])
     return name.strip(), float(options()["lora_weight"].parse(written))
 
 
-def _tagged(tag: Tag, known: set[str]) -> tuple[str, float]:
+def _tagged(tag: Tag, catalog: Catalog) -> tuple[str, float]:
     """`<lora:NAME>`, `<lora:NAME:WEIGHT>`, or with the same weight for text encoder and UNet."""
     # a name may have colons of its own
     ends = range(len(tag.parts), 0, -1)
-    end = next((n for n in ends if ":".join(tag.parts[:n]).casefold() in known), 1)
+    end = next((n for n in ends if _is_lora(":".join(tag.parts[:n]), catalog)), 1)
     name = ":".join(tag.parts[:end])
     weights = [_WEIGHT.fullmatch(part) for part in tag.parts[end:]]
     if len(weights) > 2 or None in weights:
@@ -68,4 +74,8 @@ def _tagged(tag: Tag, known: set[str]) -> tuple[str, float]:
     alone = len(weights) == 1 and weights[0] is not None and weights[0]["key"] is not None
     if alone or len(numbers) > 1:
         raise Refused("tag_two_weights", tag=str(tag)[:80])
-    return name if name.casefold() in known else name.strip(), numbers.pop()
+    return name if _is_lora(name, catalog) else name.strip(), numbers.pop()
+
+
+def _is_lora(name: str, catalog: Catalog) -> bool:
+    return catalog.find(ModelKind.LORA, name) is not None

@@ -170,7 +170,7 @@ def check(preset: Preset, catalog: Catalog) -> None:
             if model is not None and kind is not ModelKind.VAE:
                 completion.check_same_family(part, model)
     if preset.sampler is not None:
-        completion.known(preset.sampler, "sampler")
+        completion.known_sampler(preset.sampler)
 
 
 def of_request(name: str, request: GenerationRequest) -> Preset:

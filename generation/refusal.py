@@ -1,5 +1,9 @@
 """What is said to somebody whose request cannot be done."""
 
+from collections.abc import Iterable
+
+from generation.name_search import fold, nearest
+
 
 class Refused(Exception):  # noqa: N818 - it is no error of ours, and reads better so
     """A request that is refused, with what to change.
@@ -15,3 +19,12 @@ class Refused(Exception):  # noqa: N818 - it is no error of ours, and reads bett
 
     def __str__(self) -> str:
         return f"{self.code} {self.params}" if self.params else self.code
+
+
+def known(name: str, names: Iterable[str], code: str) -> str:
+    """The one of that name, whatever its case. Raises Refused with the nearest."""
+    choices = list(names)
+    for candidate in choices:
+        if fold(candidate) == fold(name):
+            return candidate
+    raise Refused(code, name=name[:80], nearest=", ".join(nearest(name, choices, 3)))

@@ -9,6 +9,7 @@ from msgspec import Meta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from generation.completion import Waiting
 from generation.refusal import Refused
 from storage.inserting import insert_into
 from storage.tables import NoticeRow, SettingsRow
@@ -31,9 +32,9 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     quota: Number | None = None
     """Pictures of one person a day."""
     quota_by_role: dict[int, Number] = {}
-    waiting: Number | None = None
+    waiting: Waiting | None = None
     """Jobs of one person that wait or run at once."""
-    waiting_by_role: dict[int, Number] = {}
+    waiting_by_role: dict[int, Waiting] = {}
     weight_by_role: dict[int, Weight] = {}
     """Share of the queue's turns; 1 for those without such a role."""
     age_restricted: bool = False

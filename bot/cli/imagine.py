@@ -22,6 +22,7 @@ from generation.messages import Progress as StepsDone
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.request_options import options
+from generation.sizes import ASPECTS
 from storage.jobs import JobStore
 
 LOCALE = "en-US"
@@ -38,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         hint = "FILE" if option.picture else option.type.__name__.upper()
         flag = "--" + option.name.replace("_", "-")
         parser.add_argument(flag, dest=option.name, metavar=hint, help=option.help)
-    parser.add_argument("--aspect", help="instead of a size: " + ", ".join(completion.ASPECTS))
+    parser.add_argument("--aspect", help="instead of a size: " + ", ".join(ASPECTS))
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for pictures")
 
 

@@ -24,6 +24,7 @@ from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
 from bot.ui.modal import Modal
+from generation import prompt_flags
 from generation.completion import default_model
 from generation.models import ModelKind
 from generation.refusal import Refused
@@ -97,14 +98,18 @@ async def _on_submit(
     where: list[str],
     values: Values,
 ) -> None:
-    given: dict[str, Any] = {
-        "prompt": prompt_of(values),
-        "control_picture": where[0],
+    parsed = prompt_flags.parse(prompt_of(values))
+    fields: dict[str, Any] = {
         "controlnet": services.catalog.get(ModelKind.CONTROLNET, values["controlnet"][0]).name,
         "control_scale": number_of(values, "control_scale"),
     }
-    origin = caller.origin(private=caller.own.private, interaction=token_of(interaction))
-    await acknowledge(interaction, await services.requests.ask(given, caller, origin))
+    # a flag wins over a field that was filled in
+    fields = {name: value for name, value in fields.items() if name not in parsed.given}
+    given = prompt_flags.merge(parsed, {**fields, "control_picture": where[0]})
+    private = bool(given.pop("private", caller.own.private))
+    preset: str | None = given.pop("preset", None)
+    origin = caller.origin(private=private, interaction=token_of(interaction))
+    await acknowledge(interaction, await services.requests.ask(given, caller, origin, preset))
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}

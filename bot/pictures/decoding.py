@@ -13,8 +13,9 @@ from bot.pictures.decoder_messages import Lighten, Normalise, Sheet
 from bot.pictures.decoding_process import SECONDS, DecodingProcess
 from bot.pictures.normalising import Bounds
 from bot.pictures.turns import Turns
-from generation.completion import ASPECT_MAX, Limits
+from generation.completion import Limits
 from generation.refusal import Refused
+from generation.sizes import ASPECT_MAX
 
 log = structlog.get_logger(__name__)
 

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from generation.completion import ENLARGED
 from generation.job import Job, JobState, PictureRecord
 from generation.request import (
     LINEAGE_MAX,
@@ -20,7 +21,6 @@ SUBTLE: Final = 0.15
 STRONG: Final = 0.45
 """Variation strengths: how far the noise goes towards another seed's."""
 VARIATIONS: Final = 4
-ENLARGED: Final = 2
 ENLARGING_STRENGTH: Final = 0.3
 """Denoising strength of the second pass: new detail, the same picture."""
 WHOLE: Final = 1.5
@@ -116,6 +116,17 @@ def can_upscale(job: Job, index: int) -> bool:
     """Whether a picture can still be enlarged."""
     sides = [max(p.width, p.height) for p in job.pictures if p.index == index]
     return bool(sides) and sides[0] * ENLARGED <= SIDE_MAX
+
+
+def enlarged(job: Job) -> bool:
+    """Whether a job's picture is an enlarged one, by itself or as one that was made again."""
+    request = job.request
+    again = (
+        job.action in ("reroll", "replay")
+        and request.init_picture is not None
+        and request.denoising_strength == ENLARGING_STRENGTH
+    )
+    return job.action == "upscale" or request.tile > 0 or again
 
 
 def vary_subtle(source: Source) -> GenerationRequest:

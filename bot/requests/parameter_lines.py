@@ -1,19 +1,30 @@
-"""A request's parameters as lines of text that people edit: `steps: 20`, one line a parameter."""
+"""A request's parameters as lines of text that people edit: `steps: 20`, one line a parameter.
 
+What is written is read back the same to the last digit. A name that begins or ends with blanks,
+breaks lines or begins with a quotation mark is written as a JSON string.
+"""
+
+import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from generation import lora_uses
+from generation.completion import drawn
 from generation.name_search import nearest
 from generation.refusal import Refused
 from generation.request import ControlUse, GenerationRequest, LoraUse
-from generation.request_options import Option, options
+from generation.request_options import Option, exact, options
 
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""
 REPEATED: Final = frozenset(("lora", "controlnet"))
 """A line each: `lora: NAME:WEIGHT`, `controlnet: NAME:SCALE`."""
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_COLON: Final = re.compile(r"[:：]")
+_WIDE_WEIGHT: Final = re.compile(r"(.+)：\s*([-+.\d\s]+)", re.DOTALL)
 
 
 def write(request: GenerationRequest) -> str:
@@ -24,8 +35,8 @@ def write(request: GenerationRequest) -> str:
         for option in _scalars()
         if values[option.field] is not None and _matters(option, request)
     ]
-    lines += [f"lora: {use.name}:{use.weight:g}" for use in request.loras]
-    lines += [f"controlnet: {use.name}:{use.scale:g}" for use in request.controls]
+    lines += [f"lora: {_name(use.name)}:{exact(use.weight)}" for use in request.loras]
+    lines += [f"controlnet: {_name(use.name)}:{exact(use.scale)}" for use in request.controls]
     return "\n".join(lines)
 
 
@@ -41,30 +52,45 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
         for field in msgspec.structs.fields(GenerationRequest)
         if field.default is None and field.name != "init_picture"
     }
+    seen: dict[str, str] = {}
     loras: list[LoraUse] = []
     nets: list[tuple[str, float]] = []
     for name, value in _lines(text):
         if name == "lora":
-            loras.append(LoraUse(*_named(value, options()["lora_weight"])))
+            loras.append(LoraUse(*_weighted(value, options()["lora"], options()["lora_weight"])))
         elif name == "controlnet":
-            nets.append(_named(value, options()["control_scale"]))
-        elif name in scalars:
-            option = scalars[name]
-            changes[option.field] = option.parse(value)
-            option.check(changes[option.field])
-        else:
-            known = [*scalars, *sorted(REPEATED)]
-            [alike] = nearest(name, known)
+            nets.append(_weighted(value, options()["controlnet"], options()["control_scale"]))
+        elif name not in scalars:
+            [alike] = nearest(name, [*scalars, *sorted(REPEATED)])
             raise Refused("parameter_unknown", name=name[:50], nearest=alike)
+        elif seen.setdefault(name, value) != value:
+            raise Refused("parameter_twice", name=name)
+        else:
+            option = scalars[name]
+            parsed = option.parse(_unquoted(value) if option.type is str else value)
+            option.check(parsed)
+            changes[option.field] = drawn(int(parsed)) if option.random else parsed
+    loras = list(dict.fromkeys(loras))
+    _check_loras(loras)
     if len(nets) > len(base.controls):
         raise Refused("controls_not_added")
     controls = tuple(
         ControlUse(name=name, picture=use.picture, scale=scale)
         for (name, scale), use in zip(nets, base.controls, strict=False)
     )
-    if changes.get("variation_seed") is None:
+    if changes.get("variation_seed") is None and base.variation_seed is not None:
         changes |= {"variation_strength": 0.0, "lineage": ()}
-    return base.with_(**changes, loras=tuple(loras), controls=controls)
+    return base.with_(
+        **changes, loras=msgspec.to_builtins(loras), controls=msgspec.to_builtins(controls)
+    )
+
+
+def _check_loras(loras: list[LoraUse]) -> None:
+    weights: dict[str, float] = {}
+    for use in loras:
+        if weights.setdefault(use.name, use.weight) != use.weight:
+            raise Refused("lora_twice", name=use.name[:80])
+    lora_uses.check_count(len(loras))
 
 
 def _scalars() -> Iterator[Option]:
@@ -83,24 +109,58 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
+    for line in _BREAK.split(text):
         if not line.strip():
             continue
-        name, colon, value = line.replace("：", ":").partition(":")
-        if not colon or not value.strip():
+        name, *values = _COLON.split(line, maxsplit=1)
+        if not values or not values[0].strip():
             raise Refused("parameter_line", line=line.strip()[:80])
-        yield name.strip().casefold().replace(" ", "_"), value.strip()
+        yield name.strip().casefold().replace(" ", "_"), values[0].strip()
 
 
-def _named(value: str, weight: Option) -> tuple[str, float]:
+def _weighted(value: str, option: Option, weight: Option) -> tuple[str, float]:
     """`NAME:WEIGHT` or `NAME`."""
-    name, colon, number = value.rpartition(":")
+    name, rest = _quoted_start(value)
+    if name is None:
+        name, colon, number = value.rpartition(":")
+        wide = _WIDE_WEIGHT.fullmatch(value) if not colon else None
+        if wide is not None:
+            name, colon, number = wide[1], ":", wide[2]
+        name = (name if colon else value).strip()
+    else:
+        colon, number = rest[:1], rest[1:]
+    option.check(name)
     if not colon:
-        return value.strip(), 1.0
-    parsed = weight.parse(number.strip())
+        return name, 1.0
+    parsed = weight.parse(number)
     weight.check(parsed)
-    return name.strip(), float(parsed)
+    return name, float(parsed)
+
+
+def _quoted_start(value: str) -> tuple[str | None, str]:
+    """The JSON string that a value begins with, and what follows; None where it is plain text."""
+    if value.startswith('"'):
+        try:
+            name, end = json.JSONDecoder().raw_decode(value)
+        except ValueError:
+            return None, ""
+        rest = value[end:].strip()
+        if not rest or _COLON.match(rest):
+            return str(name), rest
+    return None, ""
+
+
+def _unquoted(value: str) -> str:
+    name, rest = _quoted_start(value)
+    return value if name is None or rest else name
+
+
+def _name(name: str) -> str:
+    plain = name and name == name.strip() and name[0] != '"' and not _BREAK.search(name)
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def _formatted(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return exact(value)
+    return _name(value) if isinstance(value, str) else str(value)

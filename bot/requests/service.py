@@ -7,13 +7,14 @@ from typing import Any
 
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
-from bot.requests.actions import ActionTarget, Source
+from bot.requests.actions import ActionTarget, Source, enlarged, start_from
 from generation import completion, preset
 from generation.catalog import Catalog
 from generation.completion import Rules
 from generation.job import Job, JobState, Origin
 from generation.models import ModelKind
 from generation.preset import Preset
+from generation.prompt_grammar import plain_text
 from generation.refusal import Refused
 from generation.request import SIDE_MAX, GenerationRequest
 from generation.worker import Worker
@@ -72,7 +73,7 @@ class RequestService:
     ) -> Job:
         """A whole request that came of another: rerolled, varied, edited, …"""
         permissions.check_place(caller.guild, caller.place)
-        completion.check(request, self.catalog, self.rules, enlarging=enlarging or request.tile > 0)
+        completion.check(request, self.catalog, self.rules, enlarging=enlarging)
         bounds = await self._preset_of(parent)
         if bounds is not None and not enlarging:
             preset.check_bounds(bounds, request)
@@ -93,16 +94,31 @@ class RequestService:
         if target.action.on == "picture" and not target.action.applies(job, source.picture.index):
             raise Refused("enlarged_enough", side=SIDE_MAX)
         request = target.action.request(source)
-        enlarging = target.action.enlarges or job.action == "upscale"
+        # a reroll of an enlarged picture enlarges once more; whatever else comes of one does not
+        enlarging = target.action.enlarges or (target.action.on == "job" and enlarged(job))
+        if not enlarging:
+            request = self._brought_back(request, job)
         return await self.submit(request, caller, origin, target, job, enlarging=enlarging)
 
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""
         permissions.check_place(caller.guild, caller.place)
-        completion.check(job.request, self.catalog, self.rules, enlarging=job.request.tile > 0)
+        completion.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
         return await self._add(
             job.request, caller, origin, action="replay", parent=job.id, preset=job.preset
         )
+
+    def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
+        """What a dialog shows and begins from: the job's request, or one that starts from a
+        picture. Of an enlarged picture it has the size before.
+        """
+        request = job.request
+        if target.action.name == "start":
+            request = start_from(self.source(job, target.index))
+        return self._brought_back(request, job)
+
+    def _brought_back(self, request: GenerationRequest, job: Job) -> GenerationRequest:
+        return completion.within_limits(request, self.rules) if enlarged(job) else request
 
     def source(self, job: Job, index: int | None) -> Source:
         """What an action makes its request from. Raises Refused when it isn't there yet."""
@@ -178,11 +194,14 @@ class RequestService:
     def check_words(self, request: GenerationRequest, caller: Caller) -> None:
         """Refuse a prompt that the server's blocklist names."""
         try:
-            text = request.prompt
+            prompts = [request.prompt]
             if request.guidance_scale < 1:
                 # there the negative prompt is drawn too
-                text += f"\n{request.negative_prompt}"
-            blocklist.compiled(caller.guild.blocklist).check(text)
+                prompts.append(request.negative_prompt)
+            words = blocklist.compiled(caller.guild.blocklist)
+            # brackets part a word only for the eye
+            for text in dict.fromkeys([*prompts, *map(plain_text, prompts)]):
+                words.check(text)
         except Refused as refused:
             for listener in self._listeners:
                 listener(caller, request.prompt, refused)

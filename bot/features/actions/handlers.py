@@ -7,7 +7,7 @@ from bot.access.caller import Caller
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.responding import Interaction, responding
-from bot.requests.actions import ActionTarget, start_from
+from bot.requests.actions import ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.formatting import text_file
@@ -76,13 +76,11 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
         await reply.privately(f"```\n{text.replace('```', 'ˋˋˋ')}\n```", files)
 
 
-async def _edit(_services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
-    await reply.open(modals.edit(job, target.index, reply.caller.texts), target, job)
-
-
-async def _start(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
-    request = start_from(services.requests.source(job, target.index))
-    modal = modals.start(job, target.index or 0, request, reply.caller.texts)
+async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Opens the dialog of a request, or of one that starts from its picture."""
+    request = services.requests.editable(target, job)
+    index = target.index or 0 if target.action.name == "start" else target.index
+    modal = modals.request_modal(target.action.name, request, job, index, reply.caller.texts)
     await reply.open(modal, target, job)
 
 
@@ -134,7 +132,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "favourite": _favourite,
     "parameters": _parameters,
     "edit": _edit,
-    "start": _start,
+    "start": _edit,
     "pick": _pick,
     "replay": _replay,
     "send": _send,

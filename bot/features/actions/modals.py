@@ -1,6 +1,7 @@
 """The modals of actions: a request's prompt and parameters, filled in, and what comes of them."""
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,29 +10,20 @@ from bot.interactions.callers import token_of
 from bot.interactions.modal_submit import SubmitHandler, Values, prompt_of, text_of
 from bot.interactions.responding import Interaction, acknowledge
 from bot.locales import Texts
-from bot.requests.actions import ACTIONS, ActionTarget, start_from
-from bot.requests.parameter_lines import read, write
+from bot.requests.actions import ACTIONS, ActionTarget
+from bot.requests.editing import edited
+from bot.requests.parameter_lines import write
 from bot.services import Services
 from bot.ui.modal import Modal
-from generation import prompt_flags
 from generation.job import Job
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 
 
-def edit(job: Job, index: int | None, texts: Texts) -> Modal:
-    """The request's prompt and parameters, to ask for it changed."""
-    return _request_modal("edit", job.request, job, index, texts)
-
-
-def start(job: Job, index: int, request: GenerationRequest, texts: Texts) -> Modal:
-    """The parameters of an img2img from a picture."""
-    return _request_modal("start", request, job, index, texts)
-
-
-def _request_modal(
+def request_modal(
     name: str, request: GenerationRequest, job: Job, index: int | None, texts: Texts
 ) -> Modal:
+    """A request's prompt and parameters, to ask for it changed (edit) or from a picture (start)."""
     where = f"{job.id}" if index is None else f"{job.id}:{index}"
     modal = Modal(f"darkroom:{name}:{where}", texts(f"dialog_{name}", job=job.id))
     modal.text("prompt", texts("dialog_prompt"), value=request.prompt, long=True, required=True)
@@ -50,26 +42,31 @@ async def _on_submit(
     *,
     name: str,
 ) -> None:
-    job = await services.store.jobs.get(int(where[0]))
+    job = await services.store.jobs.get(_number(where[0]))
     if job is None:
         raise Refused("job_unknown")
-    index = int(where[1]) if len(where) > 1 else None
-    base = job.request
-    if name == "start":
-        base = start_from(services.requests.source(job, index))
-    parsed = prompt_flags.parse(prompt_of(values))
-    negative = parsed.given.pop("negative_prompt", text_of(values, "negative_prompt"))
-    base = base.with_(prompt=parsed.prompt, negative_prompt=negative)
-    # a flag is one more line, and wins over the one that was filled in
-    lines = [text_of(values, "parameters")]
-    for flag, value in parsed.given.items():
-        lines += [f"{flag}: {v}" for v in (value if isinstance(value, tuple) else (value,))]
-    request = read("\n".join(lines), base)
-    origin = caller.origin(private=job.origin.private, interaction=token_of(interaction))
+    index = _number(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
-    await acknowledge(
-        interaction, await services.requests.submit(request, caller, origin, target, job)
+    change = edited(
+        services.requests.editable(target, job),
+        prompt_of(values),
+        text_of(values, "negative_prompt"),
+        text_of(values, "parameters"),
+        services.catalog,
+        services.requests.rules,
     )
+    private = job.origin.private if change.private is None else change.private
+    origin = caller.origin(private=private, interaction=token_of(interaction))
+    await acknowledge(
+        interaction, await services.requests.submit(change.request, caller, origin, target, job)
+    )
+
+
+def _number(text: str) -> int:
+    """A number in a custom_id. Raises Refused for what this bot never wrote."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise Refused("job_unknown")
+    return int(text)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {

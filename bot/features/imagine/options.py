@@ -13,11 +13,12 @@ from bot.interactions.autocomplete import best
 from bot.interactions.responding import Interaction
 from generation import vocabulary
 from generation.catalog import Catalog
-from generation.completion import ASPECTS, Rules, default_model
+from generation.completion import Rules, default_model
 from generation.families import FAMILIES
 from generation.models import ModelFile
 from generation.request_options import Option, options
 from generation.samplers import SAMPLERS
+from generation.sizes import ASPECTS
 
 ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
 """Options that people want first; the rest follow as the request declares them."""

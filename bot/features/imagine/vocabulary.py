@@ -13,7 +13,7 @@ def suggest(vocabulary: Vocabulary, typed: str) -> list[str]:
     """What was typed, then what it becomes with its last word completed, or with one more.
 
     Nothing where there is nothing to add: a choice that is what was typed would only cost the
-    person another target of Enter.
+    person another press of Enter.
     """
     if not typed.strip():
         texts = [*vocabulary.examples, *vocabulary.words]

@@ -11,9 +11,15 @@ from bot.access.caller import Caller
 from bot.locales import LOCALES
 from bot.ui.modal import WRITTEN, Modal
 from generation.refusal import Refused
-from generation.request_options import Option
+from generation.request_options import bounds_of
+from storage.settings import GuildSettings, PersonSettings
 
 Scope = Literal["guild", "person"]
+SCOPES: Final[Mapping[Scope, type[msgspec.Struct]]] = {
+    "guild": GuildSettings,
+    "person": PersonSettings,
+}
+"""Where the bounds of a setting are declared."""
 SettingKind = Literal[
     "toggle",
     "choice",
@@ -35,9 +41,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     kind: SettingKind
     choices: tuple[str, ...] = ()
     """Of a choice: values; "" stands for none."""
-    low: float = 0
-    high: float = 0
-    whole: bool = True
 
     @property
     def key(self) -> str:
@@ -56,11 +59,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("channel_presets", "channel_preset"),
         _guild("channels", "channels"),
         _guild("press", "choice", choices=("anyone", "owner")),
-        _guild("quota", "number", low=1, high=100_000),
-        _guild("quota_by_role", "number_by_role", low=1, high=100_000),
-        _guild("waiting", "number", low=1, high=1000),
-        _guild("waiting_by_role", "number_by_role", low=1, high=1000),
-        _guild("weight_by_role", "number_by_role", low=0.1, high=10, whole=False),
+        _guild("quota", "number"),
+        _guild("quota_by_role", "number_by_role"),
+        _guild("waiting", "number"),
+        _guild("waiting_by_role", "number_by_role"),
+        _guild("weight_by_role", "number_by_role"),
         _guild("age_restricted", "toggle"),
         _guild("blocklist", "lines"),
         _guild("picture_check", "choice", choices=("off", "blur", "block")),
@@ -205,14 +208,7 @@ def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
 
 
 def _number(setting: Setting, text: str) -> int | float:
-    option = Option(
-        name=setting.name,
-        field=setting.name,
-        type=int if setting.whole else float,
-        help="",
-        low=setting.low,
-        high=setting.high,
-    )
+    option = bounds_of(SCOPES[setting.scope], setting.name)
     number = option.parse(text.strip())
     option.check(number)
     if isinstance(number, str):

@@ -1,0 +1,102 @@
+"""A request changed in a dialog: its prompts and parameter lines, and the flags in its prompt."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bot.requests import parameter_lines
+from generation import completion, lora_uses, prompt_flags
+from generation.catalog import Catalog
+from generation.completion import Rules
+from generation.models import ModelKind
+from generation.prompt_flags import Parsed
+from generation.prompt_grammar import take_tags
+from generation.refusal import Refused
+from generation.request import GenerationRequest, LoraUse
+from generation.request_options import options
+
+CONTROL: Final = frozenset(("controlnet", "control_scale"))
+
+
+class Edited(msgspec.Struct, frozen=True):
+    """The new request; `private` where a flag says so."""
+
+    request: GenerationRequest
+    private: bool | None = None
+
+
+def edited(
+    base: GenerationRequest,
+    prompt: str,
+    negative: str,
+    lines: str,
+    catalog: Catalog,
+    rules: Rules,
+) -> Edited:
+    """`base` with what was handed in; what was not touched stays as it is, to the last digit.
+
+    Flags in the prompt win over lines, and these, where they were changed, over pasted generation
+    data. A LoRA's tag in the prompt adds it. Raises Refused.
+    """
+    request = parameter_lines.read(lines, base)
+    parsed = _parsed(prompt, base)
+    given: dict[str, Any] = dict(parsed.given)
+    private = given.pop("private", None)
+    if "preset" in given:
+        raise Refused("flag_only_in_imagine", flag="preset")
+    if negative == base.negative_prompt.strip():
+        negative = base.negative_prompt
+    else:
+        given.setdefault("negative_prompt", negative)
+    for name, value in parsed.pasted.items():
+        if name == "denoising" and base.init_picture is None:
+            continue
+        if name in ("width", "height") and "aspect" in given:
+            continue
+        field = options()[name].field
+        # the seed of a start picture's dialog is another one each time
+        if name == "seed" or getattr(request, field) == getattr(base, field):
+            given.setdefault(name, value)
+    text, tags = take_tags(parsed.prompt)
+    text = text if text == base.prompt else text.strip()
+    if not text:
+        raise Refused("prompt_empty")
+    added = lora_uses.of(given.pop("lora", None), given.pop("lora_weight", None), tags, catalog)
+    request = request.with_(
+        prompt=text,
+        loras=msgspec.to_builtins(_with_loras(request.loras, added, catalog)),
+    )
+    request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
+    return Edited(completion.changed(request, given, catalog, rules), private)
+
+
+def _parsed(prompt: str, base: GenerationRequest) -> Parsed:
+    """The prompt's flags and pasted data; one that was not touched has none."""
+    if prompt == base.prompt.strip():
+        return Parsed(base.prompt, {})
+    return prompt_flags.parse(prompt)
+
+
+def _with_loras(
+    now: tuple[LoraUse, ...], added: list[LoraUse], catalog: Catalog
+) -> tuple[LoraUse, ...]:
+    """Those of the lines, named as the catalogue does; what is named again has the new weight."""
+    uses = {catalog.get(ModelKind.LORA, use.name).name: use.weight for use in now}
+    uses |= {use.name: use.weight for use in added}
+    lora_uses.check_count(len(uses))
+    return tuple(LoraUse(name, weight) for name, weight in uses.items())
+
+
+def _with_control(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:
+    """The one ControlNet that there is, as the flags say."""
+    if not given:
+        return request
+    if len(request.controls) != 1:
+        raise Refused("controls_not_added")
+    use = msgspec.structs.replace(
+        request.controls[0],
+        name=given.get("controlnet", request.controls[0].name),
+        scale=given.get("control_scale", request.controls[0].scale),
+    )
+    return request.with_(controls=[msgspec.to_builtins(use)])

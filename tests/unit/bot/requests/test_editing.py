@@ -1,0 +1,135 @@
+"""A request changed in a dialog: lines, flags, tags and pasted generation data together."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from bot.requests.editing import Edited, edited
+from bot.requests.parameter_lines import write
+from generation.catalog import Catalog
+from generation.completion import Limits, Rules
+from generation.models import ModelKind
+from generation.refusal import Refused
+from generation.request import GenerationRequest
+from tests.fixtures.requests import a_request
+from tests.unit.generation import texts
+from tests.unit.generation.catalogs import a_catalog, a_model
+
+CATALOG = a_catalog(
+    a_model("demo", native_size=128),
+    a_model("other"),
+    *(a_model(name, kind=ModelKind.LORA) for name in ("pixel", "sketch")),
+    a_model("edges", kind=ModelKind.CONTROLNET),
+)
+
+
+def edit(
+    base: GenerationRequest,
+    prompt: str | None = None,
+    negative: str | None = None,
+    lines: str | None = None,
+    catalog: Catalog = CATALOG,
+) -> Edited:
+    """Hand in the dialog of a request with some of its fields changed."""
+    return edited(
+        base,
+        base.prompt.strip() if prompt is None else prompt,
+        base.negative_prompt.strip() if negative is None else negative,
+        write(base) if lines is None else lines,
+        catalog,
+        Rules(limits=Limits()),
+    )
+
+
+@given(texts.requests())
+def test_what_is_not_touched_stays_to_the_last_digit(request: GenerationRequest) -> None:
+    vaes = [] if request.vae is None else [a_model(request.vae, kind=ModelKind.VAE)]
+    loras = [a_model(use.name, kind=ModelKind.LORA) for use in request.loras]
+    catalog = a_catalog(a_model(request.model), *vaes, *loras)
+    assert edit(request, catalog=catalog) == Edited(request)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "change"),
+    [
+        ("a dog", {"prompt": "a dog"}),
+        ("a dog --steps 9 --no fog", {"steps": 9, "negative_prompt": "fog"}),
+        ("a dog --ar 16:9", {"width": 168, "height": 96}),
+        ("a dog --m OTHER", {"model": "other"}),
+        ("a dog --m other --ar 3:2", {"model": "other", "width": 624, "height": 416}),
+        ("a dog --sampler euler A", {"sampler": "Euler a"}),
+        ("a dog --lora sketch:0.5", {"loras": [("pixel", 1.0), ("sketch", 0.5)]}),
+        ("a dog --lora sketch --lora_weight 2", {"loras": [("pixel", 1.0), ("sketch", 2.0)]}),
+        ("a dog <lora:Pixel:0.25>", {"loras": [("pixel", 0.25)], "prompt": "a dog"}),
+        ("(a dog:1.2)", {"prompt": "(a dog:1.2)"}),
+    ],
+)
+def test_flags_and_tags_work_as_they_do_in_a_command(prompt: str, change: dict[str, Any]) -> None:
+    found = edit(a_request(loras=[{"name": "pixel"}]), prompt).request
+    shown = {name: getattr(found, name) for name in change}
+    if "loras" in shown:
+        shown["loras"] = [(use.name, use.weight) for use in found.loras]
+    assert shown == change
+
+
+def test_a_random_seed_is_drawn() -> None:
+    assert len({edit(a_request(), "a dog --seed -1").request.seed for _ in range(5)}) == 5
+    varied = edit(a_request(), "a dog --variation_strength 0.5").request
+    assert varied.variation_seed is not None
+
+
+def test_private_is_told_and_a_preset_refused() -> None:
+    assert edit(a_request(), "a dog --private").private is True
+    assert edit(a_request(), "a dog --private no").private is False
+    with pytest.raises(Refused, match="flag_only_in_imagine"):
+        edit(a_request(), "a dog --preset night")
+
+
+def test_a_controlnet_is_changed_and_none_added() -> None:
+    base = a_request(controls=[{"name": "edges", "picture": "0" * 64}])
+    assert edit(base, "a dog --control_scale 0.5").request.controls[0].scale == 0.5
+    with pytest.raises(Refused, match="controls_not_added"):
+        edit(a_request(), "a dog --controlnet edges")
+
+
+PASTED = (
+    "a fox <lora:sketch:0.5>\nNegative prompt: fog\n"
+    "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 99, Size: 256x192, Denoising strength: 0.4"
+)
+
+
+def test_pasted_generation_data_take_the_place_of_what_was_filled_in() -> None:
+    base = a_request(negative_prompt="rain")
+    found = edit(base, PASTED).request
+    assert (found.prompt, found.negative_prompt) == ("a fox", "fog")
+    assert (found.steps, found.sampler, found.guidance_scale) == (20, "Euler a", 7.0)
+    assert (found.seed, found.width, found.height) == (99, 256, 192)
+    assert [(use.name, use.weight) for use in found.loras] == [("sketch", 0.5)]
+    assert found.denoising_strength == base.denoising_strength
+
+
+def test_what_was_changed_beside_pasted_data_wins() -> None:
+    base = a_request(negative_prompt="rain")
+    lines = write(base).replace("steps: 4", "steps: 6")
+    found = edit(base, PASTED, "snow", lines).request
+    assert (found.steps, found.negative_prompt, found.sampler) == (6, "snow", "Euler a")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        ("a dog --v 6", "midjourney_version"),
+        ("a dog --ar 9:1", "aspect_wrong"),
+        ("a dog --ar 3:2 --width 64", "aspect_and_size"),
+        ("a dog --lora pixl", "lora_unknown"),
+        ("a dog --lora_weight 0.5", "option_needs"),
+        ("<lora:pixel:1>", "prompt_empty"),
+        ("a dog --m nothing", "checkpoint_unknown"),
+        ("\ud83d", "text_unusable"),
+    ],
+)
+def test_what_is_wrong_is_refused(prompt: str, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        edit(a_request(), prompt)
+    assert refused.value.code == code
