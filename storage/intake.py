@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from generation.job import JobState
+from storage.database import Database
 from storage.tables import JobRow, SpentRow, UploadRow
 
 BATCH_MAX: Final = 200
@@ -78,7 +79,7 @@ class _Caller(msgspec.Struct, frozen=True):
 class Intake:
     """Writes new jobs. Satisfied callers may count on theirs whatever happens."""
 
-    def __init__(self, database: AsyncEngine) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._callers: list[_Caller] = []
         self._writing: asyncio.Task[None] | None = None
