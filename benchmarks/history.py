@@ -156,7 +156,7 @@ def plain_matching(
     """A search through all of somebody's prompts."""
     for word in search.casefold().split():
         statement = statement.where(JobRow.words.contains(word, autoescape=True))
-    return statement, JobRow.id
+    return statement, None
 
 
 def drop_indexes(file: Path) -> None:

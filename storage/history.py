@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Select, delete, func, insert, literal, select
+from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
+from sqlalchemy.orm import aliased
 
 from generation.job import Job, JobState
 from storage import job_rows, search
@@ -165,10 +166,20 @@ class HistoryStore:
             statement = statement.where(JobRow.model == query.model)
         if query.preset:
             statement = statement.where(JobRow.preset == query.preset)
+        key: Any = JobRow.id
         if query.favourites:
-            starred = select(FavouriteRow.job_id).where(FavouriteRow.user_id == user_id)
-            statement = statement.where(JobRow.id.in_(starred))
-        return search.matching(statement, self._database.dialect, user_id, query.search)
+            # one star of each job, in the order of their index
+            key, another = FavouriteRow.job_id, aliased(FavouriteRow)
+            first = ~exists().where(
+                another.user_id == user_id,
+                another.job_id == FavouriteRow.job_id,
+                another.position < FavouriteRow.position,
+            )
+            statement = statement.join(FavouriteRow, FavouriteRow.job_id == JobRow.id)
+            statement = statement.where(FavouriteRow.user_id == user_id, first)
+        dialect = self._database.dialect
+        statement, found = search.matching(statement, dialect, user_id, query.search)
+        return statement, key if found is None else found
 
     async def _found(
         self, statement: Select[Any], others: Select[Any] | None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from generation.estimate import MEASURED, Measurement
 from generation.job import Job, JobState, PictureRecord
@@ -19,6 +19,18 @@ VISIBLE: Final = ~exists().where(
 """A job that is not being deleted."""
 
 
+GET: Final = select(*JOB_COLUMNS).where(JobRow.id == bindparam("job"), VISIBLE)
+WAITING: Final = select(func.count()).where(
+    JobRow.user_id == bindparam("user"),
+    JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
+)
+SHOWN: Final = (
+    select(*JOB_COLUMNS, MessageRow.position.label("shown"))
+    .join(MessageRow, MessageRow.job_id == JobRow.id)
+    .where(MessageRow.message_id == bindparam("message"), VISIBLE)
+)
+
+
 class JobReader:
     """All jobs and their pictures and messages, as they are."""
 
@@ -28,7 +40,7 @@ class JobReader:
 
     async def get(self, job_id: int) -> Job | None:
         """A job with its pictures."""
-        jobs = await self.matching(select(*JOB_COLUMNS).where(JobRow.id == job_id, VISIBLE))
+        jobs = await self.matching(GET.params(job=job_id))
         return jobs[0] if jobs else None
 
     async def matching(self, statement: Select[Any]) -> list[Job]:
@@ -37,10 +49,8 @@ class JobReader:
 
     async def count_waiting(self, user_id: int) -> int:
         """How many jobs of this person wait or run."""
-        statement = select(func.count()).where(
-            JobRow.user_id == user_id, JobRow.state.in_((JobState.QUEUED, JobState.RUNNING))
-        )
-        return await self._database.read(lambda c: int(c.execute(statement).scalar_one()))
+        person = {"user": user_id}
+        return await self._database.read(lambda c: int(c.execute(WAITING, person).scalar_one()))
 
     async def measurements(self) -> Sequence[Measurement]:
         """How long recent jobs took, in the order of their making, newest first."""
@@ -68,11 +78,7 @@ class JobReader:
 
     async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:
         """The job that a message shows, and the one picture of it where it shows only that."""
-        statement = (
-            select(*JOB_COLUMNS, MessageRow.position.label("shown"))
-            .join(MessageRow, MessageRow.job_id == JobRow.id)
-            .where(MessageRow.message_id == message_id, VISIBLE)
-        )
+        statement = SHOWN.params(message=message_id)
 
         def shown(connection: Connection) -> tuple[Job, int | None] | None:
             rows = job_rows.rows_of(connection, statement)

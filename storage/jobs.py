@@ -250,9 +250,18 @@ class JobStore(JobReader):
 
     # looking
 
-    async def waiting(self) -> Sequence[Job]:
-        """The queued jobs, oldest first."""
-        return await self._in_hand(JobState.QUEUED)
+    async def waiting_ids(self) -> Sequence[int]:
+        """The numbers of the queued jobs, oldest first."""
+        statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)
+        return await self._database.read(lambda c: c.execute(statement).scalars().all())
+
+    async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
+        """The queued jobs, oldest first; with `only`, those of these numbers."""
+        return await self._in_hand(JobState.QUEUED, only)
+
+    def trouble(self, error: Exception) -> str | None:
+        """The sentence for an error that may pass, such as a locked database; None for another."""
+        return trouble(error)
 
     async def undelivered(self) -> Sequence[Job]:
         """Ended jobs whose owners have not been told, oldest first.

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from storage.database import Database
-from storage.intake import used_since
+from storage.intake import USED
 
 
 class UsageStore:
@@ -19,10 +19,9 @@ class UsageStore:
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
+        whose = {"users": [user_id], "guilds": [guild_id], "since": since}
         return await self._database.read(
             lambda connection: sorted(
-                (when, int(count))
-                for statement in used_since([user_id], [guild_id], since)
-                for _, _, when, count in connection.execute(statement)
+                (when, int(count)) for _, _, when, count in connection.execute(USED, whose)
             )
         )

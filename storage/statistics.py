@@ -46,7 +46,11 @@ class StatisticsStore:
 
     async def since(self, when: datetime) -> Statistics:
         """Everything, with the jobs since `when` counted apart."""
-        by_state = select(type_coerce(JobRow.state, String), func.count()).group_by(JobRow.state)
+        state = type_coerce(JobRow.state, String)
+        by_state = select(state, func.count()).group_by(state)
+        # grouped by no column, so that the index of times is taken and not that of states
+        one = state.concat("")
+        lately = select(one, func.count()).where(JobRow.created_at > when).group_by(one)
         made = (
             select(*JOB_COLUMNS)
             .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
@@ -56,7 +60,7 @@ class StatisticsStore:
 
         def counted(connection: Connection) -> Statistics:
             total = _counts(connection.execute(by_state))
-            recent = _counts(connection.execute(by_state.where(JobRow.created_at > when)))
+            recent = _counts(connection.execute(lately))
             jobs = job_rows.readable(job_rows.rows_of(connection, made), {})
             return Statistics(total, recent, *_times(jobs))
 
