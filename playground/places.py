@@ -220,10 +220,11 @@ class Places:
             return permissions.USER_INSTALLED
         guild = self.world.guild_of(channel)
         assert guild is not None
-        if self.world.bot.id in guild.members:
-            return self.permissions(channel, self.world.bot.id)
-        nobody = Member(self.world.bot.id, [], 0.0)
+        # who is in a private thread does not count: threads have no permissions of their own
         parent, now = self.world.parent_of(channel), self.world.clock.now()
         sending = self.sending(channel)
+        if own := guild.members.get(self.world.bot.id):
+            return permissions.in_channel(guild, parent, own, now, sending)
+        nobody = Member(self.world.bot.id, [], 0.0)
         everyone = permissions.in_channel(guild, parent, nobody, now, sending)
         return everyone & permissions.USER_INSTALLED

@@ -6,15 +6,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, delete, func, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Job, JobState
-from storage import job_rows, search
-from storage.database import Database
+from storage import search
 from storage.inserting import insert_into
-from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
+from storage.jobs import VISIBLE, JobStore
 from storage.tables import FavouriteRow, JobRow, QueryRow
 
 log = structlog.get_logger(__name__)
@@ -45,7 +44,7 @@ class Page(msgspec.Struct, frozen=True):
 class HistoryStore:
     """People's finished jobs."""
 
-    def __init__(self, database: Database, jobs: JobReader) -> None:
+    def __init__(self, database: AsyncEngine, jobs: JobStore) -> None:
         self._database = database
         self._jobs = jobs
 
@@ -62,12 +61,14 @@ class HistoryStore:
         statement, key = self._matching(user_id, query)
         if after is not None:
             nearest = statement.where(key > after).order_by(key).limit(limit + 1)
-            found, older = await self._found(nearest, statement.where(key <= after))
+            found = await self._jobs.matching(nearest)
+            more = len(found) > limit
             jobs = sorted(found[:limit], key=lambda job: -job.id)
-            return Page(tuple(jobs), len(found) > limit, older)
+            older = await self._any(statement.where(key <= after))
+            return Page(tuple(jobs), more, older)
         wanted = statement if before is None else statement.where(key < before)
-        others = None if before is None else statement.where(key >= before)
-        found, newer = await self._found(wanted.order_by(key.desc()).limit(limit + 1), others)
+        found = await self._jobs.matching(wanted.order_by(key.desc()).limit(limit + 1))
+        newer = before is not None and await self._any(statement.where(key >= before))
         return Page(tuple(found[:limit]), newer, len(found) > limit)
 
     async def models(self, user_id: int) -> list[str]:
@@ -81,7 +82,8 @@ class HistoryStore:
             select(following.scalar_subquery()).where(found.c.model.is_not(None))
         )
         statement = select(found.c.model).where(found.c.model.is_not(None))
-        return sorted(await self._database.read(lambda c: list(c.execute(statement).scalars())))
+        async with self._database.connect() as connection:
+            return sorted((await connection.execute(statement)).scalars())
 
     async def tree(self, job_id: int) -> list[tuple[int, Job]]:
         """All relatives of a job by their depth below the first, each under its parent."""
@@ -110,8 +112,7 @@ class HistoryStore:
 
     async def is_favourite(self, user_id: int, job_id: int, position: int) -> bool:
         """Whether a picture has somebody's star."""
-        star = select(FavouriteRow.job_id).where(*_star(user_id, job_id, position))
-        return await self._database.read(lambda c: _any(c, star))
+        return await self._any(select(FavouriteRow.job_id).where(*_star(user_id, job_id, position)))
 
     async def set_favourite(self, user_id: int, job_id: int, position: int, on: bool) -> None:
         """Give a picture somebody's star, or take it away."""
@@ -150,7 +151,8 @@ class HistoryStore:
     async def query(self, number: int, user_id: int) -> Query | None:
         """What somebody's pages look for."""
         statement = select(QueryRow.query).where(QueryRow.id == number, QueryRow.user_id == user_id)
-        found = await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
+        async with self._database.connect() as connection:
+            found = (await connection.execute(statement)).scalar_one_or_none()
         try:
             return None if found is None else msgspec.json.decode(found, type=Query)
         except msgspec.MsgspecError as error:
@@ -166,35 +168,14 @@ class HistoryStore:
             statement = statement.where(JobRow.model == query.model)
         if query.preset:
             statement = statement.where(JobRow.preset == query.preset)
-        key: Any = JobRow.id
         if query.favourites:
-            # one star of each job, in the order of their index
-            key, another = FavouriteRow.job_id, aliased(FavouriteRow)
-            first = ~exists().where(
-                another.user_id == user_id,
-                another.job_id == FavouriteRow.job_id,
-                another.position < FavouriteRow.position,
-            )
-            statement = statement.join(FavouriteRow, FavouriteRow.job_id == JobRow.id)
-            statement = statement.where(FavouriteRow.user_id == user_id, first)
-        dialect = self._database.dialect
-        statement, found = search.matching(statement, dialect, user_id, query.search)
-        return statement, key if found is None else found
+            starred = select(FavouriteRow.job_id).where(FavouriteRow.user_id == user_id)
+            statement = statement.where(JobRow.id.in_(starred))
+        return search.matching(statement, self._database.dialect, user_id, query.search)
 
-    async def _found(
-        self, statement: Select[Any], others: Select[Any] | None
-    ) -> tuple[list[Job], bool]:
-        """The jobs of a query, and whether there are others."""
-
-        def found(connection: Connection) -> tuple[list[Job], bool]:
-            jobs = job_rows.jobs_of(connection, statement)
-            return jobs, others is not None and _any(connection, others)
-
-        return await self._database.read(found)
-
-
-def _any(connection: Connection, statement: Select[Any]) -> bool:
-    return connection.execute(statement.limit(1)).first() is not None
+    async def _any(self, statement: Select[Any]) -> bool:
+        async with self._database.connect() as connection:
+            return (await connection.execute(statement.limit(1))).first() is not None
 
 
 def _star(user_id: int, job_id: int, position: int) -> tuple[Any, ...]:

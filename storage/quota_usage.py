@@ -2,14 +2,15 @@
 
 from datetime import datetime
 
-from storage.database import Database
-from storage.intake import USED
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.intake import used_since
 
 
 class UsageStore:
     """Counts for quotas."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: AsyncEngine) -> None:
         self._database = database
 
     async def pictures_since(
@@ -19,9 +20,10 @@ class UsageStore:
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        whose = {"users": [user_id], "guilds": [guild_id], "since": since}
-        return await self._database.read(
-            lambda connection: sorted(
-                (when, int(count)) for _, _, when, count in connection.execute(USED, whose)
-            )
-        )
+        async with self._database.connect() as connection:
+            found = [
+                (when, int(count))
+                for statement in used_since([user_id], [guild_id], since)
+                for _, _, when, count in await connection.execute(statement)
+            ]
+        return sorted(found)

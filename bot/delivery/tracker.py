@@ -321,7 +321,7 @@ class Tracker:
         self, job: Job, channel_id: int, message_id: int, index: int | None = None
     ) -> None:
         """The emoji that people can target under a result, or under its picture `index`."""
-        if job.state is not JobState.FINISHED:
+        if job.state is not JobState.FINISHED or not self._is_in(job.origin.guild_id, channel_id):
             return
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
@@ -330,6 +330,15 @@ class Tracker:
                     await message.add_reaction(target.emoji)
         except (discord.HTTPException, aiohttp.ClientError) as error:
             log.info("no reactions", job=job.id, error=str(error))
+
+    def _is_in(self, guild_id: int | None, channel_id: int) -> bool:
+        """Whether the bot itself is where its app was used: not so in servers where only a person
+        has installed it, nor in private threads that nobody let it into.
+        """
+        if guild_id is None:
+            return True
+        guild = self._client.get_guild(guild_id)
+        return guild is not None and guild.get_channel_or_thread(channel_id) is not None
 
 
 def _is_ours(job: Job) -> bool:

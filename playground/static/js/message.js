@@ -51,6 +51,15 @@ const isUnanswered = (message) =>
   message.unanswered || Date.now() - new Date(message.timestamp) > ANSWERS_WITHIN;
 const SHOWN_AS_USED = [20, 23];
 
+const STARTER = 21;
+
+/** What stands first in a thread that began with a message is that message. */
+function shownAs(message) {
+  if (message.type !== STARTER || !message.referenced_message) return message;
+  const { id, channel_id } = message;
+  return { ...message.referenced_message, id, channel_id, thread: null, reactions: [], message_reference: null };
+}
+
 /** What each part shows: a part whose description is the same needs no new elements. */
 function describe(message) {
   const embedded = new Set((message.embeds ?? []).flatMap((e) => [e.image?.url, e.thumbnail?.url]).filter(Boolean));
@@ -100,9 +109,10 @@ export function messageView(message) {
     reply, used, h("div", { class: "message-row" }, gutter, body), tools);
   const keys = {};
   let head = "";
-  let current = message;
+  let current = shownAs(message);
 
-  node.update = (next, continues) => {
+  node.update = (updated, continues) => {
+    const next = shownAs(updated);
     current = next;
     const described = describe(next);
     node.classList.toggle("ephemeral", isEphemeral(next));
