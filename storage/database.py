@@ -6,11 +6,11 @@ storage needs to know a driver.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
-from sqlalchemy import URL, event, pool
+from sqlalchemy import URL, Connection, Engine, create_engine, event, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -28,7 +28,9 @@ from storage.errors import (
     postgres_error,
     translate,
 )
+from storage.reading import Reader
 
+T = TypeVar("T")
 BUSY_SECONDS: Final = 10.0
 """How long a writer waits for another process, and for a connection."""
 DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
@@ -68,6 +70,7 @@ class Database(AsyncEngine):
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine.sync_engine)
         self._alone = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._reader: Reader | None = None
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -76,6 +79,24 @@ class Database(AsyncEngine):
             await connection.execution_options(**{_WRITING: True})
             async with connection.begin():
                 yield connection
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns of the database as it is at one moment. It runs in a thread."""
+        if self.dialect.name != "sqlite":
+            async with self.connect() as connection:
+                return await connection.run_sync(work)
+        if self._reader is None:
+            engine = create_engine(self.url.set(drivername="sqlite"), pool_timeout=BUSY_SECONDS)
+            _listen(engine, "read")
+            self._reader = Reader(engine)
+        return await self._reader.read(work)
+
+    async def dispose(self, close: bool = True) -> None:
+        """Close all connections."""
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.close)
+            self._reader = None
+        await super().dispose(close)
 
 
 def sqlite_url(file: Path) -> str:
@@ -118,10 +139,7 @@ def make_database(url: str | URL, purpose: Purpose = "work", **options: Any) -> 
         backend = parsed.get_backend_name()
         wanted = f"{backend}+{DRIVERS[backend]}"
         raise DatabaseUnsupportedError(f"begin it with {wanted}://") from error
-    event.listen(engine.sync_engine, "handle_error", translate)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _Pragmas(purpose))
-        event.listen(engine.sync_engine, "begin", _begin)
+    _listen(engine.sync_engine, purpose)
     return Database(engine)
 
 
@@ -179,6 +197,13 @@ async def _migrate(url: str) -> None:
             await connection.run_sync(schema.upgrade)
     finally:
         await database.dispose()
+
+
+def _listen(engine: Engine, purpose: Purpose) -> None:
+    event.listen(engine, "handle_error", translate)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _Pragmas(purpose))
+        event.listen(engine, "begin", _begin)
 
 
 class _Pragmas:

@@ -5,16 +5,16 @@ import contextlib
 import zipfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Job
 from generation.refusal import Refused
+from storage.database import Database
+from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
-from storage.jobs import VISIBLE, JobStore
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.settings import SettingsStore
 from storage.tables import FavouriteRow, JobRow, PictureRow, QueryRow, UploadRow
@@ -31,7 +31,7 @@ class Exporter:
     """Makes zip files of what people have."""
 
     def __init__(
-        self, database: AsyncEngine, files: PictureFiles, jobs: JobStore, settings: SettingsStore
+        self, database: Database, files: PictureFiles, jobs: JobReader, settings: SettingsStore
     ) -> None:
         self._database = database
         self._files = files
@@ -96,21 +96,19 @@ class Exporter:
                 .where(PictureRow.job_id.in_(page))
                 .order_by(PictureRow.job_id, PictureRow.position)
             )
-            async with self._database.connect() as connection:
-                rows = (await connection.execute(made)).all()
+            rows = await self._all(made)
             for job_id, position, seed, file in rows:
                 yield f"pictures/{job_id:06}-{position + 1}-{seed}.png", file
         seen: set[str] = set()
         async for page in self._pages(user_id):
-            async with self._database.connect() as connection:
-                named = select(UploadRow.file).where(UploadRow.job_id.in_(page)).distinct()
-                files = set((await connection.execute(named)).scalars()) - seen
-                own = (
-                    select(PictureRow.file)
-                    .join(JobRow, JobRow.id == PictureRow.job_id)
-                    .where(PictureRow.file.in_(files), JobRow.user_id == user_id)
-                )
-                made_here = set((await connection.execute(own)).scalars()) if files else set()
+            named = select(UploadRow.file).where(UploadRow.job_id.in_(page)).distinct()
+            files = {row[0] for row in await self._all(named)} - seen
+            own = (
+                select(PictureRow.file)
+                .join(JobRow, JobRow.id == PictureRow.job_id)
+                .where(PictureRow.file.in_(files), JobRow.user_id == user_id)
+            )
+            made_here = {row[0] for row in await self._all(own)}
             seen |= files
             for file in sorted(files - made_here):
                 yield f"uploads/{file}.png", file
@@ -125,8 +123,7 @@ class Exporter:
                 .order_by(JobRow.id)
                 .limit(PAGE)
             )
-            async with self._database.connect() as connection:
-                page = (await connection.execute(statement)).scalars().all()
+            page = [row[0] for row in await self._all(statement)]
             if not page:
                 return
             yield page
@@ -136,17 +133,18 @@ class Exporter:
         stars = select(FavouriteRow.job_id, FavouriteRow.position).where(
             FavouriteRow.user_id == user_id
         )
-        async with self._database.connect() as connection:
-            rows = (await connection.execute(stars)).all()
         return msgspec.json.encode(
-            [{"job": job, "picture": position + 1} for job, position in rows]
+            [{"job": job, "picture": position + 1} for job, position in await self._all(stars)]
         )
 
     async def _searches(self, user_id: int) -> bytes:
         sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
-        async with self._database.connect() as connection:
-            queries = (await connection.execute(sought)).scalars().all()
+        queries = [row[0] for row in await self._all(sought)]
         return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
+
+    async def _all(self, statement: Any) -> Sequence[Any]:
+        rows: Sequence[Any] = await self._database.read(lambda c: c.execute(statement).all())
+        return rows
 
 
 class _Texts:

@@ -6,14 +6,15 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Select, delete, func, insert, literal, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
+from sqlalchemy.orm import aliased
 
 from generation.job import Job, JobState
-from storage import search
+from storage import job_rows, search
+from storage.database import Database
 from storage.inserting import insert_into
+from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
-from storage.jobs import VISIBLE, JobStore
 from storage.tables import FavouriteRow, JobRow, QueryRow
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Page(msgspec.Struct, frozen=True):
 class HistoryStore:
     """People's finished jobs."""
 
-    def __init__(self, database: AsyncEngine, jobs: JobStore) -> None:
+    def __init__(self, database: Database, jobs: JobReader) -> None:
         self._database = database
         self._jobs = jobs
 
@@ -61,14 +62,12 @@ class HistoryStore:
         statement, key = self._matching(user_id, query)
         if after is not None:
             nearest = statement.where(key > after).order_by(key).limit(limit + 1)
-            found = await self._jobs.matching(nearest)
-            more = len(found) > limit
+            found, older = await self._found(nearest, statement.where(key <= after))
             jobs = sorted(found[:limit], key=lambda job: -job.id)
-            older = await self._any(statement.where(key <= after))
-            return Page(tuple(jobs), more, older)
+            return Page(tuple(jobs), len(found) > limit, older)
         wanted = statement if before is None else statement.where(key < before)
-        found = await self._jobs.matching(wanted.order_by(key.desc()).limit(limit + 1))
-        newer = before is not None and await self._any(statement.where(key >= before))
+        others = None if before is None else statement.where(key >= before)
+        found, newer = await self._found(wanted.order_by(key.desc()).limit(limit + 1), others)
         return Page(tuple(found[:limit]), newer, len(found) > limit)
 
     async def models(self, user_id: int) -> list[str]:
@@ -82,8 +81,7 @@ class HistoryStore:
             select(following.scalar_subquery()).where(found.c.model.is_not(None))
         )
         statement = select(found.c.model).where(found.c.model.is_not(None))
-        async with self._database.connect() as connection:
-            return sorted((await connection.execute(statement)).scalars())
+        return sorted(await self._database.read(lambda c: list(c.execute(statement).scalars())))
 
     async def tree(self, job_id: int) -> list[tuple[int, Job]]:
         """All relatives of a job by their depth below the first, each under its parent."""
@@ -112,7 +110,8 @@ class HistoryStore:
 
     async def is_favourite(self, user_id: int, job_id: int, position: int) -> bool:
         """Whether a picture has somebody's star."""
-        return await self._any(select(FavouriteRow.job_id).where(*_star(user_id, job_id, position)))
+        star = select(FavouriteRow.job_id).where(*_star(user_id, job_id, position))
+        return await self._database.read(lambda c: _any(c, star))
 
     async def set_favourite(self, user_id: int, job_id: int, position: int, on: bool) -> None:
         """Give a picture somebody's star, or take it away."""
@@ -151,8 +150,7 @@ class HistoryStore:
     async def query(self, number: int, user_id: int) -> Query | None:
         """What somebody's pages look for."""
         statement = select(QueryRow.query).where(QueryRow.id == number, QueryRow.user_id == user_id)
-        async with self._database.connect() as connection:
-            found = (await connection.execute(statement)).scalar_one_or_none()
+        found = await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
         try:
             return None if found is None else msgspec.json.decode(found, type=Query)
         except msgspec.MsgspecError as error:
@@ -168,14 +166,35 @@ class HistoryStore:
             statement = statement.where(JobRow.model == query.model)
         if query.preset:
             statement = statement.where(JobRow.preset == query.preset)
+        key: Any = JobRow.id
         if query.favourites:
-            starred = select(FavouriteRow.job_id).where(FavouriteRow.user_id == user_id)
-            statement = statement.where(JobRow.id.in_(starred))
-        return search.matching(statement, self._database.dialect, user_id, query.search)
+            # one star of each job, in the order of their index
+            key, another = FavouriteRow.job_id, aliased(FavouriteRow)
+            first = ~exists().where(
+                another.user_id == user_id,
+                another.job_id == FavouriteRow.job_id,
+                another.position < FavouriteRow.position,
+            )
+            statement = statement.join(FavouriteRow, FavouriteRow.job_id == JobRow.id)
+            statement = statement.where(FavouriteRow.user_id == user_id, first)
+        dialect = self._database.dialect
+        statement, found = search.matching(statement, dialect, user_id, query.search)
+        return statement, key if found is None else found
 
-    async def _any(self, statement: Select[Any]) -> bool:
-        async with self._database.connect() as connection:
-            return (await connection.execute(statement.limit(1))).first() is not None
+    async def _found(
+        self, statement: Select[Any], others: Select[Any] | None
+    ) -> tuple[list[Job], bool]:
+        """The jobs of a query, and whether there are others."""
+
+        def found(connection: Connection) -> tuple[list[Job], bool]:
+            jobs = job_rows.jobs_of(connection, statement)
+            return jobs, others is not None and _any(connection, others)
+
+        return await self._database.read(found)
+
+
+def _any(connection: Connection, statement: Select[Any]) -> bool:
+    return connection.execute(statement.limit(1)).first() is not None
 
 
 def _star(user_id: int, job_id: int, position: int) -> tuple[Any, ...]:

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import bindparam, func, insert, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from generation.job import JobState
-from storage.tables import JobRow, SpentRow, UploadRow
+from storage.database import Database
+from storage.tables import JobRow, SpentRow, UploadRow, UtcDateTime
 
 BATCH_MAX: Final = 200
 """Jobs of one commit: databases bound how many values a statement may have."""
@@ -52,6 +53,25 @@ class QuotaReachedError(LimitReachedError):
         self.limit = limit
 
 
+USERS: Final[Any] = bindparam("users", expanding=True)
+GUILDS: Final[Any] = bindparam("guilds", expanding=True)
+SINCE: Final = bindparam("since", type_=UtcDateTime())
+USED: Final[Any] = union_all(
+    select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
+        JobRow.user_id.in_(USERS),
+        JobRow.guild_id.in_(GUILDS),
+        JobRow.created_at > SINCE,
+        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
+    ),
+    select(SpentRow.user_id, SpentRow.guild_id, SpentRow.created_at, SpentRow.count).where(
+        SpentRow.user_id.in_(USERS), SpentRow.guild_id.in_(GUILDS), SpentRow.created_at > SINCE
+    ),
+)
+"""(user, guild, time, number) of the pictures that count against quotas: what failed or was
+cancelled cost nobody anything; what was deleted since still counts.
+"""
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is to be written: its columns, the files that it names, and its bounds."""
 
@@ -78,7 +98,7 @@ class _Caller(msgspec.Struct, frozen=True):
 class Intake:
     """Writes new jobs. Satisfied callers may count on theirs whatever happens."""
 
-    def __init__(self, database: AsyncEngine) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._callers: list[_Caller] = []
         self._writing: asyncio.Task[None] | None = None
@@ -199,14 +219,13 @@ class _Counted:
         used: dict[tuple[int, int], list[tuple[datetime, int]]] = {}
         if with_quota:
             since = now - max(job.limits.window for job in with_quota)
-            statements = used_since(
-                {job.columns["user_id"] for job in with_quota},
-                {job.columns["guild_id"] for job in with_quota},
-                since,
-            )
-            for each in statements:
-                for user, guild, when, count in await connection.execute(each):
-                    used.setdefault((user, guild), []).append((when, count))
+            whose = {
+                "users": {job.columns["user_id"] for job in with_quota},
+                "guilds": {job.columns["guild_id"] for job in with_quota},
+                "since": since,
+            }
+            for user, guild, when, count in await connection.execute(USED, whose):
+                used.setdefault((user, guild), []).append((when, count))
         return cls(waiting, used)
 
     def refusal(self, job: NewJob, now: datetime) -> LimitReachedError | None:
@@ -228,23 +247,6 @@ class _Counted:
         user, guild = job.columns["user_id"], job.columns["guild_id"]
         self._waiting[user] = self._waiting.get(user, 0) + 1
         self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
-
-
-def used_since(users: Iterable[int], guilds: Iterable[int], since: datetime) -> tuple[Any, Any]:
-    """Queries for (user, guild, time, number) of the pictures that count against quotas.
-
-    What failed or was cancelled cost nobody anything; what was deleted since still counts.
-    """
-    asked = select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
-        JobRow.user_id.in_(users),
-        JobRow.guild_id.in_(guilds),
-        JobRow.created_at > since,
-        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
-    )
-    deleted = select(SpentRow.user_id, SpentRow.guild_id, SpentRow.created_at, SpentRow.count)
-    return asked, deleted.where(
-        SpentRow.user_id.in_(users), SpentRow.guild_id.in_(guilds), SpentRow.created_at > since
-    )
 
 
 async def _known(connection: AsyncConnection, jobs: Sequence[NewJob]) -> dict[str, Written]:

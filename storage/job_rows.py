@@ -5,9 +5,17 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, Select, Table, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Result,
+    Select,
+    Table,
+    bindparam,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeDecorator
 
 from generation.job import Failure, Job, JobState, Origin, PictureRecord
@@ -37,47 +45,58 @@ def _raw(mapped_table: Any) -> tuple[ColumnElement[Any], ...]:
 
 JOB_COLUMNS: Final = _raw(JobRow.__table__)
 """What a statement selects or returns that `read` makes a job of."""
-PICTURE_COLUMNS: Final = _raw(PictureRow.__table__)
+PICTURES: Final = (
+    select(PictureRow.position.label("index"), *_raw(PictureRow.__table__))
+    .where(PictureRow.job_id.in_(bindparam("jobs", expanding=True)))
+    .order_by(PictureRow.job_id, PictureRow.position)
+)
 
 
-async def rows_of(connection: AsyncConnection, statement: Select[Any]) -> list[Mapping[Any, Any]]:
+def rows_of(connection: Connection, statement: Select[Any]) -> list[Mapping[Any, Any]]:
     """The rows of a query for JOB_COLUMNS, without those that the driver itself can't read."""
     try:
-        return list((await connection.execute(statement)).mappings())
+        return _plain(connection.execute(statement))
     except DBAPIError:
         # a text that is none: each row alone, then
-        ids = list((await connection.execute(statement.with_only_columns(JobRow.id))).scalars())
+        ids = list(connection.execute(statement.with_only_columns(JobRow.id)).scalars())
     found: list[Mapping[Any, Any]] = []
     for job_id in ids:
         alone = select(*JOB_COLUMNS).where(JobRow.id == job_id)
         try:
-            found += (await connection.execute(alone)).mappings().all()
+            found += _plain(connection.execute(alone))
         except DBAPIError as error:
             log.error("a job's record can't be read", job=job_id, error=str(error.orig))
             found.append({"id": job_id})
     return found
 
 
-async def pictures_of(
-    connection: AsyncConnection, job_ids: Sequence[int]
+def _plain(result: Result[Any]) -> list[Mapping[Any, Any]]:
+    """Rows as dictionaries, which are read faster than SQLAlchemy's own."""
+    names = list(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
+
+
+def pictures_of(
+    connection: Connection, job_ids: Sequence[int]
 ) -> dict[int, tuple[PictureRecord, ...]]:
     """The pictures of these jobs in their order, by job."""
     if not job_ids:
         return {}
-    statement = (
-        select(*PICTURE_COLUMNS)
-        .where(PictureRow.job_id.in_(job_ids))
-        .order_by(PictureRow.job_id, PictureRow.position)
-    )
     found: dict[int, tuple[PictureRecord, ...]] = {}
-    for row in (await connection.execute(statement)).mappings():
+    for row in _plain(connection.execute(PICTURES, {"jobs": job_ids})):
         try:
-            record = msgspec.convert({**row, "index": row["position"]}, PictureRecord)
+            record = msgspec.convert(row, PictureRecord)
         except msgspec.ValidationError as error:
             log.error("a picture's record can't be read", job=row["job_id"], error=str(error))
             continue
         found[row["job_id"]] = (*found.get(row["job_id"], ()), record)
     return found
+
+
+def jobs_of(connection: Connection, statement: Select[Any]) -> list[Job]:
+    """The jobs of a query for JOB_COLUMNS, in its order, without those that can't be read."""
+    rows = rows_of(connection, statement)
+    return readable(rows, pictures_of(connection, [row["id"] for row in rows]))
 
 
 def read(row: Mapping[Any, Any], pictures: tuple[PictureRecord, ...] = ()) -> Job:

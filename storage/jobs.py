@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from generation.estimate import MEASURED, Measurement
 from generation.job import (
     TRIES_AFTER_RESTART,
     Failure,
@@ -25,25 +24,25 @@ from generation.job import (
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage import job_rows
+from storage.database import Database
 from storage.errors import trouble
 from storage.inserting import insert_into
 from storage.intake import Intake, Limits, NewJob
+from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
 from storage.pictures import PictureFiles, PictureMissingError
-from storage.tables import DeletionRow, HandedInRow, JobRow, MessageRow, PictureRow
+from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow
+
+Pictures = dict[int, tuple[PictureRecord, ...]]
 
 log = structlog.get_logger(__name__)
 
-VISIBLE = ~exists().where(DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job)
-"""A job that is not being deleted."""
 
-
-class JobStore:
+class JobStore(JobReader):
     """All jobs and their pictures and messages. Satisfies `generation.job_queue.JobQueue`."""
 
-    def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
-        self._database = database
-        self._files = files
+    def __init__(self, database: Database, files: PictureFiles) -> None:
+        super().__init__(database, files)
         self._intake = Intake(database)
 
     # asking
@@ -251,16 +250,10 @@ class JobStore:
 
     # looking
 
-    async def get(self, job_id: int) -> Job | None:
-        """A job with its pictures."""
-        jobs = await self._jobs(select(*JOB_COLUMNS).where(JobRow.id == job_id, VISIBLE))
-        return jobs[0] if jobs else None
-
     async def waiting_ids(self) -> Sequence[int]:
         """The numbers of the queued jobs, oldest first."""
         statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)
-        async with self._database.connect() as connection:
-            return (await connection.execute(statement)).scalars().all()
+        return await self._database.read(lambda c: c.execute(statement).scalars().all())
 
     async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
         """The queued jobs, oldest first; with `only`, those of these numbers."""
@@ -269,22 +262,6 @@ class JobStore:
     def trouble(self, error: Exception) -> str | None:
         """The sentence for an error that may pass, such as a locked database; None for another."""
         return trouble(error)
-
-    async def measurements(self) -> Sequence[Measurement]:
-        """How long recent jobs took, in the order of their making, newest first."""
-        statement = (
-            select(*JOB_COLUMNS)
-            .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
-            .order_by(JobRow.id.desc())
-            .limit(MEASURED)
-        )
-        made = [job for job in await self.matching(statement) if job.provenance is not None]
-        made.sort(key=lambda job: job.ended_at or job.created_at, reverse=True)
-        return [
-            Measurement(job.request, job.provenance.seconds, job.provenance.seconds_loading)
-            for job in made
-            if job.provenance is not None
-        ]
 
     async def undelivered(self) -> Sequence[Job]:
         """Ended jobs whose owners have not been told, oldest first.
@@ -297,9 +274,7 @@ class JobStore:
             .where(JobRow.state.in_(ended), JobRow.delivered_at.is_(None), VISIBLE)
             .order_by(JobRow.id)
         )
-        async with self._database.connect() as connection:
-            rows = await job_rows.rows_of(connection, statement)
-            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        rows, pictures = await self._rows(statement)
         found = []
         for row in rows:
             try:
@@ -323,9 +298,7 @@ class JobStore:
         statement = select(*JOB_COLUMNS).where(JobRow.state == state).order_by(JobRow.id)
         if only is not None:
             statement = statement.where(JobRow.id.in_(only))
-        async with self._database.connect() as connection:
-            rows = await job_rows.rows_of(connection, statement)
-            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
+        rows, pictures = await self._rows(statement)
         jobs: list[Job] = []
         broken: list[int] = []
         for row in rows:
@@ -337,6 +310,15 @@ class JobStore:
             await self._give_up(broken)
         return jobs
 
+    async def _rows(self, statement: Select[Any]) -> tuple[list[Mapping[Any, Any]], Pictures]:
+        """The rows of a query for JOB_COLUMNS, and the pictures of their jobs."""
+
+        def found(connection: Connection) -> tuple[list[Mapping[Any, Any]], Pictures]:
+            rows = job_rows.rows_of(connection, statement)
+            return rows, job_rows.pictures_of(connection, [row["id"] for row in rows])
+
+        return await self._database.read(found)
+
     async def _give_up(self, job_ids: Sequence[int]) -> None:
         """Fail jobs that wait or run and can't be read, so that they are in nobody's way."""
         statement = (
@@ -347,18 +329,6 @@ class JobStore:
         )
         async with self._database.begin() as connection:
             await connection.execute(statement)
-
-    async def count_waiting(self, user_id: int) -> int:
-        """How many jobs of this person wait or run."""
-        statement = select(func.count()).where(
-            JobRow.user_id == user_id, JobRow.state.in_((JobState.QUEUED, JobState.RUNNING))
-        )
-        async with self._database.connect() as connection:
-            return int((await connection.execute(statement)).scalar_one())
-
-    async def read_picture(self, picture: PictureRecord) -> bytes:
-        """The PNG of a finished picture. Raises PictureMissingError."""
-        return await self._files.read(picture.file)
 
     # messages
 
@@ -390,29 +360,6 @@ class JobStore:
                 row.on_conflict_do_update(index_elements=["message_id"], set_=columns)
             )
 
-    async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:
-        """The job that a message shows, and the one picture of it where it shows only that."""
-        statement = (
-            select(*JOB_COLUMNS, MessageRow.position.label("shown"))
-            .join(MessageRow, MessageRow.job_id == JobRow.id)
-            .where(MessageRow.message_id == message_id, VISIBLE)
-        )
-        async with self._database.connect() as connection:
-            rows = await job_rows.rows_of(connection, statement)
-            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
-        jobs = job_rows.readable(rows, pictures)
-        return (jobs[0], rows[0]["shown"]) if jobs else None
-
-    async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
-        """The messages that show a job, as (channel id, message id), oldest first."""
-        statement = (
-            select(MessageRow.channel_id, MessageRow.message_id)
-            .where(MessageRow.job_id == job_id, MessageRow.kind == kind)
-            .order_by(MessageRow.message_id)
-        )
-        async with self._database.connect() as connection:
-            return [(row[0], row[1]) for row in await connection.execute(statement)]
-
     async def _move(
         self, connection: AsyncConnection, job_id: int, state: JobState, **values: Any
     ) -> Job:
@@ -426,17 +373,5 @@ class JobStore:
         row = (await connection.execute(statement)).mappings().one_or_none()
         if row is None:
             raise IllegalTransitionError(f"job {job_id} can't become {state}")
-        pictures = await job_rows.pictures_of(connection, [job_id])
+        pictures = await connection.run_sync(job_rows.pictures_of, [job_id])
         return job_rows.read(row, pictures.get(job_id, ()))
-
-    async def _jobs(self, statement: Select[Any]) -> list[Job]:
-        return await self.matching(statement.order_by(JobRow.id))
-
-    async def matching(self, statement: Select[Any]) -> list[Job]:
-        """The jobs of a query for JOB_COLUMNS, in its order; those that can't be read are left
-        out.
-        """
-        async with self._database.connect() as connection:
-            rows = await job_rows.rows_of(connection, statement)
-            pictures = await job_rows.pictures_of(connection, [row["id"] for row in rows])
-        return job_rows.readable(rows, pictures)

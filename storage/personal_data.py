@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, delete, func, insert, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from generation.job import ENDED, JobState
 from generation.refusal import Refused
+from storage.database import Database
 from storage.export import Exporter
 from storage.inserting import insert_into
 from storage.jobs import JobStore
@@ -52,7 +53,7 @@ class PersonalStore:
 
     def __init__(
         self,
-        database: AsyncEngine,
+        database: Database,
         files: PictureFiles,
         jobs: JobStore,
         settings: SettingsStore,
@@ -100,9 +101,8 @@ class PersonalStore:
 
     async def resume(self) -> Deleted:
         """Go on with the deletions that a stop cut short."""
-        async with self._database.connect() as connection:
-            rows = await connection.execute(select(DeletionRow.user_id, DeletionRow.last_job))
-            pending = rows.all()
+        marks = select(DeletionRow.user_id, DeletionRow.last_job)
+        pending = await self._database.read(lambda c: c.execute(marks).all())
         jobs, pictures = 0, 0
         messages: list[tuple[int, int]] = []
         for user_id, last in pending:
@@ -122,8 +122,9 @@ class PersonalStore:
     async def to_take_back(self) -> list[tuple[int, int]]:
         """The messages of deleted jobs that are still on Discord, as (channel id, message id)."""
         statement = select(TakeBackRow.channel_id, TakeBackRow.message_id)
-        async with self._database.connect() as connection:
-            return [(row[0], row[1]) for row in await connection.execute(statement)]
+        return await self._database.read(
+            lambda c: [(row[0], row[1]) for row in c.execute(statement)]
+        )
 
     async def taken_back(self, message_id: int) -> None:
         """Note that a message of a deleted job is gone, or can't be reached any more."""
@@ -189,23 +190,26 @@ class PersonalStore:
         """Of these, remove those that no picture, no request and nobody who handed one in since
         then names; returns how many.
         """
-        unused = set(files)
-        if not unused:
-            return 0
         since = datetime.now(UTC) - age
         with self._files.removing() as removal:
-            async with self._database.connect() as connection:
-                for start in range(0, len(files), ROWS):
-                    some = sorted(files)[start : start + ROWS]
-                    for names in (
-                        select(PictureRow.file).where(PictureRow.file.in_(some)),
-                        select(UploadRow.file).where(UploadRow.file.in_(some)),
-                        select(HandedInRow.file).where(
-                            HandedInRow.file.in_(some), HandedInRow.handed_in_at > since
-                        ),
-                    ):
-                        unused -= set((await connection.execute(names)).scalars())
-            return await removal.remove(unused)
+            named = await self._database.read(lambda c: _named(c, sorted(files), since))
+            return await removal.remove(set(files) - named)
+
+
+def _named(connection: Connection, files: Sequence[str], since: datetime) -> set[str]:
+    """Of these files, those that something names, or that were handed in since then."""
+    found: set[str] = set()
+    for start in range(0, len(files), ROWS):
+        some = files[start : start + ROWS]
+        for names in (
+            select(PictureRow.file).where(PictureRow.file.in_(some)),
+            select(UploadRow.file).where(UploadRow.file.in_(some)),
+            select(HandedInRow.file).where(
+                HandedInRow.file.in_(some), HandedInRow.handed_in_at > since
+            ),
+        ):
+            found |= set(connection.execute(names).scalars())
+    return found
 
 
 async def _delete_jobs(

@@ -2,15 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from storage.intake import used_since
+from storage.database import Database
+from storage.intake import USED
 
 
 class UsageStore:
     """Counts for quotas."""
 
-    def __init__(self, database: AsyncEngine) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def pictures_since(
@@ -20,10 +19,9 @@ class UsageStore:
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        async with self._database.connect() as connection:
-            found = [
-                (when, int(count))
-                for statement in used_since([user_id], [guild_id], since)
-                for _, _, when, count in await connection.execute(statement)
-            ]
-        return sorted(found)
+        whose = {"users": [user_id], "guilds": [guild_id], "since": since}
+        return await self._database.read(
+            lambda connection: sorted(
+                (when, int(count)) for _, _, when, count in connection.execute(USED, whose)
+            )
+        )

@@ -17,8 +17,8 @@ TRIGRAM: Final = 3
 """Characters from which a word can be looked up; a shorter one is looked for among recent jobs."""
 RECENT: Final = 1000
 """Finished jobs of a person among which short words are looked for."""
-LOOKED_UP: Final = 24
-"""Trigrams of one word that are looked up; the word itself is compared with what they find."""
+LOOKED_UP: Final = 8
+"""Trigrams of one word that are looked up, beside its last; what they find is compared with it."""
 FULL_TEXT: Final = table("jobs_search", column("rowid"), column("jobs_search"))
 OWNED: Final = ("jobs_search",)
 """What the schema has beside the tables that the code declares; with `_` also the parts of it."""
@@ -29,16 +29,16 @@ def matching(
 ) -> tuple[Select[Any], Any]:
     """Of a query for somebody's finished jobs, those whose prompt has each word of `search`.
 
-    Also returns the column to order and bound by, which says where a job stands in time.
+    Also returns the column to order and bound by, where it is not the jobs' own number.
     """
     words = search.casefold().split()
     for word in words:
         statement = statement.where(JobRow.words.contains(word, autoescape=True))
     long = [word for word in words if len(word) >= TRIGRAM]
     if not long:
-        return (statement.where(_recent(user_id)) if words else statement), JobRow.id
+        return (statement.where(_recent(user_id)) if words else statement), None
     if dialect.name != "sqlite":
-        return statement, JobRow.id
+        return statement, None
     statement = statement.join(FULL_TEXT, FULL_TEXT.c.rowid == JobRow.id)
     looked_for = FULL_TEXT.c.jobs_search.op("MATCH")(_expression(user_id, long))
     return statement.where(looked_for), FULL_TEXT.c.rowid
@@ -64,8 +64,10 @@ def _expression(user_id: int, words: list[str]) -> str:
     """In FTS5's language: this person's jobs with all trigrams of these words."""
     trigrams: dict[str, None] = {}
     for word in words:
-        found = dict.fromkeys(word[i : i + TRIGRAM] for i in range(len(word) - TRIGRAM + 1))
-        trigrams |= dict.fromkeys(list(found)[:LOOKED_UP])
+        # side by side, for each is a list to go through, and the last
+        last = len(word) - TRIGRAM
+        places = [*range(0, min(last, LOOKED_UP * TRIGRAM), TRIGRAM), last]
+        trigrams |= dict.fromkeys(word[place : place + TRIGRAM] for place in places)
     quoted = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
     return f'owner : "{_owner(user_id)}" AND words : ({quoted})'
 

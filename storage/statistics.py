@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import String, func, select, type_coerce
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, String, func, select, type_coerce
 
-from generation.job import JobState
+from generation.job import Job, JobState
 from storage import job_rows
+from storage.database import Database
 from storage.job_rows import JOB_COLUMNS
 from storage.tables import JobRow
 
@@ -41,39 +41,50 @@ class Statistics(msgspec.Struct, frozen=True):
 class StatisticsStore:
     """Sums over all jobs."""
 
-    def __init__(self, database: AsyncEngine) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def since(self, when: datetime) -> Statistics:
         """Everything, with the jobs since `when` counted apart."""
-        by_state = select(type_coerce(JobRow.state, String), func.count()).group_by(JobRow.state)
+        state = type_coerce(JobRow.state, String)
+        by_state = select(state, func.count()).group_by(state)
+        # grouped by no column, so that the index of times is taken and not that of states
+        one = state.concat("")
+        lately = select(one, func.count()).where(JobRow.created_at > when).group_by(one)
         made = (
             select(*JOB_COLUMNS)
             .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
             .order_by(JobRow.id.desc())
             .limit(RECENT)
         )
-        async with self._database.connect() as connection:
-            total = _counts(await connection.execute(by_state))
-            lately = by_state.where(JobRow.created_at > when)
-            recent = _counts(await connection.execute(lately))
-            rows = await job_rows.rows_of(connection, made)
-        seconds: dict[str, list[float]] = {}
-        pictures: dict[str, int] = {}
-        peak = 0
-        for job in job_rows.readable(rows, {}):
-            request, provenance = job.request, job.provenance
-            if provenance is None:
-                continue  # it is there, and can't be read
-            each = (provenance.seconds - provenance.seconds_loading) / request.count
-            seconds.setdefault(request.model, []).append(each)
-            pictures[request.model] = pictures.get(request.model, 0) + request.count
-            peak = max(peak, provenance.memory_peak)
-        times = tuple(
-            ModelTimes(model, pictures[model], statistics.median(found), _p95(found))
-            for model, found in sorted(seconds.items())
-        )
-        return Statistics(total, recent, times, peak)
+
+        def counted(connection: Connection) -> Statistics:
+            total = _counts(connection.execute(by_state))
+            recent = _counts(connection.execute(lately))
+            jobs = job_rows.readable(job_rows.rows_of(connection, made), {})
+            return Statistics(total, recent, *_times(jobs))
+
+        return await self._database.read(counted)
+
+
+def _times(jobs: Iterable[Job]) -> tuple[tuple[ModelTimes, ...], int]:
+    """What a picture takes by model, and the most memory that one took."""
+    seconds: dict[str, list[float]] = {}
+    pictures: dict[str, int] = {}
+    peak = 0
+    for job in jobs:
+        request, provenance = job.request, job.provenance
+        if provenance is None:
+            continue  # it is there, and can't be read
+        each = (provenance.seconds - provenance.seconds_loading) / request.count
+        seconds.setdefault(request.model, []).append(each)
+        pictures[request.model] = pictures.get(request.model, 0) + request.count
+        peak = max(peak, provenance.memory_peak)
+    times = tuple(
+        ModelTimes(model, pictures[model], statistics.median(found), _p95(found))
+        for model, found in sorted(seconds.items())
+    )
+    return times, peak
 
 
 def _counts(rows: Iterable[Any]) -> dict[JobState, int]:

@@ -1,7 +1,6 @@
 """Everything that is kept, over one database and one folder of pictures."""
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
+from storage.database import Database
 from storage.history import HistoryStore
 from storage.jobs import JobStore
 from storage.personal_data import PersonalStore
@@ -15,7 +14,7 @@ from storage.statistics import StatisticsStore
 class Store:
     """The stores, each for its own questions."""
 
-    def __init__(self, database: AsyncEngine, files: PictureFiles) -> None:
+    def __init__(self, database: Database, files: PictureFiles) -> None:
         self.jobs = JobStore(database, files)
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database)

@@ -1,6 +1,5 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from generation.prompt_grammar import plain_text
 from generation.refusal import Refused
 from generation.request import SIDE_MAX, GenerationRequest
 from generation.worker import Worker
+from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
 from storage.store import Store
 
@@ -36,7 +36,6 @@ class RequestService:
         self.rules = rules
         self.worker = worker
         self._listeners: list[OnBlocked] = []
-        self._adding = asyncio.Lock()
 
     def listen(self, listener: OnBlocked) -> None:
         """Have `listener` told of requests that are refused for their words."""
@@ -177,9 +176,9 @@ class RequestService:
         preset: str | None = None,
     ) -> Job:
         self.check_words(request, caller)
-        # one at a time, so that of requests sent together none slips past the quota
-        async with self._adding:
-            await self._check_shares(request.count, caller)
+        try:
+            # held against the shares where it is written, so that of requests sent together none
+            # slips past them
             job = await self.jobs.add(
                 request,
                 origin,
@@ -187,7 +186,16 @@ class RequestService:
                 parent=parent,
                 parent_picture=parent_picture,
                 preset=preset,
+                limits=self._limits(caller),
             )
+        except TooManyWaitingError as reached:
+            raise await self._too_many_waiting(reached.count, caller) from None
+        except QuotaReachedError as reached:
+            now = datetime.now(UTC)
+            quotas.check_quota(request.count, reached.used, reached.limit, now)
+            # it was reached when this was asked, and a moment later is not
+            when = quotas.countdown(now)
+            raise Refused("quota_reached", limit=reached.limit, when=when) from None
         self.worker.wake(job)
         return job
 
@@ -210,24 +218,30 @@ class RequestService:
     async def check_asking(self, caller: Caller) -> None:
         """Refuse, before pictures are fetched for it, whoever may ask for nothing here now."""
         permissions.check_place(caller.guild, caller.place)
-        await self._check_shares(1, caller)
-
-    async def _check_shares(self, count: int, caller: Caller) -> None:
-        """Refuse what goes over a person's quota, for `count` pictures, or their waiting jobs."""
-        person, guild = caller.person, caller.guild
-        waiting = await self.jobs.count_waiting(person.id)
-        default = guild.waiting or self.rules.limits.waiting
-        limit = quotas.limit_for(person.roles, guild.waiting_by_role, default)
-        if waiting >= (limit or default):
-            when = datetime.now(UTC) + timedelta(seconds=await self._seconds_to_next(person.id))
-            raise Refused("too_many_waiting", count=waiting, when=quotas.countdown(when))
-        quota = quotas.limit_for(person.roles, guild.quota_by_role, guild.quota)
-        if quota is not None and caller.place.guild_id is not None:
+        limits = self._limits(caller)
+        waiting = await self.jobs.count_waiting(caller.person.id)
+        if limits.waiting is not None and waiting >= limits.waiting:
+            raise await self._too_many_waiting(waiting, caller)
+        if limits.pictures is not None and caller.place.guild_id is not None:
             now = datetime.now(UTC)
             used = await self.store.usage.pictures_since(
-                person.id, caller.place.guild_id, now - quotas.WINDOW
+                caller.person.id, caller.place.guild_id, now - limits.window
             )
-            quotas.check_quota(count, used, quota, now)
+            quotas.check_quota(1, used, limits.pictures, now)
+
+    def _limits(self, caller: Caller) -> Limits:
+        """A person's share: jobs that wait or run at once, and pictures a day on this server."""
+        person, guild = caller.person, caller.guild
+        default = guild.waiting or self.rules.limits.waiting
+        return Limits(
+            waiting=quotas.limit_for(person.roles, guild.waiting_by_role, default) or default,
+            pictures=quotas.limit_for(person.roles, guild.quota_by_role, guild.quota),
+            window=quotas.WINDOW,
+        )
+
+    async def _too_many_waiting(self, count: int, caller: Caller) -> Refused:
+        when = datetime.now(UTC) + timedelta(seconds=await self._seconds_to_next(caller.person.id))
+        return Refused("too_many_waiting", count=count, when=quotas.countdown(when))
 
     async def _seconds_to_next(self, user_id: int) -> float:
         """When the first of somebody's requests will be done."""

@@ -2,9 +2,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.database import open_database
+from storage.database import Database, open_database
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from storage.store import Store
@@ -25,17 +24,17 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def database(url: str) -> AsyncIterator[AsyncEngine]:
+async def database(url: str) -> AsyncIterator[Database]:
     database = await open_database(url)
     yield database
     await database.dispose()
 
 
 @pytest.fixture
-def store(database: AsyncEngine, tmp_path: Path) -> Store:
+def store(database: Database, tmp_path: Path) -> Store:
     return Store(database, PictureFiles(tmp_path / "pictures"))
 
 
 @pytest.fixture
-def jobs(database: AsyncEngine, tmp_path: Path) -> JobStore:
+def jobs(database: Database, tmp_path: Path) -> JobStore:
     return JobStore(database, PictureFiles(tmp_path / "pictures"))

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.preset import Preset
 from generation.refusal import Refused
-from storage.database import open_database
+from storage.database import Database, open_database
 from storage.pictures import PictureFiles
 from storage.presets import PRESETS_MAX
 from storage.settings import GuildSettings, PersonSettings
@@ -135,5 +134,5 @@ async def test_what_is_at_hand_follows_a_change_from_elsewhere_in_this_process(
 
 def fresh(store: Store) -> Store:
     """A store that has nothing at hand."""
-    database: AsyncEngine = store.jobs._database
+    database: Database = store.jobs._database
     return Store(database, PictureFiles(Path("unused")))

@@ -6,30 +6,30 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Failure, Job
+from storage.database import Database
 from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
 from storage.jobs import JobStore
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
 
 
-def commits(database: AsyncEngine) -> list[None]:
+def commits(database: Database) -> list[None]:
     """One entry for each commit from now on."""
     seen: list[None] = []
     event.listen(database.sync_engine, "commit", lambda _connection: seen.append(None))
     return seen
 
 
-async def age(database: AsyncEngine, job: Job, by: timedelta) -> None:
+async def age(database: Database, job: Job, by: timedelta) -> None:
     async with database.begin() as connection:
         then = datetime.now(UTC) - by
         await connection.execute(update(JobRow).where(JobRow.id == job.id).values(created_at=then))
 
 
 async def test_who_asks_in_the_same_instant_shares_a_commit(
-    database: AsyncEngine, jobs: JobStore
+    database: Database, jobs: JobStore
 ) -> None:
     seen = commits(database)
     asked = [jobs.add(a_request(prompt=f"{n}"), an_origin(n)) for n in range(1, 101)]
@@ -64,7 +64,7 @@ async def test_of_requests_sent_together_none_slips_past_a_limit(jobs: JobStore)
 
 
 async def test_a_quota_counts_pictures_of_the_window_on_one_server(
-    database: AsyncEngine, jobs: JobStore
+    database: Database, jobs: JobStore
 ) -> None:
     limits = Limits(pictures=10, window=timedelta(hours=24))
     old = await jobs.add(a_request(count=8), an_origin(), limits=limits)
@@ -97,7 +97,7 @@ async def test_an_event_that_comes_twice_makes_one_job(jobs: JobStore) -> None:
     assert again.id == other.id
 
 
-async def test_a_deliberate_repeat_makes_another(database: AsyncEngine, jobs: JobStore) -> None:
+async def test_a_deliberate_repeat_makes_another(database: Database, jobs: JobStore) -> None:
     held_for = timedelta(minutes=1)
     first = await jobs.add(a_request(), an_origin(), asked_by="r:1:2:x", held_for=held_for)
     await age(database, first, timedelta(minutes=2))
@@ -114,7 +114,7 @@ async def test_a_parent_that_was_deleted_meanwhile_is_left_out(jobs: JobStore) -
     assert found.parent is None
 
 
-async def test_who_no_longer_waits_is_left_out(database: AsyncEngine, jobs: JobStore) -> None:
+async def test_who_no_longer_waits_is_left_out(database: Database, jobs: JobStore) -> None:
     gone = asyncio.create_task(jobs.add(a_request(prompt="gone"), an_origin()))
     stays = asyncio.create_task(jobs.add(a_request(prompt="stays"), an_origin()))
     await asyncio.sleep(0)

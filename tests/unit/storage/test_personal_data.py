@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Job
 from generation.refusal import Refused
 from storage import export, personal_data
+from storage.database import Database
 from storage.history import Query
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.store import Store
@@ -105,7 +105,7 @@ async def test_a_deletion_that_was_stopped_goes_on_when_it_is_asked_for_again(
 
 
 async def test_others_write_while_a_deletion_goes_on(
-    store: Store, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between any two transactions of it, whoever waits has their turn."""
     monkeypatch.setattr(personal_data, "CHUNK", 1)
@@ -178,7 +178,7 @@ async def test_a_file_that_is_written_while_another_job_goes_stays(
     assert await store.jobs.read_picture(found.pictures[0]) == b"same"
 
 
-async def test_uploads_are_noted_with_their_jobs(store: Store, database: AsyncEngine) -> None:
+async def test_uploads_are_noted_with_their_jobs(store: Store, database: Database) -> None:
     first, second = [await store.jobs.keep_upload(bytes([n])) for n in range(2)]
     controls = [{"name": "edges", "picture": file} for file in (first, second)]
     job = await store.jobs.add(a_request(init_picture=first, controls=controls), an_origin())

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.access import quotas
 from generation.job import Failure, Job, JobState, Provenance
+from storage.database import Database
 from storage.jobs import JobStore
 from storage.quota_usage import UsageStore
 from storage.tables import JobRow
@@ -20,7 +20,7 @@ MAKING = Provenance(
 
 
 async def asked(
-    database: AsyncEngine,
+    database: Database,
     jobs: JobStore,
     hours_ago: float,
     count: int,
@@ -39,9 +39,7 @@ async def finished(jobs: JobStore, job: Job, seconds: float) -> None:
     await jobs.finish(job.id, msgspec.structs.replace(MAKING, seconds=seconds))
 
 
-async def test_pictures_of_the_last_day_on_this_server(
-    database: AsyncEngine, jobs: JobStore
-) -> None:
+async def test_pictures_of_the_last_day_on_this_server(database: Database, jobs: JobStore) -> None:
     usage = UsageStore(database)
     since = NOW - quotas.WINDOW
     await asked(database, jobs, 25, 4)
@@ -57,7 +55,7 @@ async def test_pictures_of_the_last_day_on_this_server(
     assert await usage.pictures_since(3, 10, since) == []
 
 
-async def test_what_was_not_drawn_costs_nothing(database: AsyncEngine, jobs: JobStore) -> None:
+async def test_what_was_not_drawn_costs_nothing(database: Database, jobs: JobStore) -> None:
     usage = UsageStore(database)
     broken, cancelled, running = [await asked(database, jobs, 1, 2) for _ in range(3)]
     await jobs.fail(broken.id, Failure("internal_error"))

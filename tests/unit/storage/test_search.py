@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import delete, insert, text, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import JobState
 from storage import search
+from storage.database import Database
 from storage.history import Query
 from storage.store import Store
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
 
 
-async def fill(database: AsyncEngine, user: int, *prompts: str) -> None:
+async def fill(database: Database, user: int, *prompts: str) -> None:
     """Finished jobs, straight into the table."""
     rows = [
         {
@@ -40,7 +40,7 @@ async def found(store: Store, looked_for: str, user: int = 1) -> list[str]:
     return [job.request.prompt for job in page.jobs]
 
 
-async def test_words_are_found_anywhere_in_a_prompt(store: Store, database: AsyncEngine) -> None:
+async def test_words_are_found_anywhere_in_a_prompt(store: Store, database: Database) -> None:
     await fill(
         database, 1, "Ein GROẞER Ölbaum", "一只红色的狐狸", "100% cotton_shirt", 'so "quoted"'
     )
@@ -59,7 +59,7 @@ async def test_words_are_found_anywhere_in_a_prompt(store: Store, database: Asyn
     assert len(await found(store, "  ")) == 4
 
 
-async def test_everybody_finds_their_own(store: Store, database: AsyncEngine) -> None:
+async def test_everybody_finds_their_own(store: Store, database: Database) -> None:
     # two people whose mark in the search is the same
     await fill(database, 1, "a red fox")
     await fill(database, 1 + 20000**3, "another red fox")
@@ -70,7 +70,7 @@ async def test_everybody_finds_their_own(store: Store, database: AsyncEngine) ->
     assert await found(store, "fox", 3) == []
 
 
-async def test_pages_of_a_search_turn_both_ways(store: Store, database: AsyncEngine) -> None:
+async def test_pages_of_a_search_turn_both_ways(store: Store, database: Database) -> None:
     for number in range(1, 8):
         await fill(database, 1, f"fox {number}" if number % 2 else "hen")
     query = Query(search="fox")
@@ -83,7 +83,7 @@ async def test_pages_of_a_search_turn_both_ways(store: Store, database: AsyncEng
 
 
 async def test_short_words_are_looked_for_among_the_newest(
-    store: Store, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "RECENT", 3)
     await fill(database, 1, "ox long ago", "one", "two oxen", "three ox")
@@ -93,7 +93,7 @@ async def test_short_words_are_looked_for_among_the_newest(
 
 
 async def test_a_prompt_that_changes_or_goes_is_no_longer_found(
-    store: Store, database: AsyncEngine
+    store: Store, database: Database
 ) -> None:
     await fill(database, 1, "a red fox", "a red hen")
     async with database.begin() as connection:
@@ -106,7 +106,7 @@ async def test_a_prompt_that_changes_or_goes_is_no_longer_found(
 
 
 @pytest.mark.sqlite
-async def test_a_search_goes_through_the_index(store: Store, database: AsyncEngine) -> None:
+async def test_a_search_goes_through_the_index(store: Store, database: Database) -> None:
     statement, key = store.history._matching(1, Query(search="lighthouse"))
     statement = statement.order_by(key.desc()).limit(11)
     compiled = str(statement.compile(database.sync_engine, compile_kwargs={"literal_binds": True}))

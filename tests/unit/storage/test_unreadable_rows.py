@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.job import Failure, Job, JobState
+from storage.database import Database
 from storage.history import Query
 from storage.jobs import JobStore
 from storage.store import Store
@@ -40,7 +40,7 @@ ONLY_SQLITE = {
 ALL = BROKEN if ON_SERVER else BROKEN | ONLY_SQLITE
 
 
-async def damage(database: AsyncEngine, job: Job, change: str) -> None:
+async def damage(database: Database, job: Job, change: str) -> None:
     async with database.begin() as connection:
         await connection.exec_driver_sql(f"UPDATE jobs SET {change} WHERE id = {job.id}")
 
@@ -52,14 +52,14 @@ async def drawn(store: Store, **request: Any) -> Job:
     return await store.jobs.finish(job.id, MAKING)
 
 
-async def state_of(database: AsyncEngine, job: Job) -> str:
+async def state_of(database: Database, job: Job) -> str:
     async with database.connect() as connection:
         statement = text(f"SELECT state FROM jobs WHERE id = {job.id}")
         return str((await connection.execute(statement)).scalar_one())
 
 
 async def test_those_that_wait_fail_and_the_others_are_drawn(
-    database: AsyncEngine, jobs: JobStore
+    database: Database, jobs: JobStore
 ) -> None:
     whole = []
     for kind, broken in ALL.items():
@@ -77,7 +77,7 @@ async def test_those_that_wait_fail_and_the_others_are_drawn(
     assert await jobs.claim(whole[0]) is not None
 
 
-async def test_those_that_ran_fail_at_the_next_start(database: AsyncEngine, jobs: JobStore) -> None:
+async def test_those_that_ran_fail_at_the_next_start(database: Database, jobs: JobStore) -> None:
     damaged: list[Job] = []
     whole: list[Job] = []
     for broken in ALL.values():
@@ -90,7 +90,7 @@ async def test_those_that_ran_fail_at_the_next_start(database: AsyncEngine, jobs
 
 
 async def test_those_in_a_history_are_left_out(
-    database: AsyncEngine, store: Store, tmp_path: Path
+    database: Database, store: Store, tmp_path: Path
 ) -> None:
     whole = []
     for kind, broken in ALL.items():
@@ -112,7 +112,7 @@ async def test_those_in_a_history_are_left_out(
     assert (await store.personal.delete(1)).jobs == 2 * len(whole)
 
 
-async def test_whoever_can_be_told_is(database: AsyncEngine, jobs: JobStore) -> None:
+async def test_whoever_can_be_told_is(database: Database, jobs: JobStore) -> None:
     request, origin, whole = [
         await jobs.add(a_request(prompt="A Fox"), an_origin(n)) for n in range(1, 4)
     ]
@@ -132,7 +132,7 @@ async def test_whoever_can_be_told_is(database: AsyncEngine, jobs: JobStore) -> 
 
 
 async def test_a_finished_one_whose_request_is_lost_is_told_as_failed(
-    database: AsyncEngine, store: Store
+    database: Database, store: Store
 ) -> None:
     job = await drawn(store)
     await damage(database, job, "request = '{'")
@@ -140,7 +140,7 @@ async def test_a_finished_one_whose_request_is_lost_is_told_as_failed(
     assert (told.state, told.failure) == (JobState.FAILED, Failure("record_unreadable"))
 
 
-async def test_what_a_job_can_do_without_is_left_out(database: AsyncEngine, store: Store) -> None:
+async def test_what_a_job_can_do_without_is_left_out(database: Database, store: Store) -> None:
     job, failed = await drawn(store), await store.jobs.add(a_request(), an_origin())
     await store.jobs.fail(failed.id, Failure("internal_error"))
     await damage(database, job, "provenance = '{'")
@@ -153,9 +153,7 @@ async def test_what_a_job_can_do_without_is_left_out(database: AsyncEngine, stor
 
 
 @pytest.mark.sqlite
-async def test_a_picture_that_can_not_be_read_is_left_out(
-    database: AsyncEngine, store: Store
-) -> None:
+async def test_a_picture_that_can_not_be_read_is_left_out(database: Database, store: Store) -> None:
     job = await store.jobs.add(a_request(count=2), an_origin())
     await store.jobs.claim(job.id)
     for index in range(2):
@@ -167,7 +165,7 @@ async def test_a_picture_that_can_not_be_read_is_left_out(
     assert [picture.index for picture in found.pictures] == [1]
 
 
-async def test_a_search_that_can_not_be_read_is_gone(database: AsyncEngine, store: Store) -> None:
+async def test_a_search_that_can_not_be_read_is_gone(database: Database, store: Store) -> None:
     number = await store.history.keep_query(1, Query(search="fox"))
     async with database.begin() as connection:
         await connection.execute(text("UPDATE history_queries SET query = '{'"))

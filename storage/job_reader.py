@@ -1,0 +1,100 @@
+"""Looking at jobs: each question one visit to the database. What is being deleted is not seen."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
+
+from generation.estimate import MEASURED, Measurement
+from generation.job import Job, JobState, PictureRecord
+from storage import job_rows
+from storage.database import Database
+from storage.job_rows import JOB_COLUMNS
+from storage.pictures import PictureFiles
+from storage.tables import DeletionRow, JobRow, MessageRow
+
+VISIBLE: Final = ~exists().where(
+    DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job
+)
+"""A job that is not being deleted."""
+
+
+GET: Final = select(*JOB_COLUMNS).where(JobRow.id == bindparam("job"), VISIBLE)
+WAITING: Final = select(func.count()).where(
+    JobRow.user_id == bindparam("user"),
+    JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
+)
+SHOWN: Final = (
+    select(*JOB_COLUMNS, MessageRow.position.label("shown"))
+    .join(MessageRow, MessageRow.job_id == JobRow.id)
+    .where(MessageRow.message_id == bindparam("message"), VISIBLE)
+)
+
+
+class JobReader:
+    """All jobs and their pictures and messages, as they are."""
+
+    def __init__(self, database: Database, files: PictureFiles) -> None:
+        self._database = database
+        self._files = files
+
+    async def get(self, job_id: int) -> Job | None:
+        """A job with its pictures."""
+        jobs = await self.matching(GET.params(job=job_id))
+        return jobs[0] if jobs else None
+
+    async def matching(self, statement: Select[Any]) -> list[Job]:
+        """The jobs of a query for JOB_COLUMNS, in its order, without those that can't be read."""
+        return await self._database.read(lambda c: job_rows.jobs_of(c, statement))
+
+    async def count_waiting(self, user_id: int) -> int:
+        """How many jobs of this person wait or run."""
+        person = {"user": user_id}
+        return await self._database.read(lambda c: int(c.execute(WAITING, person).scalar_one()))
+
+    async def measurements(self) -> Sequence[Measurement]:
+        """How long recent jobs took, in the order of their making, newest first."""
+        statement = (
+            select(*JOB_COLUMNS)
+            .where(JobRow.state == JobState.FINISHED, JobRow.provenance.is_not(None))
+            .order_by(JobRow.id.desc())
+            .limit(MEASURED)
+        )
+
+        def measured(connection: Connection) -> list[Measurement]:
+            made = job_rows.readable(job_rows.rows_of(connection, statement), {})
+            made.sort(key=lambda job: job.ended_at or job.created_at, reverse=True)
+            return [
+                Measurement(job.request, job.provenance.seconds, job.provenance.seconds_loading)
+                for job in made
+                if job.provenance is not None
+            ]
+
+        return await self._database.read(measured)
+
+    async def read_picture(self, picture: PictureRecord) -> bytes:
+        """The PNG of a finished picture. Raises PictureMissingError."""
+        return await self._files.read(picture.file)
+
+    async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:
+        """The job that a message shows, and the one picture of it where it shows only that."""
+        statement = SHOWN.params(message=message_id)
+
+        def shown(connection: Connection) -> tuple[Job, int | None] | None:
+            rows = job_rows.rows_of(connection, statement)
+            pictures = job_rows.pictures_of(connection, [row["id"] for row in rows])
+            jobs = job_rows.readable(rows, pictures)
+            return (jobs[0], rows[0]["shown"]) if jobs else None
+
+        return await self._database.read(shown)
+
+    async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
+        """The messages that show a job, as (channel id, message id), oldest first."""
+        statement = (
+            select(MessageRow.channel_id, MessageRow.message_id)
+            .where(MessageRow.job_id == job_id, MessageRow.kind == kind)
+            .order_by(MessageRow.message_id)
+        )
+        return await self._database.read(
+            lambda c: [(row[0], row[1]) for row in c.execute(statement)]
+        )
