@@ -105,6 +105,12 @@ class DarkroomClient(Client):
         except (discord.DiscordServerError, aiohttp.ClientError) as error:
             log.warning("commands not registered; the next start tries again", error=str(error))
         await self.services.delivery.recover()
+        self.answers.spawn(self._finish_deletions())
+
+    async def _finish_deletions(self) -> None:
+        """Go on with what somebody was deleting when the bot stopped, on Discord too."""
+        await self.services.store.personal.resume()
+        self.services.delivery.take_back(await self.services.store.jobs.to_take_back())
 
     async def close(self) -> None:
         """Leave Discord; what is being answered is answered first.

@@ -11,7 +11,7 @@ from storage import job_rows
 from storage.database import Database
 from storage.job_rows import JOB_COLUMNS
 from storage.pictures import PictureFiles
-from storage.tables import DeletionRow, JobRow, MessageRow
+from storage.tables import DeletionRow, JobRow, MessageRow, TakeBackRow
 
 VISIBLE: Final = ~exists().where(
     DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job
@@ -87,6 +87,13 @@ class JobReader:
             return (jobs[0], rows[0]["shown"]) if jobs else None
 
         return await self._database.read(shown)
+
+    async def to_take_back(self) -> list[tuple[int, int]]:
+        """The messages of deleted jobs that are still on Discord, as (channel id, message id)."""
+        statement = select(TakeBackRow.channel_id, TakeBackRow.message_id)
+        return await self._database.read(
+            lambda c: [(row[0], row[1]) for row in c.execute(statement)]
+        )
 
     async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
         """The messages that show a job, as (channel id, message id), oldest first."""

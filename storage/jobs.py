@@ -31,7 +31,7 @@ from storage.intake import Intake, Limits, NewJob
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
 from storage.pictures import PictureFiles, PictureMissingError
-from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow
+from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow
 
 Pictures = dict[int, tuple[PictureRecord, ...]]
 
@@ -359,6 +359,12 @@ class JobStore(JobReader):
             await connection.execute(
                 row.on_conflict_do_update(index_elements=["message_id"], set_=columns)
             )
+
+    async def taken_back(self, message_id: int) -> None:
+        """Note that a message of a deleted job is gone, or can't be reached any more."""
+        statement = delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
+        async with self._database.begin() as connection:
+            await connection.execute(statement)
 
     async def _move(
         self, connection: AsyncConnection, job_id: int, state: JobState, **values: Any

@@ -119,20 +119,6 @@ class PersonalStore:
         await self._remove_unused(files, DAY)
         return deleted
 
-    async def to_take_back(self) -> list[tuple[int, int]]:
-        """The messages of deleted jobs that are still on Discord, as (channel id, message id)."""
-        statement = select(TakeBackRow.channel_id, TakeBackRow.message_id)
-        return await self._database.read(
-            lambda c: [(row[0], row[1]) for row in c.execute(statement)]
-        )
-
-    async def taken_back(self, message_id: int) -> None:
-        """Note that a message of a deleted job is gone, or can't be reached any more."""
-        async with self._database.begin() as connection:
-            await connection.execute(
-                delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
-            )
-
     async def _go_on(self, user_id: int, last: int) -> Deleted:
         """Delete somebody's ended jobs up to the one numbered `last`, and their stars."""
         jobs, pictures = 0, 0

@@ -287,7 +287,10 @@ class Tracker:
         self._tasks.spawn(self.add_reactions(job, channel_id, message_id, index))
 
     def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
-        """Delete messages, given by channel and id, in the background."""
+        """Delete messages of deleted jobs, given by channel and id, in the background.
+
+        What a stop leaves on Discord goes after the next start.
+        """
         self._tasks.spawn(self._take_back(messages))
 
     async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
@@ -304,6 +307,7 @@ class Tracker:
                         await self._pause(asyncio.sleep(wait))
                         continue
                     log.info("a message could not be deleted", error=str(error))
+                await self._jobs.taken_back(message_id)
                 break
 
     def hint(self, message: discord.Message) -> None:

@@ -302,11 +302,11 @@ class RequestService:
                 await self.cancel(job)
         return await self.store.personal.delete(user_id)
 
-    async def forget_job(self, job: Job) -> None:
+    async def forget_job(self, job: Job) -> Deleted:
         """Delete one request and its pictures."""
         if not job.ended:
             raise Refused("job_unfinished")
-        await self.store.personal.delete_job(job.id)
+        return await self.store.personal.delete_job(job.id)
 
     async def first_time(self, user_id: int, what: str) -> bool:
         """Whether somebody has not been told this before; they have now."""

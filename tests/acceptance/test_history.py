@@ -96,6 +96,33 @@ async def test_an_entry_again_rerolled_sent_and_deleted(
     assert "#1 and its pictures are deleted" in answer["content"]
     assert await rig.studio.jobs.get(1) is None
     assert "1" not in entries(await history(ada, general))
+    async with asyncio.timeout(PATIENCE):
+        while any(m["id"] == sent["id"] for m in await bo.messages(general)):
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(PATIENCE):
+        while await rig.studio.jobs.to_take_back():
+            await asyncio.sleep(0.02)
+
+
+async def test_what_a_stop_left_of_a_deletion_goes_after_the_next_start(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await made(rig, ada, general, "first", "second")
+    await delivered(rig, 2)
+    # as a process that ended before it could do more than this
+    async with rig.studio.store.personal._database.begin() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO deletions SELECT user_id, max(id) FROM jobs GROUP BY user_id"
+        )
+    await rig.restart()
+    async with asyncio.timeout(PATIENCE):
+        while [m for m in await ada.messages(general) if m["attachments"]]:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(PATIENCE):
+        while await rig.studio.jobs.to_take_back():
+            await asyncio.sleep(0.02)
+    page = await say(ada, general, "history")
+    assert "embeds" not in page or not page["embeds"]
 
 
 async def test_the_tree_shows_the_family(rig: Rig, ada: Person, general: str) -> None:

@@ -122,7 +122,8 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
 
 async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
     """Delete an entry of one's own history for good."""
-    await services.requests.forget_job(job)
+    deleted = await services.requests.forget_job(job)
+    services.delivery.take_back(deleted.messages)
     await reply.confirm(reply.caller.texts("history_forgotten", job=job.id))
 
 

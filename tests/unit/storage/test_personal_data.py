@@ -83,10 +83,10 @@ async def test_a_deletion_that_was_stopped_goes_on_at_the_next_start(
     assert (deleted.jobs, deleted.pictures) == (3, 3)
     # the messages of all, also of those that were deleted before the stop
     everything = [(7, 100 + job.id) for job in jobs]
-    assert sorted(await store.personal.to_take_back()) == everything
+    assert sorted(await store.jobs.to_take_back()) == everything
     for _, message in everything:
-        await store.personal.taken_back(message)
-    assert await store.personal.to_take_back() == []
+        await store.jobs.taken_back(message)
+    assert await store.jobs.to_take_back() == []
     assert await store.jobs.get(later.id) is not None
     assert not await store.history.is_favourite(1, jobs[4].id, 0)
     assert (await store.personal.resume()).jobs == 0
