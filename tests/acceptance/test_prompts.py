@@ -1,0 +1,130 @@
+"""What people bring from elsewhere: tags, weights, pasted generation data, seeds of -1."""
+
+import msgspec
+import pytest
+
+from generation.completion import Limits
+from playground.person import Person, fields_of
+from tests.acceptance.conftest import Rig
+from tests.acceptance.test_imagine import imagine
+from tests.acceptance.test_refusals import refused
+
+DATA = (
+    "a (castle:1.2) <lora:demo-pixel-art:0.8>\nNegative prompt: fog\n"
+    "Steps: 3, Sampler: Euler a, Schedule type: Automatic, CFG scale: 5, Seed: 99, Size: 192x128, "
+    'Model: demo, Lora hashes: "demo-pixel-art: abababababab", Version: v1.10.1'
+)
+
+
+@pytest.mark.parametrize("text", [DATA, DATA.replace("\n", " ")])
+async def test_pasted_generation_data_become_a_request(
+    rig: Rig, ada: Person, general: str, text: str
+) -> None:
+    await imagine(ada, general, prompt=text)
+    request = (await rig.job(1)).request
+    assert (request.prompt, request.negative_prompt) == ("a (castle:1.2)", "fog")
+    assert (request.steps, request.sampler, request.seed) == (3, "Euler a", 99)
+    assert (request.width, request.height, request.guidance_scale) == (192, 128, 5)
+    assert [(use.name, use.weight) for use in request.loras] == [("demo-pixel-art", 0.8)]
+
+
+async def test_pasted_generation_data_in_the_edit_dialog(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    first = await imagine(ada, general, seed=7)
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    modal = await act.modal()
+    shown = {f["custom_id"]: f.get("value", "") for f in fields_of(modal["components"])}
+    await (await act.submit(**shown | {"prompt": DATA})).deferred()
+    job = await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert (job.request.prompt, job.request.negative_prompt) == ("a (castle:1.2)", "fog")
+    assert (job.request.steps, job.request.seed, job.request.width) == (3, 99, 192)
+
+
+async def test_a_dialog_handed_in_unchanged_is_the_same_request(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    name = "demo-pixel-art:0.3333333333333333"
+    first = await imagine(ada, general, lora=name, guidance=26.289032, seed=2**53 - 1)
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    modal = await act.modal()
+    shown = {f["custom_id"]: f.get("value", "") for f in fields_of(modal["components"])}
+    await (await act.submit(**shown)).deferred()
+    await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert (await rig.job(2)).request == (await rig.job(1)).request
+
+
+async def test_minus_one_is_a_random_seed(rig: Rig, ada: Person, general: str) -> None:
+    first = await imagine(ada, general, seed=-1)
+    await imagine(ada, general, prompt="a cat --seed -1")
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    await (await act.submit(prompt="a cat", parameters="seed: -1")).deferred()
+    await rig.until(lambda job: job.delivered_at is not None, 3)
+    seeds = {(await rig.job(number)).request.seed for number in (1, 2, 3)}
+    assert len(seeds) == 3
+    assert min(seeds) >= 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("a cat --seed 12345678901234567890", "12,345,678,901,234,567,890; it must be from 0 to "
+         "9,007,199,254,740,991, or -1 for a random one."),
+        ("a cat <lora:nosuch:1>", "There is no LoRA “nosuch”. Nearest: demo-"),
+        ("a cat <lora:demo-pixel-art:0.5:1>", "different weights"),
+        ("a cat <hypernet:x:1>", "no hypernetworks here"),
+        ("(a cat:500)", "“a cat” in prompt is weighted too strongly."),
+        ("a cat --lora nosuch:0.5", "There is no LoRA “nosuch”."),
+        ("a cat --seed " + "1" * 4301, "has too many digits"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_is_said(
+    rig: Rig, ada: Person, general: str, prompt: str, said: str
+) -> None:
+    text = await refused(ada, general, prompt=prompt[:3999])
+    assert said in text
+    assert await rig.studio.jobs.get(1) is None
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a for()bidden thing", r"a forb\idden thing", "a (forbid)(den)"]
+)
+async def test_brackets_hide_no_word_from_the_blocklist(
+    rig: Rig, ada: Person, general: str, prompt: str
+) -> None:
+    guild = (await ada.state())["guilds"][0]["id"]
+    await rig.studio.store.settings.change_guild(int(guild), blocklist=("forbidden",))
+    assert "does not want something" in await refused(ada, general, prompt=prompt)
+
+
+async def test_what_comes_of_an_enlarged_picture_has_the_size_before(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    first = await imagine(ada, general, width=512, height=512)
+    assert rig.config.limits.side == 512
+    assert rig.config.limits.upscaled_side == Limits().upscaled_side
+    act = await ada.click(await ada.message(general, first["id"]), "Upscale")
+    large = await act.deferred()
+    job = await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert (job.request.width, job.request.tile) == (1024, 128)
+
+    act = await ada.click(await ada.message(general, large["id"]), "Edit")
+    modal = await act.modal()
+    shown = {f["custom_id"]: f.get("value", "") for f in fields_of(modal["components"])}
+    assert "width: 512\n" in shown["parameters"]
+    larger = shown["parameters"].replace("width: 512", "width: 1024")
+    said = await (await act.submit(**shown | {"parameters": larger})).response()
+    assert "width is 1024; it must be from 64 to 512" in said["content"]
+
+    act = await ada.click(await ada.message(general, large["id"]), "Edit")
+    await (await act.submit(**shown)).deferred()
+    edited = await rig.until(lambda job: job.delivered_at is not None, 3)
+    assert (edited.request.width, edited.request.height, edited.request.tile) == (512, 512, 0)
+
+    await ada.click(await ada.message(general, large["id"]), "Vary (subtle)")
+    varied = await rig.until(lambda job: job.delivered_at is not None, 4)
+    assert (varied.request.width, varied.request.count) == (512, 4)
+
+    await ada.click(await ada.message(general, large["id"]), "Reroll")
+    again = await rig.until(lambda job: job.delivered_at is not None, 5)
+    assert again.request == msgspec.structs.replace(job.request, seed=again.request.seed)
