@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,7 +43,10 @@ log = structlog.get_logger(__name__)
 
 RESCAN_SECONDS = 30.0
 """How soon a model is found that was dropped into a folder."""
-
+RESCAN_SHARE = 20.0
+"""So many times as long as a scan takes is the pause behind it."""
+MODELS_WAIT = 120.0
+"""Seconds that jobs wait for the first scan; a drive may never answer."""
 
 CONNECT_WAITS = (2.0, 5.0, 15.0, 60.0)
 """Seconds to wait while Discord can't be reached at the start; the last again and again."""
@@ -81,7 +85,7 @@ class Studio:
 async def run(config: Config) -> int:
     """Run the bot until it is interrupted: on Discord, or without a token on the local one."""
     async with contextlib.AsyncExitStack() as stack:
-        studio = await stack.enter_async_context(open_studio(config))
+        studio = await stack.enter_async_context(open_studio(config, scan=False))
         if not config.token:
             config = await stack.enter_async_context(_local_discord(config))
         point_to(config.discord)
@@ -93,9 +97,9 @@ async def run(config: Config) -> int:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_connect(client, config.token))
-                group.create_task(studio.worker.run())
+                group.create_task(_work(studio))
                 group.create_task(_prepare(studio))
-                group.create_task(_rescan(studio))
+                group.create_task(_scan(studio))
                 group.create_task(_tidy(studio))
         except* discord.LoginFailure:
             raise StartError(
@@ -139,15 +143,20 @@ def make_engine(config: Config) -> ProcessEngine:
 
 
 @contextlib.asynccontextmanager
-async def open_studio(config: Config, engine: Engine | None = None) -> AsyncIterator[Studio]:
+async def open_studio(
+    config: Config, engine: Engine | None = None, *, scan: bool = True
+) -> AsyncIterator[Studio]:
     """The store, the models and the engine, ended when the block ends.
 
-    Raises InUseError when another process has them.
+    With `scan` the models are known at once; else whoever runs it looks for them. Raises
+    InUseError when another process has them.
     """
     async with open_store(config) as store:
         with owning(config):
-            catalog = Catalog(config.model_folders)
-            await catalog.scan()
+            cache = config.storage.folder / "cache" / "models.msgpack"
+            catalog = Catalog(config.model_folders, cache)
+            if scan:
+                await catalog.scan()
             engine = engine or make_engine(config)
             try:
                 affinity = config.queue.model_affinity
@@ -273,14 +282,23 @@ async def _unreachable() -> str | None:
         return str(error) or type(error).__name__
 
 
-async def _rescan(studio: Studio) -> None:
+async def _work(studio: Studio) -> None:
+    """Draw, once it is known with what: a job of before this start may name any model."""
+    await studio.catalog.ready(MODELS_WAIT)
+    await studio.worker.run()
+
+
+async def _scan(studio: Studio) -> None:
+    """Look for models, at once and again and again; the slower it is, the less often."""
     while True:
-        await asyncio.sleep(RESCAN_SECONDS)
+        began = time.monotonic()
         try:
             await studio.catalog.scan()
         except Exception:
             # what was found before stays
             log.exception("the model folders can't be read")
+        took = time.monotonic() - began
+        await asyncio.sleep(max(RESCAN_SECONDS, took * RESCAN_SHARE))
 
 
 async def _tidy(studio: Studio) -> None:

@@ -13,6 +13,7 @@ import structlog
 import yarl
 from discord import app_commands
 
+from bot.background import BackgroundTasks
 from bot.config import DiscordSettings
 from bot.features import catalogue, control_picture, mydata, queue, replay, stats
 from bot.features.actions import menus, modals, reactions
@@ -28,6 +29,7 @@ from bot.ui.action_buttons import ActionButton
 
 log = structlog.get_logger(__name__)
 
+MODELS_SECONDS: Final = 1.0
 CLOSING_SECONDS: Final = 5.0
 """Answers under way have so long to be given when the bot stops."""
 
@@ -92,10 +94,13 @@ class DarkroomClient(Client):
         super().__init__(intents())
         self.tree = _Tree(self)
         self._settings = settings
+        self._later = BackgroundTasks()
         self._cache = cache
 
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
+        # most often they are known by now; those who have ten thousand new ones don't wait
+        await self.services.catalog.ready(MODELS_SECONDS)
         await self.tree.set_translator(LocaleTranslator())
         for command in commands(self.services):
             self.tree.add_command(command)
@@ -105,6 +110,8 @@ class DarkroomClient(Client):
         except (discord.DiscordServerError, aiohttp.ClientError) as error:
             log.warning("commands not registered; the next start tries again", error=str(error))
         await self.services.delivery.recover()
+        if not self.services.catalog.scanned:
+            self._later.spawn(self._complete_prompts())
         self.answers.spawn(self._finish_deletions())
 
     async def _finish_deletions(self) -> None:
@@ -112,11 +119,22 @@ class DarkroomClient(Client):
         await self.services.store.personal.resume()
         self.services.delivery.take_back(await self.services.store.jobs.to_take_back())
 
+    async def _complete_prompts(self) -> None:
+        """Whether prompts are completed depends on the model that draws: now it is known which."""
+        await self.services.catalog.ready()
+        for command in commands(self.services):
+            self.tree.add_command(command, override=True)
+        try:
+            await self._sync()
+        except (discord.HTTPException, aiohttp.ClientError) as error:
+            log.warning("commands not registered; the next start tries again", error=str(error))
+
     async def close(self) -> None:
         """Leave Discord; what is being answered is answered first.
 
         discord.py leaves the tasks that it started to themselves, with their queries half done.
         """
+        await self._later.close(0)
         await self.answers.close(CLOSING_SECONDS)
         await self.services.delivery.close()
         await self.services.audit.close()

@@ -22,7 +22,9 @@ log = structlog.get_logger(__name__)
 
 NEAREST: Final = 3
 SHOWN_FIRST: Final = 0.5
-"""Seconds after which a first scan shows what it has found so far; again after twice as long."""
+"""Seconds after which a first scan shows what it has found so far."""
+SHOWN_AGAIN: Final = 1.0
+"""And then once more after so many times as long as it has taken until now."""
 SUFFIX: Final = ".safetensors"
 
 
@@ -139,7 +141,7 @@ class Catalog:
         if found is not None:
             return found
         if not self.scanned:
-            raise Refused("models_being_read", name=printable(name[:80]))
+            raise Refused("models_being_read", found=len(self._models.all))
         alike = self.names(kind).nearest(name, NEAREST)
         raise Refused(f"{kind}_unknown", name=printable(name[:80]), nearest=", ".join(alike) or "—")
 
@@ -235,7 +237,8 @@ class _Look:
             self.found[named.kind, named.name] = named
         if self._show is not None and time.monotonic() > self._show_at:
             self._show(list(self.found.values()))
-            self._show_at = time.monotonic() + (time.monotonic() - self._began)
+            now = time.monotonic()
+            self._show_at = now + (now - self._began) * SHOWN_AGAIN
 
 
 def _away(problems: Iterable[Unusable], folders: Iterable[Path]) -> set[Path]:

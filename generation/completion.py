@@ -274,7 +274,9 @@ def settings_of(model: ModelFile, rules: Rules) -> ModelSettings:
 def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
     name = str(given.get("model") or default_model(catalog, rules))
     if not name:
-        raise Refused("no_models" if catalog.scanned else "models_being_read", name="")
+        if not catalog.scanned:
+            raise Refused("models_being_read", found=len(catalog.all))
+        raise Refused("no_models")
     try:
         model = catalog.get(ModelKind.CHECKPOINT, name)
     except Refused as refused:
@@ -293,11 +295,13 @@ def default_model(catalog: Catalog, rules: Rules) -> str:
     if not catalog.scanned:
         # of those that are found so far, the first need not be the first of all
         return rules.default_model
-    runnable = [model for model in catalog.checkpoints if model.family in FAMILIES]
-    if not runnable:
-        return ""
-    large = (model for model in runnable if native_size(model) >= LARGE)
-    return rules.default_model or next(large, runnable[0]).name
+    first = ""
+    for model in catalog.checkpoints:
+        if model.family in FAMILIES:
+            if rules.default_model or native_size(model) >= LARGE:
+                return rules.default_model or model.name
+            first = first or model.name
+    return first
 
 
 def _check_runnable(model: ModelFile) -> None:

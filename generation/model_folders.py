@@ -122,8 +122,8 @@ class Walk:
             yield self._model_folder(folder, root)
             return
         folders = {name for name, entry in entries.items() if _is_folder(entry)}
-        if any(_plain(name) in MODEL_KINDS for name in folders):
-            silent_pickles = True  # what other programs keep here in folders of their own
+        # beside folders of models, other programs keep pickles in folders of their own
+        silent_below = silent_pickles or any(_plain(name) in MODEL_KINDS for name in folders)
         for name in sorted(entries):
             if name not in folders:
                 if not (silent_pickles and _suffix(name) in PICKLES):
@@ -132,7 +132,7 @@ class Walk:
                 yield _misnamed(folder / name)
             elif _plain(name) not in IGNORED_FOLDERS:
                 plain = _plain(name)
-                silent = plain in OTHERS or (silent_pickles and plain not in MODEL_KINDS)
+                silent = plain in OTHERS or (silent_below and plain not in MODEL_KINDS)
                 yield from self._folder(folder / name, root, depth + 1, silent)
 
     def _enters(self, folder: Path) -> bool:

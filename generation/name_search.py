@@ -21,6 +21,8 @@ FUZZY_MIN: Final = 3
 """Fewer characters are alike to everything."""
 ALIKE: Final = 55
 """Of WRatio's 100, from which on a name is offered for one that was typed otherwise."""
+CASES: Final = 4
+"""So many names may differ in case only."""
 KEPT: Final = 512
 """Answers kept; people delete what they typed as often as not."""
 ID: Final = re.compile(r"(.*)… #([0-9a-f]{8})", re.DOTALL)
@@ -83,9 +85,9 @@ class NameSearch:
 
     def nearest(self, name: str, limit: int = 1) -> list[str]:
         """The names most like this one, best first; of two that differ in case the one meant."""
-        ranked = self._ranked(fold(name[:TYPED_MAX]), limit, 0)
+        ranked = self._ranked(fold(name[:TYPED_MAX]), limit + CASES, 0)
         ranked.sort(key=lambda one: (-one[0], -fuzz.ratio(name[:TYPED_MAX], self.names[one[1]])))
-        return [self.names[place] for _, place in ranked]
+        return [self.names[place] for _, place in ranked[:limit]]
 
     def _matching(self, typed: str, limit: int) -> list[str]:
         if not typed:

@@ -197,8 +197,13 @@ def without_roles(preset: Preset) -> Preset:
     return msgspec.structs.replace(preset, roles=())
 
 
-def starters(catalog: Catalog) -> list[Preset]:
-    """First presets of a new server: one a model that can be drawn with, and some of its LoRAs."""
+def starters(catalog: Catalog) -> list[Preset] | None:
+    """First presets of a new server: one a model that can be drawn with, and some of its LoRAs.
+
+    None while the models are read for the first time.
+    """
+    if not catalog.scanned:
+        return None
     models = [model for model in catalog.checkpoints if model.family in FAMILIES][:STARTERS_MAX]
     found = [Preset(name=model.name[:50], model=model.name) for model in models]
     for lora in catalog.loras[:STYLES_MAX]:

@@ -132,9 +132,12 @@ class PresetStore:
         self._settings.forget([("person", user_id)])
         return changed
 
-    async def ensure_starters(self, guild_id: int, presets: Sequence[Preset]) -> None:
-        """Give a server its first presets, once: one that deletes them all has none."""
-        if guild_id in self._started:
+    async def ensure_starters(self, guild_id: int, presets: Sequence[Preset] | None) -> None:
+        """Give a server its first presets, once: one that deletes them all has none.
+
+        None while it is not known which: then another time.
+        """
+        if presets is None or guild_id in self._started:
             return
         row = insert_into(self._database.dialect, StartedGuildRow).values(guild_id=guild_id)
         first = row.on_conflict_do_nothing().returning(StartedGuildRow.guild_id)

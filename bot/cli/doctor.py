@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +26,22 @@ from bot.app import (
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
 from generation.catalog import Catalog
+from generation.completion import known_sampler
 from generation.engines import EngineError
 from generation.families import FAMILIES, RECOGNISED
 from generation.messages import Ready
+from generation.model_settings import ModelSettings
+from generation.models import ModelKind, Unusable
+from generation.refusal import Refused
+from generation.regular_files import printable
 
 GIB = 2**30
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
 DISK_MIN = 2 * GIB
 MEMORY_MIN = 4 * GIB
 NETWORK_SECONDS = 10
+ALIKE_MAX = 20
+"""Files with the same fault that are named; behind these their number says as much."""
 PERMISSIONS = discord.Permissions(
     view_channel=True,
     send_messages=True,
@@ -125,16 +132,17 @@ async def check_memory(_config: Config) -> AsyncIterator[Finding]:
 
 
 async def check_models(config: Config) -> AsyncIterator[Finding]:
-    """Every model folder, and every file in them that can't be used."""
+    """Every model folder, every file in them that can't be used, and what the settings name."""
     catalog = Catalog(config.model_folders)
     await catalog.scan()
+    troubled = {problem.path for problem in catalog.problems}
     for folder in config.model_folders:
-        if not folder.is_dir():
+        if folder in troubled:
             continue  # one of the problems below
         files = [model for model in catalog.all if model.path.is_relative_to(folder)]
         kinds = Counter(str(model.kind) for model in files)
         counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-        yield Finding("models", f"{folder}: {counted or 'nothing'}")
+        yield Finding("models", f"{printable(str(folder))}: {counted or 'nothing'}")
     for model in catalog.checkpoints:
         if model.family in FAMILIES:
             yield Finding("model", f"{model.name} ({FAMILIES[model.family].title})")
@@ -142,15 +150,74 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
             title = RECOGNISED.get(model.family, model.family)
             mend = "This version can't run its family; nothing else is wrong with it."
             yield Finding("model", f"{model.name} ({title})", mend, fatal=False)
-    texts = Texts("en-US")
-    for problem in catalog.problems:
-        # the bot starts with the others
-        yield Finding(
-            "model", str(problem.path), texts(problem.code, **problem.params), fatal=False
-        )
+    for finding in _problems(catalog.problems):
+        yield finding
+    for finding in _named_models(config, catalog):
+        yield finding
     if not any(model.family in FAMILIES for model in catalog.checkpoints):
         mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."
         yield Finding("models", "no checkpoint that can be used", mend)
+
+
+def _problems(problems: Sequence[Unusable]) -> Iterator[Finding]:
+    """What can't be used; the bot starts with the others. Of many of one kind the first."""
+    texts = Texts("en-US")
+    counts: Counter[str] = Counter()
+    for problem in problems:
+        counts[problem.code] += 1
+        if counts[problem.code] <= ALIKE_MAX:
+            mend = texts(problem.code, **problem.params)
+            yield Finding("model", problem.where, mend, fatal=False)
+    for code, count in counts.items():
+        if count > ALIKE_MAX:
+            mend = "The same holds for them as for those of their kind above."
+            yield Finding("model", f"{count - ALIKE_MAX} more ({code})", mend, fatal=False)
+
+
+def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
+    """The models that config.toml names, and the parts that settings of models name."""
+    default = config.models.default
+    if default:
+        try:
+            model = catalog.get(ModelKind.CHECKPOINT, default)
+        except Refused as refused:
+            mend = f"It names no model, so /imagine needs one named. {_nearest(refused)}"
+            yield Finding("[models]", f"default = {_quoted(default)}", mend)
+        else:
+            if model.family not in FAMILIES:
+                mend = "This version can't run its family. Name another."
+                yield Finding("[models]", f"default = {_quoted(default)}", mend)
+    for name, settings in config.models.settings.items():
+        try:
+            catalog.get(ModelKind.CHECKPOINT, name)
+        except Refused as refused:
+            mend = f"It names no checkpoint, so it has no effect. {_nearest(refused)}"
+            yield Finding("[models]", f"[models.{_quoted(name)}]", mend, fatal=False)
+        yield from _parts(f"[models.{_quoted(name)}]", settings, catalog)
+    for model in catalog.checkpoints:
+        if model.defaults is not None:
+            yield from _parts(f"settings beside {model.name}", model.defaults, catalog)
+
+
+def _parts(where: str, settings: ModelSettings, catalog: Catalog) -> Iterator[Finding]:
+    checks = (
+        (settings.sampler, known_sampler),
+        (settings.vae, lambda name: catalog.get(ModelKind.VAE, name)),
+    )
+    for name, look_up in checks:
+        try:
+            if name is not None:
+                look_up(name)
+        except Refused as refused:
+            yield Finding("[models]", where, Texts("en-US")(refused.code, **refused.params))
+
+
+def _nearest(refused: Refused) -> str:
+    return f"Nearest: {refused.params['nearest']}."
+
+
+def _quoted(name: str) -> str:
+    return f'"{printable(name)[:80]}"'
 
 
 async def check_database(config: Config) -> AsyncIterator[Finding]:

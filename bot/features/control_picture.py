@@ -27,8 +27,11 @@ from bot.ui.modal import Modal
 from generation import prompt_flags
 from generation.completion import default_model
 from generation.models import ModelKind
+from generation.name_search import choice_of
 from generation.refusal import Refused
 
+CHOICE_MAX: Final = 100
+"""Characters of a choice; Discord's bound."""
 FETCHED_WITHIN: Final = 1.5
 """Seconds; a modal must open within three, and a picture may be far away."""
 
@@ -87,7 +90,8 @@ def _modal(picture: str, nets: list[str], texts: Texts) -> Modal:
     """What to draw along the shapes of a kept picture, named by its hash."""
     modal = Modal(f"darkroom:control:{picture}", texts("dialog_control"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
-    modal.options("controlnet", texts("field_controlnet"), {net: net for net in nets}, nets[0])
+    named = [choice_of(net, CHOICE_MAX) for net in nets]
+    modal.options("controlnet", texts("field_controlnet"), {net: net for net in named}, named[0])
     return modal.text("control_scale", texts("dialog_control_scale"), value="1")
 
 

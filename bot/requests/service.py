@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
@@ -23,6 +23,8 @@ from storage.store import Store
 
 OnBlocked = Callable[[Caller, str, Refused], None]
 """Told who asked, for what prompt, and what they were answered."""
+MODELS_SECONDS: Final = 1.0
+"""So long a request waits for the first scan of the models: Discord waits three seconds for us."""
 
 
 class RequestService:
@@ -52,6 +54,7 @@ class RequestService:
     ) -> Job:
         """A request from what a person gave; the preset and then the defaults fill it in."""
         permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.chosen_preset(caller, preset_name)
         if chosen is not None:
             preset.check_roles(chosen, caller.person.roles)
@@ -72,6 +75,7 @@ class RequestService:
     ) -> Job:
         """A whole request that came of another: rerolled, varied, edited, …"""
         permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
         completion.check(request, self.catalog, self.rules, enlarging=enlarging)
         bounds = await self._preset_of(parent)
         if bounds is not None and not enlarging:
@@ -102,6 +106,7 @@ class RequestService:
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""
         permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
         completion.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
         return await self._add(
             job.request, caller, origin, action="replay", parent=job.id, preset=job.preset

@@ -6,10 +6,11 @@ from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
 from bot.features.history import entries, pages
-from bot.interactions.autocomplete import best, preset_choices
+from bot.interactions.autocomplete import choices, preset_choices
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, defer, reply_privately, responding
 from bot.services import Services
+from generation.name_search import is_short_of
 from generation.refusal import Refused
 from storage.history import Query
 
@@ -32,6 +33,9 @@ def command(services: Services) -> Command:
                 await _tree(services, interaction, caller.person.id, tree, caller.texts)
                 return
             await defer(interaction, private=True)
+            if model is not None:
+                drawn = await services.store.history.models(caller.person.id)
+                model = next((name for name in drawn if is_short_of(model, name)), model)
             query = Query(
                 search=search or "",
                 model=model or "",
@@ -44,7 +48,7 @@ def command(services: Services) -> Command:
 
     async def models(interaction: Interaction, typed: str) -> list[Choice[str]]:
         names = await services.store.history.models(interaction.user.id)
-        return [Choice(name=name, value=name) for name in best(names, typed)]
+        return choices(names, typed)
 
     async def presets(interaction: Interaction, typed: str) -> list[Choice[str]]:
         return await preset_choices(services, interaction, typed)

@@ -9,19 +9,22 @@ from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
 from bot.features.imagine.vocabulary import suggest
-from bot.interactions.autocomplete import best
+from bot.interactions.autocomplete import choices
 from bot.interactions.responding import Interaction
 from generation import vocabulary
 from generation.catalog import Catalog
 from generation.completion import Rules, default_model
 from generation.families import FAMILIES
-from generation.models import ModelFile
+from generation.models import ModelFile, ModelKind
+from generation.name_search import NameSearch
 from generation.request_options import Option, options
 from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
 
 ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
 """Options that people want first; the rest follow as the request declares them."""
+PART_KINDS: Final = {"loras": ModelKind.LORA, "controlnets": ModelKind.CONTROLNET}
+"""Kinds of what is offered as far as it fits the model."""
 
 Callback = Callable[..., Coroutine[Any, Any, None]]
 Completer = Callable[[Interaction, str], Coroutine[Any, Any, list[Choice[str]]]]
@@ -79,8 +82,7 @@ def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer:
     """Offers the names that fit what was typed, best first."""
 
     async def complete(interaction: Interaction, typed: str) -> list[Choice[str]]:
-        names = _names(option, catalog, rules, interaction.namespace)
-        return [Choice(name=name, value=name) for name in best(names, typed)]
+        return choices(_names(option, catalog, rules, interaction.namespace), typed)
 
     return complete
 
@@ -100,46 +102,36 @@ def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer]:
         texts = suggest(known(model), typed)
         return [Choice(name=text, value=text) for text in texts]
 
-    usual = known(_named_model(catalog, default_model(catalog, rules)))
+    usual = known(catalog.find(ModelKind.CHECKPOINT, default_model(catalog, rules)))
     return {"prompt": complete} if usual.words else {}
 
 
 def _names(
     option: Option, catalog: Catalog, rules: Rules, chosen: app_commands.Namespace
-) -> list[str]:
-    match option.choices_from:
-        case "samplers":
-            return list(SAMPLERS)
-        case "models":
-            return [model.name for model in catalog.checkpoints if model.family in FAMILIES]
-        case "loras":
-            return _fitting(catalog.loras, catalog, rules, chosen)
-        case "controlnets":
-            return _fitting(catalog.controlnets, catalog, rules, chosen)
-        case "vaes":
-            model = _chosen_model(catalog, rules, chosen)
-            family = FAMILIES[model.family].vaes if model and model.family in FAMILIES else ""
-            return [vae.name for vae in catalog.vaes if family in ("", vae.family)]
-    return []
-
-
-def _fitting(
-    parts: list[ModelFile], catalog: Catalog, rules: Rules, chosen: app_commands.Namespace
-) -> list[str]:
-    """Those made for the family of the model that is chosen so far."""
+) -> NameSearch:
+    """The names of an option; of parts those made for the model that is chosen so far."""
+    if option.choices_from == "samplers":
+        return NameSearch(SAMPLERS)
+    if option.choices_from == "models":
+        return catalog.names(
+            ModelKind.CHECKPOINT, "runnable", lambda model: model.family in FAMILIES
+        )
     model = _chosen_model(catalog, rules, chosen)
-    return [part.name for part in parts if model is None or part.fits(model)]
+    if option.choices_from == "vaes":
+        family = FAMILIES[model.family].vaes if model and model.family in FAMILIES else ""
+        return catalog.names(ModelKind.VAE, family, lambda vae: family in ("", vae.family))
+    kind = PART_KINDS[option.choices_from]
+    if model is None:
+        return catalog.names(kind)
+    key = (model.family, model.context_width)
+    return catalog.names(kind, key, lambda part: part.fits(model))
 
 
 def _chosen_model(
     catalog: Catalog, rules: Rules, chosen: app_commands.Namespace
 ) -> ModelFile | None:
     name = str(getattr(chosen, "model", None) or default_model(catalog, rules))
-    return _named_model(catalog, name)
-
-
-def _named_model(catalog: Catalog, name: str) -> ModelFile | None:
-    return next((model for model in catalog.checkpoints if model.name == name), None)
+    return catalog.find(ModelKind.CHECKPOINT, name)
 
 
 def _parameter(option: Option) -> inspect.Parameter:

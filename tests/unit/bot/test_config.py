@@ -21,7 +21,7 @@ def load(file: Path, text: str, **environment: str) -> Config:
 def test_the_file_that_is_shipped_states_the_defaults(file: Path) -> None:
     shipped = load_config(PROJECT / "config.toml", {})
     built_in = load(file, "")
-    assert shipped.models.settings.keys() == {"demo"}
+    assert shipped.models.settings == {}
     for section in ("discord", "playground", "worker", "limits", "huggingface", "log"):
         assert getattr(shipped, section) == getattr(built_in, section), section
     text = (PROJECT / "config.toml").read_text(encoding="utf-8")

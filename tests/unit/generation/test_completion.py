@@ -268,7 +268,7 @@ def test_a_lora_of_another_width_is_refused_before_queueing() -> None:
     with pytest.raises(Refused) as refused:
         complete({"prompt": "a cat", "lora": "pixel"}, catalog, Rules())
     assert refused.value.code == "lora_mismatch"
-    assert not [preset for preset in starters(catalog) if preset.loras]
+    assert not [preset for preset in starters(catalog) or () if preset.loras]
 
 
 def test_an_aspect_fits_what_may_be_asked_for() -> None:

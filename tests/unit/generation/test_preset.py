@@ -204,9 +204,14 @@ async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
 
 async def test_starters_are_the_models(catalog: Catalog) -> None:
     found = presets.starters(catalog)
+    assert found is not None
     assert found[0] == Preset(name="demo", model="demo")
     for preset in found:
         presets.check(preset, catalog)
+
+
+def test_there_are_no_starters_before_the_models_are_known() -> None:
+    assert presets.starters(Catalog(())) is None
 
 
 def test_a_preset_of_a_request_makes_it_again(catalog: Catalog) -> None:

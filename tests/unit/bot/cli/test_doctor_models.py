@@ -1,0 +1,146 @@
+"""What doctor says of the models and of the settings that name them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli.doctor import ALIKE_MAX, Finding, check_models
+from bot.config import Config, ModelsSettings
+from generation.model_settings import ModelSettings
+from tests.unit.generation.test_catalog import SD1, SDXL, write, write_folder, write_json
+
+
+async def findings(*folders: Path, **models: Any) -> list[Finding]:
+    """All that is found beside the project's own folder."""
+    config = Config(file=Path("config.toml"), models=ModelsSettings(folders=folders, **models))
+    return [finding async for finding in check_models(config)]
+
+
+async def mends(*folders: Path, **models: Any) -> dict[str, str]:
+    """What is to be mended, by what was found."""
+    found = await findings(*folders, **models)
+    assert all(str(finding).isprintable() or "\n" in str(finding) for finding in found)
+    return {finding.found: finding.mend for finding in found if finding.mend}
+
+
+async def test_all_is_well(tmp_path: Path) -> None:
+    write(tmp_path / "dream.safetensors", SD1)
+    settings = {"Dream.safetensors": ModelSettings(steps=9), "demo": ModelSettings(steps=3)}
+    assert await mends(tmp_path, default="dream", settings=settings) == {}
+    assert await mends(tmp_path, default="DREAM.safetensors") == {}
+
+
+async def test_a_default_that_names_no_model_is_a_failure(tmp_path: Path) -> None:
+    write(tmp_path / "dream.safetensors", SD1)
+    (found,) = [one for one in await findings(tmp_path, default="dreem") if one.mend]
+    assert found.fatal
+    assert found.found == 'default = "dreem"'
+    assert "Nearest: dream" in found.mend
+
+
+async def test_a_default_that_cannot_be_drawn_with(tmp_path: Path) -> None:
+    write(tmp_path / "large.safetensors", SDXL)
+    found = [one for one in await findings(tmp_path, default="large") if one.fatal and one.mend]
+    assert [one.found for one in found] == ['default = "large"']
+
+
+async def test_tables_of_models_that_are_not_there(tmp_path: Path) -> None:
+    settings = {"demoo": ModelSettings(steps=9), "demo-pixel-art": ModelSettings(steps=9)}
+    found = await mends(tmp_path, settings=settings)
+    assert list(found) == ['[models."demoo"]', '[models."demo-pixel-art"]']
+    assert "Nearest: demo" in found['[models."demoo"]']
+
+
+async def test_parts_that_settings_name_and_are_not_there(tmp_path: Path) -> None:
+    write(tmp_path / "dream.safetensors", SD1)
+    (tmp_path / "dream.darkroom.toml").write_text('vae = "fine"')
+    settings = {"demo": ModelSettings(vae="good", sampler="Euler b")}
+    found = await mends(tmp_path, settings=settings)
+    assert list(found) == ['[models."demo"]', "settings beside dream"]
+    assert "no VAE “fine”" in found["settings beside dream"]
+
+
+async def test_a_folder_that_is_a_file_or_not_there(tmp_path: Path) -> None:
+    file = write(tmp_path / "dream.safetensors", SD1)
+    found = await mends(file, tmp_path / "nowhere")
+    assert "is a file" in found[str(file)]
+    assert "does not exist" in found[str(tmp_path / "nowhere")]
+    lines = [str(finding) for finding in await findings(file)]
+    assert not any(line.startswith("ok") and str(file) in line for line in lines)
+
+
+async def test_two_diffusers_folders_of_one_name_named_themselves(tmp_path: Path) -> None:
+    for place in ("a", "b", "c/d"):
+        write_folder(tmp_path / place / "sd15")
+    folders = [tmp_path / place / "sd15" for place in ("a", "b", "c/d")]
+    lines = [one.found for one in await findings(*folders) if one.check == "model"]
+    assert [line.partition(" (")[0] for line in lines] == ["b/sd15", "d/sd15", "demo", "sd15"]
+
+
+async def test_names_are_not_cut_at_a_dot(tmp_path: Path) -> None:
+    for place in ("sd-v1.4", "sd-v1.5", "sub/sd-v1.4", "sub/sd-v1.5"):
+        write_folder(tmp_path / place)
+    lines = [one.found.partition(" (")[0] for one in await findings(tmp_path)]
+    assert lines[-4:] == ["sd-v1.4", "sd-v1.5", "sub/sd-v1.4", "sub/sd-v1.5"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "VAE-approx/model.pt",
+        "VAE-approx/vaeapprox-sdxl.pt",
+        "VAE-taesd/taesd_decoder.pth",
+        "karlo/ViT-L-14_stats.th",
+        "deepbooru/model-resnet_custom_v3.pt",
+        "torch_deepdanbooru/model-resnet_custom_v3.pt",
+        "BLIP/model_base_caption_capfilt_large.pth",
+        "adetailer/face_yolov8n.pt",
+        "Codeformer/codeformer-v0.1.0.pth",
+        "GFPGAN/detection_Resnet50_Final.pth",
+        "RealESRGAN/RealESRGAN_x4plus.pth",
+        "SwinIR/SwinIR_4x.pth",
+        "openpose/body_pose_model.pth",
+        "clip_vision/clip_vision_g.safetensors",
+        "text_encoders/t5xxl.bin",
+        "upscale_models/4x.pth",
+        "hypernetworks/style.pt",
+        "embeddings/style.pt",
+        "A Tool Nobody Knows/weights.pth",
+        "Stable-diffusion/Put Stable Diffusion checkpoints here.txt",
+        "configs/v1-inference.yaml",
+        "checkpoints/put_checkpoints_here",
+    ],
+)
+async def test_what_other_programs_ship_is_nobodys_mistake(tmp_path: Path, file: str) -> None:
+    for kind in ("Stable-diffusion", "Lora", "VAE"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"PK")
+    write_json(tmp_path / "config.json", samples_save=True)
+    assert await mends(tmp_path) == {}
+
+
+@pytest.mark.parametrize("file", ["Stable-diffusion/a.ckpt", "Lora/people/a.pt", "a.ckpt"])
+async def test_a_pickle_where_models_are_is_told_of(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "VAE").mkdir()
+    (tmp_path / file).touch()
+    assert "Convert it" in (await mends(tmp_path))[str(tmp_path / file)]
+
+
+async def test_of_many_alike_the_first_are_named(tmp_path: Path) -> None:
+    for number in range(ALIKE_MAX + 7):
+        (tmp_path / f"{number}.ckpt").touch()
+    found = await mends(tmp_path)
+    assert len(found) == ALIKE_MAX + 1
+    assert any(line.startswith("7 more") for line in found)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes")
+async def test_a_name_that_is_no_text_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xb1\xed.safetensors")).touch()
+    (line,) = await mends(tmp_path)
+    assert line.endswith(r"\xb1\xed.safetensors")
+    line.encode()
