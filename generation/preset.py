@@ -9,12 +9,13 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import completion, toml_text
+from generation import completion, lora_uses, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.name_search import nearest
+from generation.prompt_grammar import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,
@@ -171,6 +172,10 @@ def check(preset: Preset, catalog: Catalog) -> None:
                 completion.check_same_family(part, model)
     if preset.sampler is not None:
         completion.known_sampler(preset.sampler)
+    template, tags = take_tags(preset.template or "")
+    check_weights("template", template)
+    check_weights("negative_prompt", preset.negative_prompt or "")
+    lora_uses.of(None, None, tags, catalog)
 
 
 def of_request(name: str, request: GenerationRequest) -> Preset:

@@ -11,6 +11,7 @@ import structlog
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.interactions.callers import caller_of
+from bot.interactions.typed_texts import check_typed_texts
 from bot.locales import Texts
 from bot.services import Client
 from bot.ui.persistent_items import Item, PersistentItem
@@ -33,6 +34,7 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
     try:
         caller = await caller_of(interaction)
         texts = caller.texts
+        check_typed_texts(interaction.data)
         yield caller
     except Refused as refused:
         await reply_privately(interaction, texts(refused.code, **refused.params))

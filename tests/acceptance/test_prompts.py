@@ -54,6 +54,26 @@ async def test_a_dialog_handed_in_unchanged_is_the_same_request(
     assert (await rig.job(2)).request == (await rig.job(1)).request
 
 
+@pytest.mark.parametrize("bad", ["half an emoji \ud83d", "a zero \0 byte"])
+async def test_text_that_cannot_be_kept_is_refused_wherever_it_is_typed(
+    rig: Rig, ada: Person, general: str, bad: str
+) -> None:
+    said = "holds half a character or a zero byte"
+    assert said in await refused(ada, general, prompt=bad)
+    assert said in await refused(ada, general, negative_prompt=bad)
+    assert said in await refused(ada, general, preset=bad)
+    for act in (
+        await ada.command(general, "history", search=bad),
+        await ada.command(general, "preset show", name=bad),
+    ):
+        assert said in (await act.response())["content"]
+    first = await imagine(ada, general)
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    sent = await act.submit(prompt=bad, parameters="steps: 2")
+    assert said in (await sent.response())["content"]
+    assert await rig.studio.jobs.get(2) is None
+
+
 async def test_minus_one_is_a_random_seed(rig: Rig, ada: Person, general: str) -> None:
     first = await imagine(ada, general, seed=-1)
     await imagine(ada, general, prompt="a cat --seed -1")

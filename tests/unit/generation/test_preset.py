@@ -197,9 +197,20 @@ async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
         Preset(name="a", model="dmeo"),
         Preset(name="a", sampler="Eulr"),
         Preset(name="a", loras=(LoraUse(name="nothing"),)),
+        Preset(name="a", template="{prompt} <lora:nothing:1>"),
     ):
         with pytest.raises(Refused, match="_unknown"):
             presets.check(wrong, catalog)
+
+
+async def test_a_template_is_checked_as_a_prompt_is(catalog: Catalog) -> None:
+    for template, code in (
+        ("{prompt} <lyco:x:1>", "tag_lyco"),
+        ("{prompt}, (fog:500)", "weight_too_strong"),
+        ("{prompt} <lora:x", "tag_open"),
+    ):
+        with pytest.raises(Refused, match=code):
+            presets.check(Preset(name="a", template=template), catalog)
 
 
 async def test_starters_are_the_models(catalog: Catalog) -> None:

@@ -1,0 +1,33 @@
+"""The texts that an interaction carries, checked before anything looks at them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from generation.request import check_text
+
+
+def check_typed_texts(data: Mapping[str, Any] | None) -> None:
+    """Raise Refused, naming the field, for a text that nothing here can keep.
+
+    `data` is an interaction's: the options of a command, or the fields of a modal.
+    """
+    for name, text in typed_texts(data or {}):
+        check_text(name, text)
+
+
+def typed_texts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every text that somebody typed, by the name of its option or field."""
+    waiting: list[Any] = [data]
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, Mapping):
+            continue
+        name = str(part.get("name") or part.get("custom_id") or "")
+        values = part.get("values")
+        for value in (part.get("value"), *(values if isinstance(values, list) else ())):
+            if isinstance(value, str):
+                yield name, value
+        for key in ("options", "components"):
+            inner = part.get(key)
+            waiting += inner if isinstance(inner, list) else []
+        waiting.append(part.get("component"))
