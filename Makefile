@@ -40,3 +40,4 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.fairness
+	$(BIN)/python -m benchmarks.uploads

@@ -29,8 +29,10 @@ from generation.refusal import Refused
 log = structlog.get_logger(__name__)
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
-SECONDS: Final = 15.0
-"""For one picture; one of 40 megapixels takes one or two, and up to seven on a busy machine."""
+SECONDS: Final = 10.0
+"""Of computing for one picture; one of 40 megapixels takes one or two."""
+BUSY: Final = 3
+"""So many times as long it may take where other programs compute too."""
 SECONDS_MORE: Final = 5.0
 """After which the child ends itself, when we did not."""
 START_SECONDS: Final = 60.0
@@ -38,8 +40,8 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 2.0
 CHUNK: Final = 2**18
 """Bytes that are copied at once, so that the event loop turns between them."""
-MEMORY_LOOKS: Final = 0.05
-"""Seconds between two measurements of the child's memory."""
+LOOK_EVERY: Final = 0.05
+"""Seconds between two measurements of the child."""
 LINES_KEPT: Final = 30
 TRIES: Final = 2
 
@@ -51,8 +53,9 @@ class DecoderFailedError(Exception):
 class DecodingProcess:
     """Runs `python -m bot.pictures.decoder`, started with the first picture and reused for others.
 
-    `seconds` and `memory` (bytes) bound one picture; a child that goes over them is killed, and the
-    next picture starts another. Closed by `close` or as a context manager.
+    `seconds` (of computing, and BUSY times as many of waiting) and `memory` (bytes) bound one
+    picture; a child that goes over them is killed, and the next picture starts another. Closed by
+    `close` or as a context manager.
     """
 
     def __init__(
@@ -102,19 +105,19 @@ class DecodingProcess:
 
     async def _make(self, work: Work, files: Sequence[bytes], seconds: float) -> bytes:
         child = await self._started()
-        task = Task(work, tuple(map(len, files)), seconds + SECONDS_MORE)
-        watching = asyncio.create_task(child.outgrows(self._memory))
+        task = Task(work, tuple(map(len, files)), BUSY * seconds + SECONDS_MORE)
+        watching = asyncio.create_task(child.exceeds(seconds, self._memory))
         making = asyncio.create_task(child.make(task, files))
         done = False
         try:
             await asyncio.wait(
-                {watching, making}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                {watching, making}, timeout=BUSY * seconds, return_when=asyncio.FIRST_COMPLETED
             )
             if making.done():
                 answer = making.result()
                 done = True
             elif watching.done():
-                raise Refused("picture_too_much_memory")
+                raise Refused(watching.result())
             else:
                 raise Refused("picture_too_slow")
         finally:
@@ -228,15 +231,21 @@ class _Child:
         except msgspec.MsgspecError as error:
             raise _DiedError(f"no answer: {error}") from error
 
-    async def outgrows(self, memory: int) -> None:
-        """Return once it takes more than so many bytes."""
-        with contextlib.suppress(psutil.Error):
+    async def exceeds(self, seconds: float, memory: int) -> str:
+        """Why to end it, once it has computed for so long or takes so many bytes."""
+        try:
             process = psutil.Process(self._process.pid)
+            begun = _computed(process)
             while True:
                 if process.memory_info().rss > memory:
-                    return
-                await asyncio.sleep(MEMORY_LOOKS)
-        await asyncio.get_running_loop().create_future()  # it has ended, and its pipe says so
+                    return "picture_too_much_memory"
+                if _computed(process) - begun > seconds:
+                    return "picture_too_slow"
+                await asyncio.sleep(LOOK_EVERY)
+        except psutil.Error:
+            # it has ended, and its pipe says so
+            never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            return await never
 
     async def end(self, grace: float) -> str:
         """Close its input, wait so many seconds, then kill it; returns its last lines."""
@@ -273,3 +282,9 @@ class _Child:
             if not line:
                 return
             self._lines.append(line.decode(errors="replace").rstrip())
+
+
+def _computed(process: psutil.Process) -> float:
+    """Seconds of a processor's time that it has taken."""
+    spent = process.cpu_times()
+    return float(spent.user + spent.system)

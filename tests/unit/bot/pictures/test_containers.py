@@ -76,6 +76,22 @@ def test_what_is_optional_and_damaged_is_left_out(odd: bytes) -> None:
     assert (found.data, found.exif, found.profile, found.gamma) == (PNG, b"", b"", None)
 
 
+def test_a_profile_is_unpacked_no_further_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    most, unpacking = [], zlib.decompressobj
+
+    class Counting:
+        eof = False
+
+        def decompress(self, packed: bytes, length: int = 0) -> bytes:
+            most.append(length)
+            return unpacking().decompress(packed, length)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    bomb = chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(2**25)))
+    assert contents(with_chunks(PNG, bomb)).profile == b""
+    assert most == [PROFILE_MAX + 1]
+
+
 def test_transparency_of_the_right_length_is_kept() -> None:
     odd = with_chunks(PNG, chunk(b"tRNS", bytes(6)))
     assert contents(odd).data == odd
