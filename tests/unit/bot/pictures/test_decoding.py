@@ -61,7 +61,7 @@ async def test_six_hostile_uploads_keep_another_persons_waiting_for_one() -> Non
             except Refused as refused:
                 done.append(f"{person} {refused.code}")
 
-    async with PictureDecoder(LIMITS, seconds=0.5) as decoder, asyncio.TaskGroup() as group:
+    async with PictureDecoder(LIMITS, seconds=0.15) as decoder, asyncio.TaskGroup() as group:
         for _ in range(6):
             group.create_task(upload(decoder, 1, slow))
         await asyncio.sleep(0)
