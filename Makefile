@@ -41,3 +41,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.fairness
 	$(BIN)/python -m benchmarks.uploads
+	$(BIN)/python -m benchmarks.catalogue

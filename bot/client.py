@@ -100,7 +100,7 @@ class DarkroomClient(Client):
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
         # most often they are known by now; those who have ten thousand new ones don't wait
-        await self.services.catalog.ready(MODELS_SECONDS)
+        scanned = await self.services.catalog.ready(MODELS_SECONDS)
         await self.tree.set_translator(LocaleTranslator())
         for command in commands(self.services):
             self.tree.add_command(command)
@@ -110,7 +110,7 @@ class DarkroomClient(Client):
         except (discord.DiscordServerError, aiohttp.ClientError) as error:
             log.warning("commands not registered; the next start tries again", error=str(error))
         await self.services.delivery.recover()
-        if not self.services.catalog.scanned:
+        if not scanned:
             self._later.spawn(self._complete_prompts())
         self.answers.spawn(self._finish_deletions())
 

@@ -17,7 +17,11 @@ import msgspec
 
 from generation.models import ModelFile
 from generation.prompt_grammar import plain_text
+from generation.regular_files import is_text, read_regular
 
+BYTES_MAX: Final = 2**20
+TEXT_MAX: Final = 200
+"""Characters of a pair."""
 UNKNOWN_MAX: Final = 10
 """Words of a prompt that are named; behind these, one more says nothing new."""
 GLUE: Final = frozenset(
@@ -95,7 +99,7 @@ def _forms(word: str) -> Iterable[str]:
 @functools.lru_cache(maxsize=8)
 def _read(file: Path) -> Vocabulary:
     try:
-        tables: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        tables: dict[str, Any] = json.loads(read_regular(file, BYTES_MAX).decode())
         words: list[str] = []
         synonyms: list[str] = []
         for name in ("things", "colours", "sizes", "styles"):
@@ -103,9 +107,15 @@ def _read(file: Path) -> Vocabulary:
             for others in tables.get(name, {}).values():
                 synonyms += others if isinstance(others, list) else []
         words += tables.get("positions", {}).values()
-        examples = tuple(map(str, tables.get("examples", ())))
-        pairs = (re.sub(r"{.*?}", "", str(pair)) for pair in tables.get("pairs", ()))
+        examples = _texts(tables.get("examples", ()))
+        pairs = (re.sub(r"{.*?}", "", str(pair)[:TEXT_MAX]) for pair in tables.get("pairs", ()))
         fillers = (*map(str, tables.get("fillers", ())), *pairs)
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return Vocabulary()
-    return Vocabulary(tuple(dict.fromkeys(map(str, [*words, *synonyms]))), examples, fillers)
+    return Vocabulary(_texts([*words, *synonyms]), examples, _texts(fillers))
+
+
+def _texts(found: Iterable[object]) -> tuple[str, ...]:
+    """Each once, without what is empty or can't be shown."""
+    texts = dict.fromkeys(map(str, found))
+    return tuple(text for text in texts if text.strip() and is_text(text))

@@ -40,6 +40,8 @@ class Rig:
         self.config = config
         self.control = control
         self.engine = FakeEngine(step_seconds=0.01)
+        self.scan = True
+        """Whether the models are known before the bot connects."""
         self.studio: Studio
         self.client: DarkroomClient
         self._stack = contextlib.AsyncExitStack()
@@ -47,7 +49,8 @@ class Rig:
     async def start(self) -> None:
         """As bot.app.run does, with another engine."""
         self._stack = contextlib.AsyncExitStack()
-        self.studio = await self._stack.enter_async_context(open_studio(self.config, self.engine))
+        opened = open_studio(self.config, self.engine, scan=self.scan)
+        self.studio = await self._stack.enter_async_context(opened)
         await self.studio.jobs.recover()
         self.client = make_client(self.config, self.studio)
         self.client.services.delivery.edit_every = EDIT_EVERY

@@ -70,3 +70,14 @@ def test_a_vocabulary_may_have_any_tables(tmp_path: Path) -> None:
     found = vocabulary.of_model(model)
     assert found.words == ("dog", "on the left", "puppy")
     assert unknown_words(found, "a puppy on the left of a cat") == ["cat"]
+
+
+def test_words_that_cannot_be_shown_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "vocabulary.json"
+    words = {"things": {"\ud800": [" ", "\udfff"], "cat": []}, "examples": ["\ud800", "a cat"]}
+    file.write_text(json.dumps({**words, "pairs": ["{" * 100_000]}))
+    found = vocabulary._read(file)
+    assert (found.words, found.examples) == (("cat",), ("a cat",))
+    file.write_bytes(b" " * (vocabulary.BYTES_MAX + 1))
+    vocabulary._read.cache_clear()
+    assert vocabulary._read(file) == Vocabulary()
