@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from bot.app import StartError
 from bot.config import PROJECT, Config, ConfigError, LogSettings, load_config
 from bot.logs import configure_logging
+from bot.storage_folder import StartError
 
 
 def main(arguments: list[str] | None = None) -> int:

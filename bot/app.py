@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,7 +13,6 @@ import aiohttp
 import discord
 import msgspec
 import structlog
-from filelock import FileLock, Timeout
 
 from bot.client import DarkroomClient, point_to
 from bot.config import Config
@@ -24,19 +23,13 @@ from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
 from bot.requests.service import RequestService
 from bot.services import Services
+from bot.storage_folder import StartError, make_writable, open_store, owning
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
 from generation.worker import Worker
-from storage.database import open_database, sqlite_url
-from storage.errors import (
-    DatabaseDamagedError,
-    DatabaseError,
-    DatabaseUnsupportedError,
-    SchemaNewerError,
-)
+from storage.errors import DatabaseError
 from storage.jobs import JobStore
-from storage.pictures import PictureFiles
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -53,16 +46,6 @@ CONNECT_WAITS = (2.0, 5.0, 15.0, 60.0)
 SERVER_ERROR = 500
 UNUSED_AFTER = timedelta(days=1)
 TIDY_SECONDS = 86400.0
-MEND_FOLDER = "Name another folder in [storage], or connect the drive that it lies on."
-MEND_DATABASE = "Restore the file from a copy, or move it away to start anew."
-
-
-class StartError(Exception):
-    """The bot can't start; the text says what to change."""
-
-
-class InUseError(StartError):
-    """Another process works with the same storage folder."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +134,8 @@ async def open_studio(
     With `scan` the models are known at once; else whoever runs it looks for them. Raises
     InUseError when another process has them.
     """
-    async with open_store(config) as store:
-        with owning(config):
+    with owning(config):
+        async with open_store(config) as store:
             cache = config.storage.folder / "cache" / "models.msgpack"
             catalog = Catalog(config.model_folders, cache)
             if scan:
@@ -168,58 +151,6 @@ async def open_studio(
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config) -> AsyncIterator[Store]:
-    """All that is kept, the database migrated to the newest schema."""
-    folder = config.storage.folder
-    try:
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(
-            f"{folder} can't be made: {error.strerror or error}. {MEND_FOLDER}"
-        ) from error
-    url = config.storage.database or sqlite_url(folder / "darkroom.sqlite3")
-    try:
-        database = await open_database(url)
-    except DatabaseError as error:
-        raise StartError(_why_no_database(error)) from error
-    try:
-        yield Store(database, PictureFiles(folder / "pictures"))
-    finally:
-        await database.dispose()
-
-
-def _why_no_database(error: DatabaseError) -> str:
-    mend = "Look at [storage] in config.toml, and whether its folder can be written to."
-    match error:
-        case DatabaseUnsupportedError():
-            mend = "Look at [storage] database in config.toml, or leave it empty for SQLite."
-        case SchemaNewerError():
-            mend = (
-                "A newer Darkroom made it: install that one, or name another folder in [storage]."
-            )
-        case DatabaseDamagedError():
-            mend = MEND_DATABASE
-    return f"The database can't be opened: {error}. {mend}"
-
-
-@contextlib.contextmanager
-def owning(config: Config) -> Iterator[None]:
-    """Hold the storage folder for this process. Raises InUseError when another has it."""
-    lock = FileLock(config.storage.folder / "in-use.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InUseError(
-            f"Another Darkroom works with {config.storage.folder}. Stop it, or name another folder"
-            " in [storage]."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.asynccontextmanager
 async def _local_discord(config: Config) -> AsyncIterator[Config]:
     """Start the local Discord and point the settings to it, unless they name one already."""
     if config.discord.api:
@@ -228,6 +159,7 @@ async def _local_discord(config: Config) -> AsyncIterator[Config]:
     from playground.process import DidNotStart, local_discord
 
     data = config.storage.folder / "playground"
+    await asyncio.to_thread(make_writable, data)
     try:
         async with local_discord(data=data, port=config.playground.port) as found:
             sys.stdout.write(f"\n  Open {found.url} in a browser and type /imagine.\n\n")

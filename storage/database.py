@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
+import aiosqlite
 from sqlalchemy import URL, Connection, Engine, create_engine, event, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from storage import schema
 from storage.errors import (
     DatabaseBusyError,
+    DatabaseDamagedError,
     DatabaseUnreachableError,
     DatabaseUnsupportedError,
     postgres_error,
@@ -110,6 +112,17 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
+def shown_url(url: str) -> str:
+    """A database as people may see it: its file, or the URL without the password."""
+    try:
+        parsed = _parse(url)
+    except DatabaseUnsupportedError:
+        return "that is set"
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.database or "in memory"
+    return parsed.render_as_string(hide_password=True)
+
+
 def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
@@ -130,6 +143,8 @@ def make_database(url: str | URL, purpose: Purpose = "work", **options: Any) -> 
     try:
         if "poolclass" not in options:
             options["pool_timeout"] = BUSY_SECONDS
+        if parsed.drivername == "sqlite+aiosqlite":
+            options["connect_args"] = {"async_creator_fn": _connect_sqlite}
         engine = create_async_engine(parsed, **options)
     except (ImportError, NoSuchModuleError) as error:
         raise DatabaseUnsupportedError(
@@ -155,6 +170,7 @@ async def open_database(url: str, *, migrating: bool = True) -> Database:
     try:
         async with database.begin() as connection:
             await connection.run_sync(schema.check)
+            await connection.run_sync(schema.touch)
     except BaseException:
         await database.dispose()
         raise
@@ -182,6 +198,16 @@ async def open_read_only(url: str) -> Database:
     return database
 
 
+async def check_whole(database: Database) -> None:
+    """Read all of a SQLite database. Raises DatabaseDamagedError where it is not whole."""
+    if database.dialect.name != "sqlite":
+        return
+    async with database.connect() as connection:
+        answer = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one()
+    if answer != "ok":
+        raise DatabaseDamagedError(answer.splitlines()[-1])
+
+
 def migrate(url: str) -> None:
     """Bring the schema up to date, or leave it as it was; blocks, with an event loop of its own.
 
@@ -204,6 +230,20 @@ def _listen(engine: Engine, purpose: Purpose) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _Pragmas(purpose))
         event.listen(engine, "begin", _begin)
+
+
+async def _connect_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """A connection, or nothing of it: the driver's thread would outlive one that failed to open,
+    and answer to an event loop that is gone.
+    """
+    connection = aiosqlite.connect(*arguments, **options)
+    thread = connection._thread
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        thread.join()
+        raise
 
 
 class _Pragmas:

@@ -3,28 +3,28 @@
 import asyncio
 import platform
 import shutil
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import discord
 import psutil
 
-from bot.app import (
-    MEND_DATABASE,
-    MEND_FOLDER,
-    InUseError,
-    StartError,
-    make_engine,
-    open_store,
-    owning,
-)
+from bot.app import make_engine
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
+from bot.storage_folder import (
+    LOCK,
+    InUseError,
+    StartError,
+    check_writable,
+    database_url,
+    look_at_store,
+    owning,
+    why_no_database,
+)
 from generation.catalog import Catalog
 from generation.completion import known_sampler
 from generation.engines import EngineError
@@ -34,6 +34,8 @@ from generation.model_settings import ModelSettings
 from generation.models import ModelKind, Unusable
 from generation.refusal import Refused
 from generation.regular_files import printable
+from storage.database import shown_url, sqlite_file
+from storage.errors import DatabaseError, SchemaOlderError
 
 GIB = 2**30
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
@@ -221,52 +223,56 @@ def _quoted(name: str) -> str:
 
 
 async def check_database(config: Config) -> AsyncIterator[Finding]:
-    """That it opens, is whole and has the newest schema."""
-    where = config.storage.database or str(config.storage.folder / "darkroom.sqlite3")
+    """That it opens, is whole and has a schema that this version can bring up to date.
+
+    Only looked at: nothing is made, migrated or written.
+    """
+    url = database_url(config)
+    where = shown_url(url)
     try:
-        async with open_store(config) as store:
+        file = sqlite_file(url)
+        if file is not None and not file.exists():
+            yield Finding("database", f"{where}, which the first start makes")
+            return
+        async with look_at_store(config) as store:
             waiting = len(await store.jobs.waiting())
-        if not config.storage.database:
-            await asyncio.to_thread(_check_sqlite, Path(where))
-    except StartError as error:
-        yield Finding("database", where, str(error))
-        return
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is a finding
-        reason = str(error).splitlines()[0]
-        yield Finding("database", where, f"{reason}. {MEND_DATABASE}")
-        return
-    yield Finding("database", f"{where}, {waiting} jobs waiting")
-    try:
-        with owning(config):
-            pass
-    except InUseError:
-        yield Finding("storage", f"{config.storage.folder} is in use by a bot that runs")
-
-
-def _check_sqlite(file: Path) -> None:
-    connection = sqlite3.connect(file)
-    try:
-        [answer] = connection.execute("PRAGMA quick_check").fetchone()
-    finally:
-        connection.close()
-    if answer != "ok":
-        raise sqlite3.DatabaseError(answer)
+    except SchemaOlderError as error:
+        yield Finding("database", f"{where}: {error}; the next start brings it up to date")
+    except (DatabaseError, OSError) as error:
+        wrong = error if isinstance(error, DatabaseError) else DatabaseError(str(error))
+        yield Finding("database", where, why_no_database(config, wrong))
+    else:
+        yield Finding("database", f"{where}, {waiting} jobs waiting")
 
 
 async def check_disk(config: Config) -> AsyncIterator[Finding]:
-    """Room for pictures."""
+    """The storage folder: that it can be written, and has room for pictures."""
+    folder = config.storage.folder
     try:
-        free = shutil.disk_usage(config.storage.folder).free
-    except OSError as error:
-        yield Finding("disk", f"{config.storage.folder}: {error.strerror or error}", MEND_FOLDER)
+        # a folder that the first start makes is on the disk of the one that it will lie in
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        for path in (folder, folder / "pictures", folder / "cache"):
+            if path == folder or path.exists():
+                await asyncio.to_thread(check_writable, path if path.exists() else there)
+        free = shutil.disk_usage(there).free
+    except (StartError, OSError) as error:
+        yield Finding("disk", str(folder), str(error))
         return
     low = free < DISK_MIN
     yield Finding(
         "disk",
-        f"{free / GIB:.1f} GiB free at {config.storage.folder}",
+        f"{free / GIB:.1f} GiB free at {folder}",
         "Free some room, or name another folder in [storage]." if low else "",
         fatal=False,
     )
+    if (folder / LOCK).exists():
+        try:
+            with owning(config):
+                pass
+        except InUseError:
+            yield Finding("storage", f"{folder} is in use by a bot that runs")
+        except StartError as error:
+            yield Finding("storage", str(folder), str(error))
 
 
 async def check_discord(config: Config) -> AsyncIterator[Finding]:

@@ -9,11 +9,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bot.app import InUseError, Studio, open_store, open_studio
+from bot.app import Studio, open_studio
 from bot.config import Config
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import read_file
+from bot.storage_folder import InUseError, open_store
 from generation import completion, prompt_flags
 from generation.catalog import Catalog
 from generation.job import Job, JobState, Origin
@@ -53,7 +54,7 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
                 job = await _make(studio, arguments, console)
                 return await _write(studio.jobs, job, arguments.out, texts, console)
         except InUseError:
-            async with open_store(config) as store:
+            async with open_store(config, migrating=False) as store:
                 job = await _have_made(config, store.jobs, arguments, console)
                 return await _write(store.jobs, job, arguments.out, texts, console)
     except Refused as refused:

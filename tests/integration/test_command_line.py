@@ -167,7 +167,7 @@ async def test_a_storage_folder_that_cannot_be_made_is_named(config: Path, tmp_p
         assert "Traceback" not in ended.err
     ended = await run("-m", "bot", "--config", str(config), "doctor")
     assert ended.status == 1
-    for expected in ("FAIL  database", "FAIL  disk", "token"):
+    for expected in ("FAIL  disk", "token"):
         assert expected in ended.out
     assert "Traceback" not in ended.err
 
@@ -177,7 +177,8 @@ async def test_a_database_that_cannot_be_opened_is_one_sentence(config: Path, ur
     config.write_text(f'[storage]\ndatabase = "{url}"', encoding="utf-8")
     ended = await run("-m", "bot", "--config", str(config), "run")
     assert ended.status == 2, ended.err
-    assert ended.err.startswith("The database can't be opened: ")
+    assert ended.err.startswith("The database ")
+    assert "can't be opened: " in ended.err
     assert "Traceback" not in ended.err
 
 
