@@ -130,7 +130,10 @@ def test_a_jpegs_profile_and_orientation_are_taken_out() -> None:
     body = b"Exif\0\0" + exif(3)
     halves = (PROFILE[:100], PROFILE[100:])
     parts = [b"ICC_PROFILE\0" + bytes((n + 1, 2)) + half for n, half in enumerate(halves)]
-    found = contents(with_segments(JPEG, (0xE2, parts[1]), (0xE1, body), (0xE2, parts[0])))
+    other = b"Exif\0\0" + exif(6)  # the first counts
+    found = contents(
+        with_segments(JPEG, (0xE2, parts[1]), (0xE1, body), (0xE2, parts[0]), (0xE1, other))
+    )
     assert (found.data, found.exif, found.profile) == (JPEG, body, PROFILE)
 
 
