@@ -62,7 +62,7 @@ class Cdn:
         ):
             raise web.HTTPNotFound(text="This content is no longer available.")
         content = await asyncio.to_thread(self.world.store.read_file, found["id"])
-        attachment = self._find(found["channel"], found["id"])
+        attachment = self.world.attachment(found["id"])
         if content is None or attachment is None:
             raise web.HTTPNotFound(text="This content is no longer available.")
         kind = attachment.content_type or "application/octet-stream"
@@ -78,15 +78,6 @@ class Cdn:
                 "Content-Security-Policy": "default-src 'none'; sandbox",
             },
         )
-
-    def _find(self, channel_id: str, attachment_id: str) -> Attachment | None:
-        if uploaded := self.world.uploads.get(attachment_id):
-            return uploaded
-        for message in self.world.messages.get(channel_id, {}).values():
-            for attachment in message.attachments:
-                if attachment.id == attachment_id:
-                    return attachment
-        return None
 
     async def serve_default_avatar(self, request: web.Request) -> web.Response:
         index = request.match_info["index"]

@@ -82,6 +82,11 @@ class Control(ControlSession):
     async def add_user(self, name: str, **more: Any) -> Json:
         return dict(await self.call("POST", "/users", {"name": name, **more}))
 
+    async def add_crowd(self, guild: str, count: int, name: str = "crowd") -> list[str]:
+        """The ids of so many new members, whom nobody is told of."""
+        body = {"guild": guild, "count": count, "name": name}
+        return [user["id"] for user in await self.call("POST", "/crowds", body)]
+
     async def change_member(self, guild: str, user: str, **changes: Any) -> Json:
         return dict(await self.call("PATCH", f"/guilds/{guild}/members/{user}", changes))
 
@@ -142,6 +147,13 @@ class Control(ControlSession):
     async def limits(self, *, enabled: bool) -> None:
         """Switch the rate limits off, for a test that is about something else."""
         await self.call("POST", "/limits", {"enabled": enabled})
+
+    async def burst(
+        self, *, reactions: Sequence[Json] = (), interactions: Sequence[Json] = ()
+    ) -> list[Json]:
+        """Everything in one instant; ids and tokens of the interactions. See README.md."""
+        body = {"reactions": [*reactions], "interactions": [*interactions]}
+        return list(await self.call("POST", "/bursts", body))
 
     async def reset(self) -> None:
         await self.call("POST", "/reset")

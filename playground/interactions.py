@@ -241,6 +241,9 @@ class Interactions:
             self.tell(interaction, "INTERACTION_FAILURE", reason=reason)
 
     def _never_done(self, interaction: Interaction) -> None:
+        """The token has ended: nothing asks for the interaction again, but a modal that is open."""
+        if interaction.modal is None:
+            self.world.remove(interaction)
         if interaction.response_id is None:
             return
         message = self.world.messages.get(interaction.channel_id, {}).get(interaction.response_id)

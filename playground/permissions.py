@@ -98,6 +98,10 @@ USER_INSTALLED = (
 DIRECT = MEMBER | P.PIN_MESSAGES | P.MENTION_EVERYONE
 """In a direct message, where there are no roles."""
 
+VIEWING = int(P.VIEW_CHANNEL)
+WITH_MESSAGES = int(P.MENTION_EVERYONE | P.SEND_TTS_MESSAGES | P.ATTACH_FILES | P.EMBED_LINKS)
+"""Of no use to who may not send messages."""
+
 WHILE_TIMED_OUT = P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY
 
 
@@ -109,8 +113,7 @@ def in_guild(guild: Guild, member: Member) -> Permission:
     for role_id in member.roles:
         if role_id in guild.roles:
             bits |= guild.roles[role_id].permissions
-    granted = Permission(bits)
-    return ALL if P.ADMINISTRATOR in granted else granted
+    return ALL if bits & P.ADMINISTRATOR else Permission(bits)
 
 
 def in_channel(
@@ -124,23 +127,24 @@ def in_channel(
 
     Without `sending` (in threads: SEND_MESSAGES_IN_THREADS) what goes into messages is no use.
     """
-    bits = in_guild(guild, member)
-    if bits == ALL:
+    granted = in_guild(guild, member)
+    if granted == ALL:
         return ALL
-    overwrites = channel.overwrites
+    # plain numbers: a flood of events asks this thousands of times a second
+    bits, overwrites = int(granted), channel.overwrites
     if everyone := overwrites.get(guild.id):
-        bits = bits & ~Permission(everyone.deny) | Permission(everyone.allow)
+        bits = bits & ~everyone.deny | everyone.allow
     roles = [overwrites[role] for role in member.roles if role in overwrites]
     bits = bits & ~_union(o.deny for o in roles) | _union(o.allow for o in roles)
     if own := overwrites.get(member.user_id):
-        bits = bits & ~Permission(own.deny) | Permission(own.allow)
-    if P.VIEW_CHANNEL not in bits:
+        bits = bits & ~own.deny | own.allow
+    if not bits & VIEWING:
         return NONE
-    if sending not in bits:
-        bits &= ~(P.MENTION_EVERYONE | P.SEND_TTS_MESSAGES | P.ATTACH_FILES | P.EMBED_LINKS)
+    if not bits & int(sending):
+        bits &= ~WITH_MESSAGES
     if member.timed_out_until is not None and member.timed_out_until > now:
-        bits &= WHILE_TIMED_OUT
-    return bits
+        bits &= int(WHILE_TIMED_OUT)
+    return Permission(bits)
 
 
 def require(granted: Permission, needed: Permission) -> None:
@@ -149,8 +153,8 @@ def require(granted: Permission, needed: Permission) -> None:
         raise MissingPermissions
 
 
-def _union(bits: Iterable[int]) -> Permission:
-    result = NONE
+def _union(bits: Iterable[int]) -> int:
+    result = 0
     for value in bits:
-        result |= Permission(value)
+        result |= value
     return result

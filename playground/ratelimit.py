@@ -31,6 +31,8 @@ DEFAULT = (10, 1.0)
 TOLERANCE = 0.01
 """Seconds by which a request may come too early: timers are no finer everywhere."""
 
+MOST_BUCKETS = 5000
+
 ON_ITS_WAY = 0.05
 """Seconds after a 429 in which requests come that were sent before the client knew of it."""
 
@@ -129,6 +131,8 @@ class RateLimits:
         """
         name, (limit, window) = _rule(method, route)
         key = f"{name}:{major}"
+        if len(self._buckets) > MOST_BUCKETS:
+            self._forget_full()
         if not self.enabled or route.endswith("/callback"):
             return {}
         now = time.monotonic()
@@ -150,6 +154,12 @@ class RateLimits:
             self.given(method, route, major, left)
             raise RateLimited(left, "user", headers)
         return headers
+
+    def _forget_full(self) -> None:
+        """Each interaction's token has buckets of its own, which are full again soon."""
+        now = time.monotonic()
+        self._buckets = {key: b for key, b in self._buckets.items() if b.ends > now}
+        self._waits = {key: wait for key, wait in self._waits.items() if wait[1] > now}
 
     def _take_global(self, now: float, method: str, route: str) -> None:
         bucket = self._global

@@ -160,7 +160,7 @@ class LocalDiscord:
                 self.commands,
                 self.gateway,
             ).routes(),
-            Acts(world, self.interactions).routes(),
+            Acts(world, self.interactions, self.reactions).routes(),
             Servers(world, objects, events).routes(),
             ThreadActs(world, objects, self.threads).routes(),
             Installs(world, objects, events).routes(),

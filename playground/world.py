@@ -263,6 +263,8 @@ class World:
         self.commands: dict[Snowflake, Command] = {}
         self.uploads: dict[Snowflake, Attachment] = {}
         """Attachments that people uploaded for an option or a modal, outside any message."""
+        self._by_token: dict[str, Interaction] = {}
+        self._attachments: dict[Snowflake, Attachment] = {}
         self.application: Application
         self.secret = secrets.token_hex(16)
         """Signs the CDN's links."""
@@ -350,7 +352,11 @@ class World:
         return any(user_id in guild.members and self.bot.id in guild.members for guild in guilds)
 
     def interaction_by_token(self, token: str) -> Interaction | None:
-        return next((i for i in self.interactions.values() if i.token == token), None)
+        return self._by_token.get(token)
+
+    def attachment(self, attachment_id: Snowflake) -> Attachment | None:
+        """Of a message or an upload."""
+        return self._attachments.get(attachment_id)
 
     def all_messages(self) -> Iterator[Message]:
         for channel in self.messages.values():
@@ -360,15 +366,29 @@ class World:
 
     def remember(self, record: Record) -> None:
         """Take in a record that comes from the store."""
-        self._table(record)[record.id] = record
+        self._take_in(record)
         self.snowflakes.after(record.id)
 
     def save(self, record: Record) -> None:
         """Keep a new or changed record, in memory and in the store."""
-        self._table(record)[record.id] = record
+        self._take_in(record)
         self.store.save(type(record).__name__, record.id, record)
 
+    def _take_in(self, record: Record) -> None:
+        self._table(record)[record.id] = record
+        if isinstance(record, Interaction):
+            self._by_token[record.token] = record
+        elif isinstance(record, Attachment):
+            self._attachments[record.id] = record
+        elif isinstance(record, Message):
+            self._attachments |= {attachment.id: attachment for attachment in record.attachments}
+
     def remove(self, record: Record) -> None:
+        if isinstance(record, Interaction):
+            self._by_token.pop(record.token, None)
+        elif isinstance(record, Message):
+            for attachment in record.attachments:
+                self._attachments.pop(attachment.id, None)
         self._table(record).pop(record.id, None)
         self.store.remove(type(record).__name__, record.id)
 
@@ -376,8 +396,9 @@ class World:
         """Forget everything, in memory and in the store."""
         for table in (self.users, self.guilds, self.channels, self.messages):
             table.clear()
-        for other in (self.interactions, self.commands, self.uploads):
+        for other in (self.interactions, self.commands, self.uploads, self._attachments):
             other.clear()
+        self._by_token.clear()
         self.store.clear()
 
     def remove_channel(self, channel: Channel) -> None:

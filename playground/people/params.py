@@ -67,5 +67,13 @@ def names(value: Any) -> list[str]:
     return [str(item) for item in value]
 
 
+def objects(value: Any, name: str) -> list[Json]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise Refused(message=f"`{name}` must be a list of objects.")
+    return value
+
+
 def dumps(data: object) -> str:
     return json.dumps(data, ensure_ascii=False)

@@ -10,7 +10,7 @@ from playground.events import Events
 from playground.objects import UPLOAD_LIMITS, Objects
 from playground.world import FORUM, TEXT, Channel, Guild, Member, Overwrite, World
 
-from .params import names, number, read_object
+from .params import names, number, read_object, whole_number
 
 GUILD = "/control/guilds/{guild}"
 MEMBER = f"{GUILD}/members/{{user}}"
@@ -30,6 +30,7 @@ class Servers:
             web.post(f"{GUILD}/roles", self.add_role),
             web.patch(f"{GUILD}/roles/{{role}}", self.change_role),
             web.post("/control/users", self.add_user),
+            web.post("/control/crowds", self.add_crowd),
             web.patch(MEMBER, self.change_member),
             web.put(MEMBER, self.change_member),
             web.delete(MEMBER, self.leave),
@@ -132,6 +133,17 @@ class Servers:
             )
             self.events.member_event("GUILD_MEMBER_ADD", guild, member)
         return web.json_response(self.objects.user(user) | {"locale": user.locale})
+
+    async def add_crowd(self, request: web.Request) -> web.Response:
+        """Many members at once, named NAME-1, NAME-2, …; nobody is told of them."""
+        given, _ = await read_object(request)
+        count, name = whole_number(given.get("count"), "count"), str(given.get("name") or "crowd")
+        guild = self.world.guild(str(given.get("guild")))
+        users = [founding.add_user(self.world, f"{name}-{n + 1}") for n in range(count)]
+        for user in users:
+            guild.members[user.id] = Member(user.id, [], self.world.clock.now())
+        self.world.save(guild)
+        return web.json_response([self.objects.user(user) for user in users])
 
     async def change_member(self, request: web.Request) -> web.Response:
         """Roles, nickname, time-out, locale; PUT lets a person (or the bot) join."""
