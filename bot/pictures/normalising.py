@@ -62,8 +62,8 @@ def normalised(data: bytes, bounds: Bounds) -> bytes:
     if found is not None:
         raise Refused("picture_format", format=found)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    # twice that is an error, and some formats take memory for all pixels before they tell how many
-    Image.MAX_IMAGE_PIXELS = bounds.pixels // 2
+    # twice that is an error before any memory is taken; some formats take it as they are opened
+    Image.MAX_IMAGE_PIXELS = bounds.pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

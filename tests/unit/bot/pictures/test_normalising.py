@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
+from bot.pictures import normalising
 from bot.pictures.normalising import FORMATS, Bounds, normalised
 from generation.refusal import Refused
 from tests.fixtures.pictures import (
@@ -229,11 +230,25 @@ def test_what_is_made_smaller_is_the_whole_picture(format_: str) -> None:
     assert difference(found, large.resize(found.size, Image.Resampling.LANCZOS)) < 2
 
 
+def test_a_large_jpeg_is_not_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, load = [], normalising._with_eight_bits
+
+    def counted(picture: ImageFile.ImageFile) -> Image.Image:
+        loaded = load(picture)
+        sizes.append(loaded.size)
+        return loaded
+
+    monkeypatch.setattr(normalising, "_with_eight_bits", counted)
+    small = Bounds(pixels=1_000_000, side=128, cover=64, longest=512)
+    assert read(encoded(drawn(1000, 1000), "JPEG"), small).size == (128, 128)
+    assert sizes == [(250, 250)]
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
     format_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = flat_png(2001, 1000) if format_ == "PNG" else encoded(drawn(2001, 1000), format_)
+    data = flat_png(1600, 1000) if format_ == "PNG" else encoded(drawn(1600, 1000), format_)
 
     def load(_: object) -> None:
         raise AssertionError("it was decoded")
@@ -243,8 +258,15 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
     assert (found.code, found.params) == ("picture_too_large", {"megapixels": "2", "high": 1})
 
 
-def test_a_bomb_is_refused_by_its_size() -> None:
+def test_a_bomb_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(flat_png(30_000, 3_000)).params["megapixels"] == "90"
+
+    def open_(_: bytes) -> None:
+        raise AssertionError("memory was taken for all its pixels")
+
+    webp = encoded(Image.new("RGB", (2001, 1000)), "WEBP")
+    monkeypatch.setattr("PIL._webp.WebPAnimDecoder", open_)
+    assert refused(webp).params["megapixels"] == "2"
 
 
 # what can't be read
