@@ -210,6 +210,9 @@ def test_what_is_enlarged_has_a_limit_of_its_own(catalog: Catalog) -> None:
     check(large, catalog, RULES, enlarging=True)
     with pytest.raises(Refused, match="out_of_bounds"):
         check(large.with_(tile=512), catalog, RULES)
+    with pytest.raises(Refused) as refused:
+        check(large.with_(count=2), catalog, RULES, enlarging=True)
+    assert (refused.value.params["option"], refused.value.params["high"]) == ("count", 1)
     for too_much in (large.with_(width=1032), large.with_(height=1032, tile=512)):
         with pytest.raises(Refused) as refused:
             check(too_much, catalog, RULES, enlarging=True)

@@ -23,6 +23,7 @@ def demo() -> Vocabulary:
     [
         ("a lighthouse at dusk", ["lighthouse", "dusk"]),
         ("a Slice of PIZZA", []),
+        (r"a p()iz\za", []),
         ("a cat and two foxes next to butterflies", []),
         ("kitties, a dog's apples", []),
         ("(small rocket:1.2) on a [black] background", []),

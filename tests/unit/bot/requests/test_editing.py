@@ -116,6 +116,12 @@ def test_what_was_changed_beside_pasted_data_wins() -> None:
     assert (found.steps, found.negative_prompt, found.sampler) == (6, "snow", "Euler a")
 
 
+def test_flags_behind_pasted_data_win() -> None:
+    found = edit(a_request(), PASTED + " --ar 16:9 --steps 7 --seed 3").request
+    assert (found.width, found.height, found.steps, found.seed) == (168, 96, 7, 3)
+    assert found.sampler == "Euler a"
+
+
 @pytest.mark.parametrize(
     ("prompt", "code"),
     [
