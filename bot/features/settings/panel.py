@@ -1,5 +1,6 @@
 """The settings panel: one row a setting, shown and changed in one message."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -175,31 +176,56 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
 
 
 def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
-    """The new value, from what was entered. Raises Refused."""
+    """The new value, from what was entered. Raises Refused, whatever that is."""
     now = current(setting, caller)
-    entered = values.get("value", "")
+    entered = _text(values)
     match setting.kind:
         case "toggle":
             return not now
         case "choice":
-            chosen = entered[0] if entered else "-"
-            return None if chosen == "-" else chosen
+            chosen = _chosen(values, "value")
+            return None if chosen in ([], ["-"]) else chosen[0]
         case "channels":
-            return tuple(int(channel) for channel in entered)
+            return tuple(_ids(values, "value"))
         case "channel":
-            return int(entered[0]) if entered else None
+            return next(iter(_ids(values, "value")), None)
         case "channel_preset":
-            return _with(now, int(values["channel"][0]), str(entered).strip() or None)
+            return _with(now, _id(values, "channel"), entered or None)
         case "number_by_role":
-            number = _number(setting, str(entered)) if str(entered).strip() else None
-            return _with(now, int(values["role"][0]), number)
+            number = _number(setting, entered) if entered else None
+            return _with(now, _id(values, "role"), number)
         case "lines":
-            lines = tuple(line.strip() for line in str(entered).splitlines() if line.strip())
+            lines = tuple(line.strip() for line in entered.splitlines() if line.strip())
             blocklist.compiled(lines)
             return lines
         case "number":
-            return _number(setting, str(entered)) if str(entered).strip() else None
-    return str(entered).strip() or None
+            return _number(setting, entered) if entered else None
+    return entered or None
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    entered = values.get("value")
+    return entered.strip() if isinstance(entered, str) else ""
+
+
+def _chosen(values: Mapping[str, Any], name: str) -> list[str]:
+    chosen = values.get(name)
+    return [str(value) for value in chosen] if isinstance(chosen, list) else []
+
+
+def _ids(values: Mapping[str, Any], name: str) -> list[int]:
+    """Discord's ids of what was chosen."""
+    chosen = _chosen(values, name)
+    if not all(re.fullmatch(r"[0-9]{1,19}", value) and int(value) < 2**63 for value in chosen):
+        raise Refused("nothing_chosen")
+    return [int(value) for value in chosen]
+
+
+def _id(values: Mapping[str, Any], name: str) -> int:
+    ids = _ids(values, name)
+    if not ids:
+        raise Refused("nothing_chosen")
+    return ids[0]
 
 
 def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
