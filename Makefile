@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install run test test-slow lint bench
+.PHONY: install run test test-slow test-postgres lint bench
 
 install: $(VENV)/installed
 
@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # what tests and checks need on top
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) -e ".[test,lint]"
+	$(PIP) -e ".[test,lint,postgres]"
 	touch $@
 
 run: install
@@ -28,6 +28,10 @@ test: $(VENV)/installed-dev
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
 	$(BIN)/python -m pytest -m slow
+
+# the same on PostgreSQL: a server of its own, for as long as it takes
+test-postgres: $(VENV)/installed-dev
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 2 -m "not slow" tests/unit/storage tests/acceptance
 
 lint: $(VENV)/installed-dev
 	$(BIN)/python -m ruff check .

@@ -24,6 +24,7 @@ from generation.model_settings import ModelSettings
 from playground.control import Control
 from playground.person import Person
 from playground.server import Addresses, Options, serving
+from tests.databases import ON_SERVER, fresh_database
 from tests.openapi import VARIABLE, OpenApi
 from tests.patience import PATIENCE
 from tests.playground.conftest import running
@@ -126,12 +127,22 @@ def _openapi() -> OpenApi:
 
 
 @pytest.fixture
-def config(addresses: Addresses, tmp_path: Path) -> Config:
+async def database(tmp_path: Path) -> AsyncIterator[str]:
+    """A database on the server that is tested; without one the bot makes its file."""
+    if not ON_SERVER:
+        yield ""
+        return
+    async with fresh_database(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def config(addresses: Addresses, database: str, tmp_path: Path) -> Config:
     return Config(
         file=tmp_path / "config.toml",
         token="a-token",
         discord=DiscordSettings(api=addresses.api, gateway=addresses.gateway),
-        storage=StorageSettings(folder=tmp_path / "data"),
+        storage=StorageSettings(folder=tmp_path / "data", database=database),
         models=ModelsSettings(default="demo", settings={"demo": ModelSettings(steps=4)}),
         # the engine of these tests finds what it is told to
         worker=WorkerSettings(picture_check_model="a-classifier"),
