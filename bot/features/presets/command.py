@@ -139,15 +139,6 @@ class PresetCommands(app_commands.Group):
             guild_id = await self._enter(caller)
             found = await self.presets.get(guild_id, name)
             await self.presets.delete(guild_id, found.name)
-            settings = self.services.store.settings
-            channels = caller.guild.channel_presets
-            if found.name in (caller.guild.default_preset, *channels.values()):
-                default = caller.guild.default_preset
-                await settings.change_guild(
-                    guild_id,
-                    default_preset=None if default == found.name else default,
-                    channel_presets={c: n for c, n in channels.items() if n != found.name},
-                )
             await reply_privately(interaction, caller.texts("preset_deleted", name=found.name))
 
     @app_commands.command(
@@ -170,14 +161,9 @@ class PresetCommands(app_commands.Group):
         async with responding(interaction) as caller:
             permissions.check_manager(caller.person)
             guild_id = await self._enter(caller)
-            if name is not None:
-                name = (await self.presets.get(guild_id, name)).name
-            if channel is None:
-                changes: dict[str, Any] = {"default_preset": name}
-            else:
-                kept = {c: n for c, n in caller.guild.channel_presets.items() if c != channel.id}
-                changes = {"channel_presets": kept if name is None else kept | {channel.id: name}}
-            await self.services.store.settings.change_guild(guild_id, **changes)
+            place = None if channel is None else channel.id
+            guild = await self.presets.set_default(guild_id, name, channel_id=place)
+            name = guild.default_preset if place is None else guild.channel_presets.get(place)
             said = "preset_default_none" if name is None else "preset_default_set"
             await reply_privately(interaction, caller.texts(said, name=name or ""))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import discord
+import msgspec
 
 from bot.access import permissions
 from bot.access.caller import Caller
@@ -15,6 +16,8 @@ from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, RespondingItem, responding
 from bot.services import Services
 from generation.refusal import Refused
+from storage.settings import GuildSettings
+from storage.store import Store
 
 
 def command(_services: Services) -> Command:
@@ -52,7 +55,8 @@ async def _on_submit(
     values: Mapping[str, Any],
 ) -> None:
     """A handed-in dialog of one setting."""
-    setting = _setting(".".join(where))
+    setting = _setting(".".join(where[:2]))
+    values = {**values, panel.SEEN: where[2] if len(where) > 2 else None}
     _check(setting, caller)
     await _change(services, interaction, caller, setting, values)
 
@@ -75,18 +79,39 @@ async def _change(
     ):
         raise Refused("picture_check_none")
     guild_id = caller.place.guild_id
-    if setting.kind in ("preset", "channel_preset") and guild_id is not None:
-        names = new.values() if isinstance(new, dict) else [new] if new else []
-        for name in names:
-            await store.presets.get(guild_id, name)
     if setting.scope == "guild":
         assert guild_id is not None
-        guild = await store.settings.change_guild(guild_id, **{setting.name: new})
+        guild = await _change_guild(store, guild_id, caller, setting, values)
         caller = dataclasses.replace(caller, guild=guild)
     else:
+        if setting.kind == "preset" and new and guild_id is not None:
+            new = (await store.presets.get(guild_id, new)).name
         own = await store.settings.change_person(caller.person.id, **{setting.name: new})
         caller = dataclasses.replace(caller, own=own)
     await interaction.response.edit_message(view=panel.shown(caller))
+
+
+async def _change_guild(
+    store: Store,
+    guild_id: int,
+    caller: Caller,
+    setting: Setting,
+    values: Mapping[str, Any],
+) -> GuildSettings:
+    """Change what is set now, which another manager may have changed since it was shown."""
+    if setting.kind in ("preset", "channel_preset"):
+        in_channel = setting.kind == "channel_preset"
+        place = panel.chosen_id(values, "channel") if in_channel else None
+        name = panel.entered_text(values) or None
+        return await store.presets.set_default(guild_id, name, channel_id=place)
+
+    def change(now: GuildSettings) -> GuildSettings:
+        # a switch goes where its presser wanted it, whoever else pressed
+        there = caller if setting.kind == "toggle" else dataclasses.replace(caller, guild=now)
+        new = panel.changed(setting, there, values)
+        return msgspec.structs.replace(now, **{setting.name: new})
+
+    return await store.settings.change_guild(guild_id, change)
 
 
 def _setting(key: str) -> Setting:

@@ -1,8 +1,9 @@
 """The settings panel: one row a setting, shown and changed in one message."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import discord
 import msgspec
@@ -32,6 +33,11 @@ SettingKind = Literal[
     "number_by_role",
     "lines",
 ]
+
+
+Item = TypeVar("Item", int, str)
+SEEN: Final = "seen"
+"""Beside what was entered: the mark of the list that the dialog showed."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +157,10 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
     """Where a setting is changed that is more than yes or no."""
     texts = caller.texts
     now = current(setting, caller)
-    asked = Modal(f"darkroom:setting:{setting.scope}:{setting.name}", texts(title(setting)))
+    where = f"darkroom:setting:{setting.scope}:{setting.name}"
+    if setting.kind in ("lines", "channels"):
+        where += f":{_mark(now)}"
+    asked = Modal(where, texts(title(setting)))
     label = texts(title(setting))
     match setting.kind:
         case "choice":
@@ -178,7 +187,7 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
 def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
     """The new value, from what was entered. Raises Refused, whatever that is."""
     now = current(setting, caller)
-    entered = _text(values)
+    entered = entered_text(values)
     match setting.kind:
         case "toggle":
             return not now
@@ -186,24 +195,25 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
             chosen = _chosen(values, "value")
             return None if chosen in ([], ["-"]) else chosen[0]
         case "channels":
-            return tuple(_ids(values, "value"))
+            return _joined(now, tuple(_ids(values, "value")), values)
         case "channel":
             return next(iter(_ids(values, "value")), None)
         case "channel_preset":
-            return _with(now, _id(values, "channel"), entered or None)
+            return _with(now, chosen_id(values, "channel"), entered or None)
         case "number_by_role":
             number = _number(setting, entered) if entered else None
-            return _with(now, _id(values, "role"), number)
+            return _with(now, chosen_id(values, "role"), number)
         case "lines":
             lines = tuple(line.strip() for line in entered.splitlines() if line.strip())
             blocklist.compiled(lines)
-            return lines
+            return _joined(now, lines, values)
         case "number":
             return _number(setting, entered) if entered else None
     return entered or None
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def entered_text(values: Mapping[str, Any]) -> str:
+    """The text that was entered; empty where there is none."""
     entered = values.get("value")
     return entered.strip() if isinstance(entered, str) else ""
 
@@ -221,11 +231,26 @@ def _ids(values: Mapping[str, Any], name: str) -> list[int]:
     return [int(value) for value in chosen]
 
 
-def _id(values: Mapping[str, Any], name: str) -> int:
+def chosen_id(values: Mapping[str, Any], name: str) -> int:
+    """Discord's id of what was chosen. Raises Refused where nothing was."""
     ids = _ids(values, name)
     if not ids:
         raise Refused("nothing_chosen")
     return ids[0]
+
+
+def _mark(listed: Sequence[Any]) -> str:
+    """What tells one list from another, in a dialog's id."""
+    return f"{zlib.crc32(repr(list(listed)).encode()):08x}"
+
+
+def _joined(
+    now: tuple[Item, ...], entered: tuple[Item, ...], values: Mapping[str, Any]
+) -> tuple[Item, ...]:
+    """The list that was entered; with what is there where another changed it since it was shown."""
+    if values.get(SEEN) in (None, _mark(now)):
+        return entered
+    return now + tuple(item for item in entered if item not in now)
 
 
 def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
