@@ -8,7 +8,7 @@ from .commands import leaves
 from .errors import TooManyFollowUps, UnknownMessage
 from .interactions import AUTOCOMPLETE, COMMAND, MODAL, Interactions, metadata
 from .messages import DEFAULT, REPLY, Draft, Messages
-from .permissions import Permission
+from .permissions import Permission, require
 from .snowflake import Snowflake
 from .uploads import Upload
 from .validation.commands import CHAT, check_choices
@@ -42,6 +42,7 @@ class Responses:
         """Answer; returns the message it made or changed, if any. An error leaves it unanswered."""
         interaction = self.interactions.unanswered(interaction_id, token)
         kind = self._kind(interaction, body)
+        self.check_files(interaction, files)
         form = Form()
         data = form.inner(body, "data") or {}
         form.done()
@@ -85,6 +86,13 @@ class Responses:
     def _respond(self, interaction: Interaction, data: Json, files: list[Upload]) -> Message:
         ephemeral = bool(flags_of(data) & EPHEMERAL)
         return self.messages.create(self._draft(interaction, data, files, ephemeral))
+
+    def check_files(self, interaction: Interaction, files: list[Upload]) -> None:
+        """An app that only a person has installed may send files where all may; else 50013."""
+        if files and interaction.only_by_user:
+            channel = self.world.channel(interaction.channel_id)
+            may = self.messages.objects.app_permissions(channel)
+            require(may, Permission.ATTACH_FILES)
 
     def _draft(
         self, interaction: Interaction, body: Json, files: list[Upload], ephemeral: bool
@@ -181,6 +189,7 @@ class Responses:
 
     def follow_up(self, interaction: Interaction, body: Json, files: list[Upload]) -> Message:
         """Another message; directly after a deferral it fills the deferred one instead."""
+        self.check_files(interaction, files)
         if interaction.response_type == DEFERRED_MESSAGE and interaction.response_id is not None:
             existing = self.world.messages.get(interaction.channel_id, {})
             original = existing.get(interaction.response_id)

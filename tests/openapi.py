@@ -58,6 +58,12 @@ class OpenApi:
             for wrong in self._wrong(request)
         ]
 
+    def misshapen(self, schema: str, answer: Any) -> list[str]:
+        """What of an answer is not as the document's schema of that name describes it."""
+        reference = {"$ref": f"{DOCUMENT}#/components/schemas/{schema}"}
+        validator = Draft202012Validator(reference, registry=self._registry)
+        return [line for error in validator.iter_errors(answer) for line in _explain(error)]
+
     def _wrong(self, request: Mapping[str, Any]) -> Iterator[str]:
         path, method = request["path"], request["method"].lower()
         template = next((t for pattern, t in self._templates if pattern.match(path)), None)

@@ -19,14 +19,31 @@ IN_CHANNEL: Final = (
 """Permissions that every answer needs, beside the one to send."""
 
 
+IN_ANSWERS: Final = ("embed_links", "attach_files")
+"""Permissions that pictures in an answer to an interaction need."""
+
+
 def check_permissions(granted: Collection[str], texts: Texts, *, thread: bool = False) -> None:
     """Refuse where the bot could not post its answer, before anything is drawn.
 
     `granted` are Discord's names of the permissions that the bot has there.
     """
     sending = "send_messages_in_threads" if thread else "send_messages"
-    missing = [name for name in (*IN_CHANNEL, sending) if name not in granted]
-    if missing and "administrator" not in granted:
+    if "administrator" not in granted:
+        _require((*IN_CHANNEL, sending), granted, texts)
+
+
+def check_answering(granted: Collection[str], texts: Texts) -> None:
+    """Refuse where an app that only a person has installed could not show pictures.
+
+    It posts nothing by itself: its answers need no more than this.
+    """
+    _require(IN_ANSWERS, granted, texts)
+
+
+def _require(needed: Collection[str], granted: Collection[str], texts: Texts) -> None:
+    missing = [name for name in needed if name not in granted]
+    if missing:
         names = ", ".join(texts(f"permission_{name}") for name in missing)
         raise Refused("permissions_missing", names=names)
 

@@ -77,12 +77,14 @@ async def acknowledge(interaction: Interaction, job: Job) -> None:
 
 def check_can_post(interaction: Interaction, caller: Caller, *, private: bool) -> None:
     """Refuse where the bot could not post an answer that all can see."""
-    if interaction.is_guild_integration() and interaction.guild_id is not None and not private:
-        permissions.check_permissions(
-            names_of(interaction.app_permissions),
-            caller.texts,
-            thread=isinstance(interaction.channel, discord.Thread),
-        )
+    if interaction.guild_id is None or private:
+        return
+    granted = names_of(interaction.app_permissions)
+    if interaction.is_guild_integration():
+        thread = isinstance(interaction.channel, discord.Thread)
+        permissions.check_permissions(granted, caller.texts, thread=thread)
+    else:
+        permissions.check_answering(granted, caller.texts)
 
 
 def names_of(granted: discord.Permissions) -> frozenset[str]:

@@ -70,6 +70,7 @@ class InteractionAnswers:
 
     async def edit(self, request: web.Request) -> web.Response:
         message, body = self._message(request), body_of(request)
+        self.responses.check_files(self._interaction(request), body.files)
         self.messages.edit(message, body.object, body.files)
         return self._answer(message)
 

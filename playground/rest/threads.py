@@ -100,7 +100,7 @@ class ThreadRoutes:
         guild = self.world.guild(request.match_info["guild"])
         if self._me not in guild.members:
             raise MissingAccess
-        return web.json_response(self._list(self.objects.seen_threads(guild, self._me)))
+        return web.json_response(self._list(self.objects.seen_threads(guild, self._me), more=False))
 
     async def archived_public(self, request: web.Request) -> web.Response:
         return self._archived(request, PUBLIC_THREAD)
@@ -122,16 +122,16 @@ class ThreadRoutes:
         ]
         found.sort(key=lambda c: int(c.id), reverse=True)
         limit = whole(request, "limit", 50, low=1, high=100)
-        rendered = self._list(found[:limit]) | {"has_more": len(found) > limit}
-        return web.json_response(rendered)
+        return web.json_response(self._list(found[:limit], more=len(found) > limit))
 
     def _is_shut(self, channel: Channel) -> bool:
         sees = Permission.VIEW_CHANNEL in self.access.permissions(channel)
         return sees and channel.thread is not None and channel.thread.archived
 
-    def _list(self, channels: list[Channel]) -> Json:
+    def _list(self, channels: list[Channel], *, more: bool) -> Json:
         own = [c for c in channels if c.thread is not None and self._me in c.thread.members]
         return {
             "threads": [self.objects.channel(c) for c in channels],
             "members": [self.objects.thread_member(c, self._me) for c in own],
+            "has_more": more,
         }

@@ -193,6 +193,17 @@ async def test_as_a_persons_app_privately_and_refused(
     assert "no such" in refusal["content"]
 
 
+async def test_a_persons_app_is_refused_where_nobody_may_send_pictures(
+    rig: Rig, bo: Person, elsewhere: str, control: Control
+) -> None:
+    guild = (await bo.state())["guilds"][1]["id"]
+    await control.overwrite(elsewhere, guild, deny=int(Permission.ATTACH_FILES))
+    refusal = await (await bo.command(elsewhere, "imagine", prompt="a fox")).response()
+    assert "attach files" in refusal["content"]
+    assert "send messages" not in refusal["content"]
+    assert rig.engine.began == []
+
+
 async def test_a_persons_app_delivers_directly_once_the_token_has_ended(
     rig: Rig, bo: Person, elsewhere: str
 ) -> None:

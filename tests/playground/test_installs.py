@@ -10,7 +10,7 @@ import pytest
 from playground.control import Control, ControlError, Person
 from playground.permissions import Permission
 
-from .bot import SampleBot
+from .bot import SampleBot, picture
 from .conftest import Rest, running
 from .test_messages import channel_of
 
@@ -111,6 +111,22 @@ async def test_without_external_apps_answers_are_whispered(
     message = await (await bo.command(elsewhere, "draw", prompt="x")).response()
     assert message["flags"] & 64
     assert await ada.messages(elsewhere) == []
+
+
+async def test_files_only_where_everyone_may_send_them(
+    bot: SampleBot, ada: Person, control: Control, elsewhere: str
+) -> None:
+    await ada.install_app()
+    guild = (await ada.state())["guilds"][1]["id"]
+    await control.overwrite(elsewhere, guild, deny=int(Permission.ATTACH_FILES))
+    await ada.command(elsewhere, "draw", prompt="x")
+    await bot.wait_seen("interaction")
+    assert bot.last is not None
+    assert not bot.last.app_permissions.attach_files
+    with pytest.raises(discord.Forbidden) as refusal:
+        await bot.last.edit_original_response(attachments=[picture()])
+    assert refusal.value.code == 50013
+    await bot.last.edit_original_response(content="in words")
 
 
 async def test_in_a_conversation_of_two_people(

@@ -12,6 +12,7 @@ from playground.control import Control, Person
 from tests.openapi import needs_openapi, openapi
 
 from .bot import SampleBot, picture
+from .conftest import Rest
 from .test_messages import channel_of
 
 pytestmark = needs_openapi
@@ -39,6 +40,38 @@ async def test_discord_py_keeps_to_it(bot: SampleBot, control: Control, ada: Per
     requests = await control.requests()
     assert len(requests) > 12
     assert openapi().violations(requests) == []
+
+
+async def test_answers_are_as_described(
+    bot: SampleBot, control: Control, ada: Person, rest: Rest, guild: str
+) -> None:
+    thread = await ada.begin_thread("general", "sketches", message=await ada.say("general", "x"))
+    private = await ada.begin_thread("general", "secret", private=True)
+    await ada.let_in(private["id"], "Darkroom")
+    forum = await control.add_channel(guild, "showcase", forum=True, tags=["wip"])
+    post = await ada.post("showcase", "My fox", "look", tags=[forum["available_tags"][0]["id"]])
+    message = await (await ada.command("general", "buttons")).response()
+    dm, me = await ada.channel("dm"), (await ada.state())["me"]["id"]
+    place = f"/channels/{message['channel_id']}"
+    shapes = {
+        "ThreadResponse": [f"/channels/{t['id']}" for t in (thread, private, post)],
+        "GuildChannelResponse": [place, f"/channels/{forum['id']}"],
+        "PrivateChannelResponse": [f"/channels/{dm}"],
+        "ThreadMemberResponse": [f"/channels/{thread['id']}/thread-members/{me}"],
+        "ThreadsResponse": [
+            f"/guilds/{guild}/threads/active",
+            f"{place}/threads/archived/public",
+        ],
+        "MessageResponse": [
+            f"{place}/messages/{message['id']}",
+            f"{place}/messages/{thread['id']}",
+        ],
+    }
+    for schema, paths in shapes.items():
+        for path in paths:
+            answer = await rest.call("GET", path)
+            assert answer.status == 200, path
+            assert openapi().misshapen(schema, answer.body) == [], path
 
 
 @pytest.mark.parametrize(

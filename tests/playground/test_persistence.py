@@ -73,6 +73,14 @@ async def _live(rest: Rest, control: Control) -> None:
     reply = {"content": "nice", "message_reference": {"message_id": message["id"]}, "nonce": "n"}
     await rest.call("POST", f"/channels/{channel}/messages", reply)
     await ada.say("dm", "hello")
+    await ada.begin_thread("general", "about it", message=message)
+    secret = await ada.begin_thread("general", "secret", private=True)
+    await ada.let_in(secret["id"], "bo")
+    forum = await control.add_channel(guild, "showcase", forum=True, tags=["wip"])
+    tag = forum["available_tags"][0]["id"]
+    await ada.post("showcase", "My fox", "look", tags=[tag])
+    await ada.say("dm:bo", "between us")
+    await ada.install_app()
 
 
 async def _look(rest: Rest, control: Control) -> dict[str, Any]:
@@ -80,8 +88,8 @@ async def _look(rest: Rest, control: Control) -> dict[str, Any]:
     state = await ada.state()
     del state["application"]["online"]
     dm = state["dms"][0]
-    dm.pop("last_message_id")
-    for channel in state["guilds"][0]["channels"]:
+    guild = state["guilds"][0]
+    for channel in (*state["dms"], *guild["channels"], *guild["threads"]):
         channel.pop("last_message_id")
     return {"state": state, "messages": await ada.messages("general"), "dm": dm["id"]}
 

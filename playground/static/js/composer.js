@@ -229,6 +229,11 @@ export function composer() {
     if (!editor) text.focus();
   }
 
+  // a click elsewhere closes the list of commands; coming back opens it again
+  document.addEventListener("pointerdown", (event) => {
+    if (!node.contains(event.target) && !anyOpen()) suggest.hide();
+  });
+
   document.addEventListener("paste", (event) => {
     if (anyOpen() || !event.clipboardData?.files.length) return;
     event.preventDefault();
