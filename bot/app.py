@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import itertools
 import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-import aiohttp
-import discord
 import msgspec
 import structlog
 
 from bot.client import DarkroomClient, point_to
+from bot.clock import DiscordClock
 from bot.config import Config
+from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
@@ -41,9 +40,6 @@ RESCAN_SHARE = 20.0
 MODELS_WAIT = 120.0
 """Seconds that jobs wait for the first scan; a drive may never answer."""
 
-CONNECT_WAITS = (2.0, 5.0, 15.0, 60.0)
-"""Seconds to wait while Discord can't be reached at the start; the last again and again."""
-SERVER_ERROR = 500
 UNUSED_AFTER = timedelta(days=1)
 TIDY_SECONDS = 86400.0
 
@@ -79,16 +75,13 @@ async def run(config: Config) -> int:
         await stack.enter_async_context(client)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_connect(client, config.token))
+                group.create_task(stay_connected(client, config.token))
                 group.create_task(_work(studio))
                 group.create_task(_prepare(studio))
                 group.create_task(_scan(studio))
                 group.create_task(_tidy(studio))
-        except* discord.LoginFailure:
-            raise StartError(
-                "Discord refuses the token. Copy a new one from the Developer Portal, under your"
-                " application's Bot, to DISCORD_TOKEN."
-            ) from None
+        except* RefusedError as refused:
+            raise StartError(str(refused.exceptions[0])) from None
     return 0
 
 
@@ -99,6 +92,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     client = DarkroomClient(config.discord, config.storage.folder / "cache")
     attachments = JobAttachments(store.jobs, store.settings, studio.decoder, unsafe_from)
     requests = RequestService(store, studio.worker, studio.catalog, config.rules)
+    clock = DiscordClock()
     audit = Audit(client, store.settings, studio.worker)
     requests.listen(audit.refused)
     client.services = Services(
@@ -107,8 +101,9 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         catalog=studio.catalog,
         worker=studio.worker,
         decoder=studio.decoder,
-        delivery=Tracker(client, store.jobs, studio.worker, attachments),
+        delivery=Tracker(client, store.jobs, studio.worker, attachments, clock),
         audit=audit,
+        clock=clock,
         on_action=on_button,
     )
     return client
@@ -185,33 +180,6 @@ async def _prepare(studio: Studio) -> None:
     except EngineError as error:
         # the next job tries again and is told; doctor says what to mend
         log.error("the worker does not start", error=str(error))
-
-
-async def _connect(client: DarkroomClient, token: str) -> None:
-    """Connect as soon as Discord can be reached: after a power cut we may be up before the router.
-
-    Once connected, discord.py comes back by itself.
-    """
-    for wait in itertools.chain(CONNECT_WAITS, itertools.repeat(CONNECT_WAITS[-1])):
-        why = await _unreachable()
-        if why is None:
-            break
-        log.warning("Discord can't be reached yet", why=why, seconds=wait)
-        await asyncio.sleep(wait)
-    await client.start(token)
-
-
-async def _unreachable() -> str | None:
-    """Why Discord does not answer; None if it does."""
-    timeout = aiohttp.ClientTimeout(total=20)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.get(f"{discord.http.Route.BASE}/gateway") as response,
-        ):
-            return f"status {response.status}" if response.status >= SERVER_ERROR else None
-    except (aiohttp.ClientError, OSError) as error:
-        return str(error) or type(error).__name__
 
 
 async def _work(studio: Studio) -> None:

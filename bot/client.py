@@ -1,6 +1,9 @@
 """The Discord client: what it listens to, its commands, its start and its end."""
 
+import asyncio
+import contextlib
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +18,8 @@ from discord import app_commands
 
 from bot.background import BackgroundTasks
 from bot.config import DiscordSettings
+from bot.connection import told_wait
+from bot.delivery.failures import SENDING_ERRORS
 from bot.features import catalogue, control_picture, mydata, queue, replay, stats
 from bot.features.actions import menus, modals, reactions
 from bot.features.history import command as history
@@ -26,10 +31,15 @@ from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.locales import Texts
 from bot.services import Client, Services
 from bot.ui.action_buttons import ActionButton
+from storage.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
 
 MODELS_SECONDS: Final = 1.0
+"""How long the commands wait for the first look at the models."""
+REGISTER_WAITS: Final = (5.0, 15.0, 60.0, 300.0)
+"""Seconds between tries to register the commands, unless Discord says how long."""
+RECOVER_WAIT: Final = 5.0
 CLOSING_SECONDS: Final = 5.0
 """Answers under way have so long to be given when the bot stops."""
 
@@ -94,8 +104,10 @@ class DarkroomClient(Client):
         super().__init__(intents())
         self.tree = _Tree(self)
         self._settings = settings
-        self._later = BackgroundTasks()
         self._cache = cache
+        self._upkeep = BackgroundTasks()
+        self.registered = asyncio.Event()
+        """Whether Discord knows the commands."""
 
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
@@ -105,41 +117,32 @@ class DarkroomClient(Client):
         for command in commands(self.services):
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)
-        try:
-            await self._sync()
-        except (discord.DiscordServerError, aiohttp.ClientError) as error:
-            log.warning("commands not registered; the next start tries again", error=str(error))
-        await self.services.delivery.recover()
-        if not scanned:
-            self._later.spawn(self._complete_prompts())
-        self.answers.spawn(self._finish_deletions())
-
-    async def _finish_deletions(self) -> None:
-        """Go on with what somebody was deleting when the bot stopped, on Discord too."""
-        await self.services.store.personal.resume()
-        self.services.delivery.take_back(await self.services.store.jobs.to_take_back())
-
-    async def _complete_prompts(self) -> None:
-        """Whether prompts are completed depends on the model that draws: now it is known which."""
-        await self.services.catalog.ready()
-        for command in commands(self.services):
-            self.tree.add_command(command, override=True)
-        try:
-            await self._sync()
-        except (discord.HTTPException, aiohttp.ClientError) as error:
-            log.warning("commands not registered; the next start tries again", error=str(error))
+        self._upkeep.spawn(self._register())
+        self._upkeep.spawn(self._recover())
 
     async def close(self) -> None:
         """Leave Discord; what is being answered is answered first.
 
         discord.py leaves the tasks that it started to themselves, with their queries half done.
         """
-        await self._later.close(0)
+        await self._upkeep.close(0)
         await self.answers.close(CLOSING_SECONDS)
         await self.services.delivery.close()
         await self.services.audit.close()
         await super().close()
         await self.answers.close(0)  # what came in last
+
+    async def on_connect(self) -> None:
+        """The gateway's connection stands."""
+        self.online = True
+
+    async def on_resumed(self) -> None:
+        """It stands again."""
+        self.online = True
+
+    async def on_disconnect(self) -> None:
+        """It is lost."""
+        self.online = False
 
     async def on_ready(self) -> None:
         """Say so in the log."""
@@ -157,8 +160,46 @@ class DarkroomClient(Client):
 
     async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
         """Modals; commands and buttons find their own way."""
-        if interaction.type is discord.InteractionType.modal_submit:
+        if interaction.type is discord.InteractionType.modal_submit and self.is_new(interaction):
             await on_modal(interaction, MODALS)
+
+    async def _register(self) -> None:
+        """Register the commands, however often that takes."""
+        catalog = self.services.catalog
+        complete = catalog.scanned
+        await self._sync_at_last()
+        self.registered.set()
+        if not complete:
+            # whether prompts are completed depends on the model that draws
+            await catalog.ready()
+            for command in commands(self.services):
+                self.tree.add_command(command, override=True)
+            await self._sync_at_last()
+
+    async def _sync_at_last(self) -> None:
+        for wait in itertools.chain(REGISTER_WAITS, itertools.repeat(REGISTER_WAITS[-1])):
+            try:
+                return await self._sync()
+            except SENDING_ERRORS as error:
+                told = told_wait(error)
+                seconds = wait if told is None else told
+                log.warning("commands not registered yet", error=str(error), seconds=seconds)
+                await asyncio.sleep(seconds)
+        raise AssertionError("the waits never end")
+
+    async def _recover(self) -> None:
+        """Take up what was under way when the bot stopped, however busy the database is."""
+        while True:
+            try:
+                await self.services.delivery.recover()
+                # what somebody was deleting when the bot stopped goes on, on Discord too
+                await self.services.store.personal.resume()
+                messages = await self.services.store.jobs.to_take_back()
+                self.services.delivery.chores.take_back(messages)
+                return
+            except DatabaseError as error:
+                log.warning("what was under way can't be read yet", error=str(error))
+                await asyncio.sleep(RECOVER_WAIT)
 
     async def _sync(self) -> None:
         """Register the commands where they have changed; Discord limits how often one may."""
@@ -173,19 +214,23 @@ class DarkroomClient(Client):
         signature = json.dumps([self.application_id, discord.http.Route.BASE, payload])
         digest = hashlib.sha256(signature.encode()).hexdigest()
         file = self._cache / "commands.sha256"
-        if file.is_file() and file.read_text() == digest:
-            return
+        with contextlib.suppress(OSError, ValueError):
+            if file.read_text(encoding="utf-8") == digest:
+                return
         await self.tree.sync()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(digest)
         log.info("commands registered", count=len(payload))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(digest, encoding="utf-8")
+        except OSError as error:
+            log.warning("the next start registers the commands again", error=str(error))
 
 
 class _Tree(app_commands.CommandTree[DarkroomClient]):
     async def interaction_check(self, interaction: discord.Interaction[DarkroomClient], /) -> bool:
         """Begin a command or an autocomplete: everybody may, commands check for themselves."""
         interaction.client.answers.join()
-        return True
+        return interaction.client.is_new(interaction)
 
 
 class LocaleTranslator(app_commands.Translator):

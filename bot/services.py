@@ -4,22 +4,32 @@ discord.py hands every callback nothing but the client: so the client carries th
 that handles an interaction knows this module, which knows none of them.
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import discord
 
 from bot.background import BackgroundTasks
+from bot.clock import DiscordClock
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
 from bot.pictures.decoding import PictureDecoder
+from bot.recent import Recent
 from bot.requests.actions import ActionTarget
 from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
 from generation.catalog import Catalog
 from generation.worker import Worker
 from storage.store import Store
+
+INTERACTION_SECONDS: Final = 900.0
+"""How long an interaction is remembered, to know one that comes twice."""
+TOLD_SECONDS: Final = 60.0
+TAKEN_AWAY_MAX: Final = 10_000
+"""Reactions that were taken away and are remembered."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Services:
     decoder: PictureDecoder
     delivery: Tracker
     audit: Audit
+    clock: DiscordClock
     on_action: "ActionHandler"
     """What happens when somebody presses the button of an action on a job."""
 
@@ -53,12 +64,37 @@ class Client(ActionClient):
         self.started_at = datetime.now(UTC)
         self.answers = BackgroundTasks()
         """Answers under way: the client does not end before them."""
+        self.online = False
+        """Whether the gateway's connection stands."""
+        self._seen = Recent(INTERACTION_SECONDS)
+        self.told = Recent(TOLD_SECONDS)
+        """Who has just been told that a reaction came to nothing."""
+        self._taken_away: OrderedDict[str, int] = OrderedDict()
+
+    def is_new(self, interaction: "discord.Interaction[Client]") -> bool:
+        """Whether an interaction came for the first time; Discord may send an event twice."""
+        self.services.clock.observe(interaction.created_at)
+        return self._seen.add(interaction.id)
+
+    def reaction_key(
+        self, payload: discord.RawReactionActionEvent, *, taken_away: bool = False
+    ) -> str:
+        """What names a reaction: the same for an event that comes twice, another for one that was
+        taken away in between.
+        """
+        key = f"r:{payload.message_id}:{payload.user_id}:{payload.emoji}"
+        if taken_away:
+            self._taken_away[key] = self._taken_away.pop(key, 0) + 1
+            if len(self._taken_away) > TAKEN_AWAY_MAX:
+                self._taken_away.popitem(last=False)
+        return f"{key}:{self._taken_away.get(key, 0)}"
 
     async def on_action(
         self, interaction: "discord.Interaction[Client]", target: ActionTarget, job_id: int
     ) -> None:
         """The button of an action was pressed."""
-        await self.services.on_action(interaction, target, job_id)
+        if self.is_new(interaction):
+            await self.services.on_action(interaction, target, job_id)
 
 
 ActionHandler = Callable[[discord.Interaction[Client], ActionTarget, int], Awaitable[None]]

@@ -1,6 +1,7 @@
 """Who asks, where, and what holds for them there."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 
@@ -37,6 +38,10 @@ class Caller:
     place: Place
     guild: GuildSettings
     own: PersonSettings
+    asked_by: str | None = None
+    """What they asked with, so that an event that comes twice makes one job."""
+    held_for: timedelta | None = None
+    """How long that stands for one request; None for ever."""
 
     @property
     def locale(self) -> str:

@@ -5,25 +5,29 @@ between the writing and the note that it was written does no harm.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import discord
 import structlog
 
+from bot.clock import DiscordClock
+from bot.delivery.failures import (
+    MESSAGE_CLOSED,
+    NOT_FOUND,
+    SENDING_ERRORS,
+    UNAUTHORIZED,
+    closes_the_way,
+    outcome_unknown,
+)
 from generation.job import Job
 from storage.jobs import JobStore
 
 log = structlog.get_logger(__name__)
 
 TOKEN_MARGIN: Final = timedelta(seconds=20)
-TOKEN_ENDED: Final = 50027
-"""Invalid webhook token."""
-MESSAGE_CLOSED: Final = frozenset((10008, 30046, 50083))
-"""Unknown message, too many edits of an old message, archived thread: a new message may go."""
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
-NOT_FOUND: Final = 404
+LOOKED_THROUGH: Final = 100
+"""Messages of a channel in which one is looked for that may have been posted."""
 ORIGINAL: Final[Any] = "@original"
 
 MakeFiles = Callable[[], Sequence[discord.File]]
@@ -71,20 +75,34 @@ class OutgoingMessage:
 
 
 class JobMessage:
-    """The message of one job, wherever it can be written."""
+    """The message of one job, wherever it can be written.
 
-    def __init__(self, client: discord.Client, jobs: JobStore, job: Job) -> None:
+    `posted` says that an earlier process may have posted it: then it is looked for first.
+    """
+
+    def __init__(
+        self,
+        client: discord.Client,
+        jobs: JobStore,
+        clock: DiscordClock,
+        job: Job,
+        *,
+        posted: bool = False,
+    ) -> None:
         self._client = client
         self._jobs = jobs
+        self._clock = clock
         self._job = job
         self.reply_to: int | None = None
         """The message that a new one answers."""
         self._token_dead = False
         self._known: tuple[int, int] | None = None
+        self._noted: tuple[tuple[int, int], str] | None = None
         self._looked_up = False
+        self._may_be_posted = posted
 
     async def write(self, message: OutgoingMessage, kind: str) -> tuple[int, int]:
-        """Show `message`; returns the ids of the channel and the message.
+        """Show `message`; returns the ids of the channel and the message, for `note`.
 
         Raises discord.HTTPException for what may pass or what the message itself is wrong in, and
         NowhereError when nothing is left to try.
@@ -93,27 +111,33 @@ class JobMessage:
             try:
                 written = await way(message, kind)
             except discord.HTTPException as error:
-                if not _closes_the_way(error) and not (
+                if not closes_the_way(error) and not (
                     way == self._through_token and error.status == UNAUTHORIZED
                 ):
                     raise
                 log.info("answered elsewhere", job=self._job.id, way=way.__name__, code=error.code)
                 continue
             if written is not None:
-                await self._note(written, kind)
+                self._known = written
                 return written
         raise NowhereError(self._job.id)
 
-    async def _note(self, written: tuple[int, int], kind: str) -> None:
-        if self._known != written or kind == "result":
-            self._known = written
+    async def note(self, written: tuple[int, int], kind: str) -> None:
+        """Note which message shows the job. Raises storage.errors.DatabaseError."""
+        if self._noted != (written, kind):
             await self._jobs.add_message(written[1], written[0], self._job.id, kind)
+            self._noted = (written, kind)
+
+    async def delete(self, written: tuple[int, int]) -> None:
+        """Take the message away: the job was deleted while it was written."""
+        channel = self._client.get_partial_messageable(written[0])
+        await channel.get_partial_message(written[1]).delete()
 
     async def _through_token(self, message: OutgoingMessage, kind: str) -> tuple[int, int] | None:
         interaction = self._job.origin.interaction
         if interaction is None or self._token_dead:
             return None
-        if datetime.now(UTC) > interaction.expires_at - TOKEN_MARGIN:
+        if self._clock.now() > interaction.expires_at - TOKEN_MARGIN:
             return None
         webhook = discord.Webhook.partial(
             interaction.application_id, interaction.token, client=self._client
@@ -130,39 +154,67 @@ class JobMessage:
         origin = self._job.origin
         if origin.private or origin.channel_id is None:
             return None
-        known = await self._known_message()
-        if known is not None:
-            try:
-                channel = self._client.get_partial_messageable(known[0])
-                edited = await channel.get_partial_message(known[1]).edit(**message.for_edit())
-                return known[0], edited.id
-            except discord.HTTPException as error:
-                if error.code not in MESSAGE_CLOSED:
-                    raise
-                self._known = None
         channel = self._client.get_partial_messageable(origin.channel_id, guild_id=origin.guild_id)
+        edited = await self._edit_known(channel, message)
+        if edited is not None:
+            return edited
         arguments = message.for_send()
         if self.reply_to is not None:
             arguments["reference"] = discord.MessageReference(
                 message_id=self.reply_to, channel_id=origin.channel_id, fail_if_not_exists=False
             )
-        sent = await channel.send(nonce=self._nonce(kind), **arguments)
-        return sent.channel.id, sent.id
+        return await self._send(channel, arguments, kind)
 
     async def _in_person(self, message: OutgoingMessage, kind: str) -> tuple[int, int] | None:
         """Only what came of it: nobody wants a direct message for each step on the way."""
         if kind == "progress":
             return None
         user = await self._client.fetch_user(self._job.origin.user_id)
-        sent = await user.send(nonce=self._nonce(kind), **message.for_send())
+        channel = await user.create_dm()
+        if self._may_be_posted:
+            edited = await self._edit_known(channel, message)
+            if edited is not None:
+                return edited
+        return await self._send(channel, message.for_send(), kind)
+
+    async def _edit_known(
+        self, channel: discord.abc.Messageable, message: OutgoingMessage
+    ) -> tuple[int, int] | None:
+        """Show it in the message that there is already; None where there is none."""
+        known = await self._known_message(channel)
+        if known is None:
+            return None
+        where = self._client.get_partial_messageable(known[0])
+        try:
+            edited = await where.get_partial_message(known[1]).edit(**message.for_edit())
+        except discord.HTTPException as error:
+            if error.code not in MESSAGE_CLOSED:
+                raise
+            self._known = None
+            return None
+        return known[0], edited.id
+
+    async def _send(
+        self, channel: discord.abc.Messageable, arguments: dict[str, Any], kind: str
+    ) -> tuple[int, int]:
+        try:
+            sent = await channel.send(nonce=self._nonce(kind), **arguments)
+        except SENDING_ERRORS as error:
+            self._may_be_posted |= outcome_unknown(error)
+            raise
+        self._clock.observe(sent.created_at)
         return sent.channel.id, sent.id
 
     def _nonce(self, kind: str) -> str:
-        """Discord answers a repeated nonce with the first message: a crash posts nothing twice."""
+        """Discord answers a repeated nonce with the first message, for some minutes."""
         return f"{kind[0]}{self._job.id}-{round(self._job.created_at.timestamp() * 1000):x}"
 
-    async def _known_message(self) -> tuple[int, int] | None:
-        """The message that shows the job, also one from before a restart."""
+    async def _known_message(self, channel: discord.abc.Messageable) -> tuple[int, int] | None:
+        """The message that shows the job, also one from before a restart.
+
+        One that was posted without a note, because the answer to it was lost, is known by its
+        buttons: Discord may have forgotten its nonce.
+        """
         if self._known is None and not self._looked_up:
             self._looked_up = True
             for kind in ("result", "progress"):
@@ -170,9 +222,22 @@ class JobMessage:
                 if found:
                     self._known = found[-1]
                     break
+        if self._known is None and self._may_be_posted:
+            self._known = await self._find(channel)
+            self._may_be_posted = False
         return self._known
 
+    async def _find(self, channel: discord.abc.Messageable) -> tuple[int, int] | None:
+        own = self._client.user
+        async for message in channel.history(limit=LOOKED_THROUGH):
+            if own is not None and message.author.id == own.id and shows(message, self._job.id):
+                return message.channel.id, message.id
+        return None
 
-def _closes_the_way(error: discord.HTTPException) -> bool:
-    """Whether this place will never take the message: it is gone, or closed to the bot."""
-    return error.status in (FORBIDDEN, NOT_FOUND) or error.code in MESSAGE_CLOSED | {TOKEN_ENDED}
+
+def shows(message: discord.Message, job_id: int) -> bool:
+    """Whether a message of the bot's carries the buttons of a whole job."""
+    rows = (row for row in message.components if isinstance(row, discord.ActionRow))
+    ids = (str(getattr(item, "custom_id", "")) for row in rows for item in row.children)
+    parts = (custom_id.split(":") for custom_id in ids)
+    return any(len(part) == 3 and part[::2] == ["darkroom", str(job_id)] for part in parts)

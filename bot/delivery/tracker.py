@@ -1,45 +1,46 @@
-"""Puts jobs on Discord: what waits, what runs, what came of it; nothing twice, nothing lost."""
+"""Keeps the messages of jobs up to date: what waits, what runs; then hands them to `results`."""
 
 import asyncio
-import itertools
-from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime
+import secrets
+from collections.abc import Coroutine
 from typing import Any, Final
 
-import aiohttp
 import discord
 import structlog
 
 from bot.background import BackgroundTasks
+from bot.clock import DiscordClock
+from bot.delivery.failures import SENDING_ERRORS
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
+from bot.delivery.message_chores import MessageChores
+from bot.delivery.results import Results
 from bot.locales import Texts
-from bot.pictures import attachments
 from bot.pictures.attachments import Attachment, JobAttachments
-from bot.requests.actions import offered
 from bot.ui import action_buttons, job_embeds
 from bot.ui.formatting import COLOUR
 from bot.ui.job_embeds import MessageBody
 from generation.job import Job, JobState
-from generation.messages import JobEvent, Preview, Progress
+from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
 from generation.worker import Worker
+from storage.errors import DatabaseError
 from storage.jobs import JobStore
 
 log = structlog.get_logger(__name__)
 
 EDIT_EVERY: Final = 3.0
 """Seconds between edits of a message."""
-TOO_LARGE: Final = frozenset((40005,))
-TOO_MANY_REQUESTS: Final = 429
 BREATH: Final = 0.005
 """Seconds between two who wait that are told of a change."""
-HINT_SECONDS: Final = 60.0
+NEAREST: Final = 3
+LONGEST_AGO: Final = 2
+"""Who is told when the queue moves: the next, and those who were told longest ago. Discord counts
+the time down by itself, and an edit for each of a hundred would take as long as a picture.
+"""
 CLOSING_SECONDS: Final = 5.0
 """What is on its way to Discord has so long to arrive when the bot stops."""
 ACKNOWLEDGED_WITHIN: Final = 10.0
 """Seconds; Discord gives three, and a request of which it never heard is answered elsewhere."""
-RETRIES: Final = (1, 2, 5, 15, 60, 120)
-"""Seconds to wait after a failure that may pass; the last again and again."""
 
 
 class _Followed:
@@ -48,8 +49,11 @@ class _Followed:
     def __init__(self, job: Job, message: JobMessage) -> None:
         self.job = job
         self.message = message
-        self.progress: Progress | None = None
+        self.progress: Progress | Unsaved | None = None
         self.preview: bytes | None = None
+        self.place: int | None = None
+        """In the queue, when it was told last."""
+        self.told = 0.0
         self.changed = asyncio.Event()
         self.ended = asyncio.Event()
         self.acknowledged = asyncio.Event()
@@ -65,21 +69,27 @@ class Tracker:
         jobs: JobStore,
         worker: Worker,
         attachments: JobAttachments,
+        clock: DiscordClock,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._worker = worker
+        self._clock = clock
         self.attachments = attachments
         self.edit_every = edit_every
         self._followed: dict[int, _Followed] = {}
         self._tasks = BackgroundTasks()
-        self._began = datetime.now(UTC)
         self._closing = asyncio.Event()
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
+        self.chores = MessageChores(client, jobs, self._tasks, self._sleep)
+        self._results = Results(client, jobs, attachments, self.chores, self._sleep)
         worker.listen(self._hear)
+
+    def __len__(self) -> int:
+        return len(self._followed)
 
     def track(self, job: Job, *, reply_to: int | None = None) -> None:
         """Show a job from now on; its interaction, if it has one, is acknowledged."""
@@ -88,27 +98,32 @@ class Tracker:
             followed.message.reply_to = reply_to
         followed.acknowledged.set()
 
-    def _take_up(self, job: Job) -> _Followed:
+    def _take_up(self, job: Job, *, posted: bool = False) -> _Followed:
         followed = self._followed.get(job.id)
         if followed is None:
-            message = JobMessage(self._client, self._jobs, job)
+            message = JobMessage(self._client, self._jobs, self._clock, job, posted=posted)
             followed = self._followed[job.id] = _Followed(job, message)
-            # what an earlier process took in, it has answered too
-            if job.origin.interaction is None or job.created_at < self._began:
+            if job.origin.interaction is None:
                 followed.acknowledged.set()
+            followed.changed.set()
+            self._places = None
             self._tasks.spawn(self._follow(followed))
-            self._places_changed()
         return followed
 
     async def recover(self) -> None:
-        """Take up what was under way when the bot stopped: deliver what ended, show the rest."""
-        for job in await self._jobs.undelivered():
+        """Take up what was under way when the bot stopped: deliver what ended, show the rest.
+
+        Raises storage.errors.DatabaseError.
+        """
+        for followed in self._followed.values():
+            # nobody has asked since the start: what runs already, an earlier process has answered
+            followed.acknowledged.set()
+        for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
             if _is_ours(job):
-                self.track(job)
-                self._followed[job.id].ended.set()
-        for job in await self._jobs.waiting():
-            if _is_ours(job):
-                self.track(job)
+                followed = self._take_up(job, posted=True)
+                followed.acknowledged.set()
+                if job.ended:
+                    followed.ended.set()
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
@@ -121,7 +136,7 @@ class Tracker:
         followed = self._take_up(job)
         followed.job = job
         match event:
-            case Progress():
+            case Progress() | Unsaved():
                 followed.progress = event
             case Preview():
                 followed.preview = event.jpeg
@@ -130,8 +145,8 @@ class Tracker:
         followed.changed.set()
         if job.ended:
             followed.ended.set()
-        if event is None or job.ended:
-            self._places_changed()
+        if event is None and job.state is not JobState.QUEUED:
+            self._queue_moved()
 
     async def _pause(self, *waiting: Coroutine[Any, Any, Any]) -> None:
         """Wait for the first of these. Raises CancelledError once the delivery is closing."""
@@ -139,12 +154,17 @@ class Tracker:
         if self._closing.is_set():
             raise asyncio.CancelledError
 
-    def _places_changed(self) -> None:
-        """Have those who wait look at their place in the queue again."""
+    async def _sleep(self, seconds: float) -> None:
+        await self._pause(asyncio.sleep(seconds))
+
+    def _queue_moved(self) -> None:
+        """Have some of those who wait look at their place in the queue again."""
         self._places = None
-        for followed in self._followed.values():
-            if followed.progress is None:
-                followed.changed.set()
+        waiting = [one for one in self._followed.values() if one.place is not None]
+        nearest = sorted(waiting, key=lambda one: one.place or 0)[:NEAREST]
+        others = [one for one in waiting if one not in nearest]
+        for followed in (*nearest, *sorted(others, key=lambda one: one.told)[:LONGEST_AGO]):
+            followed.changed.set()
 
     async def _follow(self, followed: _Followed) -> None:
         """Show every change, at most once in so many seconds, until the end is delivered."""
@@ -158,55 +178,52 @@ class Tracker:
                     break
                 last = await self._show_progress(followed, last)
                 await self._pause(asyncio.sleep(self.edit_every), followed.ended.wait())
-            await self._deliver(followed)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # the job stays undelivered in the database; the next start tries again
-            log.exception("delivery failed", job=followed.job.id)
+            await self._results.deliver(followed.job.id, followed.message)
         finally:
             self._followed.pop(followed.job.id, None)
 
     async def _show_progress(self, followed: _Followed, last: str) -> str:
         """Edit the message unless it shows this already; returns what it shows."""
-        job, preview = followed.job, followed.preview
-        if preview is not None and not await self.attachments.may_preview(job):
-            preview = None
-        if followed.progress is None:
-            # where many wait, telling them all at once would keep those who ask waiting
-            async with self._one_by_one:
-                await asyncio.sleep(BREATH)
-        shown = await self._progress(followed)
-        key = f"{shown.content}{len(preview or b'')}"
-        if key == last:
-            return last
-        embed = None
-        if preview is not None:
-            embed = discord.Embed(colour=COLOUR).set_image(url="attachment://preview.jpg")
-        message = OutgoingMessage(
-            content=shown.content,
-            embed=embed,
-            files=lambda: (
-                [Attachment("preview.jpg", preview, job.origin.spoiler).file()] if preview else []
-            ),
-            view=action_buttons.view(job, Texts(job.origin.locale)),
-        )
         try:
-            await followed.message.write(message, "progress")
-        except (discord.HTTPException, aiohttp.ClientError, NowhereError) as error:
+            job, preview = followed.job, followed.preview
+            if preview is not None and not await self.attachments.may_preview(job):
+                preview = None
+            if followed.progress is None:
+                # where many wait, telling them all at once would keep those who ask waiting
+                async with self._one_by_one:
+                    await asyncio.sleep(BREATH)
+            shown = await self._progress(followed)
+            key = f"{shown.content}{len(preview or b'')}"
+            if key == last:
+                return last
+            written = await followed.message.write(_progress(job, shown, preview), "progress")
+            await followed.message.note(written, "progress")
+        except (*SENDING_ERRORS, NowhereError, DatabaseError) as error:
             # the next change or the result will be shown instead
-            log.info("progress not shown", job=job.id, error=str(error))
-        return key
+            log.info("progress not shown", job=followed.job.id, error=str(error))
+        except Exception:
+            # the result is delivered all the same, or says what is wrong
+            incident = secrets.token_hex(4)
+            log.exception("progress can't be shown", job=followed.job.id, incident=incident)
+        else:
+            return key
+        return last
 
     async def _progress(self, followed: _Followed) -> MessageBody:
         texts = Texts(followed.job.origin.locale)
-        if followed.progress is not None:
-            left = await self._left(followed)
-            return job_embeds.progress(followed.job, followed.progress, left, texts)
+        followed.place = None
+        match followed.progress:
+            case Progress() as progress:
+                left = await self._left(followed)
+                return job_embeds.progress(followed.job, progress, left, texts)
+            case Unsaved() as unsaved:
+                return MessageBody(texts(unsaved.code))
         planned = (await self._queue()).get(followed.job.id)
         if planned is None:
             return MessageBody(texts("starting"))
-        return job_embeds.waiting(planned, datetime.now(UTC), texts)
+        followed.place = planned.place
+        followed.told = asyncio.get_running_loop().time()
+        return job_embeds.waiting(planned, self._clock.now(), texts)
 
     async def _queue(self) -> dict[int, Planned]:
         """Where each job that waits stands; looked up once for all who ask."""
@@ -224,142 +241,24 @@ class Tracker:
             return None
         return await self._worker.seconds_left()
 
-    async def _deliver(self, followed: _Followed) -> None:
-        """Show the end, however long Discord takes to accept it."""
-        job = await self._jobs.get(followed.job.id)
-        if job is None or job.delivered_at is not None:
-            return
-        texts = Texts(job.origin.locale)
-        original, held_back = await self.attachments.of(job)
-        shown = job_embeds.ended(job, texts)
-        replayed = await self._replayed(job, texts)
-        pictures, level = original, -1
-        waits = itertools.chain(RETRIES, itertools.repeat(RETRIES[-1]))
-        while True:
-            content = job_embeds.remarks(held_back, lightened=level >= 0, texts=texts)
-            content = "\n".join(filter(None, (replayed, content)))
-            message = self._result(job, content, shown.embed, pictures, texts)
-            try:
-                written = await followed.message.write(message, "result")
-                break
-            except NowhereError:
-                log.warning("nobody could be told", job=job.id)
-                await self._jobs.mark_delivered(job.id)
-                return
-            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                if _too_large(error) and level + 1 < len(attachments.LEVELS):
-                    level += 1
-                    pictures = await self.attachments.lighter(original, level)
-                    continue
-                if not _may_pass(error):
-                    raise
-                wait = next(waits)
-                log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
-                await self._pause(asyncio.sleep(wait))
-        await self._jobs.mark_delivered(job.id)
-        if not job.origin.private:
-            await self.add_reactions(job, *written)
 
-    async def _replayed(self, job: Job, texts: Texts) -> str:
-        """Whether a replay came out the same, and if not, what has changed."""
-        if job.action != "replay" or job.parent is None or job.state is not JobState.FINISHED:
-            return ""
-        parent = await self._jobs.get(job.parent)
-        return "" if parent is None else job_embeds.replayed(parent, job, texts)
+def _progress(job: Job, shown: MessageBody, preview: bytes | None) -> OutgoingMessage:
+    embed = None
+    if preview is not None:
+        embed = discord.Embed(colour=COLOUR).set_image(url="attachment://preview.jpg")
 
-    def _result(
-        self,
-        job: Job,
-        content: str,
-        embed: discord.Embed | None,
-        pictures: list[Attachment],
-        texts: Texts,
-    ) -> OutgoingMessage:
-        return OutgoingMessage(
-            content=content,
-            embed=embed,
-            files=lambda: [picture.file() for picture in pictures],
-            view=action_buttons.view(job, texts),
-        )
+    def files() -> list[discord.File]:
+        if preview is None:
+            return []
+        return [Attachment("preview.jpg", preview, job.origin.spoiler).file()]
 
-    def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
-        """Add the reactions in the background: Discord takes a second for a handful of them."""
-        self._tasks.spawn(self.add_reactions(job, channel_id, message_id, index))
-
-    def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
-        """Delete messages of deleted jobs, given by channel and id, in the background.
-
-        What a stop leaves on Discord goes after the next start.
-        """
-        self._tasks.spawn(self._take_back(messages))
-
-    async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
-        for channel_id, message_id in messages:
-            channel = self._client.get_partial_messageable(channel_id)
-            for wait in RETRIES:
-                if self._closing.is_set():
-                    log.warning("messages of a person are left on Discord", id=message_id)
-                    return
-                try:
-                    await channel.get_partial_message(message_id).delete()
-                except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                    if _may_pass(error):
-                        await self._pause(asyncio.sleep(wait))
-                        continue
-                    log.info("a message could not be deleted", error=str(error))
-                await self._jobs.taken_back(message_id)
-                break
-
-    def hint(self, message: discord.Message) -> None:
-        """Delete a message of the bot's, which only hints at something, after a while."""
-        self._tasks.spawn(self._delete_later(message))
-
-    async def _delete_later(self, message: discord.Message) -> None:
-        await self._pause(asyncio.sleep(HINT_SECONDS))
-        try:
-            await message.delete()
-        except (discord.HTTPException, aiohttp.ClientError) as error:
-            log.info("a hint could not be deleted", error=str(error))
-
-    async def add_reactions(
-        self, job: Job, channel_id: int, message_id: int, index: int | None = None
-    ) -> None:
-        """The emoji that people can target under a result, or under its picture `index`."""
-        if job.state is not JobState.FINISHED or not self._is_in(job.origin.guild_id, channel_id):
-            return
-        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
-        try:
-            for target in offered(job, index):
-                if target.action.invites and not self._closing.is_set():
-                    await message.add_reaction(target.emoji)
-        except (discord.HTTPException, aiohttp.ClientError) as error:
-            log.info("no reactions", job=job.id, error=str(error))
-
-    def _is_in(self, guild_id: int | None, channel_id: int) -> bool:
-        """Whether the bot itself is where its app was used: not so in servers where only a person
-        has installed it, nor in private threads that nobody let it into.
-        """
-        if guild_id is None:
-            return True
-        guild = self._client.get_guild(guild_id)
-        return guild is not None and guild.get_channel_or_thread(channel_id) is not None
+    view = action_buttons.view(job, Texts(job.origin.locale))
+    return OutgoingMessage(content=shown.content, embed=embed, files=files, view=view)
 
 
 def _is_ours(job: Job) -> bool:
     """Whether it came from Discord; the command line looks after its own."""
     return job.origin.channel_id is not None or job.origin.interaction is not None
-
-
-def _too_large(error: Exception) -> bool:
-    return isinstance(error, discord.HTTPException) and (
-        error.status == 413 or error.code in TOO_LARGE
-    )
-
-
-def _may_pass(error: Exception) -> bool:
-    return not isinstance(error, discord.HTTPException) or (
-        error.status >= 500 or error.status == TOO_MANY_REQUESTS
-    )
 
 
 async def _first(*waiting: Coroutine[Any, Any, Any]) -> None:

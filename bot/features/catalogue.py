@@ -15,6 +15,7 @@ from bot.pictures.attachments import Attachment
 from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
 from bot.ui.formatting import COLOUR, quoted
+from bot.ui.persistent_items import StatelessView
 from generation.completion import native_size
 from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind
@@ -68,7 +69,7 @@ async def _page(services: Services, kind: ModelKind, page: int, texts: Texts) ->
         "files": [picture.file() for picture in attachments if picture is not None],
     }
     if pages > 1:
-        view = discord.ui.View(timeout=None)
+        view = StatelessView()
         view.add_item(CatalogueButton.of(kind, page - 1, texts("button_back"), page == 0))
         view.add_item(CatalogueButton.of(kind, page + 1, texts("button_next"), page == pages - 1))
         message["view"] = view

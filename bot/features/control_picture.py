@@ -24,6 +24,7 @@ from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
 from bot.ui.modal import Modal
+from bot.ui.persistent_items import StatelessView
 from generation import prompt_flags
 from generation.completion import default_model
 from generation.models import ModelKind
@@ -58,7 +59,7 @@ async def _use_as_control(
         picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
     except TimeoutError:
         await defer(interaction, private=True)
-        view = discord.ui.View(timeout=None)
+        view = StatelessView()
         view.add_item(DescribeButton.of(await keeping, caller.texts("button_describe")))
         await interaction.followup.send(caller.texts("control_kept"), view=view, ephemeral=True)
         return

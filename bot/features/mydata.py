@@ -22,6 +22,7 @@ from bot.interactions.responding import (
 )
 from bot.pictures.attachments import UPLOAD_LIMIT
 from bot.services import Services
+from bot.ui.persistent_items import StatelessView
 
 PART_MAX: Final = UPLOAD_LIMIT - 64 * 1024
 """Bytes of a zip, so that it can be posted with what is around it."""
@@ -98,7 +99,7 @@ class MyDataCommands(app_commands.Group):
     async def delete(self, interaction: Interaction) -> None:
         """Ask once more; nothing brings it back."""
         async with responding(interaction) as caller:
-            view = discord.ui.View(timeout=None)
+            view = StatelessView()
             view.add_item(DeleteButton.of(caller.texts("button_delete_all")))
             await reply_privately(interaction, caller.texts("mydata_sure"), view=view)
 
@@ -121,6 +122,6 @@ class DeleteButton(
         await defer(interaction, private=True)
         deleted = await services.requests.forget(caller.person.id)
         # there may be thousands, and Discord takes a second for each
-        services.delivery.take_back(deleted.messages)
+        services.delivery.chores.take_back(deleted.messages)
         sentence = caller.texts("mydata_deleted", count=deleted.jobs, pictures=deleted.pictures)
         await interaction.followup.send(sentence, ephemeral=True)

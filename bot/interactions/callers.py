@@ -1,6 +1,8 @@
 """Who used a command, pressed a button or reacted, as Discord tells it."""
 
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 
 import discord
 
@@ -8,6 +10,9 @@ from bot.access.caller import Caller, Person, Place
 from bot.services import Client
 from generation.job import InteractionToken
 from storage.settings import GuildSettings, SettingsStore
+
+REACTION_HELD: Final = timedelta(minutes=1)
+"""A reaction that comes again within this time is the same one, unless it was taken away."""
 
 
 async def caller_of(interaction: discord.Interaction[Client]) -> Caller:
@@ -24,7 +29,8 @@ async def caller_of(interaction: discord.Interaction[Client]) -> Caller:
         roles=_roles(user),
     )
     place = _place(interaction.guild_id, interaction.channel_id, channel)
-    return await _caller(interaction.client.services.store.settings, person, place)
+    caller = await _caller(interaction.client.services.store.settings, person, place)
+    return replace(caller, asked_by=f"i:{interaction.id}")
 
 
 async def caller_by_reaction(
@@ -45,7 +51,8 @@ async def caller_by_reaction(
         roles=_roles(member),
     )
     place = _place(payload.guild_id, payload.channel_id, channel)
-    return await _caller(client.services.store.settings, person, place)
+    caller = await _caller(client.services.store.settings, person, place)
+    return replace(caller, asked_by=client.reaction_key(payload), held_for=REACTION_HELD)
 
 
 def token_of(interaction: discord.Interaction[Client]) -> InteractionToken:

@@ -99,6 +99,11 @@ class RespondingItem(PersistentItem[Item], Generic[Item], template=r"(?!)"):
         """Do what it is for. Raises Refused."""
         raise NotImplementedError
 
+    async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
+        """An event that comes twice is answered once."""
+        client: Client = interaction.client
+        return client.is_new(interaction)
+
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Somebody has used it."""
         async with responding(interaction) as caller:

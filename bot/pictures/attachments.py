@@ -35,6 +35,22 @@ class Attachment(msgspec.Struct, frozen=True):
         return discord.File(io.BytesIO(self.content), filename=self.name, spoiler=self.spoiler)
 
 
+class ShownPictures(msgspec.Struct, frozen=True):
+    """The pictures of a job as they may be shown in one place."""
+
+    attachments: tuple[Attachment, ...] = ()
+    held_back: int = 0
+    """How many the server's picture check blocks."""
+    missing: int = 0
+    """How many have no file any more, or a broken one."""
+    lightened: bool = False
+    """Whether some are lighter copies."""
+
+    def files(self) -> list[discord.File]:
+        """New attachments; sending uses them up."""
+        return [attachment.file() for attachment in self.attachments]
+
+
 class JobAttachments:
     """The pictures of jobs, as far as a server's picture check lets them be shown there.
 
@@ -58,49 +74,51 @@ class JobAttachments:
         """Whether there is a picture check that a server can ask for."""
         return self._unsafe_from is not None
 
-    async def of(self, job: Job, where: Origin | None = None) -> tuple[list[Attachment], int]:
-        """What a finished job may show, and how many of its pictures are held back.
+    async def of(self, job: Job, where: Origin | None = None) -> ShownPictures:
+        """What a finished job may show.
 
         `where` is the place where they are shown, unless it is where they were asked for.
         """
         if job.state is not JobState.FINISHED:
-            return [], 0
-        found, held_back = [], 0
+            return ShownPictures()
+        found: list[Attachment] = []
+        held_back = missing = 0
         for picture in job.pictures:
             try:
                 shown = await self._read(job, picture, where or job.origin)
             except PictureMissingError:
                 log.error("picture file is gone", job=job.id, file=picture.file)
+                missing += 1
                 continue
             if shown is None:
                 held_back += 1
             else:
                 found.append(shown)
-        return found, held_back
+        return ShownPictures(tuple(found), held_back, missing)
 
-    async def one(
-        self, job: Job, picture: PictureRecord, where: Origin, limit: int = UPLOAD_LIMIT
-    ) -> tuple[Attachment, bool]:
-        """One picture within `limit` bytes as `where` shows it, and whether it is a lighter copy.
-
-        Raises Refused for one that is gone or held back.
-        """
+    async def one(self, job: Job, picture: PictureRecord, where: Origin) -> ShownPictures:
+        """One picture as `where` shows it. Raises Refused for one that is gone or held back."""
         try:
             shown = await self._read(job, picture, where)
         except PictureMissingError:
             raise Refused("picture_gone") from None
         if shown is None:
             raise Refused("picture_held_back")
-        level = 0
-        original, lightened = shown, False
-        while len(shown.content) > limit and level < len(LEVELS):
-            [shown], lightened = await self.lighter([original], level), True
-            level += 1
-        return shown, lightened
+        return ShownPictures((shown,))
 
-    async def lighter(self, attachments: Sequence[Attachment], level: int) -> list[Attachment]:
-        """The pictures at a level of LEVELS, as WebP. Raises Refused when a file is broken."""
-        return [await self._lighter(shown, *LEVELS[level]) for shown in attachments]
+    async def within(self, shown: ShownPictures, limit: int) -> ShownPictures:
+        """With lighter copies of those that have more than `limit` bytes.
+
+        Raises Refused when a file is broken.
+        """
+        fitted = tuple([await self._fitting(one, limit) for one in shown.attachments])
+        lightened = shown.lightened or fitted != shown.attachments
+        return msgspec.structs.replace(shown, attachments=fitted, lightened=lightened)
+
+    async def lighter(self, shown: ShownPictures, level: int) -> ShownPictures:
+        """With lighter copies of all, at a level of LEVELS. Raises Refused for a broken file."""
+        copies = tuple([await self._lighter(one, *LEVELS[level]) for one in shown.attachments])
+        return msgspec.structs.replace(shown, attachments=copies, lightened=True)
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""
@@ -117,6 +135,14 @@ class JobAttachments:
             spoiler = spoiler or check == "blur"
         content = await self._jobs.read_picture(picture)
         return Attachment(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
+
+    async def _fitting(self, original: Attachment, limit: int) -> Attachment:
+        shown = original
+        for quality, scale in LEVELS:
+            if len(shown.content) <= limit:
+                break
+            shown = await self._lighter(original, quality, scale)
+        return shown
 
     async def _lighter(self, shown: Attachment, quality: int, scale: float) -> Attachment:
         content = await self._decoder.lightened(shown.content, quality, scale, shown.name)

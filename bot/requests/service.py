@@ -192,6 +192,8 @@ class RequestService:
                 parent_picture=parent_picture,
                 preset=preset,
                 limits=self._limits(caller),
+                asked_by=caller.asked_by,
+                held_for=caller.held_for,
             )
         except TooManyWaitingError as reached:
             raise await self._too_many_waiting(reached.count, caller) from None

@@ -6,7 +6,7 @@ import discord
 
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, ActionTarget, offered
-from bot.ui.persistent_items import PersistentItem
+from bot.ui.persistent_items import PersistentItem, StatelessView
 from generation.job import Job
 
 ROW: Final = 5
@@ -69,7 +69,7 @@ class ActionButton(
 
 def view(job: Job, texts: Texts, index: int | None = None) -> discord.ui.View:
     """The buttons of what applies to a job, or to its picture `index`; picks in rows below."""
-    buttons = discord.ui.View(timeout=None)
+    buttons = StatelessView()
     found = offered(job, index)
     picks = [target for target in found if target.action.on == "pick"]
     others = [target for target in found if target.action.on != "pick"]

@@ -58,9 +58,11 @@ def ended(job: Job, texts: Texts) -> MessageBody:
     return MessageBody(embed=embed)
 
 
-def remarks(held_back: int, *, lightened: bool, texts: Texts) -> str:
+def remarks(texts: Texts, *, held_back: int = 0, missing: int = 0, lightened: bool = False) -> str:
     """What is said above pictures that are not shown as they were made."""
     found = [texts("held_back", count=held_back)] if held_back else []
+    if missing:
+        found.append(texts("pictures_missing", count=missing))
     if lightened:
         found.append(texts("reencoded"))
     return "\n".join(found)

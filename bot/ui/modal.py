@@ -26,7 +26,8 @@ class Modal(discord.ui.Modal):
     """Fields under a title; a submit handler takes what was entered, by the custom_id alone."""
 
     def __init__(self, custom_id: str, title: str) -> None:
-        super().__init__(title=title[:TITLE_MAX], custom_id=custom_id, timeout=900)
+        super().__init__(title=title[:TITLE_MAX], custom_id=custom_id)
+        self.stop()  # it is found by its custom_id: discord.py need not keep it
 
     def text(
         self,

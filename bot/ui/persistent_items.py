@@ -1,4 +1,9 @@
-"""Buttons and menus that work for ever: all that they know stands in their custom_id."""
+"""Buttons and menus that work for ever: all that they know stands in their custom_id.
+
+discord.py keeps every view that is sent, an ephemeral one for a quarter of an hour, to find its
+items again. Ours are found by their custom_ids: so these views say that they are finished, and are
+not kept.
+"""
 
 import re
 from typing import Any, Generic, Self, TypeVar
@@ -25,3 +30,19 @@ class PersistentItem(discord.ui.DynamicItem[Item], Generic[Item], template=r"(?!
     ) -> Self:
         """The item of a message from whenever."""
         return cls(item)
+
+
+class StatelessView(discord.ui.View):
+    """A view of persistent items."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=None)
+        self.stop()
+
+
+class StatelessLayout(discord.ui.LayoutView):
+    """The same with texts and pictures between them."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=None)
+        self.stop()

@@ -16,7 +16,8 @@ from PIL import Image
 from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
 from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
-from bot.delivery import tracker as delivery_module
+from bot.connection import stay_connected
+from bot.delivery import failures, message_chores, results
 from generation.completion import Limits
 from generation.engines.fake import FakeEngine
 from generation.job import Job
@@ -27,7 +28,7 @@ from playground.server import Addresses, Options, serving
 from tests.databases import ON_SERVER, fresh_database
 from tests.openapi import VARIABLE, OpenApi
 from tests.patience import PATIENCE
-from tests.playground.conftest import running
+from tests.playground.conftest import TOKEN
 
 Json = dict[str, Any]
 EDIT_EVERY = 0.3
@@ -45,6 +46,7 @@ class Rig:
         """Whether the models are known before the bot connects."""
         self.studio: Studio
         self.client: DarkroomClient
+        self.connection: asyncio.Task[None]
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -59,7 +61,7 @@ class Rig:
         self.client.before_identify_hook = _no_pause  # type: ignore[method-assign]
         worker = asyncio.create_task(self.studio.worker.run())
         self._stack.push_async_callback(_end, worker)
-        await self._stack.enter_async_context(running(self.client))
+        self.connection = await self._stack.enter_async_context(connected(self.client))
 
     async def stop(self) -> None:
         """Let everything go at once, whatever is under way."""
@@ -84,6 +86,30 @@ class Rig:
                 if found is not None and condition(found):
                     return found
                 await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def connected(client: DarkroomClient) -> AsyncIterator[asyncio.Task[None]]:
+    """The client as `bot.app.run` connects it, ready; its failure is the test's."""
+    task = asyncio.create_task(stay_connected(client, TOKEN))
+    ready = asyncio.create_task(_ready(client))
+    await asyncio.wait([task, ready], return_when="FIRST_COMPLETED", timeout=PATIENCE)
+    try:
+        if task.done():
+            task.result()
+        assert ready.done(), "the client did not become ready"
+        yield task
+    finally:
+        ready.cancel()
+        await client.close()
+        await asyncio.gather(task, ready, return_exceptions=True)
+
+
+async def _ready(client: DarkroomClient) -> None:
+    """Until it is connected and its commands are registered: people use them at once."""
+    while not client.is_ready():
+        await asyncio.sleep(0.01)
+    await client.registered.wait()
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -159,7 +185,8 @@ async def rig(
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     gateway = discord.gateway.DiscordWebSocket
     monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-    monkeypatch.setattr(delivery_module, "RETRIES", (0.05,) * 6)
+    for module in (failures, message_chores, results):
+        monkeypatch.setattr(module, "RETRIES", (0.05,) * 6)
     point_to(config.discord)
     made = Rig(config, control)
     await made.start()

@@ -105,7 +105,7 @@ async def test_a_check_that_the_owner_did_not_set_up_cannot_be_asked_for(
 async def test_a_reaction_that_needs_a_dialog_answers_with_its_button(
     rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.delivery.tracker.HINT_SECONDS", 0.5)
+    monkeypatch.setattr("bot.delivery.message_chores.HINT_SECONDS", 0.5)
     message = await imagine(ada, general)
     await bo.react(message, "✏️")
     hint = await bo.wait_for("MESSAGE_CREATE", lambda m: "Press the button" in m["content"])

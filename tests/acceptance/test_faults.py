@@ -7,7 +7,7 @@ import discord
 import msgspec
 import pytest
 
-from bot.delivery import tracker
+from bot.delivery import failures, tracker
 from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.control import Control
@@ -200,7 +200,7 @@ async def test_an_outage_longer_than_every_wait_loses_nothing(
     assert rig.engine.gate is not None
     rig.engine.gate.set()
     await rig.until(lambda job: job.state is JobState.FINISHED)
-    await asyncio.sleep(3 * sum(tracker.RETRIES))
+    await asyncio.sleep(3 * sum(failures.RETRIES))
     await rig.control.clear_faults()
     await finished(ada, general, message)
     await delivered(rig, 1)

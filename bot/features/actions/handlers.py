@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from bot.access.caller import Caller
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.responding import Interaction, responding
+from bot.locales import Texts
+from bot.pictures.attachments import ShownPictures
 from bot.requests.actions import ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
@@ -66,8 +67,10 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
         raise Refused("picture_gone")
     await reply.defer(private=True)
     where = reply.caller.origin(private=True)
-    read = services.delivery.attachments.one
-    files = [(await read(job, picture, where))[0].file() for picture in pictures]
+    read = services.delivery.attachments
+    limit = reply.file_limit
+    shown = [await read.within(await read.one(job, one, where), limit) for one in pictures]
+    files = [file for each in shown for file in each.files()]
     text = job_embeds.infotext(job, pictures[0])
     if len(text) > TEXT_MAX:
         whole = text_file(text, f"darkroom-{job.id}.txt")
@@ -87,12 +90,12 @@ async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job
 async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     await reply.defer(private=job.origin.private)
     index = target.index or 0
-    channel_id, message_id = await reply.post(await _picked(services, job, index, reply.caller))
+    channel_id, message_id = await reply.post(await _picked(services, reply, job, index))
     await services.store.jobs.add_message(
         message_id, channel_id, job.id, "picture", position=target.index
     )
     if not job.origin.private:
-        services.delivery.invite(job, channel_id, message_id, target.index)
+        services.delivery.chores.invite(job, channel_id, message_id, target.index)
 
 
 async def _replay(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
@@ -107,23 +110,25 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
     services.requests.check_words(job.request, caller)
     reply.check_can_post(private=False)
     await reply.defer(private=False)
-    shown, held_back = await services.delivery.attachments.of(job, caller.origin(private=False))
+    pictures = services.delivery.attachments
+    every = await pictures.of(job, caller.origin(private=False))
+    shown = await pictures.within(every, reply.file_limit)
     channel_id, message_id = await reply.post(
         {
-            "content": job_embeds.remarks(held_back, lightened=False, texts=caller.texts),
+            "content": _remarks(shown, caller.texts),
             "embed": job_embeds.parameters(job, caller.texts),
-            "files": [attachment.file() for attachment in shown],
+            "files": shown.files(),
             "view": action_buttons.view(job, caller.texts),
         }
     )
     await services.store.jobs.add_message(message_id, channel_id, job.id, "sent")
-    services.delivery.invite(job, channel_id, message_id)
+    services.delivery.chores.invite(job, channel_id, message_id)
 
 
 async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
     """Delete an entry of one's own history for good."""
     deleted = await services.requests.forget_job(job)
-    services.delivery.take_back(deleted.messages)
+    services.delivery.chores.take_back(deleted.messages)
     await reply.confirm(reply.caller.texts("history_forgotten", job=job.id))
 
 
@@ -141,18 +146,25 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 }
 
 
-async def _picked(services: Services, job: Job, index: int, caller: Caller) -> dict[str, Any]:
+async def _picked(services: Services, reply: Reply, job: Job, index: int) -> dict[str, Any]:
     """The message of one picture among several, with what can be done with it."""
-    texts, picture = caller.texts, _picture(job, index)
-    where = caller.origin(private=job.origin.private)
-    shown, lightened = await services.delivery.attachments.one(job, picture, where)
+    texts, picture = reply.caller.texts, _picture(job, index)
+    where = reply.caller.origin(private=job.origin.private)
+    pictures = services.delivery.attachments
+    shown = await pictures.within(await pictures.one(job, picture, where), reply.file_limit)
     message: dict[str, Any] = {
-        "content": job_embeds.remarks(0, lightened=lightened, texts=texts),
+        "content": _remarks(shown, texts),
         "embed": job_embeds.picture(job, picture, texts),
-        "file": shown.file(),
+        "files": shown.files(),
         "view": action_buttons.view(job, texts, index),
     }
     return message
+
+
+def _remarks(shown: ShownPictures, texts: Texts) -> str:
+    return job_embeds.remarks(
+        texts, held_back=shown.held_back, missing=shown.missing, lightened=shown.lightened
+    )
 
 
 def _picture(job: Job, index: int) -> PictureRecord:

@@ -14,6 +14,7 @@ from bot.interactions.responding import Interaction, responding
 from bot.requests.actions import ACTIONS, NUMBERS, ActionTarget
 from bot.services import Services
 from bot.ui.action_buttons import ActionButton
+from bot.ui.persistent_items import StatelessView
 from generation.job import Job
 from generation.refusal import Refused
 
@@ -57,7 +58,7 @@ async def _only_picture(
         raise Refused("job_unfinished" if not job.ended else "picture_gone")
     if len(job.pictures) == 1:
         return job.pictures[0].index
-    view = discord.ui.View(timeout=None)
+    view = StatelessView()
     for picture in job.pictures:
         target = ActionTarget(ACTIONS[action], picture.index)
         view.add_item(ActionButton.of(target, job.id, "", emoji=NUMBERS[picture.index]))

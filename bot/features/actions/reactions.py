@@ -54,6 +54,7 @@ async def on_reaction_removed(client: Client, payload: discord.RawReactionAction
     """Taking the star away takes the picture out of the favourites."""
     if client.user is None or payload.user_id == client.user.id:
         return
+    client.reaction_key(payload, taken_away=True)
     if payload.emoji.name.replace("\ufe0f", "") != ACTIONS["favourite"].emoji:
         return
     services = client.services
@@ -63,7 +64,12 @@ async def on_reaction_removed(client: Client, payload: discord.RawReactionAction
 
 
 async def _tell(client: Client, user_id: int, sentence: str) -> None:
-    """A reaction has no private answer but a direct message, which people can switch off."""
+    """A reaction has no private answer but a direct message, which people can switch off.
+
+    Once a minute: somebody may react to a hundred pictures.
+    """
+    if not client.told.add(user_id):
+        return
     try:
         user = await client.fetch_user(user_id)
         await user.send(sentence)

@@ -1,5 +1,6 @@
 """How an action answers: through an interaction, or for a reaction in the channel and in person."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,10 +17,12 @@ from bot.interactions.responding import (
     names_of,
     reply_privately,
 )
+from bot.pictures.attachments import UPLOAD_LIMIT
 from bot.requests.actions import ActionTarget
 from bot.services import Client
 from bot.ui.action_buttons import ActionButton
 from bot.ui.modal import Modal
+from bot.ui.persistent_items import StatelessView
 from generation.job import Job, Origin
 
 
@@ -29,6 +32,10 @@ class Reply(Protocol):
     caller: Caller
     toggles: bool
     """Whether doing it again undoes it. A reaction is taken away for that."""
+
+    @property
+    def file_limit(self) -> int:
+        """Bytes of one file that Discord takes there."""
 
     def origin(self, *, private: bool) -> Origin:
         """Where the pictures of a new request go."""
@@ -66,6 +73,11 @@ class InteractionReply:
     def __init__(self, interaction: Interaction, caller: Caller) -> None:
         self.caller = caller
         self._interaction = interaction
+
+    @property
+    def file_limit(self) -> int:
+        """As Discord says with each interaction."""
+        return self._interaction.filesize_limit
 
     def origin(self, *, private: bool) -> Origin:
         """With the interaction's token, which lives for a quarter of an hour."""
@@ -125,6 +137,11 @@ class ReactionReply:
         )
         self._message = self._channel.get_partial_message(payload.message_id)
 
+    @property
+    def file_limit(self) -> int:
+        """What direct messages take is taken everywhere."""
+        return UPLOAD_LIMIT
+
     def origin(self, *, private: bool) -> Origin:
         """In the channel: a reaction has no token that could show something to one alone."""
         return self.caller.origin(private=False)
@@ -154,18 +171,21 @@ class ReactionReply:
 
     async def post(self, message: dict[str, Any]) -> tuple[int, int]:
         """As an answer to the picture's message."""
-        sent = await self._channel.send(**message, reference=self._reference())
+        payload = self._payload
+        asked = f"{payload.message_id}{payload.user_id}{payload.emoji}".encode()
+        nonce = hashlib.sha256(asked).hexdigest()[:25]
+        sent = await self._channel.send(**message, reference=self._reference(), nonce=nonce)
         return sent.channel.id, sent.id
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
         """A reaction can't open a modal: post the button that can, for a while."""
         texts = self.caller.texts
-        view = discord.ui.View(timeout=None)
+        view = StatelessView()
         view.add_item(ActionButton.of(target, job.id, texts(target.action.label)))
         hint = await self._channel.send(
             texts("press_to_go_on"), view=view, reference=self._reference()
         )
-        self._client.services.delivery.hint(hint)
+        self._client.services.delivery.chores.hint(hint)
 
     async def delete_message(self) -> None:
         """The bot's own, so it may."""

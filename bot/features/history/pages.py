@@ -16,6 +16,7 @@ from bot.requests.actions import ACTIONS, ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.action_buttons import ActionButton
+from bot.ui.persistent_items import StatelessLayout, StatelessView
 from generation.job import Job
 from generation.refusal import Refused
 from storage.history import Page, Query
@@ -49,11 +50,11 @@ async def page_message(
 
 
 async def _thumbnail(services: Services, job: Job) -> Attachment | None:
-    attachments, _ = await services.delivery.attachments.of(job)
-    if not attachments:
+    shown = await services.delivery.attachments.of(job)
+    if not shown.attachments:
         return None
     try:
-        return await thumbnails.small(attachments, f"history-{job.id}.webp", services.decoder)
+        return await thumbnails.small(shown.attachments, f"history-{job.id}.webp", services.decoder)
     except Refused as refused:
         log.error("a picture can't be read", job=job.id, error=str(refused))
         return None
@@ -62,7 +63,7 @@ async def _thumbnail(services: Services, job: Job) -> Attachment | None:
 def _page(
     page: Page, attachments: Sequence[Attachment | None], query_id: int, texts: Texts
 ) -> discord.ui.LayoutView:
-    view = discord.ui.LayoutView(timeout=None)
+    view = StatelessLayout()
     for job, shown in zip(page.jobs, attachments, strict=True):
         text = discord.ui.TextDisplay[Any](entries.entry(job, texts))
         if shown is None:
@@ -128,11 +129,18 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
         if job is None or job.origin.user_id != caller.person.id:
             raise Refused("job_unknown")
         await defer(interaction, private=True)
-        shown, held_back = await services.delivery.attachments.of(job)
+        limit = interaction.filesize_limit
+        pictures = services.delivery.attachments
+        shown = await pictures.within(await pictures.of(job), limit)
         await interaction.followup.send(
-            job_embeds.remarks(held_back, lightened=False, texts=caller.texts),
+            job_embeds.remarks(
+                caller.texts,
+                held_back=shown.held_back,
+                missing=shown.missing,
+                lightened=shown.lightened,
+            ),
             embed=job_embeds.parameters(job, caller.texts),
-            files=[attachment.file() for attachment in shown],
+            files=shown.files(),
             view=entry_view(job, caller.texts),
             ephemeral=True,
         )
@@ -140,7 +148,7 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
 
 def entry_view(job: Job, texts: Texts) -> discord.ui.View:
     """The buttons of an entry: those of its message, but for deleting it, and the history's."""
-    view = discord.ui.View(timeout=None)
+    view = StatelessView()
     for item in action_buttons.view(job, texts).children:
         if isinstance(item, ActionButton) and item.action_name != "delete":
             view.add_item(item)

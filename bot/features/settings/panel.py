@@ -12,6 +12,7 @@ from bot.access import blocklist
 from bot.access.caller import Caller
 from bot.locales import LOCALES
 from bot.ui.modal import WRITTEN, Modal
+from bot.ui.persistent_items import StatelessLayout
 from generation.refusal import Refused
 from generation.request_options import bounds_of
 from storage.settings import GuildSettings, PersonSettings
@@ -87,7 +88,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 def shown(caller: Caller) -> discord.ui.LayoutView:
     """The panel: the person's settings; in a server, its settings too, to change for managers."""
     texts = caller.texts
-    view = discord.ui.LayoutView(timeout=None)
+    view = StatelessLayout()
     for scope in ("guild", "person"):
         if scope == "guild" and caller.place.guild_id is None:
             continue

@@ -1,0 +1,105 @@
+"""What is done to messages in the background: reactions added, messages deleted."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import discord
+import structlog
+
+from bot.background import BackgroundTasks
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
+from bot.requests.actions import offered
+from generation.job import Job, JobState
+from storage.errors import DatabaseError
+from storage.jobs import JobStore
+
+log = structlog.get_logger(__name__)
+
+HINT_SECONDS: Final = 60.0
+REACTION_SECONDS: Final = 0.25
+"""Discord takes one reaction in so many seconds."""
+
+Pause = Callable[[float], Coroutine[Any, Any, None]]
+"""Waits so many seconds. Raises CancelledError once the bot stops."""
+
+
+class MessageChores:
+    """One after the other, so that Discord has to refuse none for coming too fast."""
+
+    def __init__(
+        self, client: discord.Client, jobs: JobStore, tasks: BackgroundTasks, pause: Pause
+    ) -> None:
+        self._client = client
+        self._jobs = jobs
+        self._tasks = tasks
+        self._pause = pause
+        self._reacting = asyncio.Lock()
+
+    def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
+        """Add the emoji that people can press under a result, or under its picture `index`."""
+        if job.state is JobState.FINISHED and self._is_in(job.origin.guild_id, channel_id):
+            self._tasks.spawn(self._invite(job, channel_id, message_id, index))
+
+    def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
+        """Delete messages of deleted jobs, given by channel and id.
+
+        What a stop leaves on Discord goes after the next start.
+        """
+        self._tasks.spawn(self._take_back(messages))
+
+    def hint(self, message: discord.Message) -> None:
+        """Delete a message of the bot's, which only hints at something, after a while."""
+        self._tasks.spawn(self._delete_later(message.channel.id, message.id))
+
+    async def _invite(self, job: Job, channel_id: int, message_id: int, index: int | None) -> None:
+        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
+        for target in offered(job, index):
+            if not target.action.invites:
+                continue
+            async with self._reacting:
+                try:
+                    await message.add_reaction(target.emoji)
+                except SENDING_ERRORS as error:
+                    log.info("no reactions", job=job.id, error=str(error))
+                    return
+                await self._pause(REACTION_SECONDS)
+
+    async def _delete_later(self, channel_id: int, message_id: int) -> None:
+        await self._pause(HINT_SECONDS)
+        await self._take_back([(channel_id, message_id)])
+
+    async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
+        for done, (channel_id, message_id) in enumerate(messages):
+            channel = self._client.get_partial_messageable(channel_id)
+            for wait in RETRIES:
+                try:
+                    await channel.get_partial_message(message_id).delete()
+                except SENDING_ERRORS as error:
+                    if not may_pass(error):
+                        log.info("a message could not be deleted", error=str(error))
+                        break
+                    try:
+                        await self._pause(wait)
+                    except asyncio.CancelledError:
+                        log.warning("messages are left on Discord", count=len(messages) - done)
+                        raise
+                else:
+                    break
+            await self._taken_back(message_id)
+
+    async def _taken_back(self, message_id: int) -> None:
+        try:
+            await self._jobs.taken_back(message_id)
+        except DatabaseError as error:
+            # the next start deletes it again, which does no harm
+            log.warning("a deletion can't be noted", error=str(error))
+
+    def _is_in(self, guild_id: int | None, channel_id: int) -> bool:
+        """Whether the bot itself is where its app was used: not so in servers where only a person
+        has installed it, nor in private threads that nobody let it into.
+        """
+        if guild_id is None:
+            return True
+        guild = self._client.get_guild(guild_id)
+        return guild is not None and guild.get_channel_or_thread(channel_id) is not None

@@ -1,0 +1,175 @@
+"""Brings the end of a job to its owner: its pictures, or in words why there are none to be seen."""
+
+import itertools
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import discord
+import structlog
+
+from bot.delivery.failures import (
+    RETRIES,
+    SENDING_ERRORS,
+    is_too_large,
+    may_pass,
+    refusal_key,
+)
+from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
+from bot.delivery.message_chores import MessageChores, Pause
+from bot.locales import Texts
+from bot.pictures.attachments import LEVELS, UPLOAD_LIMIT, JobAttachments, ShownPictures
+from bot.ui import action_buttons, job_embeds
+from generation.job import Job, JobState
+from storage.errors import DatabaseError
+from storage.jobs import JobStore
+
+log = structlog.get_logger(__name__)
+
+CONTENT_MAX: Final = 2000
+
+
+class Results:
+    """Delivers what came of jobs, however long Discord and the database take to accept it."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        jobs: JobStore,
+        attachments: JobAttachments,
+        chores: MessageChores,
+        pause: Pause,
+    ) -> None:
+        self._client = client
+        self._jobs = jobs
+        self._attachments = attachments
+        self._chores = chores
+        self._pause = pause
+
+    async def deliver(self, job_id: int, message: JobMessage) -> None:
+        """Show the end of a job, and note that its owner has been told."""
+        job = await self._read(job_id)
+        if job is None or job.delivered_at is not None:
+            return
+        try:
+            written = await self._write_pictures(job, message)
+        except NowhereError:
+            log.warning("nobody could be told", job=job.id)
+            written = None
+        except SENDING_ERRORS as error:
+            log.warning("Discord refuses a result", job=job.id, error=str(error))
+            written = await self._write_words(job, message, refusal_key(error))
+        except Exception:
+            incident = secrets.token_hex(4)
+            log.exception("a result can't be shown", job=job.id, incident=incident)
+            written = await self._write_words(job, message, "incident", incident=incident)
+        await self._note(job, message, written)
+
+    async def _read(self, job_id: int) -> Job | None:
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                return await self._jobs.get(job_id)
+            except DatabaseError as error:
+                log.warning("a job can't be read yet", job=job_id, error=str(error))
+                await self._pause(wait)
+        raise AssertionError("the waits never end")
+
+    async def _write_pictures(self, job: Job, message: JobMessage) -> tuple[int, int]:
+        texts = Texts(job.origin.locale)
+        pictures = self._attachments
+        original = await pictures.within(await pictures.of(job), self._limit(job))
+        replayed = await self._replayed(job, texts)
+        embed = job_embeds.ended(job, texts).embed
+        shown = original
+        for level in range(len(LEVELS) + 1):
+            remarks = job_embeds.remarks(
+                texts,
+                held_back=shown.held_back,
+                missing=shown.missing,
+                lightened=shown.lightened,
+            )
+            content = "\n".join(filter(None, (replayed, remarks)))
+            try:
+                return await self._write(job, message, _result(job, content, embed, shown, texts))
+            except SENDING_ERRORS as error:
+                if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
+                    raise
+                shown = await pictures.lighter(original, level)
+        raise AssertionError("the last level has returned or raised")
+
+    async def _write_words(
+        self, job: Job, message: JobMessage, key: str, **params: str
+    ) -> tuple[int, int] | None:
+        """In place of a result that can't be shown: with its buttons, or failing that, without."""
+        texts = Texts(job.origin.locale)
+        sentence = texts(key, job=job.id, **params)[:CONTENT_MAX]
+        for view in (action_buttons.view(job, texts), None):
+            try:
+                words = OutgoingMessage(content=sentence, view=view)
+                return await self._write(job, message, words)
+            except NowhereError:
+                break
+            except SENDING_ERRORS as error:
+                log.warning("Discord refuses words, too", job=job.id, error=str(error))
+        log.warning("nobody could be told", job=job.id)
+        return None
+
+    async def _write(
+        self, job: Job, message: JobMessage, outgoing: OutgoingMessage
+    ) -> tuple[int, int]:
+        """Write until Discord has taken it. Raises what will not pass."""
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                return await message.write(outgoing, "result")
+            except SENDING_ERRORS as error:
+                if not may_pass(error):
+                    raise
+                log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)
+                await self._pause(wait)
+        raise AssertionError("the waits never end")
+
+    async def _note(self, job: Job, message: JobMessage, written: tuple[int, int] | None) -> None:
+        """Note what was told: while the database is busy nothing is posted a second time."""
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                if written is not None and await self._jobs.get(job.id) is None:
+                    # deleted while it was delivered
+                    self._chores.take_back([written])
+                    return
+                if written is not None:
+                    await message.note(written, "result")
+                await self._jobs.mark_delivered(job.id)
+                break
+            except DatabaseError as error:
+                log.warning("a delivery can't be noted yet", job=job.id, error=str(error))
+                await self._pause(wait)
+        if written is not None and not job.origin.private:
+            self._chores.invite(job, *written)
+
+    async def _replayed(self, job: Job, texts: Texts) -> str:
+        """Whether a replay came out the same, and if not, what has changed."""
+        if job.action != "replay" or job.parent is None or job.state is not JobState.FINISHED:
+            return ""
+        parent = await self._read(job.parent)
+        return "" if parent is None else job_embeds.replayed(parent, job, texts)
+
+    def _limit(self, job: Job) -> int:
+        """Bytes of one file that Discord takes where the job is shown."""
+        guild_id = job.origin.guild_id
+        guild = self._client.get_guild(guild_id) if guild_id is not None else None
+        return guild.filesize_limit if guild is not None else UPLOAD_LIMIT
+
+
+def _result(
+    job: Job,
+    content: str,
+    embed: discord.Embed | None,
+    shown: ShownPictures,
+    texts: Texts,
+) -> OutgoingMessage:
+    def files() -> Sequence[discord.File]:
+        return shown.files()
+
+    return OutgoingMessage(
+        content=content, embed=embed, files=files, view=action_buttons.view(job, texts)
+    )
