@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import discord
 import structlog
 import yarl
@@ -117,7 +116,7 @@ class DarkroomClient(Client):
         for command in commands(self.services):
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)
-        self._upkeep.spawn(self._register())
+        self._upkeep.spawn(self._register(complete=scanned))
         self._upkeep.spawn(self._recover())
 
     async def close(self) -> None:
@@ -163,10 +162,9 @@ class DarkroomClient(Client):
         if interaction.type is discord.InteractionType.modal_submit and self.is_new(interaction):
             await on_modal(interaction, MODALS)
 
-    async def _register(self) -> None:
+    async def _register(self, *, complete: bool) -> None:
         """Register the commands, however often that takes."""
         catalog = self.services.catalog
-        complete = catalog.scanned
         await self._sync_at_last()
         self.registered.set()
         if not complete:

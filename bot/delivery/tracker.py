@@ -106,7 +106,7 @@ class Tracker:
             if job.origin.interaction is None:
                 followed.acknowledged.set()
             followed.changed.set()
-            self._places = None
+            self._queue_moved(others=0)
             self._tasks.spawn(self._follow(followed))
         return followed
 
@@ -157,13 +157,13 @@ class Tracker:
     async def _sleep(self, seconds: float) -> None:
         await self._pause(asyncio.sleep(seconds))
 
-    def _queue_moved(self) -> None:
+    def _queue_moved(self, others: int = LONGEST_AGO) -> None:
         """Have some of those who wait look at their place in the queue again."""
         self._places = None
         waiting = [one for one in self._followed.values() if one.place is not None]
         nearest = sorted(waiting, key=lambda one: one.place or 0)[:NEAREST]
-        others = [one for one in waiting if one not in nearest]
-        for followed in (*nearest, *sorted(others, key=lambda one: one.told)[:LONGEST_AGO]):
+        rest = sorted((one for one in waiting if one not in nearest), key=lambda one: one.told)
+        for followed in (*nearest, *rest[:others]):
             followed.changed.set()
 
     async def _follow(self, followed: _Followed) -> None:

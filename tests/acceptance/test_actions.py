@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from generation.catalog import Models
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
@@ -127,7 +128,7 @@ async def test_a_reroll_of_a_model_that_is_gone_is_refused(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await imagine(ada, general)
-    monkeypatch.setattr(rig.studio.catalog, "_models", {})
+    monkeypatch.setattr(rig.studio.catalog, "_models", Models())
     act = await ada.click(await ada.message(general, first["id"]), "Reroll")
     assert "no model “demo”" in (await act.response())["content"]
     assert await rig.studio.jobs.get(2) is None

@@ -9,7 +9,7 @@ from generation.job import JobState
 from playground.person import Person
 from storage.errors import DatabaseBusyError
 from storage.jobs import JobStore
-from tests.acceptance.conftest import Rig, buttons
+from tests.acceptance.conftest import Rig, buttons, with_limits
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin, shown_pictures
 from tests.acceptance.test_imagine import imagine
@@ -194,3 +194,31 @@ async def test_a_hundred_reactions_are_answered_within_the_limits(
     told = [m["content"] for m in await bo.messages(dm)]
     waiting = [text for text in told if "wait" in text]
     assert len(waiting) <= 1, "told more than once a minute"
+
+
+async def test_a_finished_job_costs_few_edits_of_others_messages(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    await rig.stop()
+    rig.config = with_limits(rig.config, waiting=100)
+    await rig.start()
+    gate = rig.engine.gate = asyncio.Event()
+    for number in range(40):
+        person = (ada, bo)[number % 2]
+        await (await person.command(general, "imagine", prompt=f"{number}")).deferred()
+    told = 0
+    while told < 39:
+        requests = await rig.control.requests()
+        edits = [r for r in requests if r["method"] == "PATCH" and r["status"] == 200]
+        told = len({request["path"] for request in edits})
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
+    await rig.control.forget_requests()
+    # one passes; the next stops at the gate again
+    rig.engine.gate = asyncio.Event()
+    gate.set()
+    await delivered(rig, 1)
+    await asyncio.sleep(2)
+    requests = await rig.control.requests()
+    edited = [r["path"] for r in requests if r["method"] == "PATCH" and not r["files"]]
+    assert 1 <= len(edited) <= 10, edited

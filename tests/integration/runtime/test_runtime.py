@@ -164,7 +164,20 @@ async def test_a_lora_acts_by_its_weight_and_leaves_no_trace(bench: Bench) -> No
     assert difference(none.image(), before.image()) <= TOLERANCE
     assert (await bench.make()).pixels == before.pixels
     assert full.finished is not None
-    assert "lora:pixel" in full.finished.hashes
+    file = next(file.path for file in bench.catalog.loras if file.name == "pixel")
+    content = file.read_bytes()
+    weights = content[8 + int.from_bytes(content[:8], "little") :]
+    assert full.finished.hashes["lora:pixel"] == hashlib.sha256(content).hexdigest()
+    assert full.finished.hashes["tensors:pixel"] == hashlib.sha256(weights).hexdigest()
+
+
+async def test_weights_act_and_a_weight_of_one_is_the_plain_prompt(bench: Bench) -> None:
+    plain, one, strong = [
+        await bench.make(prompt=prompt)
+        for prompt in ("a slice of pizza", "(a slice of pizza:1.0)", "a slice of (pizza:1.6)")
+    ]
+    assert one.pixels == plain.pixels
+    assert strong.pixels != plain.pixels
 
 
 @pytest.mark.parametrize("layout", ["words", "words-peft", "peft"])
