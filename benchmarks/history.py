@@ -179,7 +179,7 @@ def questions(store: Store, jobs: int) -> list[Row]:
     dice = random.Random(1)
 
     def who() -> int:
-        return BUSIEST if dice.random() < BUSIEST_SHARE else BUSIEST + dice.randrange(1, PEOPLE)
+        return somebody(dice)
 
     def rare() -> str:
         return "".join(dice.choice(SYLLABLES) for _ in range(3))
@@ -226,7 +226,12 @@ async def add(store: Store, user: int) -> None:
 # filling
 
 
-def fill(file: Path, jobs: int) -> int:
+def somebody(dice: random.Random) -> int:
+    """One of 1,000 people, of whom one has a fifth of all jobs."""
+    return BUSIEST if dice.random() < BUSIEST_SHARE else BUSIEST + dice.randrange(1, PEOPLE)
+
+
+def fill(file: Path, jobs: int, whose: Callable[[random.Random], int] = somebody) -> int:
     """Fill the database up to so many jobs; returns how many were added."""
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA synchronous = OFF")
@@ -234,7 +239,8 @@ def fill(file: Path, jobs: int) -> int:
     dice = random.Random(there)
     for start in range(there, jobs, CHUNK):
         with connection:
-            insert(connection, dice, range(start + 1, min(start + CHUNK, jobs) + 1), jobs)
+            ids = range(start + 1, min(start + CHUNK, jobs) + 1)
+            insert(connection, dice, ids, jobs, whose)
     with connection:
         for index in JobRow.__table__.indexes:  # type: ignore[attr-defined]
             if index.name in NEW_INDEXES:
@@ -249,7 +255,13 @@ def fill(file: Path, jobs: int) -> int:
     return max(0, jobs - there)
 
 
-def insert(connection: sqlite3.Connection, dice: random.Random, ids: range, jobs: int) -> None:
+def insert(
+    connection: sqlite3.Connection,
+    dice: random.Random,
+    ids: range,
+    jobs: int,
+    whose: Callable[[random.Random], int],
+) -> None:
     """Some jobs with their pictures, messages and stars."""
     now = time.time()
     year = 365 * 86400
@@ -266,8 +278,7 @@ def insert(connection: sqlite3.Connection, dice: random.Random, ids: range, jobs
         )
     ).decode()
     for number in ids:
-        busiest = dice.random() < BUSIEST_SHARE
-        user = BUSIEST if busiest else BUSIEST + dice.randrange(1, PEOPLE)
+        user = whose(dice)
         request = request_of(dice)
         when = round((now - year * (1 - number / jobs)) * 1_000_000)
         chance = dice.random()

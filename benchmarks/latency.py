@@ -5,7 +5,8 @@
 Two bots in turn, each on a local Discord and with a queue that never empties: the real one, whose
 child process draws, and one that draws in a thread of the bot's own process, as most bots do.
 Timed is what a person waits: from sending an interaction until its answer arrives. The first kind
-of interaction is autocomplete, the second a whole `/imagine` up to "is thinking", stored first.
+of interaction is autocomplete, the second a whole `/imagine` up to "is thinking", stored first, the
+third a hundred of these in the same instant.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from pathlib import Path
 import aiohttp
 
 PROJECT = Path(__file__).resolve().parent.parent
-TARGET_MS = 100.0
+TARGETS_MS = {"autocomplete": 100.0, "/imagine": 100.0, "100 at once": 250.0}
+BURST = 100
+BURSTS = 3
 TIME_LIMIT = 600.0
 """Seconds for one of the two bots."""
 BUSY_JOB = {"prompt": "a cat on green", "steps": 60, "count": 4}
@@ -64,10 +67,16 @@ async def main() -> int:
                 f"{where:<20}{kind:<15}{p50:>9.1f}{p90:>9.1f}{p99:>9.1f}{max(times):>9.1f}"
                 f"{p99 / baseline:>11.3f}"
             )
-    worst = max(percentile(times, 99) for times in measured["child process"].values())
-    verdict = "meets" if worst <= TARGET_MS else "MISSES"
-    print(f"\nThe bot {verdict} its target: p99 of {worst:.1f} ms, at most {TARGET_MS:.0f} ms.")
-    return int(worst > TARGET_MS)
+    missed = False
+    print()
+    for kind, times in measured["child process"].items():
+        p99, target = percentile(times, 99), TARGETS_MS[kind]
+        missed = missed or p99 > target
+        verdict = "meets" if p99 <= target else "MISSES"
+        print(
+            f"{kind}: the bot {verdict} its target: p99 of {p99:.1f} ms, at most {target:.0f} ms."
+        )
+    return int(missed)
 
 
 def percentile(times: list[float], share: int) -> float:
@@ -131,7 +140,7 @@ class Person:
     async def measure(self, samples: int) -> dict[str, list[float]]:
         """Wait for the bot, fill its queue, wait until it draws, measure."""
         await self._meet_the_bot()
-        times: dict[str, list[float]] = {"autocomplete": [], "/imagine": []}
+        times: dict[str, list[float]] = {kind: [] for kind in TARGETS_MS}
         async with self.http.ws_connect(f"/control/events?user={self.user}") as events:
             for _ in range(3):
                 await self._timed(events, self._imagine(), "INTERACTION_SUCCESS")
@@ -143,6 +152,9 @@ class Person:
                 times["/imagine"].append(spent)
                 # a person every tenth of a second, so that answers don't queue behind each other
                 await asyncio.sleep(0.1)
+            for _ in range(BURSTS):
+                times["100 at once"] += await self._at_once(events)
+                await asyncio.sleep(1)
         return times
 
     async def _meet_the_bot(self) -> None:
@@ -178,6 +190,29 @@ class Person:
             if event["t"] == answer and event["d"].get("nonce") == str(begun):
                 return (time.perf_counter() - begun) * 1000
         raise RuntimeError("the local Discord closed the connection")
+
+    async def _at_once(self, events: aiohttp.ClientWebSocketResponse) -> list[float]:
+        """A hundred people ask in the same instant; when each is acknowledged."""
+        begun = time.perf_counter()
+        nonces = {f"{begun}-{number}" for number in range(BURST)}
+
+        async def ask(nonce: str) -> None:
+            body = {"user": self.user, "channel": self.channel, "nonce": nonce, **self._imagine()}
+            async with self.http.post("/control/interactions", json=body) as response:
+                response.raise_for_status()
+
+        asking = asyncio.gather(*map(ask, nonces))
+        times: list[float] = []
+        async for message in events:
+            event = message.json()
+            if event["t"] == "INTERACTION_FAILURE":
+                raise RuntimeError(f"the bot did not answer: {event['d']}")
+            if event["t"] == "INTERACTION_SUCCESS" and event["d"].get("nonce") in nonces:
+                times.append((time.perf_counter() - begun) * 1000)
+                if len(times) == BURST:
+                    break
+        await asking
+        return times
 
     def _imagine(self) -> dict[str, object]:
         types = {"prompt": 3, "steps": 4, "count": 4}
