@@ -145,14 +145,18 @@ def report(found: dict[str, Watch]) -> int:
             f"{max(watch.stalls):>9.1f}{watch.memory:>7.0f}"
         )
     print()
-    for what, before, figure in (
-        ("delete", "delete, in one transaction", lambda watch: max(watch.waits)),
-        ("a hundred at once", "a hundred, a commit each", lambda watch: watch.seconds),
-        ("sweep", "sweep, one list of all files", lambda watch: max(watch.stalls)),
-        ("sweep", "sweep, one list of all files", lambda watch: watch.memory),
-    ):
-        ratio = figure(found[what]) / max(figure(found[before]), 0.001)
-        print(f"{what}: {ratio:.3f} of: {before}")
+    one, many = found["delete, in one transaction"], found["delete"]
+    # whoever comes as it begins waits for all of it
+    print(
+        f"delete: the longest wait is {max(many.waits) / one.seconds / 1000:.3f} of one transaction"
+    )
+    one, many = found["a hundred, a commit each"], found["a hundred at once"]
+    print(f"a hundred at once: {many.seconds / one.seconds:.3f} of the time of a commit each")
+    one, many = found["sweep, one list of all files"], found["sweep"]
+    print(
+        f"sweep: {max(many.stalls) / max(one.stalls):.3f} of the stall and"
+        f" {many.memory / max(one.memory, 1):.3f} of the memory of one list"
+    )
     missed = [
         name
         for name in ("delete", "export", "sweep")

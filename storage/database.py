@@ -30,7 +30,7 @@ from storage.errors import (
     postgres_error,
     translate,
 )
-from storage.reading import Reader
+from storage.threads import DatabaseThreads
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 10.0
@@ -72,7 +72,7 @@ class Database(AsyncEngine):
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine.sync_engine)
         self._alone = asyncio.Lock() if engine.dialect.name == "sqlite" else None
-        self._reader: Reader | None = None
+        self._threads: DatabaseThreads | None = None
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -83,21 +83,32 @@ class Database(AsyncEngine):
                 yield connection
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns of the database as it is at one moment. It runs in a thread."""
+        """What `work` returns of the database as it is at one moment. On SQLite in a thread."""
         if self.dialect.name != "sqlite":
             async with self.connect() as connection:
                 return await connection.run_sync(work)
-        if self._reader is None:
+        return await self._in_threads().run(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns; what it changes is committed when it ends without an error."""
+        if self._alone is None:
+            async with self.begin() as connection:
+                return await connection.run_sync(work)
+        async with self._alone:
+            return await self._in_threads().run(work, **{_WRITING: True})
+
+    def _in_threads(self) -> DatabaseThreads:
+        if self._threads is None:
             engine = create_engine(self.url.set(drivername="sqlite"), pool_timeout=BUSY_SECONDS)
-            _listen(engine, "read")
-            self._reader = Reader(engine)
-        return await self._reader.read(work)
+            _listen(engine, "work")
+            self._threads = DatabaseThreads(engine)
+        return self._threads
 
     async def dispose(self, close: bool = True) -> None:
         """Close all connections."""
-        if self._reader is not None:
-            await asyncio.to_thread(self._reader.close)
-            self._reader = None
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.close)
+            self._threads = None
         await super().dispose(close)
 
 

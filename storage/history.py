@@ -115,15 +115,13 @@ class HistoryStore:
 
     async def set_favourite(self, user_id: int, job_id: int, position: int, on: bool) -> None:
         """Give a picture somebody's star, or take it away."""
-        async with self._database.begin() as connection:
-            if not on:
-                mine = delete(FavouriteRow).where(*_star(user_id, job_id, position))
-                await connection.execute(mine)
-                return
-            row = insert_into(connection.dialect, FavouriteRow).values(
+        statement: Any = delete(FavouriteRow).where(*_star(user_id, job_id, position))
+        if on:
+            row = insert_into(self._database.dialect, FavouriteRow).values(
                 user_id=user_id, job_id=job_id, position=position, created_at=datetime.now(UTC)
             )
-            await connection.execute(row.on_conflict_do_nothing())
+            statement = row.on_conflict_do_nothing()
+        await self._database.write(lambda connection: connection.execute(statement))
 
     # searches
 

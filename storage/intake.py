@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select, union_all, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
 
 from generation.job import JobState
 from storage.database import Database
@@ -133,7 +132,8 @@ class Intake:
 
     async def _settle(self, callers: list[_Caller]) -> None:
         try:
-            outcomes = await self._commit([caller.job for caller in callers])
+            jobs = [caller.job for caller in callers]
+            outcomes = await self._database.write(lambda connection: _written(connection, jobs))
         except Exception as error:  # noqa: BLE001 - it is handed to whom it concerns
             if len(callers) > 1:
                 # one of them is at fault, and the others don't fail for it
@@ -149,40 +149,40 @@ class Intake:
             else:
                 caller.outcome.set_result(outcome)
 
-    async def _commit(self, jobs: list[NewJob]) -> list[Written | Exception]:
-        """What became of each job, in one transaction."""
-        now = datetime.now(UTC)
-        outcomes: dict[int, Written | Exception] = {}
-        accepted: dict[int, NewJob] = {}
-        twice: dict[int, int] = {}
-        async with self._database.begin() as connection:
-            known = await _known(connection, jobs)
-            counted = await _Counted.of(connection, jobs, now)
-            asking: dict[str, int] = {}
-            for place, job in enumerate(jobs):
-                key = job.columns["asked_by"]
-                before = known.get(key)
-                if before is not None and _holds(job, before, now):
-                    outcomes[place] = before
-                elif key in asking:
-                    twice[place] = asking[key]
-                elif (error := counted.refusal(job, now)) is not None:
-                    outcomes[place] = error
-                else:
-                    counted.add(job, now)
-                    accepted[place] = job
-                    if key is not None:
-                        asking[key] = place
-            if accepted:
-                await _release(connection, [known[key] for key in asking if key in known])
-                ids = await _insert(connection, accepted.values(), now)
-                for place, job_id in zip(accepted, ids, strict=True):
-                    outcomes[place] = Written(job_id, now, True)
-        for place, first in twice.items():
-            written = outcomes[first]
-            assert isinstance(written, Written)
-            outcomes[place] = msgspec.structs.replace(written, new=False)
-        return [outcomes[place] for place in range(len(jobs))]
+
+def _written(connection: Connection, jobs: list[NewJob]) -> list[Written | Exception]:
+    """What became of each job, in one transaction."""
+    now = datetime.now(UTC)
+    outcomes: dict[int, Written | Exception] = {}
+    accepted: dict[int, NewJob] = {}
+    twice: dict[int, int] = {}
+    known = _known(connection, jobs)
+    counted = _Counted.of(connection, jobs, now)
+    asking: dict[str, int] = {}
+    for place, job in enumerate(jobs):
+        key = job.columns["asked_by"]
+        before = known.get(key)
+        if before is not None and _holds(job, before, now):
+            outcomes[place] = before
+        elif key in asking:
+            twice[place] = asking[key]
+        elif (error := counted.refusal(job, now)) is not None:
+            outcomes[place] = error
+        else:
+            counted.add(job, now)
+            accepted[place] = job
+            if key is not None:
+                asking[key] = place
+    if accepted:
+        _release(connection, [known[key] for key in asking if key in known])
+        ids = _insert(connection, accepted.values(), now)
+        for place, job_id in zip(accepted, ids, strict=True):
+            outcomes[place] = Written(job_id, now, True)
+    for place, first in twice.items():
+        written = outcomes[first]
+        assert isinstance(written, Written)
+        outcomes[place] = msgspec.structs.replace(written, new=False)
+    return [outcomes[place] for place in range(len(jobs))]
 
 
 class _Counted:
@@ -197,9 +197,7 @@ class _Counted:
         self._used = used
 
     @classmethod
-    async def of(
-        cls, connection: AsyncConnection, jobs: Sequence[NewJob], now: datetime
-    ) -> "_Counted":
+    def of(cls, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> "_Counted":
         """Read what is there of everybody who has a limit."""
         waiting: dict[int, int] = {}
         people = {j.columns["user_id"] for j in jobs if j.limits.waiting is not None}
@@ -212,7 +210,7 @@ class _Counted:
                 )
                 .group_by(JobRow.user_id)
             )
-            waiting = {row[0]: row[1] for row in await connection.execute(statement)}
+            waiting = {row[0]: row[1] for row in connection.execute(statement)}
         with_quota = [
             j for j in jobs if j.limits.pictures is not None and j.columns["guild_id"] is not None
         ]
@@ -224,7 +222,7 @@ class _Counted:
                 "guilds": {job.columns["guild_id"] for job in with_quota},
                 "since": since,
             }
-            for user, guild, when, count in await connection.execute(USED, whose):
+            for user, guild, when, count in connection.execute(USED, whose):
                 used.setdefault((user, guild), []).append((when, count))
         return cls(waiting, used)
 
@@ -249,13 +247,13 @@ class _Counted:
         self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
 
 
-async def _known(connection: AsyncConnection, jobs: Sequence[NewJob]) -> dict[str, Written]:
+def _known(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, Written]:
     """The jobs that the same events asked for before, by what asked."""
     keys = {key for job in jobs if (key := job.columns["asked_by"]) is not None}
     if not keys:
         return {}
     statement = select(JobRow.asked_by, JobRow.id, JobRow.created_at)
-    rows = await connection.execute(statement.where(JobRow.asked_by.in_(keys)))
+    rows = connection.execute(statement.where(JobRow.asked_by.in_(keys)))
     return {str(key): Written(job_id, when, False) for key, job_id, when in rows}
 
 
@@ -263,22 +261,20 @@ def _holds(job: NewJob, before: Written, now: datetime) -> bool:
     return job.held_for is None or before.created_at > now - job.held_for
 
 
-async def _release(connection: AsyncConnection, before: Sequence[Written]) -> None:
+def _release(connection: Connection, before: Sequence[Written]) -> None:
     """Jobs of long ago no longer stand for what asks again."""
     if before:
         ids = [written.job_id for written in before]
-        await connection.execute(update(JobRow).where(JobRow.id.in_(ids)).values(asked_by=None))
+        connection.execute(update(JobRow).where(JobRow.id.in_(ids)).values(asked_by=None))
 
 
-async def _insert(
-    connection: AsyncConnection, jobs: Iterable[NewJob], now: datetime
-) -> Sequence[int]:
+def _insert(connection: Connection, jobs: Iterable[NewJob], now: datetime) -> Sequence[int]:
     jobs = list(jobs)
     statement = insert(JobRow).returning(JobRow.id, sort_by_parameter_order=True)
     parents = {job.columns["parent_id"] for job in jobs} - {None}
     there: set[int | None] = {None}
     if parents:
-        found = await connection.execute(select(JobRow.id).where(JobRow.id.in_(parents)))
+        found = connection.execute(select(JobRow.id).where(JobRow.id.in_(parents)))
         there |= set(found.scalars())
     rows = [
         # a parent may have been deleted since it was looked at
@@ -286,12 +282,12 @@ async def _insert(
         for job in jobs
         for parent in (job.columns["parent_id"],)
     ]
-    ids = (await connection.execute(statement, rows)).scalars().all()
+    ids = connection.execute(statement, rows).scalars().all()
     uploads = [
         {"job_id": job_id, "file": file}
         for job_id, job in zip(ids, jobs, strict=True)
         for file in dict.fromkeys(job.uploads)
     ]
     if uploads:
-        await connection.execute(insert(UploadRow), uploads)
+        connection.execute(insert(UploadRow), uploads)
     return ids

@@ -8,7 +8,6 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from generation.job import (
     TRIES_AFTER_RESTART,
@@ -113,13 +112,13 @@ class JobStore(JobReader):
 
         Nothing removes it for a day, by when a job names it or nobody wanted it.
         """
-        async with self._files.keeping(data) as file, self._database.begin() as connection:
-            now = datetime.now(UTC)
-            row = insert_into(self._database.dialect, HandedInRow).values(
-                file=file, handed_in_at=now
-            )
-            await connection.execute(
-                row.on_conflict_do_update(index_elements=["file"], set_={"handed_in_at": now})
+        now = datetime.now(UTC)
+        async with self._files.keeping(data) as file:
+            row = insert_into(self._database.dialect, HandedInRow)
+            await self._write(
+                row.values(file=file, handed_in_at=now).on_conflict_do_update(
+                    index_elements=["file"], set_={"handed_in_at": now}
+                )
             )
         return file
 
@@ -141,8 +140,9 @@ class JobStore(JobReader):
             .returning(*JOB_COLUMNS)
         )
         try:
-            async with self._database.begin() as connection:
-                row = (await connection.execute(statement)).mappings().one_or_none()
+            row = await self._database.write(
+                lambda connection: connection.execute(statement).mappings().one_or_none()
+            )
             return None if row is None else job_rows.read(row)
         except (RecordUnreadableError, DBAPIError) as error:
             log.error("a job can't be claimed", job=job_id, error=str(error))
@@ -156,28 +156,26 @@ class JobStore(JobReader):
             .where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
             .values(attempts=JobRow.attempts + 1)
         )
-        async with self._database.begin() as connection:
-            await connection.execute(statement)
+        await self._write(statement)
 
     async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
         """Make a running job queued again, without the pictures that it had; with `attempts`, as
         one that was begun only so many times.
         """
         values = {} if attempts is None else {"attempts": attempts}
-        async with self._database.begin() as connection:
-            await connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
-            return await self._move(connection, job_id, JobState.QUEUED, **values)
+
+        def again(connection: Connection) -> Job:
+            connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
+            return _move(connection, job_id, JobState.QUEUED, **values)
+
+        return await self._database.write(again)
 
     async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""
-        async with self._database.begin() as connection:
-            return await self._move(
-                connection,
-                job_id,
-                JobState.FINISHED,
-                provenance=provenance,
-                ended_at=datetime.now(UTC),
-            )
+        ending = {"provenance": provenance, "ended_at": datetime.now(UTC)}
+        return await self._database.write(
+            lambda connection: _move(connection, job_id, JobState.FINISHED, **ending)
+        )
 
     async def fail(self, job_id: int, failure: Failure) -> Job:
         """End a job without all of its pictures: cancelled when that is the failure, else failed.
@@ -185,10 +183,10 @@ class JobStore(JobReader):
         Raises IllegalTransitionError when it has ended already.
         """
         state = JobState.CANCELLED if failure.code == "cancelled" else JobState.FAILED
-        async with self._database.begin() as connection:
-            return await self._move(
-                connection, job_id, state, failure=failure, ended_at=datetime.now(UTC)
-            )
+        ending = {"failure": failure, "ended_at": datetime.now(UTC)}
+        return await self._database.write(
+            lambda connection: _move(connection, job_id, state, **ending)
+        )
 
     async def cancel_waiting(self, job_id: int) -> Job | None:
         """Cancel a job that still waits; None when it runs or has ended."""
@@ -202,8 +200,9 @@ class JobStore(JobReader):
             )
             .returning(*JOB_COLUMNS)
         )
-        async with self._database.begin() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
+        row = await self._database.write(
+            lambda connection: connection.execute(statement).mappings().one_or_none()
+        )
         return None if row is None else job_rows.stand_in(row)
 
     async def recover(self) -> list[Job]:
@@ -229,11 +228,10 @@ class JobStore(JobReader):
             "variation_seed": picture.variation_seed,
             "unsafe": picture.unsafe,
         }
-        async with self._files.keeping(png) as file, self._database.begin() as connection:
-            row = insert_into(self._database.dialect, PictureRow).values(
-                job_id=job_id, position=picture.index, file=file, **columns
-            )
-            await connection.execute(
+        async with self._files.keeping(png) as file:
+            row = insert_into(self._database.dialect, PictureRow)
+            row = row.values(job_id=job_id, position=picture.index, file=file, **columns)
+            await self._write(
                 row.on_conflict_do_update(
                     index_elements=["job_id", "position"], set_={"file": file, **columns}
                 )
@@ -241,12 +239,11 @@ class JobStore(JobReader):
 
     async def mark_delivered(self, job_id: int) -> None:
         """Note that its owner has been told how it ended; again is no error."""
-        async with self._database.begin() as connection:
-            await connection.execute(
-                update(JobRow)
-                .where(JobRow.id == job_id, JobRow.delivered_at.is_(None))
-                .values(delivered_at=datetime.now(UTC))
-            )
+        await self._write(
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.delivered_at.is_(None))
+            .values(delivered_at=datetime.now(UTC))
+        )
 
     # looking
 
@@ -327,8 +324,7 @@ class JobStore(JobReader):
             .where(JobRow.state.in_(before(JobState.FAILED)))
             .values(state=JobState.FAILED, failure=UNREADABLE, ended_at=datetime.now(UTC))
         )
-        async with self._database.begin() as connection:
-            await connection.execute(statement)
+        await self._write(statement)
 
     # messages
 
@@ -355,29 +351,27 @@ class JobStore(JobReader):
         row = insert_into(self._database.dialect, MessageRow).values(
             message_id=message_id, **columns
         )
-        async with self._database.begin() as connection:
-            await connection.execute(
-                row.on_conflict_do_update(index_elements=["message_id"], set_=columns)
-            )
+        await self._write(row.on_conflict_do_update(index_elements=["message_id"], set_=columns))
 
     async def taken_back(self, message_id: int) -> None:
         """Note that a message of a deleted job is gone, or can't be reached any more."""
         statement = delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
-        async with self._database.begin() as connection:
-            await connection.execute(statement)
+        await self._write(statement)
 
-    async def _move(
-        self, connection: AsyncConnection, job_id: int, state: JobState, **values: Any
-    ) -> Job:
-        """The transition to `state`, from whatever state leads to it, in one statement."""
-        statement = (
-            update(JobRow)
-            .where(JobRow.id == job_id, JobRow.state.in_(before(state)))
-            .values(state=state, **values)
-            .returning(*JOB_COLUMNS)
-        )
-        row = (await connection.execute(statement)).mappings().one_or_none()
-        if row is None:
-            raise IllegalTransitionError(f"job {job_id} can't become {state}")
-        pictures = await connection.run_sync(job_rows.pictures_of, [job_id])
-        return job_rows.read(row, pictures.get(job_id, ()))
+    async def _write(self, statement: Any) -> None:
+        await self._database.write(lambda connection: connection.execute(statement))
+
+
+def _move(connection: Connection, job_id: int, state: JobState, **values: Any) -> Job:
+    """The transition to `state`, from whatever state leads to it, in one statement."""
+    statement = (
+        update(JobRow)
+        .where(JobRow.id == job_id, JobRow.state.in_(before(state)))
+        .values(state=state, **values)
+        .returning(*JOB_COLUMNS)
+    )
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        raise IllegalTransitionError(f"job {job_id} can't become {state}")
+    pictures = job_rows.pictures_of(connection, [job_id])
+    return job_rows.read(row, pictures.get(job_id, ()))

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from generation.job import ENDED, JobState
 from generation.refusal import Refused
@@ -32,7 +31,7 @@ from storage.tables import (
     UploadRow,
 )
 
-CHUNK: Final = 50
+CHUNK: Final = 25
 """Jobs that are deleted in one transaction: others write in between."""
 ROWS: Final = 500
 """Small rows that go in one transaction."""
@@ -77,25 +76,7 @@ class PersonalStore:
         requests use stay. Raises Refused while something of theirs waits or runs, for its pictures
         would come afterwards.
         """
-        async with self._database.begin() as connection:
-            busy = select(JobRow.id).where(
-                JobRow.user_id == user_id,
-                JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
-            )
-            if (await connection.execute(busy.limit(1))).first() is not None:
-                raise Refused("delete_while_running")
-            newest = select(func.max(JobRow.id)).where(JobRow.user_id == user_id)
-            last = (await connection.execute(newest)).scalar_one() or 0
-            row = insert_into(connection.dialect, DeletionRow)
-            row = row.values(user_id=user_id, last_job=last)
-            await connection.execute(
-                row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
-            )
-            for table in (QueryRow, NoticeRow):
-                await connection.execute(delete(table).where(table.user_id == user_id))
-            await connection.execute(
-                delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)
-            )
+        last = await self._database.write(lambda connection: _mark(connection, user_id))
         self._settings.forget([("person", user_id)])
         return await self._go_on(user_id, last)
 
@@ -114,8 +95,7 @@ class PersonalStore:
 
     async def delete_job(self, job_id: int) -> Deleted:
         """Delete one ended job and its pictures; one that is gone already is no error."""
-        async with self._database.begin() as connection:
-            deleted, files = await _delete_jobs(connection, [job_id])
+        deleted, files = await self._database.write(lambda c: _delete_jobs(c, [job_id]))
         await self._remove_unused(files, DAY)
         return deleted
 
@@ -129,11 +109,13 @@ class PersonalStore:
             .order_by(JobRow.id)
             .limit(CHUNK)
         )
+
+        def delete_some(connection: Connection) -> tuple[Deleted, set[str]]:
+            return _delete_jobs(connection, connection.execute(some).scalars().all())
+
         while True:
-            async with self._database.begin() as connection:
-                ids = (await connection.execute(some)).scalars().all()
-                deleted, files = await _delete_jobs(connection, ids)
-            if not ids:
+            deleted, files = await self._database.write(delete_some)
+            if not deleted.jobs:
                 break
             jobs += deleted.jobs
             pictures += deleted.pictures
@@ -142,20 +124,16 @@ class PersonalStore:
         star = (FavouriteRow.job_id, FavouriteRow.position)
         own = FavouriteRow.user_id == user_id
         await self._delete_in_parts(
-            lambda: delete(FavouriteRow).where(
-                own, tuple_(*star).in_(select(*star).where(own).limit(ROWS))
-            )
+            delete(FavouriteRow).where(own, tuple_(*star).in_(select(*star).where(own).limit(ROWS)))
         )
-        async with self._database.begin() as connection:
-            await connection.execute(delete(DeletionRow).where(DeletionRow.user_id == user_id))
+        mark = delete(DeletionRow).where(DeletionRow.user_id == user_id)
+        await self._database.write(lambda connection: connection.execute(mark))
         return Deleted(jobs, pictures, tuple(messages))
 
     async def _delete_in_parts(self, statement: Any) -> None:
         """Repeat a bounded DELETE, each a transaction of its own, until nothing is left."""
-        while True:
-            async with self._database.begin() as connection:
-                if not (await connection.execute(statement())).rowcount:
-                    return
+        while await self._database.write(lambda connection: connection.execute(statement).rowcount):
+            pass
 
     # files
 
@@ -163,10 +141,10 @@ class PersonalStore:
         """Remove files of that age which nothing names; returns how many."""
         before = datetime.now(UTC) - age
         old = select(HandedInRow.file).where(HandedInRow.handed_in_at < before).limit(ROWS)
-        await self._delete_in_parts(lambda: delete(HandedInRow).where(HandedInRow.file.in_(old)))
+        await self._delete_in_parts(delete(HandedInRow).where(HandedInRow.file.in_(old)))
         since = datetime.now(UTC) - DAY
         spent = select(SpentRow.id).where(SpentRow.created_at < since).limit(ROWS)
-        await self._delete_in_parts(lambda: delete(SpentRow).where(SpentRow.id.in_(spent)))
+        await self._delete_in_parts(delete(SpentRow).where(SpentRow.id.in_(spent)))
         removed = 0
         async for files in self._files.older_than(age):
             removed += await self._remove_unused(files, age)
@@ -198,25 +176,44 @@ def _named(connection: Connection, files: Sequence[str], since: datetime) -> set
     return found
 
 
-async def _delete_jobs(
-    connection: AsyncConnection, job_ids: Sequence[int]
-) -> tuple[Deleted, set[str]]:
+def _mark(connection: Connection, user_id: int) -> int:
+    """Have nobody see somebody's jobs any more; returns the number of the last of them."""
+    busy = select(JobRow.id).where(
+        JobRow.user_id == user_id, JobRow.state.in_((JobState.QUEUED, JobState.RUNNING))
+    )
+    if connection.execute(busy.limit(1)).first() is not None:
+        raise Refused("delete_while_running")
+    newest = select(func.max(JobRow.id)).where(JobRow.user_id == user_id)
+    last = int(connection.execute(newest).scalar_one() or 0)
+    row = insert_into(connection.dialect, DeletionRow).values(user_id=user_id, last_job=last)
+    connection.execute(
+        row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
+    )
+    for table in (QueryRow, NoticeRow):
+        connection.execute(delete(table).where(table.user_id == user_id))
+    connection.execute(
+        delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)
+    )
+    return last
+
+
+def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> tuple[Deleted, set[str]]:
     """Delete jobs with their pictures, messages and stars, and say which files they named."""
     if not job_ids:
         return Deleted(0, 0), set()
     shown = select(MessageRow.channel_id, MessageRow.message_id).where(
         MessageRow.job_id.in_(job_ids), MessageRow.kind != "progress"
     )
-    messages = [(row[0], row[1]) for row in await connection.execute(shown)]
+    messages = [(row[0], row[1]) for row in connection.execute(shown)]
     if messages:
         row = insert_into(connection.dialect, TakeBackRow).on_conflict_do_nothing()
-        await connection.execute(
+        connection.execute(
             row, [{"channel_id": channel, "message_id": message} for channel, message in messages]
         )
     made = select(PictureRow.file).where(PictureRow.job_id.in_(job_ids))
-    files = list((await connection.execute(made)).scalars())
+    files = list(connection.execute(made).scalars())
     started_from = select(UploadRow.file).where(UploadRow.job_id.in_(job_ids))
-    handed_in = set((await connection.execute(started_from)).scalars())
+    handed_in = set(connection.execute(started_from).scalars())
     # deleting pictures gives no quota back: their number is kept for the day
     counts = select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
         JobRow.id.in_(job_ids),
@@ -225,6 +222,6 @@ async def _delete_jobs(
         JobRow.created_at > datetime.now(UTC) - DAY,
     )
     names = ["user_id", "guild_id", "created_at", "count"]
-    await connection.execute(insert(SpentRow).from_select(names, counts))
-    gone = await connection.execute(delete(JobRow).where(JobRow.id.in_(job_ids)))
+    connection.execute(insert(SpentRow).from_select(names, counts))
+    gone = connection.execute(delete(JobRow).where(JobRow.id.in_(job_ids)))
     return Deleted(gone.rowcount, len(files), tuple(messages)), handed_in | set(files)

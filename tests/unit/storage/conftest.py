@@ -1,7 +1,8 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from storage.database import Database, open_database
 from storage.jobs import JobStore
@@ -28,6 +29,24 @@ async def database(url: str) -> AsyncIterator[Database]:
     database = await open_database(url)
     yield database
     await database.dispose()
+
+
+@pytest.fixture
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every statement and COMMIT from now on, whichever connection it is of."""
+    seen: list[str] = []
+
+    def execute(_c: object, _u: object, statement: str, *_more: object) -> None:
+        seen.append(statement)
+
+    def commit(_connection: object) -> None:
+        seen.append("COMMIT")
+
+    event.listen(Engine, "before_cursor_execute", execute)
+    event.listen(Engine, "commit", commit)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", execute)
+    event.remove(Engine, "commit", commit)
 
 
 @pytest.fixture

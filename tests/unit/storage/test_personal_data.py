@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from generation.job import Job
 from generation.refusal import Refused
@@ -105,27 +104,25 @@ async def test_a_deletion_that_was_stopped_goes_on_when_it_is_asked_for_again(
 
 
 async def test_others_write_while_a_deletion_goes_on(
-    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+    store: Store, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between any two transactions of it, whoever waits has their turn."""
     monkeypatch.setattr(personal_data, "CHUNK", 1)
     for n in range(6):
         await drawn(store, png=bytes([n]))
-    written: list[str] = []
-
-    def note(_c: object, _u: object, statement: str, *_more: object) -> None:
-        if statement.startswith("DELETE FROM jobs"):
-            written.append("delete")
-        elif statement.startswith("INSERT INTO jobs"):
-            written.append("add")
-
-    event.listen(database.sync_engine, "before_cursor_execute", note)
+    statements.clear()
 
     async def ask() -> None:
         for _ in range(4):
             await store.jobs.add(a_request(), an_origin(2))
 
     await asyncio.gather(store.personal.delete(1), ask())
+    ours = ("DELETE FROM jobs", "INSERT INTO jobs ")
+    written = [
+        "delete" if statement.startswith("DELETE") else "add"
+        for statement in statements
+        if statement.startswith(ours)
+    ]
     assert written.count("delete") == 6
     assert written.index("add") < 3
     assert "delete" in written[written.index("add") :]
