@@ -9,6 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from bot.pictures.decoder import ADDRESSES
 from bot.pictures.decoder_messages import Lighten, Normalise, Sheet
 from bot.pictures.decoding_process import DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds
@@ -89,6 +90,16 @@ async def test_a_picture_that_takes_too_much_memory_is_left() -> None:
     async with small as process:
         with pytest.raises(Refused, match="picture_too_much_memory"):
             await process.make(WORK, [many * 1], "large.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others don't tell the limits of a process")
+async def test_the_system_holds_it_to_its_memory_too() -> None:
+    before = children()
+    async with decoder(memory=700 * MIB) as process:
+        await process.make(WORK, [PNG], "a.png")
+        [child] = children() - before
+        limits = psutil.Process(child).rlimit(psutil.RLIMIT_AS)
+    assert limits == (700 * MIB + ADDRESSES,) * 2
 
 
 async def test_memory_is_measured_where_the_system_sets_no_limit() -> None:
