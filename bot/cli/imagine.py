@@ -58,7 +58,13 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
                 job = await _have_made(config, store.jobs, arguments, console)
                 return await _write(store.jobs, job, arguments.out, texts, console)
     except Refused as refused:
-        console.print(texts(refused.code, **refused.params), style="red", highlight=False)
+        console.print(
+            texts(refused.code, **refused.params),
+            style="red",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         return 1
 
 
@@ -131,7 +137,7 @@ async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Con
     if job.state is not JobState.FINISHED:
         failure = job.failure
         sentence = texts(failure.code, **failure.params) if failure else texts("internal_error")
-        console.print(sentence, style="red", highlight=False)
+        _say(console, sentence)
         return 1
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     for picture in job.pictures:
@@ -147,6 +153,11 @@ async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Con
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
     return 0
+
+
+def _say(console: Console, sentence: str) -> None:
+    """In one line, and brackets in it are no markup."""
+    console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _origin() -> Origin:

@@ -76,6 +76,9 @@ async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path:
         (("   ",), "prompt"),
         (("a cat", "--width", "100"), "96"),
         (("a cat", "--seed", "seven"), "seven"),
+        (("a cat", "--seed", "12345678901234567890"), "from 0 to 9,007,199,254,740,991, or -1"),
+        (("a cat --ar 9:1",), "9:1 is no shape that can be drawn"),
+        (("a cat <lora:[red]nosuch:1>",), "There is no LoRA “[red]nosuch”"),
         (("a cat", "--model", "dmo"), "demo"),
         (("a cat", "--sampler", "eulr"), "Euler"),
         (("a cat", "--init-picture", "no-such-file.png"), "no-such-file.png"),
@@ -91,6 +94,16 @@ async def test_bad_input_gets_one_sentence(
     assert said in ended.err
     assert "Traceback" not in ended.err
     assert len(ended.err.strip().splitlines()) == 1, ended.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are no bytes there")
+async def test_bytes_that_are_no_text_get_one_sentence(config: Path) -> None:
+    prompt = os.fsdecode(b"caf\xe9 cat")
+    ended = await run("-m", "bot", "--config", str(config), "imagine", prompt)
+    assert ended.status == 1
+    assert ended.err.strip() == (
+        "prompt holds half a character or a zero byte, as cut-off text does. Type it anew."
+    )
 
 
 async def test_a_wrong_key_ends_with_status_2(config: Path) -> None:
