@@ -21,9 +21,11 @@ from generation.job import Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
 from generation.refusal import Refused
+from generation.regular_files import printable
 from generation.request import GenerationRequest
 from generation.request_options import options
 from generation.sizes import ASPECTS
+from storage.errors import DatabaseError
 from storage.jobs import JobStore
 
 LOCALE = "en-US"
@@ -47,7 +49,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     """Make the pictures; one JSON line each on stdout, all else on stderr. Returns the status."""
     texts = Texts(LOCALE)
-    console = Console(stderr=True)
+    # sentences name what people typed, which is no markup
+    console = Console(stderr=True, markup=False)
     try:
         try:
             async with open_studio(config) as studio:
@@ -57,6 +60,9 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
             async with open_store(config, migrating=False) as store:
                 job = await _have_made(config, store.jobs, arguments, console)
                 return await _write(store.jobs, job, arguments.out, texts, console)
+    except DatabaseError as error:
+        console.print(f"The database can't be used: {error}.", style="red", highlight=False)
+        return 1
     except Refused as refused:
         console.print(
             texts(refused.code, **refused.params),
@@ -144,7 +150,7 @@ async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Con
         path = out / f"{job.id:05}-{picture.index + 1}-{picture.seed}.png"
         await asyncio.to_thread(path.write_bytes, await jobs.read_picture(picture))
         line = {
-            "file": str(path),
+            "file": printable(str(path)),
             "seed": picture.seed,
             "width": picture.width,
             "height": picture.height,

@@ -83,6 +83,9 @@ async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path:
         (("a cat", "--sampler", "eulr"), "Euler"),
         (("a cat", "--init-picture", "no-such-file.png"), "no-such-file.png"),
         (("a cat", "--lora-weight", "1"), "lora"),
+        # a byte that is no UTF-8, as the system hands it in; brackets are no markup
+        (("a \udcff cat",), "half a character"),
+        (("a cat", "--model", "[/red]"), "[/red]"),
     ],
 )
 async def test_bad_input_gets_one_sentence(
