@@ -40,7 +40,7 @@ class ThreadEngine:
 
     def __init__(self, config: Config) -> None:
         settings = msgspec.structs.replace(config.worker.runtime(), low_priority=False)
-        self._configure = Configure(settings, str(config.storage.folder / "cache"))
+        self._configure = Configure(settings, config.storage.folder / "cache")
         self._events: asyncio.Queue[FromRuntime] = asyncio.Queue()
         self._inbox = Inbox()
         self._server: Any = None

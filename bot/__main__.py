@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import io
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import msgspec
 
 from bot.config import PROJECT, Config, ConfigError, LogSettings, load_config
 from bot.logs import configure_logging
+from bot.stopping import ordered_stop
 from bot.storage_folder import StartError
+
+SIGNALLED = 128
+"""Plus its number: the status of a program that a signal has ended."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +53,18 @@ def _write_utf8() -> None:
 
 
 async def _command(config: Config, parsed: argparse.Namespace) -> int:
+    """The exit status; a service that is told to stop and does has done its work."""
+    with ordered_stop(config.worker.stop_within) as stop:
+        try:
+            return await _run(config, parsed)
+        except asyncio.CancelledError:
+            if stop.signal is None:
+                raise
+    serves = parsed.command not in ("imagine", "doctor")
+    return 0 if serves and stop.signal != signal.SIGINT else SIGNALLED + stop.signal
+
+
+async def _run(config: Config, parsed: argparse.Namespace) -> int:
     match parsed.command:
         case "imagine":
             from bot.cli.imagine import imagine

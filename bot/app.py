@@ -18,6 +18,7 @@ from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
+from bot.locales import Texts
 from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
 from bot.requests.service import RequestService
@@ -116,6 +117,7 @@ def make_engine(config: Config) -> ProcessEngine:
         config.worker.runtime(),
         cache=config.storage.folder / "cache",
         hang_after=config.worker.hang_after,
+        stop_within=config.worker.stop_within,
         environment={"HF_ENDPOINT": endpoint} if endpoint else {},
     )
 
@@ -179,13 +181,25 @@ async def _prepare(studio: Studio) -> None:
         await studio.engine.start()
     except EngineError as error:
         # the next job tries again and is told; doctor says what to mend
-        log.error("the worker does not start", error=str(error))
+        log.error("the worker does not start", error=why_no_engine(error))
+
+
+def why_no_engine(error: EngineError) -> str:
+    """The sentence for settings that the engine can't work with, or what it said at its end."""
+    failure = error.failure
+    return Texts("en-US")(failure.code, **failure.params) if failure else str(error)
 
 
 async def _work(studio: Studio) -> None:
-    """Draw, once it is known with what: a job of before this start may name any model."""
-    await studio.catalog.ready(MODELS_WAIT)
-    await studio.worker.run()
+    """Draw, once it is known with what: a job of before this start may name any model.
+
+    Once cancelled, nothing is drawn on while the rest comes to its end.
+    """
+    try:
+        await studio.catalog.ready(MODELS_WAIT)
+        await studio.worker.run()
+    finally:
+        await studio.engine.stop()
 
 
 async def _scan(studio: Studio) -> None:

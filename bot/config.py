@@ -65,6 +65,8 @@ class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_
 
     hang_after: Annotated[float, Meta(ge=5, le=3600)] = 120.0
     """Seconds."""
+    stop_within: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
+    """Seconds that a stop may take, whatever is being drawn."""
 
     def runtime(self) -> RuntimeSettings:
         """The part that the worker process is told."""

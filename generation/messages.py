@@ -4,8 +4,9 @@ Frames on the pipe are a length of four bytes, little-endian, and that many byte
 Pictures travel as the bytes of a PNG (or, previews, a JPEG).
 """
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +16,11 @@ from generation.request import GenerationRequest, PictureHash
 
 FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4
+
+
+class MessageError(Exception):
+    """What was read is no message, or what is to be written can't be one; the text says why."""
+
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
@@ -50,7 +56,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True):
     """The first message. `cache` is a folder for file hashes."""
 
     settings: RuntimeSettings
-    cache: str
+    cache: Path
 
 
 class Generate(msgspec.Struct, frozen=True, tag=True):
@@ -149,11 +155,13 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The job ended without its pictures. `code` names a sentence of `bot/locales/`.
+    """The job ended without its pictures, or, in place of Ready and with no `job`, the process
+    can't work with these settings. `code` names a sentence of `bot/locales/`.
 
     cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, controlnet_mismatch,
     vae_mismatch, clip_skip_too_deep, picture_unreadable, picture_check_broken, internal_error;
-    of the engine itself: worker_died, worker_hung.
+    of the settings: device_missing, device_unusable, precision_unusable;
+    of the engine itself: worker_died, worker_hung, request_unsendable.
     """
 
     job: str
@@ -182,33 +190,59 @@ JobEvent = EngineEvent | Unsaved
 
 
 def frame(message: ToRuntime | FromRuntime) -> bytes:
-    """A message as it goes into the pipe: its length, then itself."""
-    body = msgspec.msgpack.encode(message, enc_hook=_plain)
+    """A message as it goes into the pipe: its length, then itself.
+
+    Raises MessageError for text that can't be encoded, such as the name of a file that is not
+    UTF-8, and for more than FRAME_MAX bytes.
+    """
+    try:
+        body = msgspec.msgpack.encode(message, enc_hook=_plain)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MessageError(f"{type(message).__name__} can't be sent: {error}") from error
+    if len(body) > FRAME_MAX:
+        raise MessageError(f"{type(message).__name__} can't be sent: it has {len(body)} bytes")
     return len(body).to_bytes(LENGTH_BYTES, "little") + body
 
 
+def frame_length(start: bytes) -> int:
+    """How many bytes follow the first LENGTH_BYTES. Raises MessageError for more than FRAME_MAX."""
+    length = int.from_bytes(start, "little")
+    if length > FRAME_MAX:
+        raise MessageError(f"a frame of {length} bytes")
+    return length
+
+
 def read_to_runtime(body: bytes) -> ToRuntime:
-    """A message to the worker process. Raises msgspec.MsgspecError."""
-    message: ToRuntime = _TO_RUNTIME.decode(body)
+    """A message to the worker process. Raises MessageError."""
+    message: ToRuntime = _read(_TO_RUNTIME, body)
     return message
 
 
 def read_from_runtime(body: bytes) -> FromRuntime:
-    """A message from the worker process. Raises msgspec.MsgspecError."""
-    message: FromRuntime = _FROM_RUNTIME.decode(body)
+    """A message from the worker process. Raises MessageError."""
+    message: FromRuntime = _read(_FROM_RUNTIME, body)
     return message
 
 
-def _plain(value: object) -> str:
+def _read(decoder: "msgspec.msgpack.Decoder[Any]", body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # not only msgspec's own errors: text that is not UTF-8 is a UnicodeDecodeError
+        raise MessageError(str(error)) from error
+
+
+def _plain(value: object) -> bytes:
     if isinstance(value, Path):
-        return str(value)
+        # as bytes: a name that is not UTF-8 is a path all the same
+        return os.fsencode(value)
     raise NotImplementedError(type(value))
 
 
 def _rich(type_: type, value: object) -> object:
-    if type_ is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError(type_)
+    if type_ is Path and isinstance(value, bytes | str):
+        return Path(os.fsdecode(value))
+    raise TypeError(f"{type(value).__name__} is no path")
 
 
 _TO_RUNTIME = msgspec.msgpack.Decoder(ToRuntime, dec_hook=_rich)

@@ -6,15 +6,21 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
+import signal
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from .founding import Plan
 from .intents import PRIVILEGED
 from .server import Options, serving
+
+END_WITHIN = 5.0
+"""Seconds from the end of standard input to that of the process."""
 
 
 def main() -> int:
@@ -35,12 +41,13 @@ def main() -> int:
 
 async def run(options: Options, *, until_stdin_closes: bool) -> None:
     try:
+        ends = asyncio.Event()
+        if until_stdin_closes:
+            leave_signals_to_parent()
+            watch_stdin(asyncio.get_running_loop(), ends)
         async with serving(options) as addresses:
             sys.stdout.write(json.dumps(dataclasses.asdict(addresses)) + "\n")
             sys.stdout.flush()
-            ends = asyncio.Event()
-            if until_stdin_closes:
-                watch_stdin(asyncio.get_running_loop(), ends)
             await ends.wait()
     except sqlite3.OperationalError as error:
         raise SystemExit(f"{options.data} can't be used: {error}") from error
@@ -48,13 +55,25 @@ async def run(options: Options, *, until_stdin_closes: bool) -> None:
         raise SystemExit(f"Port {options.port} can't be used: {error.strerror}") from error
 
 
+def leave_signals_to_parent() -> None:
+    """Ctrl-C in a terminal reaches every process of it, but a bot still has something to say."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def watch_stdin(loop: asyncio.AbstractEventLoop, ends: asyncio.Event) -> None:
-    """In a thread, since Windows can't wait for a pipe in the event loop."""
+    """In a thread, since Windows can't wait for a pipe in the event loop.
+
+    Nobody may be left who could end a process that does not end in order.
+    """
 
     def watch() -> None:
         sys.stdin.read()
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(ends.set)
+        time.sleep(END_WITHIN)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

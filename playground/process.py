@@ -53,6 +53,9 @@ async def local_discord(
         except TimeoutError:
             process.kill()
             await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
 
 
 async def _addresses(stdout: asyncio.StreamReader) -> Addresses:

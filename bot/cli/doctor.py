@@ -12,7 +12,7 @@ import aiohttp
 import discord
 import psutil
 
-from bot.app import make_engine
+from bot.app import make_engine, why_no_engine
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
 from bot.storage_folder import (
@@ -99,6 +99,9 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
     try:
         ready = await engine.start()
     except EngineError as error:
+        if error.failure is not None:
+            yield Finding("device", config.worker.device, why_no_engine(error))
+            return
         reason = str(error).strip().splitlines()[-1:] or ["it ended"]
         yield Finding("torch", reason[0], 'Run "make install" again.')
         return

@@ -3,11 +3,19 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from generation.job import Failure
 from generation.messages import EngineEvent, Generate, Ready
 
 
 class EngineError(Exception):
-    """The engine could not start or broke; its text is for the log."""
+    """The engine could not start or broke; its text is for the log.
+
+    Where the settings are at fault, `failure` is the sentence that says so.
+    """
+
+    def __init__(self, text: str, failure: Failure | None = None) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class Engine(Protocol):
@@ -24,7 +32,8 @@ class Engine(Protocol):
         """The events of one job as they come; the last is Finished or Failed, never an exception.
 
         An engine that died or hangs is started anew by the next call, and the job that it had ends
-        with Failed(code="worker_died" or "worker_hung").
+        with Failed(code="worker_died" or "worker_hung"). With settings that it can't work with, the
+        job ends with the sentence that names them.
         """
 
     async def cancel(self, job: str) -> None:

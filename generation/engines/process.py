@@ -9,12 +9,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
 from generation.engines import EngineError
+from generation.job import Failure
 from generation.messages import (
-    FRAME_MAX,
     LENGTH_BYTES,
     Cancel,
     Configure,
@@ -23,12 +22,13 @@ from generation.messages import (
     Finished,
     FromRuntime,
     Generate,
+    MessageError,
     Progress,
     Ready,
     RuntimeSettings,
     Stop,
-    ToRuntime,
     frame,
+    frame_length,
     read_from_runtime,
 )
 
@@ -37,7 +37,6 @@ log = structlog.get_logger(__name__)
 PROJECT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 180.0
 """Importing torch and diffusers from a slow disk, with a virus scanner looking on."""
-STOP_SECONDS: Final = 10.0
 CANCEL_SECONDS: Final = 2.0
 PIPES_SECONDS: Final = 2.0
 KILLED: Final = -9
@@ -51,7 +50,8 @@ LINES_KEPT: Final = 30
 class ProcessEngine:
     """Runs `python -m generation.runtime` and gives it one job at a time.
 
-    The child is killed and started anew when it is silent for `hang_after` seconds during a job.
+    The child is killed and started anew when it is silent for `hang_after` seconds during a job,
+    and killed when it has not ended `stop_within` seconds after it was asked to.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class ProcessEngine:
         *,
         cache: Path,
         hang_after: float = 120.0,
+        stop_within: float = 10.0,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "generation.runtime"),
     ) -> None:
         self._settings = settings
         self._cache = cache
         self._hang_after = hang_after
+        self._stop_within = stop_within
         self._environment = dict(environment or {})
         self._command = tuple(command)
         self._child: _Child | None = None
@@ -85,15 +87,22 @@ class ProcessEngine:
             if child is not None and child.alive and child.ready is not None:
                 return child.ready
             await self._end_child(child)
+            try:
+                configure = frame(Configure(self._settings, self._cache))
+            except MessageError as error:
+                raise EngineError(str(error)) from error
             child = self._child = await _Child.spawn(self._command, self._child_environment())
             try:
-                await child.send(Configure(self._settings, str(self._cache)), START_SECONDS)
+                await child.send(configure, START_SECONDS)
                 event = await child.receive(START_SECONDS)
             except (TimeoutError, _ChildDiedError) as error:
                 reason = await self._end_child(child)
                 raise EngineError(f"the worker did not start: {error}\n{reason}") from error
             if not isinstance(event, Ready):
                 await self._end_child(child)
+                if isinstance(event, Failed):
+                    failure = Failure(event.code, event.params)
+                    raise EngineError(f"the worker can't work so: {event.detail}", failure)
                 raise EngineError(f"the worker began with {type(event).__name__}")
             child.ready = event
             log.info("worker ready", device=event.device_name, precision=event.precision)
@@ -102,12 +111,19 @@ class ProcessEngine:
     async def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
         """The events of one job; see Engine. Closing the iterator cancels the job."""
         try:
+            message = frame(work)
             await self.start()
+        except MessageError as error:
+            yield Failed(work.job, "request_unsendable", detail=str(error))
+            return
         except EngineError as error:
-            yield Failed(work.job, "worker_died", detail=str(error))
+            failure = error.failure or Failure("worker_died")
+            yield Failed(work.job, failure.code, failure.params, str(error))
             return
         child = self._child
-        assert child is not None
+        if child is None:  # stopped meanwhile
+            yield Failed(work.job, "worker_died", detail="the engine was stopped")
+            return
         ended = False
         patience = self._hang_after * LOADING_FACTOR
         try:
@@ -117,10 +133,10 @@ class ProcessEngine:
                 self._cancelled.discard(work.job)
                 yield Failed(work.job, "cancelled")
                 return
-            await child.begin(work, patience)
+            await child.begin(work.job, message, patience)
             while not ended:
                 event = await child.receive(patience)
-                if isinstance(event, Ready):
+                if isinstance(event, Ready) or event.job != work.job:
                     continue
                 if isinstance(event, Progress):
                     loading = event.stage == "loading"
@@ -150,7 +166,7 @@ class ProcessEngine:
         if self._child is not None and self._child.job == job:
             # one that can't even read is for the watchdog
             with contextlib.suppress(_ChildDiedError, TimeoutError):
-                await self._child.send(Cancel(job), CANCEL_SECONDS)
+                await self._child.send(frame(Cancel(job)), CANCEL_SECONDS)
 
     async def stop(self) -> None:
         """End the child: it is asked first, and killed if it does not go."""
@@ -161,8 +177,8 @@ class ProcessEngine:
     async def _ask_to_end(self, child: "_Child | None") -> None:
         if child is not None:
             with contextlib.suppress(_ChildDiedError, TimeoutError):
-                await child.send(Stop(), CANCEL_SECONDS)
-            await self._end_child(child, grace=STOP_SECONDS)
+                await child.send(frame(Stop()), min(CANCEL_SECONDS, self._stop_within))
+            await self._end_child(child, grace=self._stop_within)
 
     async def _end_child(self, child: "_Child | None", *, grace: float = 0) -> str:
         """End a child, after `grace` by force; returns the last lines that it wrote to stderr."""
@@ -229,17 +245,17 @@ class _Child:
         while self.job is not None:
             await self.receive(seconds)
 
-    async def begin(self, work: Generate, seconds: float) -> None:
+    async def begin(self, job: str, message: bytes, seconds: float) -> None:
         """Give it a job. Raises as `send` does."""
-        self.job = work.job
-        await self.send(work, seconds)
+        self.job = job
+        await self.send(message, seconds)
 
-    async def send(self, message: ToRuntime, seconds: float) -> None:
-        """Write a message. Raises TimeoutError when nobody reads it, _ChildDiedError at the end."""
+    async def send(self, message: bytes, seconds: float) -> None:
+        """Write a frame. Raises TimeoutError when nobody reads it, _ChildDiedError at the end."""
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            stdin.write(frame(message))
+            stdin.write(message)
             await asyncio.wait_for(stdin.drain(), seconds)
         except (ConnectionError, RuntimeError) as error:
             raise _ChildDiedError(f"its pipe is closed; {await self._status()}") from error
@@ -264,6 +280,9 @@ class _Child:
         except TimeoutError:
             self._kill()
             await self._process.wait()
+        except asyncio.CancelledError:
+            self._kill()
+            raise
         # a program that the child started may hold its pipes open for ever
         await asyncio.wait(self._readers, timeout=PIPES_SECONDS)
         for reader in self._readers:
@@ -292,13 +311,11 @@ class _Child:
         assert stdout is not None
         try:
             while True:
-                length = int.from_bytes(await stdout.readexactly(LENGTH_BYTES), "little")
-                if length > FRAME_MAX:
-                    raise ValueError(f"a frame of {length} bytes")
+                length = frame_length(await stdout.readexactly(LENGTH_BYTES))
                 self._events.put_nowait(read_from_runtime(await stdout.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
-        except (ValueError, msgspec.MsgspecError) as error:
+        except MessageError as error:
             log.error("the worker wrote what is no message", error=str(error))
             self._kill()
         finally:

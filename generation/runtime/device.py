@@ -6,24 +6,22 @@ import sys
 
 import psutil
 import torch
+from torch.nn import functional
 
 from generation.messages import Precision, Ready, RuntimeSettings
+from generation.runtime.faults import JobError, is_out_of_memory
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors")
 
 
-class DeviceMissingError(Exception):
-    """The settings name a device that this machine does not have."""
-
-
 def choose_device(settings: RuntimeSettings) -> torch.device:
-    """The device that the settings name, or the best there is. Raises DeviceMissingError."""
+    """The device that the settings name, or the best there is. Raises JobError."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if settings.device == "auto":
         return torch.device(next((name for name, found in there.items() if found), "cpu"))
     if not there.get(settings.device, True):
-        raise DeviceMissingError(f"[worker] device is {settings.device}, which torch does not find")
+        raise JobError("device_missing", device=settings.device)
     return torch.device(settings.device)
 
 
@@ -32,6 +30,37 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision != "auto":
         return DTYPES[precision]
     return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def check_device(device: torch.device, dtype: torch.dtype) -> None:
+    """Compute a little of what every model does. Raises JobError where that can't be done here.
+
+    A torch that was not built for a GPU finds it all the same, and some devices have no half
+    precision.
+    """
+    why = _why_not(device, dtype)
+    if why is None:
+        return
+    other = _why_not(device, torch.float32) if dtype != torch.float32 else why
+    if other is not None:
+        raise JobError("device_unusable", device=str(device), why=other)
+    precision = str(dtype).removeprefix("torch.")
+    raise JobError("precision_unusable", precision=precision, device=str(device), why=why)
+
+
+def _why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+    try:
+        pixels = torch.ones(1, 4, 8, 8, device=device, dtype=dtype)
+        weights = torch.ones(4, 4, 3, 3, device=device, dtype=dtype)
+        features = functional.conv2d(pixels, weights, padding=1)
+        features = functional.silu(functional.group_norm(features, 2))
+        tokens = functional.layer_norm(features.flatten(2).transpose(1, 2), (4,))
+        tokens = functional.softmax(tokens @ tokens.transpose(1, 2), -1) @ tokens
+        functional.scaled_dot_product_attention(tokens, tokens, tokens).sum().item()
+    except (RuntimeError, TypeError, AssertionError) as error:
+        # other programs may use its memory now, and no more of it later
+        return None if is_out_of_memory(error) else (str(error).splitlines() or ["?"])[0]
+    return None
 
 
 def wider_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:

@@ -2,13 +2,9 @@
 
 import concurrent.futures
 import gc
-import logging
-import os
-import sys
 import time
 import traceback
 from pathlib import Path
-from typing import BinaryIO
 
 import structlog
 import torch
@@ -21,6 +17,7 @@ noise.install()  # before anything that draws noise is imported
 
 from generation.runtime import previews  # noqa: E402
 from generation.runtime.device import (  # noqa: E402
+    check_device,
     choose_device,
     describe,
     lower_priority,
@@ -36,37 +33,32 @@ from generation.runtime.faults import (  # noqa: E402
 from generation.runtime.hashes import Hashes  # noqa: E402
 from generation.runtime.loading import Models  # noqa: E402
 from generation.runtime.picture_check import PictureCheck  # noqa: E402
-from generation.runtime.pipe import Inbox, Outbox  # noqa: E402
+from generation.runtime.pipe import End, Inbox, Outbox  # noqa: E402
 
 log = structlog.get_logger(__name__)
 
-GRACE = 5.0
-"""Seconds that a job in hand has to notice that the parent is gone."""
 
-
-def serve(messages: BinaryIO, answers: BinaryIO) -> None:
-    """Serve until told to stop or until the pipe closes."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.LogfmtRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    outbox, inbox = Outbox(answers), Inbox(messages, _leave)
+def serve(inbox: Inbox, outbox: Outbox) -> End:
+    """Serve until told to stop or until the pipe closes; returns why it ended."""
     server: Server | None = None
     while not isinstance(message := inbox.messages.get(), Stop):
         match message:
-            case Configure():
-                server = Server(message, outbox, inbox)
+            case Configure() if server is None:
+                try:
+                    server = Server(message, outbox, inbox)
+                except JobError as error:
+                    outbox.send(Failed("", error.code, error.params, str(error)))
+                    outbox.close()
+                    return End.UNUSABLE
                 outbox.send(server.ready)
             case Generate() if server is not None:
                 server.run(message)
+            case _:
+                # whoever waits for an answer would wait for ever
+                log.error("a message out of turn", message=type(message).__name__)
+                return End.CONFUSED
     outbox.close()
-
-
-def _leave() -> None:
-    """Nobody may be left who could end a process that loads or computes for minutes."""
-    time.sleep(GRACE)
-    os._exit(1)
+    return inbox.end
 
 
 class Server:
@@ -81,6 +73,7 @@ class Server:
         device = choose_device(settings)
         self._settings = settings
         self._models = Models(settings, device)
+        check_device(device, self._models.dtype)
         self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ steps = {steps}
 [worker]
 cpu_threads = 1
 preview_every = 0.1
+stop_within = 5
 """
 PATIENCE = 120
 """Seconds; importing torch on a busy machine is slow."""
@@ -153,6 +156,36 @@ async def test_the_bot_is_killed_while_it_draws(bot: Bot, ada: Person) -> None:
     await delivered(ada, channel, first, count=4)
     await delivered(ada, channel, second)
     assert len(await pictures(ada, channel)) == 5
+
+
+def in_the_database(bot: Bot) -> list[tuple[str, int]]:
+    """The state of each job and how often it was begun."""
+    file = bot.config.parent / "data" / "darkroom.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT state, attempts FROM jobs ORDER BY id").fetchall()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_a_stop_while_it_draws_loses_no_try_and_leaves_nobody_behind(
+    bot: Bot, ada: Person, number: signal.Signals, status: int
+) -> None:
+    await bot.kill()
+    await bot.start(steps=60)
+    await online(ada)
+    channel = await ada.channel("general")
+    message = await ask(ada, channel, count=4)
+    await shows_a_preview(ada, message)
+    worker = bot.worker()
+    for process in (worker, psutil.Process(bot.process.pid)):
+        process.send_signal(number)  # as a terminal or a service manager does: to all of them
+    assert await asyncio.wait_for(bot.process.wait(), PATIENCE) == status
+    assert not worker.is_running()
+    assert in_the_database(bot) == [("queued", 0)]
+    await bot.start(steps=60)
+    await delivered(ada, channel, message, count=4)
+    assert in_the_database(bot) == [("finished", 1)]
 
 
 @pytest.mark.slow

@@ -1,20 +1,24 @@
 """Every way in which a worker process can fail, and that the next job finds a new one."""
 
 import asyncio
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from generation.engines import EngineError, process
 from generation.engines.process import ProcessEngine
-from generation.messages import Failed, Generate, JobEvent, RuntimeSettings
+from generation.job import Failure
+from generation.messages import Device, Failed, Generate, JobEvent, RuntimeSettings, frame
 from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
 
 HANG_AFTER = 1.0
+STOP_WITHIN = 0.5
 SCRIPT = "tests.fixtures.runtimes.misbehave"
 DEMO = ModelFile(kind=ModelKind.CHECKPOINT, name="demo", path=Path("demo"), family="sd1")
 Make = Callable[[str], ProcessEngine]
@@ -27,7 +31,11 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     def engine(way: str) -> ProcessEngine:
         command = (sys.executable, "-m", SCRIPT, way, str(tmp_path / "marker"))
         made = ProcessEngine(
-            RuntimeSettings(), cache=tmp_path, hang_after=HANG_AFTER, command=command
+            RuntimeSettings(),
+            cache=tmp_path,
+            hang_after=HANG_AFTER,
+            stop_within=STOP_WITHIN,
+            command=command,
         )
         engines.append(made)
         return made
@@ -46,7 +54,7 @@ def only_child() -> psutil.Process:
     return child
 
 
-def failure(found: list[JobEvent]) -> Failed:
+def failure(found: Sequence[JobEvent]) -> Failed:
     assert isinstance(found[-1], Failed)
     return found[-1]
 
@@ -98,10 +106,7 @@ async def test_one_that_says_nothing_more(make: Make) -> None:
     assert failure(await events(make("closes its output"))).code == "worker_died"
 
 
-async def test_one_that_does_not_end_is_killed_after_a_while(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.3)
+async def test_one_that_does_not_end_is_killed_after_a_while(make: Make) -> None:
     engine = make("does not end")
     await engine.start()
     child = only_child()
@@ -110,12 +115,11 @@ async def test_one_that_does_not_end_is_killed_after_a_while(
     assert engine.ready is None
 
 
-async def test_stop_does_not_wait_for_a_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.3)
+async def test_stop_does_not_wait_for_a_start(tmp_path: Path) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(600)")
-    engine = ProcessEngine(RuntimeSettings(), cache=tmp_path, command=command)
+    engine = ProcessEngine(
+        RuntimeSettings(), cache=tmp_path, stop_within=STOP_WITHIN, command=command
+    )
     start = asyncio.create_task(engine.start())
     while not psutil.Process().children():
         await asyncio.sleep(0.01)
@@ -136,12 +140,21 @@ async def test_what_lies_in_the_folder_that_we_run_in_is_not_imported(
     assert (await make("dies").start()).device == "cpu"
 
 
-@pytest.mark.parametrize("way", ["writes rubbish", "cuts off a frame"])
+BROKEN_FRAMES = (
+    "writes rubbish",
+    "cuts off a frame",
+    "writes text that is no text",
+    "writes a message that nobody knows",
+    "writes a frame without end",
+)
+
+
+@pytest.mark.parametrize("way", BROKEN_FRAMES)
 async def test_one_that_breaks_the_protocol(make: Make, way: str) -> None:
     assert failure(await events(make(way))).code == "worker_died"
 
 
-@pytest.mark.parametrize("way", ["dies once", "hangs once"])
+@pytest.mark.parametrize("way", ["dies once", "hangs once", "writes text that is no text once"])
 async def test_the_next_job_finds_a_new_worker(make: Make, way: str) -> None:
     engine = make(way)
     assert failure(await events(engine)).code in ("worker_died", "worker_hung")
@@ -175,3 +188,95 @@ async def test_a_job_that_is_cancelled_while_the_worker_starts_never_begins(
     assert [getattr(event, "code", "") for event in await asking] == ["cancelled"]
     # a later one of that name is another
     assert failure(await events(engine)).code == "nan_pictures"
+
+
+async def test_what_is_said_of_another_job_is_nothing_to_this_one(make: Make) -> None:
+    found = await events(make("speaks of another job"))
+    assert {event.job for event in found} == {"1"}
+    assert failure(found).code == "nan_pictures"
+
+
+async def test_a_job_that_can_not_be_sent_fails_at_once_and_the_next_is_drawn(make: Make) -> None:
+    engine = make("is slow")
+    await engine.start()
+    child = only_child()
+    named = msgspec.structs.replace(DEMO, name="\udcc4\udce3")
+    work = Generate("7", a_request(), named)
+    found = [event async for event in engine.generate(work)]
+    assert failure(found).code == "request_unsendable"
+    assert failure(await events(engine)).code == "nan_pictures"
+    assert only_child() == child, "the same process goes on"
+
+
+async def test_settings_that_the_machine_can_not_follow_are_said_in_a_sentence(
+    tmp_path: Path,
+) -> None:
+    """Of the real child; no machine of ours has Apple's device and NVIDIA's at once."""
+    device: Device = "mps" if sys.platform != "darwin" else "cuda"
+    engine = ProcessEngine(RuntimeSettings(device=device), cache=tmp_path)
+    with pytest.raises(EngineError) as caught:
+        await engine.start()
+    assert caught.value.failure == Failure("device_missing", {"device": device})
+    assert "Traceback" not in str(caught.value)
+    failed = failure(await events(engine))
+    assert (failed.code, failed.params) == ("device_missing", {"device": device})
+    await engine.stop()
+
+
+RUNTIME = (sys.executable, "-m", "generation.runtime")
+OUT_OF_TURN = (
+    frame(Generate("1", a_request(), DEMO)),
+    b"\x02\x00\x00\x00\xa1\xff",
+    b"\xff\xff\xff\xff",
+)
+
+
+@pytest.mark.parametrize("wrong", OUT_OF_TURN)
+async def test_the_real_one_ends_with_a_line_when_it_is_told_nonsense(wrong: bytes) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *RUNTIME, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stderr is not None
+    child.stdin.write(wrong)
+    await child.stdin.drain()
+    said = (await child.stderr.read()).decode()
+    assert await child.wait() == 3
+    child.stdin.close()
+    assert "Traceback" not in said
+    assert "level=error" in said
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["generation.runtime", "playground --port 0 --until-stdin-closes"]
+)
+async def test_a_child_does_not_outlive_its_parent_also_while_it_loads(module: str) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PARENT, *module.split()), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(await parent.stdout.readline()))
+    parent.kill()
+    await parent.wait()
+    await asyncio.to_thread(child.wait, 20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends the signals of a terminal")
+async def test_signals_to_the_whole_group_are_left_to_the_parent(tmp_path: Path) -> None:
+    engine = ProcessEngine(RuntimeSettings(device="cpu"), cache=tmp_path)
+    await engine.start()
+    child = only_child()
+    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    assert child.is_running()
+    await engine.stop()
+    assert not child.is_running()

@@ -366,7 +366,7 @@ async def test_a_worker_whose_parent_is_gone_ends_in_the_middle_of_a_job(
     )
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(frame(Configure(SETTINGS, str(tmp_path / "cache"))) + frame(work))
+    child.stdin.write(frame(Configure(SETTINGS, tmp_path / "cache")) + frame(work))
     output = b""
     while b"denoising" not in output:
         output += await child.stdout.read(1000)

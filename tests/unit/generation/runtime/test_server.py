@@ -43,7 +43,7 @@ def ends() -> Ends:
 
 @pytest.fixture
 def server(ends: Ends, tmp_path: Path) -> Server:
-    configure = Configure(SETTINGS, str(tmp_path / "cache"))
+    configure = Configure(SETTINGS, tmp_path / "cache")
     return Server(configure, ends, ends)  # type: ignore[arg-type]
 
 
@@ -346,7 +346,7 @@ def test_where_the_weights_lie_changes_no_pixel(
         return [picture.pixels_sha256 for picture in ends.of(Picture)]
 
     # so that a second batch is drawn after the first has moved the weights
-    settings = Configure(msgspec.structs.replace(SETTINGS, batch_size=1), str(tmp_path))
+    settings = Configure(msgspec.structs.replace(SETTINGS, batch_size=1), tmp_path)
     plain = drawn(Server(settings, ends, ends))  # type: ignore[arg-type]
     assert plain[0] == plain[-1]
     assert len(set(plain)) == 4
