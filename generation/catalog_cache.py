@@ -1,6 +1,7 @@
 """What the last scan read, kept over restarts: a file that has not changed is not read again."""
 
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 ENTRIES_MAX: Final = 100_000
 BYTES_MAX: Final = 100 * 2**20
+DIGEST_BYTES: Final = 32
+"""At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
     *(families, model_folders, model_probe, model_reader),
     *(model_settings, models, safetensors_header),
@@ -53,7 +56,10 @@ class CatalogCache:
         if self._file is None:
             return {}
         try:
-            kept = _DECODER.decode(read_regular(self._file, BYTES_MAX))
+            content = read_regular(self._file, BYTES_MAX)
+            if _digest(content[DIGEST_BYTES:]) != content[:DIGEST_BYTES]:
+                raise ValueError("the file is damaged")
+            kept = _DECODER.decode(content[DIGEST_BYTES:])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -62,16 +68,15 @@ class CatalogCache:
         return kept.readings if kept.version == _version() else {}
 
     def save(self, readings: Mapping[str, tuple[str, Reading]]) -> None:
-        """Keep what is lasting of these. A disk that takes nothing is told of once."""
+        """Keep these. A disk that takes nothing is told of once."""
         if self._file is None:
             return
-        lasting = ((path, entry) for path, entry in readings.items() if entry[1].lasting)
-        kept = dict(entry for entry, _ in zip(lasting, range(ENTRIES_MAX), strict=False))
+        kept = dict(itertools.islice(readings.items(), ENTRIES_MAX))
         beside = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
         try:
             content = msgspec.msgpack.encode(_Kept(_version(), kept), enc_hook=_plain)
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(content)
+            beside.write_bytes(_digest(content) + content)
             beside.replace(self._file)
             self._failed = False
         except (OSError, msgspec.MsgspecError, ValueError) as error:
@@ -82,6 +87,10 @@ class CatalogCache:
                 beside.unlink(missing_ok=True)
             except OSError:
                 return
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
 def _version() -> str:
@@ -101,7 +110,7 @@ def _plain(value: object) -> str:
 def _rich(type_: type, value: object) -> object:
     if type_ is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(type_)
+    raise TypeError(f"a path is a text and no {type(value).__name__}")
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(_Kept, dec_hook=_rich)

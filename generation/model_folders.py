@@ -59,7 +59,7 @@ OTHERS: Final = _names(
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A file or a diffusers folder that may be a model."""
 
     path: Path

@@ -127,13 +127,12 @@ def decode(text: bytes) -> Tensors:
         entries.pop("__metadata__", None)
         if not entries:
             raise HeaderError("model_broken", "it has no tensors")
-        offsets = list(map(attrgetter("data_offsets"), entries.values()))
+        begins, ends = zip(*map(attrgetter("data_offsets"), entries.values()), strict=True)
         shapes = dict(zip(entries, map(attrgetter("shape"), entries.values()), strict=True))
     except (msgspec.MsgspecError, ValueError, AttributeError, RecursionError) as error:
         raise HeaderError("model_broken", WRITTEN_OTHERWISE) from error
     if b"-" in text and any(side < 0 for shape in shapes.values() for side in shape):
         raise HeaderError("model_broken", "a tensor has a negative size")
-    begins, ends = zip(*offsets, strict=True)
     end = max(ends)
     # the format allows no holes: what is there twice, or overlaps, does not add up
     if min(begins) < 0 or sum(ends) - sum(begins) != end:

@@ -174,6 +174,18 @@ def test_without_a_model(catalog: Catalog) -> None:
     assert refusal(a_catalog(a_model("demo")), control_picture="0" * 64).code == "no_controlnets"
 
 
+def test_a_default_that_is_not_there_is_named_as_such() -> None:
+    catalog = a_catalog(a_model("dream"))
+    rules = Rules(default_model="dreem")
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "a cat"}, catalog, rules)
+    assert refused.value.code == "default_model_unknown"
+    assert refused.value.params == {"name": "dreem", "nearest": "dream"}
+    with pytest.raises(Refused, match="checkpoint_unknown"):
+        complete({"prompt": "a cat", "model": "dreem"}, catalog, rules)
+    assert complete({"prompt": "a cat", "model": "dream"}, catalog, rules).model == "dream"
+
+
 def test_a_request_made_elsewhere_is_checked_too(catalog: Catalog) -> None:
     check(a_request(), catalog, RULES)
     for change in ({"model": "gone"}, {"steps": 50}, {"loras": [{"name": "gone"}]}):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from bot.locales import Texts
-from generation import model_folders, safetensors_header
+from generation import catalog_cache, model_folders, safetensors_header
 from generation.catalog import Catalog
 from generation.catalog_cache import CatalogCache
 from generation.messages import Generate, frame
@@ -254,6 +254,8 @@ def tensor(shape: str = "[1, 1]", offsets: str = "[0, 2]") -> str:
         header('{"__metadata__": {"a": ' + '{"a": ' * 5000 + "1" + "}" * 5002),
         header('{"lora_te_a.lora_down.weight": null}'),
         header(tensor()[:-1] + ", " + tensor()[1:], 4),  # the same name twice
+        header(tensor()[:-1] + ", " + tensor()[1:].replace("te_a", "te_b")),  # overlapping
+        header(tensor(offsets="[2, 4]"), 4),  # a hole
         header(tensor(), 0),
         header(tensor(), 9),
         header(b'{"\xff": {"shape": [1], "data_offsets": [0, 2]}}'),
@@ -270,7 +272,8 @@ async def test_a_header_of_an_absurd_length_is_not_read(root: Path) -> None:
     with (root / "huge.safetensors").open("wb") as file:
         file.write((90 * 10**6).to_bytes(8, "little"))
         file.truncate(10**9)
-    assert await troubles(root) == [("model_broken", "huge.safetensors")]
+    (found,) = (await scan(root)).problems
+    assert "no model's has over" in found.params["why"]
 
 
 @pytest.mark.parametrize(
@@ -446,6 +449,13 @@ async def _fuzz(root: Path, count: int, seed: int) -> None:
             write_folder(folder)
 
 
+MODEL = {"kind": "lora", "name": "a", "family": "sd1"}
+
+
+def msgpack_of(content: object) -> bytes:
+    return msgspec.msgpack.encode(content)
+
+
 KNOWN = {
     "model_broken",
     "model_unknown_layout",
@@ -474,11 +484,18 @@ async def test_a_broken_cache_is_not_believed(root: Path) -> None:
     for _ in range(MUTATIONS):
         content = bytearray(whole)
         content[chance.randrange(len(content))] = chance.randrange(256)
-        file.write_bytes(content[: chance.randrange(len(content) + 1)])
-        assert isinstance(CatalogCache(file).load(), dict)
-    file.write_bytes(b"[" * 100_000)
+        content = content[: chance.randrange(len(content) // 2, len(content) + 1)]
+        file.write_bytes(content)
+        assert bytes(content) == whole or CatalogCache(file).load() == {}
+    readings = CatalogCache(file)
+    for body in (b"", b"[" * 100_000, msgpack_of(5), msgpack_of({"version": 1, "readings": []})):
+        file.write_bytes(catalog_cache._digest(body) + body)
+        assert readings.load() == {}
+    odd = {"version": "", "readings": {"a": ["", {"model": {**MODEL, "path": 5}}]}}
+    file.write_bytes(catalog_cache._digest(msgpack_of(odd)) + msgpack_of(odd))
+    assert readings.load() == {}
     again = Catalog([root / "checkpoints"], file)
     await again.scan()
     assert [model.name for model in again.all] == ["good"]
-    assert msgspec.msgpack.decode(file.read_bytes())["readings"]
+    assert CatalogCache(file).load()
     assert threading.active_count() < 20

@@ -1,0 +1,60 @@
+"""When the bot looks for models, and what waits for it."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot import app
+from generation.catalog import Catalog
+from tests.unit.generation.catalogs import a_catalog
+
+
+class Worker:
+    """Notes when it begins."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+
+    async def run(self) -> None:
+        self.began.set()
+
+
+def a_studio(catalog: Catalog) -> Any:
+    return SimpleNamespace(catalog=catalog, worker=Worker())
+
+
+async def test_drawing_begins_when_the_models_are_known() -> None:
+    studio = a_studio(Catalog(()))
+    working = asyncio.create_task(app._work(studio))
+    await asyncio.sleep(0.1)
+    assert not studio.worker.began.is_set()
+    await studio.catalog.scan()
+    await working
+    assert studio.worker.began.is_set()
+
+
+async def test_drawing_does_not_wait_for_a_drive_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MODELS_WAIT", 0.05)
+    studio = a_studio(Catalog(()))
+    await app._work(studio)
+    assert studio.worker.began.is_set()
+
+
+async def test_a_scan_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "RESCAN_SECONDS", 0.01)
+    monkeypatch.setattr(app, "RESCAN_SHARE", 0.0)
+    scans: list[int] = []
+
+    async def scan() -> None:
+        scans.append(len(scans))
+        if len(scans) < 3:
+            raise OSError("the drive is away")
+
+    studio = a_studio(a_catalog())
+    studio.catalog.scan = scan
+    looking = asyncio.create_task(app._scan(studio))
+    while len(scans) < 5:
+        await asyncio.sleep(0.01)
+    looking.cancel()
