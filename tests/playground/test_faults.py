@@ -16,7 +16,7 @@ import pytest
 
 from playground.control import Control, ControlError, Person
 from playground.server import Addresses, Options, serving
-from playground.snowflake import unix_time
+from playground.snowflake import Snowflakes, unix_time
 
 from .bot import SampleBot, picture
 from .conftest import Rest, running
@@ -323,6 +323,10 @@ async def test_ids_never_come_twice(tmp_path: Path) -> None:
     again = Options(port=0, data=tmp_path)
     async with serving(again) as addresses, Control(addresses.url) as control:
         fourth = await (await control.person("ada")).say("general", "4")
+    still = Snowflakes(lambda: 1_800_000_000.0)
+    made = {still.next() for _ in range(3)}
+    still.restart()
+    assert not made & {still.next() for _ in range(3)}
     ids = [message["id"] for message in (first, later, third, fourth)]
     assert len(set(ids)) == 4
     assert unix_time(fourth["id"]) < time.time() - 3000

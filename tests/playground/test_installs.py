@@ -181,14 +181,24 @@ async def test_a_command_may_keep_to_servers(
         await ada.command("dm", "mine")
 
 
-async def test_the_bot_joins_and_leaves_such_a_server(
-    bot: SampleBot, ada: Person, control: Control, elsewhere: str
+async def test_nothing_is_heard_of_such_a_server_until_the_bot_joins(
+    ada: Person, control: Control, elsewhere: str
 ) -> None:
+    async with running(bot := SampleBot(enable_debug_events=True)):
+        await _live_without(bot, ada, control, elsewhere)
+
+
+async def _live_without(bot: SampleBot, ada: Person, control: Control, elsewhere: str) -> None:
     guild = (await ada.state())["guilds"][1]["id"]
     await control.add_channel(guild, "more")
     await control.add_role(guild, "Painter")
+    await ada.delete(await ada.say(elsewhere, "x"))
+    await ada.begin_thread(elsewhere, "sketches")
+    await ada.say("dm", "a mark")
+    await bot.wait_seen("message")
+    frames = [frame for frame in bot.seen_of("socket_raw_receive") if guild in str(frame)]
+    assert frames == []
     assert len(bot.guilds) == 1
-    assert bot.seen_of("guild_channel_create") == []
     await control.call("PUT", f"/guilds/{guild}/members/Darkroom", {})
     await bot.wait_seen("guild_join")
     assert [c.name for c in bot.guilds[1].text_channels] == ["general", "more"]
