@@ -1,5 +1,6 @@
 """Everything that is kept about one person: as files to take along, or gone."""
 
+import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,8 +32,10 @@ from storage.tables import (
     UploadRow,
 )
 
-CHUNK: Final = 25
-"""Jobs that are deleted in one transaction: others write in between."""
+CHUNK: Final = 50
+"""Jobs that are deleted in one transaction at most: others write in between."""
+CHUNK_SECONDS: Final = 0.02
+"""How long such a transaction may take; on a slow disk it is of fewer jobs."""
 ROWS: Final = 500
 """Small rows that go in one transaction."""
 DAY: Final = timedelta(days=1)
@@ -103,20 +106,23 @@ class PersonalStore:
         """Delete somebody's ended jobs up to the one numbered `last`, and their stars."""
         jobs, pictures = 0, 0
         messages: list[tuple[int, int]] = []
-        some = (
+        theirs = (
             select(JobRow.id)
             .where(JobRow.user_id == user_id, JobRow.id <= last, JobRow.state.in_(ENDED))
             .order_by(JobRow.id)
-            .limit(CHUNK)
         )
+        size = float(CHUNK)
 
-        def delete_some(connection: Connection) -> tuple[Deleted, set[str]]:
-            return _delete_jobs(connection, connection.execute(some).scalars().all())
+        def delete_some(connection: Connection) -> tuple[Deleted, set[str], float]:
+            begun = time.monotonic()
+            some = connection.execute(theirs.limit(round(size))).scalars().all()
+            return *_delete_jobs(connection, some), time.monotonic() - begun
 
         while True:
-            deleted, files = await self._database.write(delete_some)
+            deleted, files, seconds = await self._database.write(delete_some)
             if not deleted.jobs:
                 break
+            size = min(CHUNK, max(1, size * min(2, CHUNK_SECONDS / max(seconds, 0.001))))
             jobs += deleted.jobs
             pictures += deleted.pictures
             messages += deleted.messages

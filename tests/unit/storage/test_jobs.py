@@ -167,6 +167,9 @@ async def test_ended_jobs_are_undelivered_until_marked(jobs: JobStore) -> None:
     assert [job.id for job in await jobs.undelivered()] == [ended.id]
     await jobs.mark_delivered(ended.id)
     assert await jobs.undelivered() == []
+    first = await jobs.get(ended.id)
+    await jobs.mark_delivered(ended.id)  # noted again after an error: the first time holds
+    assert await jobs.get(ended.id) == first
 
 
 async def test_waiting_is_counted_by_person(jobs: JobStore) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import insert
 from generation.job import Job
 from generation.preset import Preset
 from generation.refusal import Refused
+from storage import personal_data
 from storage.history import Query
 from storage.personal_data import CHUNK
 from storage.pictures import PictureFiles
@@ -297,8 +298,9 @@ async def test_nothing_is_deleted_while_something_runs(store: Store) -> None:
 
 
 async def test_many_jobs_are_deleted_in_few_statements(
-    store: Store, statements: list[str], tmp_path: Path
+    store: Store, statements: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(personal_data, "CHUNK_SECONDS", 60.0)
     first = await drawn(store, png=b"first")
     theirs = await drawn(store, user=2)
     row = {name: getattr(first, name) for name in ("state", "request", "origin", "action")}
