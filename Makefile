@@ -45,4 +45,6 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.fairness
 	$(BIN)/python -m benchmarks.uploads
+	$(BIN)/python -m benchmarks.history
+	$(BIN)/python -m benchmarks.upkeep
 	$(BIN)/python -m benchmarks.catalogue
