@@ -44,6 +44,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.fairness
+	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.uploads
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.upkeep

@@ -24,7 +24,7 @@ WORTH_WAITING: Final = 1.0
 """Seconds; nobody is kept waiting to save a swap that takes less, as that of a model in memory."""
 ROUNDING: Final = 1e-9
 """Seconds by which sums of credit may be off."""
-PACE: Final = 256
+PACE: Final = 100
 """Steps of reckoning, each of a few microseconds, after which a course lets others go first."""
 
 

@@ -31,7 +31,7 @@ class WaitingJobs:
         self._queue = schedule.Queue(affinity)
         self._looked = float("-inf")
         self._looking = asyncio.Lock()
-        self._measured: deque[Measurement] = deque(maxlen=MEASURED)
+        self._measured: deque[Measurement] | None = None
         self._estimates: Estimates | None = None
         self._outlook: _Outlook | None = None
 
@@ -77,6 +77,7 @@ class WaitingJobs:
             self._queue.rest()
             return None
         course = self._queue.course(estimates, loaded=loaded)
+        await asyncio.sleep(0)
         breath = _Breath()
         for job in course:
             if job is not None:
@@ -113,21 +114,28 @@ class WaitingJobs:
         key = (self._queue.version, estimates, loaded)
         if self._outlook is None or self._outlook.key != key:
             course = self._queue.course(estimates, loaded=loaded)
-            self._outlook = _Outlook(key, estimate.plan(course, estimates, loaded=loaded))
+            outlook = _Outlook(key, estimate.plan(course, estimates, loaded=loaded))
+            self._outlook = outlook
+            await asyncio.sleep(0)
+            return outlook
         return self._outlook
 
     async def estimates(self) -> Estimates:
         """How long things take, by what was measured so far."""
-        if self._estimates is None:
-            self._measured.extend(_bare(one) for one in await self._store.measurements())
-            self._estimates = Estimates(self._measured)
-        return self._estimates
+        if self._measured is None:
+            measured = [_bare(one) for one in await self._store.measurements()]
+            self._measured = deque(measured, maxlen=MEASURED)
+        estimates = self._estimates
+        if estimates is None:
+            estimates = self._estimates = Estimates(self._measured)
+            await asyncio.sleep(0)
+        return estimates
 
     def measure(self, measured: Measurement) -> None:
         """Learn how long a job took that has ended now; before anybody asked, the store knows."""
-        if self._estimates is not None:
+        if self._measured is not None:
             self._measured.appendleft(_bare(measured))
-            self._estimates = Estimates(self._measured)
+            self._estimates = None
 
 
 class _Outlook:

@@ -231,12 +231,17 @@ class Worker:
             self.tell(job, None)
 
     async def _save(
-        self, job: Job, act: Callable[[], Coroutine[Any, Any, Result]], *, insist: bool = False
+        self,
+        job: Job,
+        act: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        drawn: bool = False,
+        insist: bool = False,
     ) -> Result:
         """Have something written, however long the database is locked or the disk full.
 
-        Raises what does not pass, and unless it is to `insist`, _UnwantedError once the job is
-        cancelled.
+        With `drawn` the listeners hear that pictures are made which can't be kept yet. Raises what
+        does not pass, and unless it is to `insist`, _UnwantedError once the job is cancelled.
         """
         for wait in itertools.chain(SAVE_AGAIN_AFTER, itertools.repeat(SAVE_AGAIN_AFTER[-1])):
             try:
@@ -246,7 +251,8 @@ class Worker:
                 if code is None:
                     raise
                 log.warning("not saved yet", job=job.id, code=code, error=str(error), seconds=wait)
-            self.tell(job, Unsaved(str(job.id), code))
+            if drawn:
+                self.tell(job, Unsaved(str(job.id), code))
             if insist:
                 await asyncio.sleep(wait)
                 continue
@@ -331,7 +337,7 @@ class Worker:
             versions=ready.versions if ready else {},
         )
         png = await asyncio.to_thread(metadata.embed, picture.png, about)
-        await self._save(job, partial(self._queue.add_picture, job.id, record, png))
+        await self._save(job, partial(self._queue.add_picture, job.id, record, png), drawn=True)
 
     async def _end(self, job: Job, event: Finished | Failed) -> None:
         """Record how a job has ended, or that it is tried again."""
@@ -348,17 +354,19 @@ class Worker:
             level = log.info if event.code == "cancelled" else log.error
             level("job ended", job=job.id, code=event.code, detail=event.detail)
             act = partial(self._queue.fail, job.id, Failure(event.code, event.params))
-        ended = await self._record_end(job, act)
+        ended = await self._record_end(job, act, drawn=isinstance(event, Finished))
         if isinstance(event, Finished):
             self._waiting.measure(Measurement(job.request, event.seconds, event.seconds_loading))
         self.tell(ended, event)
 
-    async def _record_end(self, job: Job, act: Callable[[], Coroutine[Any, Any, Job]]) -> Job:
+    async def _record_end(
+        self, job: Job, act: Callable[[], Coroutine[Any, Any, Job]], *, drawn: bool = False
+    ) -> Job:
         """The job as it stands after `act`, which may have been done by a try that seemed to fail,
         or by somebody else.
         """
         try:
-            return await self._save(job, act, insist=True)
+            return await self._save(job, act, drawn=drawn, insist=True)
         except IllegalTransitionError:
             found = await self._save(job, partial(self._queue.get, job.id), insist=True)
             return found or job

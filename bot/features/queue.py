@@ -27,8 +27,9 @@ def queue(services: Services) -> Command:
 
     async def queue(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            plan = await services.worker.plan()
-            embed = _embed(services.worker.current, plan, caller.person.id, caller.texts)
+            worker, user_id = services.worker, caller.person.id
+            plan = await worker.plan(first=SHOWN, user_id=user_id)
+            embed = _embed(worker.current, plan, worker.waiting, user_id, caller.texts)
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
     return slash_command("queue", "What waits to be drawn, and for how long", queue)
@@ -79,20 +80,19 @@ async def _own(services: Services, user_id: int) -> list[Job]:
 
 
 def _embed(
-    running: Job | None, plan: Sequence[Planned], user_id: int, texts: Texts
+    running: Job | None, plan: Sequence[Planned], waiting: int, user_id: int, texts: Texts
 ) -> discord.Embed:
-    """What is being made, what waits, and where one's own stand. Others' prompts stay theirs."""
+    """What is being made, what comes next of all that waits, and where one's own stand. Others'
+    prompts stay theirs.
+    """
     lines = []
     if running is not None:
         lines.append(texts("queue_running", job=_named(running, user_id, texts)))
-    for place, planned in enumerate(plan, 1):
-        own = planned.job.origin.user_id == user_id
-        if place <= SHOWN or own:
-            left = duration(planned.seconds_until_done, texts)
-            lines.append(
-                texts("queue_line", place=place, job=_named(planned.job, user_id, texts), left=left)
-            )
-    hidden = len(plan) - sum(1 for p in plan[SHOWN:] if p.job.origin.user_id == user_id) - SHOWN
+    for planned in plan:
+        left = duration(planned.seconds_until_done, texts)
+        job = _named(planned.job, user_id, texts)
+        lines.append(texts("queue_line", place=planned.place + 1, job=job, left=left))
+    hidden = waiting - len(plan)
     if hidden > 0:
         lines.append(texts("queue_more", count=hidden))
     text = "\n".join(lines) or texts("queue_empty")

@@ -255,7 +255,7 @@ class RequestService:
         running = self.worker.current
         if running is not None and running.origin.user_id == user_id:
             return await self.worker.seconds_left()
-        own = (p for p in await self.worker.plan() if p.job.origin.user_id == user_id)
+        own = await self.worker.plan(first=0, user_id=user_id)
         return min((planned.seconds_until_done for planned in own), default=0.0)
 
     # what is there
