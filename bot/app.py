@@ -11,6 +11,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
+from bot.access import blocklist
 from bot.client import DarkroomClient, point_to
 from bot.clock import DiscordClock
 from bot.config import Config
@@ -27,9 +28,11 @@ from bot.storage_folder import StartError, make_writable, open_store, owning
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
+from generation.refusal import Refused
 from generation.worker import Worker
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
+from storage.settings import ElsewhereSettings
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -132,7 +135,7 @@ async def open_studio(
     InUseError when another process has them.
     """
     with owning(config):
-        async with open_store(config) as store:
+        async with open_store(config, elsewhere=elsewhere(config)) as store:
             cache = config.storage.folder / "cache" / "models.msgpack"
             catalog = Catalog(config.model_folders, cache)
             if scan:
@@ -145,6 +148,29 @@ async def open_studio(
                     yield Studio(config, store, catalog, engine, worker, decoder)
             finally:
                 await engine.stop()
+
+
+def elsewhere(config: Config) -> ElsewhereSettings:
+    """What holds where no server's settings do. Raises StartError for what can't hold."""
+    wanted = config.direct_messages
+    try:
+        blocklist.compiled(wanted.blocklist)
+    except Refused as refused:
+        why = Texts("en-US")(refused.code, **refused.params)
+        raise StartError(f"{why} Correct [direct_messages] blocklist in config.toml.") from None
+    if wanted.picture_check != "off" and not config.worker.picture_check_model:
+        raise StartError(
+            "[direct_messages] picture_check needs a picture check: name one with"
+            " picture_check_model in [worker], or write off."
+        )
+    return ElsewhereSettings(
+        enabled=wanted.enabled,
+        quota=wanted.quota or None,
+        waiting=wanted.waiting or None,
+        blocklist=wanted.blocklist,
+        picture_check=wanted.picture_check,
+        spoiler=wanted.spoiler,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from dotenv import dotenv_values
@@ -74,6 +74,22 @@ class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_
         return RuntimeSettings(**{name: getattr(self, name) for name in names})
 
 
+class DirectMessagesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[direct_messages]`: what holds there, and on servers where the bot is no member, since no
+    server's own settings do. 0 is no limit beside those of `[limits]`.
+    """
+
+    enabled: bool = True
+    quota: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Pictures of one person a day."""
+    waiting: Annotated[int, Meta(ge=0, le=1000)] = 0
+    blocklist: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=500)], ...], Meta(max_length=500)
+    ] = ()
+    picture_check: Literal["off", "blur", "block"] = "off"
+    spoiler: bool = False
+
+
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[queue]`: in which order requests are drawn."""
 
@@ -104,6 +120,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
+    direct_messages: DirectMessagesSettings = DirectMessagesSettings()
     queue: QueueSettings = QueueSettings()
     huggingface: HuggingFaceSettings = HuggingFaceSettings()
     log: LogSettings = LogSettings()
@@ -129,6 +146,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "storage": StorageSettings,
     "worker": WorkerSettings,
     "limits": Limits,
+    "direct_messages": DirectMessagesSettings,
     "queue": QueueSettings,
     "huggingface": HuggingFaceSettings,
     "log": LogSettings,

@@ -29,6 +29,7 @@ from storage.errors import (
     SchemaOlderError,
 )
 from storage.pictures import PictureFiles
+from storage.settings import ElsewhereSettings
 from storage.store import Store
 
 LOCK: Final = "in-use.lock"
@@ -51,8 +52,11 @@ class InUseError(StartError):
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config, *, migrating: bool = True) -> AsyncIterator[Store]:
-    """All that is kept. Raises StartError when it can't be written.
+async def open_store(
+    config: Config, *, migrating: bool = True, elsewhere: ElsewhereSettings | None = None
+) -> AsyncIterator[Store]:
+    """All that is kept, with what holds where no server's settings do. Raises StartError when it
+    can't be written.
 
     Its owner may bring the database to the newest schema; whoever works beside another process may
     not, and opens it without `migrating`.
@@ -63,7 +67,7 @@ async def open_store(config: Config, *, migrating: bool = True) -> AsyncIterator
         database = await open_database(database_url(config), migrating=migrating)
     except DatabaseError as error:
         raise StartError(why_no_database(config, error)) from error
-    store = Store(database, PictureFiles(config.storage.folder / "pictures"))
+    store = Store(database, PictureFiles(config.storage.folder / "pictures"), elsewhere)
     try:
         yield store
     finally:

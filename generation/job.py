@@ -69,6 +69,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     spoiler: bool = False
     weight: float = 1.0
     """Their share of the queue's turns."""
+    guest: bool = False
+    """Whether the bot is no member of the server where it was asked, which has no `guild_id` then:
+    only the person has the app.
+    """
     interaction: InteractionToken | None = None
 
 

@@ -3,6 +3,9 @@
 Deficit round robin between people (Shreedhar and Varghese 1995): on each turn a person is credited
 the same share, times their weight, and their jobs run while the credit covers what they cost. So
 everybody is served the same time, however many jobs they queue and however large these are.
+
+A weight counts against those of the others who wait on the same server: the mean of a server is 1,
+so that what a server gives to one of its members it takes from its others and from nobody else's.
 """
 
 import bisect
@@ -24,6 +27,8 @@ WORTH_WAITING: Final = 1.0
 """Seconds; nobody is kept waiting to save a swap that takes less, as that of a model in memory."""
 ROUNDING: Final = 1e-9
 """Seconds by which sums of credit may be off."""
+WEIGHT_PARTS: Final = 1_000_000
+"""Weights are counted in so many parts of 1."""
 PACE: Final = 100
 """Steps of reckoning, each of a few microseconds, after which a course lets others go first."""
 
@@ -161,6 +166,8 @@ class Course:
         self._times = times
         self._loaded = loaded
         self._affinity = affinity
+        self._weights: dict[int | None, _Weights] = {}
+        """Of those who wait, by server."""
         self._models: dict[str, set[int]] = {}
         """Whose oldest job is for a model."""
         self._cheapest: list[tuple[float, int, int]] = []
@@ -212,6 +219,7 @@ class Course:
             self._known_costs[job.id] = self._times.making(job.request)
         self._costs[user] = cost = self._known_costs[job.id]
         self._heads[user] = job
+        self._weights.setdefault(job.origin.guild_id, _Weights()).add(job.origin.weight)
         self._models.setdefault(job.request.model, set()).add(user)
         heapq.heappush(self._cheapest, (cost, job.id, user))
         heapq.heappush(self._dearest, (-cost, job.id, user))
@@ -233,7 +241,7 @@ class Course:
             user = ring[0]
             job = heads.get(user)
             if not self._credited:
-                credits[user] += share * (1.0 if job is None else job.origin.weight)
+                credits[user] += share * (1.0 if job is None else self._weight(job))
                 self._credited = True
             if job is not None and costs[user] <= credits[user] + ROUNDING:
                 return
@@ -247,6 +255,10 @@ class Course:
             steps += 1
             if steps % PACE == 0:
                 yield None
+
+    def _weight(self, job: Job) -> float:
+        """The weight of a job's owner by the mean of all who wait on their server."""
+        return job.origin.weight / self._weights[job.origin.guild_id].mean
 
     def _top(self, heap: list[tuple[float, int, int]]) -> float:
         """The first of a heap that is still the oldest job of its owner."""
@@ -284,6 +296,7 @@ class Course:
         if self._credits[user] < 0:
             self._debtors.add(user)
         del self._heads[user]
+        self._weights[job.origin.guild_id].discard(job.origin.weight)
         self._models[job.request.model].discard(user)
         own = self._left[user]
         own.popleft()
@@ -292,6 +305,28 @@ class Course:
         else:
             del self._left[user]
             self._absent.add(user)
+
+
+class _Weights:
+    """Weights that come and go, and their mean: in whole parts, so that no rounding adds up."""
+
+    def __init__(self) -> None:
+        self._sum = self._count = 0
+
+    def add(self, weight: float) -> None:
+        """Count one more."""
+        self._sum += round(weight * WEIGHT_PARTS)
+        self._count += 1
+
+    def discard(self, weight: float) -> None:
+        """Count one less."""
+        self._sum -= round(weight * WEIGHT_PARTS)
+        self._count -= 1
+
+    @property
+    def mean(self) -> float:
+        """Of those that are there."""
+        return self._sum / self._count / WEIGHT_PARTS
 
 
 def _lent(credit: float, cost: float) -> float:

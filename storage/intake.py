@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, union_all, u
 
 from generation.job import JobState
 from storage.database import Database
-from storage.tables import JobRow, SpentRow, UploadRow, UtcDateTime
+from storage.tables import NO_GUILD, JobRow, SpentRow, UploadRow, UtcDateTime
 
 BATCH_MAX: Final = 200
 """Jobs of one commit: databases bound how many values a statement may have."""
@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int | None = None
     """Jobs that wait or run at once."""
     pictures: int | None = None
-    """Pictures asked for on one server within `window`."""
+    """Pictures asked for on one server, or outside of all, within `window`."""
     window: timedelta = timedelta(days=1)
 
 
@@ -54,6 +54,7 @@ class QuotaReachedError(LimitReachedError):
 
 USERS: Final[Any] = bindparam("users", expanding=True)
 GUILDS: Final[Any] = bindparam("guilds", expanding=True)
+OUTSIDE: Final[Any] = bindparam("outside", expanding=True)
 SINCE: Final = bindparam("since", type_=UtcDateTime())
 USED: Final[Any] = union_all(
     select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
@@ -62,13 +63,40 @@ USED: Final[Any] = union_all(
         JobRow.created_at > SINCE,
         JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
     ),
-    select(SpentRow.user_id, SpentRow.guild_id, SpentRow.created_at, SpentRow.count).where(
-        SpentRow.user_id.in_(USERS), SpentRow.guild_id.in_(GUILDS), SpentRow.created_at > SINCE
+    select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
+        JobRow.user_id.in_(OUTSIDE),
+        JobRow.guild_id.is_(None),
+        JobRow.created_at > SINCE,
+        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
+    ),
+    select(
+        SpentRow.user_id,
+        func.nullif(SpentRow.guild_id, NO_GUILD),
+        SpentRow.created_at,
+        SpentRow.count,
+    ).where(
+        SpentRow.user_id.in_(USERS),
+        SpentRow.guild_id.in_(GUILDS) | (SpentRow.guild_id == NO_GUILD),
+        SpentRow.created_at > SINCE,
     ),
 )
-"""(user, guild, time, number) of the pictures that count against quotas: what failed or was
-cancelled cost nobody anything; what was deleted since still counts.
+"""(user, guild, time, number) of the pictures that count against quotas, those outside of all
+servers without a guild: what failed or was cancelled cost nobody anything; what was deleted since
+still counts. Its parameters are what `whose` gives.
 """
+
+
+def whose(
+    quotas: Iterable[tuple[int, int | None]], since: datetime
+) -> dict[str, list[int] | datetime]:
+    """The parameters of USED for quotas by user and guild; None is outside of all servers."""
+    quotas = set(quotas)
+    return {
+        "users": sorted({user for user, _ in quotas}),
+        "guilds": sorted({guild for _, guild in quotas if guild is not None}),
+        "outside": sorted({user for user, guild in quotas if guild is None}),
+        "since": since,
+    }
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +219,7 @@ class _Counted:
     def __init__(
         self,
         waiting: dict[int, int],
-        used: dict[tuple[int, int], list[tuple[datetime, int]]],
+        used: dict[tuple[int, int | None], list[tuple[datetime, int]]],
     ) -> None:
         self._waiting = waiting
         self._used = used
@@ -211,18 +239,12 @@ class _Counted:
                 .group_by(JobRow.user_id)
             )
             waiting = {row[0]: row[1] for row in connection.execute(statement)}
-        with_quota = [
-            j for j in jobs if j.limits.pictures is not None and j.columns["guild_id"] is not None
-        ]
-        used: dict[tuple[int, int], list[tuple[datetime, int]]] = {}
+        with_quota = [job for job in jobs if job.limits.pictures is not None]
+        used: dict[tuple[int, int | None], list[tuple[datetime, int]]] = {}
         if with_quota:
             since = now - max(job.limits.window for job in with_quota)
-            whose = {
-                "users": {job.columns["user_id"] for job in with_quota},
-                "guilds": {job.columns["guild_id"] for job in with_quota},
-                "since": since,
-            }
-            for user, guild, when, count in connection.execute(USED, whose):
+            quotas = [(job.columns["user_id"], job.columns["guild_id"]) for job in with_quota]
+            for user, guild, when, count in connection.execute(USED, whose(quotas, since)):
                 used.setdefault((user, guild), []).append((when, count))
         return cls(waiting, used)
 
@@ -232,7 +254,7 @@ class _Counted:
         waiting = self._waiting.get(user, 0)
         if job.limits.waiting is not None and waiting >= job.limits.waiting:
             return TooManyWaitingError(waiting)
-        if job.limits.pictures is None or guild is None:
+        if job.limits.pictures is None:
             return None
         since = now - job.limits.window
         used = sorted(pair for pair in self._used.get((user, guild), ()) if pair[0] > since)

@@ -95,6 +95,11 @@ class JobReader:
             lambda c: [(row[0], row[1]) for row in c.execute(statement)]
         )
 
+    async def had_asked(self, message_id: int) -> int | None:
+        """Who had asked for the deleted job that a message shows, which is still on Discord."""
+        statement = select(TakeBackRow.user_id).where(TakeBackRow.message_id == message_id)
+        return await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
+
     async def messages_of(self, job_id: int, kind: str) -> list[tuple[int, int]]:
         """The messages that show a job, as (channel id, message id), oldest first."""
         statement = (

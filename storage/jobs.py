@@ -354,7 +354,7 @@ class JobStore(JobReader):
         await self._write(row.on_conflict_do_update(index_elements=["message_id"], set_=columns))
 
     async def taken_back(self, message_id: int) -> None:
-        """Note that a message of a deleted job is gone, or can't be reached any more."""
+        """Note that a message of a deleted job is gone."""
         statement = delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
         await self._write(statement)
 

@@ -18,6 +18,7 @@ from storage.jobs import JobStore
 from storage.pictures import PictureFiles
 from storage.settings import SettingsStore
 from storage.tables import (
+    NO_GUILD,
     DeletionRow,
     FavouriteRow,
     HandedInRow,
@@ -207,23 +208,24 @@ def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> tuple[Delete
     """Delete jobs with their pictures, messages and stars, and say which files they named."""
     if not job_ids:
         return Deleted(0, 0), set()
-    shown = select(MessageRow.channel_id, MessageRow.message_id).where(
-        MessageRow.job_id.in_(job_ids), MessageRow.kind != "progress"
+    shown = (
+        select(MessageRow.channel_id, MessageRow.message_id, JobRow.user_id)
+        .join(JobRow, JobRow.id == MessageRow.job_id)
+        .where(MessageRow.job_id.in_(job_ids))
     )
-    messages = [(row[0], row[1]) for row in connection.execute(shown)]
-    if messages:
+    showing = [row._asdict() for row in connection.execute(shown)]
+    if showing:
         row = insert_into(connection.dialect, TakeBackRow).on_conflict_do_nothing()
-        connection.execute(
-            row, [{"channel_id": channel, "message_id": message} for channel, message in messages]
-        )
+        connection.execute(row, showing)
+    messages = [(row["channel_id"], row["message_id"]) for row in showing]
     made = select(PictureRow.file).where(PictureRow.job_id.in_(job_ids))
     files = list(connection.execute(made).scalars())
     started_from = select(UploadRow.file).where(UploadRow.job_id.in_(job_ids))
     handed_in = set(connection.execute(started_from).scalars())
     # deleting pictures gives no quota back: their number is kept for the day
-    counts = select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
+    guild = func.coalesce(JobRow.guild_id, NO_GUILD)
+    counts = select(JobRow.user_id, guild, JobRow.created_at, JobRow.image_count).where(
         JobRow.id.in_(job_ids),
-        JobRow.guild_id.is_not(None),
         JobRow.state == JobState.FINISHED,
         JobRow.created_at > datetime.now(UTC) - DAY,
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from storage.database import Database
-from storage.intake import USED
+from storage.intake import USED, whose
 
 
 class UsageStore:
@@ -13,15 +13,17 @@ class UsageStore:
         self._database = database
 
     async def pictures_since(
-        self, user_id: int, guild_id: int, since: datetime
+        self, user_id: int, guild_id: int | None, since: datetime
     ) -> list[tuple[datetime, int]]:
-        """When somebody asked for how many pictures on a server, oldest first.
+        """When somebody asked for how many pictures on a server, or outside of all, oldest first.
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        whose = {"users": [user_id], "guilds": [guild_id], "since": since}
+        of_theirs = whose([(user_id, guild_id)], since)
         return await self._database.read(
             lambda connection: sorted(
-                (when, int(count)) for _, _, when, count in connection.execute(USED, whose)
+                (when, int(count))
+                for _, guild, when, count in connection.execute(USED, of_theirs)
+                if guild == guild_id
             )
         )

@@ -33,10 +33,10 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures of one person a day."""
     quota_by_role: dict[int, Number] = {}
     waiting: Waiting | None = None
-    """Jobs of one person that wait or run at once."""
+    """Jobs of one person that wait or run at once; the bot's owner says how many at most."""
     waiting_by_role: dict[int, Waiting] = {}
     weight_by_role: dict[int, Weight] = {}
-    """Share of the queue's turns; 1 for those without such a role."""
+    """Share of the turns of this server's members; 1 for those without such a role."""
     age_restricted: bool = False
     blocklist: Annotated[
         tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=500)
@@ -45,6 +45,13 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     spoiler: bool = False
     audit_channel: int | None = None
     language: str | None = None
+
+
+class ElsewhereSettings(GuildSettings, frozen=True, kw_only=True):
+    """What holds in direct messages, and on servers where the bot is no member."""
+
+    enabled: bool = True
+    """Whether pictures may be asked for there."""
 
 
 class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +74,17 @@ class SettingsStore:
     They are kept at hand, for every interaction asks for two of them.
     """
 
-    def __init__(self, database: AsyncEngine) -> None:
+    def __init__(self, database: AsyncEngine, elsewhere: ElsewhereSettings | None = None) -> None:
         self._database = database
+        self._elsewhere = elsewhere or ElsewhereSettings()
         self._cached: dict[tuple[Scope, int], GuildSettings | PersonSettings] = {}
         self._changes = 0
         """Goes up with every change: what was read before one is not kept after it."""
 
-    async def guild(self, guild_id: int) -> GuildSettings:
-        """A server's settings."""
+    async def guild(self, guild_id: int | None) -> GuildSettings:
+        """A server's settings; those for elsewhere where there is no server."""
+        if guild_id is None:
+            return self._elsewhere
         return await self._get("guild", guild_id, GuildSettings)
 
     async def person(self, user_id: int) -> PersonSettings:

@@ -7,17 +7,22 @@ from storage.personal_data import PersonalStore
 from storage.pictures import PictureFiles
 from storage.presets import PresetStore
 from storage.quota_usage import UsageStore
-from storage.settings import SettingsStore
+from storage.settings import ElsewhereSettings, SettingsStore
 from storage.statistics import StatisticsStore
 
 
 class Store:
-    """The stores, each for its own questions."""
+    """The stores, each for its own questions. `elsewhere` holds where no server's settings do."""
 
-    def __init__(self, database: Database, files: PictureFiles) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: PictureFiles,
+        elsewhere: ElsewhereSettings | None = None,
+    ) -> None:
         self.jobs = JobStore(database, files)
         self.history = HistoryStore(database, self.jobs)
-        self.settings = SettingsStore(database)
+        self.settings = SettingsStore(database, elsewhere)
         self.presets = PresetStore(database, self.settings)
         self.usage = UsageStore(database)
         self.statistics = StatisticsStore(database)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -195,12 +195,15 @@ class MessageRow(Table):
 
 
 class TakeBackRow(Table):
-    """A message on Discord that showed a deleted job and is to be deleted too."""
+    """A message on Discord that showed a deleted job and is to be deleted too. `user_id` is who had
+    asked for it, who may still delete what we can't.
+    """
 
     __tablename__ = "take_backs"
 
     message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     channel_id: Mapped[int] = mapped_column(BigInteger)
+    user_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class FavouriteRow(Table):
@@ -252,6 +255,10 @@ class StartedGuildRow(Table):
     __tablename__ = "started_guilds"
 
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+NO_GUILD: Final = 0
+"""Stands for no server where a column must have one."""
 
 
 class SpentRow(Table):

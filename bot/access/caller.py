@@ -6,12 +6,14 @@ from datetime import timedelta
 import msgspec
 
 from bot.locales import Texts
-from generation.job import InteractionToken, Origin
+from generation.job import InteractionToken, Job, Origin
 from storage.settings import GuildSettings, PersonSettings
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who asks. A moderator may manage messages where they ask, a manager the server."""
+    """Somebody who asks. A moderator may manage messages where they ask, a manager the server;
+    whether they own the bot is only known where it matters.
+    """
 
     id: int
     name: str
@@ -19,15 +21,20 @@ class Person(msgspec.Struct, frozen=True):
     manager: bool = False
     locale: str = "en-US"
     roles: tuple[int, ...] = ()
+    bot_owner: bool = False
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where somebody asks; `parent_id` is the channel that a thread is in."""
+    """Where somebody asks; `parent_id` is the channel that a thread is in. There is no `guild_id`
+    in direct messages, nor on a server where the bot is no member: its rules are not ours.
+    """
 
     guild_id: int | None = None
     channel_id: int | None = None
     parent_id: int | None = None
     age_restricted: bool = False
+    guest: bool = False
+    """Whether it is on a server where the bot is no member."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,13 @@ class Caller:
 
     @property
     def weight(self) -> float:
-        """Their share of the queue's turns: that of their best role."""
+        """Their share of the server's turns: that of their best role."""
         by_role = self.guild.weight_by_role
         return max((by_role[role] for role in self.person.roles if role in by_role), default=1.0)
+
+    def answers_privately(self, job: Job) -> bool:
+        """Whether what comes of a request is shown to them alone: as that was, or as they want."""
+        return job.origin.private or self.own.private
 
     def origin(self, *, private: bool, interaction: InteractionToken | None = None) -> Origin:
         """Where the answer goes."""
@@ -70,5 +81,6 @@ class Caller:
             private=private,
             spoiler=self.guild.spoiler,
             weight=self.weight,
+            guest=self.place.guest,
             interaction=interaction,
         )

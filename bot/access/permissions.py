@@ -1,13 +1,198 @@
-"""Who may ask for what: pure functions that raise Refused."""
+"""Who may do what: one table, and the one function that all callers ask. Pure; raises Refused."""
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, Literal
 
-from bot.access.caller import Person, Place
+import msgspec
+
+from bot.access.caller import Caller, Place
 from bot.locales import Texts
+from generation import preset as presets
 from generation.job import Job
+from generation.preset import Preset
 from generation.refusal import Refused
-from storage.settings import GuildSettings
+from storage.settings import ElsewhereSettings, GuildSettings
+
+Who = Literal["anybody", "reader", "presser", "moderator", "owner", "manager", "bot_owner"]
+"""Of a request: whoever may read it; whoever may press its buttons, which a server can leave to its
+owner and moderators; its owner and moderators; its owner alone. Of a server: those who manage it.
+Nobody but its owner reads a private request: no moderator, no manager, not the bot's owner.
+"""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may do something, and what holds for it besides."""
+
+    who: Who = "anybody"
+    in_place: bool = False
+    """Whether it is only done where pictures may be asked for."""
+    with_preset: bool = False
+    """Whether it draws with the request's preset, which may be for certain roles."""
+
+
+ANYBODY: Final = Rule()
+ASKS: Final = Rule(in_place=True)
+DRAWS: Final = Rule(who="presser", in_place=True, with_preset=True)
+MANAGES: Final = Rule(who="manager")
+
+RULES: Final[Mapping[str, Rule]] = {
+    # actions on a request and its pictures: by button, reaction, context menu and modal
+    "reroll": DRAWS,
+    "upscale": DRAWS,
+    "vary_subtle": DRAWS,
+    "vary_strong": DRAWS,
+    "start": DRAWS,
+    "edit": DRAWS,
+    "pick": Rule(who="presser"),
+    "parameters": Rule(who="reader"),
+    "favourite": Rule(who="reader"),
+    "delete": Rule(who="moderator"),
+    "cancel": Rule(who="moderator"),
+    "replay": Rule(who="owner", in_place=True, with_preset=True),
+    "send": Rule(who="owner", in_place=True),
+    "forget": Rule(who="owner"),
+    # commands, with what concerns a request by its number as rows of their own
+    "/imagine": ASKS,
+    "/history": ANYBODY,
+    "/history entry": Rule(who="owner"),
+    "/history tree": Rule(who="reader"),
+    "/replay": DRAWS,
+    "/queue": ANYBODY,
+    "/cancel": ANYBODY,
+    "/cancel job": Rule(who="moderator"),
+    "/preset list": ANYBODY,
+    "/preset show": ANYBODY,
+    "/preset export": ANYBODY,
+    "/preset create": MANAGES,
+    "/preset create job": Rule(who="reader"),
+    "/preset edit": MANAGES,
+    "/preset delete": MANAGES,
+    "/preset default": MANAGES,
+    "/preset import": MANAGES,
+    "/settings": ANYBODY,
+    "/settings guild": MANAGES,
+    "/settings person": ANYBODY,
+    "/models": ANYBODY,
+    "/loras": ANYBODY,
+    "/mydata export": ANYBODY,
+    "/mydata delete": ANYBODY,
+    "/stats": Rule(who="bot_owner"),
+    "control picture": ASKS,
+}
+"""By the name of an action, or a command with a slash before it."""
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """What somebody may do in the place that shows a request."""
+
+    reads: bool = False
+    moderates: bool = False
+    published: bool = False
+    """Whether it is a message for all to see that shows it, be the request private or not."""
+
+
+NOWHERE: Final = Rights()
+
+
+def check(
+    act: str,
+    caller: Caller,
+    job: Job | None = None,
+    there: Rights = NOWHERE,
+    preset: Preset | None = None,
+) -> None:
+    """Refuse whoever may not do that here. A rule about a request needs the request, `there` as
+    what the caller may do where it is shown, and `preset` as the one that it was made with.
+    """
+    rule = RULES[act]
+    check_person(act, caller)
+    if rule.who in ("reader", "presser", "moderator", "owner"):
+        if job is None:
+            raise ValueError(f"{act} is about a request")
+        _check_request(rule.who, caller, job, there)
+    if rule.in_place:
+        check_place(caller.guild, caller.place)
+    if rule.with_preset and job is not None and preset is not None:
+        check_preset_of(job, preset, caller)
+
+
+def allows(act: str, caller: Caller, job: Job, there: Rights = NOWHERE) -> bool:
+    """Whether somebody may do that with a request."""
+    try:
+        check(act, caller, job, there)
+    except Refused:
+        return False
+    return True
+
+
+def check_person(act: str, caller: Caller) -> None:
+    """The part of a rule that is about the person alone."""
+    who = RULES[act].who
+    manager = caller.person.manager and caller.place.guild_id is not None
+    if who == "manager" and not manager:
+        raise Refused("manager_only")
+    if who == "bot_owner" and not caller.person.bot_owner:
+        raise Refused("owner_only")
+
+
+def _check_request(who: Who, caller: Caller, job: Job, there: Rights) -> None:
+    own = caller.person.id == job.origin.user_id
+    reads = there.reads and (there.published or not job.origin.private)
+    if own:
+        return
+    if not reads:
+        # not even that there is one
+        raise Refused("job_number_unknown", job=job.id)
+    if who == "owner":
+        raise Refused("asker_only")
+    if who == "moderator" and not there.moderates:
+        raise Refused("not_yours")
+    if who == "presser" and caller.guild.press == "owner" and not there.moderates:
+        raise Refused("press_not_yours")
+
+
+def check_remains(caller: Caller, asked_by: int | None) -> None:
+    """Refuse whoever may not delete a message whose request is gone; `asked_by` is who had asked,
+    where that is still known.
+    """
+    in_person = caller.place.guild_id is None
+    if caller.person.id != asked_by and not caller.person.moderator and not in_person:
+        raise Refused("not_yours")
+
+
+def check_preset_of(job: Job, preset: Preset, caller: Caller) -> None:
+    """Refuse to draw with the preset of a request whoever has none of the roles that it is for.
+
+    Elsewhere than on its server nobody knows their roles.
+    """
+    if preset.roles and caller.place.guild_id != job.origin.guild_id:
+        raise Refused("preset_elsewhere", name=preset.name)
+    presets.check_roles(preset, caller.person.roles)
+
+
+def may_use(preset: Preset, caller: Caller) -> bool:
+    """Whether somebody may draw with a preset of the server where they are."""
+    return not preset.roles or bool(set(preset.roles) & set(caller.person.roles))
+
+
+def may_see(preset: Preset, caller: Caller) -> bool:
+    """Whether somebody may see what such a preset holds: managers write it."""
+    return may_use(preset, caller) or caller.person.manager
+
+
+def check_place(settings: GuildSettings, place: Place) -> None:
+    """Refuse where pictures may not be asked for, as the server or the bot's owner wants it."""
+    if place.guild_id is None:
+        if isinstance(settings, ElsewhereSettings) and not settings.enabled:
+            raise Refused("servers_only")
+        return
+    allowed = settings.channels
+    if allowed and place.channel_id not in allowed and place.parent_id not in allowed:
+        channels = ", ".join(f"<#{channel}>" for channel in allowed[:5])
+        raise Refused("channel_not_allowed", channels=channels)
+    if settings.age_restricted and not place.age_restricted:
+        raise Refused("age_restricted_only")
+
 
 IN_CHANNEL: Final = (
     "view_channel",
@@ -16,7 +201,7 @@ IN_CHANNEL: Final = (
     "add_reactions",
     "read_message_history",
 )
-"""Permissions that every answer needs, beside the one to send."""
+"""Permissions that every answer of the bot needs, beside the one to send."""
 
 
 IN_ANSWERS: Final = ("embed_links", "attach_files")
@@ -46,36 +231,3 @@ def _require(needed: Collection[str], granted: Collection[str], texts: Texts) ->
     if missing:
         names = ", ".join(texts(f"permission_{name}") for name in missing)
         raise Refused("permissions_missing", names=names)
-
-
-def check_place(settings: GuildSettings, place: Place) -> None:
-    """Refuse where the server does not want pictures asked for."""
-    if place.guild_id is None:
-        return
-    allowed = settings.channels
-    if allowed and place.channel_id not in allowed and place.parent_id not in allowed:
-        channels = ", ".join(f"<#{channel}>" for channel in allowed[:5])
-        raise Refused("channel_not_allowed", channels=channels)
-    if settings.age_restricted and not place.age_restricted:
-        raise Refused("age_restricted_only")
-
-
-def check_press(settings: GuildSettings, job: Job, person: Person) -> None:
-    """Refuse presses on other people's pictures where the server wants only the owner's."""
-    if settings.press == "owner" and person.id != job.origin.user_id and not person.moderator:
-        raise Refused("press_not_yours")
-
-
-def check_manager(person: Person) -> None:
-    """Refuse whoever may not manage the server."""
-    if not person.manager:
-        raise Refused("manager_only")
-
-
-def check_control(job: Job, person: Person, place: Place) -> None:
-    """Refuse whoever is neither the owner of a job nor a moderator where it was asked for."""
-    # in direct messages nobody moderates anybody else
-    here = place.guild_id is not None and place.guild_id == job.origin.guild_id
-    moderator = person.moderator and here
-    if person.id != job.origin.user_id and not moderator:
-        raise Refused("not_yours")

@@ -16,6 +16,16 @@ def limit_for(roles: Sequence[int], by_role: Mapping[int, int], default: int | N
     return max(own) if own else default
 
 
+def waiting_limit(
+    roles: Sequence[int], by_role: Mapping[int, int], default: int | None, most: int
+) -> int:
+    """How many requests of somebody may wait or run: what the server wants, at most `most`, which
+    is the bot's owner's to say.
+    """
+    own = limit_for(roles, by_role, default)
+    return most if own is None else min(own, most)
+
+
 def check_quota(
     asked: int, used: Sequence[tuple[datetime, int]], limit: int, now: datetime
 ) -> None:

@@ -30,8 +30,10 @@ class Audit:
         self._tasks = BackgroundTasks()
         worker.listen(self._hear)
 
-    def refused(self, caller: Caller, prompt: str, refused: Refused) -> None:
-        """Note that somebody's request was refused for its words."""
+    def refused(self, caller: Caller, prompt: str | None, refused: Refused) -> None:
+        """Note that somebody's request was refused for its words, which nobody is to read of a
+        private one.
+        """
         if caller.place.guild_id is not None:
             texts = Texts(caller.guild.language or "en-US")
             text = refused_line(caller.person, caller.place, prompt, refused, texts)
@@ -62,28 +64,36 @@ class Audit:
 
 
 def job_line(job: Job, texts: Texts) -> str:
-    """One line on a job that has ended, for moderators."""
-    prompt = quoted(one_line(job.request.prompt), 500)
+    """One line on a job that has ended, for moderators: of a private one, that it has."""
+    private = job.origin.private
     where = f"<#{job.origin.channel_id}>" if job.origin.channel_id else ""
     outcome = texts("audit_finished", count=len(job.pictures))
     if job.state is not JobState.FINISHED:
-        outcome = failure(job, texts)
+        # the reason may name what was asked for
+        ended = "audit_cancelled" if job.state is JobState.CANCELLED else "audit_failed"
+        outcome = texts(ended) if private else failure(job, texts)
     return texts(
         "audit_job",
         job=job.id,
         who=f"<@{job.origin.user_id}>",
         where=where,
-        prompt=prompt,
+        prompt=_words(None if private else job.request.prompt, texts),
         outcome=outcome,
     )
 
 
-def refused_line(person: Person, place: Place, prompt: str, refused: Refused, texts: Texts) -> str:
+def refused_line(
+    person: Person, place: Place, prompt: str | None, refused: Refused, texts: Texts
+) -> str:
     """One line on a request that was refused, for moderators."""
     return texts(
         "audit_refused",
         who=f"<@{person.id}>",
         where=f"<#{place.channel_id}>",
-        prompt=quoted(one_line(prompt), 500),
+        prompt=_words(prompt, texts),
         outcome=texts(refused.code, **refused.params),
     )
+
+
+def _words(prompt: str | None, texts: Texts) -> str:
+    return texts("audit_private") if prompt is None else quoted(one_line(prompt), 500)

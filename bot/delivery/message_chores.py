@@ -10,7 +10,7 @@ import structlog
 from bot.background import BackgroundTasks
 from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
 from bot.requests.actions import offered
-from generation.job import Job, JobState
+from generation.job import Job, JobState, Origin
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
 
@@ -38,7 +38,7 @@ class MessageChores:
 
     def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
         """Add the emoji that people can press under a result, or under its picture `index`."""
-        if job.state is JobState.FINISHED and self._is_in(job.origin.guild_id, channel_id):
+        if job.state is JobState.FINISHED and self._is_in(job.origin, channel_id):
             self._tasks.spawn(self._invite(job, channel_id, message_id, index))
 
     def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
@@ -71,13 +71,14 @@ class MessageChores:
 
     async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
         for done, (channel_id, message_id) in enumerate(messages):
-            channel = self._client.get_partial_messageable(channel_id)
+            channel, gone = self._client.get_partial_messageable(channel_id), False
             for wait in RETRIES:
                 try:
                     await channel.get_partial_message(message_id).delete()
                 except SENDING_ERRORS as error:
                     if not may_pass(error):
                         log.info("a message could not be deleted", error=str(error))
+                        gone = isinstance(error, discord.NotFound)
                         break
                     try:
                         await self._pause(wait)
@@ -85,8 +86,11 @@ class MessageChores:
                         log.warning("messages are left on Discord", count=len(messages) - done)
                         raise
                 else:
+                    gone = True
                     break
-            await self._taken_back(message_id)
+            # one that is still there stays noted, so that who had asked for it may delete it
+            if gone:
+                await self._taken_back(message_id)
 
     async def _taken_back(self, message_id: int) -> None:
         try:
@@ -95,11 +99,11 @@ class MessageChores:
             # the next start deletes it again, which does no harm
             log.warning("a deletion can't be noted", error=str(error))
 
-    def _is_in(self, guild_id: int | None, channel_id: int) -> bool:
+    def _is_in(self, origin: Origin, channel_id: int) -> bool:
         """Whether the bot itself is where its app was used: not so in servers where only a person
         has installed it, nor in private threads that nobody let it into.
         """
-        if guild_id is None:
-            return True
-        guild = self._client.get_guild(guild_id)
+        if origin.guild_id is None:
+            return not origin.guest
+        guild = self._client.get_guild(origin.guild_id)
         return guild is not None and guild.get_channel_or_thread(channel_id) is not None

@@ -113,6 +113,7 @@ async def _on_submit(
     given = prompt_flags.merge(parsed, {**fields, "control_picture": where[0]})
     private = bool(given.pop("private", caller.own.private))
     preset: str | None = given.pop("preset", None)
+    check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     await acknowledge(interaction, await services.requests.ask(given, caller, origin, preset))
 

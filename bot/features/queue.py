@@ -7,9 +7,9 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
-from bot.access.permissions import check_control
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, reply_privately, responding
+from bot.interactions.sight import job_by_number
 from bot.locales import Texts
 from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, duration, one_line, quoted
@@ -41,10 +41,7 @@ def cancel(services: Services) -> Command:
     async def cancel(interaction: Interaction, job: int | None = None) -> None:
         async with responding(interaction) as caller:
             if job is not None:
-                found = await services.store.jobs.get(job)
-                if found is None:
-                    raise Refused("job_number_unknown", job=job)
-                check_control(found, caller.person, caller.place)
+                found = await job_by_number(services, interaction, caller, "/cancel job", job)
                 await services.requests.cancel(found)
                 await reply_privately(interaction, caller.texts("cancelled_job", job=job))
                 return

@@ -10,11 +10,10 @@ import psutil
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, defer, responding
 from bot.locales import Texts
-from bot.services import Client, Services
+from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, quoted
 from generation.job import JobState
 from generation.messages import Ready
-from generation.refusal import Refused
 from storage.statistics import Statistics
 
 SHOWN: Final = 10
@@ -28,8 +27,6 @@ def command(services: Services) -> Command:
 
     async def stats(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            if not await _owns(interaction.client, interaction.user.id):
-                raise Refused("owner_only")
             await defer(interaction, private=True)
             found = await services.store.statistics.since(datetime.now(UTC) - timedelta(days=1))
             waiting = len(await services.store.jobs.waiting())
@@ -45,14 +42,6 @@ def command(services: Services) -> Command:
             await interaction.followup.send(embed=embed, ephemeral=True)
 
     return slash_command("stats", "How the bot does, for its owner", stats)
-
-
-async def _owns(client: Client, user_id: int) -> bool:
-    """Whether somebody owns the application, or is of the team that does."""
-    application = await client.application_info()
-    if application.team is not None:
-        return any(member.id == user_id for member in application.team.members)
-    return application.owner.id == user_id
 
 
 def _memory() -> tuple[int, int]:

@@ -1,14 +1,18 @@
 """What is offered while somebody types."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from discord.app_commands import Choice
 
+from bot.access import permissions
+from bot.access.caller import Caller
+from bot.interactions.callers import caller_of
 from bot.interactions.responding import Interaction
 from bot.services import Services
 from generation import preset
 from generation.name_search import NameSearch, choice_of
+from generation.preset import Preset
 
 CHOICES_MAX: Final = 25
 NAME_MAX: Final = 100
@@ -16,15 +20,19 @@ NAME_MAX: Final = 100
 
 
 async def preset_choices(
-    services: Services, interaction: Interaction, typed: str
+    services: Services,
+    interaction: Interaction,
+    typed: str,
+    offered: Callable[[Preset, Caller], bool] = permissions.may_use,
 ) -> list[Choice[str]]:
-    """The server's presets whose names fit what was typed, best first."""
-    guild_id = interaction.guild_id
+    """The server's presets that are `offered` to them and fit what was typed, best first."""
+    caller = await caller_of(interaction)
+    guild_id = caller.place.guild_id
     if guild_id is None:
         return []
     store = services.store.presets
     await store.ensure_starters(guild_id, preset.starters(services.catalog))
-    names = [found.name for found in await store.all_of(guild_id)]
+    names = [found.name for found in await store.all_of(guild_id) if offered(found, caller)]
     return choices(names, typed)
 
 

@@ -9,7 +9,7 @@ import discord
 from bot.access.caller import Caller, Person, Place
 from bot.services import Client
 from generation.job import InteractionToken
-from storage.settings import GuildSettings, SettingsStore
+from storage.settings import SettingsStore
 
 REACTION_HELD: Final = timedelta(minutes=1)
 """A reaction that comes again within this time is the same one, unless it was taken away."""
@@ -28,7 +28,10 @@ async def caller_of(interaction: discord.Interaction[Client]) -> Caller:
         locale=str(interaction.locale),
         roles=_roles(user),
     )
-    place = _place(interaction.guild_id, interaction.channel_id, channel)
+    # where only a person has the app, the server's settings are nobody's
+    guest = in_guild and not interaction.is_guild_integration()
+    guild_id = None if guest else interaction.guild_id
+    place = _place(guild_id, interaction.channel_id, channel, guest=guest)
     caller = await _caller(interaction.client.services.store.settings, person, place)
     return replace(caller, asked_by=f"i:{interaction.id}")
 
@@ -65,17 +68,25 @@ def token_of(interaction: discord.Interaction[Client]) -> InteractionToken:
 
 
 async def _caller(settings: SettingsStore, person: Person, place: Place) -> Caller:
-    guild = GuildSettings()
-    if place.guild_id is not None:
-        guild = await settings.guild(place.guild_id)
+    guild = await settings.guild(place.guild_id)
     return Caller(person, place, guild, await settings.person(person.id))
+
+
+async def owns_bot(client: Client, user_id: int) -> bool:
+    """Whether somebody owns the application, or is of the team that does."""
+    application = await client.application_info()
+    if application.team is not None:
+        return any(member.id == user_id for member in application.team.members)
+    return application.owner.id == user_id
 
 
 def _roles(user: object) -> tuple[int, ...]:
     return tuple(role.id for role in user.roles) if isinstance(user, discord.Member) else ()
 
 
-def _place(guild_id: int | None, channel_id: int | None, channel: Any) -> Place:
+def _place(
+    guild_id: int | None, channel_id: int | None, channel: Any, *, guest: bool = False
+) -> Place:
     """A thread is as age-restricted, and as open to the bot, as the channel that it is in."""
     is_nsfw = getattr(channel, "is_nsfw", None)
     return Place(
@@ -83,4 +94,5 @@ def _place(guild_id: int | None, channel_id: int | None, channel: Any) -> Place:
         channel_id=channel_id,
         parent_id=getattr(channel, "parent_id", None),
         age_restricted=bool(is_nsfw and is_nsfw()),
+        guest=guest,
     )

@@ -1,16 +1,19 @@
 """What every answer to an interaction shares: who asked, and what they see when it fails."""
 
+import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
 import discord
+import msgspec
 import structlog
+from discord import app_commands
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from bot.interactions.callers import caller_of
+from bot.interactions.callers import caller_of, owns_bot
 from bot.interactions.typed_texts import check_typed_texts
 from bot.locales import Texts
 from bot.services import Client
@@ -35,6 +38,9 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         caller = await caller_of(interaction)
         texts = caller.texts
         check_typed_texts(interaction.data)
+        command = interaction.command
+        if isinstance(command, app_commands.Command):
+            caller = await _admitted(interaction, f"/{command.qualified_name}", caller)
         yield caller
     except Refused as refused:
         await reply_privately(interaction, texts(refused.code, **refused.params))
@@ -42,6 +48,16 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)
         await reply_privately(interaction, texts("incident", incident=incident))
+
+
+async def _admitted(interaction: Interaction, act: str, caller: Caller) -> Caller:
+    """The caller of a command, as far as the person decides about it. Raises Refused."""
+    if permissions.RULES[act].who == "bot_owner":
+        owns = await owns_bot(interaction.client, caller.person.id)
+        person = msgspec.structs.replace(caller.person, bot_owner=owns)
+        caller = dataclasses.replace(caller, person=person)
+    permissions.check_person(act, caller)
+    return caller
 
 
 async def defer(interaction: Interaction, *, private: bool) -> None:

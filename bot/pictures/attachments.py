@@ -122,13 +122,12 @@ class JobAttachments:
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""
-        guild_id = job.origin.guild_id
-        return guild_id is None or (await self._settings.guild(guild_id)).picture_check == "off"
+        return (await self._settings.guild(job.origin.guild_id)).picture_check == "off"
 
     async def _read(self, job: Job, picture: PictureRecord, where: Origin) -> Attachment | None:
         """None for a picture that the server's picture check blocks."""
         spoiler = where.spoiler
-        if where.guild_id is not None and self._is_unsafe(picture):
+        if self._is_unsafe(picture):
             check = (await self._settings.guild(where.guild_id)).picture_check
             if check == "block":
                 return None

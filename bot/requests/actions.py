@@ -58,8 +58,6 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     on: On
     danger: bool = False
     """Nothing brings back what it deletes."""
-    owner_only: bool = False
-    """For the person who asked, and moderators."""
     invites: bool = True
     """Whether the bot adds the emoji under the result; it works as a reaction in any case."""
     posts: bool = True
@@ -214,7 +212,6 @@ ACTIONS: Final[Mapping[str, Action]] = {
             emoji="❌",
             label="button_delete",
             on="either",
-            owner_only=True,
             posts=False,
         ),
         Action(
@@ -222,18 +219,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
             emoji="⛔",
             label="button_cancel",
             on="unfinished",
-            owner_only=True,
             posts=False,
         ),
-        Action(name="replay", emoji="⏪", label="button_replay", on="history", owner_only=True),
-        Action(name="send", emoji="📤", label="button_send", on="history", owner_only=True),
+        Action(name="replay", emoji="⏪", label="button_replay", on="history"),
+        Action(name="send", emoji="📤", label="button_send", on="history"),
         Action(
             name="forget",
             emoji="🗑️",
             label="button_forget",
             on="history",
             danger=True,
-            owner_only=True,
         ),
     )
 }
@@ -264,9 +259,10 @@ def offered(job: Job, index: int | None = None) -> list[ActionTarget]:
 
 def meant_by(emoji: str, job: Job, index: int | None) -> ActionTarget | None:
     """What a reaction means on such a message; the emoji's variation selector does not matter."""
-    plain = _without_selector(emoji)
-    return next((p for p in offered(job, index) if _without_selector(p.emoji) == plain), None)
+    plain = without_selector(emoji)
+    return next((p for p in offered(job, index) if without_selector(p.emoji) == plain), None)
 
 
-def _without_selector(emoji: str) -> str:
+def without_selector(emoji: str) -> str:
+    """An emoji without the mark that it is shown in colour, which not every client sends."""
     return emoji.replace("\ufe0f", "")

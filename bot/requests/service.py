@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
+from bot.access.permissions import Rights
 from bot.requests.actions import ActionTarget, Source, enlarged, start_from
 from generation import completion, preset
 from generation.catalog import Catalog
@@ -21,8 +22,8 @@ from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
 from storage.store import Store
 
-OnBlocked = Callable[[Caller, str, Refused], None]
-"""Told who asked, for what prompt, and what they were answered."""
+OnBlocked = Callable[[Caller, str | None, Refused], None]
+"""Told who asked, for what prompt unless it is private, and what they were answered."""
 MODELS_SECONDS: Final = 1.0
 """So long a request waits for the first scan of the models: Discord waits three seconds for us."""
 
@@ -77,9 +78,7 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         completion.check(request, self.catalog, self.rules, enlarging=enlarging)
-        bounds = await self._preset_of(parent)
-        if bounds is not None and not enlarging:
-            preset.check_bounds(bounds, request)
+        await self._check_preset(parent, request, caller, enlarging=enlarging)
         return await self._add(
             request,
             caller,
@@ -87,7 +86,7 @@ class RequestService:
             action=target.action.name,
             parent=parent.id,
             parent_picture=target.index,
-            preset=parent.preset,
+            preset=_preset_there(parent, origin),
         )
 
     async def remake(self, target: ActionTarget, job: Job, caller: Caller, origin: Origin) -> Job:
@@ -108,8 +107,14 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         completion.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
+        await self._check_preset(job, job.request, caller, enlarging=enlarged(job))
         return await self._add(
-            job.request, caller, origin, action="replay", parent=job.id, preset=job.preset
+            job.request,
+            caller,
+            origin,
+            action="replay",
+            parent=job.id,
+            preset=_preset_there(job, origin),
         )
 
     def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
@@ -145,8 +150,9 @@ class RequestService:
             return await self.store.presets.get(guild_id, name)
         places = (caller.place.channel_id or 0, caller.place.parent_id or 0)
         by_channel = caller.guild.channel_presets
+        own = caller.own
         defaults = [
-            caller.own.default_preset,
+            own.default_preset if own.default_preset_guild in (None, guild_id) else None,
             *(by_channel[place] for place in places if place in by_channel),
             caller.guild.default_preset,
         ]
@@ -155,10 +161,10 @@ class RequestService:
                 continue
             try:
                 found = await self.store.presets.get(guild_id, default)
-                preset.check_roles(found, caller.person.roles)
             except Refused:
-                continue  # deleted since, or of another server, or for others: the next one
-            return found
+                continue  # deleted since, or of another server: the next one
+            if permissions.may_use(found, caller):
+                return found
         return None
 
     async def _preset_of(self, job: Job) -> Preset | None:
@@ -168,6 +174,17 @@ class RequestService:
             return await self.store.presets.get(job.origin.guild_id, job.preset)
         except Refused:
             return None
+
+    async def _check_preset(
+        self, parent: Job, request: GenerationRequest, caller: Caller, *, enlarging: bool
+    ) -> None:
+        """Hold what comes of a request to the roles and bounds of the preset of that request."""
+        drawn_with = await self._preset_of(parent)
+        if drawn_with is None:
+            return
+        permissions.check_preset_of(parent, drawn_with, caller)
+        if not enlarging:
+            preset.check_bounds(drawn_with, request)
 
     async def _add(
         self,
@@ -180,7 +197,7 @@ class RequestService:
         parent_picture: int | None = None,
         preset: str | None = None,
     ) -> Job:
-        self.check_words(request, caller)
+        self.check_words(request, caller, private=origin.private)
         try:
             # held against the shares where it is written, so that of requests sent together none
             # slips past them
@@ -206,7 +223,9 @@ class RequestService:
         self.worker.wake(job)
         return job
 
-    def check_words(self, request: GenerationRequest, caller: Caller) -> None:
+    def check_words(
+        self, request: GenerationRequest, caller: Caller, *, private: bool = False
+    ) -> None:
         """Refuse a prompt that the server's blocklist names."""
         try:
             prompts = [request.prompt]
@@ -219,7 +238,7 @@ class RequestService:
                 words.check(text)
         except Refused as refused:
             for listener in self._listeners:
-                listener(caller, request.prompt, refused)
+                listener(caller, None if private else request.prompt, refused)
             raise
 
     async def check_asking(self, caller: Caller) -> None:
@@ -229,7 +248,7 @@ class RequestService:
         waiting = await self.jobs.count_waiting(caller.person.id)
         if limits.waiting is not None and waiting >= limits.waiting:
             raise await self._too_many_waiting(waiting, caller)
-        if limits.pictures is not None and caller.place.guild_id is not None:
+        if limits.pictures is not None:
             now = datetime.now(UTC)
             used = await self.store.usage.pictures_since(
                 caller.person.id, caller.place.guild_id, now - limits.window
@@ -238,10 +257,9 @@ class RequestService:
 
     def _limits(self, caller: Caller) -> Limits:
         """A person's share: jobs that wait or run at once, and pictures a day on this server."""
-        person, guild = caller.person, caller.guild
-        default = guild.waiting or self.rules.limits.waiting
+        person, guild, most = caller.person, caller.guild, self.rules.limits.waiting
         return Limits(
-            waiting=quotas.limit_for(person.roles, guild.waiting_by_role, default) or default,
+            waiting=quotas.waiting_limit(person.roles, guild.waiting_by_role, guild.waiting, most),
             pictures=quotas.limit_for(person.roles, guild.quota_by_role, guild.quota),
             window=quotas.WINDOW,
         )
@@ -260,12 +278,16 @@ class RequestService:
 
     # what is there
 
-    def check_action(self, target: ActionTarget, job: Job, caller: Caller) -> None:
-        """Refuse whoever may not target this here."""
-        if target.action.owner_only:
-            permissions.check_control(job, caller.person, caller.place)
-        elif target.action.name not in ("favourite", "parameters"):
-            permissions.check_press(caller.guild, job, caller.person)
+    async def check(
+        self, act: str, caller: Caller, job: Job, there: Rights = permissions.NOWHERE
+    ) -> None:
+        """Refuse whoever may not do that with a request; `there` is what they may do where it is
+        shown.
+        """
+        drawn_with = None
+        if permissions.RULES[act].with_preset:
+            drawn_with = await self._preset_of(job)
+        permissions.check(act, caller, job, there, drawn_with)
 
     async def cancel(self, job: Job) -> None:
         """Stop a job: at once where it waits, at its next step where it runs."""
@@ -318,6 +340,11 @@ class RequestService:
     async def first_time(self, user_id: int, what: str) -> bool:
         """Whether somebody has not been told this before; they have now."""
         return await self.store.settings.notice(user_id, what)
+
+
+def _preset_there(parent: Job, origin: Origin) -> str | None:
+    """The preset of a request that comes of another: it is its server's alone."""
+    return parent.preset if origin.guild_id == parent.origin.guild_id else None
 
 
 def _positions(job: Job, index: int | None) -> list[int]:

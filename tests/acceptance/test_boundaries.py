@@ -33,7 +33,7 @@ async def test_nobody_moderates_other_peoples_direct_messages(
 ) -> None:
     await begin(rig, ada, await ada.channel("dm"))
     answer = await say(bo, await bo.channel("dm"), "cancel", job=1)
-    assert "Only the person" in answer["content"]
+    assert "There is no request #1" in answer["content"]
     assert (await rig.job(1)).state is JobState.RUNNING
     answer = await say(ada, await ada.channel("dm"), "cancel", job=1)
     assert "is cancelled" in answer["content"]

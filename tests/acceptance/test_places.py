@@ -74,6 +74,7 @@ async def test_in_threads_everything_works(
 
 
 async def test_in_a_private_thread_without_the_bot(rig: Rig, ada: Person, bo: Person) -> None:
+    await rig.control.forget_requests()
     thread = await bo.begin_thread("general", "secret", private=True)
     message = await imagine(bo, thread["id"])
     assert "Reroll" in buttons(message)

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from bot.access.permissions import Rights, check_remains
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.responding import Interaction, responding
+from bot.interactions.sight import at_component
 from bot.locales import Texts
 from bot.pictures.attachments import ShownPictures
 from bot.requests.actions import ActionTarget
@@ -25,23 +27,40 @@ async def on_button(interaction: Interaction, target: ActionTarget, job_id: int)
     """Do an action for whoever pressed its button."""
     services = interaction.client.services
     async with responding(interaction) as caller:
+        reply = InteractionReply(interaction, caller)
         job = await services.store.jobs.get(job_id)
-        if job is None:
+        if job is not None:
+            there = await at_component(interaction, caller, job)
+            await perform(services, reply, target, job, there)
+        elif target.action.name == "delete" and interaction.message is not None:
+            await delete_remains(services, reply, interaction.message.id)
+        else:
             raise Refused("job_unknown")
-        await perform(services, InteractionReply(interaction, caller), target, job)
 
 
-async def perform(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
-    """Do an action on a job. Raises Refused where it may not be done."""
+async def perform(
+    services: Services, reply: Reply, target: ActionTarget, job: Job, there: Rights
+) -> None:
+    """Do an action on a job that is shown where the person may do what `there` says.
+
+    Raises Refused where it may not be done.
+    """
     requests, action = services.requests, target.action
-    requests.check_action(target, job, reply.caller)
+    await requests.check(action.name, reply.caller, job, there)
     if action.posts:
-        reply.check_can_post(private=job.origin.private)
+        reply.check_can_post(private=reply.caller.answers_privately(job))
     if action.request is not None:
-        origin = reply.origin(private=job.origin.private)
+        origin = reply.origin(private=reply.caller.answers_privately(job))
         await reply.accept(await requests.remake(target, job, reply.caller, origin))
         return
     await HANDLERS[action.name](services, reply, target, job)
+
+
+async def delete_remains(services: Services, reply: Reply, message_id: int) -> None:
+    """Delete a message whose job is gone. Raises Refused for whoever may not."""
+    check_remains(reply.caller, await services.store.jobs.had_asked(message_id))
+    await reply.delete_message()
+    await services.store.jobs.taken_back(message_id)
 
 
 async def _cancel(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
@@ -88,13 +107,14 @@ async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job
 
 
 async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
-    await reply.defer(private=job.origin.private)
-    index = target.index or 0
-    channel_id, message_id = await reply.post(await _picked(services, reply, job, index))
+    private = reply.caller.answers_privately(job)
+    await reply.defer(private=private)
+    picked = await _picked(services, reply, job, target.index or 0, private=private)
+    channel_id, message_id = await reply.post(picked, private=private)
     await services.store.jobs.add_message(
         message_id, channel_id, job.id, "picture", position=target.index
     )
-    if not job.origin.private:
+    if not private:
         services.delivery.chores.invite(job, channel_id, message_id, target.index)
 
 
@@ -106,7 +126,6 @@ async def _replay(services: Services, reply: Reply, _target: ActionTarget, job: 
 async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
     """Post an entry of one's own history where one is, for all to see."""
     caller = reply.caller
-    services.requests.check_place(caller)
     services.requests.check_words(job.request, caller)
     reply.check_can_post(private=False)
     await reply.defer(private=False)
@@ -119,7 +138,8 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
             "embed": job_embeds.parameters(job, caller.texts),
             "files": shown.files(),
             "view": action_buttons.view(job, caller.texts),
-        }
+        },
+        private=False,
     )
     await services.store.jobs.add_message(message_id, channel_id, job.id, "sent")
     services.delivery.chores.invite(job, channel_id, message_id)
@@ -146,10 +166,12 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 }
 
 
-async def _picked(services: Services, reply: Reply, job: Job, index: int) -> dict[str, Any]:
+async def _picked(
+    services: Services, reply: Reply, job: Job, index: int, *, private: bool
+) -> dict[str, Any]:
     """The message of one picture among several, with what can be done with it."""
     texts, picture = reply.caller.texts, _picture(job, index)
-    where = reply.caller.origin(private=job.origin.private)
+    where = reply.caller.origin(private=private)
     pictures = services.delivery.attachments
     shown = await pictures.within(await pictures.one(job, picture, where), reply.file_limit)
     message: dict[str, Any] = {

@@ -11,6 +11,7 @@ from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
 from bot.interactions.responding import Interaction, responding
+from bot.interactions.sight import at_message
 from bot.requests.actions import ACTIONS, NUMBERS, ActionTarget
 from bot.services import Services
 from bot.ui.action_buttons import ActionButton
@@ -45,7 +46,8 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
                 if index is None:
                     return
                 target = ActionTarget(ACTIONS[action], index)
-            await perform(services, InteractionReply(interaction, caller), target, job)
+            there = at_message(caller, ephemeral=message.flags.ephemeral)
+            await perform(services, InteractionReply(interaction, caller), target, job, there)
 
     return message_menu(locale_str(name, key=key), callback)
 

@@ -8,7 +8,8 @@ from typing import Final
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.modal_submit import SubmitHandler, Values, prompt_of, text_of
-from bot.interactions.responding import Interaction, acknowledge
+from bot.interactions.responding import Interaction, acknowledge, check_can_post
+from bot.interactions.sight import at_component
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited
@@ -47,6 +48,7 @@ async def _on_submit(
         raise Refused("job_unknown")
     index = _number(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
+    await services.requests.check(name, caller, job, await at_component(interaction, caller, job))
     change = edited(
         services.requests.editable(target, job),
         prompt_of(values),
@@ -55,7 +57,8 @@ async def _on_submit(
         services.catalog,
         services.requests.rules,
     )
-    private = job.origin.private if change.private is None else change.private
+    private = caller.answers_privately(job) if change.private is None else change.private
+    check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     await acknowledge(
         interaction, await services.requests.submit(change.request, caller, origin, target, job)

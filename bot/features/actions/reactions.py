@@ -6,11 +6,14 @@ from typing import Final
 import discord
 import structlog
 
-from bot.features.actions.handlers import perform
+from bot.features.actions.handlers import delete_remains, perform
 from bot.features.actions.reply import ReactionReply
 from bot.interactions.callers import caller_by_reaction
-from bot.requests.actions import ACTIONS, meant_by
+from bot.interactions.sight import at_message
+from bot.locales import DEFAULT
+from bot.requests.actions import ACTIONS, ActionTarget, meant_by, without_selector
 from bot.services import Client
+from generation.job import Job
 from generation.refusal import Refused
 
 log = structlog.get_logger(__name__)
@@ -28,14 +31,31 @@ async def on_reaction(client: Client, payload: discord.RawReactionActionEvent) -
     services = client.services
     shown = await services.store.jobs.shown_by(payload.message_id)
     if shown is None:
+        # of a deleted job, which could not be deleted with it
+        if _is(payload, "delete") and await services.store.jobs.had_asked(payload.message_id):
+            await _answer(client, payload, DEFAULT, None)
         return
     job, index = shown
     target = meant_by(payload.emoji.name, job, index)
-    if target is None:
-        return
-    caller = await caller_by_reaction(client, payload, job.origin.locale)
+    if target is not None:
+        await _answer(client, payload, job.origin.locale, (target, job))
+
+
+async def _answer(
+    client: Client,
+    payload: discord.RawReactionActionEvent,
+    locale: str,
+    wanted: tuple[ActionTarget, Job] | None,
+) -> None:
+    """Do it, or tell whoever reacted why it can't be done; None deletes a message without a job."""
+    services = client.services
+    caller = await caller_by_reaction(client, payload, locale)
+    reply = ReactionReply(client, payload, caller)
     try:
-        await perform(services, ReactionReply(client, payload, caller), target, job)
+        if wanted is None:
+            await delete_remains(services, reply, payload.message_id)
+        else:
+            await perform(services, reply, *wanted, at_message(caller, ephemeral=False))
     except Refused as refused:
         if refused.code in ONCE and not await services.requests.first_time(
             payload.user_id, f"{refused.code}:{payload.message_id}"
@@ -43,7 +63,7 @@ async def on_reaction(client: Client, payload: discord.RawReactionActionEvent) -
             return
         await _tell(client, payload.user_id, caller.texts(refused.code, **refused.params))
     except discord.HTTPException as error:
-        log.info("a reaction could not be answered", job=job.id, error=str(error))
+        log.info("a reaction could not be answered", message=payload.message_id, error=str(error))
     except Exception:
         incident = secrets.token_hex(4)
         log.exception("reaction failed", incident=incident)
@@ -55,12 +75,16 @@ async def on_reaction_removed(client: Client, payload: discord.RawReactionAction
     if client.user is None or payload.user_id == client.user.id:
         return
     client.reaction_key(payload, taken_away=True)
-    if payload.emoji.name.replace("\ufe0f", "") != ACTIONS["favourite"].emoji:
+    if not _is(payload, "favourite"):
         return
     services = client.services
     shown = await services.store.jobs.shown_by(payload.message_id)
     if shown is not None:
         await services.requests.set_favourite(payload.user_id, shown[0], shown[1], False)
+
+
+def _is(payload: discord.RawReactionActionEvent, action: str) -> bool:
+    return without_selector(payload.emoji.name) == without_selector(ACTIONS[action].emoji)
 
 
 async def _tell(client: Client, user_id: int, sentence: str) -> None:

@@ -55,8 +55,10 @@ class Reply(Protocol):
     async def privately(self, text: str, files: Sequence[discord.File] = ()) -> None:
         """Answer so that only the person sees it."""
 
-    async def post(self, message: dict[str, Any]) -> tuple[int, int]:
-        """Answer for all who see the picture; returns the ids of the channel and the message."""
+    async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
+        """Answer for all who see the picture, or privately; returns the ids of the channel and the
+        message. What was deferred has said already which.
+        """
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
         """Ask for more in a modal."""
@@ -106,7 +108,7 @@ class InteractionReply:
         """Ephemeral."""
         await self._interaction.followup.send(text, files=list(files), ephemeral=True)
 
-    async def post(self, message: dict[str, Any]) -> tuple[int, int]:
+    async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
         """As a follow-up of what was deferred."""
         sent = await self._interaction.followup.send(**message, wait=True)
         return sent.channel.id, sent.id
@@ -143,11 +145,15 @@ class ReactionReply:
         return UPLOAD_LIMIT
 
     def origin(self, *, private: bool) -> Origin:
-        """In the channel: a reaction has no token that could show something to one alone."""
-        return self.caller.origin(private=False)
+        """In the channel. What is private goes to the person directly: a reaction has no token that
+        could show something to one alone.
+        """
+        return self.caller.origin(private=private)
 
     def check_can_post(self, *, private: bool) -> None:
-        """By the permissions that the bot has in the channel."""
+        """By the permissions that the bot has in the channel; a direct message needs none."""
+        if private:
+            return
         channel = self._client.get_channel(self._payload.channel_id)
         if isinstance(channel, discord.abc.GuildChannel | discord.Thread):
             own = channel.permissions_for(channel.guild.me)
@@ -169,12 +175,16 @@ class ReactionReply:
         user = await self._client.fetch_user(self._payload.user_id)
         await user.send(text, files=list(files))
 
-    async def post(self, message: dict[str, Any]) -> tuple[int, int]:
-        """As an answer to the picture's message."""
+    async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
+        """As an answer to the picture's message, or as a direct message."""
         payload = self._payload
         asked = f"{payload.message_id}{payload.user_id}{payload.emoji}".encode()
         nonce = hashlib.sha256(asked).hexdigest()[:25]
-        sent = await self._channel.send(**message, reference=self._reference(), nonce=nonce)
+        if private:
+            user = await self._client.fetch_user(payload.user_id)
+            sent = await user.send(**message, nonce=nonce)
+        else:
+            sent = await self._channel.send(**message, reference=self._reference(), nonce=nonce)
         return sent.channel.id, sent.id
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:

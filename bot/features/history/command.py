@@ -1,17 +1,16 @@
 """`/history`: one's own pictures, newest first."""
 
-from typing import Any
-
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
+from bot.access.caller import Caller
 from bot.features.history import entries, pages
 from bot.interactions.autocomplete import choices, preset_choices
 from bot.interactions.contexts import Command, slash_command
-from bot.interactions.responding import Interaction, defer, reply_privately, responding
+from bot.interactions.responding import Interaction, defer, responding
+from bot.interactions.sight import Sight, job_by_number
 from bot.services import Services
 from generation.name_search import is_short_of
-from generation.refusal import Refused
 from storage.history import Query
 
 SEARCH_MAX = 200
@@ -30,7 +29,7 @@ def command(services: Services) -> Command:
     ) -> None:
         async with responding(interaction) as caller:
             if tree is not None:
-                await _tree(services, interaction, caller.person.id, tree, caller.texts)
+                await _tree(services, interaction, caller, tree)
                 return
             await defer(interaction, private=True)
             if model is not None:
@@ -68,15 +67,11 @@ def command(services: Services) -> Command:
     return slash_command("history", "Your pictures, newest first", callback)
 
 
-async def _tree(
-    services: Services,
-    interaction: Interaction,
-    user_id: int,
-    job_id: int,
-    texts: Any,
-) -> None:
-    job = await services.store.jobs.get(job_id)
-    if job is None or job.origin.user_id != user_id:
-        raise Refused("job_number_unknown", job=job_id)
+async def _tree(services: Services, interaction: Interaction, caller: Caller, job_id: int) -> None:
+    await job_by_number(services, interaction, caller, "/history tree", job_id)
+    await defer(interaction, private=True)
     relatives = await services.store.history.tree(job_id)
-    await reply_privately(interaction, entries.tree(relatives, job_id, user_id, texts))
+    sight = Sight(interaction, caller)
+    readable = {job.id for _, job in relatives if await sight.reads(job)}
+    shown = entries.tree(relatives, job_id, readable, caller.texts)
+    await interaction.followup.send(shown, ephemeral=True)

@@ -1,6 +1,6 @@
 """How entries of a history read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import discord
@@ -27,13 +27,18 @@ def entry(job: Job, texts: Texts) -> str:
     return f"**{prompt}**\n-# {about}"
 
 
-def tree(relatives: Sequence[tuple[int, Job]], job_id: int, user_id: int, texts: Texts) -> str:
-    """A family of pictures, each under the one that it was made from."""
+def tree(
+    relatives: Sequence[tuple[int, Job]], job_id: int, readable: Collection[int], texts: Texts
+) -> str:
+    """A family of pictures, each under the one that it was made from; only of those that are
+    `readable`, by number, is said what they show.
+    """
     lines = []
     for depth, job in relatives:
         mark = "➤ " if job.id == job_id else ""
-        hidden = job.origin.private and job.origin.user_id != user_id
-        prompt = "…" if hidden else quoted(one_line(job.request.prompt), PROMPT_MAX)
+        prompt = "…"
+        if job.id in readable:
+            prompt = quoted(one_line(job.request.prompt), PROMPT_MAX)
         action = texts(f"action_{job.action}")
         indent = "\u2003" * min(depth, 12)
         lines.append(f"{indent}{mark}**#{job.id}** {action} · {prompt}")

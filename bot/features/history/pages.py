@@ -126,8 +126,9 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
         """Show the entry with all that can be done with it."""
         services = interaction.client.services
         job = await services.store.jobs.get(int(self.item.values[0]))
-        if job is None or job.origin.user_id != caller.person.id:
+        if job is None:
             raise Refused("job_unknown")
+        await services.requests.check("/history entry", caller, job)
         await defer(interaction, private=True)
         limit = interaction.filesize_limit
         pictures = services.delivery.attachments

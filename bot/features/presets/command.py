@@ -15,6 +15,7 @@ from bot.interactions.autocomplete import preset_choices
 from bot.interactions.contexts import SERVERS
 from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, defer, reply_privately, responding
+from bot.interactions.sight import job_by_number
 from bot.locales import Texts
 from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted
@@ -22,7 +23,6 @@ from bot.ui.modal import PLACES, Modal
 from generation import preset as presets
 from generation.preset import Preset
 from generation.refusal import Refused
-from storage.settings import GuildSettings
 
 FILE_MAX: Final = 256 * 1024
 """Bytes of a file with presets."""
@@ -72,7 +72,7 @@ class PresetCommands(app_commands.Group):
         async with responding(interaction) as caller:
             guild_id = await self._enter(caller)
             found = await self.presets.all_of(guild_id)
-            embed = _list_embed(found, caller.guild, caller.texts)
+            embed = _list_embed(found, caller)
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
     @app_commands.command(
@@ -84,6 +84,8 @@ class PresetCommands(app_commands.Group):
         """One preset, as its file would have it."""
         async with responding(interaction) as caller:
             found = await self.presets.get(await self._enter(caller), name)
+            if not permissions.may_see(found, caller):
+                presets.check_roles(found, caller.person.roles)
             await reply_privately(interaction, _code(found))
 
     @app_commands.command(
@@ -104,14 +106,13 @@ class PresetCommands(app_commands.Group):
     ) -> None:
         """Fill in a new preset in a dialog."""
         async with responding(interaction) as caller:
-            permissions.check_manager(caller.person)
             guild_id = await self._enter(caller)
             await self.presets.check_free(guild_id, name)
             new = Preset(name=name)
             if job is not None:
-                found = await self.services.store.jobs.get(job)
-                if found is None or found.origin.guild_id != guild_id:
-                    raise Refused("job_number_unknown", job=job)
+                found = await job_by_number(
+                    self.services, interaction, caller, "/preset create job", job
+                )
                 new = presets.of_request(name, found.request)
             await interaction.response.send_modal(_modal("", new, caller.texts))
 
@@ -123,7 +124,6 @@ class PresetCommands(app_commands.Group):
     async def edit(self, interaction: Interaction, name: str) -> None:
         """Change a preset in a dialog."""
         async with responding(interaction) as caller:
-            permissions.check_manager(caller.person)
             found = await self.presets.get(await self._enter(caller), name)
             await interaction.response.send_modal(_modal(found.name, found, caller.texts))
 
@@ -135,7 +135,6 @@ class PresetCommands(app_commands.Group):
     async def delete(self, interaction: Interaction, name: str) -> None:
         """Delete a preset; what was the default with it has none."""
         async with responding(interaction) as caller:
-            permissions.check_manager(caller.person)
             guild_id = await self._enter(caller)
             found = await self.presets.get(guild_id, name)
             await self.presets.delete(guild_id, found.name)
@@ -159,7 +158,6 @@ class PresetCommands(app_commands.Group):
     ) -> None:
         """Set or take away the default of the server or of one channel."""
         async with responding(interaction) as caller:
-            permissions.check_manager(caller.person)
             guild_id = await self._enter(caller)
             place = None if channel is None else channel.id
             guild = await self.presets.set_default(guild_id, name, channel_id=place)
@@ -174,10 +172,14 @@ class PresetCommands(app_commands.Group):
     async def export(self, interaction: Interaction) -> None:
         """One TOML file with every preset."""
         async with responding(interaction) as caller:
-            found = await self.presets.all_of(await self._enter(caller))
+            every = await self.presets.all_of(await self._enter(caller))
+            found = [preset for preset in every if permissions.may_see(preset, caller)]
             content = presets.to_toml(found).encode()
             file = discord.File(io.BytesIO(content), "presets.toml")
-            await interaction.response.send_message(file=file, ephemeral=True)
+            said = ""
+            if len(found) < len(every):
+                said = caller.texts("presets_not_exported", count=len(every) - len(found))
+            await interaction.response.send_message(said or None, file=file, ephemeral=True)
 
     @app_commands.command(
         name=locale_str("import", key="command_preset_import"),
@@ -192,7 +194,6 @@ class PresetCommands(app_commands.Group):
     ) -> None:
         """Take over every preset of a file, or none of them."""
         async with responding(interaction) as caller:
-            permissions.check_manager(caller.person)
             guild_id = await self._enter(caller)
             if file.size > FILE_MAX:
                 raise Refused("preset_file_too_large", file=file.filename)
@@ -217,7 +218,7 @@ class PresetCommands(app_commands.Group):
     @delete.autocomplete("name")
     @default.autocomplete("name")
     async def _complete(self, interaction: Interaction, typed: str) -> list[Choice[str]]:
-        return await preset_choices(self.services, interaction, typed)
+        return await preset_choices(self.services, interaction, typed, permissions.may_see)
 
     async def _enter(self, caller: Caller) -> int:
         """The server's id; a server that was never here gets its first presets."""
@@ -240,7 +241,7 @@ async def _on_submit(
     values: Mapping[str, Any],
 ) -> None:
     """A handed-in dialog with a preset: a new one, or one that was changed or renamed."""
-    permissions.check_manager(caller.person)
+    permissions.check_person("/preset edit", caller)
     if caller.place.guild_id is None:
         raise Refused("preset_needs_server")
     found = presets.from_toml(str(values["preset"]))
@@ -269,8 +270,9 @@ def _code(preset: Preset) -> str:
     return f"```toml\n{presets.to_toml([preset])[:1900]}\n```"
 
 
-def _list_embed(found: Sequence[Preset], settings: GuildSettings, texts: Texts) -> discord.Embed:
-    """All presets of a server, the defaults marked."""
+def _list_embed(found: Sequence[Preset], caller: Caller) -> discord.Embed:
+    """All presets of a server, the defaults marked; what one for others holds is not said."""
+    settings, texts = caller.guild, caller.texts
     lines = []
     for preset in found:
         marks = []
@@ -278,7 +280,8 @@ def _list_embed(found: Sequence[Preset], settings: GuildSettings, texts: Texts) 
             marks.append(texts("preset_is_default"))
         marks += [f"<#{c}>" for c, name in settings.channel_presets.items() if name == preset.name]
         marks += [f"<@&{role}>" for role in preset.roles]
-        about = preset.description or preset.model or ""
+        model = preset.model if permissions.may_see(preset, caller) else ""
+        about = preset.description or model or ""
         lines.append(
             " · ".join([f"**{quoted(preset.name, NAME_MAX)}**", *marks])
             + (f"\n-# {quoted(one_line(about), ABOUT_MAX)}" if about else "")

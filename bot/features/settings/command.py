@@ -15,8 +15,9 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, RespondingItem, responding
 from bot.services import Services
+from generation import preset as presets
 from generation.refusal import Refused
-from storage.settings import GuildSettings
+from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 
 
@@ -78,16 +79,22 @@ async def _change(
         and not services.delivery.attachments.checked
     ):
         raise Refused("picture_check_none")
+    if setting.name in ("waiting", "waiting_by_role"):
+        _check_waiting(setting, caller, new, services.requests.rules.limits.waiting)
     guild_id = caller.place.guild_id
-    if setting.scope == "guild":
+    if setting.key == "person.default_preset":
+        caller = dataclasses.replace(caller, own=await _own_preset(services, caller, new))
+    elif setting.scope == "guild":
         assert guild_id is not None
         guild = await _change_guild(store, guild_id, caller, setting, values)
         caller = dataclasses.replace(caller, guild=guild)
     else:
-        if setting.kind == "preset" and new and guild_id is not None:
-            new = (await store.presets.get(guild_id, new)).name
         own = await store.settings.change_person(caller.person.id, **{setting.name: new})
         caller = dataclasses.replace(caller, own=own)
+    await _show(interaction, caller)
+
+
+async def _show(interaction: Interaction, caller: Caller) -> None:
     await interaction.response.edit_message(view=panel.shown(caller))
 
 
@@ -114,6 +121,30 @@ async def _change_guild(
     return await store.settings.change_guild(guild_id, change)
 
 
+async def _own_preset(services: Services, caller: Caller, name: str | None) -> PersonSettings:
+    """Make a preset of the server where they are somebody's own default. Raises Refused."""
+    guild_id, store = caller.place.guild_id, services.store
+    if name is None:
+        return await store.settings.change_person(
+            caller.person.id, default_preset=None, default_preset_guild=None
+        )
+    if guild_id is None:
+        raise Refused("preset_needs_server")
+    presets.check_roles(await store.presets.get(guild_id, name), caller.person.roles)
+    return await store.presets.set_own_default(caller.person.id, guild_id, name)
+
+
+def _check_waiting(setting: Setting, caller: Caller, new: Any, most: int) -> None:
+    """Refuse to let more wait than the bot's owner allows. What was set before that was lowered
+    stays, and counts for no more than it.
+    """
+    by_role = isinstance(new, dict)
+    before = panel.current(setting, caller).values() if by_role else ()
+    for number in new.values() if by_role else [new]:
+        if number is not None and number > most and number not in before:
+            raise Refused("out_of_bounds", option=setting.name, value=number, low=1, high=most)
+
+
 def _setting(key: str) -> Setting:
     if key not in SETTINGS:
         raise Refused("setting_gone")
@@ -121,5 +152,4 @@ def _setting(key: str) -> Setting:
 
 
 def _check(setting: Setting, caller: Caller) -> None:
-    if setting.scope == "guild":
-        permissions.check_manager(caller.person)
+    permissions.check_person(f"/settings {setting.scope}", caller)

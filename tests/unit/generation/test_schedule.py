@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +165,23 @@ def test_a_weight_is_a_share_of_the_time(affinity: float) -> None:
     share = run.seconds(1) / 3
     assert run.seconds(2) == pytest.approx(share, abs=affinity + 14)
     assert run.seconds(3) == pytest.approx(share / 2, abs=affinity + 14)
+
+
+@pytest.mark.parametrize("weights", [(10.0, 10.0), (10.0, 1.0), (0.1, 0.1), (0.5, 2.0)])
+def test_weights_take_nothing_from_other_servers(weights: tuple[float, float]) -> None:
+    """Two people of a server that gives weights, two of one that does not."""
+    of_server = {1: 10, 2: 10, 3: 20, 4: 20}
+    given = {1: weights[0], 2: weights[1], 3: 1.0, 4: 1.0}
+    jobs = [
+        msgspec.structs.replace(job, origin=msgspec.structs.replace(job.origin, guild_id=guild))
+        for user, guild in of_server.items()
+        for number in range(300)
+        for job in [a_job(1000 * user + number, user, 1 + number % 3, weight=given[user])]
+    ]
+    run = Run(jobs, 800)
+    one, two, others = run.seconds(1), run.seconds(2), run.seconds(3) + run.seconds(4)
+    assert one + two == pytest.approx(others, abs=24)
+    assert one / two == pytest.approx(weights[0] / weights[1], rel=0.3)
 
 
 def test_a_loaded_model_goes_ahead_within_its_bound() -> None:
@@ -347,7 +365,9 @@ def test_a_thousand_people_are_served_as_by_the_reference(affinity: float) -> No
 
 
 def test_a_course_goes_no_further_than_it_is_asked_and_lets_others_go_first() -> None:
-    """A person of little weight needs thousands of turns until one dear job is covered."""
+    """Where the only cheap job is of a person of little weight, the others take many turns until
+    one of their dear jobs is covered.
+    """
     asked: list[GenerationRequest] = []
 
     class Counting(Clockwork):
@@ -362,9 +382,11 @@ def test_a_course_goes_no_further_than_it_is_asked_and_lets_others_go_first() ->
     take_next(queue, "a", times)
     assert len(asked) <= 10 + 2, "what a job costs is reckoned once"
     slow = Queue()
-    slow.add(a_job(1, 1, steps=150, weight=0.001))
+    slow.add(a_job(1, 1, steps=1, weight=0.001))
+    for number in range(2, 101):
+        slow.add(a_job(number, number, steps=150))
     pauses = list(slow.course(TIMES)).count(None)
-    assert pauses >= 1 / 0.001 // PACE
+    assert pauses >= 49 * 99 // PACE
 
 
 @given(queues(), st.sampled_from((0.0, 30.0, 200.0)))
