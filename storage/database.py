@@ -69,9 +69,10 @@ class Database(AsyncEngine):
 
     _connection_cls = _Connection
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, purpose: Purpose = "work") -> None:
         super().__init__(engine.sync_engine)
         self._alone = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._purpose = purpose
         self._threads: DatabaseThreads | None = None
 
     @contextlib.asynccontextmanager
@@ -100,7 +101,7 @@ class Database(AsyncEngine):
     def _in_threads(self) -> DatabaseThreads:
         if self._threads is None:
             engine = create_engine(self.url.set(drivername="sqlite"), pool_timeout=BUSY_SECONDS)
-            _listen(engine, "work")
+            _listen(engine, self._purpose)
             self._threads = DatabaseThreads(engine)
         return self._threads
 
@@ -166,7 +167,7 @@ def make_database(url: str | URL, purpose: Purpose = "work", **options: Any) -> 
         wanted = f"{backend}+{DRIVERS[backend]}"
         raise DatabaseUnsupportedError(f"begin it with {wanted}://") from error
     _listen(engine.sync_engine, purpose)
-    return Database(engine)
+    return Database(engine, purpose)
 
 
 async def open_database(url: str, *, migrating: bool = True) -> Database:
