@@ -1,11 +1,13 @@
-"""`python -m bot`: run the bot, make a picture without it, or see what is wrong."""
+"""`darkroom`, or `python -m bot`: run the bot, make a picture without it, or see what is wrong."""
 
 import argparse
 import asyncio
 import io
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,7 @@ from bot.storage_folder import StartError
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
+DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +84,8 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
+    parser = argparse.ArgumentParser(prog="darkroom", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"darkroom {version('darkroom')}")
     parser.add_argument(
         "--config",
         type=Path,

@@ -42,8 +42,21 @@ def configure_logging(settings: LogSettings) -> None:
         )
     )
     root = logging.getLogger()
+    handler.addFilter(_sobered)
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     # discord.py tells of every gateway event, alembic of every start
     for name in ("discord", "alembic", "aiosqlite", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _sobered(record: logging.LogRecord) -> bool:
+    """Without what discord.py says of voice, which the bot has no use for; and a line, not a
+    traceback, for each try of its to come back.
+    """
+    if record.name == "discord.client":
+        if "voice will NOT be supported" in record.getMessage():
+            return False
+        if record.msg.startswith("Attempting a reconnect"):
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True

@@ -23,7 +23,13 @@ from msgspec.inspect import (
 )
 
 from generation.refusal import Refused
-from generation.request import RANDOM_SEED, GenerationRequest, check_text
+from generation.request import (
+    RANDOM_SEED,
+    ControlUse,
+    GenerationRequest,
+    LoraUse,
+    check_text,
+)
 
 NUMBER_MAX: Final = 100
 """Characters of a number that somebody writes; Python itself reads no integer of 4,301 digits."""
@@ -102,6 +108,24 @@ def options() -> Mapping[str, Option]:
         elif _extra(field.name, type_)["offered"]:
             option = _option(field.name, type_, field=field.name, required=field.required)
             found[option.name] = option
+    return MappingProxyType(found)
+
+
+@functools.cache
+def defaults() -> Mapping[str, str | int | float]:
+    """What holds for options that nobody sets, where that is the same for every model."""
+    structs: dict[str, type[msgspec.Struct]] = {
+        "": GenerationRequest,
+        "loras": LoraUse,
+        "controls": ControlUse,
+    }
+    found: dict[str, str | int | float] = {}
+    for option in options().values():
+        struct = structs[option.field if option.item else ""]
+        name = option.item or option.field
+        default = next(f.default for f in msgspec.structs.fields(struct) if f.name == name)
+        if isinstance(default, int | float):
+            found[option.name] = default
     return MappingProxyType(found)
 
 

@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any, Final, Protocol
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bot.app import Studio, open_studio
 from bot.config import Config
@@ -17,92 +19,217 @@ from bot.pictures.uploads import read_file
 from bot.storage_folder import InUseError, open_store
 from generation import completion, prompt_flags
 from generation.catalog import Catalog
-from generation.job import Job, JobState, Origin
+from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
 from generation.refusal import Refused
 from generation.regular_files import printable
 from generation.request import GenerationRequest
-from generation.request_options import options
+from generation.request_options import Option, defaults, options
 from generation.sizes import ASPECTS
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
+from storage.pictures import PictureMissingError
 
-LOCALE = "en-US"
-LOOK_EVERY = 0.5
+LOCALE: Final = "en-US"
+LOOK_EVERY: Final = 0.5
 """Seconds, where another process makes the pictures."""
+OF_THE_MODEL: Final = frozenset(
+    ("width", "height", "steps", "guidance", "sampler", "negative_prompt", "vae")
+)
+"""Options that follow the checkpoint where nobody sets them."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every option of a request."""
+    parser.add_argument(
+        "prompt", nargs="?", help="what the picture shows; - reads prompts from stdin"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="a file with a prompt a line; - for stdin",
+    )
     for option in options().values():
         if option.name == "prompt":
-            parser.add_argument("prompt", help=option.help)
+            continue
+        flag = "--" + option.name.replace("_", "-")
+        if option.name == "lora":
+            help_ = f"{option.help}; NAME or NAME:WEIGHT, as often as you like"
+            parser.add_argument(flag, dest="lora", metavar="LORA", action="append", help=help_)
             continue
         hint = "FILE" if option.picture else option.type.__name__.upper()
-        flag = "--" + option.name.replace("_", "-")
-        parser.add_argument(flag, dest=option.name, metavar=hint, help=option.help)
+        parser.add_argument(flag, dest=option.name, metavar=hint, help=_help(option))
     parser.add_argument("--aspect", help="instead of a size: " + ", ".join(ASPECTS))
-    parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for pictures")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("out"),
+        metavar="FOLDER",
+        help="folder for pictures (default: %(default)s)",
+    )
+
+
+def _help(option: Option) -> str:
+    """What an option is for, its range and its default, as argparse takes it."""
+    about = []
+    if option.low is not None and option.high is not None:
+        about.append(f"{option.low:,} to {option.high:,}")
+    if option.step:
+        about.append(f"a multiple of {option.step}")
+    default = defaults().get(option.name)
+    if default is not None:
+        about.append(f"default: {default}")
+    elif option.name in OF_THE_MODEL:
+        about.append("default: the model's")
+    text = f"{option.help} ({'; '.join(about)})" if about else option.help
+    return text.replace("%", "%%")
 
 
 async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     """Make the pictures; one JSON line each on stdout, all else on stderr. Returns the status."""
     texts = Texts(LOCALE)
-    # sentences name what people typed, which is no markup
-    console = Console(stderr=True, markup=False)
+    console = Console(stderr=True)
     try:
+        prompts = await asyncio.to_thread(_prompts, arguments)
+        await asyncio.to_thread(_check_out, arguments.out)
         try:
             async with open_studio(config) as studio:
-                job = await _make(studio, arguments, console)
-                return await _write(studio.jobs, job, arguments.out, texts, console)
+                return await _each(prompts, arguments, _Own(studio), texts, console)
         except InUseError:
             async with open_store(config, migrating=False) as store:
-                job = await _have_made(config, store.jobs, arguments, console)
-                return await _write(store.jobs, job, arguments.out, texts, console)
+                catalog = Catalog(config.model_folders)
+                await catalog.scan()
+                maker = _Others(config, store.jobs, catalog)
+                return await _each(prompts, arguments, maker, texts, console)
     except DatabaseError as error:
-        console.print(f"The database can't be used: {error}.", style="red", highlight=False)
+        _say(f"The database can't be used: {error}.", console)
         return 1
     except Refused as refused:
-        console.print(
-            texts(refused.code, **refused.params),
-            style="red",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        _say(texts(refused.code, **refused.params), console)
         return 1
 
 
-async def _make(studio: Studio, arguments: argparse.Namespace, console: Console) -> Job:
-    request = await _request(studio.config, studio.catalog, studio.jobs, arguments)
-    job = await studio.jobs.add(request, _origin())
-    with _bar(console) as bar:
-        task = bar.add_task("starting", total=None)
+def _prompts(arguments: argparse.Namespace) -> list[str]:
+    """The prompt, or those of a file or of stdin, a line each."""
+    if arguments.prompts is not None and arguments.prompt is not None:
+        raise Refused("prompt_twice")
+    source: Path | None = arguments.prompts
+    if arguments.prompt == "-" or source == Path("-"):
+        return _lines(sys.stdin.buffer.read(), "stdin")
+    if source is None:
+        if arguments.prompt is None:
+            raise Refused("prompt_empty")
+        return [arguments.prompt]
+    try:
+        return _lines(source.read_bytes(), str(source))
+    except OSError as error:
+        raise Refused("file_unreadable", file=str(source), why=error.strerror or "") from None
 
-        def show(_job: Job, event: JobEvent | None) -> None:
-            if isinstance(event, StepsDone):
-                bar.update(task, description=event.stage, completed=event.step, total=event.steps)
 
-        studio.worker.listen(show)
-        await studio.worker.run_only(job.id)
-    return await _job(studio.jobs, job.id)
+def _lines(content: bytes, name: str) -> list[str]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refused("file_unreadable", file=name, why="it is not UTF-8 text") from None
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise Refused("prompt_empty")
+    return found
 
 
-async def _have_made(
-    config: Config, jobs: JobStore, arguments: argparse.Namespace, console: Console
-) -> Job:
-    """The bot has the models: its worker takes the job from the queue that both share."""
-    catalog = Catalog(config.model_folders)
-    await catalog.scan()
-    job = await jobs.add(await _request(config, catalog, jobs, arguments), _origin())
-    with _bar(console) as bar:
-        bar.add_task("waiting for the bot that is running", total=None)
-        while True:
-            found = await _job(jobs, job.id)
-            if found.ended:
-                return found
-            await asyncio.sleep(LOOK_EVERY)
+def _check_out(out: Path) -> None:
+    """Refuse a folder that the pictures could not be written to, before any is drawn."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise Refused("out_unwritable", folder=str(out), why=error.strerror or str(error)) from None
+
+
+class _Maker(Protocol):
+    """Makes the pictures of one request."""
+
+    config: Config
+    jobs: JobStore
+    catalog: Catalog
+
+    async def make(self, request: GenerationRequest, console: Console) -> Job:
+        """The job, ended."""
+
+
+async def _each(
+    prompts: list[str],
+    arguments: argparse.Namespace,
+    maker: _Maker,
+    texts: Texts,
+    console: Console,
+) -> int:
+    """All prompts, one after the other; one that fails keeps none of the others from being made."""
+    status = 0
+    for prompt in prompts:
+        try:
+            request = await _request(prompt, maker, arguments)
+            job = await maker.make(request, console)
+            await maker.jobs.mark_delivered(job.id)
+            if job.state is JobState.FINISHED:
+                await _write(maker.jobs, job, arguments.out)
+            else:
+                failure = job.failure or Failure("internal_error")
+                _say(texts(failure.code, **failure.params), console)
+                status = 1
+        except Refused as refused:
+            _say(texts(refused.code, **refused.params), console)
+            status = 1
+    return status
+
+
+class _Own:
+    """Draws in this process's own worker."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.config = studio.config
+        self.jobs = studio.jobs
+        self.catalog = studio.catalog
+        self._studio = studio
+        self._bar: tuple[Progress, TaskID] | None = None
+        studio.worker.listen(self._hear)
+
+    async def make(self, request: GenerationRequest, console: Console) -> Job:
+        """The job, ended."""
+        job = await self.jobs.add(request, _origin())
+        with _bar(console) as bar:
+            self._bar = bar, bar.add_task("starting", total=None)
+            await self._studio.worker.run_only(job.id)
+        return await _job(self.jobs, job.id)
+
+    def _hear(self, _job: Job, event: JobEvent | None) -> None:
+        if isinstance(event, StepsDone) and self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, description=event.stage, completed=event.step, total=event.steps)
+
+
+class _Others:
+    """The bot has the models: its worker takes jobs from the queue that both share."""
+
+    def __init__(self, config: Config, jobs: JobStore, catalog: Catalog) -> None:
+        self.config = config
+        self.jobs = jobs
+        self.catalog = catalog
+
+    async def make(self, request: GenerationRequest, console: Console) -> Job:
+        """The job, ended."""
+        job = await self.jobs.add(request, _origin())
+        with _bar(console) as bar:
+            bar.add_task("waiting for the bot that is running", total=None)
+            while True:
+                found = await _job(self.jobs, job.id)
+                if found.ended:
+                    return found
+                await asyncio.sleep(LOOK_EVERY)
 
 
 async def _job(jobs: JobStore, job_id: int) -> Job:
@@ -112,43 +239,43 @@ async def _job(jobs: JobStore, job_id: int) -> Job:
     return job
 
 
-async def _request(
-    config: Config, catalog: Catalog, jobs: JobStore, arguments: argparse.Namespace
-) -> GenerationRequest:
-    given: dict[str, str | int | float] = {}
+async def _request(prompt: str, maker: _Maker, arguments: argparse.Namespace) -> GenerationRequest:
+    given: dict[str, Any] = {"prompt": prompt}
     for option in options().values():
-        typed = getattr(arguments, option.name)
+        typed = None if option.name == "prompt" else getattr(arguments, option.name)
         if typed is None:
             continue
         if option.picture:
-            given[option.name] = await _upload(config, jobs, Path(typed))
+            given[option.name] = await _upload(maker, Path(typed))
+        elif option.name == "lora":
+            given["lora"] = typed[0] if len(typed) == 1 else tuple(typed)
         else:
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
-    given = prompt_flags.merge(prompt_flags.parse(str(given["prompt"])), given)
+    given = prompt_flags.merge(prompt_flags.parse(prompt), given)
     if "preset" in given:
         raise Refused("preset_needs_server")
     given.pop("private", None)
-    return completion.complete(given, catalog, config.rules)
+    return completion.complete(given, maker.catalog, maker.config.rules)
 
 
-async def _upload(config: Config, jobs: JobStore, path: Path) -> str:
-    async with PictureDecoder(config.limits) as decoder:
-        return await jobs.keep_upload(await read_file(path, decoder, config.limits))
+async def _upload(maker: _Maker, path: Path) -> str:
+    limits = maker.config.limits
+    async with PictureDecoder(limits) as decoder:
+        return await maker.jobs.keep_upload(await read_file(path, decoder, limits))
 
 
-async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Console) -> int:
-    await jobs.mark_delivered(job.id)
-    if job.state is not JobState.FINISHED:
-        failure = job.failure
-        sentence = texts(failure.code, **failure.params) if failure else texts("internal_error")
-        _say(console, sentence)
-        return 1
-    await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
+async def _write(jobs: JobStore, job: Job, out: Path) -> None:
     for picture in job.pictures:
         path = out / f"{job.id:05}-{picture.index + 1}-{picture.seed}.png"
-        await asyncio.to_thread(path.write_bytes, await jobs.read_picture(picture))
+        try:
+            await asyncio.to_thread(path.write_bytes, await jobs.read_picture(picture))
+        except PictureMissingError:
+            raise Refused("picture_gone") from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise Refused("out_unwritable", folder=str(out), why=why) from None
         line = {
             "file": printable(str(path)),
             "seed": picture.seed,
@@ -158,10 +285,9 @@ async def _write(jobs: JobStore, job: Job, out: Path, texts: Texts, console: Con
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
-    return 0
 
 
-def _say(console: Console, sentence: str) -> None:
+def _say(sentence: str, console: Console) -> None:
     """In one line, and brackets in it are no markup."""
     console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
 

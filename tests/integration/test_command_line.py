@@ -223,3 +223,55 @@ async def test_the_bot_imports_no_torch() -> None:
     )
     ended = await run("-c", code)
     assert ended.out.strip() == "[]", ended.err
+
+
+async def test_the_command_says_its_version_and_its_options_ranges() -> None:
+    said = await run("-m", "bot", "--version")
+    assert said.status == 0
+    assert said.out.startswith("darkroom 0.")
+    helped = (await run("-m", "bot", "imagine", "--help")).out
+    for told in ("1 to 150", "default: 1", "a multiple of 8", "default: out"):
+        assert told in helped, told
+
+
+async def test_an_output_folder_that_can_t_be_written_is_refused_before_drawing(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file where the folder should be")
+    out = str(tmp_path / "file" / "out")
+    command = ("-m", "bot", "--config", str(config), "imagine", "a cat", "-o", out)
+    ended = await run(*command)
+    assert ended.status == 1
+    assert "can't be written to" in ended.err
+    assert "--out" in ended.err
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "data").exists(), "it began all the same"
+
+
+async def test_prompts_come_from_a_file_and_one_that_fails_stops_none(
+    config: Path, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n\na dog --steps 100000\na slice of pizza\n", encoding="utf-8")
+    out = str(tmp_path / "out")
+    lora = ("--lora", "demo-pixel-art:0.5", "--lora", "demo-pencil-sketch:0.25")
+    command = ("-m", "bot", "--config", str(config), "imagine", "--prompts", str(prompts))
+    ended = await run(*command, *lora, "--seed", "1", "-o", out)
+    assert ended.status == 1
+    assert "100,000" in ended.err
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert len(lines) == 2
+    with Image.open(lines[1]["file"]) as picture:
+        text = picture.info["parameters"]
+    assert text.startswith("a slice of pizza")
+    assert "demo-pixel-art:0.5" in text
+    assert "demo-pencil-sketch:0.25" in text
+
+
+async def test_a_prompt_and_a_file_of_them_are_one_too_many(config: Path, tmp_path: Path) -> None:
+    command = ("-m", "bot", "--config", str(config), "imagine")
+    both = await run(*command, "a cat", "--prompts", str(tmp_path / "p.txt"))
+    assert (both.status, "not both" in both.err) == (1, True)
+    gone = await run(*command, "--prompts", str(tmp_path / "p.txt"))
+    assert (gone.status, "p.txt" in gone.err) == (1, True)
+    assert "Traceback" not in gone.err

@@ -46,3 +46,19 @@ def test_an_error_shows_its_traceback_and_no_variable(
     assert "no answer after 15 bytes" in written
     assert "test_logs.py" in written
     assert "my-secret-token" not in written
+
+
+def test_discord_s_noise_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings())
+    library = logging.getLogger("discord.client")
+    library.warning("PyNaCl is not installed, voice will NOT be supported")
+    try:
+        raise OSError("the network is down")
+    except OSError:
+        library.exception("Attempting a reconnect in %.2fs", 1.5)
+    library.warning("Something else")
+    written = capsys.readouterr().err
+    assert "voice" not in written
+    assert "Attempting a reconnect in 1.50s" in written
+    assert "Traceback" not in written
+    assert "Something else" in written
