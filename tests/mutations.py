@@ -1,0 +1,60 @@
+"""Breaks the rules of who may do what on purpose, one at a time, and says which go unnoticed.
+
+    python -m tests.mutations [WORD]
+
+Each breakage of mutations.toml is a change of the code that a test must fail for. Run it in a clean
+working tree: a file is changed while its tests run, and put back. With a word, only those that have
+it in their name.
+"""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+TESTS: Final = {
+    "table": "tests/unit/bot/access/test_permissions.py",
+    "doors": "tests/acceptance/test_permissions.py",
+    "schedule": "tests/unit/generation/test_schedule.py",
+}
+"""Which tests are to notice the breakages of a section."""
+
+
+def main() -> int:
+    """Try them, and print which no test noticed."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    sections = tomllib.loads((PROJECT / "tests/mutations.toml").read_text(encoding="utf-8"))
+    unnoticed = 0
+    for section, mutations in sections.items():
+        for mutation in mutations:
+            if word in mutation["name"]:
+                noticed = _is_noticed(mutation, TESTS[section])
+                unnoticed += not noticed
+                verdict = "killed" if noticed else "UNNOTICED"
+                sys.stdout.write(f"{verdict:<10} {mutation['name']}\n")
+                sys.stdout.flush()
+    return 1 if unnoticed else 0
+
+
+def _is_noticed(mutation: dict[str, str], tests: str) -> bool:
+    """Whether a test fails for a breakage."""
+    file = PROJECT / mutation["file"]
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutation["old"]) != 1:
+        raise SystemExit(f"{mutation['name']}: {file} has not once: {mutation['old']}")
+    file.write_text(text.replace(mutation["old"], mutation["new"]), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+    try:
+        ran = subprocess.run(command, cwd=PROJECT, capture_output=True, check=False)
+    finally:
+        file.write_text(text, encoding="utf-8")
+    # 1: tests failed; anything but that and 0 is no verdict
+    if ran.returncode not in (0, 1):
+        raise SystemExit(ran.stdout.decode() + ran.stderr.decode())
+    return ran.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
