@@ -10,6 +10,7 @@ only what it has measured so far; no job takes quite what the last of its kind t
 
 import argparse
 import itertools
+import math
 import random
 import statistics
 import sys
@@ -83,6 +84,7 @@ def main() -> int:
     }
     print_waits(found)
     print_fairness(found)
+    print_servers()
     return 0
 
 
@@ -151,14 +153,14 @@ def by_turns(affinity: float) -> Pick:
     return pick
 
 
-def serve(everything: Sequence[Asked], pick: Pick) -> list[Served]:
+def serve(everything: Sequence[Asked], pick: Pick, until: float = math.inf) -> list[Served]:
     """One machine draws all of it; in the order of drawing."""
     coming = deque(everything)
     waiting: dict[int, Asked] = {}
     measured: deque[Measurement] = deque(maxlen=MEASURED)
     served: list[Served] = []
     clock, loaded = 0.0, ""
-    while coming or waiting:
+    while (coming or waiting) and clock < until:
         if not waiting:
             clock = max(clock, coming[0].at)
         while coming and coming[0].at <= clock:
@@ -207,6 +209,52 @@ def print_fairness(found: dict[str, list[Served]]) -> None:
             f"{name:<26}{jain(shares(served)):>11.3f}{swaps:>8}{swaps / first_swaps:>8.3f}"
             f"{served[-1].ended / 3600:>8.2f}"
         )
+
+
+def print_servers() -> None:
+    """What a server gets that gives its members weights, beside one that gives none.
+
+    Ten members of each want more than there is time for.
+    """
+    print(f"\n{'weights of server A':<26}{'A s':>8}{'B s':>8}{'A/B':>8}{'most/least in A':>17}")
+    for name, weights in (
+        ("1 for all", [1.0] * 10),
+        ("10 for all", [10.0] * 10),
+        ("10 for three", [10.0] * 3 + [1.0] * 7),
+        ("0.1 for three", [0.1] * 3 + [1.0] * 7),
+    ):
+        drawn = of_servers(weights)
+        a, b = (sum(drawn[who] for who in users) for users in (range(10), range(10, 20)))
+        own = [drawn[who] for who in range(10)]
+        print(f"{name:<26}{a:>8.0f}{b:>8.0f}{a / b:>8.3f}{max(own) / max(min(own), 1):>17.1f}")
+
+
+def of_servers(weights: Sequence[float]) -> dict[int, float]:
+    """Seconds drawn within two hours, by person: ten of server A with weights, ten of B without."""
+    chance = random.Random(SEED)
+    everything = []
+    for number in range(20 * 150):
+        who = number % 20
+        request = a_request(chance, MODELS[0]).with_(model=MODELS[0])
+        origin = Origin(
+            user_id=who,
+            user_name=f"person {who}",
+            guild_id=1 if who < 10 else 2,
+            weight=weights[who] if who < 10 else 1.0,
+        )
+        when = datetime.fromtimestamp(0, UTC)
+        job = Job(
+            id=number + 1,
+            state=JobState.QUEUED,
+            request=request,
+            origin=origin,
+            created_at=when,
+        )
+        everything.append(Asked(job, 0.0, MACHINE.seconds(request)))
+    drawn = dict.fromkeys(range(20), 0.0)
+    for one in serve(everything, by_turns(0.0), until=2 * 3600):
+        drawn[user(one)] += one.asked.seconds
+    return drawn
 
 
 def shares(served: Sequence[Served]) -> list[float]:

@@ -5,7 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bot.app import elsewhere
 from bot.config import PROJECT, Config, ConfigError, load_config
+from bot.storage_folder import StartError
+from storage.settings import ElsewhereSettings
 
 
 @pytest.fixture
@@ -22,10 +25,20 @@ def test_the_file_that_is_shipped_states_the_defaults(file: Path) -> None:
     shipped = load_config(PROJECT / "config.toml", {})
     built_in = load(file, "")
     assert shipped.models.settings == {}
-    for section in ("discord", "playground", "worker", "limits", "huggingface", "log"):
+    for section in (
+        "discord",
+        "playground",
+        "worker",
+        "limits",
+        "direct_messages",
+        "queue",
+        "huggingface",
+        "log",
+    ):
         assert getattr(shipped, section) == getattr(built_in, section), section
     text = (PROJECT / "config.toml").read_text(encoding="utf-8")
-    for name in (*built_in.worker.__struct_fields__, *built_in.limits.__struct_fields__):
+    names = (built_in.worker, built_in.limits, built_in.direct_messages)
+    for name in (name for section in names for name in section.__struct_fields__):
         assert f"\n{name} = " in text, f"{name} is not in config.toml"
 
 
@@ -108,3 +121,25 @@ def test_a_file_of_a_code_page_is_named(file: Path) -> None:
     (file.parent / ".env").write_bytes("# für".encode("cp1252"))
     with pytest.raises(ConfigError, match=r"\.env: is not UTF-8 text\. Save it as UTF-8\."):
         load_config(file, {})
+
+
+def test_direct_messages_have_settings_of_their_own(file: Path) -> None:
+    assert elsewhere(load(file, "")) == ElsewhereSettings()
+    text = "[direct_messages]\nenabled = false\nquota = 9\nwaiting = 2\nspoiler = true\n"
+    expected = ElsewhereSettings(enabled=False, quota=9, waiting=2, spoiler=True)
+    assert elsewhere(load(file, text)) == expected
+    text = '[worker]\npicture_check_model = "m"\n[direct_messages]\npicture_check = "block"\n'
+    assert elsewhere(load(file, text)).picture_check == "block"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('blocklist = ["/(/"]', "can't be on a blocklist"),
+        ('picture_check = "blur"', "picture_check_model"),
+    ],
+)
+def test_what_cannot_hold_there_stops_the_start(file: Path, setting: str, said: str) -> None:
+    with pytest.raises(StartError, match=said) as error:
+        elsewhere(load(file, f"[direct_messages]\n{setting}\n"))
+    assert "direct_messages" in str(error.value)
