@@ -58,6 +58,7 @@ class Studio:
     engine: Engine
     worker: Worker
     decoder: PictureDecoder
+    clock: DiscordClock
 
     @property
     def jobs(self) -> JobStore:
@@ -95,8 +96,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
     client = DarkroomClient(config.discord, config.storage.folder / "cache")
     attachments = JobAttachments(store.jobs, store.settings, studio.decoder, unsafe_from)
-    requests = RequestService(store, studio.worker, studio.catalog, config.rules)
-    clock = DiscordClock()
+    requests = RequestService(store, studio.worker, studio.catalog, config.rules, studio.clock)
     audit = Audit(client, store.settings, studio.worker)
     requests.listen(audit.refused)
     client.services = Services(
@@ -105,9 +105,9 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         catalog=studio.catalog,
         worker=studio.worker,
         decoder=studio.decoder,
-        delivery=Tracker(client, store.jobs, studio.worker, attachments, clock),
+        delivery=Tracker(client, store.jobs, studio.worker, attachments, studio.clock),
         audit=audit,
-        clock=clock,
+        clock=studio.clock,
         on_action=on_button,
     )
     return client
@@ -134,8 +134,9 @@ async def open_studio(
     With `scan` the models are known at once; else whoever runs it looks for them. Raises
     InUseError when another process has them.
     """
+    clock = DiscordClock()
     with owning(config):
-        async with open_store(config, elsewhere=elsewhere(config)) as store:
+        async with open_store(config, elsewhere=elsewhere(config), now=clock.now) as store:
             cache = config.storage.folder / "cache" / "models.msgpack"
             catalog = Catalog(config.model_folders, cache)
             if scan:
@@ -145,7 +146,7 @@ async def open_studio(
                 affinity = config.queue.model_affinity
                 worker = Worker(store.jobs, engine, catalog, affinity=affinity)
                 async with PictureDecoder(config.limits) as decoder:
-                    yield Studio(config, store, catalog, engine, worker, decoder)
+                    yield Studio(config, store, catalog, engine, worker, decoder, clock)
             finally:
                 await engine.stop()
 

@@ -11,6 +11,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from bot.config import Config
+from storage.clock import Now, machine_time
 from storage.database import (
     check_whole,
     open_database,
@@ -53,7 +54,11 @@ class InUseError(StartError):
 
 @contextlib.asynccontextmanager
 async def open_store(
-    config: Config, *, migrating: bool = True, elsewhere: ElsewhereSettings | None = None
+    config: Config,
+    *,
+    migrating: bool = True,
+    elsewhere: ElsewhereSettings | None = None,
+    now: Now = machine_time,
 ) -> AsyncIterator[Store]:
     """All that is kept, with what holds where no server's settings do. Raises StartError when it
     can't be written.
@@ -67,7 +72,8 @@ async def open_store(
         database = await open_database(database_url(config), migrating=migrating)
     except DatabaseError as error:
         raise StartError(why_no_database(config, error)) from error
-    store = Store(database, PictureFiles(config.storage.folder / "pictures"), elsewhere)
+    files = PictureFiles(config.storage.folder / "pictures")
+    store = Store(database, files, elsewhere, now)
     try:
         yield store
     finally:

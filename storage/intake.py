@@ -7,13 +7,14 @@ request is held against what its owner may have, after all that were accepted be
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
 
 from generation.job import JobState
+from storage.clock import Now
 from storage.database import Database
 from storage.tables import NO_GUILD, JobRow, SpentRow, UploadRow, UtcDateTime
 
@@ -125,8 +126,9 @@ class _Caller(msgspec.Struct, frozen=True):
 class Intake:
     """Writes new jobs. Satisfied callers may count on theirs whatever happens."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Now) -> None:
         self._database = database
+        self._now = now
         self._callers: list[_Caller] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -160,8 +162,10 @@ class Intake:
 
     async def _settle(self, callers: list[_Caller]) -> None:
         try:
-            jobs = [caller.job for caller in callers]
-            outcomes = await self._database.write(lambda connection: _written(connection, jobs))
+            jobs, now = [caller.job for caller in callers], self._now()
+            outcomes = await self._database.write(
+                lambda connection: _written(connection, jobs, now)
+            )
         except Exception as error:  # noqa: BLE001 - it is handed to whom it concerns
             if len(callers) > 1:
                 # one of them is at fault, and the others don't fail for it
@@ -178,9 +182,10 @@ class Intake:
                 caller.outcome.set_result(outcome)
 
 
-def _written(connection: Connection, jobs: list[NewJob]) -> list[Written | Exception]:
+def _written(
+    connection: Connection, jobs: list[NewJob], now: datetime
+) -> list[Written | Exception]:
     """What became of each job, in one transaction."""
-    now = datetime.now(UTC)
     outcomes: dict[int, Written | Exception] = {}
     accepted: dict[int, NewJob] = {}
     twice: dict[int, int] = {}

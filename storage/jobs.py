@@ -1,7 +1,7 @@
 """The jobs: written down before they are acknowledged, claimed by one statement, never lost."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from generation.job import (
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage import job_rows
+from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.errors import trouble
 from storage.inserting import insert_into
@@ -40,9 +41,10 @@ log = structlog.get_logger(__name__)
 class JobStore(JobReader):
     """All jobs and their pictures and messages. Satisfies `generation.job_queue.JobQueue`."""
 
-    def __init__(self, database: Database, files: PictureFiles) -> None:
+    def __init__(self, database: Database, files: PictureFiles, now: Now = machine_time) -> None:
         super().__init__(database, files)
-        self._intake = Intake(database)
+        self._now = now
+        self._intake = Intake(database, now)
 
     # asking
 
@@ -112,7 +114,7 @@ class JobStore(JobReader):
 
         Nothing removes it for a day, by when a job names it or nobody wanted it.
         """
-        now = datetime.now(UTC)
+        now = self._now()
         async with self._files.keeping(data) as file:
             row = insert_into(self._database.dialect, HandedInRow)
             await self._write(
@@ -136,7 +138,7 @@ class JobStore(JobReader):
         statement = (
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.state == JobState.QUEUED)
-            .values(state=JobState.RUNNING, started_at=datetime.now(UTC))
+            .values(state=JobState.RUNNING, started_at=self._now())
             .returning(*JOB_COLUMNS)
         )
         try:
@@ -172,7 +174,7 @@ class JobStore(JobReader):
 
     async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""
-        ending = {"provenance": provenance, "ended_at": datetime.now(UTC)}
+        ending = {"provenance": provenance, "ended_at": self._now()}
         return await self._database.write(
             lambda connection: _move(connection, job_id, JobState.FINISHED, **ending)
         )
@@ -183,7 +185,7 @@ class JobStore(JobReader):
         Raises IllegalTransitionError when it has ended already.
         """
         state = JobState.CANCELLED if failure.code == "cancelled" else JobState.FAILED
-        ending = {"failure": failure, "ended_at": datetime.now(UTC)}
+        ending = {"failure": failure, "ended_at": self._now()}
         return await self._database.write(
             lambda connection: _move(connection, job_id, state, **ending)
         )
@@ -196,7 +198,7 @@ class JobStore(JobReader):
             .values(
                 state=JobState.CANCELLED,
                 failure=Failure("cancelled"),
-                ended_at=datetime.now(UTC),
+                ended_at=self._now(),
             )
             .returning(*JOB_COLUMNS)
         )
@@ -242,7 +244,7 @@ class JobStore(JobReader):
         await self._write(
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.delivered_at.is_(None))
-            .values(delivered_at=datetime.now(UTC))
+            .values(delivered_at=self._now())
         )
 
     # looking
@@ -322,7 +324,7 @@ class JobStore(JobReader):
             update(JobRow)
             .where(JobRow.id.in_(job_ids))
             .where(JobRow.state.in_(before(JobState.FAILED)))
-            .values(state=JobState.FAILED, failure=UNREADABLE, ended_at=datetime.now(UTC))
+            .values(state=JobState.FAILED, failure=UNREADABLE, ended_at=self._now())
         )
         await self._write(statement)
 
@@ -346,7 +348,7 @@ class JobStore(JobReader):
             "job_id": job_id,
             "kind": kind,
             "position": position,
-            "created_at": datetime.now(UTC),
+            "created_at": self._now(),
         }
         row = insert_into(self._database.dialect, MessageRow).values(
             message_id=message_id, **columns

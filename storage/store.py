@@ -1,5 +1,6 @@
 """Everything that is kept, over one database and one folder of pictures."""
 
+from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.history import HistoryStore
 from storage.jobs import JobStore
@@ -12,15 +13,19 @@ from storage.statistics import StatisticsStore
 
 
 class Store:
-    """The stores, each for its own questions. `elsewhere` holds where no server's settings do."""
+    """The stores, each for its own questions.
+
+    `elsewhere` holds where no server's settings do; `now` tells the time that jobs are dated by.
+    """
 
     def __init__(
         self,
         database: Database,
         files: PictureFiles,
         elsewhere: ElsewhereSettings | None = None,
+        now: Now = machine_time,
     ) -> None:
-        self.jobs = JobStore(database, files)
+        self.jobs = JobStore(database, files, now)
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database, elsewhere)
         self.presets = PresetStore(database, self.settings)

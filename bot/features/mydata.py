@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -39,7 +39,10 @@ async def _hand_over(
     interaction: Interaction, text: str, files: Sequence[Path], number: int
 ) -> None:
     """Privately: through the interaction while it takes more, then as a direct message."""
-    if number <= FOLLOWUPS_MAX and datetime.now(UTC) < interaction.expires_at - UPLOADED_WITHIN:
+    if (
+        number <= FOLLOWUPS_MAX
+        and interaction.client.services.clock.now() < interaction.expires_at - UPLOADED_WITHIN
+    ):
         await interaction.followup.send(
             text,
             files=[discord.File(file) for file in files],

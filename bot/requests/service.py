@@ -1,12 +1,13 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
 from bot.access.permissions import Rights
+from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, Source, enlarged, start_from
 from generation import completion, preset
 from generation.catalog import Catalog
@@ -31,7 +32,15 @@ MODELS_SECONDS: Final = 1.0
 class RequestService:
     """Checks what is asked for and writes it down. Raises Refused, with what to change."""
 
-    def __init__(self, store: Store, worker: Worker, catalog: Catalog, rules: Rules) -> None:
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        catalog: Catalog,
+        rules: Rules,
+        clock: DiscordClock,
+    ) -> None:
+        self._clock = clock
         self.store = store
         self.jobs = store.jobs
         self.settings = store.settings
@@ -215,7 +224,7 @@ class RequestService:
         except TooManyWaitingError as reached:
             raise await self._too_many_waiting(reached.count, caller) from None
         except QuotaReachedError as reached:
-            now = datetime.now(UTC)
+            now = self._clock.now()
             quotas.check_quota(request.count, reached.used, reached.limit, now)
             # it was reached when this was asked, and a moment later is not
             when = quotas.countdown(now)
@@ -249,7 +258,7 @@ class RequestService:
         if limits.waiting is not None and waiting >= limits.waiting:
             raise await self._too_many_waiting(waiting, caller)
         if limits.pictures is not None:
-            now = datetime.now(UTC)
+            now = self._clock.now()
             used = await self.store.usage.pictures_since(
                 caller.person.id, caller.place.guild_id, now - limits.window
             )
@@ -265,7 +274,7 @@ class RequestService:
         )
 
     async def _too_many_waiting(self, count: int, caller: Caller) -> Refused:
-        when = datetime.now(UTC) + timedelta(seconds=await self._seconds_to_next(caller.person.id))
+        when = self._clock.now() + timedelta(seconds=await self._seconds_to_next(caller.person.id))
         return Refused("too_many_waiting", count=count, when=quotas.countdown(when))
 
     async def _seconds_to_next(self, user_id: int) -> float:

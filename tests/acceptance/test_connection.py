@@ -1,6 +1,7 @@
 """Logging in, registering commands and coming back, whatever Discord answers meanwhile."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import discord
 import pytest
@@ -109,6 +110,9 @@ async def test_the_machine_s_clock_is_hours_off(
     message = await imagine(ada, general, private=True)
     assert message["flags"] & 64
     await delivered(rig, 1)
+    # what is dated, limits among it, is dated by Discord
+    apart = (await rig.job(1)).created_at - datetime.now(UTC)
+    assert abs(apart - timedelta(hours=hours)) < timedelta(minutes=5)
     await rig.restart()
     rig.engine.gate = asyncio.Event()
     act = await ada.command(general, "imagine", prompt="a tower", private=True)
