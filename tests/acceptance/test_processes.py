@@ -175,7 +175,7 @@ async def test_a_stop_while_it_draws_loses_no_try_and_leaves_nobody_behind(
     await bot.start(steps=60)
     await online(ada)
     channel = await ada.channel("general")
-    message = await ask(ada, channel, count=4)
+    message = await ask(ada, channel)
     await shows_a_preview(ada, message)
     worker = bot.worker()
     for process in (worker, psutil.Process(bot.process.pid)):
@@ -184,7 +184,7 @@ async def test_a_stop_while_it_draws_loses_no_try_and_leaves_nobody_behind(
     assert not worker.is_running()
     assert in_the_database(bot) == [("queued", 0)]
     await bot.start(steps=60)
-    await delivered(ada, channel, message, count=4)
+    await delivered(ada, channel, message)
     assert in_the_database(bot) == [("finished", 1)]
 
 
