@@ -273,6 +273,21 @@ async def test_buttons_on_others_entries_are_refused(
     assert said["attachments"] == []
 
 
+async def test_what_its_owner_has_sent_is_everybodys_to_use(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    await imagine(ada, general, prompt="no secret any more", private=True, count=2)
+    page = await history(ada, general)
+    entry = await (await ada.click(page, "darkroom:entry", ["1"])).response()
+    sent = await (await ada.click(entry, "Send here")).response()
+    assert "no secret" in await answer(bo, sent, "Parameters")
+    which = await (await bo.use_on_message("Upscale", sent)).response()
+    act = await bo.click(which, "darkroom:upscale:1:1")
+    await finished(bo, general, await act.deferred())
+    # by its number it is as private as before
+    assert NO_REQUEST in (await say(bo, general, "replay", job=1))["content"]
+
+
 async def test_whoever_manages_no_more_changes_no_settings(
     rig: Rig, control: Control, ada: Person, bo: Person, general: str, guild: str
 ) -> None:
@@ -403,6 +418,15 @@ async def test_the_audit_channel_says_of_private_requests_only_that_they_were(
     assert "something private → one picture" in drawn
     assert "something private" in blocked
     assert "letter" not in drawn + blocked
+    # nor of one that may not be shown to all
+    await rig.studio.store.settings.change_guild(int(guild), blocklist=("love",))
+    page = await history(bo, general)
+    entry = await (await bo.click(page, "darkroom:entry", ["1"])).response()
+    assert "does not want" in (await (await bo.click(entry, "Send here")).response())["content"]
+    async with asyncio.timeout(PATIENCE):
+        while len(noted := await ada.messages(audit)) < 3:
+            await asyncio.sleep(0.02)
+    assert "letter" not in "".join(message["content"] for message in noted)
 
 
 # limits
