@@ -11,7 +11,7 @@ from discord.app_commands import locale_str
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import message_menu
-from bot.interactions.modal_submit import SubmitHandler, Values, number_of, prompt_of
+from bot.interactions.modal_submit import SubmitHandler, Values, number_of, prompt_of, text_of
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
@@ -23,7 +23,7 @@ from bot.interactions.responding import (
 from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
-from bot.ui.modal import Modal
+from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import prompt_flags
 from generation.completion import default_model
@@ -93,6 +93,9 @@ def _modal(picture: str, nets: list[str], texts: Texts) -> Modal:
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
     named = [choice_of(net, CHOICE_MAX) for net in nets]
     modal.options("controlnet", texts("field_controlnet"), {net: net for net in named}, named[0])
+    if len(named) > OPTIONS_MAX:
+        # a select holds no more: the others are named
+        modal.text("other", texts("dialog_other_controlnet"), placeholder=named[OPTIONS_MAX])
     return modal.text("control_scale", texts("dialog_control_scale"), value="1")
 
 
@@ -105,7 +108,7 @@ async def _on_submit(
 ) -> None:
     parsed = prompt_flags.parse(prompt_of(values))
     fields: dict[str, Any] = {
-        "controlnet": services.catalog.get(ModelKind.CONTROLNET, values["controlnet"][0]).name,
+        "controlnet": _chosen_net(services, values),
         "control_scale": number_of(values, "control_scale"),
     }
     # a flag wins over a field that was filled in
@@ -119,6 +122,13 @@ async def _on_submit(
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
+
+
+def _chosen_net(services: Services, values: Values) -> str:
+    """The ControlNet that was named, or else the one that was chosen. Raises Refused."""
+    chosen = values.get("controlnet")
+    name = text_of(values, "other") or (str(chosen[0]) if chosen else "")
+    return services.catalog.get(ModelKind.CONTROLNET, name).name
 
 
 def _nets(services: Services) -> list[str]:

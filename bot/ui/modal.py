@@ -10,6 +10,8 @@ import discord
 VALUE_MAX: Final = 4000
 """Discord's bound on a text field."""
 TITLE_MAX: Final = 45
+OPTIONS_MAX: Final = 25
+"""Of a select."""
 LABEL_MAX: Final = 45
 WRITTEN: Final = (discord.ChannelType.text, discord.ChannelType.news)
 """Channels that messages are written to."""
@@ -59,7 +61,7 @@ class Modal(discord.ui.Modal):
             custom_id=name,
             options=[
                 discord.SelectOption(label=shown[:100], value=value[:100], default=value == chosen)
-                for value, shown in list(names.items())[:25]
+                for value, shown in list(names.items())[:OPTIONS_MAX]
             ],
             required=True,
         )

@@ -9,6 +9,7 @@ from bot.config import Config
 from bot.features import control_picture
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Rig, finished, png
+from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
 
 
@@ -27,9 +28,8 @@ async def test_any_picture_leads_the_drawing(
     rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch, *, slow: bool
 ) -> None:
     posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
-    if slow:
-        # the picture takes longer than a dialog may
-        monkeypatch.setattr(control_picture, "FETCHED_WITHIN", 0)
+    # when slow, the picture takes longer than a dialog may
+    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", 0 if slow else PATIENCE)
     act = await bo.use_on_message("Use as control picture", posted)
     if slow:
         asked = await act.response()
@@ -49,7 +49,10 @@ async def test_any_picture_leads_the_drawing(
     assert (await rig.studio.jobs.read_upload(use.picture)).startswith(b"\x89PNG")
 
 
-async def test_what_has_no_picture_is_refused(rig: Rig, bo: Person, general: str) -> None:
+async def test_what_has_no_picture_is_refused(
+    rig: Rig, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
     chat = await bo.say(general, "hello")
     act = await bo.use_on_message("Use as control picture", chat)
     assert "no picture" in (await act.response())["content"]
@@ -61,3 +64,31 @@ async def test_what_has_no_picture_is_refused(rig: Rig, bo: Person, general: str
     sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="9")
     assert "must be from 0 to 2" in (await sent.response())["content"]
     assert await rig.studio.jobs.get(1) is None
+
+
+async def test_more_controlnets_than_a_select_holds_are_named(
+    rig: Rig, ada: Person, general: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them alike in their first hundred characters, which Discord takes for one."""
+    alike = "a-very-long-name-" * 7
+    for name in [*(f"net-{n:02}" for n in range(40)), f"{alike}-one", f"{alike}-two"]:
+        folder = tmp_path / "models" / "controlnet" / name
+        write_json(folder / "config.json", _class_name="ControlNetModel", cross_attention_dim=192)
+        write(folder / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    await rig.studio.catalog.scan()
+    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    posted = await ada.say_with_file(general, "sketch.png", png())
+    act = await ada.use_on_message("Use as control picture", posted)
+    await act.modal()
+    wrong = await act.submit(
+        prompt="a castle", controlnet=["net-01"], other="net-999", control_scale="1"
+    )
+    assert "Nearest" in (await wrong.response())["content"]
+    act = await ada.use_on_message("Use as control picture", posted)
+    await act.modal()
+    sent = await act.submit(
+        prompt="a castle", controlnet=["net-01"], other="net-39", control_scale="1"
+    )
+    await finished(ada, general, await sent.deferred())
+    [use] = (await rig.job(1)).request.controls
+    assert use.name == "net-39"
