@@ -248,3 +248,16 @@ async def test_a_picture_that_is_broken_is_left_out_of_an_export(
     with zipfile.ZipFile(part) as archive:
         made = [name for name in archive.namelist() if name.endswith(".png")]
     assert made == [f"pictures/{whole.id:06}-1-7.png"]
+
+
+async def test_every_message_of_a_deleted_job_is_known_with_who_had_asked(store: Store) -> None:
+    job, other = await drawn(store, user=1), await drawn(store, user=2)
+    for number, kind in enumerate(("progress", "result", "sent", "picture"), 70):
+        await store.jobs.add_message(number, 7, job.id, kind)
+    await store.jobs.add_message(90, 7, other.id, "result")
+    deleted = await store.personal.delete_job(job.id)
+    assert sorted(deleted.messages) == [(7, 70), (7, 71), (7, 72), (7, 73)]
+    assert sorted(await store.jobs.to_take_back()) == sorted(deleted.messages)
+    assert [await store.jobs.had_asked(number) for number in (70, 73, 90)] == [1, 1, None]
+    await store.jobs.taken_back(70)
+    assert await store.jobs.had_asked(70) is None

@@ -3,13 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
 from sqlalchemy import update
 
 from bot.access import quotas
 from generation.job import Failure, Job, JobState, Provenance
 from storage.database import Database
+from storage.intake import Limits, QuotaReachedError
 from storage.jobs import JobStore
 from storage.quota_usage import UsageStore
+from storage.store import Store
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
 
@@ -53,6 +56,27 @@ async def test_pictures_of_the_last_day_on_this_server(database: Database, jobs:
     ]
     assert await usage.pictures_since(1, 11, since) == [(NOW - timedelta(hours=18), 4)]
     assert await usage.pictures_since(3, 10, since) == []
+
+
+async def test_pictures_outside_of_all_servers_are_counted_apart(
+    database: Database, jobs: JobStore, store: Store
+) -> None:
+    usage = UsageStore(database)
+    since = datetime.now(UTC) - quotas.WINDOW
+    origin = an_origin(1, guild_id=None)
+    job = await jobs.add(a_request(count=3), origin)
+    await jobs.add(a_request(count=1), an_origin(1))
+    assert [count for _, count in await usage.pictures_since(1, None, since)] == [3]
+    assert [count for _, count in await usage.pictures_since(1, 10, since)] == [1]
+    with pytest.raises(QuotaReachedError):
+        await jobs.add(a_request(count=2), origin, limits=Limits(pictures=4))
+    await jobs.add(a_request(count=1), origin, limits=Limits(pictures=4))
+    # deleting gives nothing back
+    await finished(jobs, job, 1.0)
+    await store.personal.delete_job(job.id)
+    counts = [count for _, count in await usage.pictures_since(1, None, since)]
+    assert sorted(counts) == [1, 3]
+    assert [count for _, count in await usage.pictures_since(1, 10, since)] == [1]
 
 
 async def test_what_was_not_drawn_costs_nothing(database: Database, jobs: JobStore) -> None:
