@@ -17,6 +17,8 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
     "doors": "tests/acceptance/test_permissions.py",
+    "privacy": "tests/acceptance/test_privacy.py",
+    "limits": "tests/acceptance/test_limits.py",
     "schedule": "tests/unit/generation/test_schedule.py",
 }
 """Which tests are to notice the breakages of a section."""

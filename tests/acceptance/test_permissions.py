@@ -6,12 +6,10 @@ import asyncio
 from typing import Any
 
 import discord
-import msgspec
 import pytest
 from discord import app_commands
 
 from bot.access.permissions import RULES
-from bot.config import DirectMessagesSettings
 from bot.requests.actions import ACTIONS, ActionTarget
 from bot.ui.action_buttons import ActionButton
 from generation.job import JobState
@@ -19,11 +17,10 @@ from playground.control import Control
 from playground.person import Person, fields_of
 from storage.history import HistoryStore
 from tests.acceptance.conftest import Json, Rig, finished
-from tests.acceptance.test_actions import delivered, next_picture
+from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin
 from tests.acceptance.test_history import entries, history
 from tests.acceptance.test_imagine import imagine
-from tests.acceptance.test_refusals import refused
 from tests.acceptance.test_servers import save_preset, say
 from tests.patience import PATIENCE
 
@@ -55,10 +52,6 @@ async def granted(
     return role
 
 
-async def private_by_default(rig: Rig, person: Person) -> None:
-    await rig.studio.store.settings.change_person(int(await id_of(person)), private=True)
-
-
 async def told(person: Person, words: str) -> Json:
     """What the bot writes to somebody directly."""
     direct = await person.channel("dm")
@@ -73,14 +66,6 @@ async def answer(person: Person, message: Json, which: str) -> str:
     said = await act.response()
     assert said["flags"] & 64
     return str(said["content"])
-
-
-async def with_direct_messages(rig: Rig, **settings: Any) -> None:
-    """Start again with `[direct_messages]` so."""
-    rig.config = msgspec.structs.replace(
-        rig.config, direct_messages=DirectMessagesSettings(**settings)
-    )
-    await rig.restart()
 
 
 async def test_every_command_has_a_rule(rig: Rig) -> None:
@@ -273,21 +258,6 @@ async def test_buttons_on_others_entries_are_refused(
     assert said["attachments"] == []
 
 
-async def test_what_its_owner_has_sent_is_everybodys_to_use(
-    rig: Rig, ada: Person, bo: Person, general: str
-) -> None:
-    await imagine(ada, general, prompt="no secret any more", private=True, count=2)
-    page = await history(ada, general)
-    entry = await (await ada.click(page, "darkroom:entry", ["1"])).response()
-    sent = await (await ada.click(entry, "Send here")).response()
-    assert "no secret" in await answer(bo, sent, "Parameters")
-    which = await (await bo.use_on_message("Upscale", sent)).response()
-    act = await bo.click(which, "darkroom:upscale:1:1")
-    await finished(bo, general, await act.deferred())
-    # by its number it is as private as before
-    assert NO_REQUEST in (await say(bo, general, "replay", job=1))["content"]
-
-
 async def test_whoever_manages_no_more_changes_no_settings(
     rig: Rig, control: Control, ada: Person, bo: Person, general: str, guild: str
 ) -> None:
@@ -328,49 +298,6 @@ async def test_a_reaction_is_refused_where_the_bot_lacks_permissions(
     assert await rig.studio.jobs.get(2) is None
 
 
-# private by default
-
-
-async def test_private_by_default_holds_for_buttons_menus_and_modals(
-    rig: Rig, ada: Person, bo: Person, general: str
-) -> None:
-    four = await imagine(ada, general, count=2)
-    one = await imagine(ada, general)
-    await private_by_default(rig, bo)
-    before = len(await ada.messages(general))
-    for message, label in ((four, "Reroll"), (four, "darkroom:pick:1:0"), (one, "Upscale")):
-        act = await bo.click(await bo.message(general, message["id"]), label)
-        assert (await act.response())["flags"] & 64, label
-    act = await bo.use_on_message("Reroll", one)
-    assert (await act.response())["flags"] & 64
-    act = await bo.click(await bo.message(general, one["id"]), "Edit")
-    answered = await (await act.submit(prompt="a fox")).response()
-    assert answered["flags"] & 64
-    await delivered(rig, 6)
-    assert len(await ada.messages(general)) == before
-
-
-async def test_private_by_default_a_reaction_is_answered_directly(
-    rig: Rig, ada: Person, bo: Person, general: str
-) -> None:
-    first = await imagine(ada, general, count=2)
-    await private_by_default(rig, bo)
-    before = len(await ada.messages(general))
-    direct = await bo.channel("dm")
-    await bo.react(first, "🔁")
-    message = await bo.wait_for("MESSAGE_CREATE", lambda m: m["channel_id"] == direct)
-    assert len(message["attachments"]) == 2
-    assert (await rig.job(2)).origin.private
-    await bo.react(first, "1️⃣")
-    await bo.wait_for(
-        "MESSAGE_CREATE", lambda m: m["channel_id"] == direct and len(m["attachments"]) == 1
-    )
-    assert len(await ada.messages(general)) == before
-    # there its buttons and reactions work as anywhere
-    await bo.react(message, "🔁")
-    await next_picture(bo, direct, message)
-
-
 # what is deleted
 
 
@@ -396,109 +323,3 @@ async def test_a_message_that_outlives_its_request_is_deleted_by_its_owner(
     async with asyncio.timeout(PATIENCE):
         while await rig.studio.jobs.to_take_back():
             await asyncio.sleep(0.02)
-
-
-# the audit channel
-
-
-async def test_the_audit_channel_says_of_private_requests_only_that_they_were(
-    rig: Rig, control: Control, ada: Person, bo: Person, general: str, guild: str
-) -> None:
-    audit = str((await control.add_channel(guild, "audit"))["id"])
-    await rig.studio.store.settings.change_guild(
-        int(guild), blocklist=("forbidden",), audit_channel=int(audit)
-    )
-    await imagine(bo, general, prompt="a love letter", private=True)
-    bo.events.clear()
-    await refused(bo, general, prompt="a forbidden letter", private=True)
-    async with asyncio.timeout(PATIENCE):
-        while len(noted := await ada.messages(audit)) < 2:
-            await asyncio.sleep(0.02)
-    drawn, blocked = sorted(message["content"] for message in noted)
-    assert "something private → one picture" in drawn
-    assert "something private" in blocked
-    assert "letter" not in drawn + blocked
-    # nor of one that may not be shown to all
-    await rig.studio.store.settings.change_guild(int(guild), blocklist=("love",))
-    page = await history(bo, general)
-    entry = await (await bo.click(page, "darkroom:entry", ["1"])).response()
-    assert "does not want" in (await (await bo.click(entry, "Send here")).response())["content"]
-    async with asyncio.timeout(PATIENCE):
-        while len(noted := await ada.messages(audit)) < 3:
-            await asyncio.sleep(0.02)
-    assert "letter" not in "".join(message["content"] for message in noted)
-
-
-# limits
-
-
-async def test_a_server_may_only_lower_how_many_wait(
-    rig: Rig, control: Control, ada: Person, bo: Person, general: str, guild: str
-) -> None:
-    role = await granted(control, guild, bo, 0, "patrons")
-    panel = await say(ada, general, "settings")
-    act = await ada.click(panel, "darkroom:settings:guild", ["waiting"])
-    assert "must be from 1 to 3" in (await (await act.submit(value="9")).response())["content"]
-    act = await ada.click(panel, "darkroom:settings:guild", ["waiting_by_role"])
-    answered = await (await act.submit(role=[role], value="9")).response()
-    assert "must be from 1 to 3" in answered["content"]
-    # as of a bot whose owner has lowered the limit since
-    settings = rig.studio.store.settings
-    await settings.change_guild(int(guild), waiting=9, waiting_by_role={int(role): 50})
-    rig.engine.gate = asyncio.Event()
-    for _ in range(3):
-        await (await bo.command(general, "imagine", prompt="a fox")).deferred()
-    bo.events.clear()
-    assert "3 requests waiting" in await refused(bo, general)
-    await settings.change_guild(int(guild), waiting=1, waiting_by_role={})
-    for _ in range(1):
-        await (await ada.command(general, "imagine", prompt="a fox")).deferred()
-    ada.events.clear()
-    assert "waiting already" in await refused(ada, general)
-    rig.engine.gate.set()
-    await delivered(rig, 4)
-
-
-async def test_direct_messages_can_be_switched_off(
-    rig: Rig, control: Control, ada: Person, bo: Person, general: str
-) -> None:
-    await with_direct_messages(rig, enabled=False)
-    first = await imagine(bo, general)
-    direct = await bo.channel("dm")
-    said = "only be asked for on a server"
-    assert said in await refused(bo, direct)
-    assert said in (await say(bo, direct, "replay", job=1))["content"]
-    elsewhere = await control.add_guild("elsewhere", owner=await id_of(bo), bot=False)
-    await bo.install_app()
-    channel = str(elsewhere["channels"][0]["id"])
-    bo.events.clear()
-    assert said in await refused(bo, channel)
-    # what is theirs already stays theirs
-    assert entries(await history(bo, direct)) == ["1"]
-    assert (await bo.message(general, first["id"]))["attachments"]
-
-
-async def test_direct_messages_have_a_blocklist_and_a_quota_of_their_own(
-    rig: Rig, bo: Person, general: str, guild: str
-) -> None:
-    await with_direct_messages(rig, blocklist=("blood",), quota=2, waiting=1)
-    direct = await bo.channel("dm")
-    assert "does not want" in await refused(bo, direct, prompt="much blood")
-    await imagine(bo, direct, count=2)
-    bo.events.clear()
-    assert "2 pictures" in await refused(bo, direct)
-    # deleting gives nothing back
-    page = await history(bo, direct)
-    entry = await (await bo.click(page, "darkroom:entry", ["1"])).response()
-    await (await bo.click(entry, "Delete for good")).response()
-    bo.events.clear()
-    assert "2 pictures" in await refused(bo, direct)
-    # and a server has its own
-    await imagine(bo, general, prompt="much blood")
-    await with_direct_messages(rig, waiting=1)
-    rig.engine.gate = asyncio.Event()
-    await (await bo.command(direct, "imagine", prompt="a fox")).deferred()
-    bo.events.clear()
-    assert "waiting already" in await refused(bo, direct)
-    rig.engine.gate.set()
-    await delivered(rig, 3)
