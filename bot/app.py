@@ -17,6 +17,8 @@ from bot.clock import DiscordClock
 from bot.config import Config
 from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
+from bot.delivery.pings import Pings
+from bot.delivery.surroundings import JobSurroundings
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
 from bot.locales import Texts
@@ -98,6 +100,8 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     attachments = JobAttachments(store.jobs, store.settings, studio.decoder, unsafe_from)
     requests = RequestService(store, studio.worker, studio.catalog, config.rules, studio.clock)
     audit = Audit(client, store.settings, studio.worker)
+    around = JobSurroundings(store.jobs, studio.catalog)
+    pings = Pings(client, store.jobs, store.settings, studio.clock)
     requests.listen(audit.refused)
     client.services = Services(
         requests=requests,
@@ -105,7 +109,9 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         catalog=studio.catalog,
         worker=studio.worker,
         decoder=studio.decoder,
-        delivery=Tracker(client, store.jobs, studio.worker, attachments, studio.clock),
+        delivery=Tracker(
+            client, store.jobs, studio.worker, attachments, studio.clock, around, pings
+        ),
         audit=audit,
         clock=studio.clock,
         on_action=on_button,

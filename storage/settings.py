@@ -61,6 +61,8 @@ class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
     default_preset_guild: int | None = None
     """The server whose preset was chosen; None where that is not known."""
     private: bool = False
+    ping: bool = False
+    """Whether they are mentioned when a request of theirs is done."""
     language: str | None = None
 
 

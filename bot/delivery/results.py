@@ -17,9 +17,12 @@ from bot.delivery.failures import (
 )
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
 from bot.delivery.message_chores import MessageChores, Pause
+from bot.delivery.pings import Pings
+from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import LEVELS, UPLOAD_LIMIT, JobAttachments, ShownPictures
 from bot.ui import action_buttons, job_embeds
+from bot.ui.job_embeds import Surroundings
 from generation.job import Job, JobState
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
@@ -38,21 +41,28 @@ class Results:
         jobs: JobStore,
         attachments: JobAttachments,
         chores: MessageChores,
+        around: JobSurroundings,
+        pings: Pings,
         pause: Pause,
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._attachments = attachments
         self._chores = chores
+        self._around = around
+        self._pings = pings
         self._pause = pause
 
-    async def deliver(self, job_id: int, message: JobMessage) -> None:
-        """Show the end of a job, and note that its owner has been told."""
+    async def deliver(self, job_id: int, message: JobMessage, notes: Sequence[str] = ()) -> None:
+        """Show the end of a job, and note that its owner has been told.
+
+        `notes` are lines that its owner is to read beside it.
+        """
         job = await self._read(job_id)
         if job is None or job.delivered_at is not None:
             return
         try:
-            written = await self._write_pictures(job, message)
+            written = await self._write_pictures(job, message, notes)
         except NowhereError:
             log.warning("nobody could be told", job=job.id)
             written = None
@@ -74,12 +84,15 @@ class Results:
                 await self._pause(wait)
         raise AssertionError("the waits never end")
 
-    async def _write_pictures(self, job: Job, message: JobMessage) -> tuple[int, int]:
+    async def _write_pictures(
+        self, job: Job, message: JobMessage, notes: Sequence[str]
+    ) -> tuple[int, int]:
         texts = Texts(job.origin.locale)
         pictures = self._attachments
         original = await pictures.within(await pictures.of(job), self._limit(job))
-        replayed = await self._replayed(job, texts)
-        embed = job_embeds.ended(job, texts).embed
+        around = await self._surroundings(job)
+        replayed = _replayed(job, around.parent, texts)
+        ended = job_embeds.ended(job, texts, around)
         shown = original
         for level in range(len(LEVELS) + 1):
             remarks = job_embeds.remarks(
@@ -88,9 +101,12 @@ class Results:
                 missing=shown.missing,
                 lightened=shown.lightened,
             )
-            content = "\n".join(filter(None, (replayed, remarks)))
+            lines = filter(None, (replayed, remarks, *notes, ended.content))
+            content = "\n".join(lines)[:CONTENT_MAX]
             try:
-                return await self._write(job, message, _result(job, content, embed, shown, texts))
+                return await self._write(
+                    job, message, _result(job, content, ended.embed, shown, texts)
+                )
             except SENDING_ERRORS as error:
                 if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
                     raise
@@ -143,21 +159,32 @@ class Results:
             except DatabaseError as error:
                 log.warning("a delivery can't be noted yet", job=job.id, error=str(error))
                 await self._pause(wait)
+        if written is not None:
+            await self._pings.ping(job, *written)
         if written is not None and not job.origin.private:
             self._chores.invite(job, *written)
 
-    async def _replayed(self, job: Job, texts: Texts) -> str:
-        """Whether a replay came out the same, and if not, what has changed."""
-        if job.action != "replay" or job.parent is None or job.state is not JobState.FINISHED:
-            return ""
-        parent = await self._read(job.parent)
-        return "" if parent is None else job_embeds.replayed(parent, job, texts)
+    async def _surroundings(self, job: Job) -> Surroundings:
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                return await self._around.of(job)
+            except DatabaseError as error:
+                log.warning("a job's parent can't be read yet", job=job.id, error=str(error))
+                await self._pause(wait)
+        raise AssertionError("the waits never end")
 
     def _limit(self, job: Job) -> int:
         """Bytes of one file that Discord takes where the job is shown."""
         guild_id = job.origin.guild_id
         guild = self._client.get_guild(guild_id) if guild_id is not None else None
         return guild.filesize_limit if guild is not None else UPLOAD_LIMIT
+
+
+def _replayed(job: Job, parent: Job | None, texts: Texts) -> str:
+    """Whether a replay came out the same, and if not, what has changed."""
+    if job.action != "replay" or parent is None or job.state is not JobState.FINISHED:
+        return ""
+    return job_embeds.replayed(parent, job, texts)
 
 
 def _result(

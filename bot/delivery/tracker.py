@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import discord
@@ -13,12 +13,13 @@ from bot.clock import DiscordClock
 from bot.delivery.failures import SENDING_ERRORS
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
 from bot.delivery.message_chores import MessageChores
-from bot.delivery.results import Results
+from bot.delivery.pings import Pings
+from bot.delivery.results import CONTENT_MAX, Results
+from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import Attachment, JobAttachments
 from bot.ui import action_buttons, job_embeds
-from bot.ui.formatting import COLOUR
-from bot.ui.job_embeds import MessageBody
+from bot.ui.job_embeds import MessageBody, Surroundings
 from generation.job import Job, JobState
 from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
@@ -54,6 +55,9 @@ class _Followed:
         self.place: int | None = None
         """In the queue, when it was told last."""
         self.told = 0.0
+        self.notes: tuple[str, ...] = ()
+        """Lines that its owner is to read beside it."""
+        self.around: Surroundings | None = None
         self.changed = asyncio.Event()
         self.ended = asyncio.Event()
         self.acknowledged = asyncio.Event()
@@ -70,6 +74,8 @@ class Tracker:
         worker: Worker,
         attachments: JobAttachments,
         clock: DiscordClock,
+        around: JobSurroundings,
+        pings: Pings,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
@@ -85,15 +91,20 @@ class Tracker:
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
         self.chores = MessageChores(client, jobs, self._tasks, self._sleep)
-        self._results = Results(client, jobs, attachments, self.chores, self._sleep)
+        self._around = around
+        self._results = Results(client, jobs, attachments, self.chores, around, pings, self._sleep)
         worker.listen(self._hear)
 
     def __len__(self) -> int:
         return len(self._followed)
 
-    def track(self, job: Job, *, reply_to: int | None = None) -> None:
-        """Show a job from now on; its interaction, if it has one, is acknowledged."""
+    def track(self, job: Job, *, reply_to: int | None = None, notes: Sequence[str] = ()) -> None:
+        """Show a job from now on; its interaction, if it has one, is acknowledged.
+
+        `notes` are lines that its owner is to read beside it.
+        """
         followed = self._take_up(job)
+        followed.notes = (*followed.notes, *notes)
         if reply_to is not None:
             followed.message.reply_to = reply_to
         followed.acknowledged.set()
@@ -178,7 +189,7 @@ class Tracker:
                     break
                 last = await self._show_progress(followed, last)
                 await self._pause(asyncio.sleep(self.edit_every), followed.ended.wait())
-            await self._results.deliver(followed.job.id, followed.message)
+            await self._results.deliver(followed.job.id, followed.message, followed.notes)
         finally:
             self._followed.pop(followed.job.id, None)
 
@@ -196,7 +207,10 @@ class Tracker:
             key = f"{shown.content}{len(preview or b'')}"
             if key == last:
                 return last
-            written = await followed.message.write(_progress(job, shown, preview), "progress")
+            if followed.around is None:
+                followed.around = await self._around.of(job)
+            outgoing = _progress(followed, job, shown, preview)
+            written = await followed.message.write(outgoing, "progress")
             await followed.message.note(written, "progress")
         except (*SENDING_ERRORS, NowhereError, DatabaseError) as error:
             # the next change or the result will be shown instead
@@ -242,18 +256,23 @@ class Tracker:
         return await self._worker.seconds_left()
 
 
-def _progress(job: Job, shown: MessageBody, preview: bytes | None) -> OutgoingMessage:
-    embed = None
+def _progress(
+    followed: _Followed, job: Job, shown: MessageBody, preview: bytes | None
+) -> OutgoingMessage:
+    texts, around = Texts(job.origin.locale), followed.around or Surroundings()
+    embed = job_embeds.asked(job, texts, around)
     if preview is not None:
-        embed = discord.Embed(colour=COLOUR).set_image(url="attachment://preview.jpg")
+        embed.set_image(url="attachment://preview.jpg")
+    words = job_embeds.words_unknown(around, texts, job.request.model)
+    content = "\n".join(filter(None, (shown.content, *followed.notes, words)))[:CONTENT_MAX]
 
     def files() -> list[discord.File]:
         if preview is None:
             return []
         return [Attachment("preview.jpg", preview, job.origin.spoiler).file()]
 
-    view = action_buttons.view(job, Texts(job.origin.locale))
-    return OutgoingMessage(content=shown.content, embed=embed, files=files, view=view)
+    view = action_buttons.view(job, texts)
+    return OutgoingMessage(content=content, embed=embed, files=files, view=view)
 
 
 def _is_ours(job: Job) -> bool:

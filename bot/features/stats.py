@@ -80,8 +80,8 @@ def embed_of(
         texts(
             "stats_model",
             model=quoted(times.model, NAME_MAX),
-            median=f"{times.median:.1f}",
-            p95=f"{times.p95:.1f}",
+            median=round(times.median, 1),
+            p95=round(times.p95, 1),
             count=times.pictures,
         )
         for times in found.times[:SHOWN]

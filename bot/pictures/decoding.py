@@ -134,7 +134,7 @@ def check_weight(name: str, size: int, limits: Limits) -> None:
     """Refuse a file of so many bytes where that is too many."""
     if size > limits.upload_mib * MIB:
         raise Refused(
-            "picture_too_heavy", file=name, size=f"{size / MIB:.1f}", high=limits.upload_mib
+            "picture_too_heavy", file=name, size=round(size / MIB, 1), high=limits.upload_mib
         )
 
 
@@ -144,7 +144,7 @@ def check_pixels(name: str, pixels: int, limits: Limits) -> None:
         raise Refused(
             "picture_too_large",
             file=name,
-            megapixels=f"{pixels / 1e6:.0f}",
+            megapixels=round(pixels / 1e6),
             high=limits.upload_megapixels,
         )
 

@@ -188,5 +188,5 @@ def _pixels_named_by(error: Image.DecompressionBombError, bounds: Bounds) -> int
 
 def _too_large(pixels: int, bounds: Bounds) -> Refused:
     return Refused(
-        "picture_too_large", megapixels=f"{pixels / 1e6:.0f}", high=bounds.pixels // 1_000_000
+        "picture_too_large", megapixels=round(pixels / 1e6), high=bounds.pixels // 1_000_000
     )

@@ -1,5 +1,6 @@
 """What a message shows: pure functions of a job, an event and a language."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +17,10 @@ from generation.schedule import Planned
 
 BAR: Final = 14
 PROMPT_MAX: Final = 1000
+PROMPT_MAX_ON_THE_WAY: Final = 300
 FIELD_MAX: Final = 300
+AUTHOR_MAX: Final = 256
+"""Discord's bound."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,21 @@ class MessageBody:
 
     content: str = ""
     embed: discord.Embed | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a message says of a job that the job itself does not hold."""
+
+    parent: Job | None = None
+    """The job that it came of."""
+    unknown: tuple[str, ...] = ()
+    """Words of the prompt that its model has never seen."""
+    known: tuple[str, ...] = ()
+    """Some words that it knows."""
+
+
+NO_SURROUNDINGS: Final = Surroundings()
 
 
 def waiting(planned: Planned, now: datetime, texts: Texts) -> MessageBody:
@@ -49,11 +68,46 @@ def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts
     return MessageBody(texts("stage_denoising_left", bar=bar, percent=percent, left=left))
 
 
-def ended(job: Job, texts: Texts) -> MessageBody:
+def asked(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> discord.Embed:
+    """What is asked for and by whom, while it waits and is made."""
+    prompt = quoted(job.request.prompt, PROMPT_MAX_ON_THE_WAY)
+    return _named(discord.Embed(description=prompt, colour=COLOUR), job, texts, around)
+
+
+def who_asked(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> str:
+    """The name of who asked, and whose picture theirs came of; empty where it is not known."""
+    who, parent = job.origin.user_name, around.parent
+    if not who or parent is None:
+        return who
+    action = texts(f"action_{job.action}")
+    if parent.origin.user_id == job.origin.user_id or parent.origin.private:
+        return texts("asked_after", who=who, action=action, parent=parent.id)
+    whose = parent.origin.user_name
+    return texts("asked_after_other", who=who, action=action, parent=parent.id, whose=whose)
+
+
+def _named(
+    embed: discord.Embed, job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS
+) -> discord.Embed:
+    name = who_asked(job, texts, around)
+    return embed.set_author(name=name[:AUTHOR_MAX]) if name else embed
+
+
+def words_unknown(around: Surroundings, texts: Texts, model: str) -> str:
+    """The line that names the words that mean nothing to the model; empty where there are none."""
+    if not around.unknown:
+        return ""
+    unknown, known = ", ".join(around.unknown), ", ".join(around.known)
+    return texts("words_unknown", model=quoted(model, FIELD_MAX), unknown=unknown, known=known)
+
+
+def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> MessageBody:
     """A job at its end: its parameters, or why it has no pictures."""
     if job.state is JobState.FINISHED:
-        return MessageBody(embed=parameters(job, texts))
+        words = words_unknown(around, texts, job.request.model)
+        return MessageBody(words, parameters(job, texts, around))
     embed = discord.Embed(description=failure(job, texts), colour=COLOUR_FAILED)
+    _named(embed, job, texts, around)
     embed.add_field(name=texts("command_imagine"), value=quoted(job.request.prompt, FIELD_MAX))
     return MessageBody(embed=embed)
 
@@ -86,40 +140,59 @@ def failure(job: Job, texts: Texts) -> str:
     return texts(reason.code, **reason.params)
 
 
-def parameters(job: Job, texts: Texts) -> discord.Embed:
+def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> discord.Embed:
     """The embed under finished pictures: what makes them again."""
     request = job.request
     embed = discord.Embed(description=quoted(request.prompt, PROMPT_MAX), colour=COLOUR)
+    _named(embed, job, texts, around)
     if request.negative_prompt:
         negative = quoted(request.negative_prompt, FIELD_MAX)
         embed.add_field(name=texts("field_negative"), value=negative, inline=False)
-    seeds = ", ".join(str(seed) for seed in request.seeds)
-    fields = {
-        "field_model": request.model,
-        "field_size": f"{request.width} × {request.height}",
-        "field_steps": str(request.steps),
-        "field_sampler": request.sampler,
-        "field_guidance": f"{request.guidance_scale:g}",
-        "field_seed" if request.count == 1 else "field_seeds": seeds,
-    }
-    if request.loras:
-        fields["field_lora"] = ", ".join(f"{use.name} × {use.weight:g}" for use in request.loras)
-    if request.controls:
-        nets = (f"{use.name} × {use.scale:g}" for use in request.controls)
-        fields["field_controlnet"] = ", ".join(nets)
-    if request.init_picture:
-        fields["field_denoising"] = f"{request.denoising_strength:g}"
-    for key, value in fields.items():
+    for key, value in _fields(job, texts):
         embed.add_field(name=texts(key), value=quoted(value, FIELD_MAX))
     embed.set_footer(text=footer(job, texts))
     return embed
 
 
+def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
+    """Key and text of each field; seeds are numbers to copy, the others numbers to read."""
+    request, number = job.request, texts.number
+    if job.preset:
+        yield "field_preset", job.preset
+    yield "field_model", request.model
+    yield "field_size", f"{request.width} × {request.height}"
+    yield "field_steps", number(request.steps)
+    yield "field_sampler", request.sampler
+    yield "field_guidance", number(request.guidance_scale)
+    seeds = dict.fromkeys(request.seeds)
+    yield "field_seed" if len(seeds) == 1 else "field_seeds", ", ".join(map(str, seeds))
+    variations = [str(seed) for seed in request.variation_seeds if seed is not None]
+    if variations:
+        seeds_of = "field_variation_seed" if len(variations) == 1 else "field_variation_seeds"
+        yield seeds_of, ", ".join(variations)
+        yield "field_variation_strength", number(request.variation_strength)
+    if request.lineage:
+        yield "field_lineage", texts("lineage", count=len(request.lineage))
+    if request.loras:
+        uses = (f"{use.name} × {number(use.weight)}" for use in request.loras)
+        yield "field_lora", ", ".join(uses)
+    if request.controls:
+        nets = (f"{use.name} × {number(use.scale)}" for use in request.controls)
+        yield "field_controlnet", ", ".join(nets)
+    if request.init_picture:
+        yield "field_denoising", number(request.denoising_strength)
+
+
 def picture(job: Job, shown: PictureRecord, texts: Texts) -> discord.Embed:
     """The embed under one picture among several."""
     embed = discord.Embed(description=quoted(job.request.prompt, PROMPT_MAX), colour=COLOUR)
+    _named(embed, job, texts)
     embed.add_field(name=texts("field_size"), value=f"{shown.width} × {shown.height}")
     embed.add_field(name=texts("field_seed"), value=str(shown.seed))
+    if shown.variation_seed is not None:
+        embed.add_field(name=texts("field_variation_seed"), value=str(shown.variation_seed))
+        strength = texts.number(job.request.variation_strength)
+        embed.add_field(name=texts("field_variation_strength"), value=strength)
     embed.set_footer(text=texts("footer_picture", job=job.id, number=shown.index + 1))
     return embed
 
@@ -138,7 +211,7 @@ def infotext(job: Job, shown: PictureRecord) -> str:
 
 def footer(job: Job, texts: Texts) -> str:
     """The job's number, where it comes from, and how long it took."""
-    seconds = f"{job.provenance.seconds:.1f}" if job.provenance else "?"
+    seconds = texts.number(round(job.provenance.seconds, 1)) if job.provenance else "?"
     if job.parent is None:
         return texts("footer", job=job.id, seconds=seconds)
     action = texts(f"action_{job.action}")

@@ -80,6 +80,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("language", "choice", choices=("", *LOCALES)),
         Setting(name="default_preset", scope="person", kind="preset"),
         Setting(name="private", scope="person", kind="toggle"),
+        Setting(name="ping", scope="person", kind="toggle"),
         Setting(name="language", scope="person", kind="choice", choices=("", *LOCALES)),
     )
 }
@@ -130,7 +131,7 @@ def value(setting: Setting, caller: Caller) -> str:
             pairs = (f"<#{channel}> → {_escaped(name)}" for channel, name in now.items())
             return ", ".join(pairs) or texts("setting_none")
         case "number_by_role":
-            pairs = (f"<@&{role}> → {number:g}" for role, number in now.items())
+            pairs = (f"<@&{role}> → {texts.number(number)}" for role, number in now.items())
             return ", ".join(pairs) or texts("setting_none")
         case "lines":
             return texts("setting_lines", count=len(now)) if now else texts("setting_none")
