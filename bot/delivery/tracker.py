@@ -88,6 +88,8 @@ class Tracker:
         self._followed: dict[int, _Followed] = {}
         self._tasks = BackgroundTasks()
         self._closing = asyncio.Event()
+        self._recovered = False
+        """Before that the worker may take up what an earlier process has posted."""
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
         self.chores = MessageChores(client, jobs, self._tasks, self._sleep)
@@ -112,6 +114,7 @@ class Tracker:
     def _take_up(self, job: Job, *, posted: bool = False) -> _Followed:
         followed = self._followed.get(job.id)
         if followed is None:
+            posted = posted or not self._recovered
             message = JobMessage(self._client, self._jobs, self._clock, job, posted=posted)
             followed = self._followed[job.id] = _Followed(job, message)
             if job.origin.interaction is None:
@@ -135,6 +138,7 @@ class Tracker:
                 followed.acknowledged.set()
                 if job.ended:
                     followed.ended.set()
+        self._recovered = True
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
