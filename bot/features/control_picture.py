@@ -23,6 +23,7 @@ from bot.interactions.responding import (
 from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
+from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import prompt_flags
@@ -118,7 +119,8 @@ async def _on_submit(
     preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
-    await acknowledge(interaction, await services.requests.ask(given, caller, origin, preset))
+    job = await services.requests.ask(given, caller, origin, preset)
+    await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}

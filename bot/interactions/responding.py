@@ -2,7 +2,7 @@
 
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
@@ -81,14 +81,17 @@ async def reply_privately(interaction: Interaction, sentence: str, **more: Any) 
         log.warning("nobody could be told", sentence=sentence, error=str(error))
 
 
-async def acknowledge(interaction: Interaction, job: Job) -> None:
-    """Answer with a job that is written down already, and follow it."""
+async def acknowledge(interaction: Interaction, job: Job, notes: Sequence[str] = ()) -> None:
+    """Answer with a job that is written down already, and follow it.
+
+    `notes` are lines that its owner is to read beside it.
+    """
     try:
         if not interaction.response.is_done():
             await defer(interaction, private=job.origin.private)
     finally:
         # what can't be answered is delivered all the same, in another place
-        interaction.client.services.delivery.track(job)
+        interaction.client.services.delivery.track(job, notes=notes)
 
 
 def check_can_post(interaction: Interaction, caller: Caller, *, private: bool) -> None:

@@ -20,10 +20,14 @@ CONTROL: Final = frozenset(("controlnet", "control_scale"))
 
 
 class Edited(msgspec.Struct, frozen=True):
-    """The new request; `private` where a flag says so."""
+    """The new request; `private` where a flag says so.
+
+    `ignored` are keys of pasted generation data that mean nothing here.
+    """
 
     request: GenerationRequest
     private: bool | None = None
+    ignored: tuple[str, ...] = ()
 
 
 def edited(
@@ -68,7 +72,7 @@ def edited(
         loras=msgspec.to_builtins(_with_loras(request.loras, added, catalog)),
     )
     request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
-    return Edited(completion.changed(request, given, catalog, rules), private)
+    return Edited(completion.changed(request, given, catalog, rules), private, parsed.ignored)
 
 
 def _parsed(prompt: str, base: GenerationRequest) -> Parsed:

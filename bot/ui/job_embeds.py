@@ -1,6 +1,6 @@
 """What a message shows: pure functions of a job, an event and a language."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 import discord
 
 from bot.locales import Texts
-from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, quoted
+from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, one_line, quoted
 from generation import metadata, replay
 from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
@@ -19,6 +19,8 @@ BAR: Final = 14
 PROMPT_MAX: Final = 1000
 PROMPT_MAX_ON_THE_WAY: Final = 300
 FIELD_MAX: Final = 300
+KEYS_SHOWN: Final = 10
+KEY_MAX: Final = 50
 AUTHOR_MAX: Final = 256
 """Discord's bound."""
 
@@ -99,6 +101,14 @@ def words_unknown(around: Surroundings, texts: Texts, model: str) -> str:
         return ""
     unknown, known = ", ".join(around.unknown), ", ".join(around.known)
     return texts("words_unknown", model=quoted(model, FIELD_MAX), unknown=unknown, known=known)
+
+
+def keys_ignored(keys: Sequence[str], texts: Texts) -> list[str]:
+    """The line that names keys of pasted generation data that mean nothing here, if there are."""
+    if not keys:
+        return []
+    named = ", ".join(quoted(one_line(key), KEY_MAX) for key in keys[:KEYS_SHOWN])
+    return [texts("keys_ignored", keys=named + (", …" if len(keys) > KEYS_SHOWN else ""))]
 
 
 def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> MessageBody:

@@ -135,3 +135,28 @@ async def test_words_that_the_demo_does_not_know_are_named(
     act = await ada.click(await ada.message(general, message["id"]), "Reroll")
     again = await finished(ada, general, await act.deferred())
     assert again["content"] == ""
+
+
+PASTED = """a castle
+Negative prompt: a cloud
+Steps: 4, Sampler: Euler, CFG scale: 3.5, Seed: 7, Size: 128x128, Hires upscaler: R, ENSD: 1"""
+
+
+async def test_keys_of_pasted_data_that_mean_nothing_here_are_named(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    gate = rig.engine.gate = asyncio.Event()
+    message = await (await ada.command(general, "imagine", prompt=PASTED)).deferred()
+    line = "-# Of the pasted generation data these mean nothing here: Hires upscaler, ENSD."
+    await ada.wait_for(
+        "MESSAGE_UPDATE",
+        lambda update: update["id"] == message["id"] and line in update["content"],
+    )
+    gate.set()
+    first = await finished(ada, general, message)
+    assert first["content"] == line
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    edited = await (await act.submit(prompt=PASTED.replace("ENSD", "Clip"))).deferred()
+    second = await finished(ada, general, edited)
+    assert second["content"] == line.replace("ENSD", "Clip")
+    assert (await imagine(ada, general, prompt="a castle"))["content"] == ""

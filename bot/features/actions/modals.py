@@ -15,6 +15,7 @@ from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited
 from bot.requests.parameter_lines import write
 from bot.services import Services
+from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import Modal
 from generation.job import Job
 from generation.refusal import Refused
@@ -60,9 +61,8 @@ async def _on_submit(
     private = caller.answers_privately(job) if change.private is None else change.private
     check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
-    await acknowledge(
-        interaction, await services.requests.submit(change.request, caller, origin, target, job)
-    )
+    job = await services.requests.submit(change.request, caller, origin, target, job)
+    await acknowledge(interaction, job, keys_ignored(change.ignored, caller.texts))
 
 
 def _number(text: str) -> int:

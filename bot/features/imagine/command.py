@@ -13,6 +13,7 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer, responding
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
+from bot.ui.job_embeds import keys_ignored
 from generation import prompt_flags
 
 
@@ -60,4 +61,5 @@ async def _imagine(
         given[name] = await services.store.jobs.keep_upload(content)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     # written down first, then acknowledged
-    await acknowledge(interaction, await services.requests.ask(given, caller, origin, preset_name))
+    job = await services.requests.ask(given, caller, origin, preset_name)
+    await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))

@@ -1,0 +1,31 @@
+"""What the README has people try works with the demo model: at first they have no other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from generation import vocabulary
+from generation.catalog import Catalog
+from generation.models import ModelKind
+
+PROJECT = Path(__file__).resolve().parents[3]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PROMPTS = [
+    *re.findall(r"`/imagine ([^`]+)`", README),
+    *re.findall(r"`([^`]+?) --", README)[:1],
+    *re.findall(r'imagine "([^"]+)"', README),
+]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+async def test_examples_are_in_words_that_the_demo_knows(prompt: str) -> None:
+    catalog = Catalog((PROJECT / "models",))
+    await catalog.scan()
+    words = vocabulary.of_model(catalog.get(ModelKind.CHECKPOINT, "demo"))
+    assert words.examples
+    assert vocabulary.unknown_words(words, prompt) == []
+
+
+def test_there_are_such_examples() -> None:
+    assert len(PROMPTS) >= 3
