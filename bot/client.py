@@ -19,7 +19,7 @@ from bot.background import BackgroundTasks
 from bot.config import DiscordSettings
 from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
-from bot.features import catalogue, control_picture, mydata, queue, replay, stats
+from bot.features import catalogue, control_picture, drafts, mydata, queue, replay, stats
 from bot.features.actions import menus, modals, reactions
 from bot.features.history import command as history
 from bot.features.history.pages import EntryMenu, HistoryPageButton
@@ -28,7 +28,7 @@ from bot.features.presets import command as presets
 from bot.features.settings import command as settings
 from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.locales import Texts
-from bot.services import Client, Services
+from bot.services import Client, Reopener, Services
 from bot.ui.action_buttons import ActionButton
 from storage.errors import DatabaseError
 
@@ -48,6 +48,7 @@ ITEMS: Final = (
     HistoryPageButton,
     catalogue.CatalogueButton,
     control_picture.DescribeButton,
+    drafts.DraftButton,
     mydata.DeleteButton,
     settings.SettingsMenu,
 )
@@ -56,10 +57,20 @@ ITEMS: Final = (
 MODALS: Final[Mapping[str, SubmitHandler]] = {
     **modals.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
+    **imagine.ON_SUBMIT,
     **presets.ON_SUBMIT,
     **settings.ON_SUBMIT,
 }
 """Who takes a modal, by the name in its custom_id."""
+
+REOPEN: Final[Mapping[str, Reopener]] = {
+    **modals.REOPEN,
+    **control_picture.REOPEN,
+    **imagine.REOPEN,
+    **presets.REOPEN,
+    **settings.REOPEN,
+}
+"""Who opens a modal again that was refused, by the same name."""
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -102,6 +113,7 @@ class DarkroomClient(Client):
     def __init__(self, settings: DiscordSettings, cache: Path) -> None:
         super().__init__(intents())
         self.tree = _Tree(self)
+        self.reopeners = REOPEN
         self._settings = settings
         self._cache = cache
         self._upkeep = BackgroundTasks()

@@ -5,13 +5,14 @@ that handles an interaction knows this module, which knows none of them.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import discord
 
+from bot.access.caller import Caller
 from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
 from bot.delivery.audit import Audit
@@ -21,8 +22,10 @@ from bot.recent import Recent
 from bot.requests.actions import ActionTarget
 from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
+from bot.ui.modal import Modal
 from generation.catalog import Catalog
 from generation.worker import Worker
+from storage.drafts import Draft
 from storage.store import Store
 
 INTERACTION_SECONDS: Final = 900.0
@@ -64,6 +67,8 @@ class Client(ActionClient):
         self.started_at = datetime.now(UTC)
         self.answers = BackgroundTasks()
         """Answers under way: the client does not end before them."""
+        self.reopeners: Mapping[str, Reopener] = {}
+        """What opens a modal again, by its name."""
         self.online = False
         """Whether the gateway's connection stands."""
         self._seen = Recent(INTERACTION_SECONDS)
@@ -97,4 +102,6 @@ class Client(ActionClient):
             await self.services.on_action(interaction, target, job_id)
 
 
+Reopener = Callable[[Services, Caller, Draft, int], Awaitable[Modal]]
+"""Makes the modal of a draft with this number, not yet filled in. Raises Refused."""
 ActionHandler = Callable[[discord.Interaction[Client], ActionTarget, int], Awaitable[None]]

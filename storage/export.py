@@ -17,7 +17,15 @@ from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.settings import SettingsStore
-from storage.tables import FavouriteRow, JobRow, PictureRow, QueryRow, UploadRow
+from storage.tables import (
+    DraftRow,
+    DraftUploadRow,
+    FavouriteRow,
+    JobRow,
+    PictureRow,
+    QueryRow,
+    UploadRow,
+)
 
 PAGE: Final = 200
 """Jobs that are read at a time."""
@@ -45,9 +53,10 @@ class Exporter:
         """Zip files in `folder`, each of at most `max_bytes` and yielded when it is whole.
 
         Whoever takes one removes it, so that there is never a copy of everything. The first
-        begins with `settings.json`, `favourites.json`, `searches.json` and `jobs.json`, which goes
-        on in `jobs-2.json` where it is long; then come the pictures that were made and those that
-        were handed in. A file that fills more than one zip is cut into `.001`, `.002`.
+        begins with `settings.json`, `favourites.json`, `searches.json`, `drafts.json` and
+        `jobs.json`, which goes on in `jobs-2.json` where it is long; then come the pictures that
+        were made and those that were handed in. A file that fills more than one zip is cut into
+        `.001`, `.002`.
 
         Raises Refused where this person's or too many others' are being made.
         """
@@ -75,6 +84,7 @@ class Exporter:
         yield "settings.json", _pretty(msgspec.json.encode(await self._settings.person(user_id)))
         yield "favourites.json", _pretty(await self._favourites(user_id))
         yield "searches.json", _pretty(await self._searches(user_id))
+        yield "drafts.json", _pretty(await self._drafts(user_id))
         texts = _Texts(max_bytes)
         async for page in self._pages(user_id):
             statement = select(*JOB_COLUMNS).where(JobRow.id.in_(page), VISIBLE)
@@ -112,6 +122,14 @@ class Exporter:
             seen |= files
             for file in sorted(files - made_here):
                 yield f"uploads/{file}.png", file
+        given = (
+            select(DraftUploadRow.file)
+            .join(DraftRow, DraftRow.id == DraftUploadRow.draft_id)
+            .where(DraftRow.user_id == user_id)
+            .distinct()
+        )
+        for file in sorted({row[0] for row in await self._all(given)} - seen):
+            yield f"uploads/{file}.png", file
 
     async def _pages(self, user_id: int) -> AsyncIterator[Sequence[int]]:
         """The numbers of somebody's jobs, oldest first, a few at a time."""
@@ -141,6 +159,11 @@ class Exporter:
         sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
         queries = [row[0] for row in await self._all(sought)]
         return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
+
+    async def _drafts(self, user_id: int) -> bytes:
+        typed = select(DraftRow.draft).where(DraftRow.user_id == user_id).order_by(DraftRow.id)
+        drafts = [row[0] for row in await self._all(typed)]
+        return msgspec.json.encode([msgspec.Raw(draft.encode()) for draft in drafts])
 
     async def _all(self, statement: Any) -> Sequence[Any]:
         rows: Sequence[Any] = await self._database.read(lambda c: c.execute(statement).all())

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, tuple_
 from generation.job import ENDED, JobState
 from generation.refusal import Refused
 from storage.database import Database
+from storage.drafts import KEPT_FOR
 from storage.export import Exporter
 from storage.inserting import insert_into
 from storage.jobs import JobStore
@@ -20,6 +21,8 @@ from storage.settings import SettingsStore
 from storage.tables import (
     NO_GUILD,
     DeletionRow,
+    DraftRow,
+    DraftUploadRow,
     FavouriteRow,
     HandedInRow,
     JobRow,
@@ -145,7 +148,13 @@ class PersonalStore:
     # files
 
     async def sweep(self, age: timedelta) -> int:
-        """Remove files of that age which nothing names; returns how many."""
+        """Remove files of that age which nothing names; returns how many.
+
+        Drafts that nobody took up again go before them.
+        """
+        outdated = DraftRow.created_at < datetime.now(UTC) - KEPT_FOR
+        drafts = select(DraftRow.id).where(outdated).limit(ROWS)
+        await self._delete_in_parts(delete(DraftRow).where(DraftRow.id.in_(drafts)))
         before = datetime.now(UTC) - age
         old = select(HandedInRow.file).where(HandedInRow.handed_in_at < before).limit(ROWS)
         await self._delete_in_parts(delete(HandedInRow).where(HandedInRow.file.in_(old)))
@@ -175,6 +184,7 @@ def _named(connection: Connection, files: Sequence[str], since: datetime) -> set
         for names in (
             select(PictureRow.file).where(PictureRow.file.in_(some)),
             select(UploadRow.file).where(UploadRow.file.in_(some)),
+            select(DraftUploadRow.file).where(DraftUploadRow.file.in_(some)),
             select(HandedInRow.file).where(
                 HandedInRow.file.in_(some), HandedInRow.handed_in_at > since
             ),
@@ -196,7 +206,7 @@ def _mark(connection: Connection, user_id: int) -> int:
     connection.execute(
         row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
     )
-    for table in (QueryRow, NoticeRow):
+    for table in (QueryRow, NoticeRow, DraftRow):
         connection.execute(delete(table).where(table.user_id == user_id))
     connection.execute(
         delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)

@@ -2,6 +2,7 @@
 
 from storage.clock import Now, machine_time
 from storage.database import Database
+from storage.drafts import DraftStore
 from storage.history import HistoryStore
 from storage.jobs import JobStore
 from storage.personal_data import PersonalStore
@@ -29,6 +30,7 @@ class Store:
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database, elsewhere)
         self.presets = PresetStore(database, self.settings)
+        self.drafts = DraftStore(database)
         self.usage = UsageStore(database)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings)

@@ -281,3 +281,26 @@ class QueryRow(Table):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     user_id: Mapped[int] = mapped_column(BigInteger, index=True)
     query: Mapped[str] = mapped_column(Text)
+
+
+class DraftRow(Table):
+    """What somebody typed that came to nothing: `draft` is a JSON object."""
+
+    __tablename__ = "drafts"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    draft: Mapped[str] = mapped_column(Text)
+
+
+class DraftUploadRow(Table):
+    """A picture that was given with a draft; its file is named by `file`."""
+
+    __tablename__ = "draft_uploads"
+
+    draft_id: Mapped[int] = mapped_column(
+        ForeignKey("drafts.id", ondelete="CASCADE"), primary_key=True
+    )
+    file: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)

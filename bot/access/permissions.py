@@ -48,6 +48,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "favourite": Rule(who="reader"),
     "delete": Rule(who="moderator"),
     "cancel": Rule(who="moderator"),
+    "retry": Rule(who="owner", in_place=True, with_preset=True),
     "replay": Rule(who="owner", in_place=True, with_preset=True),
     "send": Rule(who="owner", in_place=True),
     "forget": Rule(who="owner"),

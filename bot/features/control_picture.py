@@ -22,7 +22,7 @@ from bot.interactions.responding import (
 )
 from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
-from bot.services import Services
+from bot.services import Reopener, Services
 from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
@@ -31,6 +31,7 @@ from generation.completion import default_model
 from generation.models import ModelKind
 from generation.name_search import choice_of
 from generation.refusal import Refused
+from storage.drafts import Draft
 
 CHOICE_MAX: Final = 100
 """Characters of a choice; Discord's bound."""
@@ -123,7 +124,12 @@ async def _on_submit(
     await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))
 
 
+async def _reopen(services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    return _modal(draft.where[0], _nets(services), caller.texts)
+
+
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {"control": _reopen}
 
 
 def _chosen_net(services: Services, values: Values) -> str:

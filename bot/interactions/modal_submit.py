@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bot.access.caller import Caller
+from bot.interactions.drafts import typing
 from bot.interactions.responding import Interaction, responding
 from bot.services import Services
+from bot.ui.modal import PARTS_MAX
 from generation.refusal import Refused
 from generation.request_options import options
+from storage.drafts import Draft
 
 Values = Mapping[str, Any]
 """What was entered, by field: text, or a list of chosen values."""
@@ -24,11 +27,13 @@ async def on_modal(interaction: Interaction, handlers: Mapping[str, SubmitHandle
     if found is None:
         return
     handler = handlers.get(found["name"])
+    where, values = found["rest"].split(":")[1:], entered(data)
+    if handler is not None:
+        typing(interaction, Draft(name=found["name"], where=tuple(where), values=_typed(values)))
     async with responding(interaction) as caller:
         if handler is None:
             raise Refused("job_unknown")
-        where = found["rest"].split(":")[1:]
-        await handler(interaction.client.services, interaction, caller, where, entered(data))
+        await handler(interaction.client.services, interaction, caller, where, values)
 
 
 def entered(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,9 +52,26 @@ def entered(data: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _typed(values: Values) -> dict[str, str | list[str]]:
+    """What is worth keeping of it: texts, and the values that were chosen."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            found[name] = value
+        elif isinstance(value, list):
+            found[name] = [each for each in value if isinstance(each, str)]
+    return found
+
+
 def text_of(values: Values, name: str) -> str:
     """The text of a field, without the blanks around it; empty where there is none."""
     return str(values.get(name) or "").strip()
+
+
+def lines_of(values: Values, name: str) -> str:
+    """The lines of a field, and of those that it goes on in."""
+    names = (name, *(f"{name}_{number}" for number in range(2, PARTS_MAX + 1)))
+    return "\n".join(filter(None, (text_of(values, each) for each in names)))
 
 
 def prompt_of(values: Values) -> str:

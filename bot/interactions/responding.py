@@ -14,6 +14,7 @@ from discord import app_commands
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.interactions.callers import caller_of, owns_bot
+from bot.interactions.drafts import offer
 from bot.interactions.typed_texts import check_typed_texts
 from bot.locales import Texts
 from bot.services import Client
@@ -43,11 +44,19 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
             caller = await _admitted(interaction, f"/{command.qualified_name}", caller)
         yield caller
     except Refused as refused:
-        await reply_privately(interaction, texts(refused.code, **refused.params))
+        await _refuse(interaction, texts, texts(refused.code, **refused.params), refused)
     except Exception:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)
-        await reply_privately(interaction, texts("incident", incident=incident))
+        await _refuse(interaction, texts, texts("incident", incident=incident))
+
+
+async def _refuse(
+    interaction: Interaction, texts: Texts, sentence: str, refused: Refused | None = None
+) -> None:
+    """Say why it came to nothing; what was typed for it is kept, and can be had again."""
+    more, offered = await offer(interaction, texts, refused)
+    await reply_privately(interaction, sentence + more, **offered)
 
 
 async def _admitted(interaction: Interaction, act: str, caller: Caller) -> Caller:

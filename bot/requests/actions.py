@@ -26,9 +26,10 @@ ENLARGING_STRENGTH: Final = 0.3
 WHOLE: Final = 1.5
 """Up to so many times the native side, the second pass sees the picture whole."""
 
-On = Literal["unfinished", "job", "picture", "either", "pick", "history"]
-"""What an action is offered on: a request that is not finished, one with its pictures, one single
-picture, either of these, each picture among several, or an entry of somebody's own history."""
+On = Literal["unfinished", "failed", "job", "picture", "either", "pick", "history"]
+"""What an action is offered on: a request that is not finished, one that failed or was cancelled,
+one with its pictures, one single picture, either of these, each picture among several, or an entry
+of somebody's own history."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ def enlarged(job: Job) -> bool:
     """Whether a job's picture is an enlarged one, by itself or as one that was made again."""
     request = job.request
     again = (
-        job.action in ("reroll", "replay")
+        job.action in ("reroll", "replay", "retry")
         and request.init_picture is not None
         and request.denoising_strength == ENLARGING_STRENGTH
     )
@@ -221,6 +222,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="unfinished",
             posts=False,
         ),
+        Action(name="retry", emoji="✏️", label="button_retry", on="failed", invites=False),
         Action(name="replay", emoji="⏪", label="button_replay", on="history"),
         Action(name="send", emoji="📤", label="button_send", on="history"),
         Action(
@@ -239,7 +241,7 @@ def offered(job: Job, index: int | None = None) -> list[ActionTarget]:
     if not job.ended:
         return [ActionTarget(ACTIONS["cancel"])]
     if job.state is not JobState.FINISHED:
-        return []
+        return [ActionTarget(action) for action in ACTIONS.values() if action.on == "failed"]
     several = index is None and len(job.pictures) > 1
     one = index if index is not None or several or not job.pictures else job.pictures[0].index
     found = []

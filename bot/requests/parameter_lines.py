@@ -35,8 +35,8 @@ def write(request: GenerationRequest) -> str:
         for option in _scalars()
         if values[option.field] is not None and _matters(option, request)
     ]
-    lines += [f"lora: {_name(use.name)}:{exact(use.weight)}" for use in request.loras]
-    lines += [f"controlnet: {_name(use.name)}:{exact(use.scale)}" for use in request.controls]
+    lines += [f"lora: {name_text(use.name)}:{exact(use.weight)}" for use in request.loras]
+    lines += [f"controlnet: {name_text(use.name)}:{exact(use.scale)}" for use in request.controls]
     return "\n".join(lines)
 
 
@@ -55,7 +55,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     seen: dict[str, str] = {}
     loras: list[LoraUse] = []
     nets: list[tuple[str, float]] = []
-    for name, value in _lines(text):
+    for name, value in lines(text):
         if name == "lora":
             loras.append(LoraUse(*_weighted(value, options()["lora"], options()["lora_weight"])))
         elif name == "controlnet":
@@ -67,7 +67,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
             raise Refused("parameter_twice", name=name)
         else:
             option = scalars[name]
-            parsed = option.parse(_unquoted(value) if option.type is str else value)
+            parsed = option.parse(unquoted(value) if option.type is str else value)
             option.check(parsed)
             changes[option.field] = drawn(int(parsed)) if option.random else parsed
     loras = list(dict.fromkeys(loras))
@@ -108,7 +108,7 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
     return True
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
+def lines(text: str) -> Iterator[tuple[str, str]]:
     for line in _BREAK.split(text):
         if not line.strip():
             continue
@@ -150,12 +150,12 @@ def _quoted_start(value: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def _unquoted(value: str) -> str:
+def unquoted(value: str) -> str:
     name, rest = _quoted_start(value)
     return value if name is None or rest else name
 
 
-def _name(name: str) -> str:
+def name_text(name: str) -> str:
     plain = name and name == name.strip() and name[0] != '"' and not _BREAK.search(name)
     return name if plain else json.dumps(name, ensure_ascii=False)
 
@@ -163,4 +163,4 @@ def _name(name: str) -> str:
 def _formatted(value: object) -> str:
     if isinstance(value, float):
         return exact(value)
-    return _name(value) if isinstance(value, str) else str(value)
+    return name_text(value) if isinstance(value, str) else str(value)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
+
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
 from bot.access.permissions import Rights
@@ -111,6 +113,28 @@ class RequestService:
             request = self._brought_back(request, job)
         return await self.submit(request, caller, origin, target, job, enlarging=enlarging)
 
+    async def retry(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        origin: Origin,
+        target: ActionTarget,
+        failed: Job,
+        preset_name: str | None,
+    ) -> Job:
+        """A request that came to nothing, asked for again as it was or changed."""
+        if preset_name is not None and preset_name != failed.preset:
+            chosen = await self.chosen_preset(caller, preset_name)
+            if chosen is not None:
+                preset.check_roles(chosen, caller.person.roles)
+                preset_name = chosen.name
+        parent = msgspec.structs.replace(failed, preset=preset_name)
+        # what was being enlarged is still enlarged, unless it is another size or picture now
+        same = ("init_picture", "width", "height", "tile")
+        unchanged = all(getattr(request, n) == getattr(failed.request, n) for n in same)
+        enlarging = enlarged(failed) and unchanged
+        return await self.submit(request, caller, origin, target, parent, enlarging=enlarging)
+
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""
         permissions.check_place(caller.guild, caller.place)
@@ -131,6 +155,8 @@ class RequestService:
         picture. Of an enlarged picture it has the size before.
         """
         request = job.request
+        if target.action.on == "failed":
+            return request
         if target.action.name == "start":
             request = start_from(self.source(job, target.index))
         return self._brought_back(request, job)

@@ -12,6 +12,8 @@ VALUE_MAX: Final = 4000
 TITLE_MAX: Final = 45
 OPTIONS_MAX: Final = 25
 """Of a select."""
+PARTS_MAX: Final = 3
+"""Fields that lines are spread over, in a modal of at most five."""
 LABEL_MAX: Final = 45
 WRITTEN: Final = (discord.ChannelType.text, discord.ChannelType.news)
 """Channels that messages are written to."""
@@ -51,6 +53,30 @@ class Modal(discord.ui.Modal):
             placeholder=placeholder[:100] or None,
         )
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
+        return self
+
+    def lines(self, name: str, label: str, value: str, *, required: bool = False) -> Self:
+        """Add a field for lines of text, or several where they are longer than one takes."""
+        for number, part in enumerate(parts(value, VALUE_MAX), 1):
+            field = name if number == 1 else f"{name}_{number}"
+            self.text(field, label, value=part, long=True, required=required and number == 1)
+        return self
+
+    def filled(self, values: Mapping[str, str | Sequence[str]]) -> Self:
+        """The same with what was entered before."""
+        for item in self.children:
+            field = item.component if isinstance(item, discord.ui.Label) else item
+            entered = values.get(getattr(field, "custom_id", ""))
+            if isinstance(field, discord.ui.TextInput) and isinstance(entered, str):
+                field.default = entered[:VALUE_MAX] or None
+            elif isinstance(field, discord.ui.Select) and isinstance(entered, Sequence):
+                for option in field.options:
+                    option.default = option.value in entered
+            elif isinstance(field, discord.ui.ChannelSelect | discord.ui.RoleSelect):
+                ids = [int(i) for i in entered or () if i.isascii() and i.isdigit()]
+                kind = discord.SelectDefaultValueType
+                of = kind.role if isinstance(field, discord.ui.RoleSelect) else kind.channel
+                field.default_values = [discord.SelectDefaultValue(id=i, type=of) for i in ids]
         return self
 
     def options(
@@ -98,3 +124,15 @@ class Modal(discord.ui.Modal):
         field: discord.ui.RoleSelect[Any] = discord.ui.RoleSelect(custom_id=name, required=True)
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
         return self
+
+
+def parts(text: str, most: int) -> list[str]:
+    """Lines in as few texts as they need, none of more than so many characters."""
+    found = [""]
+    for line in text.split("\n"):
+        longer = f"{found[-1]}\n{line}" if found[-1] else line
+        if len(longer) <= most or not found[-1]:
+            found[-1] = longer
+        else:
+            found.append(line)
+    return found[:PARTS_MAX]

@@ -8,7 +8,7 @@ from generation.catalog import Models
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.conftest import Json, Rig, buttons, finished
 from tests.acceptance.test_imagine import imagine
 
 
@@ -85,7 +85,7 @@ async def test_cancel_while_it_runs(rig: Rig, ada: Person, bo: Person, general: 
     assert job.state is JobState.CANCELLED
     shown = await ada.message(general, waiting["id"])
     assert "Cancelled" in shown["embeds"][0]["description"]
-    assert shown["components"] == []
+    assert buttons(shown) == ["Edit and try again"]
 
 
 async def test_cancel_while_it_waits(rig: Rig, ada: Person, general: str) -> None:

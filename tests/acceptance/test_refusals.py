@@ -19,7 +19,10 @@ async def refused(person: Person, channel: str, **options: object) -> str:
     """What the person reads, and they alone."""
     await person.command(channel, "imagine", **{"prompt": "a lighthouse", **options})
     message = await person.wait_for(
-        "MESSAGE_CREATE", lambda m: m["content"] != "" and m["author"].get("bot", False)
+        "MESSAGE_CREATE",
+        lambda m: (
+            m["content"] != "" and m["author"].get("bot", False) and m["channel_id"] == channel
+        ),
     )
     assert message["flags"] & 64, message
     assert message["embeds"] == []
@@ -34,9 +37,9 @@ async def refused(person: Person, channel: str, **options: object) -> str:
     [
         ({"prompt": "   "}, "the prompt is empty"),
         ({"width": 100}, "width is 100; it must be a multiple of 8, such as 96"),
-        ({"width": 1024}, "width is 1024; it must be from 64 to 512"),
-        ({"steps": 100}, "steps is 100; it must be from 1 to 60"),
-        ({"count": 9}, "count is 9; it must be from 1 to 4"),
+        ({"prompt": "a fox --width 1024"}, "width is 1024; it must be from 64 to 512"),
+        ({"prompt": "a fox --steps 100"}, "steps is 100; it must be from 1 to 60"),
+        ({"prompt": "a fox --count 9"}, "count is 9; it must be from 1 to 4"),
         ({"model": "dmeo"}, "There is no model “dmeo”. Nearest: demo"),
         ({"sampler": "Eulr a"}, "Nearest: Euler a"),
         ({"lora": "nothing"}, "There is no LoRA “nothing”"),

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bot.access.permissions import Rights, check_remains
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
+from bot.interactions.drafts import typing
 from bot.interactions.responding import Interaction, responding
 from bot.interactions.sight import at_component
 from bot.locales import Texts
@@ -31,6 +32,8 @@ async def on_button(interaction: Interaction, target: ActionTarget, job_id: int)
         job = await services.store.jobs.get(job_id)
         if job is not None:
             there = await at_component(interaction, caller, job)
+            if target.action.request is not None:
+                typing(interaction, job)
             await perform(services, reply, target, job, there)
         elif target.action.name == "delete" and interaction.message is not None:
             await delete_remains(services, reply, interaction.message.id)
@@ -159,6 +162,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "parameters": _parameters,
     "edit": _edit,
     "start": _edit,
+    "retry": _edit,
     "pick": _pick,
     "replay": _replay,
     "send": _send,

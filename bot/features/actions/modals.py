@@ -7,19 +7,24 @@ from typing import Final
 
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
-from bot.interactions.modal_submit import SubmitHandler, Values, prompt_of, text_of
+from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
 from bot.interactions.responding import Interaction, acknowledge, check_can_post
 from bot.interactions.sight import at_component
 from bot.locales import Texts
+from bot.requests import typed
 from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited
 from bot.requests.parameter_lines import write
-from bot.services import Services
+from bot.services import Reopener, Services
 from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import Modal
 from generation.job import Job
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from storage.drafts import Draft
+
+NAMES: Final = ("edit", "start", "retry")
+"""Actions that ask for more in a modal."""
 
 
 def request_modal(
@@ -30,9 +35,10 @@ def request_modal(
     modal = Modal(f"darkroom:{name}:{where}", texts(f"dialog_{name}", job=job.id))
     modal.text("prompt", texts("dialog_prompt"), value=request.prompt, long=True, required=True)
     modal.text("negative_prompt", texts("field_negative"), value=request.negative_prompt, long=True)
-    return modal.text(
-        "parameters", texts("dialog_parameters"), value=write(request), long=True, required=True
-    )
+    lines = write(request)
+    if name == "retry":
+        lines += "\n" + typed.beside(job.preset, private=job.origin.private)
+    return modal.lines("parameters", texts("dialog_parameters"), lines, required=True)
 
 
 async def _on_submit(
@@ -50,19 +56,48 @@ async def _on_submit(
     index = _number(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
     await services.requests.check(name, caller, job, await at_component(interaction, caller, job))
+    lines = lines_of(values, "parameters")
+    preset: str | None = None
+    private: bool | None = None
+    if name == "retry":
+        lines, preset, private = typed.apart(lines)
     change = edited(
         services.requests.editable(target, job),
         prompt_of(values),
         text_of(values, "negative_prompt"),
-        text_of(values, "parameters"),
+        lines,
         services.catalog,
         services.requests.rules,
     )
-    private = caller.answers_privately(job) if change.private is None else change.private
+    private = private if change.private is None else change.private
+    if private is None:
+        private = caller.answers_privately(job)
     check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
-    job = await services.requests.submit(change.request, caller, origin, target, job)
+    asked = (change.request, caller, origin, target, job)
+    if name == "retry":
+        job = await services.requests.retry(*asked, preset)
+    else:
+        job = await services.requests.submit(*asked)
     await acknowledge(interaction, job, keys_ignored(change.ignored, caller.texts))
+
+
+async def _reopen(
+    services: Services, caller: Caller, draft: Draft, number: int, *, name: str
+) -> Modal:
+    """The modal of a request; of one that is gone, that of a new one."""
+    job = await services.store.jobs.get(_number(draft.where[0]))
+    if job is None:
+        modal = Modal(f"darkroom:imagine:{number}", caller.texts("dialog_imagine"))
+        modal.text("prompt", caller.texts("dialog_prompt"), long=True, required=True)
+        modal.text("negative_prompt", caller.texts("field_negative"), long=True)
+        for field in draft.values:
+            if field.startswith("parameters"):
+                modal.text(field, caller.texts("dialog_parameters"), long=True)
+        return modal
+    index = _number(draft.where[1]) if len(draft.where) > 1 else None
+    request = services.requests.editable(ActionTarget(ACTIONS[name], index), job)
+    return request_modal(name, request, job, index, caller.texts)
 
 
 def _number(text: str) -> int:
@@ -73,5 +108,8 @@ def _number(text: str) -> int:
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
-    name: functools.partial(_on_submit, name=name) for name in ("edit", "start")
+    name: functools.partial(_on_submit, name=name) for name in NAMES
+}
+REOPEN: Final[Mapping[str, Reopener]] = {
+    name: functools.partial(_reopen, name=name) for name in NAMES
 }

@@ -1,6 +1,7 @@
-"""`/imagine`: a request from its options."""
+"""`/imagine`: a request from its options, or from the modal in which it is tried again."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import discord
 from discord import app_commands
@@ -10,20 +11,33 @@ from bot.features.imagine.options import with_options
 from bot.interactions.autocomplete import preset_choices
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
+from bot.interactions.drafts import typing
+from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer, responding
 from bot.pictures.uploads import read_attachment
-from bot.services import Services
+from bot.requests import typed
+from bot.services import Reopener, Services
 from bot.ui.job_embeds import keys_ignored
+from bot.ui.modal import Modal
 from generation import prompt_flags
+from generation.refusal import Refused
+from storage.drafts import Draft
+
+NOT_FETCHED: Final = frozenset(
+    ("too_many_waiting", "quota_reached", "channel_not_allowed", "age_restricted_only")
+)
+"""Refusals of whoever may ask for nothing now: for them no pictures are fetched."""
 
 
 def command(services: Services) -> Command:
     """The command, with its options read off the request's fields."""
 
     async def imagine(interaction: Interaction, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if value is not None}
+        uploads = _Uploads(services, interaction, given)
+        typing(interaction, uploads.draft)
         async with responding(interaction) as caller:
-            given = {name: value for name, value in values.items() if value is not None}
-            await _imagine(services, interaction, caller, given)
+            await _imagine(services, interaction, caller, uploads.rest, uploads)
 
     async def complete_preset(
         interaction: Interaction, typed: str
@@ -39,27 +53,99 @@ def command(services: Services) -> Command:
     return slash_command("imagine", "Draw pictures of what you describe", callback)
 
 
+class _Uploads:
+    """The pictures that came with a command, each read once."""
+
+    def __init__(
+        self, services: Services, interaction: Interaction, given: Mapping[str, Any]
+    ) -> None:
+        self._services = services
+        self._interaction = interaction
+        self.waiting = {n: v for n, v in given.items() if isinstance(v, discord.Attachment)}
+        self.rest = {n: v for n, v in given.items() if n not in self.waiting}
+        self.kept: dict[str, str] = {}
+
+    async def read(self) -> dict[str, str]:
+        """Their hashes in the store, by option. Raises Refused for what is no picture."""
+        services, user_id = self._services, self._interaction.user.id
+        limits = services.requests.rules.limits
+        for name, attachment in list(self.waiting.items()):
+            # one that is refused is not tried again
+            del self.waiting[name]
+            content = await read_attachment(attachment, user_id, services.decoder, limits)
+            self.kept[name] = await services.store.jobs.keep_upload(content)
+        return self.kept
+
+    async def draft(self, refused: Refused | None) -> Draft:
+        """All that was given, with the pictures that can be read."""
+        if self.waiting and (refused is None or refused.code not in NOT_FETCHED):
+            if not self._interaction.response.is_done():
+                await defer(self._interaction, private=True)
+            while self.waiting:
+                try:
+                    await self.read()
+                except Refused:
+                    continue
+        values: dict[str, str | list[str]] = {**typed.fields(self.rest, self.kept)}
+        return Draft(name="imagine", values=values, uploads=self.kept)
+
+
 async def _imagine(
     services: Services,
     interaction: Interaction,
     caller: Caller,
-    given: dict[str, Any],
+    given: Mapping[str, Any],
+    uploads: _Uploads | None = None,
 ) -> None:
     parsed = prompt_flags.parse(str(given["prompt"]))
     given = prompt_flags.merge(parsed, given)
     private = bool(given.pop("private", caller.own.private))
     preset_name: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
-    limits = services.requests.rules.limits
-    uploads = {n: v for n, v in given.items() if isinstance(v, discord.Attachment)}
-    if uploads:
+    if uploads is not None and uploads.waiting:
         await services.requests.check_asking(caller)
         # fetching may take longer than the three seconds that Discord waits
         await defer(interaction, private=private)
-    for name, attachment in uploads.items():
-        content = await read_attachment(attachment, caller.person.id, services.decoder, limits)
-        given[name] = await services.store.jobs.keep_upload(content)
+        given |= await uploads.read()
     origin = caller.origin(private=private, interaction=token_of(interaction))
     # written down first, then acknowledged
     job = await services.requests.ask(given, caller, origin, preset_name)
     await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))
+
+
+async def _on_submit(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Values,
+) -> None:
+    """What was refused is handed in again."""
+    number = where[0] if where else ""
+    before = None
+    if number.isascii() and number.isdigit() and len(number) < 19:
+        before = await services.store.drafts.get(caller.person.id, int(number))
+    uploads = before.uploads if before is not None else {}
+    entered = {
+        "prompt": text_of(values, "prompt"),
+        "negative_prompt": text_of(values, "negative_prompt"),
+        "parameters": lines_of(values, "parameters"),
+    }
+    # with its pictures, should it be refused again
+    typing(interaction, Draft(name="imagine", values={**entered}, uploads=uploads))
+    prompt_of(values)
+    await _imagine(services, interaction, caller, typed.given(entered, uploads))
+
+
+async def _reopen(_services: Services, caller: Caller, draft: Draft, number: int) -> Modal:
+    texts = caller.texts
+    modal = Modal(f"darkroom:imagine:{number}", texts("dialog_imagine"))
+    modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
+    modal.text("negative_prompt", texts("field_negative"), long=True)
+    parameters = draft.values.get("parameters", "")
+    lines = parameters if isinstance(parameters, str) else ""
+    return modal.lines("parameters", texts("dialog_parameters"), lines)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"imagine": _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {"imagine": _reopen}

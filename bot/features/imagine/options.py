@@ -13,10 +13,11 @@ from bot.interactions.autocomplete import choices
 from bot.interactions.responding import Interaction
 from generation import vocabulary
 from generation.catalog import Catalog
-from generation.completion import Rules, default_model
+from generation.completion import Limits, Rules, default_model
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
 from generation.name_search import NameSearch
+from generation.request import SIDE_STEP
 from generation.request_options import Option, options
 from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
@@ -41,7 +42,9 @@ def with_options(
     async def imagine(interaction: Interaction, **given: Any) -> None:
         await callback(interaction, **given)
 
-    found = {name: _parameter(option) for name, option in options().items()}
+    found = {
+        name: _parameter(option, _most(option, rules.limits)) for name, option in options().items()
+    }
     found["aspect"] = inspect.Parameter(
         "aspect", inspect.Parameter.KEYWORD_ONLY, annotation=str, default=None
     )
@@ -134,17 +137,24 @@ def _chosen_model(
     return catalog.find(ModelKind.CHECKPOINT, name)
 
 
-def _parameter(option: Option) -> inspect.Parameter:
+def _most(option: Option, limits: Limits) -> float | None:
+    """The most that this machine takes: its limit, where that is below what is declared."""
+    sides = dict.fromkeys(("width", "height"), limits.side // SIDE_STEP * SIDE_STEP)
+    limit = {"steps": limits.steps, "count": limits.count, **sides}.get(option.name)
+    if limit is None or option.high is None:
+        return option.high
+    return min(limit, option.high)
+
+
+def _parameter(option: Option, high: float | None) -> inspect.Parameter:
     annotation: Any = option.type
     if option.picture:
         annotation = discord.Attachment
     elif option.type is str and option.length_max is not None:
         # 6000 is Discord's own bound; a longer text is refused in words, not by the client
         annotation = app_commands.Range[str, 1, min(option.length_max, 6000)]
-    elif option.low is not None and option.high is not None:
-        annotation = app_commands.Range[
-            option.type, option.type(option.low), option.type(option.high)
-        ]
+    elif option.low is not None and high is not None:
+        annotation = app_commands.Range[option.type, option.type(option.low), option.type(high)]
     default = inspect.Parameter.empty if option.name == "prompt" else None
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default

@@ -17,12 +17,13 @@ from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, defer, reply_privately, responding
 from bot.interactions.sight import job_by_number
 from bot.locales import Texts
-from bot.services import Services
+from bot.services import Reopener, Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted
 from bot.ui.modal import PLACES, Modal
 from generation import preset as presets
 from generation.preset import Preset
 from generation.refusal import Refused
+from storage.drafts import Draft
 
 FILE_MAX: Final = 256 * 1024
 """Bytes of a file with presets."""
@@ -256,7 +257,13 @@ async def _on_submit(
     )
 
 
+async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    was = draft.where[0] if draft.where else ""
+    return _modal(was, Preset(name=was or "-"), caller.texts)
+
+
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"preset": _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {"preset": _reopen}
 
 
 def _modal(was: str, preset: Preset, texts: Texts) -> Modal:

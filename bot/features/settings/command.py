@@ -14,9 +14,11 @@ from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, RespondingItem, responding
-from bot.services import Services
+from bot.services import Reopener, Services
+from bot.ui.modal import Modal
 from generation import preset as presets
 from generation.refusal import Refused
+from storage.drafts import Draft
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 
@@ -62,7 +64,14 @@ async def _on_submit(
     await _change(services, interaction, caller, setting, values)
 
 
+async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    setting = _setting(".".join(draft.where[:2]))
+    _check(setting, caller)
+    return panel.modal_of(setting, caller)
+
+
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"setting": _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {"setting": _reopen}
 
 
 async def _change(

@@ -29,14 +29,14 @@ CARRIERS = {"Refused": 0, "JobError": 0, "HeaderError": 0, "Failure": 0, "Failed
 """What carries a sentence's key, and as which of its arguments."""
 BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
-    *(f"action_{name}" for name in ("imagine", "edit", "start", "replay")),
+    *(f"action_{name}" for name in ("imagine", "edit", "start", "retry", "replay")),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
-    *(f"dialog_{name}" for name in ("edit", "start")),
+    *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),
     *(
         f"{kind}_unknown"

@@ -88,8 +88,11 @@ delete cancel /cancel-job                         public  . . m . m m m u u
 delete cancel /cancel-job                         private . . u u u u u u u
 delete cancel /cancel-job                         role    . . m . m m m u u
 replay                                            public  . . o o o o o u u
+retry                                             public  . . o o o o o u u
 replay                                            private . . u u u u u u u
+retry                                             private . . u u u u u u u
 replay                                            role    r e o o o o o u u
+retry                                             role    r e o o o o o u u
 send forget /history-entry                        public  . . o o o o o u u
 send forget /history-entry                        private . . u u u u u u u
 send forget /history-entry                        role    . . o o o o o u u
@@ -214,7 +217,7 @@ def test_a_rule_about_requests_wants_one() -> None:
         check("reroll", a_caller("owner"))
 
 
-@pytest.mark.parametrize("act", ["reroll", "edit", "/replay", "replay"])
+@pytest.mark.parametrize("act", ["reroll", "edit", "/replay", "replay", "retry"])
 def test_whoever_has_the_role_draws_with_its_preset(act: str) -> None:
     caller = a_caller("owner", roles=(PAINTERS,))
     check(act, caller, a_job("role"), rights("owner"), ROLE)
@@ -236,7 +239,17 @@ def test_moderating_without_reading_is_nothing() -> None:
 
 @pytest.mark.parametrize(
     "act",
-    ["/imagine", "control picture", "reroll", "edit", "start", "/replay", "replay", "send"],
+    [
+        "/imagine",
+        "control picture",
+        "reroll",
+        "edit",
+        "start",
+        "retry",
+        "/replay",
+        "replay",
+        "send",
+    ],
 )
 def test_where_pictures_may_be_asked_for(act: str) -> None:
     job = None if act in ("/imagine", "control picture") else a_job("public")

@@ -1,0 +1,76 @@
+"""What people typed that came to nothing, so that they need not type it again."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.database import Database
+from storage.tables import DraftRow, DraftUploadRow
+
+log = structlog.get_logger(__name__)
+
+KEPT_FOR: Final = timedelta(days=7)
+DRAFTS_MAX: Final = 50
+"""Of one person; the oldest go."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A filled-in modal: its name, what follows that in its custom_id, the values by field."""
+
+    name: str
+    where: tuple[str, ...] = ()
+    values: dict[str, str | list[str]] = {}
+    uploads: dict[str, str] = {}
+    """Hashes of the pictures in the store that were given with it, by option."""
+
+
+class DraftStore:
+    """Drafts by number, each its writer's alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, user_id: int, draft: Draft) -> int:
+        """Write down what somebody typed; returns the number that a button knows it by.
+
+        What no database takes is left out: NUL, and half an emoji, which cutting one leaves.
+        """
+        text = msgspec.json.encode(_cleaned(msgspec.to_builtins(draft))).decode()
+        files = sorted(set(draft.uploads.values()))
+        return await self._database.write(lambda c: _keep(c, user_id, text, files))
+
+    async def get(self, user_id: int, number: int) -> Draft | None:
+        """Somebody's draft; None where it is gone or another's."""
+        statement = select(DraftRow.draft).where(DraftRow.id == number, DraftRow.user_id == user_id)
+        found = await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
+        try:
+            return None if found is None else msgspec.json.decode(found, type=Draft)
+        except msgspec.MsgspecError as error:
+            log.error("a draft can't be read", number=number, error=str(error))
+            return None
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_cleaned(key): _cleaned(inner) for key, inner in value.items()}
+    return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _keep(connection: Connection, user_id: int, text: str, files: list[str]) -> int:
+    row = insert(DraftRow).values(user_id=user_id, draft=text, created_at=datetime.now(UTC))
+    number = int(connection.execute(row.returning(DraftRow.id)).scalar_one())
+    if files:
+        named = [{"draft_id": number, "file": file} for file in files]
+        connection.execute(insert(DraftUploadRow), named)
+    own = select(DraftRow.id).where(DraftRow.user_id == user_id)
+    kept = own.order_by(DraftRow.id.desc()).limit(DRAFTS_MAX)
+    connection.execute(
+        delete(DraftRow).where(DraftRow.user_id == user_id, DraftRow.id.not_in(kept))
+    )
+    return number
