@@ -8,7 +8,7 @@ import structlog
 from bot.access.caller import Caller, Person, Place
 from bot.background import BackgroundTasks
 from bot.locales import Texts
-from bot.ui.formatting import one_line, quoted
+from bot.ui.formatting import cut, one_line, quoted, sentence
 from bot.ui.job_embeds import failure
 from generation.job import Job, JobState
 from generation.messages import JobEvent
@@ -58,7 +58,7 @@ class Audit:
             return
         channel = self._client.get_partial_messageable(channel_id, guild_id=guild_id)
         try:
-            await channel.send(text[:2000])
+            await channel.send(cut(text))
         except discord.HTTPException as error:
             log.warning("audit channel can't be written", guild=guild_id, code=error.code)
 
@@ -91,7 +91,7 @@ def refused_line(
         who=f"<@{person.id}>",
         where=f"<#{place.channel_id}>",
         prompt=_words(prompt, texts),
-        outcome=texts(refused.code, **refused.params),
+        outcome=sentence(texts, refused.code, refused.params),
     )
 
 

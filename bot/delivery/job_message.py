@@ -20,6 +20,7 @@ from bot.delivery.failures import (
     closes_the_way,
     outcome_unknown,
 )
+from bot.ui.formatting import cut, fitted
 from generation.job import Job
 from storage.jobs import JobStore
 
@@ -48,8 +49,8 @@ class OutgoingMessage:
         files: MakeFiles = list,
         view: discord.ui.View | None = None,
     ) -> None:
-        self.content = content
-        self.embed = embed
+        self.content = cut(content)
+        self.embed = fitted(embed) if embed else None
         self.files = files
         self.view = view
 

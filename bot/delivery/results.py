@@ -3,7 +3,6 @@
 import itertools
 import secrets
 from collections.abc import Sequence
-from typing import Final
 
 import discord
 import structlog
@@ -28,8 +27,6 @@ from storage.errors import DatabaseError
 from storage.jobs import JobStore
 
 log = structlog.get_logger(__name__)
-
-CONTENT_MAX: Final = 2000
 
 
 class Results:
@@ -102,7 +99,7 @@ class Results:
                 lightened=shown.lightened,
             )
             lines = filter(None, (replayed, remarks, *notes, ended.content))
-            content = "\n".join(lines)[:CONTENT_MAX]
+            content = "\n".join(lines)
             try:
                 return await self._write(
                     job, message, _result(job, content, ended.embed, shown, texts)
@@ -118,7 +115,7 @@ class Results:
     ) -> tuple[int, int] | None:
         """In place of a result that can't be shown: with its buttons, or failing that, without."""
         texts = Texts(job.origin.locale)
-        sentence = texts(key, job=job.id, **params)[:CONTENT_MAX]
+        sentence = texts(key, job=job.id, **params)
         for view in (action_buttons.view(job, texts), None):
             try:
                 words = OutgoingMessage(content=sentence, view=view)

@@ -14,7 +14,7 @@ from bot.delivery.failures import SENDING_ERRORS
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
 from bot.delivery.message_chores import MessageChores
 from bot.delivery.pings import Pings
-from bot.delivery.results import CONTENT_MAX, Results
+from bot.delivery.results import Results
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import Attachment, JobAttachments
@@ -268,7 +268,7 @@ def _progress(
     if preview is not None:
         embed.set_image(url="attachment://preview.jpg")
     words = job_embeds.words_unknown(around, texts, job.request.model)
-    content = "\n".join(filter(None, (shown.content, *followed.notes, words)))[:CONTENT_MAX]
+    content = "\n".join(filter(None, (shown.content, *followed.notes, words)))
 
     def files() -> list[discord.File]:
         if preview is None:

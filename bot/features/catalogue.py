@@ -14,7 +14,7 @@ from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
 from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
-from bot.ui.formatting import COLOUR, quoted
+from bot.ui.formatting import COLOUR, NOTHING, cut, fitted, quoted
 from bot.ui.persistent_items import StatelessView
 from generation.completion import native_size
 from generation.families import FAMILIES, RECOGNISED
@@ -26,6 +26,9 @@ ENTRIES: Final = 8
 TRIGGERS: Final = 8
 """Trigger words of a LoRA."""
 NAME_MAX: Final = 200
+WORD_MAX: Final = 60
+ABOUT_MAX: Final = 500
+"""Ten such embeds are a message, with 6,000 characters in all."""
 
 
 def models(services: Services) -> Command:
@@ -107,10 +110,15 @@ def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
         about.append(texts("catalogue_unsupported"))
     lines = [" · ".join(about)]
     if found.trigger_words:
-        words = ", ".join(f"`{word}`" for word in found.trigger_words[:TRIGGERS])
-        lines.append(texts("catalogue_triggers", words=words.replace("``", "")))
-    return discord.Embed(
-        title=quoted(found.name, 200), description="\n".join(lines)[:500], colour=COLOUR
+        named = found.trigger_words[:TRIGGERS]
+        words = ", ".join(f"`{cut(word, WORD_MAX).replace('`', 'ˋ')}`" for word in named if word)
+        lines.append(texts("catalogue_triggers", words=words))
+    return fitted(
+        discord.Embed(
+            title=quoted(found.name, NAME_MAX) or NOTHING,
+            description=cut("\n".join(lines), ABOUT_MAX),
+            colour=COLOUR,
+        )
     )
 
 

@@ -11,7 +11,7 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, defer, responding
 from bot.locales import Texts
 from bot.services import Services
-from bot.ui.formatting import COLOUR, cut_lines, quoted
+from bot.ui.formatting import COLOUR, cut_lines, fitted, quoted
 from generation.job import JobState
 from generation.messages import Ready
 from storage.statistics import Statistics
@@ -89,7 +89,7 @@ def embed_of(
     times = cut_lines("\n".join(lines), FIELD_MAX) or "—"
     embed.add_field(name=texts("stats_times"), value=times, inline=False)
     own, children = memory
-    device = "—" if ready is None else f"{ready.device_name} ({ready.precision})"
+    device = "—" if ready is None else f"{quoted(ready.device_name, NAME_MAX)} ({ready.precision})"
     text = texts(
         "stats_memory",
         bot=own // 2**20,
@@ -100,5 +100,5 @@ def embed_of(
     embed.add_field(name=texts("stats_machine"), value=text, inline=False)
     up = discord.utils.format_dt(since, "R")
     embed.add_field(name=texts("stats_since"), value=up)
-    embed.add_field(name=texts("stats_loaded"), value=quoted(loaded, NAME_MAX) or "—")
-    return embed
+    embed.add_field(name=texts("stats_loaded"), value=quoted(loaded, NAME_MAX))
+    return fitted(embed)

@@ -18,6 +18,7 @@ from bot.interactions.drafts import offer
 from bot.interactions.typed_texts import check_typed_texts
 from bot.locales import Texts
 from bot.services import Client
+from bot.ui.formatting import cut, sentence
 from bot.ui.persistent_items import Item, PersistentItem
 from generation.job import Job
 from generation.refusal import Refused
@@ -44,7 +45,8 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
             caller = await _admitted(interaction, f"/{command.qualified_name}", caller)
         yield caller
     except Refused as refused:
-        await _refuse(interaction, texts, texts(refused.code, **refused.params), refused)
+        said = sentence(texts, refused.code, refused.params)
+        await _refuse(interaction, texts, said, refused)
     except Exception:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)
@@ -52,11 +54,11 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
 
 
 async def _refuse(
-    interaction: Interaction, texts: Texts, sentence: str, refused: Refused | None = None
+    interaction: Interaction, texts: Texts, said: str, refused: Refused | None = None
 ) -> None:
     """Say why it came to nothing; what was typed for it is kept, and can be had again."""
     more, offered = await offer(interaction, texts, refused)
-    await reply_privately(interaction, sentence + more, **offered)
+    await reply_privately(interaction, said + more, **offered)
 
 
 async def _admitted(interaction: Interaction, act: str, caller: Caller) -> Caller:
@@ -75,19 +77,20 @@ async def defer(interaction: Interaction, *, private: bool) -> None:
     await interaction.response.defer(thinking=True, ephemeral=private)
 
 
-async def reply_privately(interaction: Interaction, sentence: str, **more: Any) -> None:
+async def reply_privately(interaction: Interaction, text: str, **more: Any) -> None:
     """Answer so that only the person who asked sees it, however far the interaction is."""
+    text = cut(text)
     try:
         if not interaction.response.is_done():
-            await interaction.response.send_message(sentence, ephemeral=True, **more)
+            await interaction.response.send_message(text, ephemeral=True, **more)
             return
         deferred = discord.InteractionResponseType.deferred_channel_message
         if interaction.response.type is deferred and not interaction.extras["private"]:
             # what follows a public "is thinking" is public too, unless that goes first
             await interaction.delete_original_response()
-        await interaction.followup.send(sentence, ephemeral=True, **more)
+        await interaction.followup.send(text, ephemeral=True, **more)
     except discord.HTTPException as error:
-        log.warning("nobody could be told", sentence=sentence, error=str(error))
+        log.warning("nobody could be told", sentence=text, error=str(error))
 
 
 async def acknowledge(interaction: Interaction, job: Job, notes: Sequence[str] = ()) -> None:

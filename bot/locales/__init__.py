@@ -22,6 +22,8 @@ OPTIONS: Final = ("option", "needs", "what")
 """Parameters that are names of options or settings; people know these in their own language."""
 IDENTIFIERS: Final = frozenset(("job", "parent", "seed"))
 """Parameters that are numbers to copy, not to read."""
+KEY_MAX: Final = 80
+"""Characters of a key that names no sentence, and is shown in its place."""
 MISSING: Final = "…"
 """What stands where a parameter should."""
 GROUPED_FROM: Final = 10_000
@@ -48,8 +50,8 @@ class Texts:
         """The sentence of that key, with a mark where a parameter is missing; else the key."""
         sentence = self._sentences.get(key) or sentences(DEFAULT).get(key)
         if sentence is None:
-            log.error("no such sentence", key=key)
-            return key
+            log.error("no such sentence", key=key[:KEY_MAX])
+            return key[:KEY_MAX]
         if isinstance(sentence, Mapping):
             category = plural_category(self.locale, params.get("count"))
             sentence = sentence.get(category) or sentence["other"]

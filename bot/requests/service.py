@@ -1,5 +1,6 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -232,7 +233,7 @@ class RequestService:
         parent_picture: int | None = None,
         preset: str | None = None,
     ) -> Job:
-        self.check_words(request, caller, private=origin.private)
+        await self.check_words(request, caller, private=origin.private)
         try:
             # held against the shares where it is written, so that of requests sent together none
             # slips past them
@@ -258,19 +259,16 @@ class RequestService:
         self.worker.wake(job)
         return job
 
-    def check_words(
+    async def check_words(
         self, request: GenerationRequest, caller: Caller, *, private: bool = False
     ) -> None:
         """Refuse a prompt that the server's blocklist names."""
+        entries = caller.guild.blocklist
+        if not entries:
+            return
         try:
-            prompts = [request.prompt]
-            if request.guidance_scale < 1:
-                # there the negative prompt is drawn too
-                prompts.append(request.negative_prompt)
-            words = blocklist.compiled(caller.guild.blocklist)
-            # brackets part a word only for the eye
-            for text in dict.fromkeys([*prompts, *map(plain_text, prompts)]):
-                words.check(text)
+            # others' expressions may take long
+            await asyncio.to_thread(_check_words, entries, request)
         except Refused as refused:
             for listener in self._listeners:
                 listener(caller, None if private else request.prompt, refused)
@@ -380,6 +378,17 @@ class RequestService:
 def _preset_there(parent: Job, origin: Origin) -> str | None:
     """The preset of a request that comes of another: it is its server's alone."""
     return parent.preset if origin.guild_id == parent.origin.guild_id else None
+
+
+def _check_words(entries: tuple[str, ...], request: GenerationRequest) -> None:
+    prompts = [request.prompt]
+    if request.guidance_scale < 1:
+        # there the negative prompt is drawn too
+        prompts.append(request.negative_prompt)
+    words = blocklist.compiled(entries)
+    # brackets part a word only for the eye
+    for text in dict.fromkeys([*prompts, *map(plain_text, prompts)]):
+        words.check(text)
 
 
 def _positions(job: Job, index: int | None) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Final
 import discord
 
 from bot.locales import Texts
-from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, one_line, quoted
+from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line, quoted, sentence
 from generation import metadata, replay
 from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
@@ -59,8 +59,10 @@ def waiting(planned: Planned, now: datetime, texts: Texts) -> MessageBody:
 def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts) -> MessageBody:
     """A job that is being made."""
     if event.stage != "denoising":
-        return MessageBody(texts(f"stage_{event.stage}", model=job.request.model))
-    share = min(1.0, event.step / max(1, event.steps))
+        return MessageBody(
+            texts(f"stage_{event.stage}", model=quoted(job.request.model, FIELD_MAX))
+        )
+    share = min(1.0, max(0.0, event.step / max(1, event.steps)))
     filled = round(share * BAR)
     bar = "▰" * filled + "▱" * (BAR - filled)
     percent = round(share * 100)
@@ -99,7 +101,7 @@ def words_unknown(around: Surroundings, texts: Texts, model: str) -> str:
     """The line that names the words that mean nothing to the model; empty where there are none."""
     if not around.unknown:
         return ""
-    unknown, known = ", ".join(around.unknown), ", ".join(around.known)
+    unknown, known = (quoted(", ".join(w), FIELD_MAX) for w in (around.unknown, around.known))
     return texts("words_unknown", model=quoted(model, FIELD_MAX), unknown=unknown, known=known)
 
 
@@ -119,7 +121,7 @@ def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> Mes
     embed = discord.Embed(description=failure(job, texts), colour=COLOUR_FAILED)
     _named(embed, job, texts, around)
     embed.add_field(name=texts("command_imagine"), value=quoted(job.request.prompt, FIELD_MAX))
-    return MessageBody(embed=embed)
+    return MessageBody(embed=fitted(embed))
 
 
 def remarks(texts: Texts, *, held_back: int = 0, missing: int = 0, lightened: bool = False) -> str:
@@ -147,7 +149,7 @@ def replayed(first: Job, second: Job, texts: Texts) -> str:
 def failure(job: Job, texts: Texts) -> str:
     """The sentence that says why a job failed."""
     reason = job.failure or Failure("internal_error")
-    return texts(reason.code, **reason.params)
+    return sentence(texts, reason.code, reason.params)
 
 
 def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> discord.Embed:
@@ -161,7 +163,7 @@ def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -
     for key, value in _fields(job, texts):
         embed.add_field(name=texts(key), value=quoted(value, FIELD_MAX))
     embed.set_footer(text=footer(job, texts))
-    return embed
+    return fitted(embed)
 
 
 def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
@@ -204,7 +206,7 @@ def picture(job: Job, shown: PictureRecord, texts: Texts) -> discord.Embed:
         strength = texts.number(job.request.variation_strength)
         embed.add_field(name=texts("field_variation_strength"), value=strength)
     embed.set_footer(text=texts("footer_picture", job=job.id, number=shown.index + 1))
-    return embed
+    return fitted(embed)
 
 
 def infotext(job: Job, shown: PictureRecord) -> str:

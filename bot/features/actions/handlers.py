@@ -129,7 +129,7 @@ async def _replay(services: Services, reply: Reply, _target: ActionTarget, job: 
 async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
     """Post an entry of one's own history where one is, for all to see."""
     caller = reply.caller
-    services.requests.check_words(job.request, caller, private=job.origin.private)
+    await services.requests.check_words(job.request, caller, private=job.origin.private)
     reply.check_can_post(private=False)
     await reply.defer(private=False)
     pictures = services.delivery.attachments

@@ -13,6 +13,7 @@ from bot.interactions.sight import at_message
 from bot.locales import DEFAULT
 from bot.requests.actions import ACTIONS, ActionTarget, meant_by, without_selector
 from bot.services import Client
+from bot.ui.formatting import sentence
 from generation.job import Job
 from generation.refusal import Refused
 
@@ -61,7 +62,7 @@ async def _answer(
             payload.user_id, f"{refused.code}:{payload.message_id}"
         ):
             return
-        await _tell(client, payload.user_id, caller.texts(refused.code, **refused.params))
+        await _tell(client, payload.user_id, sentence(caller.texts, refused.code, refused.params))
     except discord.HTTPException as error:
         log.info("a reaction could not be answered", message=payload.message_id, error=str(error))
     except Exception:
@@ -87,7 +88,7 @@ def _is(payload: discord.RawReactionActionEvent, action: str) -> bool:
     return without_selector(payload.emoji.name) == without_selector(ACTIONS[action].emoji)
 
 
-async def _tell(client: Client, user_id: int, sentence: str) -> None:
+async def _tell(client: Client, user_id: int, text: str) -> None:
     """A reaction has no private answer but a direct message, which people can switch off.
 
     Once a minute: somebody may react to a hundred pictures.
@@ -96,6 +97,6 @@ async def _tell(client: Client, user_id: int, sentence: str) -> None:
         return
     try:
         user = await client.fetch_user(user_id)
-        await user.send(sentence)
+        await user.send(text)
     except discord.HTTPException as error:
         log.info("a refusal could not be told", user=user_id, error=str(error))

@@ -274,7 +274,8 @@ def _modal(was: str, preset: Preset, texts: Texts) -> Modal:
 
 
 def _code(preset: Preset) -> str:
-    return f"```toml\n{presets.to_toml([preset])[:1900]}\n```"
+    toml = presets.to_toml([preset])[:1900].replace("```", "ˋˋˋ")
+    return f"```toml\n{toml}\n```"
 
 
 def _list_embed(found: Sequence[Preset], caller: Caller) -> discord.Embed:

@@ -1,5 +1,6 @@
 """`/settings`: what holds in this server, and for oneself, shown and changed in one panel."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
@@ -81,7 +82,9 @@ async def _change(
     setting: Setting,
     values: Mapping[str, Any],
 ) -> None:
-    store, new = services.store, panel.changed(setting, caller, values)
+    store = services.store
+    # a blocklist may take long to compile
+    new = await asyncio.to_thread(panel.changed, setting, caller, values)
     if (
         setting.name == "picture_check"
         and new != "off"

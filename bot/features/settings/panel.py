@@ -11,6 +11,7 @@ import msgspec
 from bot.access import blocklist
 from bot.access.caller import Caller
 from bot.locales import LOCALES
+from bot.ui.formatting import quoted
 from bot.ui.modal import WRITTEN, Modal
 from bot.ui.persistent_items import StatelessLayout
 from generation.refusal import Refused
@@ -37,6 +38,7 @@ SettingKind = Literal[
 
 
 Item = TypeVar("Item", int, str)
+PRESET_MAX: Final = 200
 SEEN: Final = "seen"
 """Beside what was entered: the mark of the list that the dialog showed."""
 
@@ -270,4 +272,4 @@ def _number(setting: Setting, text: str) -> int | float:
 
 
 def _escaped(text: str) -> str:
-    return discord.utils.escape_markdown(text)
+    return quoted(text, PRESET_MAX)
