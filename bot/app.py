@@ -114,6 +114,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         ),
         audit=audit,
         clock=studio.clock,
+        discord=config.discord,
         on_action=on_button,
     )
     return client

@@ -21,6 +21,8 @@ from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
 from bot.features import catalogue, control_picture, drafts, mydata, queue, replay, stats
 from bot.features.actions import menus, modals, reactions
+from bot.features.help import command as help_
+from bot.features.help import direct_messages, welcome
 from bot.features.history import command as history
 from bot.features.history.pages import EntryMenu, HistoryPageButton
 from bot.features.imagine import command as imagine
@@ -89,14 +91,17 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         catalogue.loras(services),
         mydata.MyDataCommands(services),
         stats.command(services),
+        help_.command(services),
         *menus.commands(services),
         control_picture.command(services),
     ]
 
 
 def intents() -> discord.Intents:
-    """What the bot is told of: servers and reactions. None of it needs Discord's approval."""
-    return discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
+    """What the bot is told of: servers, reactions, and what people write to it alone. None of it
+    needs Discord's approval.
+    """
+    return discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True, dm_messages=True)
 
 
 def point_to(settings: DiscordSettings) -> None:
@@ -119,6 +124,7 @@ class DarkroomClient(Client):
         self._upkeep = BackgroundTasks()
         self.registered = asyncio.Event()
         """Whether Discord knows the commands."""
+        self._greeted = False
 
     async def setup_hook(self) -> None:
         """After the login and before the gateway: commands, buttons, what was left undone."""
@@ -156,8 +162,26 @@ class DarkroomClient(Client):
         self.online = False
 
     async def on_ready(self) -> None:
-        """Say so in the log."""
+        """Say so in the log; greet the servers that it was invited to before it first ran."""
         log.info("connected", name=str(self.user), servers=len(self.guilds))
+        if not self._greeted:
+            self._greeted = True
+            for guild in self.guilds:
+                self._upkeep.spawn(self._greet(guild))
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Greet the server."""
+        self._upkeep.spawn(self._greet(guild))
+
+    async def _greet(self, guild: discord.Guild) -> None:
+        """Once the commands that it names can be used."""
+        await self.registered.wait()
+        await welcome.greet(self, guild)
+
+    async def on_message(self, message: discord.Message) -> None:
+        """What somebody writes to the bot directly."""
+        self.answers.join()
+        await direct_messages.on_message(self, message)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction on any message, also one from long before this start."""
@@ -226,14 +250,20 @@ class DarkroomClient(Client):
         file = self._cache / "commands.sha256"
         with contextlib.suppress(OSError, ValueError):
             if file.read_text(encoding="utf-8") == digest:
+                self._know(await self.tree.fetch_commands())
                 return
-        await self.tree.sync()
+        self._know(await self.tree.sync())
         log.info("commands registered", count=len(payload))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(digest, encoding="utf-8")
         except OSError as error:
             log.warning("the next start registers the commands again", error=str(error))
+
+    def _know(self, registered: Sequence[app_commands.AppCommand]) -> None:
+        """Note the ids under which Discord has the commands."""
+        slash = discord.AppCommandType.chat_input
+        self.command_ids = {each.name: each.id for each in registered if each.type is slash}
 
 
 class _Tree(app_commands.CommandTree[DarkroomClient]):

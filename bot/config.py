@@ -36,6 +36,8 @@ class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     api: str = ""
     gateway: str = ""
     guilds: tuple[int, ...] = ()
+    welcome: bool = True
+    help_link: str = ""
 
 
 class PlaygroundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

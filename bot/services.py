@@ -8,13 +8,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import discord
+from discord import app_commands
 
 from bot.access.caller import Caller
 from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
+from bot.config import DiscordSettings
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
 from bot.pictures.decoding import PictureDecoder
@@ -31,6 +33,7 @@ from storage.store import Store
 INTERACTION_SECONDS: Final = 900.0
 """How long an interaction is remembered, to know one that comes twice."""
 TOLD_SECONDS: Final = 60.0
+HINT_SECONDS: Final = 3600.0
 TAKEN_AWAY_MAX: Final = 10_000
 """Reactions that were taken away and are remembered."""
 
@@ -47,6 +50,7 @@ class Services:
     delivery: Tracker
     audit: Audit
     clock: DiscordClock
+    discord: DiscordSettings
     on_action: "ActionHandler"
     """What happens when somebody presses the button of an action on a job."""
 
@@ -56,6 +60,7 @@ class Client(ActionClient):
 
     services: Services
     """Set once, before the client connects."""
+    tree: app_commands.CommandTree[Any]
 
     def __init__(self, intents: discord.Intents) -> None:
         super().__init__(
@@ -74,6 +79,10 @@ class Client(ActionClient):
         self._seen = Recent(INTERACTION_SECONDS)
         self.told = Recent(TOLD_SECONDS)
         """Who has just been told that a reaction came to nothing."""
+        self.hinted = Recent(HINT_SECONDS)
+        """Who has been answered to a direct message."""
+        self.command_ids: dict[str, int] = {}
+        """Discord's ids of the commands by name, once it knows them."""
         self._taken_away: OrderedDict[str, int] = OrderedDict()
 
     def is_new(self, interaction: "discord.Interaction[Client]") -> bool:

@@ -77,6 +77,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "/loras": ANYBODY,
     "/mydata export": ANYBODY,
     "/mydata delete": ANYBODY,
+    "/help": ANYBODY,
     "/stats": Rule(who="bot_owner"),
     "control picture": ASKS,
 }

@@ -167,7 +167,7 @@ def config(addresses: Addresses, database: str, tmp_path: Path) -> Config:
     return Config(
         file=tmp_path / "config.toml",
         token="a-token",
-        discord=DiscordSettings(api=addresses.api, gateway=addresses.gateway),
+        discord=DiscordSettings(api=addresses.api, gateway=addresses.gateway, welcome=False),
         storage=StorageSettings(folder=tmp_path / "data", database=database),
         models=ModelsSettings(default="demo", settings={"demo": ModelSettings(steps=4)}),
         # the engine of these tests finds what it is told to

@@ -104,7 +104,7 @@ send forget /history-entry                        role    . . o o o o o u u
 ABOUT_NO_REQUEST: Final = """
 /imagine /queue /cancel /history /models /loras           . . . . . . . . .
 control-picture /settings /settings-person                . . . . . . . . .
-/preset-list /preset-show /preset-export                  . . . . . . . . .
+/preset-list /preset-show /preset-export /help            . . . . . . . . .
 /mydata-export /mydata-delete                             . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s

@@ -1,0 +1,90 @@
+"""What the bot does and how it is asked, in words: pure functions of a language."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import discord
+from discord import app_commands
+
+from bot.locales import Texts
+from bot.requests.actions import ACTIONS, NUMBERS
+from bot.ui.formatting import COLOUR, cut_lines, quoted
+from generation import vocabulary
+from generation.catalog import Catalog
+from generation.completion import Rules, default_model
+from generation.models import ModelKind
+
+EXAMPLES: Final = (
+    "a lighthouse at dusk, oil painting",
+    "portrait of a fox in a library, soft light",
+    "a bowl of ramen, studio photo",
+)
+"""For models that know every word; prompts are English in any language."""
+SHOWN: Final = 3
+EXAMPLE_MAX: Final = 200
+
+CommandIds = Mapping[str, int]
+"""Discord's ids of commands, by name; empty while they are not known."""
+
+
+def examples(catalog: Catalog, rules: Rules) -> Sequence[str]:
+    """Prompts to begin with, in words that the model that draws by default knows."""
+    model = catalog.find(ModelKind.CHECKPOINT, default_model(catalog, rules))
+    own = vocabulary.of_model(model).examples if model is not None else ()
+    return (own or EXAMPLES)[:SHOWN]
+
+
+def mention(name: str, ids: CommandIds) -> str:
+    """A command that can be clicked, where its id is known."""
+    found = ids.get(name.split()[0])
+    return f"`/{name}`" if found is None else f"</{name}:{found}>"
+
+
+def tries(prompts: Sequence[str], ids: CommandIds) -> str:
+    """A line for each example."""
+    command = mention("imagine", ids)
+    return "\n".join(f"{command} {quoted(prompt, EXAMPLE_MAX)}" for prompt in prompts)
+
+
+def welcome(prompts: Sequence[str], ids: CommandIds, texts: Texts) -> str:
+    """What the bot says when it is new in a server."""
+    return texts("welcome", examples=tries(prompts, ids), help=mention("help", ids))
+
+
+def hint(prompts: Sequence[str], ids: CommandIds, texts: Texts) -> str:
+    """What the bot answers to somebody who writes to it."""
+    examples = tries(prompts[:1], ids)
+    return texts("direct_message", examples=examples, help=mention("help", ids))
+
+
+def page(
+    commands: Sequence[app_commands.Command[Any, ..., Any]],
+    prompts: Sequence[str],
+    ids: CommandIds,
+    texts: Texts,
+    link: str = "",
+) -> discord.Embed:
+    """`/help`: what it does, examples, all commands, all actions."""
+    lines = [
+        f"{mention(command.qualified_name, ids)} · {_help(command, texts)}" for command in commands
+    ]
+    actions = [
+        f"{f'{NUMBERS[0]}–{NUMBERS[-1]}' if action.on == 'pick' else action.emoji}"
+        f" {texts(action.label or 'help_pick')}"
+        for action in ACTIONS.values()
+        if action.on != "history"
+    ]
+    embed = discord.Embed(
+        title=texts("help_title"), description=cut_lines("\n".join(lines)), colour=COLOUR
+    )
+    embed.insert_field_at(0, name=texts("help_try"), value=tries(prompts, ids), inline=False)
+    under = f"{' · '.join(actions)}\n{texts('help_actions')}"
+    embed.add_field(name=texts("help_pictures"), value=under, inline=False)
+    if link:
+        embed.add_field(name=texts("help_more"), value=link, inline=False)
+    return embed
+
+
+def _help(command: app_commands.Command[Any, ..., Any], texts: Texts) -> str:
+    key = f"command_{command.qualified_name.replace(' ', '_')}_help"
+    return texts(key) if texts.has(key) else command.description
