@@ -21,8 +21,18 @@ class Worker:
         self.began.set()
 
 
+class Engine:
+    """Notes when it ends."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
 def a_studio(catalog: Catalog) -> Any:
-    return SimpleNamespace(catalog=catalog, worker=Worker())
+    return SimpleNamespace(catalog=catalog, worker=Worker(), engine=Engine())
 
 
 async def test_drawing_begins_when_the_models_are_known() -> None:
@@ -33,6 +43,7 @@ async def test_drawing_begins_when_the_models_are_known() -> None:
     await studio.catalog.scan()
     await working
     assert studio.worker.began.is_set()
+    assert studio.engine.stopped
 
 
 async def test_drawing_does_not_wait_for_a_drive_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

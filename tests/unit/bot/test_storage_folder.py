@@ -202,7 +202,7 @@ async def test_doctor_finds_a_damaged_database(config: Config) -> None:
     await start(config)
     file = config.storage.folder / DATABASE
     content = bytearray(file.read_bytes())
-    content[5000:20000] = b"\xff" * 15000
+    content[4096:] = b"\xff" * (len(content) - 4096)
     file.write_bytes(content)
     assert "FAIL  database" in await findings(config)
 
