@@ -52,7 +52,9 @@ ITEMS: Final = (
     control_picture.DescribeButton,
     drafts.DraftButton,
     mydata.DeleteButton,
+    settings.SettingsListButton,
     settings.SettingsMenu,
+    settings.SettingsRemoveMenu,
 )
 """Buttons and menus that work for ever."""
 

@@ -16,6 +16,8 @@ from storage.tables import NoticeRow, SettingsRow
 
 Number = Annotated[int, Meta(ge=1, le=100_000)]
 Weight = Annotated[float, Meta(ge=0.1, le=10)]
+PHRASES_MAX = 500
+"""Entries of a blocklist."""
 CACHED_MAX = 10_000
 """Servers and people whose settings are kept at hand."""
 
@@ -39,7 +41,7 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the turns of this server's members; 1 for those without such a role."""
     age_restricted: bool = False
     blocklist: Annotated[
-        tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=500)
+        tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=PHRASES_MAX)
     ] = ()
     picture_check: Literal["off", "blur", "block"] = "off"
     spoiler: bool = False

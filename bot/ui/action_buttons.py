@@ -25,7 +25,7 @@ class ActionClient(discord.Client):
 
 class ActionButton(
     PersistentItem[discord.ui.Button[Any]],
-    template=r"darkroom:(?P<action>[a-z_]+):(?P<job>[0-9]{1,18})(:(?P<index>[0-9]{1,3}))?",
+    template=r"darkroom:(?!draft:)(?P<action>[a-z_]+):(?P<job>[0-9]{1,18})(:(?P<index>[0-9]{1,3}))?",
 ):
     """The button of one action on one job, or on one of its pictures."""
 

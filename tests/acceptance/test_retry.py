@@ -164,7 +164,7 @@ async def test_an_error_of_ours_keeps_it_too(
 
 
 async def test_only_whoever_typed_it_reads_it(
-    rig: Rig, ada: Person, bo: Person, general: str
+    rig: Rig, ada: Person, bo: Person, general: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await refused(ada, general, prompt="a secret", model="nope")
     theirs = await refused(bo, general, prompt="a fox", model="nope")
@@ -176,6 +176,7 @@ async def test_only_whoever_typed_it_reads_it(
     await rig.client.services.store.personal.delete(ids[bo])
     gone = await answer_to(await bo.click(theirs, RETRY))
     assert "no longer kept" in gone["content"]
+    assert "Traceback" not in caplog.text  # no other button took it for its own
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])

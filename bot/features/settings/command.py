@@ -10,12 +10,13 @@ import msgspec
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from bot.features.settings import panel
+from bot.features.settings import lists, panel
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.modal_submit import SubmitHandler
 from bot.interactions.responding import Interaction, RespondingItem, responding
 from bot.services import Reopener, Services
+from bot.ui.formatting import text_file
 from bot.ui.modal import Modal
 from generation import preset as presets
 from generation.refusal import Refused
@@ -45,10 +46,89 @@ class SettingsMenu(
         services = interaction.client.services
         setting = _setting(f"{self.fields['scope']}.{self.item.values[0]}")
         _check(setting, caller)
-        if setting.kind == "toggle":
+        if lists.is_long(setting, caller):
+            await _show(interaction, caller, setting)
+        elif setting.kind == "toggle":
             await _change(services, interaction, caller, setting, {})
         else:
             await interaction.response.send_modal(panel.modal_of(setting, caller))
+
+
+class SettingsListButton(
+    RespondingItem[discord.ui.Button[Any]],
+    template=r"darkroom:settings_(?P<do>back|next|add|edit|file|all):(?P<scope>guild|person)"
+    r":(?P<name>[a-z_]{1,30}):(?P<page>[0-9]{1,4})",
+):
+    """Turns the pages of a long list, asks for entries, hands the whole out as a file."""
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """As the button says."""
+        setting = lists.setting_of(self.fields["scope"], self.fields["name"])
+        _check(setting, caller)
+        page, do = int(self.fields["page"]), self.fields["do"]
+        match do:
+            case "back" | "next":
+                await _show(interaction, caller, setting, page + (1 if do == "next" else -1))
+            case "add" | "edit":
+                at = page if do == "edit" else None
+                await interaction.response.send_modal(lists.modal(setting, caller, at))
+            case "file":
+                lines = "\n".join(panel.raw_entries(setting, caller))
+                file = text_file(lines, f"{setting.name}.txt")
+                await interaction.response.send_message(file=file, ephemeral=True)
+            case _:
+                await _show(interaction, caller)
+
+
+class SettingsRemoveMenu(
+    RespondingItem[discord.ui.Select[Any]],
+    template=r"darkroom:settings_remove:(?P<scope>guild|person):(?P<name>[a-z_]{1,30})"
+    r":(?P<page>[0-9]{1,4}):(?P<seen>[0-9a-f]{8})",
+):
+    """Takes entries out of a long list, also those that can't be chosen any more."""
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Take out those that were chosen."""
+        store = interaction.client.services.store
+        setting = lists.setting_of(self.fields["scope"], self.fields["name"])
+        _check(setting, caller)
+        guild_id, page = caller.place.guild_id, int(self.fields["page"])
+        assert guild_id is not None
+        gone = lists.chosen(setting, caller, page, self.fields["seen"], self.item.values)
+
+        def change(now: GuildSettings) -> GuildSettings:
+            rest = lists.without(setting, dataclasses.replace(caller, guild=now), gone)
+            return msgspec.structs.replace(now, **{setting.name: rest})
+
+        guild = await store.settings.change_guild(guild_id, change)
+        await _show(interaction, dataclasses.replace(caller, guild=guild), setting, page)
+
+
+async def _on_page(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Mapping[str, Any],
+) -> None:
+    """A handed-in page of a long list, or what is added to it."""
+    setting = lists.setting_of(*(*where, "", "")[:2])
+    _check(setting, caller)
+    guild_id = caller.place.guild_id
+    assert guild_id is not None
+    # a blocklist may take long to compile
+    await asyncio.to_thread(lists.replaced, setting, caller, where[2:], values)
+
+    def change(now: GuildSettings) -> GuildSettings:
+        there = dataclasses.replace(caller, guild=now)
+        new = lists.replaced(setting, there, where[2:], values)
+        return msgspec.structs.replace(now, **{setting.name: new})
+
+    guild = await services.store.settings.change_guild(guild_id, change)
+    caller = dataclasses.replace(caller, guild=guild)
+    begin = int(where[2])
+    page = sum(end <= begin for _, end in lists.pages(setting, caller))
+    await _show(interaction, caller, setting, page)
 
 
 async def _on_submit(
@@ -71,8 +151,16 @@ async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: in
     return panel.modal_of(setting, caller)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"setting": _on_submit}
-REOPEN: Final[Mapping[str, Reopener]] = {"setting": _reopen}
+async def _reopen_page(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    setting = lists.setting_of(*(*draft.where, "", "")[:2])
+    _check(setting, caller)
+    asked = lists.modal(setting, caller, None)
+    asked.custom_id = ":".join(["darkroom:setting_page", *draft.where])
+    return asked
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"setting": _on_submit, "setting_page": _on_page}
+REOPEN: Final[Mapping[str, Reopener]] = {"setting": _reopen, "setting_page": _reopen_page}
 
 
 async def _change(
@@ -103,11 +191,19 @@ async def _change(
     else:
         own = await store.settings.change_person(caller.person.id, **{setting.name: new})
         caller = dataclasses.replace(caller, own=own)
-    await _show(interaction, caller)
+    await _show(interaction, caller, setting if lists.is_long(setting, caller) else None)
 
 
-async def _show(interaction: Interaction, caller: Caller) -> None:
-    await interaction.response.edit_message(view=panel.shown(caller))
+async def _show(
+    interaction: Interaction, caller: Caller, setting: Setting | None = None, page: int = 0
+) -> None:
+    """The panel, or a page of one of its lists."""
+    view = panel.shown(caller)
+    if setting is not None:
+        guild = interaction.guild
+        named = [*guild.channels, *guild.roles] if guild is not None else []
+        view = lists.shown(setting, caller, page, {each.id: each.name for each in named})
+    await interaction.response.edit_message(view=view)
 
 
 async def _change_guild(

@@ -10,13 +10,13 @@ import msgspec
 
 from bot.access import blocklist
 from bot.access.caller import Caller
-from bot.locales import LOCALES
+from bot.locales import LOCALES, Texts
 from bot.ui.formatting import quoted
 from bot.ui.modal import WRITTEN, Modal
 from bot.ui.persistent_items import StatelessLayout
 from generation.refusal import Refused
 from generation.request_options import bounds_of
-from storage.settings import GuildSettings, PersonSettings
+from storage.settings import PHRASES_MAX, GuildSettings, PersonSettings
 
 Scope = Literal["guild", "person"]
 SCOPES: Final[Mapping[Scope, type[msgspec.Struct]]] = {
@@ -39,6 +39,8 @@ SettingKind = Literal[
 
 Item = TypeVar("Item", int, str)
 PRESET_MAX: Final = 200
+VALUE_SHOWN: Final = 140
+"""Characters of a list in the panel, which has 4000 for all settings."""
 SEEN: Final = "seen"
 """Beside what was entered: the mark of the list that the dialog showed."""
 
@@ -118,23 +120,22 @@ def title(setting: Setting) -> str:
     return f"setting_{setting.name}"
 
 
-def value(setting: Setting, caller: Caller) -> str:
-    """What a setting is now, in words."""
+def value(setting: Setting, caller: Caller, *, whole: bool = False) -> str:
+    """What a setting is now, in words; of a long list its beginning, unless it is wanted whole."""
     texts = caller.texts
     now = current(setting, caller)
+    if setting.kind in ("channels", "channel_preset", "number_by_role") and now:
+        written = written_entries(setting, caller)
+        return ", ".join(written) if whole else _beginning(written, texts)
     match setting.kind:
         case "toggle":
             return texts("yes" if now else "no")
         case "choice":
             return texts(choice_key(setting, now or ""))
         case "channels":
-            return ", ".join(f"<#{channel}>" for channel in now) or texts("setting_everywhere")
-        case "channel_preset":
-            pairs = (f"<#{channel}> → {_escaped(name)}" for channel, name in now.items())
-            return ", ".join(pairs) or texts("setting_none")
-        case "number_by_role":
-            pairs = (f"<@&{role}> → {texts.number(number)}" for role, number in now.items())
-            return ", ".join(pairs) or texts("setting_none")
+            return texts("setting_everywhere")
+        case "channel_preset" | "number_by_role":
+            return texts("setting_none")
         case "lines":
             return texts("setting_lines", count=len(now)) if now else texts("setting_none")
         case "channel":
@@ -143,6 +144,40 @@ def value(setting: Setting, caller: Caller) -> str:
             # how much may wait is bounded in config.toml too
             return texts("setting_usual" if setting.name == "waiting" else "setting_unlimited")
     return texts("setting_none") if now is None else _escaped(str(now))
+
+
+def written_entries(setting: Setting, caller: Caller) -> list[str]:
+    """The entries of a list, in words."""
+    now = current(setting, caller)
+    match setting.kind:
+        case "channels":
+            return [f"<#{channel}>" for channel in now]
+        case "channel_preset":
+            return [f"<#{channel}> → {_escaped(name)}" for channel, name in now.items()]
+        case "number_by_role":
+            return [f"<@&{role}> → {caller.texts.number(number)}" for role, number in now.items()]
+    return [_escaped(str(entry)) for entry in now]
+
+
+def raw_entries(setting: Setting, caller: Caller) -> list[str]:
+    """The entries as a file has them, one a line."""
+    now = current(setting, caller)
+    if isinstance(now, dict):
+        return [f"{key}: {value}" for key, value in now.items()]
+    return [str(entry) for entry in now]
+
+
+def _beginning(written: Sequence[str], texts: Texts) -> str:
+    """As many entries as a line of the panel holds, and how many more there are."""
+    shown, size = 0, 0
+    for entry in written:
+        size += len(entry) + 2
+        if size > VALUE_SHOWN and shown:
+            break
+        shown += 1
+    if shown == len(written):
+        return ", ".join(written)
+    return ", ".join(written[:shown]) + texts("setting_more", count=len(written) - shown)
 
 
 def current(setting: Setting, caller: Caller) -> Any:
@@ -163,7 +198,7 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
     now = current(setting, caller)
     where = f"darkroom:setting:{setting.scope}:{setting.name}"
     if setting.kind in ("lines", "channels"):
-        where += f":{_mark(now)}"
+        where += f":{mark(now)}"
     asked = Modal(where, texts(title(setting)))
     label = texts(title(setting))
     match setting.kind:
@@ -199,7 +234,7 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
             chosen = _chosen(values, "value")
             return None if chosen in ([], ["-"]) else chosen[0]
         case "channels":
-            return _joined(now, tuple(_ids(values, "value")), values)
+            return _joined(now, listed(setting, values), values)
         case "channel":
             return next(iter(_ids(values, "value")), None)
         case "channel_preset":
@@ -208,12 +243,26 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
             number = _number(setting, entered) if entered else None
             return _with(now, chosen_id(values, "role"), number)
         case "lines":
-            lines = tuple(line.strip() for line in entered.splitlines() if line.strip())
-            blocklist.compiled(lines)
-            return _joined(now, lines, values)
+            return checked(setting, _joined(now, listed(setting, values), values))
         case "number":
             return _number(setting, entered) if entered else None
     return entered or None
+
+
+def listed(setting: Setting, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The entries of a list that were entered or chosen. Raises Refused."""
+    if setting.kind == "channels":
+        return tuple(_ids(values, "value"))
+    return tuple(line.strip() for line in entered_text(values).splitlines() if line.strip())
+
+
+def checked(setting: Setting, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list that may be kept. Raises Refused."""
+    if setting.kind == "lines":
+        if len(entries) > PHRASES_MAX:
+            raise Refused("blocklist_too_many", count=len(entries), high=PHRASES_MAX)
+        blocklist.compiled(entries)
+    return entries
 
 
 def entered_text(values: Mapping[str, Any]) -> str:
@@ -243,7 +292,7 @@ def chosen_id(values: Mapping[str, Any], name: str) -> int:
     return ids[0]
 
 
-def _mark(listed: Sequence[Any]) -> str:
+def mark(listed: Sequence[Any]) -> str:
     """What tells one list from another, in a dialog's id."""
     return f"{zlib.crc32(repr(list(listed)).encode()):08x}"
 
@@ -252,7 +301,7 @@ def _joined(
     now: tuple[Item, ...], entered: tuple[Item, ...], values: Mapping[str, Any]
 ) -> tuple[Item, ...]:
     """The list that was entered; with what is there where another changed it since it was shown."""
-    if values.get(SEEN) in (None, _mark(now)):
+    if values.get(SEEN) in (None, mark(now)):
         return entered
     return now + tuple(item for item in entered if item not in now)
 

@@ -33,6 +33,7 @@ BUILT = {
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
+    *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file")),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
