@@ -1,7 +1,5 @@
 """`/help`: a short page, for the eyes of who asks."""
 
-from discord import app_commands
-
 from bot.features.help import page
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, responding
@@ -14,14 +12,13 @@ def command(services: Services) -> Command:
     async def help_(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
             client = interaction.client
-            found = [
-                command
-                for command in client.tree.walk_commands()
-                if isinstance(command, app_commands.Command)
-            ]
             prompts = page.examples(services.catalog, services.requests.rules)
             embed = page.page(
-                found, prompts, client.command_ids, caller.texts, services.discord.help_link
+                client.tree.get_commands(),
+                prompts,
+                client.command_ids,
+                caller.texts,
+                services.discord.help_link,
             )
             await interaction.response.send_message(embed=embed, ephemeral=True)
 

@@ -1,6 +1,6 @@
 """What the bot does and how it is asked, in words: pure functions of a language."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -23,6 +23,7 @@ EXAMPLES: Final = (
 SHOWN: Final = 3
 EXAMPLE_MAX: Final = 200
 
+AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 CommandIds = Mapping[str, int]
 """Discord's ids of commands, by name; empty while they are not known."""
 
@@ -58,15 +59,22 @@ def hint(prompts: Sequence[str], ids: CommandIds, texts: Texts) -> str:
 
 
 def page(
-    commands: Sequence[app_commands.Command[Any, ..., Any]],
+    commands: Sequence[AnyCommand],
     prompts: Sequence[str],
     ids: CommandIds,
     texts: Texts,
     link: str = "",
 ) -> discord.Embed:
     """`/help`: what it does, examples, all commands, all actions."""
+    listed = [
+        f"{' '.join(mention(name, ids) for name in names)} · {_help(command, texts)}"
+        for command, names in _grouped(commands)
+    ]
     lines = [
-        f"{mention(command.qualified_name, ids)} · {_help(command, texts)}" for command in commands
+        f"**{texts('help_try')}**",
+        tries(prompts, ids),
+        f"**{texts('help_commands')}**",
+        *listed,
     ]
     actions = [
         f"{f'{NUMBERS[0]}–{NUMBERS[-1]}' if action.on == 'pick' else action.emoji}"
@@ -77,7 +85,6 @@ def page(
     embed = discord.Embed(
         title=texts("help_title"), description=cut_lines("\n".join(lines)), colour=COLOUR
     )
-    embed.insert_field_at(0, name=texts("help_try"), value=tries(prompts, ids), inline=False)
     under = f"{' · '.join(actions)}\n{texts('help_actions')}"
     embed.add_field(name=texts("help_pictures"), value=under, inline=False)
     if link:
@@ -85,6 +92,15 @@ def page(
     return embed
 
 
-def _help(command: app_commands.Command[Any, ..., Any], texts: Texts) -> str:
-    key = f"command_{command.qualified_name.replace(' ', '_')}_help"
-    return texts(key) if texts.has(key) else command.description
+def _grouped(commands: Sequence[AnyCommand]) -> Iterator[tuple[AnyCommand, list[str]]]:
+    """Each command, or group of commands, with what of it can be used."""
+    for command in commands:
+        if isinstance(command, app_commands.Group):
+            yield command, [each.qualified_name for each in command.commands]
+        elif isinstance(command, app_commands.Command):
+            yield command, [command.qualified_name]
+
+
+def _help(command: AnyCommand, texts: Texts) -> str:
+    key = f"command_{command.name}_help"
+    return texts(key) if texts.has(key) else ""
