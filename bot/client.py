@@ -29,9 +29,11 @@ from bot.features.imagine import command as imagine
 from bot.features.presets import command as presets
 from bot.features.settings import command as settings
 from bot.interactions.modal_submit import SubmitHandler, on_modal
+from bot.interactions.responding import AnsweredError, responding
 from bot.locales import Texts
 from bot.services import Client, Reopener, Services
 from bot.ui.action_buttons import ActionButton
+from generation.refusal import Refused
 from storage.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
@@ -75,6 +77,16 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **settings.REOPEN,
 }
 """Who opens a modal again that was refused, by the same name."""
+
+
+def known(interaction: discord.Interaction[Any]) -> bool:
+    """Whether there is an item for the custom_id of a component that somebody used."""
+    data: Mapping[str, Any] = interaction.data or {}
+    custom_id = str(data.get("custom_id"))
+    return any(
+        item.__discord_ui_compiled_template__.fullmatch(custom_id) is not None for item in ITEMS
+    )
+
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -196,9 +208,15 @@ class DarkroomClient(Client):
         await reactions.on_reaction_removed(self, payload)
 
     async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
-        """Modals; commands and buttons find their own way."""
-        if interaction.type is discord.InteractionType.modal_submit and self.is_new(interaction):
-            await on_modal(interaction, MODALS)
+        """Modals; commands and buttons find their own way, but for those that nobody knows."""
+        match interaction.type:
+            case discord.InteractionType.modal_submit if self.is_new(interaction):
+                await on_modal(interaction, MODALS)
+            case discord.InteractionType.component if not known(interaction):
+                if self.is_new(interaction):
+                    with contextlib.suppress(AnsweredError):
+                        async with responding(interaction):
+                            raise Refused("button_gone")
 
     async def _register(self, *, complete: bool) -> None:
         """Register the commands, however often that takes."""
@@ -273,6 +291,16 @@ class _Tree(app_commands.CommandTree[DarkroomClient]):
         """Begin a command or an autocomplete: everybody may, commands check for themselves."""
         interaction.client.answers.join()
         return interaction.client.is_new(interaction)
+
+    async def on_error(
+        self,
+        interaction: discord.Interaction[DarkroomClient],
+        error: app_commands.AppCommandError,
+        /,
+    ) -> None:
+        """Log what nobody has answered."""
+        if not isinstance(error, AnsweredError):
+            await super().on_error(interaction, error)
 
 
 class LocaleTranslator(app_commands.Translator):

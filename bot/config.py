@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
+import yarl
 from dotenv import dotenv_values
 from msgspec import Meta
 
@@ -154,6 +155,8 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "log": LogSettings,
 }
 
+ADDRESSES: Final = {"api": ("http", "https"), "gateway": ("ws", "wss")}
+"""Addresses in `[discord]`, and what they may begin with."""
 BACKSLASH_MARKS: Final = ("Unescaped '\\'", "Invalid hex value", "Illegal character")
 BACKSLASH_HINT: Final = (
     " Write a path with slashes, as C:/models, or in single quotes, as 'C:\\models'."
@@ -177,10 +180,13 @@ def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Con
     except tomllib.TOMLDecodeError as error:
         hint = BACKSLASH_HINT if any(mark in str(error) for mark in BACKSLASH_MARKS) else ""
         raise ConfigError(f"{file}: is no valid TOML: {error}{hint}") from None
-    sections = _sections(tables, _Place(file, text))
+    place = _Place(file, text)
+    sections = _sections(tables, place)
+    for name, schemes in ADDRESSES.items():
+        _check_address(name, getattr(sections.get("discord"), name, ""), schemes, place)
     dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
-    config = Config(file=file, token=variables.get("DISCORD_TOKEN", "").strip(), **sections)
+    config = Config(file=file, token=_token(variables.get("DISCORD_TOKEN", "")), **sections)
     return _with_absolute_paths(config, file.parent)
 
 
@@ -193,6 +199,18 @@ def _text_of(file: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
     return text.replace("\r\n", "\n")
+
+
+def _token(text: str) -> str:
+    """The token as Discord's page shows it, however it was pasted. Raises ConfigError."""
+    token = text.strip().strip("\"'“”‘’`").strip()
+    token = re.sub(r"^Bot\s+", "", token)
+    if not re.fullmatch(r"[!-~]*", token):
+        raise ConfigError(
+            "DISCORD_TOKEN is no token: it has spaces, line breaks or signs in it that none has."
+            " Copy it again from the page of your application."
+        )
+    return token
 
 
 def _dotenv(file: Path) -> dict[str, str]:
@@ -229,6 +247,18 @@ class _Place(msgspec.Struct, frozen=True):
             elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
                 return number
         return table_line
+
+
+def _check_address(name: str, address: str, schemes: tuple[str, ...], place: _Place) -> None:
+    """Raise ConfigError for what is no address; an empty one is Discord's own."""
+    try:
+        url = yarl.URL(address)
+        right = url.scheme in schemes and bool(url.host) and not re.search(r"\s", address)
+    except ValueError:
+        right = False
+    if address and not right:
+        example = f"{schemes[-1]}://…"
+        raise place.error("discord", name, f"`{name}` is no address: write {example}.")
 
 
 def _sections(tables: Mapping[str, Any], place: _Place) -> dict[str, Any]:

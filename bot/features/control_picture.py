@@ -11,7 +11,14 @@ from discord.app_commands import locale_str
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import message_menu
-from bot.interactions.modal_submit import SubmitHandler, Values, number_of, prompt_of, text_of
+from bot.interactions.modal_submit import (
+    SubmitHandler,
+    Values,
+    number_of,
+    part_of,
+    prompt_of,
+    text_of,
+)
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
@@ -115,7 +122,7 @@ async def _on_submit(
     }
     # a flag wins over a field that was filled in
     fields = {name: value for name, value in fields.items() if name not in parsed.given}
-    given = prompt_flags.merge(parsed, {**fields, "control_picture": where[0]})
+    given = prompt_flags.merge(parsed, {**fields, "control_picture": part_of(where, 0)})
     private = bool(given.pop("private", caller.own.private))
     preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
@@ -125,7 +132,7 @@ async def _on_submit(
 
 
 async def _reopen(services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
-    return _modal(draft.where[0], _nets(services), caller.texts)
+    return _modal(part_of(draft.where, 0), _nets(services), caller.texts)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}

@@ -1,17 +1,21 @@
 """Modals that people hand in: each goes to the handler that its custom_id names."""
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from bot.access.caller import Caller
 from bot.interactions.drafts import typing
-from bot.interactions.responding import Interaction, responding
+from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.services import Services
 from bot.ui.modal import PARTS_MAX
 from generation.refusal import Refused
 from generation.request_options import options
 from storage.drafts import Draft
+
+MODAL_ID: Final = re.compile(r"darkroom:[a-z_]{1,40}(?::[^:]{0,100})*+")
+"""The custom_ids of modals: a name, and what its handler needs to know."""
 
 Values = Mapping[str, Any]
 """What was entered, by field: text, or a list of chosen values."""
@@ -21,34 +25,33 @@ SubmitHandler = Callable[[Services, Interaction, Caller, list[str], Values], Awa
 
 
 async def on_modal(interaction: Interaction, handlers: Mapping[str, SubmitHandler]) -> None:
-    """Take a modal that somebody handed in; those of others are not ours."""
+    """Take a modal that somebody handed in, whatever it holds."""
     data: Mapping[str, Any] = interaction.data or {}
-    found = re.fullmatch(r"darkroom:(?P<name>[a-z_]+)(?P<rest>(:[^:]*)*)", data["custom_id"])
-    if found is None:
-        return
-    handler = handlers.get(found["name"])
-    where, values = found["rest"].split(":")[1:], entered(data)
+    found = MODAL_ID.fullmatch(str(data.get("custom_id")))
+    name, *where = found[0].split(":")[1:] if found is not None else [""]
+    handler, values = handlers.get(name), entered(data)
     if handler is not None:
-        typing(interaction, Draft(name=found["name"], where=tuple(where), values=_typed(values)))
-    async with responding(interaction) as caller:
-        if handler is None:
-            raise Refused("job_unknown")
-        await handler(interaction.client.services, interaction, caller, where, values)
+        typing(interaction, Draft(name=name, where=tuple(where), values=_typed(values)))
+    with contextlib.suppress(AnsweredError):
+        async with responding(interaction) as caller:
+            if handler is None:
+                raise Refused("button_gone")
+            await handler(interaction.client.services, interaction, caller, where, values)
 
 
 def entered(data: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a handed-in modal by custom_id, however deep Discord nests them."""
     found: dict[str, Any] = {}
-
-    def look(components: list[Mapping[str, Any]]) -> None:
-        for component in components:
-            if "custom_id" in component:
-                found[component["custom_id"]] = component.get("values", component.get("value", ""))
-            look([*component.get("components", [])])
-            if "component" in component:
-                look([component["component"]])
-
-    look(list(data.get("components", [])))
+    waiting: list[Any] = [{"components": data.get("components")}]
+    while waiting:
+        part = waiting.pop(0)
+        if not isinstance(part, Mapping):
+            continue
+        if isinstance(part.get("custom_id"), str):
+            found[part["custom_id"]] = part.get("values", part.get("value", ""))
+        inner = part.get("components")
+        waiting += inner if isinstance(inner, list) else []
+        waiting.append(part.get("component"))
     return found
 
 
@@ -65,7 +68,22 @@ def _typed(values: Values) -> dict[str, str | list[str]]:
 
 def text_of(values: Values, name: str) -> str:
     """The text of a field, without the blanks around it; empty where there is none."""
-    return str(values.get(name) or "").strip()
+    text = values.get(name)
+    return text.strip() if isinstance(text, str) else ""
+
+
+def part_of(where: Sequence[str], place: int) -> str:
+    """A part of a custom_id. Raises Refused where there is none."""
+    if place >= len(where):
+        raise Refused("button_gone")
+    return where[place]
+
+
+def number_in(text: str) -> int:
+    """A number in a custom_id or a value of a menu. Raises Refused for what is none."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise Refused("button_gone")
+    return int(text)
 
 
 def lines_of(values: Values, name: str) -> str:

@@ -1,5 +1,6 @@
 """What every answer to an interaction shares: who asked, and what they see when it fails."""
 
+import contextlib
 import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -28,12 +29,18 @@ log = structlog.get_logger(__name__)
 Interaction = discord.Interaction[Client]
 
 
+class AnsweredError(app_commands.AppCommandError):
+    """Whoever asked has their answer already, and nothing more is to be done."""
+
+
 @asynccontextmanager
 async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
     """A refusal becomes its sentence, anything else a sentence with the log entry's number.
 
-    Only the person who asked sees either.
+    Only the person who asked sees either. Raises AnsweredError where that comes before the block
+    could begin.
     """
+    begun = False
     interaction.client.answers.join()
     texts = Texts(str(interaction.locale))
     try:
@@ -43,6 +50,7 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         command = interaction.command
         if isinstance(command, app_commands.Command):
             caller = await _admitted(interaction, f"/{command.qualified_name}", caller)
+        begun = True
         yield caller
     except Refused as refused:
         said = sentence(texts, refused.code, refused.params)
@@ -51,6 +59,8 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)
         await _refuse(interaction, texts, texts("incident", incident=incident))
+    if not begun:
+        raise AnsweredError
 
 
 async def _refuse(
@@ -137,8 +147,9 @@ class RespondingItem(PersistentItem[Item], Generic[Item], template=r"(?!)"):
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Somebody has used it."""
-        async with responding(interaction) as caller:
-            await self.respond(interaction, caller)
+        with contextlib.suppress(AnsweredError):
+            async with responding(interaction) as caller:
+                await self.respond(interaction, caller)
 
 
 class PageButton(RespondingItem[discord.ui.Button[Any]], template=r"(?!)"):

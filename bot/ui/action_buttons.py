@@ -17,9 +17,9 @@ class ActionClient(discord.Client):
     """A client that knows what the buttons of actions do."""
 
     async def on_action(
-        self, interaction: discord.Interaction[Any], target: ActionTarget, job_id: int
+        self, interaction: discord.Interaction[Any], target: ActionTarget | None, job_id: int
     ) -> None:
-        """Somebody has pressed the button of an action."""
+        """Somebody has pressed the button of an action; None of one that is gone."""
         raise NotImplementedError
 
 
@@ -59,10 +59,8 @@ class ActionButton(
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Do the action for whoever pressed."""
         action = ACTIONS.get(self.action_name)
-        if action is None:
-            raise LookupError(f"a button of an action that is gone: {self.item.custom_id}")
         index = self.fields["index"]
-        target = ActionTarget(action, int(index) if index else None)
+        target = ActionTarget(action, int(index) if index else None) if action else None
         client: ActionClient = interaction.client
         await client.on_action(interaction, target, int(self.fields["job"]))
 

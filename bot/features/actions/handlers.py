@@ -1,5 +1,6 @@
 """What actions do that don't just make a request: one handler each, behind button and reaction."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from bot.access.permissions import Rights, check_remains
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
-from bot.interactions.responding import Interaction, responding
+from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.interactions.sight import at_component
 from bot.locales import Texts
 from bot.pictures.attachments import ShownPictures
@@ -24,21 +25,24 @@ TEXT_MAX: Final = 1900
 Handler = Callable[[Services, Reply, ActionTarget, Job], Awaitable[None]]
 
 
-async def on_button(interaction: Interaction, target: ActionTarget, job_id: int) -> None:
+async def on_button(interaction: Interaction, target: ActionTarget | None, job_id: int) -> None:
     """Do an action for whoever pressed its button."""
     services = interaction.client.services
-    async with responding(interaction) as caller:
-        reply = InteractionReply(interaction, caller)
-        job = await services.store.jobs.get(job_id)
-        if job is not None:
-            there = await at_component(interaction, caller, job)
-            if target.action.request is not None:
-                typing(interaction, job)
-            await perform(services, reply, target, job, there)
-        elif target.action.name == "delete" and interaction.message is not None:
-            await delete_remains(services, reply, interaction.message.id)
-        else:
-            raise Refused("job_unknown")
+    with contextlib.suppress(AnsweredError):
+        async with responding(interaction) as caller:
+            if target is None:
+                raise Refused("button_gone")
+            reply = InteractionReply(interaction, caller)
+            job = await services.store.jobs.get(job_id)
+            if job is not None:
+                there = await at_component(interaction, caller, job)
+                if target.action.request is not None:
+                    typing(interaction, job)
+                await perform(services, reply, target, job, there)
+            elif target.action.name == "delete" and interaction.message is not None:
+                await delete_remains(services, reply, interaction.message.id)
+            else:
+                raise Refused("job_unknown")
 
 
 async def perform(

@@ -1,13 +1,20 @@
 """The modals of actions: a request's prompt and parameters, filled in, and what comes of them."""
 
 import functools
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
-from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
+from bot.interactions.modal_submit import (
+    SubmitHandler,
+    Values,
+    lines_of,
+    number_in,
+    part_of,
+    prompt_of,
+    text_of,
+)
 from bot.interactions.responding import Interaction, acknowledge, check_can_post
 from bot.interactions.sight import at_component
 from bot.locales import Texts
@@ -50,10 +57,10 @@ async def _on_submit(
     *,
     name: str,
 ) -> None:
-    job = await services.store.jobs.get(_number(where[0]))
+    job = await services.store.jobs.get(number_in(part_of(where, 0)))
     if job is None:
         raise Refused("job_unknown")
-    index = _number(where[1]) if len(where) > 1 else None
+    index = number_in(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
     await services.requests.check(name, caller, job, await at_component(interaction, caller, job))
     lines = lines_of(values, "parameters")
@@ -86,7 +93,7 @@ async def _reopen(
     services: Services, caller: Caller, draft: Draft, number: int, *, name: str
 ) -> Modal:
     """The modal of a request; of one that is gone, that of a new one."""
-    job = await services.store.jobs.get(_number(draft.where[0]))
+    job = await services.store.jobs.get(number_in(part_of(draft.where, 0)))
     if job is None:
         modal = Modal(f"darkroom:imagine:{number}", caller.texts("dialog_imagine"))
         modal.text("prompt", caller.texts("dialog_prompt"), long=True, required=True)
@@ -95,16 +102,9 @@ async def _reopen(
             if field.startswith("parameters"):
                 modal.text(field, caller.texts("dialog_parameters"), long=True)
         return modal
-    index = _number(draft.where[1]) if len(draft.where) > 1 else None
+    index = number_in(draft.where[1]) if len(draft.where) > 1 else None
     request = services.requests.editable(ActionTarget(ACTIONS[name], index), job)
     return request_modal(name, request, job, index, caller.texts)
-
-
-def _number(text: str) -> int:
-    """A number in a custom_id. Raises Refused for what this bot never wrote."""
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Refused("job_unknown")
-    return int(text)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {

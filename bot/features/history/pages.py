@@ -8,6 +8,7 @@ import structlog
 
 from bot.access.caller import Caller
 from bot.features.history import entries
+from bot.interactions.modal_submit import number_in, part_of
 from bot.interactions.responding import Interaction, PageButton, RespondingItem, defer
 from bot.locales import Texts
 from bot.pictures import thumbnails
@@ -125,7 +126,7 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Show the entry with all that can be done with it."""
         services = interaction.client.services
-        job = await services.store.jobs.get(int(self.item.values[0]))
+        job = await services.store.jobs.get(number_in(part_of(self.item.values, 0)))
         if job is None:
             raise Refused("job_unknown")
         await services.requests.check("/history entry", caller, job)

@@ -13,7 +13,11 @@ from bot.access import permissions
 from bot.access.caller import Caller
 from bot.interactions.autocomplete import preset_choices
 from bot.interactions.contexts import SERVERS
-from bot.interactions.modal_submit import SubmitHandler
+from bot.interactions.modal_submit import (
+    SubmitHandler,
+    part_of,
+    text_of,
+)
 from bot.interactions.responding import Interaction, defer, reply_privately, responding
 from bot.interactions.sight import job_by_number
 from bot.locales import Texts
@@ -245,12 +249,12 @@ async def _on_submit(
     permissions.check_person("/preset edit", caller)
     if caller.place.guild_id is None:
         raise Refused("preset_needs_server")
-    found = presets.from_toml(str(values["preset"]))
+    found = presets.from_toml(text_of(values, "preset"))
     if len(found) != 1:
         raise Refused("preset_one_only")
     [new] = found
     presets.check(new, services.catalog)
-    was = where[0] or None
+    was = part_of(where, 0) or None
     await services.store.presets.write(caller.place.guild_id, new, was=was)
     await reply_privately(
         interaction, caller.texts("preset_saved", name=new.name) + "\n" + _code(new)

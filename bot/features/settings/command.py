@@ -13,7 +13,7 @@ from bot.access.caller import Caller
 from bot.features.settings import lists, panel
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
-from bot.interactions.modal_submit import SubmitHandler
+from bot.interactions.modal_submit import SubmitHandler, part_of
 from bot.interactions.responding import Interaction, RespondingItem, responding
 from bot.services import Reopener, Services
 from bot.ui.formatting import text_file
@@ -44,7 +44,7 @@ class SettingsMenu(
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Switch a setting that is yes or no; ask for the value of any other."""
         services = interaction.client.services
-        setting = _setting(f"{self.fields['scope']}.{self.item.values[0]}")
+        setting = _setting(f"{self.fields['scope']}.{part_of(self.item.values, 0)}")
         _check(setting, caller)
         if lists.is_long(setting, caller):
             await _show(interaction, caller, setting)

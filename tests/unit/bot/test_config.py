@@ -143,3 +143,45 @@ def test_what_cannot_hold_there_stops_the_start(file: Path, setting: str, said: 
     with pytest.raises(StartError, match=said) as error:
         elsewhere(load(file, f"[direct_messages]\n{setting}\n"))
     assert "direct_messages" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["abc.def-g_h", " abc.def-g_h\n", '"abc.def-g_h"', "Bot abc.def-g_h", "' Bot  abc.def-g_h '"],
+)
+def test_a_token_is_taken_however_it_was_pasted(file: Path, text: str) -> None:
+    assert load(file, "", DISCORD_TOKEN=text).token == "abc.def-g_h"
+
+
+@pytest.mark.parametrize(
+    "text", ["abc\ndef", "abc def", "abc\r\nX-Header: 1", "тoken", "a\0b", "名"]
+)
+def test_what_is_no_token_is_said_without_repeating_it(file: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="DISCORD_TOKEN is no token") as error:
+        load(file, "", DISCORD_TOKEN=text)
+    assert text not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'api = "discord"',
+        'api = "ftp://example.org"',
+        'api = "http://"',
+        'api = "http://a b"',
+        'api = "http://[::1"',
+        'api = "http://host:port"',
+        'gateway = "http://example.org"',
+    ],
+)
+def test_an_address_that_is_none_is_named_with_its_line(file: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"line 2: .* is no address"):
+        load(file, f"[discord]\n{line}")
+
+
+def test_odd_lines_of_the_dotenv_file_are_no_fault(file: Path) -> None:
+    (file.parent / ".env").write_bytes(b"=\n'\nA=\"x\n\0\nDISCORD_TOKEN=abc\nexport B\n")
+    assert load(file, "").token in ("", "abc")
+    (file.parent / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError):
+        load(file, "")
