@@ -27,6 +27,7 @@ from bot.features.history import command as history
 from bot.features.history.pages import EntryMenu, HistoryPageButton
 from bot.features.imagine import command as imagine
 from bot.features.presets import command as presets
+from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
 from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.interactions.responding import AnsweredError, responding
@@ -54,6 +55,7 @@ ITEMS: Final = (
     control_picture.DescribeButton,
     drafts.DraftButton,
     mydata.DeleteButton,
+    *preset_panel.ITEMS,
     settings.SettingsListButton,
     settings.SettingsMenu,
     settings.SettingsRemoveMenu,

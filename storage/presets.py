@@ -1,6 +1,6 @@
 """The presets of servers, and the defaults that name them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -66,6 +66,21 @@ class PresetStore:
                 await _delete(connection, guild_id, [was])
             await _insert(connection, guild_id, [preset])
         self._settings.forget(changed)
+
+    async def change(self, guild_id: int, name: str, change: Callable[[Preset], Preset]) -> Preset:
+        """Change a preset, perhaps its name, by a function of what it is now.
+
+        Raises Refused where there is none of that name, or the new one is another preset's.
+        """
+        async with self._database.begin() as connection:
+            await _hold(connection, guild_id)
+            now = _find(await _all_of(connection, guild_id), name)
+            new = change(now)
+            changed = await _carry_defaults(connection, guild_id, {_key(now.name): new.name})
+            await _delete(connection, guild_id, [now.name])
+            await _insert(connection, guild_id, [new])
+        self._settings.forget(changed)
+        return new
 
     async def put_many(
         self, guild_id: int, presets: Sequence[Preset], *, replace: bool = False

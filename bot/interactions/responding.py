@@ -103,6 +103,15 @@ async def reply_privately(interaction: Interaction, text: str, **more: Any) -> N
         log.warning("nobody could be told", sentence=text, error=str(error))
 
 
+async def show(interaction: Interaction, view: discord.ui.LayoutView) -> None:
+    """Show a panel in place of the one that was used, or as a new private answer."""
+    message = interaction.message
+    if message is not None and message.flags.components_v2:
+        await interaction.response.edit_message(view=view)
+    else:
+        await interaction.response.send_message(view=view, ephemeral=True)
+
+
 async def acknowledge(interaction: Interaction, job: Job, notes: Sequence[str] = ()) -> None:
     """Answer with a job that is written down already, and follow it.
 

@@ -57,9 +57,9 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     nets: list[tuple[str, float]] = []
     for name, value in lines(text):
         if name == "lora":
-            loras.append(LoraUse(*_weighted(value, options()["lora"], options()["lora_weight"])))
+            loras.append(LoraUse(*weighted(value, options()["lora"], options()["lora_weight"])))
         elif name == "controlnet":
-            nets.append(_weighted(value, options()["controlnet"], options()["control_scale"]))
+            nets.append(weighted(value, options()["controlnet"], options()["control_scale"]))
         elif name not in scalars:
             [alike] = nearest(name, [*scalars, *sorted(REPEATED)])
             raise Refused("parameter_unknown", name=name[:50], nearest=alike)
@@ -118,7 +118,7 @@ def lines(text: str) -> Iterator[tuple[str, str]]:
         yield name.strip().casefold().replace(" ", "_"), values[0].strip()
 
 
-def _weighted(value: str, option: Option, weight: Option) -> tuple[str, float]:
+def weighted(value: str, option: Option, weight: Option) -> tuple[str, float]:
     """`NAME:WEIGHT` or `NAME`."""
     name, rest = _quoted_start(value)
     if name is None:

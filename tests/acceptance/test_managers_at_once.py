@@ -81,7 +81,7 @@ async def test_a_default_has_the_presets_own_name_and_goes_with_it(
     person = rig.studio.store.settings.person
     bo_id = int((await bo.state())["me"]["id"])
     assert (await person(bo_id)).default_preset == "Landscape"
-    edit = await ada.command(general, "preset edit", name="LANDSCAPE")
+    edit = await ada.click(await say(ada, general, "preset edit", name="LANDSCAPE"), "As text")
     [field] = fields_of((await edit.modal())["components"])
     renamed = field["value"].replace('"Landscape"', '"View"')
     await (await edit.submit(preset=renamed)).response()

@@ -93,8 +93,8 @@ async def test_nobody_reads_a_private_request_by_its_number(
         ("preset create", {"name": "stolen", "job": 1}),
     ):
         assert NO_REQUEST in (await say(bo, general, command, **options))["content"], command
-    act = await ada.command(general, "preset create", name="own", job=1)
-    assert fields_of((await act.modal())["components"])
+    made = await say(ada, general, "preset create", name="own", job=1)
+    assert fields_of(made["components"])
 
 
 async def test_moderators_cancel_where_they_moderate_and_nowhere_else(
@@ -265,7 +265,7 @@ async def test_whoever_manages_no_more_changes_no_settings(
     panel = await say(bo, general, "settings")
     modal = await bo.click(panel, "darkroom:settings:guild", ["quota"])
     await modal.modal()
-    preset = await bo.command(general, "preset edit", name="demo")
+    preset = await bo.click(await say(bo, general, "preset edit", name="demo"), "As text")
     await preset.modal()
     await control.change_member(guild, await id_of(bo), roles=[])
     said = "may manage this server"

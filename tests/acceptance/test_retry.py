@@ -278,7 +278,8 @@ async def test_refused_settings_and_presets_are_kept(rig: Rig, ada: Person, gene
     await act.modal()
     message = await answer_to(await act.submit(value="fog\n/(/"))
     assert await shown(await ada.click(message, RETRY)) == {"value": "fog\n/(/"}
-    act = await ada.command(general, "preset create", name="tiny")
+    panel = await (await ada.command(general, "preset create", name="tiny")).response()
+    act = await ada.click(panel, "As text")
     await act.modal()
     toml = '[[preset]]\nname = "tiny"\nsteps = 2000'
     message = await answer_to(await act.submit(preset=toml))

@@ -35,7 +35,8 @@ def texts(components: list[Json]) -> str:
 
 
 async def save_preset(person: Person, channel: str, name: str, toml: str) -> Json:
-    act = await person.command(channel, "preset create", name=name)
+    panel = await (await person.command(channel, "preset create", name=name)).response()
+    act = await person.click(panel, "As text")
     return await (await act.submit(preset=toml)).response()
 
 
@@ -63,7 +64,8 @@ async def test_a_preset_is_made_used_changed_and_deleted(
     await imagine(bo, general, prompt="a cat --preset tiny --steps 3 --no rain")
     again = (await rig.job(2)).request
     assert (again.steps, again.negative_prompt) == (3, "rain")
-    act = await ada.command(general, "preset edit", name="tiny")
+    panel = await (await ada.command(general, "preset edit", name="tiny")).response()
+    act = await ada.click(panel, "As text")
     [field] = fields_of((await act.modal())["components"])
     edited = field["value"].replace("steps = 2", "steps = 5")
     await (await act.submit(preset=edited)).response()
@@ -93,7 +95,8 @@ async def test_a_channel_has_a_default_of_its_own(
 
 async def test_a_preset_from_a_picture(rig: Rig, ada: Person, general: str) -> None:
     await imagine(ada, general, steps=3, sampler="Euler")
-    act = await ada.command(general, "preset create", name="like this", job=1)
+    panel = await (await ada.command(general, "preset create", name="like this", job=1)).response()
+    act = await ada.click(panel, "As text")
     [field] = fields_of((await act.modal())["components"])
     assert "steps = 3" in field["value"]
     assert 'sampler = "Euler"' in field["value"]

@@ -11,6 +11,7 @@ from discord.app_commands import AppCommandChannel, Choice, locale_str
 
 from bot.access import permissions
 from bot.access.caller import Caller
+from bot.features.presets import panel
 from bot.interactions.autocomplete import preset_choices
 from bot.interactions.contexts import SERVERS
 from bot.interactions.modal_submit import (
@@ -18,9 +19,8 @@ from bot.interactions.modal_submit import (
     part_of,
     text_of,
 )
-from bot.interactions.responding import Interaction, defer, reply_privately, responding
+from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
 from bot.interactions.sight import job_by_number
-from bot.locales import Texts
 from bot.services import Reopener, Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted
 from bot.ui.modal import PLACES, Modal
@@ -109,17 +109,19 @@ class PresetCommands(app_commands.Group):
         name: app_commands.Range[str, 1, NAME_MAX],
         job: int | None = None,
     ) -> None:
-        """Fill in a new preset in a dialog."""
+        """Make a new preset, to be filled in in its panel."""
         async with responding(interaction) as caller:
             guild_id = await self._enter(caller)
             await self.presets.check_free(guild_id, name)
-            new = Preset(name=name)
+            new = Preset(name=name.strip())
             if job is not None:
                 found = await job_by_number(
                     self.services, interaction, caller, "/preset create job", job
                 )
-                new = presets.of_request(name, found.request)
-            await interaction.response.send_modal(_modal("", new, caller.texts))
+                new = presets.of_request(name.strip(), found.request)
+            [new] = presets.from_toml(presets.to_toml([new]))
+            await self.presets.write(guild_id, new)
+            await show(interaction, panel.shown(new, caller, self.services.catalog))
 
     @app_commands.command(
         name=locale_str("edit", key="command_preset_edit"),
@@ -127,10 +129,10 @@ class PresetCommands(app_commands.Group):
     )
     @app_commands.describe(name=locale_str("the preset", key="option_preset_help"))
     async def edit(self, interaction: Interaction, name: str) -> None:
-        """Change a preset in a dialog."""
+        """Change a preset in its panel."""
         async with responding(interaction) as caller:
             found = await self.presets.get(await self._enter(caller), name)
-            await interaction.response.send_modal(_modal(found.name, found, caller.texts))
+            await show(interaction, panel.shown(found, caller, self.services.catalog))
 
     @app_commands.command(
         name=locale_str("delete", key="command_preset_delete"),
@@ -263,18 +265,11 @@ async def _on_submit(
 
 async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
     was = draft.where[0] if draft.where else ""
-    return _modal(was, Preset(name=was or "-"), caller.texts)
+    return panel.text_modal(was, Preset(name=was or "-"), caller)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"preset": _on_submit}
-REOPEN: Final[Mapping[str, Reopener]] = {"preset": _reopen}
-
-
-def _modal(was: str, preset: Preset, texts: Texts) -> Modal:
-    dialog = Modal(f"darkroom:preset:{was}", texts("dialog_preset", name=preset.name))
-    return dialog.text(
-        "preset", texts("dialog_preset_text"), value=presets.to_form(preset), long=True
-    )
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"preset": _on_submit, **panel.ON_SUBMIT}
+REOPEN: Final[Mapping[str, Reopener]] = {"preset": _reopen, **panel.REOPEN}
 
 
 def _code(preset: Preset) -> str:

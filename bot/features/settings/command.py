@@ -14,7 +14,7 @@ from bot.features.settings import lists, panel
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.modal_submit import SubmitHandler, part_of
-from bot.interactions.responding import Interaction, RespondingItem, responding
+from bot.interactions.responding import Interaction, RespondingItem, responding, show
 from bot.services import Reopener, Services
 from bot.ui.formatting import text_file
 from bot.ui.modal import Modal
@@ -203,7 +203,7 @@ async def _show(
         guild = interaction.guild
         named = [*guild.channels, *guild.roles] if guild is not None else []
         view = lists.shown(setting, caller, page, {each.id: each.name for each in named})
-    await interaction.response.edit_message(view=view)
+    await show(interaction, view)
 
 
 async def _change_guild(

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from bot import locales
+from bot.features.presets.fields import PARTS
 from bot.features.settings import panel
 from bot.features.settings.panel import SETTINGS
 from bot.locales import Texts
@@ -33,6 +34,8 @@ BUILT = {
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
+    *(f"preset_field_{f}" for part in PARTS.values() for f in (*part, "aspect")),
+    *(f"preset_part_{part}" for part in PARTS),
     *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file")),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
