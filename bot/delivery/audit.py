@@ -1,12 +1,17 @@
 """The audit channel of a server: what was asked for, what came of it, and what was refused."""
 
-from typing import Final
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import discord
 import structlog
 
 from bot.access.caller import Caller, Person, Place
 from bot.background import BackgroundTasks
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, closes_the_way, may_pass
 from bot.locales import Texts
 from bot.ui.formatting import cut, one_line, quoted, sentence
 from bot.ui.job_embeds import failure
@@ -19,15 +24,24 @@ from storage.settings import SettingsStore
 log = structlog.get_logger(__name__)
 
 CLOSING_SECONDS: Final = 5.0
+LINES_MAX: Final = 1000
+"""Lines that wait for Discord, all servers together."""
 
 
 class Audit:
-    """Posts to the audit channels that servers have chosen. What can't be posted is logged."""
+    """Posts to the audit channels that servers have chosen.
+
+    What may pass is tried again; a channel that is gone or closed is remembered, to be shown beside
+    the setting.
+    """
 
     def __init__(self, client: discord.Client, settings: SettingsStore, worker: Worker) -> None:
         self._client = client
         self._settings = settings
         self._tasks = BackgroundTasks()
+        self._closing = asyncio.Event()
+        self._closed: set[tuple[int, int]] = set()
+        """Servers, and their channels that can't be written to."""
         worker.listen(self._hear)
 
     def refused(self, caller: Caller, prompt: str | None, refused: Refused) -> None:
@@ -37,15 +51,27 @@ class Audit:
         if caller.place.guild_id is not None:
             texts = Texts(caller.guild.language or "en-US")
             text = refused_line(caller.person, caller.place, prompt, refused, texts)
-            self._tasks.spawn(self._post(caller.place.guild_id, text))
+            self._spawn(self._post(caller.place.guild_id, text))
+
+    def is_closed(self, guild_id: int, channel_id: int) -> bool:
+        """Whether a channel could not be written to when that was tried last."""
+        return (guild_id, channel_id) in self._closed
 
     async def close(self) -> None:
         """Post what is about to be posted, and stop."""
+        self._closing.set()
         await self._tasks.close(CLOSING_SECONDS)
 
     def _hear(self, job: Job, _event: JobEvent | None) -> None:
         if job.ended and job.origin.guild_id is not None:
-            self._tasks.spawn(self._job(job, job.origin.guild_id))
+            self._spawn(self._job(job, job.origin.guild_id))
+
+    def _spawn(self, posting: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) < LINES_MAX:
+            self._tasks.spawn(posting)
+        else:
+            posting.close()
+            log.warning("an audit channel's line is left out", waiting=LINES_MAX)
 
     async def _job(self, job: Job, guild_id: int) -> None:
         settings = await self._settings.guild(guild_id)
@@ -57,10 +83,31 @@ class Audit:
         if channel_id is None:
             return
         channel = self._client.get_partial_messageable(channel_id, guild_id=guild_id)
-        try:
-            await channel.send(cut(text))
-        except discord.HTTPException as error:
-            log.warning("audit channel can't be written", guild=guild_id, code=error.code)
+        nonce = secrets.token_hex(12)  # with it a line whose answer was lost is not posted twice
+        for wait in RETRIES:
+            try:
+                await channel.send(cut(text), nonce=nonce)
+            except SENDING_ERRORS as error:
+                if not may_pass(error):
+                    self._refused(guild_id, channel_id, error)
+                    return
+                log.info("an audit line is tried again", guild=guild_id, seconds=wait)
+                await self._pause(wait)
+                if self._closing.is_set():
+                    break
+            else:
+                self._closed.discard((guild_id, channel_id))
+                return
+        log.warning("an audit line is lost", guild=guild_id)
+
+    def _refused(self, guild_id: int, channel_id: int, error: Exception) -> None:
+        log.warning("audit channel can't be written", guild=guild_id, error=str(error))
+        if isinstance(error, discord.HTTPException) and closes_the_way(error):
+            self._closed.add((guild_id, channel_id))
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
 
 def job_line(job: Job, texts: Texts) -> str:

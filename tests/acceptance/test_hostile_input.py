@@ -78,7 +78,7 @@ def an_interaction(rig: Rig, data: Any, number: int) -> tuple[Any, list[str]]:
         client=rig.client,
         data=data,
         user=SimpleNamespace(id=5, display_name="eve", roles=[]),
-        guild_id=10,
+        guild_id=None if number % 5 == 4 else 10,
         guild=None,
         channel_id=100,
         channel=None,

@@ -25,14 +25,22 @@ from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 
 
-def command(_services: Services) -> Command:
+def command(services: Services) -> Command:
     """The command."""
 
     async def settings(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            await interaction.response.send_message(view=panel.shown(caller), ephemeral=True)
+            view = panel.shown(caller, audit_closed=_audit_closed(services, caller))
+            await interaction.response.send_message(view=view, ephemeral=True)
 
     return slash_command("settings", "See and change settings", settings)
+
+
+def _audit_closed(services: Services, caller: Caller) -> bool:
+    guild_id, channel_id = caller.place.guild_id, caller.guild.audit_channel
+    if guild_id is None or channel_id is None:
+        return False
+    return services.audit.is_closed(guild_id, channel_id)
 
 
 class SettingsMenu(
@@ -198,7 +206,7 @@ async def _show(
     interaction: Interaction, caller: Caller, setting: Setting | None = None, page: int = 0
 ) -> None:
     """The panel, or a page of one of its lists."""
-    view = panel.shown(caller)
+    view = panel.shown(caller, audit_closed=_audit_closed(interaction.client.services, caller))
     if setting is not None:
         guild = interaction.guild
         named = [*guild.channels, *guild.roles] if guild is not None else []

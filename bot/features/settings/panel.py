@@ -90,8 +90,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 
-def shown(caller: Caller) -> discord.ui.LayoutView:
-    """The panel: the person's settings; in a server, its settings too, to change for managers."""
+def shown(caller: Caller, *, audit_closed: bool = False) -> discord.ui.LayoutView:
+    """The panel: the person's settings; in a server, its settings too, to change for managers.
+
+    `audit_closed`: the audit channel can't be written to.
+    """
     texts = caller.texts
     view = StatelessLayout()
     for scope in ("guild", "person"):
@@ -100,6 +103,8 @@ def shown(caller: Caller) -> discord.ui.LayoutView:
         settings = [setting for setting in SETTINGS.values() if setting.scope == scope]
         lines = [f"### {texts(f'settings_{scope}')}"]
         lines += [f"**{texts(title(s))}**: {value(s, caller)}" for s in settings]
+        if scope == "guild" and audit_closed:
+            lines.append(texts("audit_closed"))
         parts: list[Any] = [discord.ui.TextDisplay("\n".join(lines))]
         if scope == "person" or caller.person.manager:
             menu: discord.ui.Select[Any] = discord.ui.Select(
