@@ -1,7 +1,8 @@
 """Tasks that nobody awaits: failures are logged, and all have ended when their owner has."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 import structlog
@@ -53,3 +54,55 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task failed", task=task.get_name(), exc_info=error)
+
+
+class Lanes:
+    """Work for many people, a few pieces at a time: each person's in its order, and nobody's
+    hundred before another's first.
+    """
+
+    def __init__(self, tasks: BackgroundTasks, *, at_once: int, each: int, all_: int) -> None:
+        self._tasks = tasks
+        self._at_once = at_once
+        self._each = each
+        self._all = all_
+        self._lanes: dict[Hashable, deque[Callable[[], Coroutine[Any, Any, None]]]] = {}
+        self._ready: deque[Hashable] = deque()
+        """Whose turn it is; not among them is whoever's work is being done."""
+        self._workers = 0
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def add(self, person: Hashable, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Have this done in turn; False where too much waits already."""
+        lane = self._lanes.get(person)
+        if self._waiting >= self._all or (lane is not None and len(lane) >= self._each):
+            return False
+        if lane is None:
+            lane = self._lanes[person] = deque()
+            self._ready.append(person)
+        lane.append(work)
+        self._waiting += 1
+        if self._workers < self._at_once:
+            self._workers += 1
+            self._tasks.spawn(self._work())
+        return True
+
+    async def _work(self) -> None:
+        try:
+            while self._ready:
+                person = self._ready.popleft()
+                lane = self._lanes[person]
+                self._waiting -= 1
+                try:
+                    await lane.popleft()()
+                except Exception:
+                    log.exception("a piece of work failed")
+                if lane:
+                    self._ready.append(person)
+                else:
+                    del self._lanes[person]
+        finally:
+            self._workers -= 1

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import structlog
 import yarl
 from discord import app_commands
 
-from bot.background import BackgroundTasks
+from bot.background import BackgroundTasks, Lanes
 from bot.config import DiscordSettings
 from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
@@ -44,6 +44,10 @@ MODELS_SECONDS: Final = 1.0
 REGISTER_WAITS: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds between tries to register the commands, unless Discord says how long."""
 RECOVER_WAIT: Final = 5.0
+REACTIONS_AT_ONCE: Final = 8
+REACTIONS_EACH: Final = 1000
+REACTIONS_MAX: Final = 20_000
+"""Reactions that are answered at a time, and that wait: of one person, and of all."""
 CLOSING_SECONDS: Final = 5.0
 """Answers under way have so long to be given when the bot stops."""
 
@@ -89,6 +93,8 @@ def known(interaction: discord.Interaction[Any]) -> bool:
         item.__discord_ui_compiled_template__.fullmatch(custom_id) is not None for item in ITEMS
     )
 
+
+OnReaction = Callable[[Client, discord.RawReactionActionEvent], Coroutine[Any, Any, None]]
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -138,6 +144,9 @@ class DarkroomClient(Client):
         self._settings = settings
         self._cache = cache
         self._upkeep = BackgroundTasks()
+        self._reactions = Lanes(
+            self.answers, at_once=REACTIONS_AT_ONCE, each=REACTIONS_EACH, all_=REACTIONS_MAX
+        )
         self.registered = asyncio.Event()
         """Whether Discord knows the commands."""
         self._greeted = False
@@ -201,13 +210,19 @@ class DarkroomClient(Client):
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction on any message, also one from long before this start."""
-        self.answers.join()
-        await reactions.on_reaction(self, payload)
+        self._react(reactions.on_reaction, payload)
 
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """A reaction taken away."""
-        self.answers.join()
-        await reactions.on_reaction_removed(self, payload)
+        self._react(reactions.on_reaction_removed, payload)
+
+    def _react(self, handler: OnReaction, payload: discord.RawReactionActionEvent) -> None:
+        if self.user is None or payload.user_id == self.user.id:
+            return
+        if not self._reactions.add(payload.user_id, lambda: handler(self, payload)):
+            log.warning(
+                "a reaction is left out", user=payload.user_id, waiting=len(self._reactions)
+            )
 
     async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
         """Modals; commands and buttons find their own way, but for those that nobody knows."""
