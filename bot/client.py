@@ -233,7 +233,7 @@ class DarkroomClient(Client):
                 if self.is_new(interaction):
                     with contextlib.suppress(AnsweredError):
                         async with responding(interaction):
-                            raise Refused("button_gone")
+                            raise Refused("press_gone")
 
     async def _register(self, *, complete: bool) -> None:
         """Register the commands, however often that takes."""

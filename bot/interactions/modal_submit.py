@@ -35,7 +35,7 @@ async def on_modal(interaction: Interaction, handlers: Mapping[str, SubmitHandle
     with contextlib.suppress(AnsweredError):
         async with responding(interaction) as caller:
             if handler is None:
-                raise Refused("button_gone")
+                raise Refused("press_gone")
             await handler(interaction.client.services, interaction, caller, where, values)
 
 
@@ -75,14 +75,14 @@ def text_of(values: Values, name: str) -> str:
 def part_of(where: Sequence[str], place: int) -> str:
     """A part of a custom_id. Raises Refused where there is none."""
     if place >= len(where):
-        raise Refused("button_gone")
+        raise Refused("press_gone")
     return where[place]
 
 
 def number_in(text: str) -> int:
     """A number in a custom_id or a value of a menu. Raises Refused for what is none."""
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Refused("button_gone")
+        raise Refused("press_gone")
     return int(text)
 
 

@@ -155,7 +155,7 @@ async def test_buttons_and_modals_of_actions_that_are_gone(rig: Rig) -> None:
         button = item(discord.ui.Button(custom_id=custom_id))
         interaction.id = hash(custom_id)
         await button.callback(interaction)
-        assert said == [sentences("en-US")["button_gone"]]
+        assert said == [sentences("en-US")["press_gone"]]
 
 
 @pytest.mark.parametrize("custom_id", ["darkroom:1", "reroll-5", f"darkroom:reroll:{HUGE}", ""])
@@ -164,7 +164,7 @@ async def test_components_that_nobody_knows_are_answered(rig: Rig, custom_id: st
     interaction.type = discord.InteractionType.component
     assert not known(interaction)
     await rig.client.on_interaction(interaction)
-    assert said == [sentences("en-US")["button_gone"]]
+    assert said == [sentences("en-US")["press_gone"]]
 
 
 @pytest.mark.parametrize("values", [[], [""], ["x"], [HUGE], ["²"], ["9" * 18]])

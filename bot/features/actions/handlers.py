@@ -31,7 +31,7 @@ async def on_button(interaction: Interaction, target: ActionTarget | None, job_i
     with contextlib.suppress(AnsweredError):
         async with responding(interaction) as caller:
             if target is None:
-                raise Refused("button_gone")
+                raise Refused("press_gone")
             reply = InteractionReply(interaction, caller)
             job = await services.store.jobs.get(job_id)
             if job is not None:

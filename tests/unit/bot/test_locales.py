@@ -96,6 +96,11 @@ def test_every_refusal_and_failure_has_its_sentence() -> None:
     assert found - set(locales.sentences("en-US")) == set()
 
 
+def test_every_action_setting_and_choice_has_its_sentence() -> None:
+    english = {f"option_{name}_help" for name in options()}  # declared with the options
+    assert BUILT - english - set(locales.sentences("en-US")) == set()
+
+
 def test_every_sentence_is_used() -> None:
     used = constants() | commands() | BUILT | {f"permission_{name}" for name in constants()}
     assert set(locales.sentences("en-US")) - used == set()
