@@ -27,6 +27,7 @@ from bot.features.history import command as history
 from bot.features.history.pages import EntryMenu, HistoryPageButton
 from bot.features.imagine import command as imagine
 from bot.features.presets import command as presets
+from bot.features.presets import own as own_presets
 from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
 from bot.interactions.modal_submit import SubmitHandler, on_modal
@@ -108,6 +109,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         queue.queue(services),
         queue.cancel(services),
         presets.PresetCommands(services),
+        own_presets.OwnPresetCommands(services),
         settings.command(services),
         catalogue.models(services),
         catalogue.loras(services),

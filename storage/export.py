@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import select
 
 from generation.job import Job
+from generation.preset import to_toml
 from generation.refusal import Refused
 from storage.database import Database
 from storage.job_reader import VISIBLE, JobReader
@@ -22,6 +23,7 @@ from storage.tables import (
     DraftUploadRow,
     FavouriteRow,
     JobRow,
+    OwnPresetRow,
     PictureRow,
     QueryRow,
     UploadRow,
@@ -53,10 +55,10 @@ class Exporter:
         """Zip files in `folder`, each of at most `max_bytes` and yielded when it is whole.
 
         Whoever takes one removes it, so that there is never a copy of everything. The first
-        begins with `settings.json`, `favourites.json`, `searches.json`, `drafts.json` and
-        `jobs.json`, which goes on in `jobs-2.json` where it is long; then come the pictures that
-        were made and those that were handed in. A file that fills more than one zip is cut into
-        `.001`, `.002`.
+        begins with `settings.json`, `favourites.json`, `searches.json`, `presets.toml`,
+        `drafts.json` and `jobs.json`, which goes on in `jobs-2.json` where it is long; then come
+        the pictures that were made and those that were handed in. A file that fills more than one
+        zip is cut into `.001`, `.002`.
 
         Raises Refused where this person's or too many others' are being made.
         """
@@ -84,6 +86,7 @@ class Exporter:
         yield "settings.json", _pretty(msgspec.json.encode(await self._settings.person(user_id)))
         yield "favourites.json", _pretty(await self._favourites(user_id))
         yield "searches.json", _pretty(await self._searches(user_id))
+        yield "presets.toml", await self._presets(user_id)
         yield "drafts.json", _pretty(await self._drafts(user_id))
         texts = _Texts(max_bytes)
         async for page in self._pages(user_id):
@@ -159,6 +162,11 @@ class Exporter:
         sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
         queries = [row[0] for row in await self._all(sought)]
         return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
+
+    async def _presets(self, user_id: int) -> bytes:
+        own = select(OwnPresetRow.preset).where(OwnPresetRow.user_id == user_id)
+        rows = await self._all(own.order_by(OwnPresetRow.key))
+        return to_toml([row[0] for row in rows]).encode()
 
     async def _drafts(self, user_id: int) -> bytes:
         typed = select(DraftRow.draft).where(DraftRow.user_id == user_id).order_by(DraftRow.id)

@@ -28,6 +28,7 @@ from storage.tables import (
     JobRow,
     MessageRow,
     NoticeRow,
+    OwnPresetRow,
     PictureRow,
     QueryRow,
     SettingsRow,
@@ -206,7 +207,7 @@ def _mark(connection: Connection, user_id: int) -> int:
     connection.execute(
         row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
     )
-    for table in (QueryRow, NoticeRow, DraftRow):
+    for table in (QueryRow, NoticeRow, DraftRow, OwnPresetRow):
         connection.execute(delete(table).where(table.user_id == user_id))
     connection.execute(
         delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)

@@ -46,11 +46,11 @@ class PresetStore:
 
     async def get(self, guild_id: int, name: str) -> Preset:
         """The preset of that name. Raises Refused with the nearest names."""
-        return _find(await self.all_of(guild_id), name)
+        return find_preset(await self.all_of(guild_id), name)
 
     async def check_free(self, guild_id: int, name: str) -> None:
         """Refuse a name that is taken."""
-        if any(_key(preset.name) == _key(name) for preset in await self.all_of(guild_id)):
+        if any(key_of(preset.name) == key_of(name) for preset in await self.all_of(guild_id)):
             raise Refused("preset_taken", name=name[:50])
 
     async def write(self, guild_id: int, preset: Preset, *, was: str | None = None) -> None:
@@ -59,7 +59,7 @@ class PresetStore:
         Whatever named it as a default goes with its name. Raises Refused when the name is another
         preset's.
         """
-        names = {} if was is None else {_key(was): preset.name}
+        names = {} if was is None else {key_of(was): preset.name}
         async with self._database.begin() as connection:
             changed = await _carry_defaults(connection, guild_id, names)
             if was is not None:
@@ -74,9 +74,9 @@ class PresetStore:
         """
         async with self._database.begin() as connection:
             await _hold(connection, guild_id)
-            now = _find(await _all_of(connection, guild_id), name)
+            now = find_preset(await _all_of(connection, guild_id), name)
             new = change(now)
-            changed = await _carry_defaults(connection, guild_id, {_key(now.name): new.name})
+            changed = await _carry_defaults(connection, guild_id, {key_of(now.name): new.name})
             await _delete(connection, guild_id, [now.name])
             await _insert(connection, guild_id, [new])
         self._settings.forget(changed)
@@ -86,7 +86,7 @@ class PresetStore:
         self, guild_id: int, presets: Sequence[Preset], *, replace: bool = False
     ) -> None:
         """Keep all of these presets, or none: Refused when a name is taken and not replaced."""
-        names = {_key(preset.name): preset.name for preset in presets} if replace else {}
+        names = {key_of(preset.name): preset.name for preset in presets} if replace else {}
         async with self._database.begin() as connection:
             changed = await _carry_defaults(connection, guild_id, names)
             await _delete(connection, guild_id, names.values())
@@ -96,7 +96,7 @@ class PresetStore:
     async def delete(self, guild_id: int, name: str) -> None:
         """Delete a preset, and be it anybody's default; one that is not there is no error."""
         async with self._database.begin() as connection:
-            changed = await _carry_defaults(connection, guild_id, {_key(name): None})
+            changed = await _carry_defaults(connection, guild_id, {key_of(name): None})
             await _delete(connection, guild_id, [name])
         self._settings.forget(changed)
 
@@ -167,16 +167,18 @@ class PresetStore:
         self, connection: AsyncConnection, guild_id: int, name: str | None
     ) -> str | None:
         """The name as it is written in the preset."""
-        return None if name is None else _find(await _all_of(connection, guild_id), name).name
+        return None if name is None else find_preset(await _all_of(connection, guild_id), name).name
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """What a preset is found by."""
     return name.casefold()[:KEY_MAX]
 
 
-def _find(presets: Sequence[Preset], name: str) -> Preset:
+def find_preset(presets: Sequence[Preset], name: str) -> Preset:
+    """The preset of that name. Raises Refused with the nearest names."""
     for preset in presets:
-        if _key(preset.name) == _key(name):
+        if key_of(preset.name) == key_of(name):
             return preset
     names = [preset.name for preset in presets]
     alike = ", ".join(nearest(name, names, 3))
@@ -196,19 +198,19 @@ async def _hold(connection: AsyncConnection, guild_id: int) -> None:
 
 
 async def _delete(connection: AsyncConnection, guild_id: int, names: Iterable[str]) -> None:
-    keys = [_key(name) for name in names]
+    keys = [key_of(name) for name in names]
     await connection.execute(
         delete(PresetRow).where(PresetRow.guild_id == guild_id, PresetRow.key.in_(keys))
     )
 
 
 async def _insert(connection: AsyncConnection, guild_id: int, presets: Sequence[Preset]) -> None:
-    there = {_key(preset.name) for preset in await _all_of(connection, guild_id)}
+    there = {key_of(preset.name) for preset in await _all_of(connection, guild_id)}
     if len(there) + len(presets) > PRESETS_MAX:
         raise Refused("presets_too_many", high=PRESETS_MAX)
     now = datetime.now(UTC)
     for preset in presets:
-        key = _key(preset.name)
+        key = key_of(preset.name)
         if key in there:
             raise Refused("preset_taken", name=preset.name)
         there.add(key)
@@ -226,7 +228,7 @@ async def _carry_defaults(
     """
 
     def carried(name: str | None) -> str | None:
-        return name if name is None else names.get(_key(name), name)
+        return name if name is None else names.get(key_of(name), name)
 
     def of_guild(now: GuildSettings) -> GuildSettings:
         channels = {c: carried(name) for c, name in now.channel_presets.items()}
@@ -246,7 +248,7 @@ async def _carry_defaults(
     ambiguous = set((await connection.execute(elsewhere)).scalars())
 
     def is_here(own: PersonSettings) -> bool:
-        key = _key(own.default_preset or "")
+        key = key_of(own.default_preset or "")
         if own.default_preset_guild is None:
             return key in names and key not in ambiguous
         return key in names and own.default_preset_guild == guild_id

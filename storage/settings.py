@@ -62,6 +62,8 @@ class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
     default_preset: str | None = None
     default_preset_guild: int | None = None
     """The server whose preset was chosen; None where that is not known."""
+    own_preset: str | None = None
+    """Their own preset that holds wherever they name none."""
     private: bool = False
     ping: bool = False
     """Whether they are mentioned when a request of theirs is done."""

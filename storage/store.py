@@ -5,6 +5,7 @@ from storage.database import Database
 from storage.drafts import DraftStore
 from storage.history import HistoryStore
 from storage.jobs import JobStore
+from storage.own_presets import OwnPresetStore
 from storage.personal_data import PersonalStore
 from storage.pictures import PictureFiles
 from storage.presets import PresetStore
@@ -30,6 +31,7 @@ class Store:
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database, elsewhere)
         self.presets = PresetStore(database, self.settings)
+        self.own_presets = OwnPresetStore(database, self.settings)
         self.drafts = DraftStore(database)
         self.usage = UsageStore(database)
         self.statistics = StatisticsStore(database)

@@ -304,3 +304,14 @@ class DraftUploadRow(Table):
         ForeignKey("drafts.id", ondelete="CASCADE"), primary_key=True
     )
     file: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+
+
+class OwnPresetRow(Table):
+    """A person's own preset. `key` is its name in folded case, by which it is found."""
+
+    __tablename__ = "own_presets"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    preset: Mapped[Preset] = mapped_column(Json(Preset))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

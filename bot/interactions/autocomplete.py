@@ -24,16 +24,29 @@ async def preset_choices(
     interaction: Interaction,
     typed: str,
     offered: Callable[[Preset, Caller], bool] = permissions.may_use,
+    *,
+    with_own: bool = False,
 ) -> list[Choice[str]]:
-    """The server's presets that are `offered` to them and fit what was typed, best first."""
+    """The server's presets that are `offered` to them and fit what was typed, best first; before
+    them, where they count, one's own.
+    """
     caller = await caller_of(interaction)
     guild_id = caller.place.guild_id
+    own: list[Choice[str]] = []
+    if with_own:
+        mine = [found.name for found in await services.store.own_presets.all_of(caller.person.id)]
+        marked = caller.texts("preset_mine")
+        own = [
+            Choice(name=f"{name} · {marked}"[:NAME_MAX], value=name) for name in best(mine, typed)
+        ]
     if guild_id is None:
-        return []
+        return own
     store = services.store.presets
     await store.ensure_starters(guild_id, preset.starters(services.catalog))
     names = [found.name for found in await store.all_of(guild_id) if offered(found, caller)]
-    return choices(names, typed)
+    taken = {str(choice.value).casefold() for choice in own}
+    theirs = [c for c in choices(names, typed) if c.value.casefold() not in taken]
+    return [*own, *theirs][:CHOICES_MAX]
 
 
 def choices(names: NameSearch | Iterable[str], typed: str) -> list[Choice[str]]:

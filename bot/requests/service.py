@@ -74,7 +74,7 @@ class RequestService:
         request = preset.complete(given, chosen, self.catalog, self.rules)
         if chosen is not None:
             preset.check_bounds(chosen, request)
-        return await self._add(request, caller, origin, preset=chosen.name if chosen else None)
+        return await self._add(request, caller, origin, preset=await self._recorded(chosen, caller))
 
     async def submit(
         self,
@@ -128,7 +128,7 @@ class RequestService:
             chosen = await self.chosen_preset(caller, preset_name)
             if chosen is not None:
                 preset.check_roles(chosen, caller.person.roles)
-                preset_name = chosen.name
+            preset_name = await self._recorded(chosen, caller)
         parent = msgspec.structs.replace(failed, preset=preset_name)
         # what was being enlarged is still enlarged, unless it is another size or picture now
         same = ("init_picture", "width", "height", "tile")
@@ -176,11 +176,14 @@ class RequestService:
 
     async def chosen_preset(self, caller: Caller, name: str | None) -> Preset | None:
         """The preset of that name; unnamed, the person's, the channel's or the server's default."""
-        guild_id = caller.place.guild_id
+        guild_id, own_presets = caller.place.guild_id, self.store.own_presets
+        # of two of the same name, one's own comes first
+        mine = name or caller.own.own_preset
+        found = await own_presets.find(caller.person.id, mine) if mine else None
+        if found is not None:
+            return found
         if guild_id is None:
-            if name:
-                raise Refused("preset_needs_server")
-            return None
+            return await own_presets.get(caller.person.id, name) if name else None
         await self.store.presets.ensure_starters(guild_id, preset.starters(self.catalog))
         if name:
             return await self.store.presets.get(guild_id, name)
@@ -202,6 +205,15 @@ class RequestService:
             if permissions.may_use(found, caller):
                 return found
         return None
+
+    async def _recorded(self, chosen: Preset | None, caller: Caller) -> str | None:
+        """The name of a server's preset, to be kept with the request. One's own is nobody else's
+        business, and its name may be another preset's there.
+        """
+        if chosen is None or caller.place.guild_id is None:
+            return None
+        own = await self.store.own_presets.find(caller.person.id, chosen.name)
+        return None if own == chosen else chosen.name
 
     async def _preset_of(self, job: Job) -> Preset | None:
         if job.preset is None or job.origin.guild_id is None:

@@ -3,6 +3,7 @@
 Each change is kept at once, so nothing is lost, whenever and by whomever it goes on.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
 from storage.drafts import Draft
 
+OWN: Final = "own_"
+"""What the names of custom_ids about one's own presets begin with."""
 NONE: Final = "-"
 OTHER: Final = "+"
 """Values of menus: decides nothing; a text is asked for."""
@@ -39,9 +42,12 @@ MENUS: Final[Mapping[str, str]] = {"model": "files", "sampler": "", "aspect": "s
 """What is chosen from a menu, and the modal for what is not in it."""
 
 
-def shown(preset: Preset, caller: Caller, catalog: Catalog) -> discord.ui.LayoutView:
+def shown(
+    preset: Preset, caller: Caller, catalog: Catalog, *, own: bool = False
+) -> discord.ui.LayoutView:
     """The preset and everything by which it is changed."""
     texts, name = caller.texts, preset.name
+    mine = OWN if own else ""
     lines = [f"### {texts('dialog_preset', name=quoted(name, SHOWN_MAX))}"]
     for fields_ in fields.PARTS.values():
         for field in fields_:
@@ -65,13 +71,14 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog) -> discord.ui.Layout
         ("aspect", list(ASPECTS), None),
     )
     parts: list[Any] = [discord.ui.TextDisplay(cut_lines("\n".join(lines), 3500))]
-    parts += [discord.ui.ActionRow(_menu(caller, name, *choice)) for choice in choices]
+    parts += [discord.ui.ActionRow(_menu(caller, name, mine, *choice)) for choice in choices]
     ask: discord.ui.Select[Any] = discord.ui.Select(
-        custom_id=f"darkroom:preset_set:part:{name}",
+        custom_id=f"darkroom:{mine}preset_set:part:{name}",
         placeholder=texts("preset_more"),
         options=[
             discord.SelectOption(label=texts(f"preset_part_{part}")[:CHOICE_MAX], value=part)
             for part in fields.PARTS
+            if not own or part != "bounds"
         ],
     )
     parts.append(discord.ui.ActionRow(ask))
@@ -86,11 +93,12 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog) -> discord.ui.Layout
             for role in preset.roles[:OPTIONS_MAX]
         ],
     )
-    parts.append(discord.ui.ActionRow(roles_menu))
+    if not own:
+        parts.append(discord.ui.ActionRow(roles_menu))
     button: discord.ui.Button[Any] = discord.ui.Button(
         style=discord.ButtonStyle.secondary,
         label=texts("preset_as_text"),
-        custom_id=f"darkroom:preset_text:{name}",
+        custom_id=f"darkroom:{mine}preset_text:{name}",
     )
     parts.append(discord.ui.ActionRow(button))
     view.add_item(discord.ui.Container(*parts))
@@ -98,7 +106,7 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog) -> discord.ui.Layout
 
 
 def _menu(
-    caller: Caller, name: str, field: str, choices: list[str], chosen: str | None
+    caller: Caller, name: str, mine: str, field: str, choices: list[str], chosen: str | None
 ) -> discord.ui.Select[Any]:
     texts = caller.texts
     room = OPTIONS_MAX - 1 - bool(MENUS[field])
@@ -111,7 +119,7 @@ def _menu(
         named[OTHER] = texts("preset_other")
     now = choice_of(chosen, CHOICE_MAX) if chosen else ""
     return discord.ui.Select(
-        custom_id=f"darkroom:preset_set:{field}:{name}",
+        custom_id=f"darkroom:{mine}preset_set:{field}:{name}",
         placeholder=texts(f"preset_field_{field}"),
         options=[
             discord.SelectOption(label=label[:CHOICE_MAX], value=value, default=value == now)
@@ -120,11 +128,11 @@ def _menu(
     )
 
 
-def part_modal(preset: Preset, part: str, caller: Caller) -> Modal:
+def part_modal(preset: Preset, part: str, caller: Caller, *, own: bool = False) -> Modal:
     """Short fields, filled in."""
     texts = caller.texts
     title = texts("dialog_preset", name=preset.name)
-    asked = Modal(f"darkroom:preset_part:{part}:{preset.name}", title)
+    asked = Modal(f"darkroom:{OWN if own else ''}preset_part:{part}:{preset.name}", title)
     for field in fields.PARTS[part]:
         asked.text(
             field,
@@ -136,19 +144,27 @@ def part_modal(preset: Preset, part: str, caller: Caller) -> Modal:
     return asked
 
 
-def text_modal(was: str, preset: Preset, caller: Caller) -> Modal:
+def text_modal(was: str, preset: Preset, caller: Caller, *, own: bool = False) -> Modal:
     """The preset as its file would have it. Raises Refused where that is too long for a modal."""
     form = presets.to_form(preset)
     if len(form) > FORM_MAX:
         form = presets.to_toml([preset])
     if len(form) > FORM_MAX:
         raise Refused("preset_text_long", high=FORM_MAX)
-    asked = Modal(f"darkroom:preset:{was}", caller.texts("dialog_preset", name=preset.name))
+    asked = Modal(
+        f"darkroom:{OWN if own else ''}preset:{was}",
+        caller.texts("dialog_preset", name=preset.name),
+    )
     return asked.text("preset", caller.texts("dialog_preset_text"), value=form, long=True)
 
 
 async def _change(
-    interaction: Interaction, caller: Caller, name: str, change: Callable[[Preset], Preset]
+    interaction: Interaction,
+    caller: Caller,
+    name: str,
+    change: Callable[[Preset], Preset],
+    *,
+    own: bool = False,
 ) -> None:
     """Keep the preset changed, and show it so. Raises Refused."""
     services = interaction.client.services
@@ -156,8 +172,17 @@ async def _change(
     def checked(now: Preset) -> Preset:
         return fields.checked(change(now), services.catalog)
 
-    new = await services.store.presets.change(_guild(caller), name, checked)
-    await show(interaction, shown(new, caller, services.catalog))
+    if own:
+        new = await services.store.own_presets.change(caller.person.id, name, checked)
+    else:
+        new = await services.store.presets.change(_guild(caller), name, checked)
+    await show(interaction, shown(new, caller, services.catalog, own=own))
+
+
+async def _get(services: Services, caller: Caller, name: str, *, own: bool) -> Preset:
+    if own:
+        return await services.store.own_presets.get(caller.person.id, name)
+    return await services.store.presets.get(_guild(caller), name)
 
 
 def _guild(caller: Caller) -> int:
@@ -169,7 +194,7 @@ def _guild(caller: Caller) -> int:
 
 class PresetMenu(
     RespondingItem[discord.ui.Select[Any]],
-    template=rf"darkroom:preset_set:(?P<field>model|sampler|aspect|part):{NAME}",
+    template=rf"darkroom:(?P<own>own_)?preset_set:(?P<field>model|sampler|aspect|part):{NAME}",
 ):
     """Chooses a model, a sampler, a shape, or what to be asked for."""
 
@@ -181,13 +206,13 @@ class PresetMenu(
             self.fields["field"],
         )
         chosen = self.item.values[0]
-        guild_id = _guild(caller)
+        own = bool(self.fields["own"])
         part = chosen if field == "part" else MENUS[field] if chosen == OTHER else ""
         if part:
             if part not in fields.PARTS:
                 raise Refused("setting_gone")
-            found = await services.store.presets.get(guild_id, name)
-            await interaction.response.send_modal(part_modal(found, part, caller))
+            found = await _get(services, caller, name, own=own)
+            await interaction.response.send_modal(part_modal(found, part, caller, own=own))
             return
         value = "" if chosen == NONE else chosen
         catalog, rules = services.catalog, services.requests.rules
@@ -197,7 +222,7 @@ class PresetMenu(
                 return fields.sized(now, value, catalog, rules)
             return msgspec.structs.replace(now, **{field: value or None})
 
-        await _change(interaction, caller, name, change)
+        await _change(interaction, caller, name, change, own=own)
 
 
 class PresetRoles(
@@ -219,15 +244,15 @@ class PresetRoles(
 
 class PresetTextButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=rf"darkroom:preset_text:{NAME}",
+    template=rf"darkroom:(?P<own>own_)?preset_text:{NAME}",
 ):
     """Opens the preset as text."""
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """For those who would rather write it."""
-        presets_ = interaction.client.services.store.presets
-        found = await presets_.get(_guild(caller), self.fields["name"])
-        await interaction.response.send_modal(text_modal(found.name, found, caller))
+        own, services = bool(self.fields["own"]), interaction.client.services
+        found = await _get(services, caller, self.fields["name"], own=own)
+        await interaction.response.send_modal(text_modal(found.name, found, caller, own=own))
 
 
 ITEMS: Final = (PresetMenu, PresetRoles, PresetTextButton)
@@ -239,21 +264,52 @@ async def _on_part(
     caller: Caller,
     where: list[str],
     values: Mapping[str, Any],
+    *,
+    own: bool,
 ) -> None:
     """Handed-in short fields."""
     part, name = (*where, "", "")[:2]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
     entered = {field: str(values.get(field) or "") for field in fields.PARTS[part]}
-    await _change(interaction, caller, name, lambda now: fields.changed(now, entered))
+    await _change(interaction, caller, name, lambda now: fields.changed(now, entered), own=own)
 
 
-async def _reopen_part(services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen_part(
+    services: Services, caller: Caller, draft: Draft, _number: int, *, own: bool
+) -> Modal:
     part, name = (*draft.where, "", "")[:2]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
-    return part_modal(await services.store.presets.get(_guild(caller), name), part, caller)
+    return part_modal(await _get(services, caller, name, own=own), part, caller, own=own)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"preset_part": _on_part}
-REOPEN: Final[Mapping[str, Reopener]] = {"preset_part": _reopen_part}
+async def _on_own_text(
+    _services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Mapping[str, Any],
+) -> None:
+    """A preset of one's own, handed in as text."""
+    found = presets.from_toml(str(values.get("preset") or ""))
+    if len(found) != 1:
+        raise Refused("preset_one_only")
+    await _change(interaction, caller, ":".join(where), lambda _now: found[0], own=True)
+
+
+async def _reopen_own_text(_s: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    was = ":".join(draft.where)
+    return text_modal(was, Preset(name=was or "-"), caller, own=True)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
+    "preset_part": functools.partial(_on_part, own=False),
+    "own_preset_part": functools.partial(_on_part, own=True),
+    "own_preset": _on_own_text,
+}
+REOPEN: Final[Mapping[str, Reopener]] = {
+    "preset_part": functools.partial(_reopen_part, own=False),
+    "own_preset_part": functools.partial(_reopen_part, own=True),
+    "own_preset": _reopen_own_text,
+}

@@ -211,7 +211,7 @@ async def test_pages_of_jobs_make_one_list(
     assert sorted(name for name in names if name.startswith("uploads/")) == sorted(
         f"uploads/{file}.png" for file in set(uploads)
     )
-    assert len(names) == len(set(names)) == 5 + 5 + 2
+    assert len(names) == len(set(names)) == 6 + 5 + 2
 
 
 async def test_few_exports_are_made_at_once(store: Store, tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ ABOUT_NO_REQUEST: Final = """
 /imagine /queue /cancel /history /models /loras           . . . . . . . . .
 control-picture /settings /settings-person                . . . . . . . . .
 /preset-list /preset-show /preset-export /help            . . . . . . . . .
+/mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
+/mypreset-delete /mypreset-default                        . . . . . . . . .
 /mydata-export /mydata-delete                             . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
