@@ -94,6 +94,7 @@ class TestWelcome:
     async def test_it_says_so_once(self, first_start: Rig, bo: Person, general: str) -> None:
         await first_start.start()
         await bo.wait_for("MESSAGE_CREATE")
+        await first_start.control.forget_nonces()
         await first_start.restart()
         await first_start.client.on_guild_join(first_start.client.guilds[0])
         await imagine(bo, general)
