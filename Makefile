@@ -44,6 +44,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.flood
+	$(BIN)/python -m benchmarks.soak_delivery --jobs 2000 --every 200
 	$(BIN)/python -m benchmarks.fairness
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.uploads

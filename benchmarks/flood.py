@@ -63,6 +63,7 @@ class MadeUpDiscord:
     def __init__(self) -> None:
         self.requests = 0
         self.most_at_once = 0
+        self.seconds = SECONDS_AN_ANSWER
         self._now = 0
 
     async def request(self, route: discord.http.Route, **_options: Any) -> Any:
@@ -70,7 +71,7 @@ class MadeUpDiscord:
         self.requests += 1
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
-        await asyncio.sleep(SECONDS_AN_ANSWER)
+        await asyncio.sleep(self.seconds)
         self._now -= 1
         number = 10**17 + self.requests
         user = {"id": str(number), "username": "a", "discriminator": "0", "avatar": None}

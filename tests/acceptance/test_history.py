@@ -4,12 +4,14 @@ import asyncio
 import io
 import json
 import zipfile
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from bot.features import mydata
 from playground.person import Person, fields_of
+from storage.export import Exporter
 from tests.acceptance.conftest import Json, Rig, finished
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
@@ -215,3 +217,31 @@ async def test_the_queue_and_cancel(rig: Rig, ada: Person, bo: Person, general: 
     rig.engine.gate.set()
     await rig.until(lambda job: job.delivered_at is not None)
     assert "Cancelled" in (await ada.message(general, first["id"]))["embeds"][0]["description"]
+
+
+async def test_of_many_exports_at_once_a_few_are_made_and_the_others_told(
+    rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(rig, ada, general, "mine")
+    gate, contents = asyncio.Event(), Exporter._contents
+
+    async def held(self: Exporter, *args: int) -> AsyncGenerator[tuple[str, bytes], None]:
+        await gate.wait()
+        async for content in contents(self, *args):
+            yield content
+
+    monkeypatch.setattr(Exporter, "_contents", held)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(say(ada, general, "mydata export"))
+        second = group.create_task(say(bo, general, "mydata export"))
+        async with asyncio.timeout(PATIENCE):
+            while len(rig.studio.store.personal._exporter._exporting) < 2:
+                await asyncio.sleep(0.01)
+        for person in (ada, ada, bo, await rig.control.person("cy")):
+            answer = await say(person, general, "mydata export")
+            assert "Try again in some minutes" in answer["content"]
+        gate.set()
+    assert first.result()["attachments"]
+    assert second.result()["attachments"]
+    again = await say(ada, general, "mydata export")
+    assert again["attachments"], "what has ended counts no more"
