@@ -129,15 +129,17 @@ class Tracker:
 
         Raises storage.errors.DatabaseError.
         """
-        for followed in self._followed.values():
-            # nobody has asked since the start: what runs already, an earlier process has answered
-            followed.acknowledged.set()
+        newest = await self._jobs.newest_id()
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
             if _is_ours(job):
                 followed = self._take_up(job, posted=True)
                 followed.acknowledged.set()
                 if job.ended:
                     followed.ended.set()
+        for followed in self._followed.values():
+            # the worker has taken it up meanwhile, and an earlier process has answered it
+            if followed.job.id <= newest:
+                followed.acknowledged.set()
         self._recovered = True
 
     async def close(self) -> None:

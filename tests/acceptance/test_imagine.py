@@ -147,7 +147,7 @@ async def test_every_field_of_the_request_is_an_option(
     }  # fmt: skip
     assert expected <= by_name.keys()
     assert by_name["prompt"]["required"]
-    assert by_name["steps"]["max_value"] == 150
+    assert by_name["steps"]["max_value"] == rig.config.limits.steps
     assert by_name["init_picture"]["type"] == 11
     assert by_name["sampler"]["autocomplete"]
 
