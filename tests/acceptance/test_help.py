@@ -118,7 +118,7 @@ class TestWelcome:
     ) -> None:
         from datetime import timedelta
 
-        monkeypatch.setattr("bot.features.help.welcome.NEW", timedelta(0))
+        monkeypatch.setattr("bot.features.help.welcome.NEW", timedelta(days=-1))
         await first_start.start()
         await imagine(bo, general)
         assert len(await bo.messages(general)) == 1
