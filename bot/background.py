@@ -47,6 +47,8 @@ class BackgroundTasks:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
+        if task in self._tasks:
+            return
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

@@ -39,7 +39,7 @@ class DraftStore:
 
         What no database takes is left out: NUL, and half an emoji, which cutting one leaves.
         """
-        text = msgspec.json.encode(_cleaned(msgspec.to_builtins(draft))).decode()
+        text = msgspec.json.encode(_cleaned(msgspec.structs.asdict(draft))).decode()
         files = sorted(set(draft.uploads.values()))
         return await self._database.write(lambda c: _keep(c, user_id, text, files))
 

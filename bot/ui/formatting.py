@@ -49,7 +49,7 @@ def duration(seconds: float, texts: Texts) -> str:
 
 def text_file(text: str, name: str) -> discord.File:
     """A text that is too long for a message."""
-    return discord.File(io.BytesIO(text.encode()), name)
+    return discord.File(io.BytesIO(text.encode(errors="replace")), name)
 
 
 def quoted(text: str, limit: int) -> str:
