@@ -224,9 +224,10 @@ async def test_other_people_say_who_they_are(open_as: Opening) -> None:
 
 async def test_a_lost_connection_is_made_again(open_as: Opening, bo: Person, room: str) -> None:
     sockets: list[WebSocketRoute] = []
+    refusing = False
 
     def connect(socket: WebSocketRoute) -> None:
-        if len(sockets) != 1:  # the first attempt to come back fails
+        if not refusing:  # the first attempt to come back fails
             socket.connect_to_server()
         sockets.append(socket)
 
@@ -236,10 +237,15 @@ async def test_a_lost_connection_is_made_again(open_as: Opening, bo: Person, roo
     await chat.enter(room)
     hint = chat.page.locator(".hint")
     await expect(hint).to_be_hidden()
-    await sockets[0].close(code=1011)
+    refusing, known = True, len(sockets)
+    await sockets[-1].close(code=1011)
     await expect(hint).to_contain_text("connection to the local Discord is lost")
     await bo.say(room, "while you were away")
+    async with asyncio.timeout(PATIENCE):
+        while len(sockets) == known:
+            await asyncio.sleep(0.05)
     await expect(chat.message("while you were away")).to_have_count(0)
+    refusing = False
     await sockets[-1].close(code=1011)
     await expect(chat.message("while you were away")).to_be_visible()
     await expect(hint).to_be_hidden()

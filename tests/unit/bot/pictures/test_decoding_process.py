@@ -54,7 +54,7 @@ async def test_refusals_name_the_file() -> None:
         assert raised.value.params == {"file": "notes.png"}
         with pytest.raises(Refused) as raised:
             await process.make(WORK, [flat_png(30_000, 30_000)], "bomb.png")
-        assert raised.value.params == {"file": "bomb.png", "megapixels": "900", "high": 40}
+        assert raised.value.params == {"file": "bomb.png", "megapixels": 900, "high": 40}
 
 
 async def test_copies_of_our_own_pictures() -> None:
