@@ -92,13 +92,7 @@ class Results:
         ended = job_embeds.ended(job, texts, around)
         shown = original
         for level in range(len(LEVELS) + 1):
-            remarks = job_embeds.remarks(
-                texts,
-                held_back=shown.held_back,
-                missing=shown.missing,
-                lightened=shown.lightened,
-            )
-            lines = filter(None, (replayed, remarks, *notes, ended.content))
+            lines = filter(None, (replayed, shown.remarks(texts), *notes, ended.content))
             content = "\n".join(lines)
             try:
                 return await self._write(

@@ -8,6 +8,7 @@ import discord
 import msgspec
 import structlog
 
+from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
 from generation.refusal import Refused
@@ -49,6 +50,15 @@ class ShownPictures(msgspec.Struct, frozen=True):
     def files(self) -> list[discord.File]:
         """New attachments; sending uses them up."""
         return [attachment.file() for attachment in self.attachments]
+
+    def remarks(self, texts: Texts) -> str:
+        """What is said above pictures that are not shown as they were made."""
+        found = [texts("held_back", count=self.held_back)] if self.held_back else []
+        if self.missing:
+            found.append(texts("pictures_missing", count=self.missing))
+        if self.lightened:
+            found.append(texts("reencoded"))
+        return "\n".join(found)
 
 
 class JobAttachments:

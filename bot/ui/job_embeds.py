@@ -124,16 +124,6 @@ def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> Mes
     return MessageBody(embed=fitted(embed))
 
 
-def remarks(texts: Texts, *, held_back: int = 0, missing: int = 0, lightened: bool = False) -> str:
-    """What is said above pictures that are not shown as they were made."""
-    found = [texts("held_back", count=held_back)] if held_back else []
-    if missing:
-        found.append(texts("pictures_missing", count=missing))
-    if lightened:
-        found.append(texts("reencoded"))
-    return "\n".join(found)
-
-
 def replayed(first: Job, second: Job, texts: Texts) -> str:
     """Whether pictures that were made again are the same, and if not, what has changed since."""
     if replay.same_pictures(first, second):

@@ -10,8 +10,6 @@ from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.interactions.sight import at_component
-from bot.locales import Texts
-from bot.pictures.attachments import ShownPictures
 from bot.requests.actions import ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
@@ -141,7 +139,7 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
     shown = await pictures.within(every, reply.file_limit)
     channel_id, message_id = await reply.post(
         {
-            "content": _remarks(shown, caller.texts),
+            "content": shown.remarks(caller.texts),
             "embed": job_embeds.parameters(job, caller.texts),
             "files": shown.files(),
             "view": action_buttons.view(job, caller.texts),
@@ -183,18 +181,12 @@ async def _picked(
     pictures = services.delivery.attachments
     shown = await pictures.within(await pictures.one(job, picture, where), reply.file_limit)
     message: dict[str, Any] = {
-        "content": _remarks(shown, texts),
+        "content": shown.remarks(texts),
         "embed": job_embeds.picture(job, picture, texts),
         "files": shown.files(),
         "view": action_buttons.view(job, texts, index),
     }
     return message
-
-
-def _remarks(shown: ShownPictures, texts: Texts) -> str:
-    return job_embeds.remarks(
-        texts, held_back=shown.held_back, missing=shown.missing, lightened=shown.lightened
-    )
 
 
 def _picture(job: Job, index: int) -> PictureRecord:

@@ -135,12 +135,7 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
         pictures = services.delivery.attachments
         shown = await pictures.within(await pictures.of(job), limit)
         await interaction.followup.send(
-            job_embeds.remarks(
-                caller.texts,
-                held_back=shown.held_back,
-                missing=shown.missing,
-                lightened=shown.lightened,
-            ),
+            shown.remarks(caller.texts),
             embed=job_embeds.parameters(job, caller.texts),
             files=shown.files(),
             view=entry_view(job, caller.texts),
