@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select
-from sqlalchemy.engine import Dialect
+from sqlalchemy import Connection, Select
 
 from generation.job import Failure, Origin, Provenance
 from generation.request import GenerationRequest
@@ -151,7 +150,7 @@ async def without_indexes(
 
 
 def plain_matching(
-    statement: Select[Any], dialect: Dialect, user_id: int, search: str
+    statement: Select[Any], connection: Connection, user_id: int, search: str
 ) -> tuple[Select[Any], Any]:
     """A search through all of somebody's prompts."""
     for word in search.casefold().split():

@@ -35,6 +35,8 @@ from storage.threads import DatabaseThreads
 T = TypeVar("T")
 BUSY_SECONDS: Final = 10.0
 """How long a writer waits for another process, and for a connection."""
+CACHE_KIB: Final = 16 * 1024
+"""What a connection to SQLite keeps in memory at most: enough for somebody's last 1,000 prompts."""
 DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 """The databases, and what drives them where the URL does not say."""
 Purpose = Literal["work", "migrate", "read"]
@@ -262,7 +264,10 @@ class _Pragmas:
     """What a SQLite connection begins with."""
 
     def __init__(self, purpose: Purpose) -> None:
-        self._statements = [f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}"]
+        self._statements = [
+            f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}",
+            f"PRAGMA cache_size = -{CACHE_KIB}",
+        ]
         if purpose != "read":
             self._statements += [
                 "PRAGMA journal_mode = WAL",

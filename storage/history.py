@@ -59,16 +59,21 @@ class HistoryStore:
         limit: int = 10,
     ) -> Page:
         """The newest page; or the one older than job `before`, or newer than job `after`."""
-        statement, key = self._matching(user_id, query)
-        if after is not None:
-            nearest = statement.where(key > after).order_by(key).limit(limit + 1)
-            found, older = await self._found(nearest, statement.where(key <= after))
-            jobs = sorted(found[:limit], key=lambda job: -job.id)
-            return Page(tuple(jobs), len(found) > limit, older)
-        wanted = statement if before is None else statement.where(key < before)
-        others = None if before is None else statement.where(key >= before)
-        found, newer = await self._found(wanted.order_by(key.desc()).limit(limit + 1), others)
-        return Page(tuple(found[:limit]), newer, len(found) > limit)
+
+        def page(connection: Connection) -> Page:
+            statement, key = _matching(connection, user_id, query)
+            if after is not None:
+                nearest = statement.where(key > after).order_by(key).limit(limit + 1)
+                found = job_rows.jobs_of(connection, nearest)
+                jobs = sorted(found[:limit], key=lambda job: -job.id)
+                older = _any(connection, statement.where(key <= after))
+                return Page(tuple(jobs), len(found) > limit, older)
+            wanted = statement if before is None else statement.where(key < before)
+            found = job_rows.jobs_of(connection, wanted.order_by(key.desc()).limit(limit + 1))
+            newer = before is not None and _any(connection, statement.where(key >= before))
+            return Page(tuple(found[:limit]), newer, len(found) > limit)
+
+        return await self._database.read(page)
 
     async def models(self, user_id: int) -> list[str]:
         """The models that somebody has drawn with."""
@@ -155,40 +160,29 @@ class HistoryStore:
             log.error("a search can't be read", number=number, error=str(error))
             return None
 
-    def _matching(self, user_id: int, query: Query) -> tuple[Select[Any], Any]:
-        """The jobs that are looked for, and the column that says where each stands in time."""
-        statement = select(*JOB_COLUMNS).where(
-            JobRow.user_id == user_id, JobRow.state == JobState.FINISHED, VISIBLE
+
+def _matching(connection: Connection, user_id: int, query: Query) -> tuple[Select[Any], Any]:
+    """The jobs that are looked for, and the column that says where each stands in time."""
+    statement = select(*JOB_COLUMNS).where(
+        JobRow.user_id == user_id, JobRow.state == JobState.FINISHED, VISIBLE
+    )
+    if query.model:
+        statement = statement.where(JobRow.model == query.model)
+    if query.preset:
+        statement = statement.where(JobRow.preset == query.preset)
+    key: Any = JobRow.id
+    if query.favourites:
+        # one star of each job, in the order of their index
+        key, another = FavouriteRow.job_id, aliased(FavouriteRow)
+        first = ~exists().where(
+            another.user_id == user_id,
+            another.job_id == FavouriteRow.job_id,
+            another.position < FavouriteRow.position,
         )
-        if query.model:
-            statement = statement.where(JobRow.model == query.model)
-        if query.preset:
-            statement = statement.where(JobRow.preset == query.preset)
-        key: Any = JobRow.id
-        if query.favourites:
-            # one star of each job, in the order of their index
-            key, another = FavouriteRow.job_id, aliased(FavouriteRow)
-            first = ~exists().where(
-                another.user_id == user_id,
-                another.job_id == FavouriteRow.job_id,
-                another.position < FavouriteRow.position,
-            )
-            statement = statement.join(FavouriteRow, FavouriteRow.job_id == JobRow.id)
-            statement = statement.where(FavouriteRow.user_id == user_id, first)
-        dialect = self._database.dialect
-        statement, found = search.matching(statement, dialect, user_id, query.search)
-        return statement, key if found is None else found
-
-    async def _found(
-        self, statement: Select[Any], others: Select[Any] | None
-    ) -> tuple[list[Job], bool]:
-        """The jobs of a query, and whether there are others."""
-
-        def found(connection: Connection) -> tuple[list[Job], bool]:
-            jobs = job_rows.jobs_of(connection, statement)
-            return jobs, others is not None and _any(connection, others)
-
-        return await self._database.read(found)
+        statement = statement.join(FavouriteRow, FavouriteRow.job_id == JobRow.id)
+        statement = statement.where(FavouriteRow.user_id == user_id, first)
+    statement, found = search.matching(statement, connection, user_id, query.search)
+    return statement, key if found is None else found
 
 
 def _any(connection: Connection, statement: Select[Any]) -> bool:

@@ -7,8 +7,7 @@ every word somewhere in it.
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, column, func, select, table
-from sqlalchemy.engine import Dialect
+from sqlalchemy import ColumnElement, Connection, Select, column, func, select, table
 
 from generation.job import JobState
 from storage.tables import JobRow
@@ -17,15 +16,19 @@ TRIGRAM: Final = 3
 """Characters from which a word can be looked up; a shorter one is looked for among recent jobs."""
 RECENT: Final = 1000
 """Finished jobs of a person among which short words are looked for."""
+FEW: Final = 500
+"""Finished jobs of a person who has no more than this many, which are looked through one by one:
+that is faster than to go through lists of everybody's jobs.
+"""
 LOOKED_UP: Final = 8
-"""Trigrams of one word that are looked up, beside its last; what they find is compared with it."""
+"""Trigrams of one word that are looked up; what they find is compared with the whole word."""
 FULL_TEXT: Final = table("jobs_search", column("rowid"), column("jobs_search"))
 OWNED: Final = ("jobs_search",)
 """What the schema has beside the tables that the code declares; with `_` also the parts of it."""
 
 
 def matching(
-    statement: Select[Any], dialect: Dialect, user_id: int, search: str
+    statement: Select[Any], connection: Connection, user_id: int, search: str
 ) -> tuple[Select[Any], Any]:
     """Of a query for somebody's finished jobs, those whose prompt has each word of `search`.
 
@@ -37,7 +40,7 @@ def matching(
     long = [word for word in words if len(word) >= TRIGRAM]
     if not long:
         return (statement.where(_recent(user_id)) if words else statement), None
-    if dialect.name != "sqlite":
+    if connection.dialect.name != "sqlite" or _has_few(connection, user_id):
         return statement, None
     statement = statement.join(FULL_TEXT, FULL_TEXT.c.rowid == JobRow.id)
     looked_for = FULL_TEXT.c.jobs_search.op("MATCH")(_expression(user_id, long))
@@ -49,24 +52,29 @@ def is_ours(name: str | None) -> bool:
     return name is not None and any(name == own or name.startswith(f"{own}_") for own in OWNED)
 
 
-def _recent(user_id: int) -> ColumnElement[bool]:
-    newest = (
+def _newest(user_id: int) -> Select[Any]:
+    return (
         select(JobRow.id)
         .where(JobRow.user_id == user_id, JobRow.state == JobState.FINISHED)
         .order_by(JobRow.id.desc())
-        .limit(RECENT)
-        .subquery()
     )
+
+
+def _has_few(connection: Connection, user_id: int) -> bool:
+    return connection.execute(_newest(user_id).offset(FEW).limit(1)).first() is None
+
+
+def _recent(user_id: int) -> ColumnElement[bool]:
+    newest = _newest(user_id).limit(RECENT).subquery()
     return JobRow.id >= select(func.min(newest.c.id)).scalar_subquery()
 
 
 def _expression(user_id: int, words: list[str]) -> str:
-    """In FTS5's language: this person's jobs with all trigrams of these words."""
+    """In FTS5's language: this person's jobs with these words' trigrams."""
     trigrams: dict[str, None] = {}
     for word in words:
-        # side by side, for each is a list to go through, and the last
-        last = len(word) - TRIGRAM
-        places = [*range(0, min(last, LOOKED_UP * TRIGRAM), TRIGRAM), last]
+        # side by side from its end, for each is a list to go through
+        places = range(len(word) - TRIGRAM, -1, -TRIGRAM)[:LOOKED_UP]
         trigrams |= dict.fromkeys(word[place : place + TRIGRAM] for place in places)
     quoted = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
     return f'owner : "{_owner(user_id)}" AND words : ({quoted})'

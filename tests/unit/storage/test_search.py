@@ -3,15 +3,21 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import Connection, delete, insert, text, update
 
 from generation.job import JobState
-from storage import search
+from storage import history, search
 from storage.database import Database
 from storage.history import Query
 from storage.store import Store
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
+
+
+@pytest.fixture(autouse=True, params=[0, search.FEW], ids=["looked up", "looked through"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is found in both ways."""
+    monkeypatch.setattr(search, "FEW", request.param)
 
 
 async def fill(database: Database, user: int, *prompts: str) -> None:
@@ -106,12 +112,17 @@ async def test_a_prompt_that_changes_or_goes_is_no_longer_found(
 
 
 @pytest.mark.sqlite
-async def test_a_search_goes_through_the_index(store: Store, database: Database) -> None:
-    statement, key = store.history._matching(1, Query(search="lighthouse"))
-    statement = statement.order_by(key.desc()).limit(11)
-    compiled = str(statement.compile(database.sync_engine, compile_kwargs={"literal_binds": True}))
-    async with database.connect() as connection:
-        plan = [row[-1] for row in await connection.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]
+@pytest.mark.parametrize("few", [0], indirect=True)
+async def test_a_search_goes_through_the_index(database: Database) -> None:
+    await fill(database, 1, "a fox")
+
+    def explain(connection: Connection) -> list[str]:
+        statement, key = history._matching(connection, 1, Query(search="lighthouse"))
+        statement = statement.order_by(key.desc()).limit(11)
+        compiled = statement.compile(connection.engine, compile_kwargs={"literal_binds": True})
+        return [row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]
+
+    plan = await database.read(explain)
     assert "SCAN jobs_search VIRTUAL TABLE" in plan[0]
     assert "SEARCH jobs USING INTEGER PRIMARY KEY" in plan[1]
     assert not any("TEMP B-TREE" in line for line in plan)
