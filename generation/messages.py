@@ -113,7 +113,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Preview(msgspec.Struct, frozen=True, tag=True):
-    """What the pictures look like so far: one small JPEG, several pictures side by side."""
+    """What the pictures look like so far: one small JPEG, four pictures two by two."""
 
     job: str
     jpeg: bytes

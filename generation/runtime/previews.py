@@ -9,8 +9,8 @@ from PIL import Image
 
 FIT_SIDE = 128  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
-WIDTH_MAX = 512  # pixels of the whole strip
-SIDE_MAX = 256  # pixels of one picture in it
+SHEET_MAX = 512  # pixels of the longer side of what is shown
+SIDE_MAX = 256  # pixels of the longer side of one picture in it
 
 
 class Previews:
@@ -87,16 +87,22 @@ def fit_map(vae: Any, device: torch.device) -> torch.Tensor:
 
 
 def to_jpeg(latents: torch.Tensor, map_: torch.Tensor) -> bytes:
-    """Latents of shape (N, C, h, w), as the VAE would be given them: N pictures side by side."""
+    """Latents of shape (N, C, h, w), as the VAE would be given them: N pictures, row after row.
+
+    Up to four lie two by two, as Discord shows the finished ones; more in three columns.
+    """
     values = latents.detach().float().cpu().movedim(1, -1)
     colours = (values @ map_[:-1] + map_[-1] + 1) * 127.5
-    rows = colours.nan_to_num().round().clamp(0, 255).to(torch.uint8)
-    strip = Image.fromarray(torch.cat(list(rows), dim=1).numpy())
-    one = min(WIDTH_MAX // len(rows), SIDE_MAX)
-    scale = one / rows.shape[2]
-    strip = strip.resize(
-        (round(strip.width * scale), round(strip.height * scale)), Image.Resampling.BICUBIC
-    )
+    pictures = colours.nan_to_num().round().clamp(0, 255).to(torch.uint8)
+    count, high, wide = pictures.shape[:3]
+    across = 1 if count == 1 else 2 if count <= 4 else 3
+    down = -(-count // across)
+    scale = min(SIDE_MAX / max(wide, high), SHEET_MAX / max(wide * across, high * down))
+    size = (max(1, int(wide * scale)), max(1, int(high * scale)))
+    sheet = Image.new("RGB", (size[0] * across, size[1] * down))
+    for place, picture in enumerate(pictures):
+        shown = Image.fromarray(picture.numpy()).resize(size, Image.Resampling.BICUBIC)
+        sheet.paste(shown, (place % across * size[0], place // across * size[1]))
     file = io.BytesIO()
-    strip.save(file, "JPEG", quality=80)
+    sheet.save(file, "JPEG", quality=80)
     return file.getvalue()

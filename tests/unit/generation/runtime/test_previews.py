@@ -24,11 +24,38 @@ def shown(latents: torch.Tensor, map_: torch.Tensor) -> Image.Image:
     return Image.open(io.BytesIO(previews.to_jpeg(latents, map_)))
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 10])
-def test_pictures_lie_side_by_side_in_512_pixels(count: int) -> None:
-    picture = shown(torch.zeros(count, 4, 16, 8), torch.zeros(5, 3))
-    assert picture.width <= previews.WIDTH_MAX
-    assert picture.height == pytest.approx(2 * picture.width / count, abs=2)
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [
+        (1, (128, 256)),
+        (2, (256, 256)),
+        (3, (256, 512)),
+        (4, (256, 512)),
+        (5, (384, 512)),
+        (10, (192, 512)),
+    ],
+)
+def test_pictures_lie_as_the_finished_ones_do(count: int, size: tuple[int, int]) -> None:
+    assert shown(torch.zeros(count, 4, 16, 8), torch.zeros(5, 3)).size == size
+
+
+@pytest.mark.parametrize("side", [(1, 64), (64, 1)])
+def test_pictures_of_any_shape_stay_within_the_sheet(side: tuple[int, int]) -> None:
+    picture = shown(torch.zeros(10, 4, *side), torch.zeros(5, 3))
+    assert 0 < min(picture.size)
+    assert max(picture.size) <= previews.SHEET_MAX
+
+
+def test_four_lie_two_by_two_in_their_order() -> None:
+    grey = torch.zeros(5, 3)
+    grey[0] = 1.0
+    latents = torch.zeros(4, 4, 8, 8)
+    latents[:, 0] = torch.tensor([-1.0, -0.4, 0.4, 1.0])[:, None, None]
+    picture = shown(latents, grey)
+    assert picture.size == (512, 512)
+    centres = [(128, 128), (384, 128), (128, 384), (384, 384)]
+    pixels = [picture.getpixel(centre) for centre in centres]
+    assert [pixel[0] for pixel in pixels] == pytest.approx([0, 76, 178, 255], abs=3)  # type: ignore[index]
 
 
 class LinearVae:
