@@ -30,9 +30,8 @@ from generation.request import (
     Prompt,
     Side,
     Steps,
-    check_text,
 )
-from generation.request_options import bounds_of
+from generation.request_options import Option, bounds_of, options
 
 PLACE: Final = "{prompt}"
 STARTERS_MAX: Final = 10
@@ -80,6 +79,7 @@ GIVEN: Final = (
 
 
 EXAMPLES: Final = {
+    "name": '"portrait"',
     "description": '"for portraits"',
     "template": '"{prompt}, film grain"',
     "negative_prompt": '"text, watermark"',
@@ -99,7 +99,7 @@ EXAMPLES: Final = {
     "roles": "[123456789012345678]",
     "loras": '[{ name = "as /loras has it", weight = 0.8 }]',
 }
-"""Every key but the name as it may stand in TOML."""
+"""Every key as it may stand in TOML."""
 
 
 def complete(
@@ -108,11 +108,15 @@ def complete(
     """The request that a person's options mean over a preset. Raises Refused."""
     if preset is None:
         return completion.complete(given, catalog, rules)
+    template, tags = take_tags(preset.template or "")
+    if tags:
+        preset = msgspec.structs.replace(preset, template=template)
     request = completion.complete(apply(preset, given), catalog, rules)
     # a LoRA that the person names comes on top of the preset's, or takes its place
-    if not preset.loras:
-        return request
     uses = {catalog.get(ModelKind.LORA, use.name).name: use.weight for use in preset.loras}
+    uses |= {use.name: use.weight for use in lora_uses.of(None, None, tags, catalog)}
+    if not uses:
+        return request
     uses |= {use.name: use.weight for use in request.loras}
     if len(uses) > LORAS_MAX:
         raise Refused("preset_loras", name=preset.name, high=LORAS_MAX)
@@ -255,7 +259,10 @@ def from_toml(text: str) -> list[Preset]:
     try:
         tables = toml_text.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Refused("preset_no_toml", why=str(error)) from None
+        line = re.search(r"at line (\d{1,9})", str(error))
+        if line is None:
+            raise Refused("preset_no_toml") from None
+        raise Refused("preset_no_toml_line", line=int(line[1])) from None
     listed = tables.get("preset")
     if not isinstance(listed, list) or not listed:
         raise Refused("preset_no_table")
@@ -273,27 +280,58 @@ def _read(table: object) -> Preset:
             [alike] = nearest(str(key), known)
             raise Refused("preset_key_unknown", key=str(key)[:50], nearest=alike)
         _check_value(str(key), table[key])
+    if not str(table.get("name", "")).strip():
+        raise Refused("preset_no_name")
     try:
         preset = msgspec.convert(table, Preset)
     except msgspec.ValidationError as error:
-        sentence, _, where = str(error).partition(" - at `$")
-        raise Refused("preset_value_wrong", key=where.strip("`.") or "name", why=sentence) from None
+        key = str(error).partition(" - at `$.")[2].strip("`").split(".")[0].split("[")[0]
+        raise _wrong(key if key in EXAMPLES else "name") from None
     if preset.template is not None and preset.template.count(PLACE) != 1:
         raise Refused("preset_template", name=preset.name)
     if re.search(r"[\n\r]", preset.name) or ":" in preset.name:
         raise Refused("preset_name", name=preset.name[:50])
-    for use in preset.loras:
-        check_text("lora", use.name)
     return preset
 
 
 def _check_value(key: str, value: object) -> None:
     """Refuse, in people's own words, what the type's error would say in the program's."""
-    if isinstance(value, str):
-        check_text(key, value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            bounds = bounds_of(Preset, key)
-        except TypeError:
-            return  # no number is wanted there
-        bounds.check(value)
+    if key == "loras":
+        _check_loras(value)
+    elif key == "roles":
+        known = isinstance(value, list) and all(
+            isinstance(role, int) and 0 <= role < 2**63 for role in value
+        )
+        if not known:
+            raise _wrong(key)
+    else:
+        bounds = bounds_of(Preset, key)
+        if isinstance(value, str) is not (bounds.type is str):
+            raise _wrong(key)
+        _check_bounds(bounds, value)
+
+
+def _check_loras(uses: object) -> None:
+    if not isinstance(uses, list) or not all(isinstance(use, Mapping) for use in uses):
+        raise _wrong("loras")
+    lora_uses.check_count(len(uses))
+    for use in uses:
+        if "name" not in use or not use.keys() <= {"name", "weight"}:
+            raise _wrong("loras")
+        for option, value in (("lora", use["name"]), ("lora_weight", use.get("weight", 1.0))):
+            if isinstance(value, str) is not (option == "lora"):
+                raise _wrong("loras")
+            _check_bounds(options()[option], value)
+
+
+def _check_bounds(bounds: Option, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _wrong(bounds.name)
+    if bounds.type is int and isinstance(value, float) and value % 1:
+        raise Refused("not_a_whole_number", option=bounds.name, value=str(value)[:50])
+    bounds.check(value)
+
+
+def _wrong(key: str) -> Refused:
+    key = {"lora": "loras", "lora_weight": "loras"}.get(key, key)
+    return Refused("preset_value_wrong", key=key, example=f"{key} = {EXAMPLES[key]}")

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.locales import Texts
 from generation import preset as presets
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
@@ -116,9 +118,10 @@ def test_a_file_holds_everything() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "named"),
     [
-        ("[[preset]\n", "preset_no_toml", "line 1"),
+        ("[[preset]\n", "preset_no_toml_line", "1"),
         ("name = 'a'", "preset_no_table", ""),
-        ("[[preset]]\nsteps = 3", "preset_value_wrong", "name"),
+        ("[[preset]]\nsteps = 3", "preset_no_name", ""),
+        ("[[preset]]\nname = ' '", "preset_no_name", ""),
         ("[[preset]]\nname = 'a'\nsteps = 'x'", "preset_value_wrong", "steps"),
         ("[[preset]]\nname = 'a'\nstep = 1", "preset_key_unknown", "steps"),
         ("[[preset]]\nname = 'a'\ntemplate = 'x'", "preset_template", ""),
@@ -134,17 +137,37 @@ def test_a_file_holds_everything() -> None:
         ("[[preset]]\nname = 'a'\nseed = -1", "preset_no_seed", ""),
         ('[[preset]]\nname = "a\\u0000"', "text_unusable", "name"),
         ('[[preset]]\nname = "a"\nloras = [{name = "\\u0000"}]', "text_unusable", "lora"),
-        ("[[preset]]\nname = 'a'\nsteps = " + "1" * 4301, "preset_no_toml", "too many digits"),
+        ("[[preset]]\nname = 'a'\nsteps = " + "1" * 4301, "preset_no_toml", ""),
         ("[[preset]]\nname = 'a'\nsteps = " + "1" * 400, "out_of_bounds", "steps"),
-        ("x = " + "[" * 1000, "preset_no_toml", "nested too deep"),
-        ("x = " + "[\n" * 5000, "preset_no_toml", "nested too deep"),
-        ("x = " + "{a=" * 1000, "preset_no_toml", "nested too deep"),
-        ("x = " + "{a=[\n" * 1000, "preset_no_toml", "nested too deep"),
-        ("a." * 5000 + "b = 1", "preset_no_toml", "nested too deep"),
-        ("[" + "a." * 5000 + "b]", "preset_no_toml", "nested too deep"),
+        ("x = " + "[" * 1000, "preset_no_toml_line", ""),
+        ("x = " + "[\n" * 5000, "preset_no_toml", ""),
+        ("x = " + "{a=" * 1000, "preset_no_toml_line", ""),
+        ("x = " + "{a=[\n" * 1000, "preset_no_toml", ""),
+        ("a." * 5000 + "b = 1", "preset_no_toml_line", ""),
+        ("[" + "a." * 5000 + "b]", "preset_no_toml_line", ""),
         ('x = "' + '\\"' * 50_000, "preset_no_toml", ""),
-        ("x = 2020-99-99", "preset_no_toml", ""),
+        ("x = 2020-99-99", "preset_no_toml_line", ""),
         ("", "preset_no_table", ""),
+        (f"[[preset]]\nname = '{'x' * 51}'", "too_long", "50"),
+        ("[[preset]]\nname = 'a'\nsteps = 20.5", "not_a_whole_number", "20.5"),
+        ("[[preset]]\nname = 'a'\ndescription = 3", "preset_value_wrong", "description"),
+        ("[[preset]]\nname = 'a'\nroles = ['x']", "preset_value_wrong", "roles"),
+        ("[[preset]]\nname = 'a'\nroles = [9999999999999999999999]", "preset_value_wrong", "roles"),
+        ("[[preset]]\nname = 'a'\nloras = [3]", "preset_value_wrong", "loras"),
+        ("[[preset]]\nname = 'a'\nloras = [{weight = 1}]", "preset_value_wrong", "loras"),
+        (
+            "[[preset]]\nname = 'a'\nloras = [{name = 'b', wieght = 1}]",
+            "preset_value_wrong",
+            "loras",
+        ),
+        ("[[preset]]\nname = 'a'\nloras = [{name = 'b', weight = 'x'}]", "preset_value_wrong", ""),
+        ("[[preset]]\nname = 'a'\nloras = [{name = 'b', weight = 99}]", "out_of_bounds", "lora_"),
+        ("[[preset]]\nname = 'a'\nloras = [{name = 'b', weight = nan}]", "out_of_bounds", "lora_"),
+        (
+            "[[preset]]\nname = 'a'\n" + "[[preset.loras]]\nname = 'b'\n" * 9,
+            "loras_too_many",
+            "8",
+        ),
     ],
 )
 def test_wrong_files(text: str, code: str, named: str) -> None:
@@ -158,8 +181,8 @@ def test_wrong_files(text: str, code: str, named: str) -> None:
     st.lists(
         st.builds(
             Preset,
-            name=texts.names.filter(lambda name: not set(":\n\r") & set(name)).map(
-                lambda n: n[:50]
+            name=texts.names.map(lambda n: n[:50]).filter(
+                lambda name: name.strip() and not set(":\n\r") & set(name)
             ),
             description=texts.spoken,
             model=st.none() | texts.names,
@@ -189,6 +212,36 @@ async def test_a_presets_texts_have_weights_and_loras_of_their_own(catalog: Cata
     request = presets.complete({"prompt": "a cat", "seed": -1}, preset, catalog, RULES)
     assert (request.prompt, request.loras) == ("a cat", (LoraUse(name, 0.5),))
     assert request.seed >= 0
+
+
+@pytest.mark.parametrize(
+    "own", [{"lora": "Style", "lora_weight": 0.2}, {"prompt": "a cat <lora:style:0.2>"}]
+)
+def test_a_persons_weight_wins_over_a_tag_of_the_template(own: Given) -> None:
+    found = a_catalog(a_model("demo"), a_model("style", kind=ModelKind.LORA))
+    preset = Preset(name="a", template="{prompt} <lora:style:0.9>, ink")
+    for loras in ((), (LoraUse("STYLE", 0.5),)):
+        preset = msgspec.structs.replace(preset, loras=loras)
+        request = presets.complete({"prompt": "a cat", **own}, preset, found, RULES)
+        assert request.loras == (LoraUse("style", 0.2),)
+        assert "lora" not in request.prompt
+        # of the preset's own, the template's tag counts
+        request = presets.complete({"prompt": "a cat"}, preset, found, RULES)
+        assert request.loras == (LoraUse("style", 0.9),)
+
+
+def test_what_is_wrong_is_never_said_in_the_librarys_words() -> None:
+    """Whatever stands at a key, the sentence is one of ours."""
+    values = ("true", "3", "-3", "2.5", "'x'", "[]", "[3]", "['x']", "{a = 1}", "1979-05-27", "nan")
+    for key in Preset.__struct_fields__:
+        name = "" if key == "name" else "name = 'a'\n"
+        for value in values:
+            try:
+                presets.from_toml(f"[[preset]]\n{name}{key} = {value}")
+            except Refused as refused:
+                said = Texts("zh-CN")(refused.code, **refused.params)
+                assert "Expected" not in said
+                assert "…" not in said
 
 
 async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
