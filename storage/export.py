@@ -54,7 +54,8 @@ class Exporter:
     ) -> AsyncGenerator[Path, None]:
         """Zip files in `folder`, each of at most `max_bytes` and yielded when it is whole.
 
-        Whoever takes one removes it, so that there is never a copy of everything. The first
+        Whoever takes one removes it, so that there is never a copy of everything: the next is begun
+        when the one after it is asked for. The first
         begins with `settings.json`, `favourites.json`, `searches.json`, `presets.toml`,
         `drafts.json` and `jobs.json`, which goes on in `jobs-2.json` where it is long; then come
         the pictures that were made and those that were handed in. A file that fills more than one
@@ -69,12 +70,11 @@ class Exporter:
         try:
             async with contextlib.aclosing(self._contents(user_id, max_bytes // 2)) as contents:
                 async for name, content in contents:
-                    await asyncio.to_thread(parts.add, name, content)
-                    for path in parts.whole():
-                        yield path
-            await asyncio.to_thread(parts.close)
-            for path in parts.whole():
-                yield path
+                    for piece in parts.pieces(name, content):
+                        if parts.is_full_for(*piece):
+                            yield await asyncio.to_thread(parts.close)
+                        await asyncio.to_thread(parts.add, *piece)
+            yield await asyncio.to_thread(parts.close)
         finally:
             self._exporting.discard(user_id)
             await asyncio.to_thread(parts.close)
@@ -208,49 +208,51 @@ class _Texts:
 
 
 class _Parts:
-    """Zip files, a new one whenever the last is full."""
+    """Zip files, one after the other."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._count = 0
-        self._whole: list[Path] = []
         self._zip: zipfile.ZipFile | None = None
         self._path = folder
-        self._bytes = 0
+        self._bytes = EMPTY
 
-    def add(self, name: str, content: bytes) -> None:
-        """Add a file, in pieces that fit where it is larger than a whole zip."""
+    def pieces(self, name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        """A file as names and contents that fit; several where it is larger than a whole zip."""
         most = self._max_bytes - EMPTY - ENTRY - 2 * len(name)
         if len(content) <= most:
-            self._write(name, content)
+            yield name, content
             return
         for number, start in enumerate(range(0, len(content), most), 1):
-            self._write(f"{name}.{number:03}", content[start : start + most])
+            yield f"{name}.{number:03}", content[start : start + most]
 
-    def whole(self) -> Iterator[Path]:
-        """The zips that were filled since this was asked last."""
-        whole, self._whole = self._whole, []
-        yield from whole
+    def is_full_for(self, name: str, piece: bytes) -> bool:
+        """Whether the zip is to be closed before this is added."""
+        return self._zip is not None and self._bytes + _size(name, piece) > self._max_bytes
 
-    def close(self) -> None:
-        """Nothing more is added."""
-        if self._zip is not None:
-            self._zip.close()
-            self._zip = None
-            self._whole.append(self._path)
-
-    def _write(self, name: str, content: bytes) -> None:
-        size = len(content) + 2 * len(name) + ENTRY
-        if self._zip is None or self._bytes + size > self._max_bytes:
-            self.close()
+    def add(self, name: str, piece: bytes) -> None:
+        """Add a piece, to a new zip where the last was closed."""
+        if self._zip is None:
             self._count += 1
             self._path = self._folder / f"darkroom-{self._count}.zip"
             # pictures are compressed already
             self._zip = zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED)
             self._bytes = EMPTY
-        self._zip.writestr(name, content)
-        self._bytes += size
+        self._zip.writestr(name, piece)
+        self._bytes += _size(name, piece)
+
+    def close(self) -> Path:
+        """The zip, to which nothing more is added."""
+        if self._zip is not None:
+            self._zip.close()
+            self._zip = None
+        return self._path
+
+
+def _size(name: str, piece: bytes) -> int:
+    """Bytes of a zip that a piece takes."""
+    return len(piece) + 2 * len(name) + ENTRY
 
 
 def _pretty(content: bytes) -> bytes:

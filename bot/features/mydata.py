@@ -23,14 +23,15 @@ from bot.interactions.responding import (
 from bot.pictures.attachments import UPLOAD_LIMIT
 from bot.services import Services
 from bot.ui.persistent_items import StatelessView
+from generation.refusal import Refused
 
 PART_MAX: Final = UPLOAD_LIMIT - 64 * 1024
 """Bytes of a zip, so that it can be posted with what is around it."""
 
-FILES_MAX: Final = 10
-"""Files of one message."""
+FILES_MAX: Final = 2
+"""Files of one message: with the one that is made meanwhile, as many lie on the disk."""
 FOLLOWUPS_MAX: Final = 5
-"""As many as Discord takes where the bot is no member."""
+"""As many as Discord takes where the bot is no member; the last is kept for a sentence."""
 UPLOADED_WITHIN: Final = timedelta(minutes=4)
 """How long the files of a message may take on a slow line; the interaction must live on."""
 
@@ -38,21 +39,29 @@ UPLOADED_WITHIN: Final = timedelta(minutes=4)
 async def _hand_over(
     interaction: Interaction, text: str, files: Sequence[Path], number: int
 ) -> None:
-    """Privately: through the interaction while it takes more, then as a direct message."""
-    if (
-        number <= FOLLOWUPS_MAX
-        and interaction.client.services.clock.now() < interaction.expires_at - UPLOADED_WITHIN
-    ):
-        await interaction.followup.send(
-            text,
-            files=[discord.File(file) for file in files],
-            ephemeral=True,
-        )
+    """Privately: through the interaction while it takes more, then as a direct message.
+
+    Raises Refused for whoever takes none.
+    """
+    sent = [discord.File(file) for file in files]
+    if _takes_more(interaction, number):
+        await interaction.followup.send(text, files=sent, ephemeral=True)
     else:
-        await interaction.user.send(text, files=[discord.File(file) for file in files])
+        try:
+            await interaction.user.send(text, files=sent)
+        except discord.Forbidden:
+            raise Refused("mydata_closed", count=number - 1) from None
     for file in files:
         # what was sent is not kept a second time
         file.unlink()
+
+
+def _takes_more(interaction: Interaction, number: int) -> bool:
+    """Whether the interaction takes a message of that number, and one more."""
+    now = interaction.client.services.clock.now()
+    if now >= interaction.expires_at - UPLOADED_WITHIN:
+        return False
+    return interaction.is_guild_integration() or number < FOLLOWUPS_MAX
 
 
 class MyDataCommands(app_commands.Group):

@@ -5,13 +5,16 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncGenerator
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from bot.features import mydata
+from playground.control import Control
 from playground.person import Person, fields_of
 from storage.export import Exporter
+from storage.personal_data import PersonalStore
 from tests.acceptance.conftest import Json, Rig, finished
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
@@ -179,26 +182,93 @@ async def test_personal_data(rig: Rig, ada: Person, bo: Person, general: str) ->
             await asyncio.sleep(0.02)
 
 
-async def test_a_long_export_comes_in_few_messages(
-    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+PARTS_AT_ONCE = 3
+"""Zip files of an export on the disk: those of a message, and the one that is made."""
+
+
+@pytest.fixture
+def parts_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many zip files lay in the folder of an export, whenever one was whole or sent."""
+    seen: list[int] = []
+    export = PersonalStore.export
+
+    async def watched(
+        self: PersonalStore, user_id: int, folder: Path, *, max_bytes: int
+    ) -> AsyncGenerator[Path, None]:
+        async for part in export(self, user_id, folder, max_bytes=max_bytes):
+            seen.append(len(list(folder.iterdir())))
+            yield part
+            seen.append(len(list(folder.iterdir())))
+
+    monkeypatch.setattr(PersonalStore, "export", watched)
     monkeypatch.setattr(mydata, "PART_MAX", 1000)
-    monkeypatch.setattr(mydata, "FOLLOWUPS_MAX", 1)
-    await made(rig, ada, general, *(f"picture {n}" for n in range(8)))
-    first = await say(ada, general, "mydata export")
-    dm = await ada.channel("dm")
+    return seen
+
+
+async def messages_of_export(person: Person, channel: str) -> list[Json]:
+    """The messages of an export there, once the last has come."""
     async with asyncio.timeout(PATIENCE):
-        rest: list[Any] = []
-        while not any("last" in message["content"] for message in rest):
+        found: list[Json] = []
+        while not any(", the last." in message["content"] for message in found):
             await asyncio.sleep(0.05)
-            rest = await ada.messages(dm)
-    messages = [first, *sorted(rest, key=lambda message: int(message["id"]))]
+            found = [m for m in await person.messages(channel) if "Part " in m["content"]]
+    return sorted(found, key=lambda message: int(message["id"]))
+
+
+async def test_a_long_export_comes_in_messages_and_is_never_whole_on_the_disk(
+    rig: Rig, ada: Person, general: str, parts_seen: list[int]
+) -> None:
+    await made(rig, ada, general, *(f"picture {n}" for n in range(8)))
+    await say(ada, general, "mydata export")
+    messages = await messages_of_export(ada, general)
     assert [m["content"] for m in messages] == [
         *(f"Part {n}. More follows." for n in range(1, len(messages))),
         f"Part {len(messages)}, the last.",
     ]
+    assert len(messages) > mydata.FOLLOWUPS_MAX, "where the bot is a member Discord takes more"
+    assert all(len(message["attachments"]) == 2 for message in messages[:-1])
+    assert all(message["flags"] & 64 for message in messages)
+    assert max(parts_seen) == PARTS_AT_ONCE
+
+
+async def test_an_export_goes_on_in_direct_messages(
+    rig: Rig, ada: Person, general: str, parts_seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(rig, ada, general, *(f"picture {n}" for n in range(3)))
+    monkeypatch.setattr(mydata, "UPLOADED_WITHIN", timedelta(hours=1))
+    await (await ada.command(general, "mydata export")).deferred()
+    messages = await messages_of_export(ada, await ada.channel("dm"))
     assert len(messages) > 1
-    assert all(len(message["attachments"]) == 10 for message in messages[:-1])
+    assert max(parts_seen) == PARTS_AT_ONCE
+
+
+async def test_an_export_for_whoever_takes_no_direct_messages_says_what_to_do(
+    rig: Rig,
+    bo: Person,
+    general: str,
+    control: Control,
+    parts_seen: list[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As a person's app in a server without the bot, where Discord takes five messages."""
+    await bo.install_app()
+    guild = await control.add_guild("Elsewhere", "ada", bot=False)
+    await control.call("PUT", f"/guilds/{guild['id']}/members/bo", {})
+    elsewhere = str(guild["channels"][0]["id"])
+    await made(rig, bo, general, *(f"picture {n}" for n in range(8)))
+    dm = await bo.channel("dm")
+    await control.fault(f"/channels/{dm}/", method="POST", status=403, code=50007, times=100)
+    await (await bo.command(elsewhere, "mydata export")).deferred()
+    told = await bo.wait_for("MESSAGE_CREATE", lambda m: "closed to this bot" in m["content"])
+    assert "messages so far: 4" in told["content"]
+    assert "Privacy Settings" in told["content"]
+    assert told["flags"] & 64
+    assert "incident" not in caplog.text
+    assert max(parts_seen) == PARTS_AT_ONCE
+    # once they are open, it comes to its end
+    await control.clear_faults()
+    await (await bo.command(elsewhere, "mydata export")).deferred()
+    await messages_of_export(bo, dm)
 
 
 async def test_the_queue_and_cancel(rig: Rig, ada: Person, bo: Person, general: str) -> None:
