@@ -149,6 +149,7 @@ class DarkroomClient(Client):
         self._reactions = Lanes(
             self.answers, at_once=REACTIONS_AT_ONCE, each=REACTIONS_EACH, all_=REACTIONS_MAX
         )
+        self._left_out = Lanes(self.answers, at_once=1, each=1, all_=REACTIONS_EACH)
         self.registered = asyncio.Event()
         """Whether Discord knows the commands."""
         self._greeted = False
@@ -225,6 +226,7 @@ class DarkroomClient(Client):
             log.warning(
                 "a reaction is left out", user=payload.user_id, waiting=len(self._reactions)
             )
+            self._left_out.add(payload.user_id, lambda: reactions.on_left_out(self, payload))
 
     async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
         """Modals; commands and buttons find their own way, but for those that nobody knows."""

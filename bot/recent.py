@@ -1,5 +1,6 @@
 """What has just happened, so that it is not done twice."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -17,6 +18,9 @@ class Recent:
 
     def __len__(self) -> int:
         return len(self._since)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return self._since.get(key, -math.inf) >= time.monotonic() - self._seconds
 
     def add(self, key: Hashable) -> bool:
         """Note a key; False where it is there already."""

@@ -78,7 +78,7 @@ class Client(ActionClient):
         """Whether the gateway's connection stands."""
         self._seen = Recent(INTERACTION_SECONDS)
         self.told = Recent(TOLD_SECONDS)
-        """Who has just been told that a reaction came to nothing."""
+        """Who has just been told that a reaction came to nothing, or was left out."""
         self.hinted = Recent(HINT_SECONDS)
         """Who has been answered to a direct message."""
         self.command_ids: dict[str, int] = {}

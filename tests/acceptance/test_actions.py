@@ -1,15 +1,20 @@
 """Buttons and reactions: two doors to the same actions, for ever."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from bot.background import BackgroundTasks, Lanes
+from bot.features.actions import reactions
+from bot.recent import Recent
 from generation.catalog import Models
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, buttons, finished
 from tests.acceptance.test_imagine import imagine
+from tests.patience import PATIENCE
 
 
 async def next_picture(person: Person, channel: str, after: Json) -> Json:
@@ -69,6 +74,56 @@ async def test_other_reactions_and_other_messages_mean_nothing(
     await ada.react(first, "⛔")
     await asyncio.sleep(0.3)
     assert await rig.studio.jobs.get(2) is None
+
+
+async def test_who_reacts_more_often_than_can_be_answered_is_told_once_a_minute(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await imagine(ada, general)
+    await delivered(rig, 1)
+    chat = await ada.say(general, "hello")
+    gate, on_reaction, on_left_out = asyncio.Event(), reactions.on_reaction, reactions.on_left_out
+    left_out: list[str] = []
+
+    async def held(client: Any, payload: Any) -> None:
+        await gate.wait()
+        await on_reaction(client, payload)
+
+    async def counted(client: Any, payload: Any) -> None:
+        await on_left_out(client, payload)
+        left_out.append(payload.emoji.name)
+
+    async def left(emoji: str, message: Json = first) -> None:
+        before = len(left_out)
+        await ada.react(message, emoji)
+        async with asyncio.timeout(PATIENCE):
+            while len(left_out) == before:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(reactions, "on_reaction", held)
+    monkeypatch.setattr(reactions, "on_left_out", counted)
+    lanes = Lanes(BackgroundTasks(), at_once=1, each=1, all_=9)
+    monkeypatch.setattr(rig.client, "_reactions", lanes)
+    await ada.react(first, "🔁")
+    async with asyncio.timeout(PATIENCE):
+        while lanes._workers != 1 or len(lanes):
+            await asyncio.sleep(0.01)
+    await ada.react(first, "⭐")
+    dm = await ada.channel("dm")
+    # what would have meant nothing is nobody's loss
+    await left("👍")
+    await left("🔍", chat)
+    assert await ada.messages(dm) == []
+    await left("❌")
+    await left("🎲")
+    [told] = await ada.messages(dm)
+    assert "more often than can be answered" in told["content"]
+    monkeypatch.setattr(rig.client, "told", Recent(0))
+    await left("✏️")
+    assert len(await ada.messages(dm)) == 2
+    gate.set()
+    job = await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert (job.parent, job.action) == (1, "reroll"), "what was not left out is answered"
 
 
 async def test_cancel_while_it_runs(rig: Rig, ada: Person, bo: Person, general: str) -> None:

@@ -1,6 +1,7 @@
 """Reactions: the second door to the actions, known by message id alone."""
 
 import secrets
+from collections.abc import Hashable
 from typing import Final
 
 import discord
@@ -40,6 +41,20 @@ async def on_reaction(client: Client, payload: discord.RawReactionActionEvent) -
     target = meant_by(payload.emoji.name, job, index)
     if target is not None:
         await _answer(client, payload, job.origin.locale, (target, job))
+
+
+async def on_left_out(client: Client, payload: discord.RawReactionActionEvent) -> None:
+    """Tell whoever reacts so often that a reaction which meant something was left out."""
+    told = ("left out", payload.user_id)
+    if told in client.told or (payload.member is not None and payload.member.bot):
+        return
+    shown = await client.services.store.jobs.shown_by(payload.message_id)
+    if shown is None or meant_by(payload.emoji.name, *shown) is None:
+        return
+    if payload.event_type == "REACTION_REMOVE" and not _is(payload, "favourite"):
+        return
+    caller = await caller_by_reaction(client, payload, shown[0].origin.locale)
+    await _tell(client, payload.user_id, caller.texts("reactions_left_out"), told)
 
 
 async def _answer(
@@ -88,12 +103,12 @@ def _is(payload: discord.RawReactionActionEvent, action: str) -> bool:
     return without_selector(payload.emoji.name) == without_selector(ACTIONS[action].emoji)
 
 
-async def _tell(client: Client, user_id: int, text: str) -> None:
+async def _tell(client: Client, user_id: int, text: str, told: Hashable = None) -> None:
     """A reaction has no private answer but a direct message, which people can switch off.
 
-    Once a minute: somebody may react to a hundred pictures.
+    Once a minute: somebody may react to a hundred pictures. So is what `told` names.
     """
-    if not client.told.add(user_id):
+    if not client.told.add(told or user_id):
         return
     try:
         user = await client.fetch_user(user_id)
