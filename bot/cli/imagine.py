@@ -272,7 +272,7 @@ async def _write(jobs: JobStore, job: Job, out: Path) -> None:
         try:
             await asyncio.to_thread(path.write_bytes, await jobs.read_picture(picture))
         except PictureMissingError:
-            raise Refused("picture_gone") from None
+            raise Refused("own_picture_gone", job=job.id) from None
         except OSError as error:
             why = error.strerror or str(error)
             raise Refused("out_unwritable", folder=str(out), why=why) from None

@@ -1,7 +1,7 @@
 """Pictures as Discord takes them: the PNG where it is small enough, else a lighter copy."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import discord
@@ -44,6 +44,8 @@ class ShownPictures(msgspec.Struct, frozen=True):
     """How many the server's picture check blocks."""
     missing: int = 0
     """How many have no file any more, or a broken one."""
+    heavy: int = 0
+    """How many are too large for Discord there, and can't be made lighter now."""
     lightened: bool = False
     """Whether some are lighter copies."""
 
@@ -56,6 +58,8 @@ class ShownPictures(msgspec.Struct, frozen=True):
         found = [texts("held_back", count=self.held_back)] if self.held_back else []
         if self.missing:
             found.append(texts("pictures_missing", count=self.missing))
+        if self.heavy:
+            found.append(texts("pictures_heavy", count=self.heavy))
         if self.lightened:
             found.append(texts("reencoded"))
         return "\n".join(found)
@@ -106,29 +110,50 @@ class JobAttachments:
                 found.append(shown)
         return ShownPictures(tuple(found), held_back, missing)
 
-    async def one(self, job: Job, picture: PictureRecord, where: Origin) -> ShownPictures:
-        """One picture as `where` shows it. Raises Refused for one that is gone or held back."""
+    async def one(
+        self, job: Job, picture: PictureRecord, where: Origin, limit: int
+    ) -> ShownPictures:
+        """One picture as `where` shows it, of at most `limit` bytes.
+
+        Raises Refused for one that is gone, held back or can't be made so light.
+        """
         try:
             shown = await self._read(job, picture, where)
         except PictureMissingError:
-            raise Refused("picture_gone") from None
+            raise Refused("own_picture_gone", job=job.id) from None
         if shown is None:
             raise Refused("picture_held_back")
-        return ShownPictures((shown,))
+        fitted = await self.within(ShownPictures((shown,)), limit)
+        if fitted.missing:
+            raise Refused("own_picture_gone", job=job.id)
+        if fitted.heavy:
+            raise Refused("own_picture_heavy", job=job.id)
+        return fitted
 
     async def within(self, shown: ShownPictures, limit: int) -> ShownPictures:
-        """With lighter copies of those that have more than `limit` bytes.
-
-        Raises Refused when a file is broken.
-        """
-        fitted = tuple([await self._fitting(one, limit) for one in shown.attachments])
-        lightened = shown.lightened or fitted != shown.attachments
-        return msgspec.structs.replace(shown, attachments=fitted, lightened=lightened)
+        """With lighter copies of those over `limit` bytes, where these can be made."""
+        return await self._copied(shown, lambda one: self._fitting(one, limit))
 
     async def lighter(self, shown: ShownPictures, level: int) -> ShownPictures:
-        """With lighter copies of all, at a level of LEVELS. Raises Refused for a broken file."""
-        copies = tuple([await self._lighter(one, *LEVELS[level]) for one in shown.attachments])
-        return msgspec.structs.replace(shown, attachments=copies, lightened=True)
+        """With lighter copies of all, at a level of LEVELS, where these can be made."""
+        return await self._copied(shown, lambda one: self._lighter(one, *LEVELS[level]))
+
+    async def _copied(
+        self, shown: ShownPictures, copy: Callable[[Attachment], Awaitable[Attachment]]
+    ) -> ShownPictures:
+        """With copies in place of all, but for those that none can be made of."""
+        copies: list[Attachment] = []
+        missing, heavy, lightened = shown.missing, shown.heavy, shown.lightened
+        for one in shown.attachments:
+            try:
+                copies.append(await copy(one))
+            except Refused as refused:
+                log.error("a picture can't be made lighter", file=one.name, why=refused.code)
+                broken = refused.code == "picture_unreadable"
+                missing, heavy = missing + broken, heavy + (not broken)
+            else:
+                lightened |= copies[-1] != one
+        return ShownPictures(tuple(copies), shown.held_back, missing, heavy, lightened)
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 import structlog
 
-from bot.pictures.decoder_messages import Lighten, Normalise, Sheet
-from bot.pictures.decoding_process import SECONDS, DecodingProcess
+from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
+from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds
 from bot.pictures.turns import Turns
 from generation.completion import Limits
@@ -84,10 +84,11 @@ class PictureDecoder:
     async def upload(self, data: bytes, name: str) -> bytes:
         """A picture of any common format as an RGB PNG, upright, sRGB, as large as can be drawn.
 
-        Raises Refused about `name`: picture_too_heavy and what `normalised` raises.
+        Raises Refused about `name`: picture_too_heavy, what `normalised` raises, and decoder_failed
+        where the process can't be had.
         """
         check_weight(name, len(data), self._limits)
-        return await self._foreign.make(Normalise(self._bounds), [data], name)
+        return await _made(self._foreign, Normalise(self._bounds), [data], name)
 
     async def preview(self, path: Path) -> bytes:
         """A picture that lies beside a model, as a small RGB PNG; read once until it changes.
@@ -114,20 +115,39 @@ class PictureDecoder:
             return Refused("picture_too_heavy", file=path.name, size=size // MIB, high=PREVIEW_MIB)
         data = await asyncio.to_thread(_read_at_most, path, size)
         try:
-            return await self._foreign.make(
-                Normalise(bounds), [data], path.name, min(PREVIEW_SECONDS, self._seconds)
-            )
+            seconds = min(PREVIEW_SECONDS, self._seconds)
+            return await _made(self._foreign, Normalise(bounds), [data], path.name, seconds)
         except Refused as refused:
+            if refused.code == "decoder_failed":
+                raise  # it says nothing of the picture
             log.warning("a thumbnail can't be read", file=str(path), error=str(refused))
             return refused
 
     async def lightened(self, content: bytes, quality: int, scale: float, name: str) -> bytes:
-        """A picture of ours as a WebP. Raises Refused when its file is broken."""
-        return await self._own.make(Lighten(quality, scale), [content], name)
+        """A picture of ours as a WebP.
+
+        Raises Refused: picture_unreadable when its file is broken, and what else `upload` raises.
+        """
+        return await _made(self._own, Lighten(quality, scale), [content], name)
 
     async def sheet(self, contents: Sequence[bytes], side: int, name: str) -> bytes:
         """One to four pictures of ours as one small WebP. Raises Refused when a file is broken."""
-        return await self._own.make(Sheet(side), contents, name)
+        return await _made(self._own, Sheet(side), contents, name)
+
+
+async def _made(
+    process: DecodingProcess,
+    work: Work,
+    files: Sequence[bytes],
+    name: str,
+    seconds: float | None = None,
+) -> bytes:
+    """What `work` makes of the files. Raises Refused, also where the process can't be had."""
+    try:
+        return await process.make(work, files, name, seconds)
+    except DecoderFailedError as error:
+        log.error("the picture decoder failed", file=name, error=str(error))
+        raise Refused("decoder_failed", file=name) from error
 
 
 def check_weight(name: str, size: int, limits: Limits) -> None:

@@ -170,7 +170,7 @@ class RequestService:
         if job.state is not JobState.FINISHED:
             raise Refused("job_unfinished")
         if index is not None and all(picture.index != index for picture in job.pictures):
-            raise Refused("picture_gone")
+            raise Refused("own_picture_gone", job=job.id)
         model = self.catalog.get(ModelKind.CHECKPOINT, job.request.model)
         return Source(job, index, completion.native_size(model), self.rules.limits.count)
 

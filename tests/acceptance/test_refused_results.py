@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
+from bot.delivery import results
+from bot.features.actions.reply import InteractionReply
+from bot.pictures.decoding_process import DecodingProcess
 from generation.job import JobState
 from playground.person import Person
 from storage.errors import DatabaseBusyError
+from storage.job_reader import JobReader
 from storage.jobs import JobStore
 from tests.acceptance.conftest import Rig, buttons, with_limits
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin, shown_pictures
 from tests.acceptance.test_imagine import imagine
+from tests.acceptance.test_retry import answer_to
 
 PATCH = {"method": "PATCH", "times": 1000}
 
@@ -79,6 +84,42 @@ async def test_a_picture_whose_file_is_lost_is_named_and_not_posted(
     shown = await ada.message(general, message["id"])
     assert "gone or damaged" in shown["content"]
     assert [file["filename"] for file in shown["attachments"]] == ["darkroom-1-2.png"]
+
+
+@pytest.mark.parametrize("broken", ["file", "decoder"])
+async def test_a_picture_that_can_t_be_made_lighter_is_named_and_not_posted(
+    rig: Rig,
+    ada: Person,
+    general: str,
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither in a result that Discord finds too large, nor when one picture is asked for."""
+    monkeypatch.setattr(results.Results, "_limit", lambda *_: 1)
+    monkeypatch.setattr(InteractionReply, "file_limit", 1)
+    if broken == "file":
+        # whole, as its hash says, and yet no picture
+        monkeypatch.setattr(JobReader, "read_picture", _no_picture)
+    else:
+        nothing = DecodingProcess(memory=2**20, command=("no-such-program-here",))
+        monkeypatch.setattr(rig.studio.decoder, "_own", nothing)
+    act = await ada.command(general, "imagine", prompt="a lighthouse", count=2)
+    message = await act.deferred()
+    await delivered(rig, 1)
+    shown = await ada.message(general, message["id"])
+    words = ("gone or damaged", "/replay") if broken == "file" else ("too large", "/history")
+    assert all(word in shown["content"] for word in words)
+    assert shown["attachments"] == []
+    for button in ("darkroom:pick:1:0", "Parameters"):
+        act = await ada.click(shown, button)
+        said = await answer_to(act)
+        assert all(word in said["content"] for word in (words[0], "request #1"))
+    assert "Traceback" not in caplog.text
+
+
+async def _no_picture(*_args: object) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 async def test_an_interaction_that_comes_twice_makes_one_job(

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from bot.pictures.decoding import PictureDecoder
+from bot.pictures.decoding_process import DecodingProcess
 from playground.person import Person
 from tests.acceptance.conftest import Rig
 from tests.acceptance.test_imagine import imagine
+from tests.acceptance.test_retry import answer_to, shown
 from tests.fixtures.pictures import DATA, with_scans
 
 
@@ -54,3 +56,18 @@ async def test_one_persons_hostile_pictures_do_not_stop_anothers(
     assert happened.count("ada asks") == 6
     meanwhile = happened[happened.index("bo asks") : happened.index("cat.png is done")]
     assert meanwhile.count("slow.jpg is done") <= 1
+
+
+async def test_where_the_decoder_does_not_start_it_is_said_in_words(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = DecodingProcess(memory=2**20, command=("no-such-program-here",))
+    monkeypatch.setattr(rig.studio.decoder, "_foreign", broken)
+    upload = await ada.upload("cat.png", (DATA / "p3_red.png").read_bytes())
+    act = await ada.command(general, "imagine", prompt="a cat", init_picture=upload)
+    refused = await answer_to(act)
+    assert "cat.png could not be read" in refused["content"]
+    assert "went wrong" not in refused["content"]
+    # what was typed is still there
+    act = await ada.click(refused, "Edit and try again")
+    assert (await shown(act))["prompt"] == "a cat"

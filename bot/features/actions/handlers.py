@@ -88,12 +88,12 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
     """The infotext, and the PNGs that carry it."""
     pictures = [p for p in job.pictures if target.index is None or p.index == target.index]
     if not pictures:
-        raise Refused("picture_gone")
+        raise Refused("own_picture_gone", job=job.id)
     await reply.defer(private=True)
     where = reply.caller.origin(private=True)
     read = services.delivery.attachments
     limit = reply.file_limit
-    shown = [await read.within(await read.one(job, one, where), limit) for one in pictures]
+    shown = [await read.one(job, one, where, limit) for one in pictures]
     files = [file for each in shown for file in each.files()]
     text = job_embeds.infotext(job, pictures[0])
     if len(text) > TEXT_MAX:
@@ -179,7 +179,7 @@ async def _picked(
     texts, picture = reply.caller.texts, _picture(job, index)
     where = reply.caller.origin(private=private)
     pictures = services.delivery.attachments
-    shown = await pictures.within(await pictures.one(job, picture, where), reply.file_limit)
+    shown = await pictures.one(job, picture, where, reply.file_limit)
     message: dict[str, Any] = {
         "content": shown.remarks(texts),
         "embed": job_embeds.picture(job, picture, texts),
@@ -193,4 +193,4 @@ def _picture(job: Job, index: int) -> PictureRecord:
     for picture in job.pictures:
         if picture.index == index:
             return picture
-    raise Refused("picture_gone")
+    raise Refused("own_picture_gone", job=job.id)

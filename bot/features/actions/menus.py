@@ -57,7 +57,7 @@ async def _only_picture(
 ) -> int | None:
     """The picture of a message that has one; among several the person is asked which."""
     if not job.pictures:
-        raise Refused("job_unfinished" if not job.ended else "picture_gone")
+        raise Refused("message_not_ours" if job.ended else "job_unfinished")
     if len(job.pictures) == 1:
         return job.pictures[0].index
     view = StatelessView()

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bot.locales import Texts
+from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment, JobAttachments, ShownPictures
 from bot.pictures.decoding import PictureDecoder
+from bot.pictures.decoding_process import DecodingProcess
 from generation.completion import Limits
+from generation.refusal import Refused
 
 
 def noise(side: int) -> bytes:
@@ -33,3 +37,48 @@ async def test_what_is_over_the_limit_becomes_lighter_and_the_rest_stays(limit: 
     assert fitted.attachments[1] == shown.attachments[1]
     assert (fitted.lightened, fitted.missing) == (True, 1)
     assert unchanged == shown
+
+
+@pytest.mark.parametrize("broken", ["file", "decoder"])
+async def test_what_can_t_be_made_lighter_is_left_out_and_named(broken: str) -> None:
+    large, damaged = noise(128), noise(128)[:-9000] + bytes(9000)
+    first = Attachment("first.png", damaged if broken == "file" else large)
+    shown = ShownPictures((first, Attachment("small.png", noise(8))))
+    async with PictureDecoder(Limits()) as decoder:
+        if broken == "decoder":
+            decoder._own = DecodingProcess(memory=2**20, command=("no-such-program-here",))
+        pictures = JobAttachments(None, None, decoder, None)  # type: ignore[arg-type]
+        fitted = await pictures.within(shown, 10_000)
+        lighter = await pictures.lighter(ShownPictures((first,)), 0)
+    assert [one.name for one in fitted.attachments] == ["small.png"]
+    assert (fitted.missing, fitted.heavy) == ((1, 0) if broken == "file" else (0, 1))
+    assert not fitted.lightened
+    assert lighter.attachments == ()
+    said = {"file": "gone or damaged", "decoder": "too large for Discord"}[broken]
+    assert said in fitted.remarks(Texts("en-US"))
+
+
+async def test_a_decoder_that_can_t_be_had_is_a_refusal() -> None:
+    async with PictureDecoder(Limits()) as decoder:
+        decoder._own = decoder._foreign = DecodingProcess(
+            memory=2**20, command=("no-such-program-here",)
+        )
+        for made in (
+            decoder.upload(noise(8), "a.png"),
+            decoder.lightened(noise(8), 80, 1.0, "a.png"),
+            decoder.sheet([noise(8)], 64, "a.png"),
+        ):
+            with pytest.raises(Refused) as raised:
+                await made
+            assert (raised.value.code, raised.value.params) == ("decoder_failed", {"file": "a.png"})
+
+
+async def test_a_thumbnail_is_there_once_the_decoder_is(tmp_path: Path) -> None:
+    path = tmp_path / "model.png"
+    path.write_bytes(noise(8))
+    async with PictureDecoder(Limits()) as decoder:
+        working = decoder._foreign
+        decoder._foreign = DecodingProcess(memory=2**20, command=("no-such-program-here",))
+        assert await thumbnails.of_model(path, "m.webp", decoder) is None
+        decoder._foreign = working
+        assert await thumbnails.of_model(path, "m.webp", decoder) is not None
