@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 KEPT_FOR: Final = timedelta(days=7)
 DRAFTS_MAX: Final = 50
 """Of one person; the oldest go."""
+WITH_PICTURES_MAX: Final = 10
+"""Of one person whose pictures are kept: whoever may ask for nothing must not fill the disk."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,13 +47,7 @@ class DraftStore:
 
     async def get(self, user_id: int, number: int) -> Draft | None:
         """Somebody's draft; None where it is gone or another's."""
-        statement = select(DraftRow.draft).where(DraftRow.id == number, DraftRow.user_id == user_id)
-        found = await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
-        try:
-            return None if found is None else msgspec.json.decode(found, type=Draft)
-        except msgspec.MsgspecError as error:
-            log.error("a draft can't be read", number=number, error=str(error))
-            return None
+        return await self._database.read(lambda c: _read(c, user_id, number))
 
 
 def _cleaned(value: Any) -> Any:
@@ -62,15 +58,35 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def _read(connection: Connection, user_id: int, number: int) -> Draft | None:
+    statement = select(DraftRow.draft).where(DraftRow.id == number, DraftRow.user_id == user_id)
+    found = connection.execute(statement).scalar_one_or_none()
+    if found is None:
+        return None
+    try:
+        draft = msgspec.json.decode(found, type=Draft)
+    except msgspec.MsgspecError as error:
+        log.error("a draft can't be read", number=number, error=str(error))
+        return None
+    named = select(DraftUploadRow.file).where(DraftUploadRow.draft_id == number)
+    files = set(connection.execute(named).scalars())
+    there = {option: file for option, file in draft.uploads.items() if file in files}
+    return msgspec.structs.replace(draft, uploads=there)
+
+
 def _keep(connection: Connection, user_id: int, text: str, files: list[str]) -> int:
     row = insert(DraftRow).values(user_id=user_id, draft=text, created_at=datetime.now(UTC))
     number = int(connection.execute(row.returning(DraftRow.id)).scalar_one())
     if files:
         named = [{"draft_id": number, "file": file} for file in files]
         connection.execute(insert(DraftUploadRow), named)
-    own = select(DraftRow.id).where(DraftRow.user_id == user_id)
-    kept = own.order_by(DraftRow.id.desc()).limit(DRAFTS_MAX)
+    own = select(DraftRow.id).where(DraftRow.user_id == user_id).order_by(DraftRow.id.desc())
+    kept = own.limit(DRAFTS_MAX)
     connection.execute(
         delete(DraftRow).where(DraftRow.user_id == user_id, DraftRow.id.not_in(kept))
     )
+    if files:
+        uploads = select(DraftUploadRow.draft_id)
+        older = own.where(DraftRow.id.in_(uploads)).offset(WITH_PICTURES_MAX)
+        connection.execute(delete(DraftUploadRow).where(DraftUploadRow.draft_id.in_(older)))
     return number

@@ -3,7 +3,7 @@
 Whoever handles what was typed says so at first, with `typing`; a refusal then asks `offer`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import discord
@@ -17,7 +17,6 @@ from bot.ui.formatting import text_file
 from bot.ui.modal import VALUE_MAX
 from bot.ui.persistent_items import StatelessView
 from generation.job import Job, JobState
-from generation.refusal import Refused
 from storage.drafts import Draft
 
 log = structlog.get_logger(__name__)
@@ -25,8 +24,10 @@ log = structlog.get_logger(__name__)
 TYPED: Final = "typed"
 """Where an interaction carries what was typed with it."""
 
-Typed = Draft | Job | Callable[[Refused | None], Awaitable[Draft]]
-"""A draft, or what makes one for a refusal, or an error; of a button, the job that it is on."""
+Typed = Draft | Job | Callable[[], Awaitable[tuple[Draft, Sequence[str]]]]
+"""A draft, or what makes one, and names the options whose pictures it could not keep; of a button,
+the job that it is on.
+"""
 
 
 def typing(interaction: discord.Interaction[Client], typed: Typed) -> None:
@@ -35,7 +36,7 @@ def typing(interaction: discord.Interaction[Client], typed: Typed) -> None:
 
 
 async def offer(
-    interaction: discord.Interaction[Client], texts: Texts, refused: Refused | None
+    interaction: discord.Interaction[Client], texts: Texts
 ) -> tuple[str, dict[str, Any]]:
     """What a refusal says beside its sentence, and arguments of its message: the button.
 
@@ -47,7 +48,7 @@ async def offer(
     try:
         if isinstance(typed, Job):
             return "", _edit_button(typed, texts)
-        draft = typed if isinstance(typed, Draft) else await typed(refused)
+        draft, lost = (typed, ()) if isinstance(typed, Draft) else await typed()
         number = await interaction.client.services.store.drafts.keep(interaction.user.id, draft)
     except Exception:
         log.exception("what was typed can't be kept")
@@ -59,11 +60,13 @@ async def offer(
             style=style, label=texts("button_retry"), custom_id=f"darkroom:draft:{number}"
         )
     )
+    more = "".join("\n" + texts("draft_without", option=option) for option in lost)
     long = {n: v for n, v in draft.values.items() if isinstance(v, str) and len(v) > VALUE_MAX}
     if not long:
-        return "", {"view": view}
+        return more, {"view": view}
     files = [text_file(text, f"{name}.txt") for name, text in long.items()]
-    return "\n" + texts("draft_too_long", high=VALUE_MAX), {"view": view, "files": files}
+    more += "\n" + texts("draft_too_long", high=VALUE_MAX)
+    return more, {"view": view, "files": files}
 
 
 def _edit_button(job: Job, texts: Texts) -> dict[str, Any]:

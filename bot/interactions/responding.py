@@ -54,7 +54,7 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         yield caller
     except Refused as refused:
         said = sentence(texts, refused.code, refused.params)
-        await _refuse(interaction, texts, said, refused)
+        await _refuse(interaction, texts, said)
     except Exception:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)
@@ -63,11 +63,9 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         raise AnsweredError
 
 
-async def _refuse(
-    interaction: Interaction, texts: Texts, said: str, refused: Refused | None = None
-) -> None:
+async def _refuse(interaction: Interaction, texts: Texts, said: str) -> None:
     """Say why it came to nothing; what was typed for it is kept, and can be had again."""
-    more, offered = await offer(interaction, texts, refused)
+    more, offered = await offer(interaction, texts)
     await reply_privately(interaction, said + more, **offered)
 
 

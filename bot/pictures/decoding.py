@@ -12,7 +12,7 @@ import structlog
 from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds
-from bot.pictures.turns import Turns
+from bot.pictures.turns import OF_ONE_PERSON, Turns
 from generation.completion import Limits
 from generation.refusal import Refused
 from generation.sizes import ASPECT_MAX
@@ -73,12 +73,12 @@ class PictureDecoder:
         await asyncio.gather(self._foreign.close(), self._own.close())
 
     @contextlib.asynccontextmanager
-    async def turn(self, person: int) -> AsyncIterator[None]:
+    async def turn(self, person: int, most: int = OF_ONE_PERSON) -> AsyncIterator[None]:
         """Hold a person's turn while a picture of theirs is fetched and decoded.
 
-        Raises Refused for somebody who has too many waiting.
+        Raises Refused for somebody who has `most` waiting already.
         """
-        async with self._turns.turn(person):
+        async with self._turns.turn(person, most):
             yield
 
     async def upload(self, data: bytes, name: str) -> bytes:

@@ -10,6 +10,8 @@ from generation.refusal import Refused
 
 OF_ONE_PERSON: Final = 10
 """Pictures that one person may have waiting."""
+KEPT_OF_ONE_PERSON: Final = 20
+"""As many may wait where one is only kept, because what it was given with is refused."""
 IN_MEMORY: Final = 8
 """People whose picture is fetched, decoded or waits for that with its file in memory."""
 

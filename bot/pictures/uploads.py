@@ -8,6 +8,7 @@ from typing import Final
 import discord
 
 from bot.pictures.decoding import MIB, PictureDecoder, check_pixels, check_weight
+from bot.pictures.turns import OF_ONE_PERSON
 from generation.completion import Limits
 from generation.refusal import Refused
 
@@ -15,15 +16,22 @@ FETCH_SECONDS: Final = 60.0
 
 
 async def read_attachment(
-    attachment: discord.Attachment, person: int, decoder: PictureDecoder, limits: Limits
+    attachment: discord.Attachment,
+    person: int,
+    decoder: PictureDecoder,
+    limits: Limits,
+    most: int = OF_ONE_PERSON,
 ) -> bytes:
-    """Fetch and decode what a person attached; returns a PNG. Raises Refused."""
+    """Fetch and decode what a person attached; returns a PNG.
+
+    Raises Refused, also where `most` pictures of theirs wait already.
+    """
     # what Discord says of it comes first, so that nothing huge is ever fetched
     name = attachment.filename
     check_weight(name, attachment.size, limits)
     if attachment.width and attachment.height:
         check_pixels(name, attachment.width * attachment.height, limits)
-    async with decoder.turn(person):
+    async with decoder.turn(person, most):
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 data = await attachment.read()

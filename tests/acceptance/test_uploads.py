@@ -34,9 +34,9 @@ async def test_one_persons_hostile_pictures_do_not_stop_anothers(
 ) -> None:
     happened, upload, turn = [], PictureDecoder.upload, PictureDecoder.turn
 
-    def asked(decoder: PictureDecoder, person: int) -> Any:
+    def asked(decoder: PictureDecoder, person: int, *most: int) -> Any:
         happened.append("bo asks" if str(person) == bo_id else "ada asks")
-        return turn(decoder, person)
+        return turn(decoder, person, *most)
 
     async def decoded(decoder: PictureDecoder, data: bytes, name: str) -> bytes:
         try:

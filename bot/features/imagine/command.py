@@ -1,9 +1,10 @@
 """`/imagine`: a request from its options, or from the modal in which it is tried again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import discord
+import structlog
 from discord import app_commands
 
 from bot.access.caller import Caller
@@ -14,6 +15,7 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer, responding
+from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from bot.pictures.uploads import read_attachment
 from bot.requests import typed
 from bot.services import Reopener, Services
@@ -22,11 +24,12 @@ from bot.ui.modal import Modal
 from generation import prompt_flags
 from generation.refusal import Refused
 from storage.drafts import Draft
+from storage.errors import DatabaseError
 
-NOT_FETCHED: Final = frozenset(
-    ("too_many_waiting", "quota_reached", "channel_not_allowed", "age_restricted_only")
-)
-"""Refusals of whoever may ask for nothing now: for them no pictures are fetched."""
+log = structlog.get_logger(__name__)
+
+REFUSED_IN_A_ROW: Final = 20
+"""Drafts that are looked through for the pictures of the first."""
 
 
 def command(services: Services) -> Command:
@@ -67,27 +70,36 @@ class _Uploads:
 
     async def read(self) -> dict[str, str]:
         """Their hashes in the store, by option. Raises Refused for what is no picture."""
-        services, user_id = self._services, self._interaction.user.id
-        limits = services.requests.rules.limits
-        for name, attachment in list(self.waiting.items()):
-            # one that is refused is not tried again
-            del self.waiting[name]
-            content = await read_attachment(attachment, user_id, services.decoder, limits)
-            self.kept[name] = await services.store.jobs.keep_upload(content)
+        for name in list(self.waiting):
+            try:
+                await self._read(name, OF_ONE_PERSON)
+            except Refused as refused:
+                if refused.code != "uploads_too_many":
+                    # what is no picture is not tried again
+                    del self.waiting[name]
+                raise
         return self.kept
 
-    async def draft(self, refused: Refused | None) -> Draft:
-        """All that was given, with the pictures that can be read."""
-        if self.waiting and (refused is None or refused.code not in NOT_FETCHED):
-            if not self._interaction.response.is_done():
-                await defer(self._interaction, private=True)
-            while self.waiting:
-                try:
-                    await self.read()
-                except Refused:
-                    continue
+    async def _read(self, name: str, most: int) -> None:
+        services, user_id = self._services, self._interaction.user.id
+        limits, attachment = services.requests.rules.limits, self.waiting[name]
+        content = await read_attachment(attachment, user_id, services.decoder, limits, most)
+        self.kept[name] = await services.store.jobs.keep_upload(content)
+        del self.waiting[name]
+
+    async def draft(self) -> tuple[Draft, Sequence[str]]:
+        """All that was given, with the pictures that can be read, whatever it was refused for;
+        the options of those that can't.
+        """
+        if self.waiting and not self._interaction.response.is_done():
+            await defer(self._interaction, private=True)
+        for name in list(self.waiting):
+            try:
+                await self._read(name, KEPT_OF_ONE_PERSON)
+            except (Refused, DatabaseError, OSError) as error:
+                log.info("a picture is not kept", option=name, error=str(error))
         values: dict[str, str | list[str]] = {**typed.fields(self.rest, self.kept)}
-        return Draft(name="imagine", values=values, uploads=self.kept)
+        return Draft(name="imagine", values=values, uploads=self.kept), tuple(self.waiting)
 
 
 async def _imagine(
@@ -121,20 +133,33 @@ async def _on_submit(
     values: Values,
 ) -> None:
     """What was refused is handed in again."""
-    number = where[0] if where else ""
-    before = None
-    if number.isascii() and number.isdigit() and len(number) < 19:
-        before = await services.store.drafts.get(caller.person.id, int(number))
-    uploads = before.uploads if before is not None else {}
+    uploads = await _uploads_of(services, caller, where)
     entered = {
         "prompt": text_of(values, "prompt"),
         "negative_prompt": text_of(values, "negative_prompt"),
         "parameters": lines_of(values, "parameters"),
     }
     # with its pictures, should it be refused again
-    typing(interaction, Draft(name="imagine", values={**entered}, uploads=uploads))
+    typing(interaction, Draft(name="imagine", values={**entered}, uploads=dict(uploads)))
     prompt_of(values)
     await _imagine(services, interaction, caller, typed.given(entered, uploads))
+
+
+async def _uploads_of(
+    services: Services, caller: Caller, where: Sequence[str]
+) -> Mapping[str, str]:
+    """The pictures of a draft, which may itself be one that was handed in and refused again."""
+    for _ in range(REFUSED_IN_A_ROW):
+        number = where[0] if where else ""
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            break
+        draft = await services.store.drafts.get(caller.person.id, int(number))
+        if draft is None:
+            break
+        if draft.uploads:
+            return draft.uploads
+        where = draft.where
+    return {}
 
 
 async def _reopen(_services: Services, caller: Caller, draft: Draft, number: int) -> Modal:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from storage.database import Database
-from storage.drafts import DRAFTS_MAX, Draft
+from storage.drafts import DRAFTS_MAX, WITH_PICTURES_MAX, Draft
 from storage.store import Store
 from storage.tables import DraftRow
 from tests.fixtures.pictures import drawn, encoded
@@ -68,3 +68,17 @@ async def test_they_are_taken_along_and_deleted(store: Store, tmp_path: Path) ->
     await store.personal.delete(ADA)
     assert await store.drafts.get(ADA, number) is None
     assert await store.drafts.get(BO, kept) is not None
+
+
+async def test_few_drafts_of_one_person_keep_pictures(store: Store) -> None:
+    files = [await store.jobs.keep_upload(bytes([n])) for n in range(WITH_PICTURES_MAX + 1)]
+    others = await store.drafts.keep(BO, Draft(name="imagine", uploads={"init_picture": files[0]}))
+    numbers = [
+        await store.drafts.keep(ADA, Draft(name="imagine", uploads={"init_picture": file}))
+        for file in files
+    ]
+    await store.drafts.keep(ADA, Draft(name="edit"))  # has none, so nothing goes for it
+    drafts = [await store.drafts.get(ADA, number) for number in numbers]
+    kept = [draft.uploads for draft in drafts if draft is not None]
+    assert kept == [{}, *({"init_picture": file} for file in files[1:])]
+    assert (await store.drafts.get(BO, others)).uploads == {"init_picture": files[0]}  # type: ignore[union-attr]
