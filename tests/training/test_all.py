@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def losses(folder: Path) -> list[float]:
@@ -19,7 +19,8 @@ def losses(folder: Path) -> list[float]:
 
 def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
     out, models = tmp_path / "run", tmp_path / "models"
-    command = [sys.executable, "-m", "training", "all", "--minutes", "3", "--emoji", str(emoji)]
+    # steps and no minutes, so that a busy machine trains no less than an idle one
+    command = [sys.executable, "-m", "training", "all", "--steps", "80", "--emoji", str(emoji)]
     command += ["--out", str(out), "--models", str(models), "--docs", str(tmp_path / "docs")]
     command += ["--pictures", "512", "--prompts", "2", "--batch", "8"]
     # killed while the autoencoder trains, as by a power cut
@@ -28,14 +29,14 @@ def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
             assert killed.poll() is None
             time.sleep(0.1)
         killed.kill()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1000)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=2000)
     printed = done.stdout.decode(errors="replace")
     assert done.returncode == 0, printed[-3000:]
     assert "vae: resumed at step" in printed
     # the autoencoder begins as one that makes thumbnails, and is at first no better for training
     found = losses(out / "unet")
     assert len(found) >= 2, printed[-3000:]
-    assert found[-1] < 0.7 * found[0], found
+    assert found[-1] < 0.75 * found[0], found
     demo = models / "diffusers" / "demo"
     for file in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
         assert (demo / file).is_file()
