@@ -13,7 +13,7 @@ from bot.logs import configure_logging
 @pytest.fixture
 def restored() -> Iterator[None]:
     """The root logger as it was."""
-    root = logging.getLogger()
+    root, configured = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     quiet = {n: logging.getLogger(n).level for n in ("discord", "alembic", "aiosqlite", "asyncio")}
     yield
@@ -21,7 +21,7 @@ def restored() -> Iterator[None]:
     root.setLevel(level)
     for name, was in quiet.items():
         logging.getLogger(name).setLevel(was)
-    structlog.reset_defaults()
+    structlog.configure(**configured)
 
 
 @pytest.mark.usefixtures("restored")
