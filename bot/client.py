@@ -30,6 +30,7 @@ from bot.features.presets import command as presets
 from bot.features.presets import own as own_presets
 from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
+from bot.interactions.command_data import check_command
 from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.interactions.responding import AnsweredError, responding
 from bot.locales import Texts
@@ -311,7 +312,14 @@ class _Tree(app_commands.CommandTree[DarkroomClient]):
     async def interaction_check(self, interaction: discord.Interaction[DarkroomClient], /) -> bool:
         """Begin a command or an autocomplete: everybody may, commands check for themselves."""
         interaction.client.answers.join()
-        return interaction.client.is_new(interaction)
+        if not interaction.client.is_new(interaction):
+            return False
+        try:
+            check_command(interaction)
+        except Refused as refused:
+            await self._answer(interaction, refused)
+            return False
+        return True
 
     async def on_error(
         self,
@@ -319,9 +327,25 @@ class _Tree(app_commands.CommandTree[DarkroomClient]):
         error: app_commands.AppCommandError,
         /,
     ) -> None:
-        """Log what nobody has answered."""
-        if not isinstance(error, AnsweredError):
-            await super().on_error(interaction, error)
+        """Answer what nobody has answered."""
+        if isinstance(error, AnsweredError):
+            return
+        if isinstance(error, app_commands.CommandInvokeError):
+            await self._answer(interaction, error.original)
+        else:
+            await self._answer(interaction, Refused("command_changed"))
+
+    async def _answer(
+        self, interaction: discord.Interaction[DarkroomClient], error: Exception
+    ) -> None:
+        """A command is answered in words; what can't be completed has no choices."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            if not interaction.response.is_done():
+                await interaction.response.autocomplete([])
+            return
+        with contextlib.suppress(AnsweredError):
+            async with responding(interaction):
+                raise error
 
 
 class LocaleTranslator(app_commands.Translator):

@@ -104,7 +104,7 @@ class Client(ActionClient):
         return f"{key}:{self._taken_away.get(key, 0)}"
 
     async def on_action(
-        self, interaction: "discord.Interaction[Client]", target: ActionTarget | None, job_id: int
+        self, interaction: "discord.Interaction[Client]", target: ActionTarget, job_id: int
     ) -> None:
         """The button of an action was pressed."""
         if self.is_new(interaction):
@@ -113,4 +113,4 @@ class Client(ActionClient):
 
 Reopener = Callable[[Services, Caller, Draft, int], Awaitable[Modal]]
 """Makes the modal of a draft with this number, not yet filled in. Raises Refused."""
-ActionHandler = Callable[[discord.Interaction[Client], ActionTarget | None, int], Awaitable[None]]
+ActionHandler = Callable[[discord.Interaction[Client], ActionTarget, int], Awaitable[None]]

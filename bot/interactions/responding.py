@@ -15,6 +15,7 @@ from discord import app_commands
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.interactions.callers import caller_of, owns_bot
+from bot.interactions.command_data import command_of
 from bot.interactions.drafts import offer
 from bot.interactions.typed_texts import check_typed_texts
 from bot.locales import Texts
@@ -47,7 +48,7 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
         caller = await caller_of(interaction)
         texts = caller.texts
         check_typed_texts(interaction.data)
-        command = interaction.command
+        command = command_of(interaction)
         if isinstance(command, app_commands.Command):
             caller = await _admitted(interaction, f"/{command.qualified_name}", caller)
         begun = True

@@ -3,16 +3,24 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from generation.refusal import Refused
 from generation.request import check_text
 
 
 def check_typed_texts(data: Mapping[str, Any] | None) -> None:
     """Raise Refused, naming the field, for a text that nothing here can keep.
 
-    `data` is an interaction's: the options of a command, or the fields of a modal.
+    `data` is an interaction's: the options of a command, the fields of a modal, or the values of a
+    menu, which nobody types.
     """
+    typed = isinstance(data, Mapping) and "component_type" not in data
     for name, text in typed_texts(data or {}):
-        check_text(name, text)
+        try:
+            check_text(name, text)
+        except Refused:
+            if typed:
+                raise
+            raise Refused("press_gone") from None
 
 
 def typed_texts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

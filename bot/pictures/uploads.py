@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import discord
 
 from bot.pictures.decoding import MIB, PictureDecoder, check_pixels, check_weight
@@ -13,6 +14,8 @@ from generation.completion import Limits
 from generation.refusal import Refused
 
 FETCH_SECONDS: Final = 60.0
+FETCHING_ERRORS: Final = (discord.HTTPException, aiohttp.ClientError, OSError)
+"""What reading an attachment may raise; OSError is a timeout, too."""
 
 
 async def read_attachment(
@@ -35,7 +38,7 @@ async def read_attachment(
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 data = await attachment.read()
-        except (discord.HTTPException, TimeoutError) as error:
+        except FETCHING_ERRORS as error:
             raise Refused("picture_gone") from error
         return await decoder.upload(data, name)
 

@@ -17,15 +17,16 @@ class ActionClient(discord.Client):
     """A client that knows what the buttons of actions do."""
 
     async def on_action(
-        self, interaction: discord.Interaction[Any], target: ActionTarget | None, job_id: int
+        self, interaction: discord.Interaction[Any], target: ActionTarget, job_id: int
     ) -> None:
-        """Somebody has pressed the button of an action; None of one that is gone."""
+        """Somebody has pressed the button of an action."""
         raise NotImplementedError
 
 
 class ActionButton(
     PersistentItem[discord.ui.Button[Any]],
-    template=r"darkroom:(?!draft:)(?P<action>[a-z_]+):(?P<job>[0-9]{1,18})(:(?P<index>[0-9]{1,3}))?",
+    template=rf"darkroom:(?P<action>{'|'.join(ACTIONS)}):(?P<job>[0-9]{{1,18}})"
+    r"(:(?P<index>[0-9]{1,3}))?",
 ):
     """The button of one action on one job, or on one of its pictures."""
 
@@ -53,14 +54,13 @@ class ActionButton(
 
     @property
     def action_name(self) -> str:
-        """Of the table of actions; one from long ago may no longer be there."""
+        """Of the table of actions. One that is no longer there is nobody's button."""
         return self.fields["action"]
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Do the action for whoever pressed."""
-        action = ACTIONS.get(self.action_name)
         index = self.fields["index"]
-        target = ActionTarget(action, int(index) if index else None) if action else None
+        target = ActionTarget(ACTIONS[self.action_name], int(index) if index else None)
         client: ActionClient = interaction.client
         await client.on_action(interaction, target, int(self.fields["job"]))
 

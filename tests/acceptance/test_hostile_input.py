@@ -148,17 +148,9 @@ async def test_modals_that_nobody_could_have_handed_in(rig: Rig, count: int) -> 
         assert not any(text.startswith(INCIDENT) for text in said), (data, said)
 
 
-async def test_buttons_and_modals_of_actions_that_are_gone(rig: Rig) -> None:
-    for custom_id in ("darkroom:gone:1", "darkroom:gone:1:0"):
-        [item] = items(custom_id)
-        interaction, said = an_interaction(rig, {"custom_id": custom_id}, 1)
-        button = item(discord.ui.Button(custom_id=custom_id))
-        interaction.id = hash(custom_id)
-        await button.callback(interaction)
-        assert said == [sentences("en-US")["press_gone"]]
-
-
-@pytest.mark.parametrize("custom_id", ["darkroom:1", "reroll-5", f"darkroom:reroll:{HUGE}", ""])
+@pytest.mark.parametrize(
+    "custom_id", ["darkroom:1", "darkroom:gone:1", "reroll-5", f"darkroom:reroll:{HUGE}", ""]
+)
 async def test_components_that_nobody_knows_are_answered(rig: Rig, custom_id: str) -> None:
     interaction, said = an_interaction(rig, {"custom_id": custom_id}, 2)
     interaction.type = discord.InteractionType.component

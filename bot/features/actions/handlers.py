@@ -23,13 +23,11 @@ TEXT_MAX: Final = 1900
 Handler = Callable[[Services, Reply, ActionTarget, Job], Awaitable[None]]
 
 
-async def on_button(interaction: Interaction, target: ActionTarget | None, job_id: int) -> None:
+async def on_button(interaction: Interaction, target: ActionTarget, job_id: int) -> None:
     """Do an action for whoever pressed its button."""
     services = interaction.client.services
     with contextlib.suppress(AnsweredError):
         async with responding(interaction) as caller:
-            if target is None:
-                raise Refused("press_gone")
             reply = InteractionReply(interaction, caller)
             job = await services.store.jobs.get(job_id)
             if job is not None:

@@ -21,8 +21,9 @@ from bot.interactions.modal_submit import (
 )
 from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
 from bot.interactions.sight import job_by_number
+from bot.pictures.uploads import FETCHING_ERRORS
 from bot.services import Reopener, Services
-from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted
+from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence
 from bot.ui.modal import PLACES, Modal
 from generation import preset as presets
 from generation.preset import Preset
@@ -145,7 +146,8 @@ class PresetCommands(app_commands.Group):
             guild_id = await self._enter(caller)
             found = await self.presets.get(guild_id, name)
             await self.presets.delete(guild_id, found.name)
-            await reply_privately(interaction, caller.texts("preset_deleted", name=found.name))
+            said = sentence(caller.texts, "preset_deleted", {"name": found.name})
+            await reply_privately(interaction, said)
 
     @app_commands.command(
         name=locale_str("default", key="command_preset_default"),
@@ -170,7 +172,7 @@ class PresetCommands(app_commands.Group):
             guild = await self.presets.set_default(guild_id, name, channel_id=place)
             name = guild.default_preset if place is None else guild.channel_presets.get(place)
             said = "preset_default_none" if name is None else "preset_default_set"
-            await reply_privately(interaction, caller.texts(said, name=name or ""))
+            await reply_privately(interaction, sentence(caller.texts, said, {"name": name or ""}))
 
     @app_commands.command(
         name=locale_str("export", key="command_preset_export"),
@@ -207,7 +209,7 @@ class PresetCommands(app_commands.Group):
             await defer(interaction, private=True)
             try:
                 text = (await file.read()).decode()
-            except (discord.HTTPException, UnicodeDecodeError):
+            except (*FETCHING_ERRORS, UnicodeDecodeError):
                 raise Refused("preset_file_unreadable", file=file.filename) from None
             found = await asyncio.to_thread(presets.from_toml, text)
             without_roles = [
@@ -258,9 +260,8 @@ async def _on_submit(
     presets.check(new, services.catalog)
     was = part_of(where, 0) or None
     await services.store.presets.write(caller.place.guild_id, new, was=was)
-    await reply_privately(
-        interaction, caller.texts("preset_saved", name=new.name) + "\n" + _code(new)
-    )
+    said = sentence(caller.texts, "preset_saved", {"name": new.name})
+    await reply_privately(interaction, f"{said}\n{_code(new)}")
 
 
 async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:

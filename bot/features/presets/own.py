@@ -9,7 +9,7 @@ from bot.interactions.autocomplete import choices
 from bot.interactions.contexts import EVERYWHERE, INSTALLS
 from bot.interactions.responding import Interaction, reply_privately, responding, show
 from bot.services import Services
-from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted
+from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence
 from generation import preset as presets
 from generation.preset import Preset
 
@@ -85,7 +85,8 @@ class OwnPresetCommands(app_commands.Group):
         async with responding(interaction) as caller:
             found = await self.presets.get(caller.person.id, name)
             await self.presets.delete(caller.person.id, found.name)
-            await reply_privately(interaction, caller.texts("preset_deleted", name=found.name))
+            said = sentence(caller.texts, "preset_deleted", {"name": found.name})
+            await reply_privately(interaction, said)
 
     @app_commands.command(
         name=locale_str("default", key="command_preset_default"),
@@ -101,7 +102,7 @@ class OwnPresetCommands(app_commands.Group):
         async with responding(interaction) as caller:
             named = await self.presets.set_default(caller.person.id, name)
             said = "preset_default_none" if named is None else "preset_default_set"
-            await reply_privately(interaction, caller.texts(said, name=named or ""))
+            await reply_privately(interaction, sentence(caller.texts, said, {"name": named or ""}))
 
     @edit.autocomplete("name")
     @delete.autocomplete("name")

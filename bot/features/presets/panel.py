@@ -13,7 +13,7 @@ import msgspec
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.features.presets import fields
-from bot.interactions.modal_submit import SubmitHandler
+from bot.interactions.modal_submit import SubmitHandler, part_of
 from bot.interactions.responding import Interaction, RespondingItem, show
 from bot.services import Reopener, Services
 from bot.ui.formatting import cut_lines, one_line, quoted
@@ -205,10 +205,10 @@ class PresetMenu(
             self.fields["name"],
             self.fields["field"],
         )
-        chosen = self.item.values[0]
+        chosen = part_of(self.item.values, 0)
         own = bool(self.fields["own"])
         part = chosen if field == "part" else MENUS[field] if chosen == OTHER else ""
-        if part:
+        if field == "part" or part:
             if part not in fields.PARTS:
                 raise Refused("setting_gone")
             found = await _get(services, caller, name, own=own)

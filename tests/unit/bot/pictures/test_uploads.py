@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 from PIL import Image
@@ -128,3 +129,15 @@ async def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     async with PictureDecoder(LIMITS) as decoder:
         with pytest.raises(Refused, match="picture_too_heavy"):
             await read_file(path, decoder, LIMITS)
+
+
+@pytest.mark.parametrize("error", [aiohttp.ClientPayloadError(), ConnectionResetError()])
+async def test_a_line_that_breaks_while_it_is_fetched_is_said(error: Exception) -> None:
+    class Broken(Attachment):
+        async def read(self) -> bytes:
+            raise error
+
+    async with PictureDecoder(LIMITS) as decoder:
+        with pytest.raises(Refused) as refused:
+            await read(Broken(PNG), decoder)
+    assert refused.value.code == "picture_gone"

@@ -1,0 +1,99 @@
+"""What Discord sends with a command, held to what the command is here before anything uses it.
+
+A person's Discord may know a command as it was before an update, for as long as it runs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import discord
+from discord import AppCommandOptionType, app_commands
+from discord.app_commands import AppCommandChannel, AppCommandThread
+
+from bot.interactions.typed_texts import check_typed_texts
+from generation.refusal import Refused
+
+Command = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
+
+INTEGER_MAX: Final = 2**53
+"""Discord's bound on integers, either way."""
+SUBCOMMANDS: Final = (
+    AppCommandOptionType.subcommand.value,
+    AppCommandOptionType.subcommand_group.value,
+)
+MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+"""What reading anything but what Discord documents may raise."""
+
+
+def command_of(interaction: discord.Interaction[Any]) -> Command | None:
+    """The command that was used; None where there is none of that name, or it can't be told."""
+    try:
+        return interaction.command
+    except MALFORMED:
+        return None
+
+
+def check_command(interaction: discord.Interaction[Any]) -> None:
+    """Raise Refused for a command that is not here, or not with such options."""
+    command = command_of(interaction)
+    try:
+        given = {name: value for name, value in interaction.namespace}  # noqa: C416 - no mapping
+    except MALFORMED:
+        raise Refused("command_changed") from None
+    check_typed_texts(interaction.data)
+    if command is None:
+        raise Refused("command_changed")
+    if isinstance(command, app_commands.ContextMenu):
+        return  # discord.py looks for the message itself
+    completing = interaction.type is discord.InteractionType.autocomplete
+    parameters = {parameter.display_name: parameter for parameter in command.parameters}
+    missing = {name for name, parameter in parameters.items() if parameter.required} - given.keys()
+    if not given.keys() <= parameters.keys() or (missing and not completing):
+        raise Refused("command_changed")
+    for name, value in given.items():
+        type_ = parameters[name].type
+        # what is not a text may be half typed, and pictures come without their data
+        half = completing and type_ is not AppCommandOptionType.string
+        if not (_is_scalar if half else FITS[type_])(value):
+            raise Refused("command_changed")
+    if completing:
+        focused = _focused(interaction.data)
+        if focused not in given or not parameters[focused].autocomplete:
+            raise Refused("command_changed")
+
+
+def _focused(data: Any) -> str:
+    """The name of the option that is being typed, of data that could be read."""
+    options = data.get("options", [])
+    while options and options[0]["type"] in SUBCOMMANDS:
+        options = options[0].get("options", [])
+    return next((option["name"] for option in options if option.get("focused")), "")
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | float | discord.Object) or _is_integer(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and abs(value) <= INTEGER_MAX
+
+
+def _is_attachment(value: object) -> bool:
+    return (
+        isinstance(value, discord.Attachment)
+        and isinstance(value.filename, str)
+        and isinstance(value.url, str)
+        and isinstance(value.size, int)
+        and all(isinstance(side, int | None) for side in (value.width, value.height))
+    )
+
+
+FITS: Final[Mapping[AppCommandOptionType, Callable[[object], bool]]] = {
+    AppCommandOptionType.string: lambda value: isinstance(value, str),
+    AppCommandOptionType.integer: lambda v: _is_integer(v) and not isinstance(v, bool),
+    AppCommandOptionType.boolean: lambda value: isinstance(value, bool),
+    AppCommandOptionType.number: lambda value: isinstance(value, float),
+    AppCommandOptionType.channel: lambda v: isinstance(v, AppCommandChannel | AppCommandThread),
+    AppCommandOptionType.attachment: _is_attachment,
+}
+"""What an option of a type is, once discord.py has read it; the bot has no other types."""
