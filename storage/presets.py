@@ -123,6 +123,29 @@ class PresetStore:
         self._settings.forget([("guild", guild_id)])
         return changed
 
+    async def change_channels(
+        self, guild_id: int, change: Callable[[GuildSettings], GuildSettings]
+    ) -> GuildSettings:
+        """Change which presets are the defaults of channels.
+
+        Raises Refused for a new one where there is no preset of that name.
+        """
+
+        async with self._database.begin() as connection:
+            await _hold(connection, guild_id)
+            presets = await _all_of(connection, guild_id)
+
+            def checked(now: GuildSettings) -> GuildSettings:
+                new = change(now)
+                for channel, name in new.channel_presets.items():
+                    if now.channel_presets.get(channel) != name:
+                        find_preset(presets, name)
+                return new
+
+            changed = await change_row(connection, "guild", guild_id, GuildSettings, checked)
+        self._settings.forget([("guild", guild_id)])
+        return changed
+
     async def set_own_default(
         self, user_id: int, guild_id: int, name: str | None
     ) -> PersonSettings:

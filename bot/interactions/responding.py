@@ -104,11 +104,29 @@ async def reply_privately(interaction: Interaction, text: str, **more: Any) -> N
 
 async def show(interaction: Interaction, view: discord.ui.LayoutView) -> None:
     """Show a panel in place of the one that was used, or as a new private answer."""
-    message = interaction.message
-    if message is not None and message.flags.components_v2:
-        await interaction.response.edit_message(view=view)
+    deferred = interaction.response.is_done()
+    if _is_on_panel(interaction):
+        if deferred:
+            await interaction.edit_original_response(view=view)
+        else:
+            await interaction.response.edit_message(view=view)
+    elif deferred:
+        await interaction.followup.send(view=view, ephemeral=True)
     else:
         await interaction.response.send_message(view=view, ephemeral=True)
+
+
+async def defer_showing(interaction: Interaction) -> None:
+    """Acknowledge where it takes a while until a panel can be shown."""
+    if _is_on_panel(interaction):
+        await interaction.response.defer()
+    else:
+        await defer(interaction, private=True)
+
+
+def _is_on_panel(interaction: Interaction) -> bool:
+    message = interaction.message
+    return message is not None and message.flags.components_v2
 
 
 async def acknowledge(interaction: Interaction, job: Job, notes: Sequence[str] = ()) -> None:

@@ -15,8 +15,10 @@ CONTENT_MAX: Final = 2000
 """Characters of a message; Discord's bound."""
 PARAMETER_MAX: Final = 200
 """Characters of a name or text that a sentence repeats."""
-WITH_MARKUP: Final = (*OPTIONS, "when", "channels", "roles")
-"""Parameters of sentences that the bot writes itself: times, mentions, names of options."""
+WITH_MARKUP: Final = (*OPTIONS, "when", "channels", "roles", "problem")
+"""Parameters of sentences that the bot writes itself: times, mentions, names of options, another
+sentence.
+"""
 TITLE_MAX: Final = 256
 DESCRIPTION_MAX: Final = 4096
 FIELDS_MAX: Final = 25

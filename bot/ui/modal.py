@@ -15,6 +15,8 @@ OPTIONS_MAX: Final = 25
 PARTS_MAX: Final = 3
 """Fields that lines are spread over, in a modal of at most five."""
 LABEL_MAX: Final = 45
+ABOUT_MAX: Final = 100
+"""Of what stands under a label."""
 WRITTEN: Final = (discord.ChannelType.text, discord.ChannelType.news)
 """Channels that messages are written to."""
 PLACES: Final = (
@@ -120,9 +122,20 @@ class Modal(discord.ui.Modal):
         return self
 
     def roles(self, name: str, label: str) -> Self:
-        """Add a field to choose a role."""
-        field: discord.ui.RoleSelect[Any] = discord.ui.RoleSelect(custom_id=name, required=True)
+        """Add a field to choose a role, or none."""
+        field: discord.ui.RoleSelect[Any] = discord.ui.RoleSelect(
+            custom_id=name, min_values=0, required=False
+        )
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
+        return self
+
+    def file(self, name: str, label: str, about: str, *, required: bool = False) -> Self:
+        """Add a field to upload one file."""
+        field: discord.ui.FileUpload[Any] = discord.ui.FileUpload(
+            custom_id=name, min_values=1 if required else 0, max_values=1, required=required
+        )
+        text, about = label[:LABEL_MAX], about[:ABOUT_MAX]
+        self.add_item(discord.ui.Label(text=text, description=about, component=field))
         return self
 
 

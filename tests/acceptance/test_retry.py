@@ -277,7 +277,7 @@ async def test_refused_settings_and_presets_are_kept(rig: Rig, ada: Person, gene
     act = await ada.click(panel, "darkroom:settings:guild", ["blocklist"])
     await act.modal()
     message = await answer_to(await act.submit(value="fog\n/(/"))
-    assert await shown(await ada.click(message, RETRY)) == {"value": "fog\n/(/"}
+    assert await shown(await ada.click(message, RETRY)) == {"value": "fog\n/(/", "file": ""}
     panel = await (await ada.command(general, "preset create", name="tiny")).response()
     act = await ada.click(panel, "As text")
     await act.modal()

@@ -10,11 +10,17 @@ import msgspec
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from bot.features.settings import lists, panel
+from bot.features.settings import list_files, lists, panel
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.modal_submit import SubmitHandler, part_of
-from bot.interactions.responding import Interaction, RespondingItem, responding, show
+from bot.interactions.responding import (
+    Interaction,
+    RespondingItem,
+    defer_showing,
+    responding,
+    show,
+)
 from bot.services import Reopener, Services
 from bot.ui.formatting import text_file
 from bot.ui.modal import Modal
@@ -59,15 +65,15 @@ class SettingsMenu(
         elif setting.kind == "toggle":
             await _change(services, interaction, caller, setting, {})
         else:
-            await interaction.response.send_modal(panel.modal_of(setting, caller))
+            await interaction.response.send_modal(_modal_of(setting, caller))
 
 
 class SettingsListButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=r"darkroom:settings_(?P<do>back|next|add|edit|file|all):(?P<scope>guild|person)"
+    template=r"darkroom:settings_(?P<do>back|next|add|edit|file|load|all):(?P<scope>guild|person)"
     r":(?P<name>[a-z_]{1,30}):(?P<page>[0-9]{1,4})",
 ):
-    """Turns the pages of a long list, asks for entries, hands the whole out as a file."""
+    """Turns the pages of a long list, asks for entries, hands the whole out or in as a file."""
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """As the button says."""
@@ -84,6 +90,8 @@ class SettingsListButton(
                 lines = "\n".join(panel.raw_entries(setting, caller))
                 file = text_file(lines, f"{setting.name}.txt")
                 await interaction.response.send_message(file=file, ephemeral=True)
+            case "load":
+                await interaction.response.send_modal(list_files.modal(setting, caller))
             case _:
                 await _show(interaction, caller)
 
@@ -148,15 +156,71 @@ async def _on_submit(
 ) -> None:
     """A handed-in dialog of one setting."""
     setting = _setting(".".join(where[:2]))
-    values = {**values, panel.SEEN: where[2] if len(where) > 2 else None}
+    seen = where[2] if len(where) > 2 else None
     _check(setting, caller)
-    await _change(services, interaction, caller, setting, values)
+    file = list_files.uploaded(interaction, values)
+    if file is not None and setting.kind in panel.LISTS:
+        await _load(services, interaction, caller, setting, file, seen or "")
+    else:
+        await _change(services, interaction, caller, setting, {**values, panel.SEEN: seen})
+
+
+async def _on_file(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Mapping[str, Any],
+) -> None:
+    """A handed-in file of a long list."""
+    setting = lists.setting_of(*(*where, "", "")[:2])
+    _check(setting, caller)
+    file = list_files.uploaded(interaction, values)
+    if file is None:
+        raise Refused("nothing_chosen")
+    await _load(services, interaction, caller, setting, file, part_of(where, 2))
+
+
+async def _load(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    setting: Setting,
+    file: discord.Attachment,
+    seen: str,
+) -> None:
+    """Make the list what a file has; `seen` is the mark of what it was when it was asked for."""
+    store, guild_id, server = services.store, caller.place.guild_id, interaction.guild
+    assert guild_id is not None
+    await defer_showing(interaction)
+    data = await list_files.fetch(file)
+    here = list_files.Here(
+        roles=None if server is None else frozenset(role.id for role in server.roles),
+        channels=None
+        if server is None
+        else frozenset(each.id for each in (*server.channels, *server.threads)),
+        presets=tuple(await store.presets.all_of(guild_id)),
+        waiting=services.requests.rules.limits.waiting,
+    )
+    # a blocklist may take long to compile
+    entries = await asyncio.to_thread(list_files.read, setting, caller, data, file.filename, here)
+
+    def change(now: GuildSettings) -> GuildSettings:
+        there = dataclasses.replace(caller, guild=now)
+        new = list_files.joined(setting, there, entries, seen)
+        return msgspec.structs.replace(now, **{setting.name: new})
+
+    by_preset = setting.kind == "channel_preset"
+    changing = store.presets.change_channels if by_preset else store.settings.change_guild
+    guild = await changing(guild_id, change)
+    caller = dataclasses.replace(caller, guild=guild)
+    await _show(interaction, caller, setting if lists.is_long(setting, caller) else None)
 
 
 async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
     setting = _setting(".".join(draft.where[:2]))
     _check(setting, caller)
-    return panel.modal_of(setting, caller)
+    return _modal_of(setting, caller)
 
 
 async def _reopen_page(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
@@ -167,8 +231,27 @@ async def _reopen_page(_services: Services, caller: Caller, draft: Draft, _numbe
     return asked
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"setting": _on_submit, "setting_page": _on_page}
-REOPEN: Final[Mapping[str, Reopener]] = {"setting": _reopen, "setting_page": _reopen_page}
+async def _reopen_file(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+    setting = lists.setting_of(*(*draft.where, "", "")[:2])
+    _check(setting, caller)
+    return list_files.modal(setting, caller)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
+    "setting": _on_submit,
+    "setting_page": _on_page,
+    "setting_file": _on_file,
+}
+REOPEN: Final[Mapping[str, Reopener]] = {
+    "setting": _reopen,
+    "setting_page": _reopen_page,
+    "setting_file": _reopen_file,
+}
+
+
+def _modal_of(setting: Setting, caller: Caller) -> Modal:
+    asked = panel.modal_of(setting, caller)
+    return list_files.add_field(asked, setting, caller) if setting.kind in panel.LISTS else asked
 
 
 async def _change(
@@ -188,7 +271,7 @@ async def _change(
     ):
         raise Refused("picture_check_none")
     if setting.name in ("waiting", "waiting_by_role"):
-        _check_waiting(setting, caller, new, services.requests.rules.limits.waiting)
+        panel.check_waiting(setting, caller, new, services.requests.rules.limits.waiting)
     guild_id = caller.place.guild_id
     if setting.key == "person.default_preset":
         caller = dataclasses.replace(caller, own=await _own_preset(services, caller, new))
@@ -248,17 +331,6 @@ async def _own_preset(services: Services, caller: Caller, name: str | None) -> P
         raise Refused("preset_needs_server")
     presets.check_roles(await store.presets.get(guild_id, name), caller.person.roles)
     return await store.presets.set_own_default(caller.person.id, guild_id, name)
-
-
-def _check_waiting(setting: Setting, caller: Caller, new: Any, most: int) -> None:
-    """Refuse to let more wait than the bot's owner allows. What was set before that was lowered
-    stays, and counts for no more than it.
-    """
-    by_role = isinstance(new, dict)
-    before = panel.current(setting, caller).values() if by_role else ()
-    for number in new.values() if by_role else [new]:
-        if number is not None and number > most and number not in before:
-            raise Refused("out_of_bounds", option=setting.name, value=number, low=1, high=most)
 
 
 def _setting(key: str) -> Setting:

@@ -8,7 +8,7 @@ import discord
 
 from bot.access.caller import Caller
 from bot.features.settings import panel
-from bot.features.settings.panel import SETTINGS, Setting
+from bot.features.settings.panel import LISTS, SETTINGS, TABLES, Setting
 from bot.ui.modal import VALUE_MAX, Modal
 from bot.ui.persistent_items import StatelessLayout
 from generation.refusal import Refused
@@ -18,8 +18,7 @@ PAGE_MAX: Final = 25
 LINE_MAX: Final = 120
 """Characters that are shown of an entry; a page has 4000."""
 LABEL_MAX: Final = 100
-LISTS: Final = frozenset(("channels", "channel_preset", "number_by_role", "lines"))
-REPLACED: Final = frozenset(("channels", "lines"))
+REPLACED: Final = LISTS - TABLES
 """Lists whose pages are edited as a whole; of the others one entry at a time is set."""
 END: Final = 9999
 """Where new entries go: behind all that are there."""
@@ -105,12 +104,16 @@ def shown(
         row.add_item(button)
     parts.append(row)
     view.add_item(discord.ui.Container(*parts))
-    panel_button: discord.ui.Button[Any] = discord.ui.Button(
-        style=discord.ButtonStyle.secondary,
-        label=texts("settings_all"),
-        custom_id=f"darkroom:settings_all:{here}",
-    )
-    view.add_item(discord.ui.ActionRow(panel_button))
+    below: discord.ui.ActionRow[Any] = discord.ui.ActionRow()
+    for do in ("load", "all"):
+        below.add_item(
+            discord.ui.Button(
+                style=discord.ButtonStyle.secondary,
+                label=texts(f"settings_{do}"),
+                custom_id=f"darkroom:settings_{do}:{here}",
+            )
+        )
+    view.add_item(below)
     return view
 
 

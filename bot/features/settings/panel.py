@@ -41,6 +41,9 @@ Item = TypeVar("Item", int, str)
 PRESET_MAX: Final = 200
 VALUE_SHOWN: Final = 140
 """Characters of a list in the panel, which has 4000 for all settings."""
+TABLES: Final = frozenset(("channel_preset", "number_by_role"))
+LISTS: Final = TABLES | {"channels", "lines"}
+"""Kinds of settings that have entries; those of tables have a value each."""
 SEEN: Final = "seen"
 """Beside what was entered: the mark of the list that the dialog showed."""
 
@@ -190,6 +193,12 @@ def current(setting: Setting, caller: Caller) -> Any:
     return getattr(caller.guild if setting.scope == "guild" else caller.own, setting.name)
 
 
+def items(setting: Setting, caller: Caller) -> list[Any]:
+    """The entries of a list; of a table with their values."""
+    now = current(setting, caller)
+    return list(now.items()) if isinstance(now, dict) else list(now)
+
+
 def choice_key(setting: Setting, chosen: str) -> str:
     """The key of a choice's name."""
     if setting.name == "language":
@@ -202,8 +211,8 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
     texts = caller.texts
     now = current(setting, caller)
     where = f"darkroom:setting:{setting.scope}:{setting.name}"
-    if setting.kind in ("lines", "channels"):
-        where += f":{mark(now)}"
+    if setting.kind in LISTS:
+        where += f":{mark(items(setting, caller))}"
     asked = Modal(where, texts(title(setting)))
     label = texts(title(setting))
     match setting.kind:
@@ -216,7 +225,7 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
             chosen = [now] if now else []
             asked.channels("value", label, chosen, several=False, types=WRITTEN)
         case "channel_preset":
-            asked.channels("channel", texts("dialog_channel"), [], several=False, required=True)
+            asked.channels("channel", texts("dialog_channel"), [], several=False)
             asked.text("value", texts("dialog_preset_or_none"))
         case "number_by_role":
             asked.roles("role", texts("dialog_role"))
@@ -245,12 +254,12 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
         case "channel_preset":
             return _with(now, chosen_id(values, "channel"), entered or None)
         case "number_by_role":
-            number = _number(setting, entered) if entered else None
+            number = entered_number(setting, entered) if entered else None
             return _with(now, chosen_id(values, "role"), number)
         case "lines":
             return checked(setting, _joined(now, listed(setting, values), values))
         case "number":
-            return _number(setting, entered) if entered else None
+            return entered_number(setting, entered) if entered else None
     return entered or None
 
 
@@ -316,7 +325,19 @@ def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
     return kept if new is None else kept | {key: new}
 
 
-def _number(setting: Setting, text: str) -> int | float:
+def check_waiting(setting: Setting, caller: Caller, new: Any, most: int) -> None:
+    """Refuse to let more wait than the bot's owner allows. What was set before that was lowered
+    stays, and counts for no more than it. Raises Refused.
+    """
+    by_role = isinstance(new, dict)
+    before = current(setting, caller).values() if by_role else ()
+    for number in new.values() if by_role else [new]:
+        if number is not None and number > most and number not in before:
+            raise Refused("out_of_bounds", option=setting.name, value=number, low=1, high=most)
+
+
+def entered_number(setting: Setting, text: str) -> int | float:
+    """A number within the bounds of the setting. Raises Refused."""
     option = bounds_of(SCOPES[setting.scope], setting.name)
     number = option.parse(text.strip())
     option.check(number)

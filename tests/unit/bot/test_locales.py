@@ -36,7 +36,7 @@ BUILT = {
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
     *(f"preset_field_{f}" for part in PARTS.values() for f in (*part, "aspect")),
     *(f"preset_part_{part}" for part in PARTS),
-    *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file")),
+    *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file", "load", "all")),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),

@@ -1,0 +1,45 @@
+"""Whatever a file of a list has in it, it becomes that list or is refused by its line."""
+
+import random
+
+import pytest
+
+from bot.access.caller import Caller, Person, Place
+from bot.features.settings import list_files, panel
+from bot.features.settings.list_files import EXAMPLES, Here
+from bot.features.settings.panel import SETTINGS
+from generation.preset import Preset
+from generation.refusal import Refused
+from storage.settings import GuildSettings, PersonSettings
+from tests.fixtures import fuzz
+
+CALLER = Caller(Person(1, "ada", manager=True), Place(10, 100), GuildSettings(), PersonSettings())
+LISTS = [setting for setting in SETTINGS.values() if setting.kind in panel.LISTS]
+HERE = Here(frozenset((1, 1234567890)), frozenset((2, 1234567890)), (Preset(name="demo"),), 10)
+PIECES = ("1: 5", "2: demo", "2", "<@&1>: 0.5", "fog", "/a+/", "/(a/", "\n", "\r\n", "\r", "\x85")
+
+
+@pytest.mark.parametrize("setting", LISTS, ids=lambda setting: setting.name)
+def test_what_is_said_to_be_an_entry_is_one(setting: panel.Setting) -> None:
+    assert list_files.read(setting, CALLER, EXAMPLES[setting.kind].encode(), "a.txt", HERE)
+
+
+@pytest.mark.parametrize("count", fuzz.CASES)
+def test_hostile_files_are_read_or_refused(count: int) -> None:
+    chance, read = random.Random(count), 0
+    for text in fuzz.texts(count, PIECES, 12):
+        data = text.encode(errors="surrogatepass" if chance.random() < 0.5 else "replace")
+        setting = chance.choice(LISTS)
+        refused = None
+        try:
+            found = list_files.read(setting, CALLER, data, "a.txt", HERE)
+        except Refused as error:
+            refused = error
+        if refused is None:
+            list_files.joined(setting, CALLER, found, "")
+            read += 1
+        elif refused.code != "list_file_empty":
+            assert refused.code == "list_file_line"
+            lines = len(list_files.LINE_BREAK.findall(text)) + 1
+            assert 1 <= int(refused.params["line"]) <= lines
+    assert read
