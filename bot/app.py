@@ -110,7 +110,14 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         worker=studio.worker,
         decoder=studio.decoder,
         delivery=Tracker(
-            client, store.jobs, studio.worker, attachments, studio.clock, around, pings
+            client,
+            store.jobs,
+            studio.worker,
+            attachments,
+            studio.clock,
+            around,
+            pings,
+            requests.remaking.accepts,
         ),
         audit=audit,
         clock=studio.clock,

@@ -178,7 +178,7 @@ def check(
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
     known_sampler(request.sampler)
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
-    _check_runnable(model)
+    check_runnable(model)
     _check_abilities(request, model)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
@@ -283,7 +283,7 @@ def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
         if given.get("model") or refused.code != "checkpoint_unknown":
             raise
         raise Refused("default_model_unknown", **refused.params) from None
-    _check_runnable(model)
+    check_runnable(model)
     return model
 
 
@@ -304,7 +304,8 @@ def default_model(catalog: Catalog, rules: Rules) -> str:
     return first
 
 
-def _check_runnable(model: ModelFile) -> None:
+def check_runnable(model: ModelFile) -> None:
+    """Refuse a checkpoint of a family that is recognised only."""
     if model.family not in FAMILIES:
         title = RECOGNISED.get(model.family, model.family)
         raise Refused("family_unsupported", model=model.name, family=title)

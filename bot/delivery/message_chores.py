@@ -9,7 +9,7 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
-from bot.requests.actions import offered
+from bot.requests.actions import Accepts, offered
 from generation.job import Job, JobState, Origin
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
@@ -28,12 +28,18 @@ class MessageChores:
     """One after the other, so that Discord has to refuse none for coming too fast."""
 
     def __init__(
-        self, client: discord.Client, jobs: JobStore, tasks: BackgroundTasks, pause: Pause
+        self,
+        client: discord.Client,
+        jobs: JobStore,
+        tasks: BackgroundTasks,
+        pause: Pause,
+        accepts: Accepts,
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._tasks = tasks
         self._pause = pause
+        self._accepts = accepts
         self._reacting = asyncio.Lock()
 
     def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
@@ -54,7 +60,7 @@ class MessageChores:
 
     async def _invite(self, job: Job, channel_id: int, message_id: int, index: int | None) -> None:
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
-        for target in offered(job, index):
+        for target in offered(job, index, self._accepts):
             if not target.action.invites:
                 continue
             async with self._reacting:

@@ -20,6 +20,7 @@ from bot.delivery.pings import Pings
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import LEVELS, UPLOAD_LIMIT, JobAttachments, ShownPictures
+from bot.requests.actions import Accepts
 from bot.ui import action_buttons, job_embeds
 from bot.ui.job_embeds import Surroundings
 from generation.job import Job, JobState
@@ -41,6 +42,7 @@ class Results:
         around: JobSurroundings,
         pings: Pings,
         pause: Pause,
+        accepts: Accepts,
     ) -> None:
         self._client = client
         self._jobs = jobs
@@ -49,6 +51,7 @@ class Results:
         self._around = around
         self._pings = pings
         self._pause = pause
+        self._accepts = accepts
 
     async def deliver(self, job_id: int, message: JobMessage, notes: Sequence[str] = ()) -> None:
         """Show the end of a job, and note that its owner has been told.
@@ -96,7 +99,7 @@ class Results:
             content = "\n".join(lines)
             try:
                 return await self._write(
-                    job, message, _result(job, content, ended.embed, shown, texts)
+                    job, message, self._result(job, content, ended.embed, shown)
                 )
             except SENDING_ERRORS as error:
                 if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
@@ -104,13 +107,19 @@ class Results:
                 shown = await pictures.lighter(original, level)
         raise AssertionError("the last level has returned or raised")
 
+    def _result(
+        self, job: Job, content: str, embed: discord.Embed | None, shown: ShownPictures
+    ) -> OutgoingMessage:
+        view = action_buttons.view(job, Texts(job.origin.locale), self._accepts)
+        return OutgoingMessage(content=content, embed=embed, files=shown.files, view=view)
+
     async def _write_words(
         self, job: Job, message: JobMessage, key: str, **params: str
     ) -> tuple[int, int] | None:
         """In place of a result that can't be shown: with its buttons, or failing that, without."""
         texts = Texts(job.origin.locale)
         sentence = texts(key, job=job.id, **params)
-        for view in (action_buttons.view(job, texts), None):
+        for view in (action_buttons.view(job, texts, self._accepts), None):
             try:
                 words = OutgoingMessage(content=sentence, view=view)
                 return await self._write(job, message, words)
@@ -176,18 +185,3 @@ def _replayed(job: Job, parent: Job | None, texts: Texts) -> str:
     if job.action != "replay" or parent is None or job.state is not JobState.FINISHED:
         return ""
     return job_embeds.replayed(parent, job, texts)
-
-
-def _result(
-    job: Job,
-    content: str,
-    embed: discord.Embed | None,
-    shown: ShownPictures,
-    texts: Texts,
-) -> OutgoingMessage:
-    def files() -> Sequence[discord.File]:
-        return shown.files()
-
-    return OutgoingMessage(
-        content=content, embed=embed, files=files, view=action_buttons.view(job, texts)
-    )

@@ -18,6 +18,7 @@ from bot.delivery.results import Results
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import Attachment, JobAttachments
+from bot.requests.actions import Accepts
 from bot.ui import action_buttons, job_embeds
 from bot.ui.job_embeds import MessageBody, Surroundings
 from generation.job import Job, JobState
@@ -76,6 +77,7 @@ class Tracker:
         clock: DiscordClock,
         around: JobSurroundings,
         pings: Pings,
+        accepts: Accepts,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
@@ -92,9 +94,12 @@ class Tracker:
         """Before that the worker may take up what an earlier process has posted."""
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
-        self.chores = MessageChores(client, jobs, self._tasks, self._sleep)
+        self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts)
         self._around = around
-        self._results = Results(client, jobs, attachments, self.chores, around, pings, self._sleep)
+        self._accepts = accepts
+        self._results = Results(
+            client, jobs, attachments, self.chores, around, pings, self._sleep, accepts
+        )
         worker.listen(self._hear)
 
     def __len__(self) -> int:
@@ -215,7 +220,7 @@ class Tracker:
                 return last
             if followed.around is None:
                 followed.around = await self._around.of(job)
-            outgoing = _progress(followed, job, shown, preview)
+            outgoing = self._outgoing(followed, job, shown, preview)
             written = await followed.message.write(outgoing, "progress")
             await followed.message.note(written, "progress")
         except (*SENDING_ERRORS, NowhereError, DatabaseError) as error:
@@ -245,6 +250,24 @@ class Tracker:
         followed.told = asyncio.get_running_loop().time()
         return job_embeds.waiting(planned, self._clock.now(), texts)
 
+    def _outgoing(
+        self, followed: _Followed, job: Job, shown: MessageBody, preview: bytes | None
+    ) -> OutgoingMessage:
+        texts, around = Texts(job.origin.locale), followed.around or Surroundings()
+        embed = job_embeds.asked(job, texts, around)
+        if preview is not None:
+            embed.set_image(url="attachment://preview.jpg")
+        words = job_embeds.words_unknown(around, texts, job.request.model)
+        content = "\n".join(filter(None, (shown.content, *followed.notes, words)))
+
+        def files() -> list[discord.File]:
+            if preview is None:
+                return []
+            return [Attachment("preview.jpg", preview, job.origin.spoiler).file()]
+
+        view = action_buttons.view(job, texts, self._accepts)
+        return OutgoingMessage(content=content, embed=embed, files=files, view=view)
+
     async def _queue(self) -> dict[int, Planned]:
         """Where each job that waits stands; looked up once for all who ask."""
         if self._places is None:
@@ -260,25 +283,6 @@ class Tracker:
         if running is None or running.id != followed.job.id:
             return None
         return await self._worker.seconds_left()
-
-
-def _progress(
-    followed: _Followed, job: Job, shown: MessageBody, preview: bytes | None
-) -> OutgoingMessage:
-    texts, around = Texts(job.origin.locale), followed.around or Surroundings()
-    embed = job_embeds.asked(job, texts, around)
-    if preview is not None:
-        embed.set_image(url="attachment://preview.jpg")
-    words = job_embeds.words_unknown(around, texts, job.request.model)
-    content = "\n".join(filter(None, (shown.content, *followed.notes, words)))
-
-    def files() -> list[discord.File]:
-        if preview is None:
-            return []
-        return [Attachment("preview.jpg", preview, job.origin.spoiler).file()]
-
-    view = action_buttons.view(job, texts)
-    return OutgoingMessage(content=content, embed=embed, files=files, view=view)
 
 
 def _is_ours(job: Job) -> bool:

@@ -8,10 +8,10 @@ import msgspec
 
 from generation.completion import ENLARGED
 from generation.job import Job, JobState, PictureRecord
+from generation.refusal import Refused
 from generation.request import (
     LINEAGE_MAX,
     RANDOM_SEED_MAX,
-    SIDE_MAX,
     GenerationRequest,
     Variation,
 )
@@ -44,9 +44,12 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def picture(self) -> PictureRecord:
-        """The picture in question; the first where none is named."""
+        """The picture in question; the first where none is named. Raises Refused."""
         wanted = self.index or 0
-        return next(p for p in self.job.pictures if p.index == wanted)
+        for picture in self.job.pictures:
+            if picture.index == wanted:
+                return picture
+        raise Refused("picture_gone")
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +66,6 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bot adds the emoji under the result; it works as a reaction in any case."""
     posts: bool = True
     """Whether it posts something where the picture is."""
-    applies: Callable[[Job, int], bool] = lambda _job, _index: True
-    """Whether it is offered on a picture of a job."""
     enlarges: bool = False
     """Whether its pictures may be larger than what people may ask for."""
     request: Callable[[Source], GenerationRequest] | None = None
@@ -82,6 +83,10 @@ class ActionTarget(msgspec.Struct, frozen=True):
         if self.action.on == "pick" and self.index is not None:
             return NUMBERS[self.index]
         return self.action.emoji
+
+
+Accepts = Callable[[ActionTarget, Job], bool]
+"""Whether this machine would do what is asked for there; a person may still be refused."""
 
 
 def reroll(source: Source) -> GenerationRequest:
@@ -109,12 +114,6 @@ def upscale(source: Source) -> GenerationRequest:
         # control pictures have done their work in the first pass
         controls=(),
     )
-
-
-def can_upscale(job: Job, index: int) -> bool:
-    """Whether a picture can still be enlarged."""
-    sides = [max(p.width, p.height) for p in job.pictures if p.index == index]
-    return bool(sides) and sides[0] * ENLARGED <= SIDE_MAX
 
 
 def enlarged(job: Job) -> bool:
@@ -186,7 +185,6 @@ ACTIONS: Final[Mapping[str, Action]] = {
             label="button_upscale",
             on="picture",
             request=upscale,
-            applies=can_upscale,
             enlarges=True,
         ),
         Action(
@@ -236,8 +234,10 @@ ACTIONS: Final[Mapping[str, Action]] = {
 }
 
 
-def offered(job: Job, index: int | None = None) -> list[ActionTarget]:
-    """What applies to a message that shows a job, or only its picture `index`."""
+def applying(job: Job, index: int | None = None) -> list[ActionTarget]:
+    """What applies to a message that shows a job, or only its picture `index`; it may be refused
+    for what this machine makes.
+    """
     if not job.ended:
         return [ActionTarget(ACTIONS["cancel"])]
     if job.state is not JobState.FINISHED:
@@ -252,17 +252,21 @@ def offered(job: Job, index: int | None = None) -> list[ActionTarget]:
             case "pick" if several:
                 found += [ActionTarget(action, picture.index) for picture in job.pictures]
             case "picture" if one is not None:
-                if action.applies(job, one):
-                    found.append(ActionTarget(action, one))
+                found.append(ActionTarget(action, one))
             case "either":
                 found.append(ActionTarget(action, index))
     return found
 
 
+def offered(job: Job, index: int | None, accepts: Accepts) -> list[ActionTarget]:
+    """Of that, what this machine would make."""
+    return [target for target in applying(job, index) if accepts(target, job)]
+
+
 def meant_by(emoji: str, job: Job, index: int | None) -> ActionTarget | None:
     """What a reaction means on such a message; the emoji's variation selector does not matter."""
     plain = without_selector(emoji)
-    return next((p for p in offered(job, index) if without_selector(p.emoji) == plain), None)
+    return next((p for p in applying(job, index) if without_selector(p.emoji) == plain), None)
 
 
 def without_selector(emoji: str) -> str:

@@ -11,16 +11,16 @@ from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
 from bot.access.permissions import Rights
 from bot.clock import DiscordClock
-from bot.requests.actions import ActionTarget, Source, enlarged, start_from
+from bot.requests.actions import ActionTarget, enlarged
+from bot.requests.remaking import Remaking
 from generation import completion, preset
 from generation.catalog import Catalog
 from generation.completion import Rules
-from generation.job import Job, JobState, Origin
-from generation.models import ModelKind
+from generation.job import Job, Origin
 from generation.preset import Preset
 from generation.prompt_grammar import plain_text
 from generation.refusal import Refused
-from generation.request import SIDE_MAX, GenerationRequest
+from generation.request import GenerationRequest
 from generation.worker import Worker
 from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
@@ -50,6 +50,7 @@ class RequestService:
         self.catalog = catalog
         self.rules = rules
         self.worker = worker
+        self.remaking = Remaking(catalog, rules)
         self._listeners: list[OnBlocked] = []
 
     def listen(self, listener: OnBlocked) -> None:
@@ -103,16 +104,11 @@ class RequestService:
 
     async def remake(self, target: ActionTarget, job: Job, caller: Caller, origin: Origin) -> Job:
         """The new job of an action that asks for pictures."""
-        assert target.action.request is not None
-        source = self.source(job, target.index)
-        if target.action.on == "picture" and not target.action.applies(job, source.picture.index):
-            raise Refused("enlarged_enough", side=SIDE_MAX)
-        request = target.action.request(source)
-        # a reroll of an enlarged picture enlarges once more; whatever else comes of one does not
-        enlarging = target.action.enlarges or (target.action.on == "job" and enlarged(job))
-        if not enlarging:
-            request = self._brought_back(request, job)
-        return await self.submit(request, caller, origin, target, job, enlarging=enlarging)
+        await self.catalog.ready(MODELS_SECONDS)
+        made = self.remaking.by(target, job, await self._preset_of(job))
+        return await self.submit(
+            made.request, caller, origin, target, job, enlarging=made.enlarging
+        )
 
     async def retry(
         self,
@@ -150,29 +146,6 @@ class RequestService:
             parent=job.id,
             preset=_preset_there(job, origin),
         )
-
-    def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
-        """What a dialog shows and begins from: the job's request, or one that starts from a
-        picture. Of an enlarged picture it has the size before.
-        """
-        request = job.request
-        if target.action.on == "failed":
-            return request
-        if target.action.name == "start":
-            request = start_from(self.source(job, target.index))
-        return self._brought_back(request, job)
-
-    def _brought_back(self, request: GenerationRequest, job: Job) -> GenerationRequest:
-        return completion.within_limits(request, self.rules) if enlarged(job) else request
-
-    def source(self, job: Job, index: int | None) -> Source:
-        """What an action makes its request from. Raises Refused when it isn't there yet."""
-        if job.state is not JobState.FINISHED:
-            raise Refused("job_unfinished")
-        if index is not None and all(picture.index != index for picture in job.pictures):
-            raise Refused("own_picture_gone", job=job.id)
-        model = self.catalog.get(ModelKind.CHECKPOINT, job.request.model)
-        return Source(job, index, completion.native_size(model), self.rules.limits.count)
 
     async def chosen_preset(self, caller: Caller, name: str | None) -> Preset | None:
         """The preset of that name; unnamed, the person's, the channel's or the server's default."""

@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 import discord
 
 from bot.locales import Texts
-from bot.requests.actions import ACTIONS, ActionTarget, offered
+from bot.requests.actions import ACTIONS, Accepts, ActionTarget, offered
 from bot.ui.persistent_items import PersistentItem, StatelessView
 from generation.job import Job
 
@@ -65,10 +65,10 @@ class ActionButton(
         await client.on_action(interaction, target, int(self.fields["job"]))
 
 
-def view(job: Job, texts: Texts, index: int | None = None) -> discord.ui.View:
-    """The buttons of what applies to a job, or to its picture `index`; picks in rows below."""
+def view(job: Job, texts: Texts, accepts: Accepts, index: int | None = None) -> discord.ui.View:
+    """The buttons of what is offered on a job, or on its picture `index`; picks in rows below."""
     buttons = StatelessView()
-    found = offered(job, index)
+    found = offered(job, index, accepts)
     picks = [target for target in found if target.action.on == "pick"]
     others = [target for target in found if target.action.on != "pick"]
     for group in (others, picks):

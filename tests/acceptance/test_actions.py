@@ -12,7 +12,7 @@ from generation.catalog import Models
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, buttons, finished
+from tests.acceptance.conftest import Json, Rig, buttons, finished, with_limits
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
 
@@ -74,6 +74,26 @@ async def test_other_reactions_and_other_messages_mean_nothing(
     await ada.react(first, "⛔")
     await asyncio.sleep(0.3)
     assert await rig.studio.jobs.get(2) is None
+
+
+async def test_what_the_limits_forbid_is_not_offered_and_by_reaction_refused(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    rig.config = with_limits(rig.config, upscaled_side=128)
+    await rig.restart()
+    first = await imagine(ada, general)
+    await delivered(rig, 1)
+    await ada.wait_for(
+        "MESSAGE_REACTION_ADD",
+        lambda r: r["emoji"]["name"] == "❌" and r["message_id"] == first["id"],
+    )
+    shown = await ada.message(general, first["id"])
+    assert "Upscale" not in buttons(shown)
+    assert "🔍" not in {reaction["emoji"]["name"] for reaction in shown["reactions"]}
+    dm = await ada.channel("dm")
+    await ada.react(first, "🔍")
+    told = await ada.wait_for("MESSAGE_CREATE", lambda m: m["channel_id"] == dm)
+    assert "at most 128 pixels a side" in told["content"]
 
 
 async def test_who_reacts_more_often_than_can_be_answered_is_told_once_a_minute(

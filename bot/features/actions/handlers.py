@@ -103,7 +103,7 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
 
 async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Opens the dialog of a request, or of one that starts from its picture."""
-    request = services.requests.editable(target, job)
+    request = services.requests.remaking.editable(target, job)
     index = target.index or 0 if target.action.name == "start" else target.index
     modal = modals.request_modal(target.action.name, request, job, index, reply.caller.texts)
     await reply.open(modal, target, job)
@@ -140,7 +140,7 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
             "content": shown.remarks(caller.texts),
             "embed": job_embeds.parameters(job, caller.texts),
             "files": shown.files(),
-            "view": action_buttons.view(job, caller.texts),
+            "view": action_buttons.view(job, caller.texts, services.requests.remaking.accepts),
         },
         private=False,
     )
@@ -182,7 +182,7 @@ async def _picked(
         "content": shown.remarks(texts),
         "embed": job_embeds.picture(job, picture, texts),
         "files": shown.files(),
-        "view": action_buttons.view(job, texts, index),
+        "view": action_buttons.view(job, texts, services.requests.remaking.accepts, index),
     }
     return message
 

@@ -58,12 +58,16 @@ async def _only_picture(
     """The picture of a message that has one; among several the person is asked which."""
     if not job.pictures:
         raise Refused("message_not_ours" if job.ended else "job_unfinished")
-    if len(job.pictures) == 1:
-        return job.pictures[0].index
+    every = [ActionTarget(ACTIONS[action], picture.index) for picture in job.pictures]
+    accepts = interaction.client.services.requests.remaking.accepts
+    found = [target for target in every if accepts(target, job)]
+    if len(every) == 1 or not found:
+        # where none is accepted, the first says why
+        return every[0].index
     view = StatelessView()
-    for picture in job.pictures:
-        target = ActionTarget(ACTIONS[action], picture.index)
-        view.add_item(ActionButton.of(target, job.id, "", emoji=NUMBERS[picture.index]))
+    for target in found:
+        emoji = NUMBERS[target.index or 0]
+        view.add_item(ActionButton.of(target, job.id, "", emoji=emoji))
     await interaction.response.send_message(
         caller.texts("which_picture"), view=view, ephemeral=True
     )

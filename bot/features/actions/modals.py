@@ -69,7 +69,7 @@ async def _on_submit(
     if name == "retry":
         lines, preset, private = typed.apart(lines)
     change = edited(
-        services.requests.editable(target, job),
+        services.requests.remaking.editable(target, job),
         prompt_of(values),
         text_of(values, "negative_prompt"),
         lines,
@@ -103,7 +103,7 @@ async def _reopen(
                 modal.text(field, caller.texts("dialog_parameters"), long=True)
         return modal
     index = number_in(draft.where[1]) if len(draft.where) > 1 else None
-    request = services.requests.editable(ActionTarget(ACTIONS[name], index), job)
+    request = services.requests.remaking.editable(ActionTarget(ACTIONS[name], index), job)
     return request_modal(name, request, job, index, caller.texts)
 
 

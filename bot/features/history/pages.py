@@ -13,7 +13,7 @@ from bot.interactions.responding import Interaction, PageButton, RespondingItem,
 from bot.locales import Texts
 from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
-from bot.requests.actions import ACTIONS, ActionTarget
+from bot.requests.actions import ACTIONS, Accepts, ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.action_buttons import ActionButton
@@ -138,18 +138,19 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
             shown.remarks(caller.texts),
             embed=job_embeds.parameters(job, caller.texts),
             files=shown.files(),
-            view=entry_view(job, caller.texts),
+            view=entry_view(job, caller.texts, services.requests.remaking.accepts),
             ephemeral=True,
         )
 
 
-def entry_view(job: Job, texts: Texts) -> discord.ui.View:
+def entry_view(job: Job, texts: Texts, accepts: Accepts) -> discord.ui.View:
     """The buttons of an entry: those of its message, but for deleting it, and the history's."""
     view = StatelessView()
-    for item in action_buttons.view(job, texts).children:
+    for item in action_buttons.view(job, texts, accepts).children:
         if isinstance(item, ActionButton) and item.action_name != "delete":
             view.add_item(item)
     for name in IN_HISTORY:
-        action = ACTIONS[name]
-        view.add_item(ActionButton.of(ActionTarget(action), job.id, texts(action.label), row=4))
+        target = ActionTarget(ACTIONS[name])
+        if accepts(target, job):
+            view.add_item(ActionButton.of(target, job.id, texts(target.action.label), row=4))
     return view
