@@ -73,6 +73,9 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bot is no member of the server where it was asked, which has no `guild_id` then:
     only the person has the app.
     """
+    ignored: tuple[str, ...] = ()
+    """Keys of the generation data that they pasted which mean nothing here, as many as are shown.
+    """
     interaction: InteractionToken | None = None
 
 

@@ -1,7 +1,9 @@
 """Who asks, where, and what holds for them there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import msgspec
 
@@ -37,6 +39,12 @@ class Place(msgspec.Struct, frozen=True):
     """Whether it is on a server where the bot is no member."""
 
 
+KEYS_KEPT: Final = 11
+"""Ignored keys; the last says that there are more than are shown."""
+KEY_MAX: Final = 100
+"""Characters of one."""
+
+
 @dataclass(frozen=True)
 class Caller:
     """One person in one place, with the settings of both."""
@@ -70,8 +78,14 @@ class Caller:
         """Whether what comes of a request is shown to them alone: as that was, or as they want."""
         return job.origin.private or self.own.private
 
-    def origin(self, *, private: bool, interaction: InteractionToken | None = None) -> Origin:
-        """Where the answer goes."""
+    def origin(
+        self,
+        *,
+        private: bool,
+        interaction: InteractionToken | None = None,
+        ignored: Sequence[str] = (),
+    ) -> Origin:
+        """Where the answer goes. `ignored` are keys of what was pasted that mean nothing here."""
         return Origin(
             user_id=self.person.id,
             user_name=self.person.name,
@@ -82,5 +96,6 @@ class Caller:
             spoiler=self.guild.spoiler,
             weight=self.weight,
             guest=self.place.guest,
+            ignored=tuple(key[:KEY_MAX] for key in ignored[:KEYS_KEPT]),
             interaction=interaction,
         )

@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-from collections.abc import Sequence
 
 import discord
 import structlog
@@ -53,16 +52,13 @@ class Results:
         self._pause = pause
         self._accepts = accepts
 
-    async def deliver(self, job_id: int, message: JobMessage, notes: Sequence[str] = ()) -> None:
-        """Show the end of a job, and note that its owner has been told.
-
-        `notes` are lines that its owner is to read beside it.
-        """
+    async def deliver(self, job_id: int, message: JobMessage) -> None:
+        """Show the end of a job, and note that its owner has been told."""
         job = await self._read(job_id)
         if job is None or job.delivered_at is not None:
             return
         try:
-            written = await self._write_pictures(job, message, notes)
+            written = await self._write_pictures(job, message)
         except NowhereError:
             log.warning("nobody could be told", job=job.id)
             written = None
@@ -84,9 +80,7 @@ class Results:
                 await self._pause(wait)
         raise AssertionError("the waits never end")
 
-    async def _write_pictures(
-        self, job: Job, message: JobMessage, notes: Sequence[str]
-    ) -> tuple[int, int]:
+    async def _write_pictures(self, job: Job, message: JobMessage) -> tuple[int, int]:
         texts = Texts(job.origin.locale)
         pictures = self._attachments
         original = await pictures.within(await pictures.of(job), self._limit(job))
@@ -95,7 +89,7 @@ class Results:
         ended = job_embeds.ended(job, texts, around)
         shown = original
         for level in range(len(LEVELS) + 1):
-            lines = filter(None, (replayed, shown.remarks(texts), *notes, ended.content))
+            lines = filter(None, (replayed, shown.remarks(texts), ended.content))
             content = "\n".join(lines)
             try:
                 return await self._write(

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import discord
@@ -56,8 +56,6 @@ class _Followed:
         self.place: int | None = None
         """In the queue, when it was told last."""
         self.told = 0.0
-        self.notes: tuple[str, ...] = ()
-        """Lines that its owner is to read beside it."""
         self.around: Surroundings | None = None
         self.changed = asyncio.Event()
         self.ended = asyncio.Event()
@@ -105,13 +103,9 @@ class Tracker:
     def __len__(self) -> int:
         return len(self._followed)
 
-    def track(self, job: Job, *, reply_to: int | None = None, notes: Sequence[str] = ()) -> None:
-        """Show a job from now on; its interaction, if it has one, is acknowledged.
-
-        `notes` are lines that its owner is to read beside it.
-        """
+    def track(self, job: Job, *, reply_to: int | None = None) -> None:
+        """Show a job from now on; its interaction, if it has one, is acknowledged."""
         followed = self._take_up(job)
-        followed.notes = (*followed.notes, *notes)
         if reply_to is not None:
             followed.message.reply_to = reply_to
         followed.acknowledged.set()
@@ -200,7 +194,7 @@ class Tracker:
                     break
                 last = await self._show_progress(followed, last)
                 await self._pause(asyncio.sleep(self.edit_every), followed.ended.wait())
-            await self._results.deliver(followed.job.id, followed.message, followed.notes)
+            await self._results.deliver(followed.job.id, followed.message)
         finally:
             self._followed.pop(followed.job.id, None)
 
@@ -257,8 +251,7 @@ class Tracker:
         embed = job_embeds.asked(job, texts, around)
         if preview is not None:
             embed.set_image(url="attachment://preview.jpg")
-        words = job_embeds.words_unknown(around, texts, job.request.model)
-        content = "\n".join(filter(None, (shown.content, *followed.notes, words)))
+        content = "\n".join(filter(None, (shown.content, job_embeds.remarks(job, texts, around))))
 
         def files() -> list[discord.File]:
             if preview is None:

@@ -30,7 +30,6 @@ from bot.interactions.responding import (
 from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.services import Reopener, Services
-from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import prompt_flags
@@ -126,9 +125,10 @@ async def _on_submit(
     private = bool(given.pop("private", caller.own.private))
     preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
-    origin = caller.origin(private=private, interaction=token_of(interaction))
+    token = token_of(interaction)
+    origin = caller.origin(private=private, interaction=token, ignored=parsed.ignored)
     job = await services.requests.ask(given, caller, origin, preset)
-    await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))
+    await acknowledge(interaction, job)
 
 
 async def _reopen(services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
@@ -129,17 +129,14 @@ def _is_on_panel(interaction: Interaction) -> bool:
     return message is not None and message.flags.components_v2
 
 
-async def acknowledge(interaction: Interaction, job: Job, notes: Sequence[str] = ()) -> None:
-    """Answer with a job that is written down already, and follow it.
-
-    `notes` are lines that its owner is to read beside it.
-    """
+async def acknowledge(interaction: Interaction, job: Job) -> None:
+    """Answer with a job that is written down already, and follow it."""
     try:
         if not interaction.response.is_done():
             await defer(interaction, private=job.origin.private)
     finally:
         # what can't be answered is delivered all the same, in another place
-        interaction.client.services.delivery.track(job, notes=notes)
+        interaction.client.services.delivery.track(job)
 
 
 def check_can_post(interaction: Interaction, caller: Caller, *, private: bool) -> None:

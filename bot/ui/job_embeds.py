@@ -105,23 +105,33 @@ def words_unknown(around: Surroundings, texts: Texts, model: str) -> str:
     return texts("words_unknown", model=quoted(model, FIELD_MAX), unknown=unknown, known=known)
 
 
-def keys_ignored(keys: Sequence[str], texts: Texts) -> list[str]:
-    """The line that names keys of pasted generation data that mean nothing here, if there are."""
+def keys_ignored(keys: Sequence[str], texts: Texts) -> str:
+    """The line that names keys of pasted generation data that mean nothing here; empty where there
+    are none.
+    """
     if not keys:
-        return []
+        return ""
     named = ", ".join(quoted(one_line(key), KEY_MAX) for key in keys[:KEYS_SHOWN])
-    return [texts("keys_ignored", keys=named + (", …" if len(keys) > KEYS_SHOWN else ""))]
+    return texts("keys_ignored", keys=named + (", …" if len(keys) > KEYS_SHOWN else ""))
+
+
+def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
+    """Lines on what was written that had no effect, for who wrote it to read beside the job."""
+    lines = (
+        keys_ignored(job.origin.ignored, texts),
+        words_unknown(around, texts, job.request.model),
+    )
+    return "\n".join(filter(None, lines))
 
 
 def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> MessageBody:
     """A job at its end: its parameters, or why it has no pictures."""
     if job.state is JobState.FINISHED:
-        words = words_unknown(around, texts, job.request.model)
-        return MessageBody(words, parameters(job, texts, around))
+        return MessageBody(remarks(job, texts, around), parameters(job, texts, around))
     embed = discord.Embed(description=failure(job, texts), colour=COLOUR_FAILED)
     _named(embed, job, texts, around)
     embed.add_field(name=texts("command_imagine"), value=quoted(job.request.prompt, FIELD_MAX))
-    return MessageBody(embed=fitted(embed))
+    return MessageBody(keys_ignored(job.origin.ignored, texts), fitted(embed))
 
 
 def replayed(first: Job, second: Job, texts: Texts) -> str:

@@ -142,6 +142,17 @@ Negative prompt: a cloud
 Steps: 4, Sampler: Euler, CFG scale: 3.5, Seed: 7, Size: 128x128, Hires upscaler: R, ENSD: 1"""
 
 
+async def test_what_was_ignored_is_said_after_a_restart_too(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    rig.engine.gate = asyncio.Event()
+    message = await (await ada.command(general, "imagine", prompt=PASTED)).deferred()
+    await rig.until(lambda job: job.state is JobState.RUNNING)
+    await rig.restart()
+    shown = await finished(ada, general, message)
+    assert "mean nothing here: Hires upscaler, ENSD." in shown["content"]
+
+
 async def test_keys_of_pasted_data_that_mean_nothing_here_are_named(
     rig: Rig, ada: Person, general: str
 ) -> None:

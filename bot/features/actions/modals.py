@@ -23,7 +23,6 @@ from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited
 from bot.requests.parameter_lines import write
 from bot.services import Reopener, Services
-from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import Modal
 from generation.job import Job
 from generation.refusal import Refused
@@ -80,13 +79,14 @@ async def _on_submit(
     if private is None:
         private = caller.answers_privately(job)
     check_can_post(interaction, caller, private=private)
-    origin = caller.origin(private=private, interaction=token_of(interaction))
+    token = token_of(interaction)
+    origin = caller.origin(private=private, interaction=token, ignored=change.ignored)
     asked = (change.request, caller, origin, target, job)
     if name == "retry":
         job = await services.requests.retry(*asked, preset)
     else:
         job = await services.requests.submit(*asked)
-    await acknowledge(interaction, job, keys_ignored(change.ignored, caller.texts))
+    await acknowledge(interaction, job)
 
 
 async def _reopen(

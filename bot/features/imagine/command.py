@@ -19,7 +19,6 @@ from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from bot.pictures.uploads import read_attachment
 from bot.requests import typed
 from bot.services import Reopener, Services
-from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import Modal
 from generation import prompt_flags
 from generation.refusal import Refused
@@ -119,10 +118,11 @@ async def _imagine(
         # fetching may take longer than the three seconds that Discord waits
         await defer(interaction, private=private)
         given |= await uploads.read()
-    origin = caller.origin(private=private, interaction=token_of(interaction))
+    token = token_of(interaction)
+    origin = caller.origin(private=private, interaction=token, ignored=parsed.ignored)
     # written down first, then acknowledged
     job = await services.requests.ask(given, caller, origin, preset_name)
-    await acknowledge(interaction, job, keys_ignored(parsed.ignored, caller.texts))
+    await acknowledge(interaction, job)
 
 
 async def _on_submit(

@@ -69,7 +69,11 @@ def a_job(chance: random.Random, text: str) -> Job:
         id=abs(number()) % 10**18,
         state=chance.choice(tuple(JobState)),
         request=request,
-        origin=an_origin(locale=chance.choice((*LOCALES, "", "xx"))),
+        origin=an_origin(
+            locale=chance.choice((*LOCALES, "", "xx")),
+            user_name=name(),
+            ignored=chance.choice(((), NAMES * 3)),
+        ),
         created_at=NOW,
         preset=chance.choice((None, name())),
         parent=chance.choice((None, 3)),
