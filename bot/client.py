@@ -27,7 +27,6 @@ from bot.features.history import command as history
 from bot.features.history.pages import EntryMenu, HistoryPageButton
 from bot.features.imagine import command as imagine
 from bot.features.presets import command as presets
-from bot.features.presets import own as own_presets
 from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
 from bot.interactions.command_data import check_command
@@ -72,7 +71,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
     **modals.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
     **imagine.ON_SUBMIT,
-    **presets.ON_SUBMIT,
+    **preset_panel.ON_SUBMIT,
     **settings.ON_SUBMIT,
 }
 """Who takes a modal, by the name in its custom_id."""
@@ -81,7 +80,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **modals.REOPEN,
     **control_picture.REOPEN,
     **imagine.REOPEN,
-    **presets.REOPEN,
+    **preset_panel.REOPEN,
     **settings.REOPEN,
 }
 """Who opens a modal again that was refused, by the same name."""
@@ -109,8 +108,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         replay.command(services),
         queue.queue(services),
         queue.cancel(services),
-        presets.PresetCommands(services),
-        own_presets.OwnPresetCommands(services),
+        *presets.groups(services),
         settings.command(services),
         catalogue.models(services),
         catalogue.loras(services),

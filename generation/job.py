@@ -113,6 +113,17 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
 
 
+class PresetUse(msgspec.Struct, frozen=True):
+    """The preset that a request was made with: what it was called then, and its number, which is
+    its own for good. Of old requests the number is not known where it was deleted.
+    """
+
+    name: str
+    id: int | None = None
+    own: bool = False
+    """Whether it is the person's own; else it is the server's."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One request with all that is known of it. `parent` is the job that it was rerolled from."""
 
@@ -123,7 +134,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     parent: int | None = None
     parent_picture: int | None = None
     """Index of the picture of the parent that it was made from, if it was one."""
-    preset: str | None = None
+    preset: PresetUse | None = None
     action: str = "imagine"
     """What a person did: imagine, reroll, …"""
     attempts: int = 0

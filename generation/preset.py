@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -245,9 +245,9 @@ def _table(preset: Preset) -> str:
     return f"[[preset]]\n{tomli_w.dumps(keys)}{''.join(uses)}"
 
 
-def to_form(preset: Preset) -> str:
-    """A preset as text to fill in: TOML, with what it leaves open as comments."""
-    decided = msgspec.to_builtins(preset)
+def to_form(preset: Preset, leave: Collection[str] = ()) -> str:
+    """A preset as text to fill in: TOML, with what it leaves open as comments, except `leave`."""
+    decided = {*msgspec.to_builtins(preset), *leave}
     open_ = (f"# {key} = {value}" for key, value in EXAMPLES.items() if key not in decided)
     # keys stand before the tables of the LoRAs
     head, rest = to_toml([preset]).split("\n", 1)

@@ -23,8 +23,8 @@ from storage.tables import (
     DraftUploadRow,
     FavouriteRow,
     JobRow,
-    OwnPresetRow,
     PictureRow,
+    PresetRow,
     QueryRow,
     UploadRow,
 )
@@ -164,8 +164,12 @@ class Exporter:
         return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
 
     async def _presets(self, user_id: int) -> bytes:
-        own = select(OwnPresetRow.preset).where(OwnPresetRow.user_id == user_id)
-        rows = await self._all(own.order_by(OwnPresetRow.key))
+        own = select(PresetRow.preset).where(
+            PresetRow.scope == "person",
+            PresetRow.owner_id == user_id,
+            PresetRow.deleted_at.is_(None),
+        )
+        rows = await self._all(own.order_by(PresetRow.key))
         return to_toml([row[0] for row in rows]).encode()
 
     async def _drafts(self, user_id: int) -> bytes:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
-from generation.job import Failure, Job, JobState, Origin, PictureRecord
+from generation.job import Failure, Job, JobState, Origin, PictureRecord, PresetUse
 from generation.request import GenerationRequest
 from storage.tables import JobRow, PictureRow
 
@@ -164,7 +164,7 @@ def _job(row: Mapping[Any, Any], request: GenerationRequest, pictures: Any) -> J
         origin=origin,
         parent=_of(int, row, "parent_id"),
         parent_picture=_of(int, row, "parent_picture"),
-        preset=_of(str, row, "preset"),
+        preset=_preset(row),
         action=_of(str, row, "action") or "imagine",
         attempts=_of(int, row, "attempts") or 0,
         created_at=value(row, "created_at"),
@@ -175,6 +175,13 @@ def _job(row: Mapping[Any, Any], request: GenerationRequest, pictures: Any) -> J
         provenance=_known(row, "provenance", None),
         pictures=pictures,
     )
+
+
+def _preset(row: Mapping[Any, Any]) -> PresetUse | None:
+    name = _of(str, row, "preset")
+    if name is None:
+        return None
+    return PresetUse(name, _of(int, row, "preset_id"), bool(row["preset_own"]))
 
 
 def _of(kind: type[Any], row: Mapping[Any, Any], name: str) -> Any:

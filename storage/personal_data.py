@@ -28,8 +28,8 @@ from storage.tables import (
     JobRow,
     MessageRow,
     NoticeRow,
-    OwnPresetRow,
     PictureRow,
+    PresetRow,
     QueryRow,
     SettingsRow,
     SpentRow,
@@ -207,8 +207,11 @@ def _mark(connection: Connection, user_id: int) -> int:
     connection.execute(
         row.on_conflict_do_update(index_elements=["user_id"], set_={"last_job": last})
     )
-    for table in (QueryRow, NoticeRow, DraftRow, OwnPresetRow):
+    for table in (QueryRow, NoticeRow, DraftRow):
         connection.execute(delete(table).where(table.user_id == user_id))
+    connection.execute(
+        delete(PresetRow).where(PresetRow.scope == "person", PresetRow.owner_id == user_id)
+    )
     connection.execute(
         delete(SettingsRow).where(SettingsRow.scope == "person", SettingsRow.id == user_id)
     )

@@ -3,12 +3,12 @@
 from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.drafts import DraftStore
+from storage.guild_presets import GuildPresetStore
 from storage.history import HistoryStore
 from storage.jobs import JobStore
 from storage.own_presets import OwnPresetStore
 from storage.personal_data import PersonalStore
 from storage.pictures import PictureFiles
-from storage.presets import PresetStore
 from storage.quota_usage import UsageStore
 from storage.settings import ElsewhereSettings, SettingsStore
 from storage.statistics import StatisticsStore
@@ -30,7 +30,7 @@ class Store:
         self.jobs = JobStore(database, files, now)
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database, elsewhere)
-        self.presets = PresetStore(database, self.settings)
+        self.presets = GuildPresetStore(database, self.settings)
         self.own_presets = OwnPresetStore(database, self.settings)
         self.drafts = DraftStore(database)
         self.usage = UsageStore(database)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Float,
     ForeignKey,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -80,7 +82,8 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 class JobRow(Table):
     """One job. `user_id` to `channel_id` repeat the origin's, `model` to `image_count` the
     request's, for queries. `words` is the prompt in folded case, so that a search finds it in any
-    script. `asked_by` names what asked, so that an event that comes twice makes one job.
+    script. `asked_by` names what asked, so that an event that comes twice makes one job. `preset`
+    is what the preset was called then, `preset_id` its number.
     """
 
     __tablename__ = "jobs"
@@ -94,6 +97,12 @@ class JobRow(Table):
             *("user_id", "preset", "state", "id"),
             sqlite_where=text("preset IS NOT NULL"),
             postgresql_where=text("preset IS NOT NULL"),
+        ),
+        Index(
+            "jobs_by_preset",
+            *("preset_id", "user_id", "state", "id"),
+            sqlite_where=text("preset_id IS NOT NULL"),
+            postgresql_where=text("preset_id IS NOT NULL"),
         ),
         # all that a quota asks for, so that it is read from the index alone
         Index("jobs_by_quota", "user_id", "guild_id", "created_at", "state", "image_count"),
@@ -117,6 +126,8 @@ class JobRow(Table):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
     parent_picture: Mapped[int | None] = mapped_column(Integer)
     preset: Mapped[str | None] = mapped_column(String(100))
+    preset_id: Mapped[int | None] = mapped_column(BigInteger)
+    preset_own: Mapped[bool] = mapped_column(Boolean, server_default=false())
     model: Mapped[str] = mapped_column(Text, server_default="")
     words: Mapped[str] = mapped_column(Text, server_default="")
     image_count: Mapped[int] = mapped_column(Integer, server_default="1")
@@ -239,14 +250,31 @@ class NoticeRow(Table):
 
 
 class PresetRow(Table):
-    """A preset of a server. `key` is its name in folded case, by which it is found."""
+    """A preset: `scope` is `guild` or `person`, `owner_id` whose it is, `key` its name in folded
+    case, by which it is found. Of one that was deleted its name and roles are kept while there are
+    jobs that were made with it.
+    """
 
     __tablename__ = "presets"
+    __table_args__ = (
+        Index(
+            "presets_by_name",
+            *("scope", "owner_id", "key"),
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index("presets_by_key", "key", "scope"),
+        {"sqlite_autoincrement": True},
+    )
 
-    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    scope: Mapped[str] = mapped_column(String(16))
+    owner_id: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(100))
     preset: Mapped[Preset] = mapped_column(Json(Preset))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class StartedGuildRow(Table):
@@ -304,14 +332,3 @@ class DraftUploadRow(Table):
         ForeignKey("drafts.id", ondelete="CASCADE"), primary_key=True
     )
     file: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
-
-
-class OwnPresetRow(Table):
-    """A person's own preset. `key` is its name in folded case, by which it is found."""
-
-    __tablename__ = "own_presets"
-
-    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    key: Mapped[str] = mapped_column(String(100), primary_key=True)
-    preset: Mapped[Preset] = mapped_column(Json(Preset))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

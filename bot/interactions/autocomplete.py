@@ -1,18 +1,16 @@
 """What is offered while somebody types."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from discord.app_commands import Choice
 
 from bot.access import permissions
-from bot.access.caller import Caller
 from bot.interactions.callers import caller_of
 from bot.interactions.responding import Interaction
 from bot.services import Services
 from generation import preset
 from generation.name_search import NameSearch, choice_of
-from generation.preset import Preset
 
 CHOICES_MAX: Final = 25
 NAME_MAX: Final = 100
@@ -20,30 +18,23 @@ NAME_MAX: Final = 100
 
 
 async def preset_choices(
-    services: Services,
-    interaction: Interaction,
-    typed: str,
-    offered: Callable[[Preset, Caller], bool] = permissions.may_use,
-    *,
-    with_own: bool = False,
+    services: Services, interaction: Interaction, typed: str
 ) -> list[Choice[str]]:
-    """The server's presets that are `offered` to them and fit what was typed, best first; before
-    them, where they count, one's own.
+    """The presets that somebody may draw with and that fit what was typed, best first: their own,
+    then the server's.
     """
     caller = await caller_of(interaction)
     guild_id = caller.place.guild_id
-    own: list[Choice[str]] = []
-    if with_own:
-        mine = [found.name for found in await services.store.own_presets.all_of(caller.person.id)]
-        marked = caller.texts("preset_mine")
-        own = [
-            Choice(name=f"{name} · {marked}"[:NAME_MAX], value=name) for name in best(mine, typed)
-        ]
+    mine = [found.name for found in await services.store.own_presets.all_of(caller.person.id)]
+    marked = caller.texts("preset_mine")
+    own = [Choice(name=f"{name} · {marked}"[:NAME_MAX], value=name) for name in best(mine, typed)]
     if guild_id is None:
         return own
     store = services.store.presets
     await store.ensure_starters(guild_id, preset.starters(services.catalog))
-    names = [found.name for found in await store.all_of(guild_id) if offered(found, caller)]
+    names = [
+        found.name for found in await store.all_of(guild_id) if permissions.may_use(found, caller)
+    ]
     taken = {str(choice.value).casefold() for choice in own}
     theirs = [c for c in choices(names, typed) if c.value.casefold() not in taken]
     return [*own, *theirs][:CHOICES_MAX]

@@ -12,12 +12,12 @@ from bot.access.caller import Caller
 from bot.access.permissions import Rights
 from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, enlarged
+from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
 from generation import completion, preset
 from generation.catalog import Catalog
 from generation.completion import Rules
-from generation.job import Job, Origin
-from generation.preset import Preset
+from generation.job import Job, Origin, PresetUse
 from generation.prompt_grammar import plain_text
 from generation.refusal import Refused
 from generation.request import GenerationRequest
@@ -49,6 +49,7 @@ class RequestService:
         self.settings = store.settings
         self.catalog = catalog
         self.rules = rules
+        self.presets = RequestPresets(store, catalog)
         self.worker = worker
         self.remaking = Remaking(catalog, rules)
         self._listeners: list[OnBlocked] = []
@@ -69,13 +70,14 @@ class RequestService:
         """A request from what a person gave; the preset and then the defaults fill it in."""
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
-        chosen = await self.chosen_preset(caller, preset_name)
-        if chosen is not None:
-            preset.check_roles(chosen, caller.person.roles)
-        request = preset.complete(given, chosen, self.catalog, self.rules)
-        if chosen is not None:
-            preset.check_bounds(chosen, request)
-        return await self._add(request, caller, origin, preset=await self._recorded(chosen, caller))
+        chosen = await self.presets.chosen(caller, preset_name)
+        if chosen is None:
+            request = completion.complete(given, self.catalog, self.rules)
+            return await self._add(request, caller, origin)
+        _check_roles(chosen, caller)
+        request = preset.complete(given, chosen.preset, self.catalog, self.rules)
+        preset.check_bounds(chosen.preset, request)
+        return await self._add(request, caller, origin, preset=chosen.use)
 
     async def submit(
         self,
@@ -91,7 +93,7 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         completion.check(request, self.catalog, self.rules, enlarging=enlarging)
-        await self._check_preset(parent, request, caller, enlarging=enlarging)
+        await self.presets.check(parent, request, caller, enlarging=enlarging)
         return await self._add(
             request,
             caller,
@@ -99,13 +101,13 @@ class RequestService:
             action=target.action.name,
             parent=parent.id,
             parent_picture=target.index,
-            preset=_preset_there(parent, origin),
+            preset=use_there(parent, origin),
         )
 
     async def remake(self, target: ActionTarget, job: Job, caller: Caller, origin: Origin) -> Job:
         """The new job of an action that asks for pictures."""
         await self.catalog.ready(MODELS_SECONDS)
-        made = self.remaking.by(target, job, await self._preset_of(job))
+        made = self.remaking.by(target, job, await self.presets.bounding(job, caller.person.id))
         return await self.submit(
             made.request, caller, origin, target, job, enlarging=made.enlarging
         )
@@ -120,12 +122,16 @@ class RequestService:
         preset_name: str | None,
     ) -> Job:
         """A request that came to nothing, asked for again as it was or changed."""
-        if preset_name is not None and preset_name != failed.preset:
-            chosen = await self.chosen_preset(caller, preset_name)
+        use = failed.preset if preset_name is not None else None
+        if preset_name is not None and (use is None or preset_name != use.name):
+            chosen = await self.presets.chosen(caller, preset_name)
             if chosen is not None:
-                preset.check_roles(chosen, caller.person.roles)
-            preset_name = await self._recorded(chosen, caller)
-        parent = msgspec.structs.replace(failed, preset=preset_name)
+                _check_roles(chosen, caller)
+                use = chosen.use
+            # it is one of where this is asked
+            parent = msgspec.structs.replace(failed, preset=use, origin=origin)
+        else:
+            parent = msgspec.structs.replace(failed, preset=use)
         # what was being enlarged is still enlarged, unless it is another size or picture now
         same = ("init_picture", "width", "height", "tile")
         unchanged = all(getattr(request, n) == getattr(failed.request, n) for n in same)
@@ -137,75 +143,15 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         completion.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
-        await self._check_preset(job, job.request, caller, enlarging=enlarged(job))
+        await self.presets.check(job, job.request, caller, enlarging=enlarged(job))
         return await self._add(
             job.request,
             caller,
             origin,
             action="replay",
             parent=job.id,
-            preset=_preset_there(job, origin),
+            preset=use_there(job, origin),
         )
-
-    async def chosen_preset(self, caller: Caller, name: str | None) -> Preset | None:
-        """The preset of that name; unnamed, the person's, the channel's or the server's default."""
-        guild_id, own_presets = caller.place.guild_id, self.store.own_presets
-        # of two of the same name, one's own comes first
-        mine = name or caller.own.own_preset
-        found = await own_presets.find(caller.person.id, mine) if mine else None
-        if found is not None:
-            return found
-        if guild_id is None:
-            return await own_presets.get(caller.person.id, name) if name else None
-        await self.store.presets.ensure_starters(guild_id, preset.starters(self.catalog))
-        if name:
-            return await self.store.presets.get(guild_id, name)
-        places = (caller.place.channel_id or 0, caller.place.parent_id or 0)
-        by_channel = caller.guild.channel_presets
-        own = caller.own
-        defaults = [
-            own.default_preset if own.default_preset_guild in (None, guild_id) else None,
-            *(by_channel[place] for place in places if place in by_channel),
-            caller.guild.default_preset,
-        ]
-        for default in defaults:
-            if default is None:
-                continue
-            try:
-                found = await self.store.presets.get(guild_id, default)
-            except Refused:
-                continue  # deleted since, or of another server: the next one
-            if permissions.may_use(found, caller):
-                return found
-        return None
-
-    async def _recorded(self, chosen: Preset | None, caller: Caller) -> str | None:
-        """The name of a server's preset, to be kept with the request. One's own is nobody else's
-        business, and its name may be another preset's there.
-        """
-        if chosen is None or caller.place.guild_id is None:
-            return None
-        own = await self.store.own_presets.find(caller.person.id, chosen.name)
-        return None if own == chosen else chosen.name
-
-    async def _preset_of(self, job: Job) -> Preset | None:
-        if job.preset is None or job.origin.guild_id is None:
-            return None
-        try:
-            return await self.store.presets.get(job.origin.guild_id, job.preset)
-        except Refused:
-            return None
-
-    async def _check_preset(
-        self, parent: Job, request: GenerationRequest, caller: Caller, *, enlarging: bool
-    ) -> None:
-        """Hold what comes of a request to the roles and bounds of the preset of that request."""
-        drawn_with = await self._preset_of(parent)
-        if drawn_with is None:
-            return
-        permissions.check_preset_of(parent, drawn_with, caller)
-        if not enlarging:
-            preset.check_bounds(drawn_with, request)
 
     async def _add(
         self,
@@ -216,9 +162,11 @@ class RequestService:
         action: str = "imagine",
         parent: int | None = None,
         parent_picture: int | None = None,
-        preset: str | None = None,
+        preset: PresetUse | None = None,
     ) -> Job:
-        await self.check_words(request, caller, private=origin.private)
+        # everybody reads what a preset is called, and one's own can be called anything
+        name = preset.name if preset is not None and preset.own else ""
+        await self.check_words(request, caller, private=origin.private, name=name)
         try:
             # held against the shares where it is written, so that of requests sent together none
             # slips past them
@@ -245,15 +193,20 @@ class RequestService:
         return job
 
     async def check_words(
-        self, request: GenerationRequest, caller: Caller, *, private: bool = False
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        *,
+        private: bool = False,
+        name: str = "",
     ) -> None:
-        """Refuse a prompt that the server's blocklist names."""
+        """Refuse what the server's blocklist names: a prompt, or a name of one's own preset."""
         entries = caller.guild.blocklist
         if not entries:
             return
         try:
             # others' expressions may take long
-            await asyncio.to_thread(_check_words, entries, request)
+            await asyncio.to_thread(_check_words, entries, request, name)
         except Refused as refused:
             for listener in self._listeners:
                 listener(caller, None if private else request.prompt, refused)
@@ -304,7 +257,7 @@ class RequestService:
         """
         drawn_with = None
         if permissions.RULES[act].with_preset:
-            drawn_with = await self._preset_of(job)
+            drawn_with = await self.presets.binding(job)
         permissions.check(act, caller, job, there, drawn_with)
 
     async def cancel(self, job: Job) -> None:
@@ -360,12 +313,12 @@ class RequestService:
         return await self.store.settings.notice(user_id, what)
 
 
-def _preset_there(parent: Job, origin: Origin) -> str | None:
-    """The preset of a request that comes of another: it is its server's alone."""
-    return parent.preset if origin.guild_id == parent.origin.guild_id else None
+def _check_roles(chosen: ChosenPreset, caller: Caller) -> None:
+    if not chosen.use.own:
+        preset.check_roles(chosen.preset, caller.person.roles)
 
 
-def _check_words(entries: tuple[str, ...], request: GenerationRequest) -> None:
+def _check_words(entries: tuple[str, ...], request: GenerationRequest, name: str) -> None:
     prompts = [request.prompt]
     if request.guidance_scale < 1:
         # there the negative prompt is drawn too
@@ -374,6 +327,12 @@ def _check_words(entries: tuple[str, ...], request: GenerationRequest) -> None:
     # brackets part a word only for the eye
     for text in dict.fromkeys([*prompts, *map(plain_text, prompts)]):
         words.check(text)
+    try:
+        words.check(name)
+    except Refused as refused:
+        if refused.code != "blocked_words":
+            raise
+        raise Refused("preset_name_blocked") from None
 
 
 def _positions(job: Job, index: int | None) -> list[int]:

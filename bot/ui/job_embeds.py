@@ -170,7 +170,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     """Key and text of each field; seeds are numbers to copy, the others numbers to read."""
     request, number = job.request, texts.number
     if job.preset:
-        yield "field_preset", job.preset
+        own = texts("preset_personal", name=job.preset.name)
+        yield "field_preset", own if job.preset.own else job.preset.name
     yield "field_model", request.model
     yield "field_size", f"{request.width} × {request.height}"
     yield "field_steps", number(request.steps)

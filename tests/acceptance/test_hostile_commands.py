@@ -222,7 +222,7 @@ async def test_a_fault_of_a_command_is_logged_and_told(
 
 
 async def test_names_that_are_markup_are_shown_as_they_are(rig: Rig) -> None:
-    await rig.studio.store.own_presets.add(5, Preset(name="**x**"))
+    await rig.studio.store.own_presets.write(5, Preset(name="**x**"))
     for command in ("default", "delete"):
         options = [{"name": "name", "type": STRING, "value": "**x**"}]
         data = {"name": "mypreset", "options": [{"name": command, "type": 1, "options": options}]}

@@ -12,6 +12,7 @@ import pytest
 
 from bot.client import ITEMS, known
 from bot.locales import sentences
+from generation.job import PresetUse
 from generation.preset import Preset
 from generation.request import LoraUse
 from storage.drafts import Draft
@@ -54,6 +55,7 @@ SHAPES = (
     "own_preset_set:part:{p}",
     "own_preset_set:model:{p}",
     "preset_roles:{p}",
+    "preset_roles:{p}:Ab-_",
     "preset_text:{p}",
     "own_preset_text:{p}",
     "settings:{w}",
@@ -118,7 +120,7 @@ async def people_with_records(rig: Rig) -> None:
         await store.history.keep_query(person, Query(search=chance.choice(("", plain[:200]))))
         for name in ("night", "5", "名" * 20):
             model = chance.choice((None, "demo", "gone"))
-            await store.own_presets.add(person, Preset(name=name, model=model))
+            await store.own_presets.write(person, Preset(name=name, model=model))
         values = {"prompt": plain, "parameters": plain}
         name = chance.choice(("imagine", "edit", "setting", "preset", "own_preset_part", "gone"))
         where = chance.choice(((), ("1",), ("guild", "quota"), ("texts", "night"), (plain,)))
@@ -132,7 +134,11 @@ async def people_with_records(rig: Rig) -> None:
         )
         # without a channel nobody need be told
         origin = an_origin(person, user_name=plain[:300], channel_id=None)
-        job = await jobs.add(request, origin, preset=chance.choice((None, plain[:50])))
+        job = await jobs.add(
+            request,
+            origin,
+            preset=chance.choice((None, PresetUse(plain[:50], own=chance.random() < 0.5))),
+        )
         if chance.random() < 0.2:
             await jobs.cancel_waiting(job.id)
         rig.studio.worker.wake(job)
@@ -186,8 +192,12 @@ async def test_components_that_nobody_was_offered(
 
 async def test_a_preset_may_be_named_like_a_number(rig: Rig) -> None:
     """Its button is no action's on a job of that number."""
-    await rig.studio.store.own_presets.add(1, Preset(name="5"))
-    for custom_id in ("darkroom:preset_roles:5", "darkroom:preset_text:5"):
+    await rig.studio.store.own_presets.write(1, Preset(name="5"))
+    for custom_id in (
+        "darkroom:preset_roles:5",
+        "darkroom:preset_roles:5:1234",
+        "darkroom:preset_text:5",
+    ):
         assert len([i for i in ITEMS if takes(i, custom_id)]) == 1
     interaction = an_interaction(rig, COMPONENT, {}, 0, person=1)
     await use(rig, interaction, "darkroom:own_preset_text:5", [])
@@ -196,7 +206,7 @@ async def test_a_preset_may_be_named_like_a_number(rig: Rig) -> None:
 
 @pytest.mark.parametrize("values", [[], [""], ["unknown"]])
 async def test_a_part_of_a_preset_that_is_none_is_refused(rig: Rig, values: list[str]) -> None:
-    await rig.studio.store.own_presets.add(1, Preset(name="night"))
+    await rig.studio.store.own_presets.write(1, Preset(name="night"))
     interaction = an_interaction(rig, COMPONENT, {}, 0, person=1)
     await use(rig, interaction, "darkroom:own_preset_set:part:night", values)
     [said] = interaction.answers.said

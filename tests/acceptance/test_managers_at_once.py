@@ -84,7 +84,7 @@ async def test_a_default_has_the_presets_own_name_and_goes_with_it(
     edit = await ada.click(await say(ada, general, "preset edit", name="LANDSCAPE"), "As text")
     [field] = fields_of((await edit.modal())["components"])
     renamed = field["value"].replace('"Landscape"', '"View"')
-    await (await edit.submit(preset=renamed)).response()
+    await (await edit.submit(preset=renamed)).wait_for("INTERACTION_SUCCESS")
     assert (await settings(rig, guild)).default_preset == "View"
     assert (await person(bo_id)).default_preset == "View"
     await say(ada, general, "preset delete", name="view")

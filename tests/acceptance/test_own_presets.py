@@ -43,7 +43,7 @@ async def test_one_is_made_in_a_direct_message_and_holds_on_a_server(
 
 
 async def test_of_two_of_one_name_ones_own_comes_first(rig: Rig, bo: Person, general: str) -> None:
-    await rig.studio.store.own_presets.add(await id_of(bo), Preset(name="Demo", steps=2))
+    await rig.studio.store.own_presets.write(await id_of(bo), Preset(name="Demo", steps=2))
     found = await bo.autocomplete(general, "imagine", "preset", "demo")
     assert [choice["name"] for choice in found if choice["value"].casefold() == "demo"] == [
         "Demo · yours"
@@ -51,12 +51,14 @@ async def test_of_two_of_one_name_ones_own_comes_first(rig: Rig, bo: Person, gen
     await imagine(bo, general, preset="demo")
     job = await rig.job(1)
     # what came of it is not held to the server's preset of that name
-    assert (job.request.steps, job.preset) == (2, None)
+    assert job.request.steps == 2
+    assert job.preset is not None
+    assert job.preset.own
 
 
 async def test_ones_own_default(rig: Rig, bo: Person, general: str) -> None:
     store, user = rig.studio.store, await id_of(bo)
-    await store.own_presets.add(user, Preset(name="tiny", steps=2))
+    await store.own_presets.write(user, Preset(name="tiny", steps=2))
     direct = await bo.channel("dm")
     await say(bo, direct, "mypreset default", name="tiny")
     await imagine(bo, direct)
@@ -82,7 +84,7 @@ async def test_ones_own_default(rig: Rig, bo: Person, general: str) -> None:
 
 async def test_they_are_taken_along_and_deleted(rig: Rig, bo: Person, tmp_path: Path) -> None:
     store, user = rig.studio.store, await id_of(bo)
-    await store.own_presets.add(user, Preset(name="tiny", steps=2))
+    await store.own_presets.write(user, Preset(name="tiny", steps=2))
     [part] = [p async for p in store.personal.export(user, tmp_path, max_bytes=10**6)]
     with zipfile.ZipFile(part) as exported:
         assert b'name = "tiny"' in exported.read("presets.toml")
@@ -93,6 +95,6 @@ async def test_they_are_taken_along_and_deleted(rig: Rig, bo: Person, tmp_path: 
 async def test_a_taken_name_and_too_many_are_refused(rig: Rig, bo: Person, general: str) -> None:
     user = await id_of(bo)
     for number in range(50):
-        await rig.studio.store.own_presets.add(user, Preset(name=f"p{number}"))
+        await rig.studio.store.own_presets.write(user, Preset(name=f"p{number}"))
     assert "p0" in (await say(bo, general, "mypreset create", name="P0"))["content"].casefold()
     assert "At most 50" in (await say(bo, general, "mypreset create", name="more"))["content"]

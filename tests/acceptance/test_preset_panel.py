@@ -21,8 +21,12 @@ async def kept(rig: Rig, guild: str, name: str = "tiny") -> Preset:  # noqa: F81
 
 
 async def choose(person: Person, panel: Json, field: str, *values: str, name: str = "tiny") -> Act:
-    what = field if field == "preset_roles" else f"preset_set:{field}"
-    return await person.click(panel, f"darkroom:{what}:{name}", list(values))
+    which = f"darkroom:preset_set:{field}:{name}"
+    if field == "preset_roles":
+        [which] = [
+            f["custom_id"] for f in fields_of(panel["components"]) if field in f["custom_id"]
+        ]
+    return await person.click(panel, which, list(values))
 
 
 async def fill(person: Person, panel: Json, part: str, **values: Any) -> Act:

@@ -8,6 +8,7 @@ import pytest
 from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Json, Rig, buttons, finished, png, with_limits
 from tests.acceptance.test_imagine import imagine
+from tests.acceptance.test_servers import preset_of
 
 RETRY = "Edit and try again"
 
@@ -93,7 +94,11 @@ async def test_all_that_was_typed_is_filled_in(rig: Rig, ada: Person, general: s
     request = job.request
     assert (request.prompt, request.negative_prompt) == ("a lighthouse", "fog")
     assert (request.width, request.height, request.steps) == (64, 128, 7)
-    assert (request.guidance_scale, request.sampler, job.preset) == (3.25, "Euler", "demo")
+    assert (request.guidance_scale, request.sampler, preset_of(job)) == (
+        3.25,
+        "Euler",
+        "demo",
+    )
     assert request.denoising_strength == 0.3
     assert request.init_picture is not None
     assert (await rig.studio.jobs.read_upload(request.init_picture)).startswith(b"\x89PNG")
@@ -219,7 +224,7 @@ async def test_a_request_that_came_to_nothing(
     sent = await act.submit(prompt="a red fox", **entered)
     await finished(ada, general, await sent.deferred())
     job = await rig.job(2)
-    assert (job.parent, job.action, job.preset) == (1, "retry", "demo")
+    assert (job.parent, job.action, preset_of(job)) == (1, "retry", "demo")
     assert job.request == (await rig.job(1)).request.with_(prompt="a red fox")
 
 

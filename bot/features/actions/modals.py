@@ -43,7 +43,8 @@ def request_modal(
     modal.text("negative_prompt", texts("field_negative"), value=request.negative_prompt, long=True)
     lines = write(request)
     if name == "retry":
-        lines += "\n" + typed.beside(job.preset, private=job.origin.private)
+        preset = job.preset.name if job.preset is not None else None
+        lines += "\n" + typed.beside(preset, private=job.origin.private)
     return modal.lines("parameters", texts("dialog_parameters"), lines, required=True)
 
 

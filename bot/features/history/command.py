@@ -5,7 +5,9 @@ from discord.app_commands import Choice, locale_str
 
 from bot.access.caller import Caller
 from bot.features.history import entries, pages
-from bot.interactions.autocomplete import choices, preset_choices
+from bot.features.history.presets import looked_for, preset_choices
+from bot.interactions.autocomplete import choices
+from bot.interactions.callers import caller_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, defer, responding
 from bot.interactions.sight import Sight, job_by_number
@@ -38,8 +40,8 @@ def command(services: Services) -> Command:
             query = Query(
                 search=search or "",
                 model=model or "",
-                preset=preset or "",
                 favourites=favourites,
+                **await looked_for(services, caller, preset),
             )
             query_id = await services.store.history.keep_query(caller.person.id, query)
             shown = await pages.page_message(services, caller, query_id)
@@ -50,7 +52,7 @@ def command(services: Services) -> Command:
         return choices(names, typed)
 
     async def presets(interaction: Interaction, typed: str) -> list[Choice[str]]:
-        return await preset_choices(services, interaction, typed)
+        return await preset_choices(services, await caller_of(interaction), typed)
 
     described = app_commands.describe(
         search=locale_str("words of the prompt", key="option_search_help"),

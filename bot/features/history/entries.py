@@ -24,6 +24,8 @@ def entry(job: Job, texts: Texts) -> str:
         seed=request.seed,
         when=when,
     )
+    if job.preset is not None:
+        about += f" · {quoted(job.preset.name, PROMPT_MAX)}"
     return f"**{prompt}**\n-# {about}"
 
 

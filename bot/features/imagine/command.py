@@ -44,7 +44,7 @@ def command(services: Services) -> Command:
     async def complete_preset(
         interaction: Interaction, typed: str
     ) -> list[app_commands.Choice[str]]:
-        return await preset_choices(services, interaction, typed, with_own=True)
+        return await preset_choices(services, interaction, typed)
 
     callback = with_options(
         imagine,

@@ -61,7 +61,7 @@ def with_options(
             "the picture's shape, instead of width and height", key="option_aspect_help"
         ),
         private=locale_str("answer so that only you see it", key="option_private_help"),
-        preset=locale_str("one of this server's presets", key="option_imagine_preset_help"),
+        preset=locale_str("a preset, this server's or your own", key="option_imagine_preset_help"),
         **{
             name: locale_str(option.help, key=f"option_{name}_help")
             for name, option in options().items()

@@ -1,39 +1,39 @@
-"""`/preset`: the server's presets: seen by all, written by those who manage the server."""
+"""`/preset` and `/mypreset`: the server's presets, seen by all and written by those who manage it,
+and one's own, which hold wherever one is.
+"""
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import discord
 from discord import app_commands
 from discord.app_commands import AppCommandChannel, Choice, locale_str
 
-from bot.access import permissions
 from bot.access.caller import Caller
 from bot.features.presets import panel
-from bot.interactions.autocomplete import preset_choices
-from bot.interactions.contexts import SERVERS
-from bot.interactions.modal_submit import (
-    SubmitHandler,
-    part_of,
-    text_of,
-)
+from bot.features.presets.shelf import OWN, SERVER, Shelf
+from bot.interactions.autocomplete import choices
+from bot.interactions.callers import caller_of
+from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Command
 from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
 from bot.interactions.sight import job_by_number
 from bot.pictures.uploads import FETCHING_ERRORS
-from bot.services import Reopener, Services
+from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence
-from bot.ui.modal import PLACES, Modal
+from bot.ui.modal import PLACES
 from generation import preset as presets
 from generation.preset import Preset
 from generation.refusal import Refused
-from storage.drafts import Draft
 
 FILE_MAX: Final = 256 * 1024
 """Bytes of a file with presets."""
 NAME_MAX: Final = 50
 ABOUT_MAX: Final = 160
+
+Callback = Callable[..., Coroutine[Any, Any, None]]
+Make = Callable[[Services, Shelf], Callback]
 
 
 class _Place(app_commands.Transformer):
@@ -57,153 +57,152 @@ class _Place(app_commands.Transformer):
         return value
 
 
-class PresetCommands(app_commands.Group):
-    """`/preset list|show|create|edit|delete|default|export|import`."""
+_NAME: Final = locale_str("the preset", key="option_preset_help")
+_NAME_OR_NONE: Final = locale_str("the preset; none if left out", key="option_preset_or_none_help")
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(
-            name=locale_str("preset", key="command_preset"),
-            description=locale_str("This server's presets", key="command_preset_help"),
-            allowed_contexts=SERVERS,
-        )
-        self.services = services
-        self.presets = services.store.presets
 
-    @app_commands.command(
-        name=locale_str("list", key="command_preset_list"),
-        description=locale_str("All presets of this server", key="command_preset_list_help"),
-    )
-    async def list_(self, interaction: Interaction) -> None:
-        """All presets, with the defaults marked."""
+def _list(services: Services, shelf: Shelf) -> Callback:
+    """All presets, with the defaults marked."""
+
+    async def list_(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            guild_id = await self._enter(caller)
-            found = await self.presets.all_of(guild_id)
-            embed = _list_embed(found, caller)
+            found = await shelf.store(services).all_of(await shelf.owner(services, caller))
+            embed = _list_embed(found, caller, shelf)
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
-    @app_commands.command(
-        name=locale_str("show", key="command_preset_show"),
-        description=locale_str("What a preset holds", key="command_preset_show_help"),
-    )
-    @app_commands.describe(name=locale_str("the preset", key="option_preset_help"))
-    async def show(self, interaction: Interaction, name: str) -> None:
-        """One preset, as its file would have it."""
+    return list_
+
+
+def _show(services: Services, shelf: Shelf) -> Callback:
+    """One preset, as its file would have it."""
+
+    @app_commands.describe(name=_NAME)
+    async def show_(interaction: Interaction, name: str) -> None:
         async with responding(interaction) as caller:
-            found = await self.presets.get(await self._enter(caller), name)
-            if not permissions.may_see(found, caller):
+            found = await shelf.store(services).get(await shelf.owner(services, caller), name)
+            if not shelf.may_see(found, caller):
                 presets.check_roles(found, caller.person.roles)
             await reply_privately(interaction, _code(found))
 
-    @app_commands.command(
-        name=locale_str("create", key="command_preset_create"),
-        description=locale_str(
-            "Make a preset, empty or from a picture", key="command_preset_create_help"
-        ),
-    )
+    return show_
+
+
+def _create(services: Services, shelf: Shelf) -> Callback:
+    """Make a new preset, to be filled in in its panel."""
+
     @app_commands.describe(
         name=locale_str("its name", key="option_preset_name_help"),
         job=locale_str("the number of a picture to take it from", key="option_preset_job_help"),
     )
     async def create(
-        self,
         interaction: Interaction,
         name: app_commands.Range[str, 1, NAME_MAX],
         job: int | None = None,
     ) -> None:
-        """Make a new preset, to be filled in in its panel."""
         async with responding(interaction) as caller:
-            guild_id = await self._enter(caller)
-            await self.presets.check_free(guild_id, name)
+            owner_id = await shelf.owner(services, caller)
             new = Preset(name=name.strip())
             if job is not None:
-                found = await job_by_number(
-                    self.services, interaction, caller, "/preset create job", job
-                )
+                act = f"/{shelf.command} create job"
+                found = await job_by_number(services, interaction, caller, act, job)
                 new = presets.of_request(name.strip(), found.request)
             [new] = presets.from_toml(presets.to_toml([new]))
-            await self.presets.write(guild_id, new)
-            await show(interaction, panel.shown(new, caller, self.services.catalog))
+            await shelf.store(services).write(owner_id, new)
+            await show(interaction, panel.shown(new, caller, services.catalog, shelf))
 
-    @app_commands.command(
-        name=locale_str("edit", key="command_preset_edit"),
-        description=locale_str("Change a preset", key="command_preset_edit_help"),
-    )
-    @app_commands.describe(name=locale_str("the preset", key="option_preset_help"))
-    async def edit(self, interaction: Interaction, name: str) -> None:
-        """Change a preset in its panel."""
-        async with responding(interaction) as caller:
-            found = await self.presets.get(await self._enter(caller), name)
-            await show(interaction, panel.shown(found, caller, self.services.catalog))
+    return create
 
-    @app_commands.command(
-        name=locale_str("delete", key="command_preset_delete"),
-        description=locale_str("Delete a preset", key="command_preset_delete_help"),
-    )
-    @app_commands.describe(name=locale_str("the preset", key="option_preset_help"))
-    async def delete(self, interaction: Interaction, name: str) -> None:
-        """Delete a preset; what was the default with it has none."""
+
+def _edit(services: Services, shelf: Shelf) -> Callback:
+    """Change a preset in its panel."""
+
+    @app_commands.describe(name=_NAME)
+    async def edit(interaction: Interaction, name: str) -> None:
         async with responding(interaction) as caller:
-            guild_id = await self._enter(caller)
-            found = await self.presets.get(guild_id, name)
-            await self.presets.delete(guild_id, found.name)
+            found = await shelf.store(services).get(await shelf.owner(services, caller), name)
+            await show(interaction, panel.shown(found, caller, services.catalog, shelf))
+
+    return edit
+
+
+def _delete(services: Services, shelf: Shelf) -> Callback:
+    """Delete a preset; what was the default with it has none."""
+
+    @app_commands.describe(name=_NAME)
+    async def delete(interaction: Interaction, name: str) -> None:
+        async with responding(interaction) as caller:
+            owner_id = await shelf.owner(services, caller)
+            found = await shelf.store(services).get(owner_id, name)
+            await shelf.store(services).delete(owner_id, found.name)
             said = sentence(caller.texts, "preset_deleted", {"name": found.name})
             await reply_privately(interaction, said)
 
-    @app_commands.command(
-        name=locale_str("default", key="command_preset_default"),
-        description=locale_str(
-            "What holds where nobody names a preset", key="command_preset_default_help"
-        ),
-    )
+    return delete
+
+
+def _default(services: Services, shelf: Shelf) -> Callback:
+    """Set or take away one's own default, or that of the server or of one channel."""
+
+    @app_commands.describe(name=_NAME_OR_NONE)
+    async def own(interaction: Interaction, name: str | None = None) -> None:
+        async with responding(interaction) as caller:
+            named = await services.store.own_presets.set_default(caller.person.id, name)
+            await _say_default(interaction, caller, named)
+
     @app_commands.describe(
-        name=locale_str("the preset; none if left out", key="option_preset_or_none_help"),
+        name=_NAME_OR_NONE,
         channel=locale_str("only in this channel", key="option_preset_channel_help"),
     )
-    async def default(
-        self,
+    async def of_server(
         interaction: Interaction,
         name: str | None = None,
         channel: app_commands.Transform[AppCommandChannel, _Place] | None = None,
     ) -> None:
-        """Set or take away the default of the server or of one channel."""
         async with responding(interaction) as caller:
-            guild_id = await self._enter(caller)
+            guild_id = await shelf.owner(services, caller)
             place = None if channel is None else channel.id
-            guild = await self.presets.set_default(guild_id, name, channel_id=place)
-            name = guild.default_preset if place is None else guild.channel_presets.get(place)
-            said = "preset_default_none" if name is None else "preset_default_set"
-            await reply_privately(interaction, sentence(caller.texts, said, {"name": name or ""}))
+            guild = await services.store.presets.set_default(guild_id, name, channel_id=place)
+            named = guild.default_preset if place is None else guild.channel_presets.get(place)
+            await _say_default(interaction, caller, named)
 
-    @app_commands.command(
-        name=locale_str("export", key="command_preset_export"),
-        description=locale_str("All presets as a file", key="command_preset_export_help"),
-    )
-    async def export(self, interaction: Interaction) -> None:
-        """One TOML file with every preset."""
+    return own if shelf.own else of_server
+
+
+async def _say_default(interaction: Interaction, caller: Caller, name: str | None) -> None:
+    said = "preset_default_none" if name is None else "preset_default_set"
+    await reply_privately(interaction, sentence(caller.texts, said, {"name": name or ""}))
+
+
+def _export(services: Services, shelf: Shelf) -> Callback:
+    """One TOML file with every preset."""
+
+    async def export(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            every = await self.presets.all_of(await self._enter(caller))
-            found = [preset for preset in every if permissions.may_see(preset, caller)]
-            content = presets.to_toml(found).encode()
-            file = discord.File(io.BytesIO(content), "presets.toml")
+            every = await shelf.store(services).all_of(await shelf.owner(services, caller))
+            found = [preset for preset in every if shelf.may_see(preset, caller)]
+            if not every:
+                raise Refused("own_presets_none" if shelf.own else "presets_none")
+            file = discord.File(io.BytesIO(presets.to_toml(found).encode()), "presets.toml")
             said = ""
             if len(found) < len(every):
                 said = caller.texts("presets_not_exported", count=len(every) - len(found))
             await interaction.response.send_message(said or None, file=file, ephemeral=True)
 
-    @app_commands.command(
-        name=locale_str("import", key="command_preset_import"),
-        description=locale_str("Take presets from a file", key="command_preset_import_help"),
-    )
+    return export
+
+
+def _import(services: Services, shelf: Shelf) -> Callback:
+    """Take over every preset of a file, or none of them."""
+
     @app_commands.describe(
-        file=locale_str("a file that /preset export made", key="option_preset_file_help"),
+        file=locale_str("a file that export made", key="option_preset_file_help"),
         replace=locale_str("replace those of the same name", key="option_preset_replace_help"),
     )
     async def import_(
-        self, interaction: Interaction, file: discord.Attachment, replace: bool = False
+        interaction: Interaction, file: discord.Attachment, replace: bool = False
     ) -> None:
-        """Take over every preset of a file, or none of them."""
         async with responding(interaction) as caller:
-            guild_id = await self._enter(caller)
+            owner_id = await shelf.owner(services, caller)
             if file.size > FILE_MAX:
                 raise Refused("preset_file_too_large", file=file.filename)
             await defer(interaction, private=True)
@@ -212,65 +211,108 @@ class PresetCommands(app_commands.Group):
             except (*FETCHING_ERRORS, UnicodeDecodeError):
                 raise Refused("preset_file_unreadable", file=file.filename) from None
             found = await asyncio.to_thread(presets.from_toml, text)
-            without_roles = [
-                p if self._roles_are_here(interaction, p) else presets.without_roles(p)
+            fitting = [
+                p if _roles_are_there(interaction, p, shelf) else presets.without_roles(p)
                 for p in found
             ]
-            await self.presets.put_many(guild_id, without_roles, replace=replace)
+            await shelf.store(services).put_many(owner_id, fitting, replace=replace)
             said = caller.texts("presets_imported", count=len(found))
-            if without_roles != found:
-                said += "\n" + caller.texts("preset_roles_dropped")
+            if fitting != found:
+                dropped = "own_preset_roles_dropped" if shelf.own else "preset_roles_dropped"
+                said += "\n" + caller.texts(dropped)
             await interaction.followup.send(said, ephemeral=True)
 
-    @show.autocomplete("name")
-    @edit.autocomplete("name")
-    @delete.autocomplete("name")
-    @default.autocomplete("name")
-    async def _complete(self, interaction: Interaction, typed: str) -> list[Choice[str]]:
-        return await preset_choices(self.services, interaction, typed, permissions.may_see)
-
-    async def _enter(self, caller: Caller) -> int:
-        """The server's id; a server that was never here gets its first presets."""
-        guild_id = caller.place.guild_id
-        if guild_id is None:
-            raise Refused("preset_needs_server")
-        await self.presets.ensure_starters(guild_id, presets.starters(self.services.catalog))
-        return guild_id
-
-    def _roles_are_here(self, interaction: Interaction, preset: Preset) -> bool:
-        guild = interaction.guild
-        return guild is not None and all(guild.get_role(role) for role in preset.roles)
+    return import_
 
 
-async def _on_submit(
-    services: Services,
-    interaction: Interaction,
-    caller: Caller,
-    where: list[str],
-    values: Mapping[str, Any],
-) -> None:
-    """A handed-in dialog with a preset: a new one, or one that was changed or renamed."""
-    permissions.check_person("/preset edit", caller)
-    if caller.place.guild_id is None:
-        raise Refused("preset_needs_server")
-    found = presets.from_toml(text_of(values, "preset"))
-    if len(found) != 1:
-        raise Refused("preset_one_only")
-    [new] = found
-    presets.check(new, services.catalog)
-    was = part_of(where, 0) or None
-    await services.store.presets.write(caller.place.guild_id, new, was=was)
-    said = sentence(caller.texts, "preset_saved", {"name": new.name})
-    await reply_privately(interaction, f"{said}\n{_code(new)}")
+def _roles_are_there(interaction: Interaction, preset: Preset, shelf: Shelf) -> bool:
+    guild = None if shelf.own else interaction.guild
+    return not preset.roles or (guild is not None and all(map(guild.get_role, preset.roles)))
 
 
-async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
-    was = draft.where[0] if draft.where else ""
-    return panel.text_modal(was, Preset(name=was or "-"), caller)
+COMMANDS: Final[Mapping[str, Make]] = {
+    "list": _list,
+    "show": _show,
+    "create": _create,
+    "edit": _edit,
+    "delete": _delete,
+    "default": _default,
+    "export": _export,
+    "import": _import,
+}
+HELP: Final[Mapping[str, Mapping[str, locale_str]]] = {
+    "preset": {
+        "list": locale_str("All presets of this server", key="command_preset_list_help"),
+        "show": locale_str("What a preset holds", key="command_preset_show_help"),
+        "create": locale_str(
+            "Make a preset, empty or from a picture", key="command_preset_create_help"
+        ),
+        "edit": locale_str("Change a preset", key="command_preset_edit_help"),
+        "delete": locale_str("Delete a preset", key="command_preset_delete_help"),
+        "default": locale_str(
+            "What holds where nobody names a preset", key="command_preset_default_help"
+        ),
+        "export": locale_str("All presets as a file", key="command_preset_export_help"),
+        "import": locale_str("Take presets from a file", key="command_preset_import_help"),
+    },
+    "mypreset": {
+        "list": locale_str("All your presets", key="command_mypreset_list_help"),
+        "show": locale_str("What a preset of yours holds", key="command_mypreset_show_help"),
+        "create": locale_str(
+            "Make a preset of your own, empty or from a picture",
+            key="command_mypreset_create_help",
+        ),
+        "edit": locale_str("Change a preset of yours", key="command_mypreset_edit_help"),
+        "delete": locale_str("Delete a preset of yours", key="command_mypreset_delete_help"),
+        "default": locale_str(
+            "What holds for you where you name no preset", key="command_mypreset_default_help"
+        ),
+        "export": locale_str("All your presets as a file", key="command_mypreset_export_help"),
+        "import": locale_str(
+            "Take presets of your own from a file", key="command_mypreset_import_help"
+        ),
+    },
+}
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"preset": _on_submit, **panel.ON_SUBMIT}
-REOPEN: Final[Mapping[str, Reopener]] = {"preset": _reopen, **panel.REOPEN}
+def groups(services: Services) -> Sequence[app_commands.Group]:
+    """`/preset` and `/mypreset`."""
+    server = app_commands.Group(
+        name=locale_str("preset", key="command_preset"),
+        description=locale_str("This server's presets", key="command_preset_help"),
+        allowed_contexts=SERVERS,
+    )
+    own = app_commands.Group(
+        name=locale_str("mypreset", key="command_mypreset"),
+        description=locale_str("Your own presets, for everywhere", key="command_mypreset_help"),
+        allowed_contexts=EVERYWHERE,
+        allowed_installs=INSTALLS,
+    )
+    for group, shelf in ((server, SERVER), (own, OWN)):
+        for name, make in COMMANDS.items():
+            group.add_command(_command(services, shelf, name, make))
+    return server, own
+
+
+def _command(services: Services, shelf: Shelf, name: str, make: Make) -> Command:
+    command = app_commands.Command[Any, ..., None](
+        name=locale_str(name, key=f"command_preset_{name}"),
+        description=HELP[shelf.command][name],
+        callback=make(services, shelf),
+    )
+
+    async def complete(interaction: Interaction, typed: str) -> list[Choice[str]]:
+        caller = await caller_of(interaction)
+        try:
+            owner_id = await shelf.owner(services, caller)
+        except Refused:
+            return []
+        found = await shelf.store(services).all_of(owner_id)
+        return choices([preset.name for preset in found if shelf.may_see(preset, caller)], typed)
+
+    if name in ("show", "edit", "delete", "default"):
+        command.autocomplete("name")(complete)
+    return command
 
 
 def _code(preset: Preset) -> str:
@@ -278,21 +320,25 @@ def _code(preset: Preset) -> str:
     return f"```toml\n{toml}\n```"
 
 
-def _list_embed(found: Sequence[Preset], caller: Caller) -> discord.Embed:
-    """All presets of a server, the defaults marked; what one for others holds is not said."""
+def _list_embed(found: Sequence[Preset], caller: Caller, shelf: Shelf) -> discord.Embed:
+    """All presets, the defaults marked; what one for others holds is not said."""
     settings, texts = caller.guild, caller.texts
+    default = caller.own.own_preset if shelf.own else settings.default_preset
+    in_channels = {} if shelf.own else settings.channel_presets
     lines = []
     for preset in found:
         marks = []
-        if preset.name == settings.default_preset:
+        if preset.name == default:
             marks.append(texts("preset_is_default"))
-        marks += [f"<#{c}>" for c, name in settings.channel_presets.items() if name == preset.name]
+        marks += [f"<#{c}>" for c, name in in_channels.items() if name == preset.name]
         marks += [f"<@&{role}>" for role in preset.roles]
-        model = preset.model if permissions.may_see(preset, caller) else ""
+        model = preset.model if shelf.may_see(preset, caller) else ""
         about = preset.description or model or ""
         lines.append(
             " · ".join([f"**{quoted(preset.name, NAME_MAX)}**", *marks])
             + (f"\n-# {quoted(one_line(about), ABOUT_MAX)}" if about else "")
         )
-    text = "\n".join(lines) or texts("presets_none")
-    return discord.Embed(title=texts("presets_title"), description=cut_lines(text), colour=COLOUR)
+    none = "own_presets_none" if shelf.own else "presets_none"
+    title = texts("own_presets_title" if shelf.own else "presets_title")
+    text = "\n".join(lines) or texts(none)
+    return discord.Embed(title=title, description=cut_lines(text), colour=COLOUR)

@@ -1,10 +1,13 @@
 """What a preset holds, as short fields: their text, and the preset that they make."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from bot.features.presets.shelf import Shelf
 from bot.requests import parameter_lines
 from generation import completion, sizes
 from generation import preset as presets
@@ -13,6 +16,7 @@ from generation.completion import Rules
 from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.preset import Preset
+from generation.refusal import Refused
 from generation.request import LoraUse
 from generation.request_options import bounds_of, exact, options
 
@@ -29,6 +33,8 @@ LONG: Final = frozenset(("template", "negative_prompt", "loras"))
 NUMBERS: Final = frozenset(
     field for part in ("numbers", "size", "bounds") for field in PARTS[part]
 ) | {"control_scale"}
+MARK: Final = 4
+"""Characters of a mark; of five fields they fit into a custom_id, beside the longest name."""
 OPEN: Final = {"description": "", "loras": (), "roles": ()}
 """What stands for a field that decides nothing, where that is not None."""
 
@@ -48,8 +54,43 @@ def changed(preset: Preset, values: Mapping[str, str]) -> Preset:
     return msgspec.structs.replace(preset, **{f: _read(f, t) for f, t in values.items()})
 
 
-def checked(preset: Preset, catalog: Catalog) -> Preset:
+def mark(value: object) -> str:
+    """What tells one value of a field, or one preset, from another, in a custom_id."""
+    written = value.strip().replace("\r\n", "\n") if isinstance(value, str) else repr(value)
+    digest = hashlib.sha256(written.encode("utf-8", "replace")).digest()
+    return base64.urlsafe_b64encode(digest)[:MARK].decode()
+
+
+def marks(preset: Preset, part: str) -> str:
+    """The marks of a part's fields as they are, one after the other."""
+    return "".join(mark(text(preset, field)) for field in PARTS[part])
+
+
+def touched(now: Preset, part: str, entered: Mapping[str, str], seen: str) -> Mapping[str, str]:
+    """Of the fields that were entered those that are to be changed; `seen` are the marks of what
+    was shown before.
+
+    What somebody else has changed meanwhile stays where it was not touched here. Raises Refused
+    where both changed the same field.
+    """
+    names = PARTS[part]
+    if len(seen) != MARK * len(names):
+        return entered
+    found = {}
+    for place, field in enumerate(names):
+        before = seen[place * MARK : (place + 1) * MARK]
+        there = mark(text(now, field))
+        if there != before and mark(entered[field]) == before:
+            continue
+        if there not in (before, mark(entered[field])):
+            raise Refused("preset_changed", name=now.name)
+        found[field] = entered[field]
+    return found
+
+
+def checked(preset: Preset, catalog: Catalog, shelf: Shelf) -> Preset:
     """A preset that may be kept, all parts named as the catalogue does. Raises Refused."""
+    shelf.check(preset)
     # a file of it is held to all rules
     [read] = presets.from_toml(presets.to_toml([preset]))
     presets.check(read, catalog)

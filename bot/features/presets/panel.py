@@ -10,10 +10,10 @@ from typing import Any, Final
 import discord
 import msgspec
 
-from bot.access import permissions
 from bot.access.caller import Caller
 from bot.features.presets import fields
-from bot.interactions.modal_submit import SubmitHandler, part_of
+from bot.features.presets.shelf import BY_PREFIX, OWN, SERVER, Shelf
+from bot.interactions.modal_submit import SubmitHandler, part_of, text_of
 from bot.interactions.responding import Interaction, RespondingItem, show
 from bot.services import Reopener, Services
 from bot.ui.formatting import cut_lines, one_line, quoted
@@ -29,25 +29,22 @@ from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
 from storage.drafts import Draft
 
-OWN: Final = "own_"
-"""What the names of custom_ids about one's own presets begin with."""
 NONE: Final = "-"
 OTHER: Final = "+"
 """Values of menus: decides nothing; a text is asked for."""
 CHOICE_MAX: Final = 100
 SHOWN_MAX: Final = 200
 FORM_MAX: Final = 4000
+SHELF: Final = r"(?P<own>(?:own_)?)"
 NAME: Final = r"(?P<name>[^:\n\r]{1,50})"
+SEEN: Final = r"(?::(?P<seen>[\w-]{1,8}))?"
 MENUS: Final[Mapping[str, str]] = {"model": "files", "sampler": "", "aspect": "size"}
 """What is chosen from a menu, and the modal for what is not in it."""
 
 
-def shown(
-    preset: Preset, caller: Caller, catalog: Catalog, *, own: bool = False
-) -> discord.ui.LayoutView:
+def shown(preset: Preset, caller: Caller, catalog: Catalog, shelf: Shelf) -> discord.ui.LayoutView:
     """The preset and everything by which it is changed."""
-    texts, name = caller.texts, preset.name
-    mine = OWN if own else ""
+    texts, name, mine = caller.texts, preset.name, shelf.prefix
     lines = [f"### {texts('dialog_preset', name=quoted(name, SHOWN_MAX))}"]
     for fields_ in fields.PARTS.values():
         for field in fields_:
@@ -78,13 +75,13 @@ def shown(
         options=[
             discord.SelectOption(label=texts(f"preset_part_{part}")[:CHOICE_MAX], value=part)
             for part in fields.PARTS
-            if not own or part != "bounds"
+            if not shelf.own or part != "bounds"
         ],
     )
     parts.append(discord.ui.ActionRow(ask))
     role_kind = discord.SelectDefaultValueType.role
     roles_menu: discord.ui.RoleSelect[Any] = discord.ui.RoleSelect(
-        custom_id=f"darkroom:preset_roles:{name}",
+        custom_id=f"darkroom:preset_roles:{name}:{fields.mark(preset.roles)}",
         placeholder=texts("preset_field_roles"),
         min_values=0,
         max_values=OPTIONS_MAX,
@@ -93,7 +90,7 @@ def shown(
             for role in preset.roles[:OPTIONS_MAX]
         ],
     )
-    if not own:
+    if not shelf.own:
         parts.append(discord.ui.ActionRow(roles_menu))
     button: discord.ui.Button[Any] = discord.ui.Button(
         style=discord.ButtonStyle.secondary,
@@ -128,11 +125,13 @@ def _menu(
     )
 
 
-def part_modal(preset: Preset, part: str, caller: Caller, *, own: bool = False) -> Modal:
+def part_modal(preset: Preset, part: str, caller: Caller, shelf: Shelf) -> Modal:
     """Short fields, filled in."""
     texts = caller.texts
-    title = texts("dialog_preset", name=preset.name)
-    asked = Modal(f"darkroom:{OWN if own else ''}preset_part:{part}:{preset.name}", title)
+    where = f"{part}:{preset.name}:{fields.marks(preset, part)}"
+    asked = Modal(
+        f"darkroom:{shelf.prefix}preset_part:{where}", texts("dialog_preset", name=preset.name)
+    )
     for field in fields.PARTS[part]:
         asked.text(
             field,
@@ -144,16 +143,17 @@ def part_modal(preset: Preset, part: str, caller: Caller, *, own: bool = False) 
     return asked
 
 
-def text_modal(was: str, preset: Preset, caller: Caller, *, own: bool = False) -> Modal:
+def text_modal(preset: Preset, caller: Caller, shelf: Shelf, *, new: bool = False) -> Modal:
     """The preset as its file would have it. Raises Refused where that is too long for a modal."""
-    form = presets.to_form(preset)
+    leave = ("roles",) if shelf.own else ()
+    form = presets.to_form(preset, leave)
     if len(form) > FORM_MAX:
         form = presets.to_toml([preset])
     if len(form) > FORM_MAX:
         raise Refused("preset_text_long", high=FORM_MAX)
+    where = "" if new else f"{preset.name}:{fields.mark(preset)}"
     asked = Modal(
-        f"darkroom:{OWN if own else ''}preset:{was}",
-        caller.texts("dialog_preset", name=preset.name),
+        f"darkroom:{shelf.prefix}preset:{where}", caller.texts("dialog_preset", name=preset.name)
     )
     return asked.text("preset", caller.texts("dialog_preset_text"), value=form, long=True)
 
@@ -163,38 +163,24 @@ async def _change(
     caller: Caller,
     name: str,
     change: Callable[[Preset], Preset],
-    *,
-    own: bool = False,
+    shelf: Shelf,
 ) -> None:
     """Keep the preset changed, and show it so. Raises Refused."""
     services = interaction.client.services
-
-    def checked(now: Preset) -> Preset:
-        return fields.checked(change(now), services.catalog)
-
-    if own:
-        new = await services.store.own_presets.change(caller.person.id, name, checked)
-    else:
-        new = await services.store.presets.change(_guild(caller), name, checked)
-    await show(interaction, shown(new, caller, services.catalog, own=own))
+    owner_id = await shelf.writer(services, caller)
+    new = await shelf.store(services).change(
+        owner_id, name, lambda now: fields.checked(change(now), services.catalog, shelf)
+    )
+    await show(interaction, shown(new, caller, services.catalog, shelf))
 
 
-async def _get(services: Services, caller: Caller, name: str, *, own: bool) -> Preset:
-    if own:
-        return await services.store.own_presets.get(caller.person.id, name)
-    return await services.store.presets.get(_guild(caller), name)
-
-
-def _guild(caller: Caller) -> int:
-    permissions.check_person("/preset edit", caller)
-    if caller.place.guild_id is None:
-        raise Refused("preset_needs_server")
-    return caller.place.guild_id
+async def _get(services: Services, caller: Caller, name: str, shelf: Shelf) -> Preset:
+    return await shelf.store(services).get(await shelf.writer(services, caller), name)
 
 
 class PresetMenu(
     RespondingItem[discord.ui.Select[Any]],
-    template=rf"darkroom:(?P<own>own_)?preset_set:(?P<field>model|sampler|aspect|part):{NAME}",
+    template=rf"darkroom:{SHELF}preset_set:(?P<field>model|sampler|aspect|part):{NAME}",
 ):
     """Chooses a model, a sampler, a shape, or what to be asked for."""
 
@@ -206,13 +192,13 @@ class PresetMenu(
             self.fields["field"],
         )
         chosen = part_of(self.item.values, 0)
-        own = bool(self.fields["own"])
+        shelf = BY_PREFIX[self.fields["own"]]
         part = chosen if field == "part" else MENUS[field] if chosen == OTHER else ""
         if field == "part" or part:
             if part not in fields.PARTS:
                 raise Refused("setting_gone")
-            found = await _get(services, caller, name, own=own)
-            await interaction.response.send_modal(part_modal(found, part, caller, own=own))
+            found = await _get(services, caller, name, shelf)
+            await interaction.response.send_modal(part_modal(found, part, caller, shelf))
             return
         value = "" if chosen == NONE else chosen
         catalog, rules = services.catalog, services.requests.rules
@@ -222,37 +208,42 @@ class PresetMenu(
                 return fields.sized(now, value, catalog, rules)
             return msgspec.structs.replace(now, **{field: value or None})
 
-        await _change(interaction, caller, name, change, own=own)
+        await _change(interaction, caller, name, change, shelf)
 
 
 class PresetRoles(
     RespondingItem[discord.ui.RoleSelect[Any]],
-    template=rf"darkroom:preset_roles:{NAME}",
+    template=rf"darkroom:preset_roles:{NAME}{SEEN}",
 ):
     """Chooses the roles that a preset is for."""
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
-        """Change them; those beyond what the menu shows stay."""
+        """Change them; those beyond what the menu shows stay. Refused where others chose other
+        roles since it was shown.
+        """
+        seen = self.fields["seen"]
         chosen = tuple(role.id for role in self.item.values)
 
         def change(now: Preset) -> Preset:
+            if seen and seen != fields.mark(now.roles):
+                raise Refused("preset_roles_changed", name=now.name)
             roles = dict.fromkeys((*chosen, *now.roles[OPTIONS_MAX:]))
             return msgspec.structs.replace(now, roles=tuple(roles))
 
-        await _change(interaction, caller, self.fields["name"], change)
+        await _change(interaction, caller, self.fields["name"], change, SERVER)
 
 
 class PresetTextButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=rf"darkroom:(?P<own>own_)?preset_text:{NAME}",
+    template=rf"darkroom:{SHELF}preset_text:{NAME}",
 ):
     """Opens the preset as text."""
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """For those who would rather write it."""
-        own, services = bool(self.fields["own"]), interaction.client.services
-        found = await _get(services, caller, self.fields["name"], own=own)
-        await interaction.response.send_modal(text_modal(found.name, found, caller, own=own))
+        shelf, services = BY_PREFIX[self.fields["own"]], interaction.client.services
+        found = await _get(services, caller, self.fields["name"], shelf)
+        await interaction.response.send_modal(text_modal(found, caller, shelf))
 
 
 ITEMS: Final = (PresetMenu, PresetRoles, PresetTextButton)
@@ -265,51 +256,84 @@ async def _on_part(
     where: list[str],
     values: Mapping[str, Any],
     *,
-    own: bool,
+    shelf: Shelf,
 ) -> None:
     """Handed-in short fields."""
-    part, name = (*where, "", "")[:2]
+    part, name, seen = (*where, "", "", "")[:3]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
     entered = {field: str(values.get(field) or "") for field in fields.PARTS[part]}
-    await _change(interaction, caller, name, lambda now: fields.changed(now, entered), own=own)
+
+    def change(now: Preset) -> Preset:
+        return fields.changed(now, fields.touched(now, part, entered, seen))
+
+    await _change(interaction, caller, name, change, shelf)
 
 
-async def _reopen_part(
-    services: Services, caller: Caller, draft: Draft, _number: int, *, own: bool
-) -> Modal:
-    part, name = (*draft.where, "", "")[:2]
-    if part not in fields.PARTS:
-        raise Refused("setting_gone")
-    return part_modal(await _get(services, caller, name, own=own), part, caller, own=own)
-
-
-async def _on_own_text(
-    _services: Services,
+async def _on_text(
+    services: Services,
     interaction: Interaction,
     caller: Caller,
     where: list[str],
     values: Mapping[str, Any],
+    *,
+    shelf: Shelf,
 ) -> None:
-    """A preset of one's own, handed in as text."""
-    found = presets.from_toml(str(values.get("preset") or ""))
+    """A preset handed in as text."""
+    name, seen = (*where, "", "")[:2]
+    owner_id = await shelf.writer(services, caller)
+    found = presets.from_toml(text_of(values, "preset"))
     if len(found) != 1:
         raise Refused("preset_one_only")
-    await _change(interaction, caller, ":".join(where), lambda _now: found[0], own=True)
+    if not name:
+        new = fields.checked(found[0], services.catalog, shelf)
+        await shelf.store(services).write(owner_id, new)
+        await show(interaction, shown(new, caller, services.catalog, shelf))
+        return
+
+    def change(now: Preset) -> Preset:
+        if seen and seen != fields.mark(now) and found[0] != now:
+            raise Refused("preset_changed", name=now.name)
+        return found[0]
+
+    await _change(interaction, caller, name, change, shelf)
 
 
-async def _reopen_own_text(_s: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
-    was = ":".join(draft.where)
-    return text_modal(was, Preset(name=was or "-"), caller, own=True)
+async def _reopen_part(
+    services: Services, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
+) -> Modal:
+    part, name = (*draft.where, "", "")[:2]
+    if part not in fields.PARTS:
+        raise Refused("setting_gone")
+    found = await shelf.store(services).find(await shelf.writer(services, caller), name)
+    # of one that is gone there is what was typed still
+    preset = Preset(name=name or "-") if found is None else found.preset
+    return part_modal(preset, part, caller, shelf)
+
+
+async def _reopen_text(
+    services: Services, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
+) -> Modal:
+    name = draft.where[0] if draft.where else ""
+    found = await shelf.store(services).find(await shelf.writer(services, caller), name)
+    if found is None:
+        return text_modal(Preset(name=name or "-"), caller, shelf, new=True)
+    try:
+        return text_modal(found.preset, caller, shelf)
+    except Refused:
+        # what was typed takes its place, so that it may be too long by now
+        short = text_modal(Preset(name=found.name), caller, shelf)
+        short.custom_id = f"darkroom:{shelf.prefix}preset:{found.name}:{fields.mark(found.preset)}"
+        return short
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
-    "preset_part": functools.partial(_on_part, own=False),
-    "own_preset_part": functools.partial(_on_part, own=True),
-    "own_preset": _on_own_text,
+    f"{shelf.prefix}{name}": functools.partial(handler, shelf=shelf)
+    for shelf in (SERVER, OWN)
+    for name, handler in (("preset_part", _on_part), ("preset", _on_text))
 }
 REOPEN: Final[Mapping[str, Reopener]] = {
-    "preset_part": functools.partial(_reopen_part, own=False),
-    "own_preset_part": functools.partial(_reopen_part, own=True),
-    "own_preset": _reopen_own_text,
+    f"{shelf.prefix}{name}": functools.partial(reopener, shelf=shelf)
+    for shelf in (SERVER, OWN)
+    for name, reopener in (("preset_part", _reopen_part), ("preset", _reopen_text))
 }

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from bot import locales
+from bot.features.presets.command import COMMANDS
 from bot.features.presets.fields import PARTS
 from bot.features.settings import panel
 from bot.features.settings.panel import SETTINGS
@@ -36,6 +37,7 @@ BUILT = {
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
     *(f"preset_field_{f}" for part in PARTS.values() for f in (*part, "aspect")),
     *(f"preset_part_{part}" for part in PARTS),
+    *(f"command_preset_{name}" for name in COMMANDS),
     *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file", "load", "all")),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),

@@ -10,8 +10,8 @@ import pytest
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage.database import Database, open_database
+from storage.guild_presets import PRESETS_MAX
 from storage.pictures import PictureFiles
-from storage.presets import PRESETS_MAX
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 from tests.fixtures.requests import a_request, an_origin

@@ -57,7 +57,10 @@ async def test_a_full_disk_is_told_and_leaves_what_was(tmp_path: Path) -> None:
             await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
             for key in range(500):
                 await connection.execute(
-                    text("INSERT INTO presets VALUES (1, :key, :filler, 0)"),
+                    text(
+                        "INSERT INTO presets (scope, owner_id, key, preset, created_at)"
+                        " VALUES ('guild', 1, :key, :filler, 0)"
+                    ),
                     {"key": str(key), "filler": "x" * 2000},
                 )
 

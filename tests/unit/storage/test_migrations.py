@@ -17,6 +17,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event, inspect, text
 
+from generation.job import PresetUse
+from generation.preset import Preset
 from storage.database import make_database, migrate, open_database, open_read_only
 from storage.errors import SchemaNewerError, SchemaOlderError
 from storage.history import Query
@@ -136,6 +138,35 @@ async def test_they_lead_to_the_declared_tables(url: str) -> None:
 
 async def test_what_is_there_is_kept(old: str) -> None:
     await is_usable(old)
+
+
+async def test_jobs_know_the_presets_of_their_names(url: str) -> None:
+    await asyncio.to_thread(command.upgrade, alembic_config(url), "0007")
+    database = make_database(url)
+    job = (
+        "INSERT INTO jobs (state, request, origin, action, user_id, guild_id, preset, attempts,"
+        " created_at) VALUES ('queued', :request, :origin, 'imagine', 1, :guild, :preset, 0, 0)"
+    )
+    async with database.begin() as connection:
+        for statement in (
+            """INSERT INTO presets VALUES (5, 'straße', '{"name":"Straße","steps":3}', 0)""",
+            """INSERT INTO presets VALUES (6, 'ink', '{"name":"ink"}', 0)""",
+            """INSERT INTO own_presets VALUES (1, 'ink', '{"name":"Ink","steps":4}', 0)""",
+        ):
+            await connection.exec_driver_sql(statement.replace("straße", "straße".casefold()))
+        for guild, preset in ((5, "STRAßE"), (5, "ink"), (6, "ink"), (None, None)):
+            await connection.execute(text(job), {**VALUES, "guild": guild, "preset": preset})
+    await database.dispose()
+    database = await open_database(url)
+    store = Store(database, PictureFiles(Path("unused")))
+    street, ink = await store.presets.kept(5, "straße"), await store.presets.kept(6, "INK")
+    assert street.preset == Preset(name="Straße", steps=3)
+    assert await store.own_presets.all_of(1) == [Preset(name="Ink", steps=4)]
+    uses = [job.preset for job in sorted(await store.jobs.waiting(), key=lambda job: job.id)]
+    gone = PresetUse("ink")
+    assert uses == [PresetUse("STRAßE", street.id), gone, PresetUse("ink", ink.id), None]
+    await database.dispose()
+    await asyncio.to_thread(command.check, alembic_config(url))
 
 
 async def cut_at_each_statement(url: str, step: int = 1) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from generation.job import Job
+from generation.job import Job, PresetUse
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage import personal_data
@@ -176,7 +176,7 @@ async def test_search_knows_every_script_and_no_wildcards(store: Store) -> None:
 
 
 async def test_filters(store: Store) -> None:
-    await drawn(store, preset="night")
+    await drawn(store, preset=PresetUse("night"))
     await drawn(store, model="other")
     await store.history.set_favourite(1, 2, 0, True)
     await store.history.set_favourite(2, 1, 0, True)

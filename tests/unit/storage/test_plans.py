@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from generation.job import PresetUse
 from storage.history import Query
 from storage.intake import Limits
 from storage.store import Store
@@ -51,7 +52,7 @@ async def test_no_table_is_gone_through(
     file = await jobs.keep_upload(b"handed in")
     request = a_request(init_picture=file)
     job = await jobs.add(request, an_origin(), asked_by="i:1", limits=limits)
-    await jobs.add(request, an_origin(), parent=job.id, preset="night", limits=limits)
+    await jobs.add(request, an_origin(), parent=job.id, preset=PresetUse("night", 3), limits=limits)
     await jobs.waiting_ids()
     await jobs.waiting([job.id])
     await jobs.claim(job.id)
@@ -73,6 +74,7 @@ async def test_no_table_is_gone_through(
         Query(search="at"),
         Query(model="demo"),
         Query(preset="night"),
+        Query(preset="night", preset_id=3, preset_own=False),
         Query(favourites=True),
         Query(favourites=True, search="lighthouse"),
     ):

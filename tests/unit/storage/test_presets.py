@@ -1,11 +1,15 @@
-"""Defaults name the presets that are there, by the names that these have."""
+"""Presets by name and number; defaults name those that are there, by the names that these have."""
 
+import msgspec
 import pytest
 
+from generation.job import PresetUse
 from generation.preset import Preset
 from generation.refusal import Refused
+from storage.presets import KeptPreset
 from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
+from tests.fixtures.requests import a_request, an_origin
 
 
 @pytest.fixture
@@ -102,3 +106,58 @@ async def test_a_name_that_is_longer_in_folded_case_is_kept(store: Store) -> Non
     await store.presets.write(5, Preset(name=name, steps=3))
     await store.presets.set_default(5, name)
     assert (await store.presets.get(5, name)).steps == 3
+
+
+async def test_a_number_stays_whatever_the_name(store: Store) -> None:
+    await store.presets.write(5, Preset(name="oils", roles=(7,), steps=3))
+    number = (await store.presets.kept(5, "oils")).id
+    await store.presets.write(5, Preset(name="Paint", roles=(7,)), was="OILS")
+    await store.presets.change(5, "paint", lambda now: msgspec.structs.replace(now, steps=4))
+    await store.presets.put_many(5, [Preset(name="PAINT", roles=(8,))], replace=True)
+    assert await store.presets.kept(5, "paint") == KeptPreset(
+        number, Preset(name="PAINT", roles=(8,))
+    )
+    # another of the old name is another
+    await store.presets.write(5, Preset(name="oils"))
+    assert (await store.presets.kept(5, "oils")).id != number
+    assert await store.presets.used(5, number) == Preset(name="PAINT", roles=(8,))
+    # and each is its own server's, and no person's
+    assert await store.presets.used(6, number) is None
+    assert await store.own_presets.used(5, number) is None
+
+
+async def test_of_a_deleted_one_its_roles_are_kept_for_what_was_made_with_it(
+    store: Store,
+) -> None:
+    for name in ("oils", "unused"):
+        await store.presets.write(5, Preset(name=name, roles=(7,), steps=3, template="a {prompt}"))
+    oils, unused = [await store.presets.kept(5, name) for name in ("oils", "unused")]
+    origin = an_origin(guild_id=5)
+    await store.jobs.add(a_request(), origin, preset=PresetUse("oils", oils.id))
+    for name in ("OILS", "unused"):
+        await store.presets.delete(5, name)
+    assert await store.presets.all_of(5) == []
+    assert await store.presets.find(5, "oils") is None
+    assert await store.presets.used(5, oils.id) == Preset(name="oils", roles=(7,))
+    assert await store.presets.used(5, unused.id) is None
+    # one that is renamed to its name is another still; a new one takes its place
+    await store.presets.write(5, Preset(name="paint"))
+    await store.presets.write(5, Preset(name="Oils", steps=9), was="paint")
+    assert (await store.presets.kept(5, "oils")).id != oils.id
+    await store.presets.delete(5, "oils")
+    await store.presets.write(5, Preset(name="Oils", steps=9))
+    assert await store.presets.kept(5, "oils") == KeptPreset(oils.id, Preset(name="Oils", steps=9))
+
+
+async def test_presets_of_a_person_go_with_their_data(store: Store) -> None:
+    await store.own_presets.write(1, Preset(name="ink"))
+    ink = await store.own_presets.kept(1, "ink")
+    job = await store.jobs.add(a_request(), an_origin(), preset=PresetUse("ink", ink.id, own=True))
+    assert (await store.jobs.get(job.id)) == job
+    await store.own_presets.delete(1, "ink")
+    assert await store.own_presets.used(1, ink.id) == Preset(name="ink")
+    await store.presets.write(1, Preset(name="the server's"))
+    await store.jobs.cancel_waiting(job.id)
+    await store.personal.delete(1)
+    assert await store.own_presets.used(1, ink.id) is None
+    assert await store.presets.all_of(1) == [Preset(name="the server's")]

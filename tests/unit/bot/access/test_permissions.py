@@ -25,7 +25,7 @@ from bot.features.actions.handlers import HANDLERS
 from bot.features.settings.panel import SETTINGS
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS
-from generation.job import Job, JobState
+from generation.job import Job, JobState, PresetUse
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage.settings import ElsewhereSettings, GuildSettings, PersonSettings
@@ -99,6 +99,9 @@ send forget /history-entry                        role    . . o o o o o u u
 /history-tree /preset-create-job                  public  . . . . . . . u u
 /history-tree /preset-create-job                  private . . u u u u u u u
 /history-tree /preset-create-job                  role    . . . . . . . u u
+/mypreset-create-job                              public  . . . . . . . u u
+/mypreset-create-job                              private . . u u u u u u u
+/mypreset-create-job                              role    r e r r r r r u u
 """
 
 ABOUT_NO_REQUEST: Final = """
@@ -106,7 +109,8 @@ ABOUT_NO_REQUEST: Final = """
 control-picture /settings /settings-person                . . . . . . . . .
 /preset-list /preset-show /preset-export /help            . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
-/mypreset-delete /mypreset-default                        . . . . . . . . .
+/mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
+/mypreset-show /mypreset-export                           . . . . . . . . .
 /mydata-export /mydata-delete                             . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
@@ -132,7 +136,7 @@ def a_job(kind: str) -> Job:
         state=JobState.FINISHED,
         request=a_request(),
         origin=an_origin(OWNER, guild_id=GUILD, channel_id=HERE, private=kind == "private"),
-        preset="oils" if kind == "role" else None,
+        preset=PresetUse("oils", 1) if kind == "role" else None,
         created_at=datetime.now(UTC),
     )
 

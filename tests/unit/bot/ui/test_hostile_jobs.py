@@ -13,7 +13,7 @@ from bot.features.history import entries
 from bot.locales import LOCALES, Texts
 from bot.ui import action_buttons, job_embeds
 from bot.ui.job_embeds import Surroundings
-from generation.job import Failure, Job, JobState, PictureRecord, Provenance
+from generation.job import Failure, Job, JobState, PictureRecord, PresetUse, Provenance
 from generation.messages import Progress
 from generation.models import ModelFile, ModelKind
 from generation.request import LoraUse
@@ -75,7 +75,7 @@ def a_job(chance: random.Random, text: str) -> Job:
             ignored=chance.choice(((), NAMES * 3)),
         ),
         created_at=NOW,
-        preset=chance.choice((None, name())),
+        preset=chance.choice((None, PresetUse(name(), 3, chance.random() < 0.5))),
         parent=chance.choice((None, 3)),
         action=chance.choice(("reroll", name())),
         failure=chance.choice((None, Failure(name(), {name(): name()}), Failure("no_models"))),

@@ -8,7 +8,7 @@ import discord
 from bot.locales import Texts
 from bot.ui import job_embeds
 from bot.ui.job_embeds import Surroundings
-from generation.job import Job, JobState, PictureRecord, Provenance
+from generation.job import Job, JobState, PictureRecord, PresetUse, Provenance
 from tests.fixtures.requests import a_request, an_origin
 
 ENGLISH, CHINESE = Texts("en-US"), Texts("zh-CN")
@@ -112,7 +112,8 @@ def test_preset_loras_and_controlnets_are_named() -> None:
         loras=[{"name": "pixel", "weight": 0.8}, {"name": "ink", "weight": -1.25}],
         controls=[{"name": "edges", "picture": "0" * 64, "scale": 1.0}],
     )
-    shown = fields(job_embeds.parameters(a_job(request=request, preset="Comic"), ENGLISH))
+    job = a_job(request=request, preset=PresetUse("Comic", 3))
+    shown = fields(job_embeds.parameters(job, ENGLISH))
     assert shown["Preset"] == "Comic"
     assert shown["LoRA"] == "pixel × 0.8, ink × -1.25"
     assert shown["ControlNet"] == "edges × 1"

@@ -1,0 +1,111 @@
+"""A preset that somebody else changes while a dialog is open: nothing of either is lost."""
+
+import pytest
+
+from generation.preset import Preset
+from playground.person import Act, Person
+from tests.acceptance.conftest import Json, Rig
+from tests.acceptance.test_permissions import guild as guild
+from tests.acceptance.test_preset_panel import choose, kept
+from tests.acceptance.test_retry import RETRY, answer_to, shown
+from tests.acceptance.test_servers import say
+
+CHANGED = "Somebody else has changed that in the preset tiny"
+
+
+async def part(person: Person, panel: Json, name: str) -> Act:
+    """A dialog of short fields, open."""
+    act = await choose(person, panel, "part", name)
+    await act.modal()
+    return act
+
+
+async def test_fields_that_only_one_has_changed_are_both_kept(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    one, two = await part(ada, panel, "texts"), await part(ada, panel, "texts")
+    was = await shown(one)
+    for act, change in ((one, {"description": "soft "}), (two, {"template": "{prompt}, ink"})):
+        await (await act.submit(**was | change)).wait_for("INTERACTION_SUCCESS")
+    expected = Preset(name="tiny", description="soft", template="{prompt}, ink")
+    assert await kept(rig, guild) == expected
+    # whoever enters the same as the other does not disagree
+    one, two = await part(ada, panel, "numbers"), await part(ada, panel, "numbers")
+    for act in (one, two):
+        sent = await act.submit(steps="3", guidance="", clip_skip="")
+        await sent.wait_for("INTERACTION_SUCCESS")
+    assert (await kept(rig, guild)).steps == 3
+
+
+async def test_a_field_that_both_have_changed_is_not_written_over(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    one, two = await part(ada, panel, "texts"), await part(ada, panel, "texts")
+    was = await shown(one)
+    await (await one.submit(**was | {"description": "theirs"})).wait_for("INTERACTION_SUCCESS")
+    mine = was | {"description": "mine", "template": "{prompt}, long and dear to me"}
+    message = await answer_to(await two.submit(**mine))
+    assert CHANGED in message["content"]
+    assert await kept(rig, guild) == Preset(name="tiny", description="theirs")
+    await rig.restart()
+    act = await ada.click(message, RETRY)
+    assert await shown(act) == mine
+    # told of it, they may
+    await (await act.submit(**mine)).wait_for("INTERACTION_SUCCESS")
+    assert (await kept(rig, guild)).description == "mine"
+
+
+async def test_a_text_is_not_written_over(rig: Rig, ada: Person, general: str, guild: str) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    text = await ada.click(panel, "As text")
+    await text.modal()
+    await (await choose(ada, panel, "sampler", "Euler")).wait_for("INTERACTION_SUCCESS")
+    mine = '[[preset]]\nname = "tiny"\nsteps = 2'
+    message = await answer_to(await text.submit(preset=mine))
+    assert CHANGED in message["content"]
+    assert await kept(rig, guild) == Preset(name="tiny", sampler="Euler")
+    act = await ada.click(message, RETRY)
+    assert await shown(act) == {"preset": mine}
+    await (await act.submit(preset=mine)).wait_for("INTERACTION_SUCCESS")
+    assert await kept(rig, guild) == Preset(name="tiny", steps=2)
+
+
+@pytest.mark.parametrize("how", ["delete", "rename"])
+async def test_one_that_is_gone_leaves_what_was_typed(
+    rig: Rig, ada: Person, general: str, guild: str, how: str
+) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    texts, numbers = await ada.click(panel, "As text"), await part(ada, panel, "numbers")
+    await texts.modal()
+    presets = rig.studio.store.presets
+    if how == "delete":
+        await presets.delete(int(guild), "tiny")
+    else:
+        await presets.write(int(guild), Preset(name="small"), was="tiny")
+    entered = {"steps": "7", "guidance": "", "clip_skip": ""}
+    message = await answer_to(await numbers.submit(**entered))
+    assert "There is no preset “tiny”" in message["content"]
+    assert await shown(await ada.click(message, RETRY)) == entered
+    mine = '[[preset]]\nname = "tiny"\nsteps = 2'
+    message = await answer_to(await texts.submit(preset=mine))
+    assert "There is no preset “tiny”" in message["content"]
+    act = await ada.click(message, RETRY)
+    assert await shown(act) == {"preset": mine}
+    # handed in once more it is a new one
+    await (await act.submit(preset=mine)).wait_for("INTERACTION_SUCCESS")
+    assert await kept(rig, guild) == Preset(name="tiny", steps=2)
+
+
+async def test_roles_that_another_has_chosen_are_not_taken_back(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    roles = [str((await rig.control.add_role(guild, name))["id"]) for name in ("a", "b")]
+    panel = await say(ada, general, "preset create", name="tiny")
+    other = await say(ada, general, "preset edit", name="tiny")
+    await (await choose(ada, panel, "preset_roles", roles[0])).wait_for("INTERACTION_SUCCESS")
+    # from a panel of before
+    act = await choose(ada, other, "preset_roles", roles[1])
+    assert "other roles for the preset tiny" in (await answer_to(act))["content"]
+    assert (await kept(rig, guild)).roles == (int(roles[0]),)
