@@ -111,6 +111,8 @@ class Client(ActionClient):
             await self.services.on_action(interaction, target, job_id)
 
 
-Reopener = Callable[[Services, Caller, Draft, int], Awaitable[Modal]]
-"""Makes the modal of a draft with this number, not yet filled in. Raises Refused."""
+Reopener = Callable[[discord.Interaction[Client], Caller, Draft, int], Awaitable[Modal]]
+"""Makes the modal of a draft with this number, not yet filled in, for whoever pressed its button.
+Raises Refused.
+"""
 ActionHandler = Callable[[discord.Interaction[Client], ActionTarget, int], Awaitable[None]]

@@ -131,7 +131,8 @@ async def _on_submit(
     await acknowledge(interaction, job)
 
 
-async def _reopen(services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+    services = interaction.client.services
     return _modal(part_of(draft.where, 0), _nets(services), caller.texts)
 
 

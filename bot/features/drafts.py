@@ -23,5 +23,5 @@ class DraftButton(
         reopen = client.reopeners.get(draft.name) if draft is not None else None
         if draft is None or reopen is None:
             raise Refused("draft_gone")
-        modal = await reopen(client.services, caller, draft, number)
+        modal = await reopen(interaction, caller, draft, number)
         await interaction.response.send_modal(modal.filled(draft.values))

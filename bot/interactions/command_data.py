@@ -40,7 +40,6 @@ def check_command(interaction: discord.Interaction[Any]) -> None:
         given = {name: value for name, value in interaction.namespace}  # noqa: C416 - no mapping
     except MALFORMED:
         raise Refused("command_changed") from None
-    check_typed_texts(interaction.data)
     if command is None:
         raise Refused("command_changed")
     if isinstance(command, app_commands.ContextMenu):
@@ -57,6 +56,8 @@ def check_command(interaction: discord.Interaction[Any]) -> None:
         if not (_is_scalar if half else FITS[type_])(value):
             raise Refused("command_changed")
     if completing:
+        # the texts of a command are checked where what was typed is kept
+        check_typed_texts(interaction.data)
         focused = _focused(interaction.data)
         if focused not in given or not parameters[focused].autocomplete:
             raise Refused("command_changed")

@@ -27,6 +27,7 @@ class Answers:
         self.type: Any = None
         self.said: list[str] = []
         """The text of each answer; of a modal or choices, that it was one."""
+        self.modal: discord.ui.Modal | None = None
 
     def is_done(self) -> bool:
         return self.type is not None
@@ -53,6 +54,7 @@ class Answers:
         check_modal(form, modal.to_dict())
         form.done()
         self.said.append("modal")
+        self.modal = modal
 
     async def autocomplete(self, choices: Sequence[Any]) -> None:
         self._begin(discord.InteractionResponseType.autocomplete_result)

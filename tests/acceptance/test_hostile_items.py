@@ -211,3 +211,19 @@ async def test_a_part_of_a_preset_that_is_none_is_refused(rig: Rig, values: list
     await use(rig, interaction, "darkroom:own_preset_set:part:night", values)
     [said] = interaction.answers.said
     assert said in (sentences("en-US")["press_gone"], sentences("en-US")["setting_gone"])
+
+
+async def test_a_draft_about_anothers_request_shows_what_one_typed_alone(rig: Rig) -> None:
+    """Whoever made up the modal of a request learns nothing of it by trying again."""
+    store = rig.studio.store
+    origin = an_origin(2, channel_id=None, private=True)
+    job = await store.jobs.add(a_request(prompt="a secret"), origin)
+    values: dict[str, str | list[str]] = {"negative_prompt": "a cat"}
+    draft = Draft(name="retry", where=(str(job.id),), values=values)
+    number = await store.drafts.keep(1, draft)
+    interaction = an_interaction(rig, COMPONENT, {}, 0, person=1)
+    await use(rig, interaction, f"darkroom:draft:{number}", [])
+    assert interaction.answers.modal is not None
+    shown = str(interaction.answers.modal.to_dict())
+    assert "a cat" in shown
+    assert "secret" not in shown

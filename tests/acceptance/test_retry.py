@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from playground.person import Act, Person, fields_of
@@ -266,6 +267,21 @@ async def test_a_refused_modal_is_opened_as_it_was(
     await finished(ada, general, await sent.deferred())
     job = await rig.job(3)
     assert (job.request.prompt, job.request.steps) == ("a cat", 3)
+
+
+async def test_a_modal_is_opened_again_only_with_the_role_of_its_preset(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    first = await imagine(ada, general, preset="demo")
+    act = await ada.click(await ada.message(general, first["id"]), "Edit")
+    values = await shown(act)
+    message = await answer_to(await act.submit(**values | {"parameters": "steps: none"}))
+    guild = int((await ada.state())["guilds"][0]["id"])
+    presets = rig.studio.store.presets
+    await presets.change(guild, "demo", lambda now: msgspec.structs.replace(now, roles=(7,)))
+    said = (await answer_to(await ada.click(message, RETRY)))["content"]
+    assert "demo" in said
+    assert "<@&7>" in said
 
 
 async def test_a_refused_reroll_can_be_edited(rig: Rig, ada: Person, general: str) -> None:

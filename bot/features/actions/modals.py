@@ -23,7 +23,7 @@ from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited
 from bot.requests.parameter_lines import write
 from bot.services import Reopener, Services
-from bot.ui.modal import Modal
+from bot.ui.modal import PARTS_MAX, Modal
 from generation.job import Job
 from generation.refusal import Refused
 from generation.request import GenerationRequest
@@ -31,6 +31,10 @@ from storage.drafts import Draft
 
 NAMES: Final = ("edit", "start", "retry")
 """Actions that ask for more in a modal."""
+OF_PRESETS: Final = frozenset(("preset_for_roles", "preset_elsewhere"))
+"""Refusals for the preset that a request was made with."""
+PARAMETERS: Final = ("parameters", *(f"parameters_{n}" for n in range(2, PARTS_MAX + 1)))
+"""Fields of parameter lines, as many as a modal has at most."""
 
 
 def request_modal(
@@ -91,21 +95,35 @@ async def _on_submit(
 
 
 async def _reopen(
-    services: Services, caller: Caller, draft: Draft, number: int, *, name: str
+    interaction: Interaction, caller: Caller, draft: Draft, number: int, *, name: str
 ) -> Modal:
-    """The modal of a request; of one that is gone, that of a new one."""
-    job = await services.store.jobs.get(number_in(part_of(draft.where, 0)))
-    if job is None:
-        modal = Modal(f"darkroom:imagine:{number}", caller.texts("dialog_imagine"))
-        modal.text("prompt", caller.texts("dialog_prompt"), long=True, required=True)
-        modal.text("negative_prompt", caller.texts("field_negative"), long=True)
-        for field in draft.values:
-            if field.startswith("parameters"):
-                modal.text(field, caller.texts("dialog_parameters"), long=True)
-        return modal
+    """The modal of a request. Where that is gone, or nothing is to be had from it any more, that of
+    a new one, for what they typed themselves. Raises Refused for a preset that is not for them.
+    """
+    requests = interaction.client.services.requests
+    job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
     index = number_in(draft.where[1]) if len(draft.where) > 1 else None
-    request = services.requests.remaking.editable(ActionTarget(ACTIONS[name], index), job)
+    if job is None:
+        return _bare(caller, draft, number)
+    try:
+        there = await at_component(interaction, caller, job)
+        await requests.check(name, caller, job, there)
+        request = requests.remaking.editable(ActionTarget(ACTIONS[name], index), job)
+    except Refused as refused:
+        if refused.code in OF_PRESETS:
+            raise
+        return _bare(caller, draft, number)
     return request_modal(name, request, job, index, caller.texts)
+
+
+def _bare(caller: Caller, draft: Draft, number: int) -> Modal:
+    modal = Modal(f"darkroom:imagine:{number}", caller.texts("dialog_imagine"))
+    modal.text("prompt", caller.texts("dialog_prompt"), long=True, required=True)
+    modal.text("negative_prompt", caller.texts("field_negative"), long=True)
+    for field in PARAMETERS:
+        if field in draft.values:
+            modal.text(field, caller.texts("dialog_parameters"), long=True)
+    return modal
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {

@@ -162,7 +162,7 @@ async def _uploads_of(
     return {}
 
 
-async def _reopen(_services: Services, caller: Caller, draft: Draft, number: int) -> Modal:
+async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
     texts = caller.texts
     modal = Modal(f"darkroom:imagine:{number}", texts("dialog_imagine"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)

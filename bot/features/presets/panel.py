@@ -300,8 +300,9 @@ async def _on_text(
 
 
 async def _reopen_part(
-    services: Services, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
+    interaction: Interaction, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
 ) -> Modal:
+    services = interaction.client.services
     part, name = (*draft.where, "", "")[:2]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
@@ -312,8 +313,9 @@ async def _reopen_part(
 
 
 async def _reopen_text(
-    services: Services, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
+    interaction: Interaction, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
 ) -> Modal:
+    services = interaction.client.services
     name = draft.where[0] if draft.where else ""
     found = await shelf.store(services).find(await shelf.writer(services, caller), name)
     if found is None:

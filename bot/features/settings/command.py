@@ -217,13 +217,15 @@ async def _load(
     await _show(interaction, caller, setting if lists.is_long(setting, caller) else None)
 
 
-async def _reopen(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
     setting = _setting(".".join(draft.where[:2]))
     _check(setting, caller)
     return _modal_of(setting, caller)
 
 
-async def _reopen_page(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen_page(
+    _interaction: Interaction, caller: Caller, draft: Draft, _number: int
+) -> Modal:
     setting = lists.setting_of(*(*draft.where, "", "")[:2])
     _check(setting, caller)
     asked = lists.modal(setting, caller, None)
@@ -231,7 +233,9 @@ async def _reopen_page(_services: Services, caller: Caller, draft: Draft, _numbe
     return asked
 
 
-async def _reopen_file(_services: Services, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen_file(
+    _interaction: Interaction, caller: Caller, draft: Draft, _number: int
+) -> Modal:
     setting = lists.setting_of(*(*draft.where, "", "")[:2])
     _check(setting, caller)
     return list_files.modal(setting, caller)
