@@ -19,7 +19,16 @@ from bot.background import BackgroundTasks, Lanes
 from bot.config import DiscordSettings
 from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
-from bot.features import catalogue, control_picture, drafts, mydata, queue, replay, stats
+from bot.features import (
+    catalogue,
+    control_picture,
+    drafts,
+    generation_data,
+    mydata,
+    queue,
+    replay,
+    stats,
+)
 from bot.features.actions import menus, modals, reactions
 from bot.features.help import command as help_
 from bot.features.help import direct_messages, welcome
@@ -106,6 +115,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         imagine.command(services),
         history.command(services),
         replay.command(services),
+        generation_data.command(services),
         queue.queue(services),
         queue.cancel(services),
         *presets.groups(services),

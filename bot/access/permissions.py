@@ -84,6 +84,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "/settings person": ANYBODY,
     "/models": ANYBODY,
     "/loras": ANYBODY,
+    "/parameters": ANYBODY,
     "/mydata export": ANYBODY,
     "/mydata delete": ANYBODY,
     "/help": ANYBODY,

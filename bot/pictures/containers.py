@@ -100,7 +100,7 @@ def _of_png(data: bytes) -> Contents:
     if len(header) < 25 or header[4:8] != b"IHDR":
         raise DamagedError("no IHDR")
     kept, exif, profile, gamma, exact = [PNG_SIGNATURE, header], b"", b"", None, False
-    for name, body, whole in _chunks(data, len(PNG_SIGNATURE) + 25):
+    for name, body, whole in chunks(data, len(PNG_SIGNATURE) + 25):
         if name in PNG_CRITICAL:
             kept.append(whole)
             continue
@@ -122,8 +122,10 @@ def _of_png(data: bytes) -> Contents:
     return Contents(b"".join(kept), exif, profile, None if exact or profile else gamma)
 
 
-def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Name, body and the whole chunk; one that is cut off is the last."""
+def chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Name, body and the whole of each chunk of a PNG from there on; one that is cut off is the
+    last. Raises TooManyPartsError.
+    """
     for _ in range(PARTS_MAX):
         start = data[at : at + 8]
         if len(start) < 8:

@@ -35,12 +35,19 @@ async def read_attachment(
     if attachment.width and attachment.height:
         check_pixels(name, attachment.width * attachment.height, limits)
     async with decoder.turn(person, most):
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                data = await attachment.read()
-        except FETCHING_ERRORS as error:
-            raise Refused("picture_gone") from error
-        return await decoder.upload(data, name)
+        return await decoder.upload(await fetched(attachment, limits), name)
+
+
+async def fetched(attachment: discord.Attachment, limits: Limits) -> bytes:
+    """The file of a picture as it is; to be called in its owner's turn. Raises Refused."""
+    check_weight(attachment.filename, attachment.size, limits)
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            data = await attachment.read()
+    except FETCHING_ERRORS as error:
+        raise Refused("picture_gone") from error
+    check_weight(attachment.filename, len(data), limits)
+    return data
 
 
 async def read_file(path: Path, decoder: PictureDecoder, limits: Limits) -> bytes:

@@ -10,6 +10,7 @@ from bot.access.caller import Caller
 from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
+from bot.interactions.generation_data import show_data
 from bot.interactions.responding import Interaction, responding
 from bot.interactions.sight import at_message
 from bot.requests.actions import ACTIONS, NUMBERS, ActionTarget
@@ -37,6 +38,9 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
     async def callback(interaction: Interaction, message: discord.Message) -> None:
         async with responding(interaction) as caller:
             shown = await services.store.jobs.shown_by(message.id)
+            if shown is None and action == "parameters":
+                await show_data(services, interaction, caller, _picture_in(message))
+                return
             if shown is None:
                 raise Refused("message_not_ours")
             job, index = shown
@@ -50,6 +54,18 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
             await perform(services, InteractionReply(interaction, caller), target, job, there)
 
     return message_menu(locale_str(name, key=key), callback)
+
+
+def _picture_in(message: discord.Message) -> discord.Attachment:
+    """The first PNG of a message that others have posted, or else its first picture.
+
+    Raises Refused where it has none.
+    """
+    for kind in ("image/png", "image/"):
+        for attachment in message.attachments:
+            if (attachment.content_type or "").startswith(kind):
+                return attachment
+    raise Refused("message_not_ours")
 
 
 async def _only_picture(

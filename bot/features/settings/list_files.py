@@ -15,6 +15,7 @@ from bot.access.caller import Caller
 from bot.features.settings import panel
 from bot.features.settings.panel import Setting
 from bot.interactions.responding import Interaction
+from bot.pictures.uploads import FETCHING_ERRORS
 from bot.ui.formatting import sentence
 from bot.ui.modal import Modal
 from generation.preset import Preset
@@ -89,7 +90,7 @@ async def fetch(file: discord.Attachment) -> bytes:
     try:
         async with asyncio.timeout(FETCH_SECONDS):
             return await file.read()
-    except (discord.HTTPException, TimeoutError):
+    except FETCHING_ERRORS:
         raise Refused("list_file_gone", file=file.filename) from None
 
 

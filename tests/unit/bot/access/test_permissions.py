@@ -111,7 +111,7 @@ control-picture /settings /settings-person                . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
 /mypreset-show /mypreset-export                           . . . . . . . . .
-/mydata-export /mydata-delete                             . . . . . . . . .
+/mydata-export /mydata-delete /parameters                 . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
 /stats                                                    b b b b b b . b b

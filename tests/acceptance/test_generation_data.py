@@ -1,0 +1,141 @@
+"""Generation data that a PNG of another program carries: shown, and drawn from."""
+
+import json
+
+import pytest
+from PIL import PngImagePlugin
+
+from playground.person import Person
+from tests.acceptance.conftest import Rig, finished, png
+from tests.acceptance.test_retry import answer_to, refused, shown
+from tests.fixtures.pictures import chunk, drawn, encoded, with_chunks
+
+INFOTEXT = """a lighthouse, (stormy:1.2)
+Negative prompt: fog, blur
+Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 41, Size: 64x128, \
+Model hash: 0123456789, Model: demo, ENSD: 31337, Version: v1.10.1"""
+DRAW = "Edit and draw"
+
+
+def by_a1111(text: str, **more: str) -> bytes:
+    """As A1111's webui saves it, through Pillow."""
+    info = PngImagePlugin.PngInfo()
+    for keyword, content in {"parameters": text, **more}.items():
+        if content:
+            info.add_text(keyword, content)
+    return encoded(drawn(), "PNG", pnginfo=info)
+
+
+@pytest.mark.parametrize("door", ["command", "menu"])
+async def test_data_of_a_file_are_shown_and_drawn(
+    rig: Rig, ada: Person, bo: Person, general: str, door: str
+) -> None:
+    data = by_a1111(INFOTEXT)
+    if door == "command":
+        upload = await bo.upload("00041-41.png", data)
+        act = await bo.command(general, "parameters", file=upload)
+    else:
+        posted = await ada.say_with_file(general, "00041-41.png", data)
+        act = await bo.use_on_message("Parameters", posted)
+    answer = await answer_to(act)
+    assert INFOTEXT in answer["content"]
+    assert "ENSD" in answer["content"].rpartition("```")[2], "what means nothing here is named"
+    await rig.restart()
+    act = await bo.click(answer, DRAW)
+    values = await shown(act)
+    assert (values["prompt"], values["negative_prompt"]) == (
+        "a lighthouse, (stormy:1.2)",
+        "fog, blur",
+    )
+    sent = await act.submit(**values)
+    await finished(bo, general, await sent.deferred())
+    request = (await rig.job(1)).request
+    assert (request.prompt, request.negative_prompt) == (
+        values["prompt"],
+        values["negative_prompt"],
+    )
+    assert (request.sampler, request.steps, request.guidance_scale) == ("DPM++ 2M Karras", 4, 6.5)
+    assert (request.seed, request.width, request.height) == (41, 64, 128)
+
+
+async def test_our_own_picture_is_read_again(rig: Rig, ada: Person, general: str) -> None:
+    act = await ada.command(general, "imagine", prompt="灯塔", seed=7, width=64, height=64)
+    message = await finished(ada, general, await act.deferred())
+    _, content = await rig.control.get(message["attachments"][0]["url"])
+    upload = await ada.upload("again.png", content)
+    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    act = await ada.click(answer, DRAW)
+    sent = await act.submit(**await shown(act))
+    await finished(ada, general, await sent.deferred())
+    first, second = await rig.job(1), await rig.job(2)
+    assert second.request == first.request
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("cat.png", png(), "carries no generation data"),
+        ("cat.jpg", encoded(drawn(), "JPEG"), "is no PNG"),
+        ("comfy.png", by_a1111("", prompt=json.dumps({"3": {}}), workflow="{}"), "ComfyUI"),
+        ("bomb.png", by_a1111("a" * 30_000), "too long"),
+        (
+            "broken.png",
+            with_chunks(png(), chunk(b"zTXt", b"parameters\0\0nothing packed")),
+            "damaged",
+        ),
+        ("heavy.png", png() + bytes(2 * 2**20), "at most 1 MiB"),
+    ],
+)
+async def test_what_can_t_be_read_is_said_in_words(
+    rig: Rig, ada: Person, general: str, name: str, data: bytes, said: str
+) -> None:
+    upload = await ada.upload(name, data)
+    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    assert said in answer["content"]
+    assert name in answer["content"]
+    assert answer["components"] == []
+
+
+async def test_a_message_without_a_picture(rig: Rig, ada: Person, general: str) -> None:
+    posted = await ada.say(general, "hello")
+    answer = await answer_to(await ada.use_on_message("Parameters", posted))
+    assert "no picture" in answer["content"]
+
+
+async def test_long_data_come_as_a_file(rig: Rig, ada: Person, general: str) -> None:
+    text = INFOTEXT.replace("a lighthouse", "a lighthouse" + ", waves" * 700)
+    upload = await ada.upload("long.png", by_a1111(text))
+    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    assert "the rest is in the file" in answer["content"]
+    _, content = await rig.control.get(answer["attachments"][0]["url"])
+    assert content.decode() == text
+
+
+async def test_a_value_that_can_t_be_read_is_corrected_in_the_dialog(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    text = INFOTEXT.replace("Size: 64x128", "Size: large")
+    upload = await ada.upload("odd.png", by_a1111(text))
+    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    assert text in answer["content"]
+    assert "“Size: large”" in answer["content"]
+    act = await ada.click(answer, DRAW)
+    values = await shown(act)
+    assert values["prompt"] == text
+    sent = await act.submit(**(values | {"prompt": INFOTEXT}))
+    await finished(ada, general, await sent.deferred())
+    assert (await rig.job(1)).request.height == 128
+
+
+async def test_code_in_the_data_stays_in_its_block(rig: Rig, ada: Person, general: str) -> None:
+    upload = await ada.upload("code.png", by_a1111(f"``` @everyone\n{INFOTEXT}"))
+    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    assert answer["content"].count("```") == 2
+
+
+async def test_a_start_picture_still_loses_its_text(rig: Rig, ada: Person, general: str) -> None:
+    """Data are read where somebody asks for it, and nowhere else."""
+    upload = await ada.upload("start.png", by_a1111(INFOTEXT))
+    message = await refused(ada, general, prompt="a fox", model="nope", init_picture=upload)
+    assert "no model" in message["content"]
+    assert "lighthouse" not in message["content"]
