@@ -64,4 +64,4 @@ def _read(text: str, caller: Caller) -> tuple[dict[str, str], list[str]]:
         said = sentence(caller.texts, refused.code, refused.params)
         return typed.fields({"prompt": text}, {}), [said]
     given = prompt_flags.merge(Parsed(found.prompt, {}, dict(found.given)), {})
-    return typed.fields(given, {}), keys_ignored(found.ignored, caller.texts)
+    return typed.fields(given, {}), [keys_ignored(found.ignored, caller.texts)]
