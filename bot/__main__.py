@@ -7,7 +7,7 @@ import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -15,6 +15,8 @@ from bot.config import PROJECT, Config, ConfigError, LogSettings, load_config
 from bot.logs import configure_logging
 from bot.stopping import ordered_stop
 from bot.storage_folder import StartError
+from generation.name_search import nearest
+from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
@@ -24,7 +26,7 @@ DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wro
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that was named; returns the exit status: 2 for a wrong configuration."""
     _write_utf8()
-    parsed = _parser().parse_args(arguments)
+    parsed = _parse(arguments)
     try:
         config = load_config(parsed.config)
     except ConfigError as error:
@@ -83,8 +85,34 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             return await run(config)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        sentence = message.replace("\n", " ")
+        self.exit(2, f"{self.prog}: {sentence}. See {self.prog} --help.\n")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if not rest:
+        return parsed
+    shown = printable(rest[0])[:80]
+    parser.prog += f" {parsed.command}" if parsed.command else ""
+    if parsed.command == "imagine" and not shown.startswith("-"):
+        parser.error(f"“{shown}” is one text too many; put the whole prompt in quotes")
+    if parsed.command == "imagine":
+        from bot.cli.imagine import flags
+
+        [alike] = nearest(shown, flags())
+        parser.error(f"there is no {shown}; did you mean {alike}")
+    return parser.error(f"{shown} means nothing there")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="darkroom", description=DESCRIPTION)
+    parser = _Parser(prog="darkroom", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"darkroom {version('darkroom')}")
     parser.add_argument(
         "--config",
@@ -95,9 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="start the bot (the default)")
-    imagine = commands.add_parser("imagine", help="make pictures without any chat")
-    from bot.cli.imagine import add_flags
+    from bot.cli.imagine import RANGES, add_flags
 
+    imagine = commands.add_parser("imagine", help="make pictures without any chat", epilog=RANGES)
     add_flags(imagine)
     commands.add_parser("doctor", help="check this machine, a line for each check")
     return parser

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -13,15 +14,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from bot.app import Studio, open_studio
 from bot.config import Config
+from bot.delivery.surroundings import KNOWN_SHOWN
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import read_file
 from bot.storage_folder import InUseError, open_store
-from generation import completion, prompt_flags
+from bot.ui.formatting import cut
+from generation import completion, prompt_flags, vocabulary
 from generation.catalog import Catalog
 from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
+from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.regular_files import printable
 from generation.request import GenerationRequest
@@ -34,10 +38,24 @@ from storage.pictures import PictureMissingError
 LOCALE: Final = "en-US"
 LOOK_EVERY: Final = 0.5
 """Seconds, where another process makes the pictures."""
-OF_THE_MODEL: Final = frozenset(
-    ("width", "height", "steps", "guidance", "sampler", "negative_prompt", "vae")
+OF_THE_MODEL: Final = "the model's"
+UNSET: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("width", "height", "steps", "guidance", "sampler"), OF_THE_MODEL),
+    **dict.fromkeys(("negative_prompt", "vae"), OF_THE_MODEL),
+    "model": "that of config.toml, or the first",
+    "seed": "random",
+    "variation_seed": "random where --variation-strength is given",
+    "init_picture": "none",
+    "controlnet": "the only one that fits the model",
+    "control_picture": "none",
+}
+"""What holds for options where nobody sets them and it is not the same for every model."""
+RANGES: Final = (
+    "Ranges are the widest that there are: [limits] in config.toml allows less, and a family of"
+    " models may."
 )
-"""Options that follow the checkpoint where nobody sets them."""
+WORDS_MAX: Final = 300
+"""Characters of lists of words."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +79,30 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             continue
         hint = "FILE" if option.picture else option.type.__name__.upper()
         parser.add_argument(flag, dest=option.name, metavar=hint, help=_help(option))
-    parser.add_argument("--aspect", help="instead of a size: " + ", ".join(ASPECTS))
+    parser.add_argument(
+        "--aspect", help=f"instead of a size: {', '.join(ASPECTS)}, or another ratio, as 5:4"
+    )
     parser.add_argument(
         "-o",
         "--out",
-        type=Path,
+        type=_folder,
         default=Path("out"),
         metavar="FOLDER",
         help="folder for pictures (default: %(default)s)",
     )
+
+
+def flags() -> list[str]:
+    """Every flag there is."""
+    named = [name for name in options() if name != "prompt"]
+    return [f"--{name.replace('_', '-')}" for name in (*named, "aspect", "prompts", "out")]
+
+
+def _folder(text: str) -> Path:
+    """What a shell makes of an unset variable names no folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("name a folder")
+    return Path(text)
 
 
 def _help(option: Option) -> str:
@@ -82,8 +115,8 @@ def _help(option: Option) -> str:
     default = defaults().get(option.name)
     if default is not None:
         about.append(f"default: {default}")
-    elif option.name in OF_THE_MODEL:
-        about.append("default: the model's")
+    elif option.name in UNSET:
+        about.append(f"default: {UNSET[option.name]}")
     text = f"{option.help} ({'; '.join(about)})" if about else option.help
     return text.replace("%", "%%")
 
@@ -172,7 +205,9 @@ async def _each(
     status = 0
     for prompt in prompts:
         try:
-            request = await _request(prompt, maker, arguments)
+            request, remarks = await _request(prompt, maker, arguments, texts)
+            for remark in remarks:
+                _say(remark, console, style="yellow")
             job = await maker.make(request, console)
             await maker.jobs.mark_delivered(job.id)
             if job.state is JobState.FINISHED:
@@ -239,12 +274,18 @@ async def _job(jobs: JobStore, job_id: int) -> Job:
     return job
 
 
-async def _request(prompt: str, maker: _Maker, arguments: argparse.Namespace) -> GenerationRequest:
+async def _request(
+    prompt: str, maker: _Maker, arguments: argparse.Namespace, texts: Texts
+) -> tuple[GenerationRequest, list[str]]:
+    """The request, and lines on what of it has no effect. Raises Refused."""
     given: dict[str, Any] = {"prompt": prompt}
     for option in options().values():
         typed = None if option.name == "prompt" else getattr(arguments, option.name)
         if typed is None:
             continue
+        several = typed if isinstance(typed, list) else [typed]
+        if option.name != "negative_prompt" and not all(text.strip() for text in several):
+            raise Refused("flag_empty", flag=option.name.replace("_", "-"))
         if option.picture:
             given[option.name] = await _upload(maker, Path(typed))
         elif option.name == "lora":
@@ -253,11 +294,26 @@ async def _request(prompt: str, maker: _Maker, arguments: argparse.Namespace) ->
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
-    given = prompt_flags.merge(prompt_flags.parse(prompt), given)
+    parsed = prompt_flags.parse(prompt)
+    given = prompt_flags.merge(parsed, given)
     if "preset" in given:
-        raise Refused("preset_needs_server")
-    given.pop("private", None)
-    return completion.complete(given, maker.catalog, maker.config.rules)
+        raise Refused("preset_needs_chat")
+    private = given.pop("private", None)
+    request = completion.complete(given, maker.catalog, maker.config.rules)
+    remarks = [] if private is None else [texts("private_ignored")]
+    if parsed.ignored:
+        remarks.append(texts("keys_ignored", keys=_listed(parsed.ignored)))
+    words = vocabulary.of_model(maker.catalog.get(ModelKind.CHECKPOINT, request.model))
+    unknown = vocabulary.unknown_words(words, request.prompt)
+    if unknown:
+        named = {"unknown": _listed(unknown), "known": _listed(words.words[:KNOWN_SHOWN])}
+        remarks.append(texts("words_unknown", model=request.model, **named))
+    # the mark of small print is Discord's
+    return request, [remark.removeprefix("-# ") for remark in remarks]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return cut(printable(", ".join(words)), WORDS_MAX)
 
 
 async def _upload(maker: _Maker, path: Path) -> str:
@@ -287,9 +343,9 @@ async def _write(jobs: JobStore, job: Job, out: Path) -> None:
     sys.stdout.flush()
 
 
-def _say(sentence: str, console: Console) -> None:
+def _say(sentence: str, console: Console, style: str = "red") -> None:
     """In one line, and brackets in it are no markup."""
-    console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
+    console.print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _origin() -> Origin:

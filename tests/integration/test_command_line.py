@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bot.__main__ import main
+from generation.request_options import options
 from playground.control import Control
 from playground.process import local_discord
 
@@ -86,6 +89,8 @@ async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path:
         # a byte that is no UTF-8, as the system hands it in; brackets are no markup
         (("a \udcff cat",), "half a character"),
         (("a cat", "--model", "[/red]"), "[/red]"),
+        (("a cat", "--model", ""), "--model needs a value"),
+        (("a cat --preset night",), "leave --preset out here"),
     ],
 )
 async def test_bad_input_gets_one_sentence(
@@ -97,6 +102,59 @@ async def test_bad_input_gets_one_sentence(
     assert said in ended.err
     assert "Traceback" not in ended.err
     assert len(ended.err.strip().splitlines()) == 1, ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("imagine", "a cat", "--stepps", "5"), "there is no --stepps; did you mean --steps"),
+        (("imagine", "a", "cat"), "“cat” is one text too many; put the whole prompt in quotes"),
+        (("imagine", "a cat", "--out", ""), "name a folder"),
+        (("doctor", "--now"), "--now means nothing there"),
+        (("nothing",), "nothing"),
+        (("--config",), "--config"),
+    ],
+)
+def test_bad_arguments_get_one_sentence_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert line.endswith("--help.")
+
+
+def test_help_says_every_range_and_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        main(["imagine", "--help"])
+    shown = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    for option in options().values():
+        if option.name == "prompt":
+            continue
+        flag = option.name.replace("_", "-")
+        found = re.search(rf"--{flag} [A-Z]+ (.*?)(?= --[a-z-]+ [A-Z]+ | -o )", shown)
+        assert found is not None, flag
+        assert "default: " in found[1] or option.name == "lora", found[1]
+        assert option.low is None or f"{option.low:,} to {option.high:,}" in found[1]
+
+
+async def test_what_has_no_effect_is_said(config: Path, tmp_path: Path) -> None:
+    prompt = "a castle at dusk\nSteps: 1, Sampler: Euler, Seed: 7, Size: 64x64, ENSD: 1\n--private"
+    command = ("-m", "bot", "--config", str(config), "imagine", prompt, "-o", str(tmp_path))
+    ended = await run(*command)
+    assert ended.status == 0, ended.err
+    said = ended.err.strip().splitlines()
+    assert said[:2] == [
+        "--private has no effect without a chat.",
+        "Of the pasted generation data these mean nothing here: ENSD.",
+    ]
+    assert said[2].startswith("demo doesn’t know: dusk. Words that it knows: dog, ")
+    assert len(ended.out.splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="arguments are no bytes there")
