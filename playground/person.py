@@ -349,7 +349,8 @@ def find(message: Json, which: str) -> Json:
         if which in (component["custom_id"], component.get("label")):
             return component
     known = ", ".join(c["custom_id"] for c in components) or "none"
-    raise AssertionError(f"The message has no component {which}; there is {known}")
+    says = message.get("content", "")
+    raise AssertionError(f"The message {says!r} has no component {which}; there is {known}")
 
 
 def _options(

@@ -50,6 +50,29 @@ async def test_the_reaction_rerolls(rig: Rig, ada: Person, bo: Person, general: 
     assert (await rig.job(2)).parent == 1
 
 
+@pytest.mark.parametrize("door", ["menu", "reaction"])
+async def test_a_message_is_known_before_the_database_knows_it(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    add_message = rig.studio.jobs.add_message
+
+    async def slow(*args: Any, **options: Any) -> None:
+        await asyncio.sleep(0.5)
+        await add_message(*args, **options)
+
+    first = await imagine(ada, general, count=2)
+    await delivered(rig, 1)
+    monkeypatch.setattr(rig.studio.jobs, "add_message", slow)
+    act = await ada.click(await ada.message(general, first["id"]), "darkroom:pick:1:1")
+    picked = await act.response()
+    if door == "menu":
+        await (await ada.use_on_message("Upscale", picked)).deferred()
+    else:
+        await ada.react(picked, "🔍")
+    job = await rig.until(lambda job: job.ended, 2)
+    assert (job.action, job.parent_picture) == ("upscale", 1)
+
+
 @pytest.mark.parametrize("door", ["button", "reaction"])
 async def test_both_work_after_a_restart(rig: Rig, ada: Person, general: str, door: str) -> None:
     first = await imagine(ada, general)

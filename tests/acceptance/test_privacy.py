@@ -32,11 +32,15 @@ async def test_private_by_default_holds_for_buttons_menus_and_modals(
     one = await imagine(ada, general)
     await private_by_default(rig, bo)
     before = len(await ada.messages(general))
-    for message, label in ((four, "Reroll"), (four, "darkroom:pick:1:0"), (one, "Upscale")):
+    # each after the one before: three may wait, on a busy machine too
+    clicks = ((four, "Reroll", 3), (four, "darkroom:pick:1:0", 3), (one, "Upscale", 4))
+    for message, label, job in clicks:
         act = await bo.click(await bo.message(general, message["id"]), label)
         assert (await act.response())["flags"] & 64, label
+        await delivered(rig, job)
     act = await bo.use_on_message("Reroll", one)
     assert (await act.response())["flags"] & 64
+    await delivered(rig, 5)
     act = await bo.click(await bo.message(general, one["id"]), "Edit")
     answered = await (await act.submit(prompt="a fox")).response()
     assert answered["flags"] & 64

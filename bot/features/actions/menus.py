@@ -12,6 +12,7 @@ from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
 from bot.interactions.generation_data import show_data
 from bot.interactions.responding import Interaction, responding
+from bot.interactions.shown_jobs import shown_by
 from bot.interactions.sight import at_message
 from bot.requests.actions import ACTIONS, NUMBERS, ActionTarget
 from bot.services import Services
@@ -37,7 +38,8 @@ def commands(services: Services) -> list[app_commands.ContextMenu]:
 def _of_action(services: Services, key: str, name: str, action: str) -> app_commands.ContextMenu:
     async def callback(interaction: Interaction, message: discord.Message) -> None:
         async with responding(interaction) as caller:
-            shown = await services.store.jobs.shown_by(message.id)
+            ours = message.author == interaction.client.user
+            shown = await shown_by(services, message.id, ours=ours)
             if shown is None and action == "parameters":
                 await show_data(services, interaction, caller, _picture_in(message))
                 return

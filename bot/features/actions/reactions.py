@@ -10,6 +10,7 @@ import structlog
 from bot.features.actions.handlers import delete_remains, perform
 from bot.features.actions.reply import ReactionReply
 from bot.interactions.callers import caller_by_reaction
+from bot.interactions.shown_jobs import shown_by
 from bot.interactions.sight import at_message
 from bot.locales import DEFAULT
 from bot.requests.actions import ACTIONS, ActionTarget, meant_by, without_selector
@@ -31,7 +32,7 @@ async def on_reaction(client: Client, payload: discord.RawReactionActionEvent) -
     if payload.member is not None and payload.member.bot:
         return
     services = client.services
-    shown = await services.store.jobs.shown_by(payload.message_id)
+    shown = await shown_by(services, payload.message_id, ours=_of_ours(client, payload))
     if shown is None:
         # of a deleted job, which could not be deleted with it
         if _is(payload, "delete") and await services.store.jobs.had_asked(payload.message_id):
@@ -97,6 +98,10 @@ async def on_reaction_removed(client: Client, payload: discord.RawReactionAction
     shown = await services.store.jobs.shown_by(payload.message_id)
     if shown is not None:
         await services.requests.set_favourite(payload.user_id, shown[0], shown[1], False)
+
+
+def _of_ours(client: Client, payload: discord.RawReactionActionEvent) -> bool:
+    return client.user is not None and payload.message_author_id == client.user.id
 
 
 def _is(payload: discord.RawReactionActionEvent, action: str) -> bool:
