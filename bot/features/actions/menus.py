@@ -40,7 +40,7 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
         async with responding(interaction) as caller:
             ours = message.author == interaction.client.user
             shown = await shown_by(services, message.id, ours=ours)
-            if shown is None and action == "parameters":
+            if shown is None and not ours and action == "parameters":
                 await show_data(services, interaction, caller, _picture_in(message))
                 return
             if shown is None:
