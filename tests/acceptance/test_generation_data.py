@@ -139,3 +139,14 @@ async def test_a_start_picture_still_loses_its_text(rig: Rig, ada: Person, gener
     message = await refused(ada, general, prompt="a fox", model="nope", init_picture=upload)
     assert "no model" in message["content"]
     assert "lighthouse" not in message["content"]
+
+
+async def test_what_a_deleted_request_left_is_not_read(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    act = await ada.command(general, "imagine", prompt="a secret")
+    message = await finished(ada, general, await act.deferred())
+    await rig.until(lambda job: job.delivered_at is not None)
+    await rig.studio.store.personal.delete_job(1)
+    answer = await answer_to(await bo.use_on_message("Parameters", message))
+    assert "no picture that this bot drew" in answer["content"]
