@@ -33,10 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     if parsed.command in ("imagine", "doctor") and config.log.level == "info":
-        # these two have an output of their own
-        config = msgspec.structs.replace(
-            config, log=LogSettings(level="warning", json=config.log.json)
-        )
+        # these two have an output of their own, and doctor's has all that it warns of
+        level = "error" if parsed.command == "doctor" else "warning"
+        config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
     configure_logging(config.log)
     try:
         return asyncio.run(_command(config, parsed))

@@ -23,7 +23,7 @@ def configure_logging(settings: LogSettings) -> None:
         if settings.json
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # the usual one attachments every local variable, tokens and prompts among them
+            # the usual one prints every local variable, tokens and prompts among them
             exception_formatter=structlog.dev.plain_traceback,
         )
     )

@@ -166,7 +166,10 @@ def _mend(config: Config, error: DatabaseError) -> str:
             return MEND_ROOM
         case DatabaseBusyError():
             return "Another program holds it: close that one, or wait until it is done."
-    if sqlite_file(database_url(config)) is None:
+    file = sqlite_file(database_url(config))
+    if file is not None and file.is_dir():
+        return "It is a folder: move it away, or name another folder in [storage]."
+    if file is None:
         return "Look whether its server runs, and at [storage] database in config.toml."
     return MEND_RIGHTS
 

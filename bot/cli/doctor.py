@@ -7,12 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import discord
 import psutil
 
-from bot.app import make_engine, why_no_engine
+from bot.app import elsewhere, make_engine, why_no_engine
 from bot.config import DISCORD_API, PROJECT, Config
 from bot.locales import Texts
 from bot.storage_folder import (
@@ -26,7 +27,7 @@ from bot.storage_folder import (
     why_no_database,
 )
 from generation.catalog import Catalog
-from generation.completion import known_sampler
+from generation.completion import complete, known_sampler
 from generation.engines import EngineError
 from generation.families import FAMILIES, RECOGNISED
 from generation.messages import Ready
@@ -76,7 +77,7 @@ Check = Callable[[Config], AsyncIterator[Finding]]
 
 
 async def doctor(config: Config) -> int:
-    """Attachment every finding as it comes; returns 1 when anything is fatal."""
+    """Print every finding as it comes; returns 1 when anything is fatal."""
     failed = False
     for check in CHECKS:
         async for finding in check(config):
@@ -123,6 +124,24 @@ def _video_memory(ready: Ready) -> Finding:
     return Finding("VRAM", found, mend, fatal=False)
 
 
+async def check_settings(config: Config) -> AsyncIterator[Finding]:
+    """What config.toml says that can't hold together, and the picture check that it names."""
+    try:
+        elsewhere(config)
+    except StartError as error:
+        yield Finding("settings", "[direct_messages]", str(error))
+    checker = config.worker.picture_check_model
+    if not checker:
+        return
+    there = await asyncio.to_thread(_is_classifier, Path(checker))
+    mend = "It needs a folder with config.json and a .safetensors file. Correct it in [worker]."
+    yield Finding("picture check", printable(checker), "" if there else mend)
+
+
+def _is_classifier(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
 async def check_memory(_config: Config) -> AsyncIterator[Finding]:
     """The computer's own memory."""
     memory = psutil.virtual_memory()
@@ -159,6 +178,8 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
         yield finding
     for finding in _named_models(config, catalog):
         yield finding
+    for finding in _refused_alone(config, catalog):
+        yield finding
     if not any(model.family in FAMILIES for model in catalog.checkpoints):
         mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."
         yield Finding("models", "no checkpoint that can be used", mend)
@@ -186,7 +207,10 @@ def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
         try:
             model = catalog.get(ModelKind.CHECKPOINT, default)
         except Refused as refused:
-            mend = f"It names no model, so /imagine needs one named. {_nearest(refused)}"
+            mend = (
+                "No checkpoint has that name, so whoever names none for /imagine is refused."
+                f" {_nearest(refused)}"
+            )
             yield Finding("[models]", f"default = {_quoted(default)}", mend)
         else:
             if model.family not in FAMILIES:
@@ -215,6 +239,20 @@ def _parts(where: str, settings: ModelSettings, catalog: Catalog) -> Iterator[Fi
                 look_up(name)
         except Refused as refused:
             yield Finding("[models]", where, Texts("en-US")(refused.code, **refused.params))
+
+
+def _refused_alone(config: Config, catalog: Catalog) -> Iterator[Finding]:
+    """Models whose own sizes and settings are more than the limits allow."""
+    for model in catalog.checkpoints:
+        if model.family in FAMILIES:
+            try:
+                complete({"prompt": "a cat", "model": model.name}, catalog, config.rules)
+            except Refused as refused:
+                if refused.code not in ("out_of_bounds", "too_many_pixels"):
+                    continue  # named above
+                why = Texts("en-US")(refused.code, **refused.params)
+                mend = f"Change [limits], or its size and steps in [models.{_quoted(model.name)}]."
+                yield Finding("[limits]", f"{model.name} with a prompt alone: {why}", mend)
 
 
 def _nearest(refused: Refused) -> str:
@@ -332,7 +370,10 @@ async def check_hugging_face(config: Config) -> AsyncIterator[Finding]:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.head(endpoint):
             yield Finding("Hugging Face", f"{endpoint} answers")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except ValueError:
+        mend = "It is no address: write https://… in [huggingface], or leave it empty."
+        yield Finding("Hugging Face", endpoint, mend, fatal=False)
+    except (aiohttp.ClientError, TimeoutError) as error:
         mend = (
             f"It can't be reached ({type(error).__name__}). Models on disk work without;"
             " for a mirror set [huggingface] endpoint."
@@ -344,6 +385,7 @@ CHECKS: tuple[Check, ...] = (
     check_python,
     check_device,
     check_memory,
+    check_settings,
     check_models,
     check_database,
     check_disk,

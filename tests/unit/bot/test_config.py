@@ -63,6 +63,7 @@ def test_tables_of_models(file: Path) -> None:
         ("[models.demo]\nstep = 3", "line 2: there is no key `step`. Did you mean `steps`?"),
         ("[limits]\nside = 5000", "line 2: `side` is wrong: Expected `int` <= 2048."),
         ("[limits]\nsteps = 'many'", "line 2: `steps` is wrong: Expected `int`, got `str`."),
+        ("[worker]\ndevice = 'gpu'", '\'gpu\' is none of "auto", "cpu", "cuda", "mps".'),
         ("[storage]\nfolder = 3", "line 2: `folder` is wrong: Expected a path, got `3`."),
         ("worker = 3", "line 1: `worker` is a table: write [worker] above its keys."),
         ("[worker", "is no valid TOML"),

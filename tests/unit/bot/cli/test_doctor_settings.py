@@ -1,0 +1,58 @@
+"""What doctor says of settings that can't hold together, and of addresses that are none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli.doctor import Finding, check_database, check_hugging_face, check_models, check_settings
+from bot.config import (
+    Config,
+    DirectMessagesSettings,
+    HuggingFaceSettings,
+    StorageSettings,
+    WorkerSettings,
+)
+from generation.completion import Limits
+
+
+async def findings(check: Any, **sections: Any) -> list[Finding]:
+    config = Config(file=Path("config.toml"), **sections)
+    return [finding async for finding in check(config) if finding.mend]
+
+
+async def test_a_check_of_pictures_without_a_model() -> None:
+    wanted = DirectMessagesSettings(picture_check="block")
+    [found] = await findings(check_settings, direct_messages=wanted)
+    assert found.fatal
+    assert "picture_check_model" in found.mend
+    assert await findings(check_settings) == []
+
+
+async def test_a_check_of_pictures_whose_model_is_not_there(tmp_path: Path) -> None:
+    worker = WorkerSettings(picture_check_model=str(tmp_path))
+    [found] = await findings(check_settings, worker=worker)
+    assert found.found == str(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    assert await findings(check_settings, worker=worker) == []
+
+
+@pytest.mark.parametrize("limits", [Limits(side=64), Limits(pixels=64 * 64)])
+async def test_a_model_whose_own_size_is_more_than_the_limits_allow(limits: Limits) -> None:
+    [found] = await findings(check_models, limits=limits)
+    assert found.found.startswith("demo with a prompt alone: ")
+    assert found.fatal
+    assert await findings(check_models, limits=Limits()) == []
+
+
+async def test_an_address_that_is_none() -> None:
+    endpoint = HuggingFaceSettings(endpoint="nonsense")
+    [found] = await findings(check_hugging_face, huggingface=endpoint)
+    assert found.mend.startswith("It is no address")
+
+
+async def test_a_database_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "darkroom.sqlite3").mkdir()
+    [found] = await findings(check_database, storage=StorageSettings(folder=tmp_path))
+    assert "It is a folder: move it away" in found.mend
