@@ -95,7 +95,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
 """Who opens a modal again that was refused, by the same name."""
 
 
-def known(interaction: discord.Interaction[Any]) -> bool:
+def known(interaction: discord.Interaction[Client]) -> bool:
     """Whether there is an item for the custom_id of a component that somebody used."""
     data: Mapping[str, Any] = interaction.data or {}
     custom_id = str(data.get("custom_id"))

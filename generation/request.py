@@ -5,7 +5,6 @@ use these declarations. `Meta.description` is the help that people read; `Meta.e
 option is offered: its name, the list that its values come from, whether it is an uploaded picture.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -237,7 +236,3 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Raises `msgspec.ValidationError` when a change is out of bounds.
         """
         return msgspec.convert(msgspec.to_builtins(self) | changes, GenerationRequest)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the request in canonical JSON: equal requests have equal fingerprints."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()

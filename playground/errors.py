@@ -81,10 +81,6 @@ class UnknownMessage(NotFound):
     status, code, message = 404, 10008, "Unknown Message"
 
 
-class UnknownRole(NotFound):
-    status, code, message = 404, 10011, "Unknown Role"
-
-
 class UnknownUser(NotFound):
     status, code, message = 404, 10013, "Unknown User"
 

@@ -7,7 +7,6 @@ is written through to the store by `World.save`, so a restart finds everything a
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -357,10 +356,6 @@ class World:
     def attachment(self, attachment_id: Snowflake) -> Attachment | None:
         """Of a message or an upload."""
         return self._attachments.get(attachment_id)
-
-    def all_messages(self) -> Iterator[Message]:
-        for channel in self.messages.values():
-            yield from channel.values()
 
     # -- changes ----------------------------------------------------------------------------
 

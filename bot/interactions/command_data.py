@@ -11,6 +11,7 @@ from discord import AppCommandOptionType, app_commands
 from discord.app_commands import AppCommandChannel, AppCommandThread
 
 from bot.interactions.typed_texts import check_typed_texts
+from bot.services import Client
 from generation.refusal import Refused
 
 Command = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
@@ -25,7 +26,7 @@ MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError, Arithmet
 """What reading anything but what Discord documents may raise."""
 
 
-def command_of(interaction: discord.Interaction[Any]) -> Command | None:
+def command_of(interaction: discord.Interaction[Client]) -> Command | None:
     """The command that was used; None where there is none of that name, or it can't be told."""
     try:
         return interaction.command
@@ -33,7 +34,7 @@ def command_of(interaction: discord.Interaction[Any]) -> Command | None:
         return None
 
 
-def check_command(interaction: discord.Interaction[Any]) -> None:
+def check_command(interaction: discord.Interaction[Client]) -> None:
     """Raise Refused for a command that is not here, or not with such options."""
     command = command_of(interaction)
     try:

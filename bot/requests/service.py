@@ -285,10 +285,6 @@ class RequestService:
         for position in _positions(job, index):
             await self.store.history.set_favourite(user_id, job.id, position, on)
 
-    def check_place(self, caller: Caller) -> None:
-        """Refuse where the server does not want pictures asked for."""
-        permissions.check_place(caller.guild, caller.place)
-
     async def forget(self, user_id: int) -> Deleted:
         """Delete all that is kept about somebody; what waits is cancelled first.
 

@@ -20,7 +20,7 @@ from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Command
 from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
 from bot.interactions.sight import job_by_number
 from bot.pictures.uploads import FETCHING_ERRORS
-from bot.services import Services
+from bot.services import Client, Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence
 from bot.ui.modal import PLACES
 from generation import preset as presets
@@ -36,7 +36,7 @@ Callback = Callable[..., Coroutine[Any, Any, None]]
 Make = Callable[[Services, Shelf], Callback]
 
 
-class _Place(app_commands.Transformer):
+class _Place(app_commands.Transformer[Client]):
     """A channel that people use commands in, or in whose threads."""
 
     @property
@@ -49,9 +49,7 @@ class _Place(app_commands.Transformer):
         """Those of the dialogs; discord.py's own for forums has one that Discord doesn't list."""
         return list(PLACES)
 
-    async def transform(
-        self, _interaction: discord.Interaction[Any], value: Any, /
-    ) -> AppCommandChannel:
+    async def transform(self, _interaction: Interaction, value: Any, /) -> AppCommandChannel:
         """As it comes."""
         assert isinstance(value, AppCommandChannel)
         return value

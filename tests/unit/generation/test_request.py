@@ -56,8 +56,6 @@ def test_json_carries_it_whole() -> None:
     )
     again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
     assert again == request
-    assert again.fingerprint() == request.fingerprint()
-    assert again.fingerprint() != request.with_(seed=1).fingerprint()
 
 
 def test_an_unknown_field_is_an_error() -> None:
