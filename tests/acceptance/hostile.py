@@ -28,6 +28,7 @@ class Answers:
         self.said: list[str] = []
         """The text of each answer; of a modal or choices, that it was one."""
         self.modal: discord.ui.Modal | None = None
+        self.files: list[discord.File] = []
 
     def is_done(self) -> bool:
         return self.type is not None
@@ -90,6 +91,7 @@ class Answers:
         check_message(body, [], v2=view is not None and view.has_components_v2())
         check_shows(body, files)
         assert len(files) <= 10
+        self.files += files
         for file in files:
             file.close()
         self.said.append(content or "shown")

@@ -230,3 +230,13 @@ async def test_names_that_are_markup_are_shown_as_they_are(rig: Rig) -> None:
         await use(rig, interaction)
         [said] = interaction.answers.said
         assert r"\*\*x\*\*" in said
+
+
+async def test_a_long_preset_is_shown_whole(rig: Rig) -> None:
+    await rig.studio.store.presets.write(10, Preset(name="long", negative_prompt="x" * 4000))
+    options = [{"name": "name", "type": STRING, "value": "long"}]
+    data = {"name": "preset", "options": [{"name": "show", "type": 1, "options": options}]}
+    interaction = an_interaction(rig, COMMAND, data, 0)
+    await use(rig, interaction)
+    assert interaction.answers.said == ["shown"]
+    assert [file.filename for file in interaction.answers.files] == ["preset.toml"]

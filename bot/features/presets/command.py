@@ -21,7 +21,7 @@ from bot.interactions.responding import Interaction, defer, reply_privately, res
 from bot.interactions.sight import job_by_number
 from bot.pictures.uploads import FETCHING_ERRORS
 from bot.services import Client, Services
-from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence
+from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence, text_file
 from bot.ui.modal import PLACES
 from generation import preset as presets
 from generation.preset import Preset
@@ -31,6 +31,8 @@ FILE_MAX: Final = 256 * 1024
 """Bytes of a file with presets."""
 NAME_MAX: Final = 50
 ABOUT_MAX: Final = 160
+TOML_MAX: Final = 1900
+"""Characters of a preset's text in a message; a longer one becomes a file."""
 
 Callback = Callable[..., Coroutine[Any, Any, None]]
 Make = Callable[[Services, Shelf], Callback]
@@ -80,7 +82,7 @@ def _show(services: Services, shelf: Shelf) -> Callback:
             found = await shelf.store(services).get(await shelf.owner(services, caller), name)
             if not shelf.may_see(found, caller):
                 presets.check_roles(found, caller.person.roles)
-            await reply_privately(interaction, _code(found))
+            await reply_privately(interaction, **_shown(found))
 
     return show_
 
@@ -313,9 +315,12 @@ def _command(services: Services, shelf: Shelf, name: str, make: Make) -> Command
     return command
 
 
-def _code(preset: Preset) -> str:
-    toml = presets.to_toml([preset])[:1900].replace("```", "ˋˋˋ")
-    return f"```toml\n{toml}\n```"
+def _shown(preset: Preset) -> dict[str, Any]:
+    """The preset as text, or where a message does not hold it, as a file."""
+    toml = presets.to_toml([preset])
+    if len(toml) > TOML_MAX:
+        return {"text": "", "file": text_file(toml, "preset.toml")}
+    return {"text": f"```toml\n{toml.replace('```', 'ˋˋˋ')}\n```"}
 
 
 def _list_embed(found: Sequence[Preset], caller: Caller, shelf: Shelf) -> discord.Embed:
@@ -328,8 +333,9 @@ def _list_embed(found: Sequence[Preset], caller: Caller, shelf: Shelf) -> discor
         marks = []
         if preset.name == default:
             marks.append(texts("preset_is_default"))
-        marks += [f"<#{c}>" for c, name in in_channels.items() if name == preset.name]
-        marks += [f"<@&{role}>" for role in preset.roles]
+        channels = [f"<#{c}>" for c, name in in_channels.items() if name == preset.name]
+        roles = [f"<@&{role}>" for role in preset.roles]
+        marks += [panel.beginning(named, texts) for named in (channels, roles) if named]
         model = preset.model if shelf.may_see(preset, caller) else ""
         about = preset.description or model or ""
         lines.append(

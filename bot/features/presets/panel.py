@@ -4,7 +4,7 @@ Each change is kept at once, so nothing is lost, whenever and by whomever it goe
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -15,6 +15,7 @@ from bot.features.presets import fields
 from bot.features.presets.shelf import BY_PREFIX, OWN, SERVER, Shelf
 from bot.interactions.modal_submit import SubmitHandler, part_of, text_of
 from bot.interactions.responding import Interaction, RespondingItem, show
+from bot.locales import Texts
 from bot.services import Reopener, Services
 from bot.ui.formatting import cut_lines, one_line, quoted
 from bot.ui.modal import OPTIONS_MAX, Modal
@@ -35,6 +36,7 @@ OTHER: Final = "+"
 CHOICE_MAX: Final = 100
 SHOWN_MAX: Final = 200
 FORM_MAX: Final = 4000
+MENTIONS_SHOWN: Final = 10
 SHELF: Final = r"(?P<own>(?:own_)?)"
 NAME: Final = r"(?P<name>[^:\n\r]{1,50})"
 SEEN: Final = r"(?::(?P<seen>[\w-]{1,8}))?"
@@ -54,10 +56,8 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog, shelf: Shelf) -> dis
     if preset.sampler:
         lines.append(f"**{texts('preset_field_sampler')}**: {quoted(preset.sampler, SHOWN_MAX)}")
     if preset.roles:
-        roles = [f"<@&{role}>" for role in preset.roles[:10]]
-        more = len(preset.roles) - len(roles)
-        said = ", ".join(roles) + (texts("setting_more", count=more) if more else "")
-        lines.append(f"**{texts('preset_field_roles')}**: {said}")
+        named = beginning([f"<@&{role}>" for role in preset.roles], texts)
+        lines.append(f"**{texts('preset_field_roles')}**: {named}")
     if len(lines) == 1:
         lines.append(texts("preset_open"))
     view = StatelessLayout()
@@ -100,6 +100,13 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog, shelf: Shelf) -> dis
     parts.append(discord.ui.ActionRow(button))
     view.add_item(discord.ui.Container(*parts))
     return view
+
+
+def beginning(mentions: Sequence[str], texts: Texts) -> str:
+    """Mentions of roles or channels; of many the first and how many more."""
+    more = len(mentions) - MENTIONS_SHOWN
+    named = ", ".join(mentions[:MENTIONS_SHOWN])
+    return named + (texts("setting_more", count=more) if more > 0 else "")
 
 
 def _menu(
