@@ -34,6 +34,10 @@ class KeptPreset(msgspec.Struct, frozen=True):
         """What it is called."""
         return self.preset.name
 
+    def is_called(self, which: str | int) -> bool:
+        """Whether that is its name, whatever the case, or its number."""
+        return which == self.id if isinstance(which, int) else key_of(which) == key_of(self.name)
+
 
 class PresetStore:
     """The presets of servers, or those of people: a class of it names which.
@@ -65,11 +69,11 @@ class PresetStore:
         async with self._database.connect() as connection:
             return find_preset(await self._all_of(connection, owner_id), name)
 
-    async def find(self, owner_id: int, name: str) -> KeptPreset | None:
-        """The preset of that name, if there is one."""
+    async def find(self, owner_id: int, which: str | int) -> KeptPreset | None:
+        """The preset of that name or number, if there is one."""
         async with self._database.connect() as connection:
             there = await self._all_of(connection, owner_id)
-        return next((kept for kept in there if key_of(kept.name) == key_of(name)), None)
+        return next((kept for kept in there if kept.is_called(which)), None)
 
     async def used(self, owner_id: int, preset_id: int) -> Preset | None:
         """The preset of that number, whatever it is called now; of a deleted one name and roles."""
@@ -98,20 +102,22 @@ class PresetStore:
                 await self._renew(connection, before, preset, there)
         self._settings.forget(changed)
 
-    async def change(self, owner_id: int, name: str, change: Callable[[Preset], Preset]) -> Preset:
+    async def change(
+        self, owner_id: int, which: str | int, change: Callable[[Preset], Preset]
+    ) -> KeptPreset:
         """Change a preset, perhaps its name, by a function of what it is now.
 
-        Raises Refused where there is none of that name, or the new one is another preset's.
+        Raises Refused where there is none of that name or number, or the new name is another's.
         """
         async with self._database.begin() as connection:
             there = await self._held(connection, owner_id)
-            before = find_preset(there, name)
+            before = find_preset(there, which) if isinstance(which, str) else _of(there, which)
             new = change(before.preset)
             names = {key_of(before.name): new.name}
             changed = await self._carry_defaults(connection, owner_id, names)
             await self._renew(connection, before, new, there)
         self._settings.forget(changed)
-        return new
+        return KeptPreset(before.id, new)
 
     async def put_many(
         self, owner_id: int, presets: Sequence[Preset], *, replace: bool = False
@@ -234,6 +240,13 @@ async def _bury(connection: AsyncConnection, kept: KeptPreset) -> None:
     left = Preset(name=kept.name, roles=kept.preset.roles)
     row = update(PresetRow).where(PresetRow.id == kept.id)
     await connection.execute(row.values(preset=left, deleted_at=datetime.now(UTC)))
+
+
+def _of(presets: Sequence[KeptPreset], number: int) -> KeptPreset:
+    for kept in presets:
+        if kept.id == number:
+            return kept
+    raise Refused("preset_gone")
 
 
 def key_of(name: str) -> str:

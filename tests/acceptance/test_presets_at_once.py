@@ -1,7 +1,5 @@
 """A preset that somebody else changes while a dialog is open: nothing of either is lost."""
 
-import pytest
-
 from generation.preset import Preset
 from playground.person import Act, Person
 from tests.acceptance.conftest import Json, Rig
@@ -72,30 +70,50 @@ async def test_a_text_is_not_written_over(rig: Rig, ada: Person, general: str, g
     assert await kept(rig, guild) == Preset(name="tiny", steps=2)
 
 
-@pytest.mark.parametrize("how", ["delete", "rename"])
-async def test_one_that_is_gone_leaves_what_was_typed(
-    rig: Rig, ada: Person, general: str, guild: str, how: str
+async def test_one_that_is_deleted_leaves_what_was_typed(
+    rig: Rig, ada: Person, general: str, guild: str
 ) -> None:
     panel = await say(ada, general, "preset create", name="tiny")
     texts, numbers = await ada.click(panel, "As text"), await part(ada, panel, "numbers")
     await texts.modal()
-    presets = rig.studio.store.presets
-    if how == "delete":
-        await presets.delete(int(guild), "tiny")
-    else:
-        await presets.write(int(guild), Preset(name="small"), was="tiny")
+    await rig.studio.store.presets.delete(int(guild), "tiny")
     entered = {"steps": "7", "guidance": "", "clip_skip": ""}
     message = await answer_to(await numbers.submit(**entered))
-    assert "There is no preset “tiny”" in message["content"]
+    assert "That preset was deleted" in message["content"]
     assert await shown(await ada.click(message, RETRY)) == entered
     mine = '[[preset]]\nname = "tiny"\nsteps = 2'
     message = await answer_to(await texts.submit(preset=mine))
-    assert "There is no preset “tiny”" in message["content"]
+    assert "That preset was deleted" in message["content"]
     act = await ada.click(message, RETRY)
     assert await shown(act) == {"preset": mine}
     # handed in once more it is a new one
     await (await act.submit(preset=mine)).wait_for("INTERACTION_SUCCESS")
     assert await kept(rig, guild) == Preset(name="tiny", steps=2)
+
+
+async def test_one_that_is_renamed_meanwhile_is_still_the_one(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    one, two, three = [await part(ada, panel, "texts") for _ in range(3)]
+    numbers = await part(ada, panel, "numbers")
+    text = await ada.click(panel, "As text")
+    await text.modal()
+    was = await shown(one)
+    await (await one.submit(**was | {"name": "small"})).wait_for("INTERACTION_SUCCESS")
+    sent = await two.submit(**was | {"template": "{prompt}, ink"})
+    await sent.wait_for("INTERACTION_SUCCESS")
+    await (await numbers.submit(steps="7")).wait_for("INTERACTION_SUCCESS")
+    expected = Preset(name="small", template="{prompt}, ink", steps=7)
+    assert await kept(rig, guild, "small") == expected
+    # both have renamed it
+    message = await answer_to(await three.submit(**was | {"name": "other"}))
+    assert CHANGED.replace("tiny", "small") in message["content"]
+    message = await answer_to(await text.submit(preset='[[preset]]\nname = "tiny"'))
+    assert CHANGED.replace("tiny", "small") in message["content"]
+    act = await ada.click(message, RETRY)
+    await (await act.submit(preset='[[preset]]\nname = "tiny"')).wait_for("INTERACTION_SUCCESS")
+    assert await kept(rig, guild) == Preset(name="tiny")
 
 
 async def test_roles_that_another_has_chosen_are_not_taken_back(

@@ -13,7 +13,7 @@ import msgspec
 from bot.access.caller import Caller
 from bot.features.presets import fields
 from bot.features.presets.shelf import BY_PREFIX, OWN, SERVER, Shelf
-from bot.interactions.modal_submit import SubmitHandler, part_of, text_of
+from bot.interactions.modal_submit import SubmitHandler, number_in, part_of, text_of
 from bot.interactions.responding import Interaction, RespondingItem, show
 from bot.locales import Texts
 from bot.services import Reopener, Services
@@ -29,6 +29,7 @@ from generation.refusal import Refused
 from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
 from storage.drafts import Draft
+from storage.presets import KeptPreset
 
 NONE: Final = "-"
 OTHER: Final = "+"
@@ -132,10 +133,10 @@ def _menu(
     )
 
 
-def part_modal(preset: Preset, part: str, caller: Caller, shelf: Shelf) -> Modal:
+def part_modal(kept: KeptPreset, part: str, caller: Caller, shelf: Shelf) -> Modal:
     """Short fields, filled in."""
-    texts = caller.texts
-    where = f"{part}:{preset.name}:{fields.marks(preset, part)}"
+    texts, preset = caller.texts, kept.preset
+    where = f"{part}::{fields.marks(preset, part)}:{kept.id}"
     asked = Modal(
         f"darkroom:{shelf.prefix}preset_part:{where}", texts("dialog_preset", name=preset.name)
     )
@@ -150,15 +151,20 @@ def part_modal(preset: Preset, part: str, caller: Caller, shelf: Shelf) -> Modal
     return asked
 
 
-def text_modal(preset: Preset, caller: Caller, shelf: Shelf, *, new: bool = False) -> Modal:
-    """The preset as its file would have it. Raises Refused where that is too long for a modal."""
+def text_modal(
+    preset: Preset, caller: Caller, shelf: Shelf, was: KeptPreset | None = None
+) -> Modal:
+    """A preset as its file would have it, new or in place of one that was there before.
+
+    Raises Refused where that is too long for a modal.
+    """
     leave = ("roles",) if shelf.own else ()
     form = presets.to_form(preset, leave)
     if len(form) > FORM_MAX:
         form = presets.to_toml([preset])
     if len(form) > FORM_MAX:
         raise Refused("preset_text_long", high=FORM_MAX)
-    where = "" if new else f"{preset.name}:{fields.mark(preset)}"
+    where = f"{was.name}:{fields.mark(was.preset)}:{was.id}" if was is not None else ""
     asked = Modal(
         f"darkroom:{shelf.prefix}preset:{where}", caller.texts("dialog_preset", name=preset.name)
     )
@@ -168,7 +174,7 @@ def text_modal(preset: Preset, caller: Caller, shelf: Shelf, *, new: bool = Fals
 async def _change(
     interaction: Interaction,
     caller: Caller,
-    name: str,
+    which: str | int,
     change: Callable[[Preset], Preset],
     shelf: Shelf,
 ) -> None:
@@ -176,13 +182,13 @@ async def _change(
     services = interaction.client.services
     owner_id = await shelf.writer(services, caller)
     new = await shelf.store(services).change(
-        owner_id, name, lambda now: fields.checked(change(now), services.catalog, shelf)
+        owner_id, which, lambda now: fields.checked(change(now), services.catalog, shelf)
     )
-    await show(interaction, shown(new, caller, services.catalog, shelf))
+    await show(interaction, shown(new.preset, caller, services.catalog, shelf))
 
 
-async def _get(services: Services, caller: Caller, name: str, shelf: Shelf) -> Preset:
-    return await shelf.store(services).get(await shelf.writer(services, caller), name)
+async def _get(services: Services, caller: Caller, name: str, shelf: Shelf) -> KeptPreset:
+    return await shelf.store(services).kept(await shelf.writer(services, caller), name)
 
 
 class PresetMenu(
@@ -250,7 +256,7 @@ class PresetTextButton(
         """For those who would rather write it."""
         shelf, services = BY_PREFIX[self.fields["own"]], interaction.client.services
         found = await _get(services, caller, self.fields["name"], shelf)
-        await interaction.response.send_modal(text_modal(found, caller, shelf))
+        await interaction.response.send_modal(text_modal(found.preset, caller, shelf, found))
 
 
 ITEMS: Final = (PresetMenu, PresetRoles, PresetTextButton)
@@ -266,7 +272,7 @@ async def _on_part(
     shelf: Shelf,
 ) -> None:
     """Handed-in short fields."""
-    part, name, seen = (*where, "", "", "")[:3]
+    part, name, seen, number = (*where, "", "", "", "")[:4]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
     entered = {field: str(values.get(field) or "") for field in fields.PARTS[part]}
@@ -274,7 +280,7 @@ async def _on_part(
     def change(now: Preset) -> Preset:
         return fields.changed(now, fields.touched(now, part, entered, seen))
 
-    await _change(interaction, caller, name, change, shelf)
+    await _change(interaction, caller, _which(name, number), change, shelf)
 
 
 async def _on_text(
@@ -287,7 +293,7 @@ async def _on_text(
     shelf: Shelf,
 ) -> None:
     """A preset handed in as text."""
-    name, seen = (*where, "", "")[:2]
+    name, seen, number = (*where, "", "", "")[:3]
     owner_id = await shelf.writer(services, caller)
     found = presets.from_toml(text_of(values, "preset"))
     if len(found) != 1:
@@ -303,37 +309,37 @@ async def _on_text(
             raise Refused("preset_changed", name=now.name)
         return found[0]
 
-    await _change(interaction, caller, name, change, shelf)
+    await _change(interaction, caller, _which(name, number), change, shelf)
+
+
+def _which(name: str, number: str) -> str | int:
+    """A preset by its number, which it keeps when it is renamed; of old dialogs, by its name."""
+    return number_in(number) if number else name
 
 
 async def _reopen_part(
     interaction: Interaction, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
 ) -> Modal:
     services = interaction.client.services
-    part, name = (*draft.where, "", "")[:2]
+    part, name, _, number = (*draft.where, "", "", "", "")[:4]
     if part not in fields.PARTS:
         raise Refused("setting_gone")
-    found = await shelf.store(services).find(await shelf.writer(services, caller), name)
+    owner_id, which = await shelf.writer(services, caller), _which(name, number)
+    found = await shelf.store(services).find(owner_id, which)
     # of one that is gone there is what was typed still
-    preset = Preset(name=name or "-") if found is None else found.preset
-    return part_modal(preset, part, caller, shelf)
+    gone = KeptPreset(which if isinstance(which, int) else 0, Preset(name=name or "-"))
+    return part_modal(found or gone, part, caller, shelf)
 
 
 async def _reopen_text(
     interaction: Interaction, caller: Caller, draft: Draft, _number: int, *, shelf: Shelf
 ) -> Modal:
     services = interaction.client.services
-    name = draft.where[0] if draft.where else ""
-    found = await shelf.store(services).find(await shelf.writer(services, caller), name)
-    if found is None:
-        return text_modal(Preset(name=name or "-"), caller, shelf, new=True)
-    try:
-        return text_modal(found.preset, caller, shelf)
-    except Refused:
-        # what was typed takes its place, so that it may be too long by now
-        short = text_modal(Preset(name=found.name), caller, shelf)
-        short.custom_id = f"darkroom:{shelf.prefix}preset:{found.name}:{fields.mark(found.preset)}"
-        return short
+    name, _, number = (*draft.where, "", "", "")[:3]
+    owner_id = await shelf.writer(services, caller)
+    found = await shelf.store(services).find(owner_id, _which(name, number))
+    # what was typed is filled in, so what is there now need not fit
+    return text_modal(Preset(name=name or "-"), caller, shelf, found)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
