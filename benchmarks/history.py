@@ -46,6 +46,7 @@ NEW_INDEXES = (
     "jobs_by_user_state",
     "jobs_by_user_model",
     "jobs_by_user_preset",
+    "jobs_by_preset",
     "jobs_by_quota",
     "jobs_by_time",
     "jobs_undelivered",

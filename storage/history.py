@@ -33,7 +33,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preset: str = ""
     """What it was called when they were made."""
     preset_id: int | None = None
-    """Its number: also what was made when it had another name."""
+    """Its number, in place of the name: also what was made when it was called otherwise."""
     preset_own: bool | None = None
     """Whether it is one's own or a server's; None where that doesn't matter."""
     favourites: bool = False
@@ -173,13 +173,12 @@ def _matching(connection: Connection, user_id: int, query: Query) -> tuple[Selec
     )
     if query.model:
         statement = statement.where(JobRow.model == query.model)
-    if query.preset:
-        made_with = JobRow.preset == query.preset
+    if query.preset_id is not None:
+        statement = statement.where(JobRow.preset_id == query.preset_id)
+    elif query.preset:
+        statement = statement.where(JobRow.preset == query.preset)
         if query.preset_own is not None:
-            made_with &= JobRow.preset_own == query.preset_own
-        if query.preset_id is not None:
-            made_with |= JobRow.preset_id == query.preset_id
-        statement = statement.where(made_with)
+            statement = statement.where(JobRow.preset_own == query.preset_own)
     key: Any = JobRow.id
     if query.favourites:
         # one star of each job, in the order of their index
