@@ -28,6 +28,7 @@ from playground.validation.form import Form
 from playground.validation.messages import check_message, check_shows
 from playground.validation.modals import check_modal
 from storage.history import Page
+from storage.presets import KeptPreset
 from storage.settings import GuildSettings, PersonSettings
 from tests.fixtures import fuzz
 from tests.unit.bot.ui.test_hostile_jobs import NAMES, a_job
@@ -105,9 +106,10 @@ def test_presets_in_lists_and_panels(count: int) -> None:
         takes(embed=preset_command._list_embed(found, caller, shelf))
         takes(preset_panel.shown(preset, caller, CATALOG, shelf))
         part = chance.choice(tuple(fields.PARTS))
-        takes_modal(preset_panel.part_modal(preset, part, caller, shelf))
+        kept = KeptPreset(2**63 - 1, preset)
+        takes_modal(preset_panel.part_modal(kept, part, caller, shelf))
         with contextlib.suppress(Refused):  # one that is too long for a modal
-            takes_modal(preset_panel.text_modal(preset, caller, shelf))
+            takes_modal(preset_panel.text_modal(preset, caller, shelf, kept))
 
 
 @pytest.mark.parametrize("count", fuzz.CASES)
