@@ -1,14 +1,12 @@
 """What one place decides holds there: for others' requests, for pictures from elsewhere."""
 
-import asyncio
-
 import pytest
 
 from bot.delivery.tracker import Tracker
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, with_limits
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin
 from tests.acceptance.test_history import history
@@ -117,10 +115,12 @@ async def test_a_reaction_that_needs_a_dialog_answers_with_its_button(
 
 
 async def test_a_picture_is_enlarged_until_it_is_as_large_as_pictures_get(
-    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=512, height=512)
-    monkeypatch.setattr("bot.requests.actions.SIDE_MAX", 1000)
+    await rig.until(lambda job: job.delivered_at is not None)
+    rig.config = with_limits(rig.config, side=512, upscaled_side=1000)
+    await rig.restart()
     answer = await (await ada.click(message, "Upscale")).response()
     assert "as large as pictures get" in answer["content"]
     again = await (await ada.click(message, "Reroll")).deferred()
@@ -141,16 +141,3 @@ async def test_a_reaction_that_fails_says_so(
     await ada.react(message, "🔁")
     said = await ada.wait_for("MESSAGE_CREATE", lambda m: "went wrong" in m["content"])
     assert said["channel_id"] == await ada.channel("dm")
-
-
-async def test_an_upload_of_a_request_that_is_refused_is_not_fetched(
-    rig: Rig, bo: Person, general: str, guild: str, control: Control
-) -> None:
-    await rig.studio.store.settings.change_guild(int(guild), quota=1)
-    await imagine(bo, general)
-    await control.forget_requests()
-    upload = await bo.upload("start.png", png())
-    act = await bo.command(general, "imagine", prompt="more", init_picture=upload)
-    assert "1 picture" in (await act.response())["content"]
-    files = await asyncio.to_thread(lambda: [*rig.config.storage.folder.rglob("*.png")])
-    assert len(files) == 1
