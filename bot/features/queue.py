@@ -7,6 +7,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
+from bot.interactions.autocomplete import quiet
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, reply_privately, responding
 from bot.interactions.sight import job_by_number
@@ -63,7 +64,7 @@ def cancel(services: Services) -> Command:
     described = app_commands.describe(
         job=locale_str("the number of a request; all of yours if left out", key="option_job_help")
     )
-    completed = app_commands.autocomplete(job=complete)
+    completed = app_commands.autocomplete(job=quiet(complete))
     return slash_command("cancel", "Cancel what you asked for", described(completed(cancel)))
 
 

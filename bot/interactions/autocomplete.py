@@ -1,8 +1,10 @@
 """What is offered while somebody types."""
 
-from collections.abc import Iterable
-from typing import Final
+import functools
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
 
+import structlog
 from discord.app_commands import Choice
 
 from bot.access import permissions
@@ -11,10 +13,30 @@ from bot.interactions.responding import Interaction
 from bot.services import Services
 from generation import preset
 from generation.name_search import NameSearch, choice_of
+from storage.errors import DatabaseError
+
+log = structlog.get_logger(__name__)
+
+Value = TypeVar("Value", str, int)
+Completer = Callable[[Interaction, str], Coroutine[Any, Any, list[Choice[Value]]]]
 
 CHOICES_MAX: Final = 25
 NAME_MAX: Final = 100
 """Discord's bounds on choices and on their names and values."""
+
+
+def quiet(complete: Completer[Value]) -> Completer[Value]:
+    """A completer that offers nothing while the database can't be read: nobody can be told why."""
+
+    @functools.wraps(complete)
+    async def quietly(interaction: Interaction, typed: str) -> list[Choice[Value]]:
+        try:
+            return await complete(interaction, typed)
+        except DatabaseError as error:
+            log.warning("nothing can be offered", error=str(error))
+            return []
+
+    return quietly
 
 
 async def preset_choices(

@@ -11,6 +11,7 @@ from discord import app_commands
 
 from bot.locales import sentences
 from generation.preset import Preset
+from storage.errors import DatabaseBusyError
 from tests.acceptance.conftest import Rig
 from tests.acceptance.hostile import HUGE, INCIDENT, Interaction, an_interaction, check_answers
 from tests.fixtures import fuzz
@@ -240,3 +241,26 @@ async def test_a_long_preset_is_shown_whole(rig: Rig) -> None:
     await use(rig, interaction)
     assert interaction.answers.said == ["shown"]
     assert [file.filename for file in interaction.answers.files] == ["preset.toml"]
+
+
+async def test_while_the_database_is_busy_nothing_is_offered(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def busy(*_arguments: Any, **_options: Any) -> Any:
+        raise DatabaseBusyError("busy")
+
+    store = rig.studio.store
+    monkeypatch.setattr(store.history, "models", busy)
+    monkeypatch.setattr(store.jobs, "waiting", busy)
+    monkeypatch.setattr(store.presets, "all_of", busy)
+    asked = {"history": "model", "cancel": "job", "imagine": "preset", "preset": "name"}
+    for number, (command, option) in enumerate(asked.items()):
+        options: list[Any] = [{"name": option, "type": STRING, "value": "", "focused": True}]
+        if command == "cancel":
+            options[0]["type"] = INTEGER
+        if command == "preset":
+            options = [{"name": "show", "type": 1, "options": options}]
+        interaction = an_interaction(rig, COMPLETED, {"name": command, "options": options}, number)
+        await use(rig, interaction)
+        assert interaction.answers.said == ["choices"], command
+        check_answers(interaction, caplog, command)

@@ -6,7 +6,7 @@ from discord.app_commands import Choice, locale_str
 from bot.access.caller import Caller
 from bot.features.history import entries, pages
 from bot.features.history.presets import looked_for, preset_choices
-from bot.interactions.autocomplete import choices
+from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.callers import caller_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, defer, responding
@@ -64,7 +64,7 @@ def command(services: Services) -> Command:
             key="option_tree_help",
         ),
     )
-    completed = app_commands.autocomplete(model=models, preset=presets)
+    completed = app_commands.autocomplete(model=quiet(models), preset=quiet(presets))
     callback = described(completed(history))
     return slash_command("history", "Your pictures, newest first", callback)
 

@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
 from bot.features.imagine.vocabulary import suggest
-from bot.interactions.autocomplete import choices
+from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.responding import Interaction
 from generation import vocabulary
 from generation.catalog import Catalog
@@ -75,7 +75,7 @@ def with_options(
             if option.choices_from
         },
         **_prompt_completer(catalog, rules),
-        preset=presets,
+        preset=quiet(presets),
     )
     imagine.__signature__ = inspect.Signature([first, *ordered])  # type: ignore[attr-defined]
     return completed(chosen(described(imagine)))

@@ -14,7 +14,7 @@ from discord.app_commands import AppCommandChannel, Choice, locale_str
 from bot.access.caller import Caller
 from bot.features.presets import panel
 from bot.features.presets.shelf import OWN, SERVER, Shelf
-from bot.interactions.autocomplete import choices
+from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.callers import caller_of
 from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Command
 from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
@@ -311,7 +311,7 @@ def _command(services: Services, shelf: Shelf, name: str, make: Make) -> Command
         return choices([preset.name for preset in found if shelf.may_see(preset, caller)], typed)
 
     if name in ("show", "edit", "delete", "default"):
-        command.autocomplete("name")(complete)
+        command.autocomplete("name")(quiet(complete))
     return command
 
 

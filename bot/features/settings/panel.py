@@ -245,8 +245,10 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
         case "toggle":
             return not now
         case "choice":
-            chosen = _chosen(values, "value")
-            return None if chosen in ([], ["-"]) else chosen[0]
+            chosen = "".join(_chosen(values, "value")[:1]).removeprefix("-")
+            if chosen not in setting.choices:
+                raise Refused("nothing_chosen")
+            return chosen or None
         case "channels":
             return _joined(now, listed(setting, values), values)
         case "channel":
