@@ -130,6 +130,11 @@ async def test_presets_go_to_another_server_as_a_file(
         ('[[preset]]\nname = "tiny"\nstepps = 2', "stepps"),
         ('[[preset]]\nname = "tiny"\nsteps = 2000', "steps"),
         ('[[preset]]\nname = "tiny"\ntemplate = "no place"', "{prompt}"),
+        (
+            '[[preset]]\nname = "tiny"\n[[preset.loras]]\nname = "x"\nweight = 9',
+            "lora_weight is 9; it must be from -4 to 4",
+        ),
+        ('[[preset]]\nname = "tiny"\nsteps = "many"', "For example: `steps = 30`"),
         ('[[preset]]\nname = "tiny"\nmodel = "dmeo"', "Nearest: demo"),
         (f"[[preset]]\n{'a.' * 999}a = 1", "Line 2"),
         ('[[preset]]\nname = "a"\n[[preset]]\nname = "b"', "one preset"),
@@ -141,6 +146,21 @@ async def test_wrong_presets(rig: Rig, ada: Person, general: str, toml: str, sai
     answer = await act.response()
     assert said in answer["content"]
     assert len(answer["content"]) < 300
+
+
+async def test_a_persons_weight_of_a_lora_wins_over_the_templates(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    name = rig.studio.catalog.loras[0].name
+    toml = f'[[preset]]\nname = "tiny"\ntemplate = "{{prompt}} <lora:{name}:0.9>"\n'
+    await save_preset(ada, general, "tiny", toml)
+    await imagine(bo, general, prompt="a cat", preset="tiny", lora=name, lora_weight=0.3)
+    await imagine(bo, general, prompt=f"a cat <lora:{name}:0.4>", preset="tiny")
+    await imagine(bo, general, prompt="a cat", preset="tiny")
+    for number, weight in ((1, 0.3), (2, 0.4), (3, 0.9)):
+        request = (await rig.job(number)).request
+        assert [(use.name, use.weight) for use in request.loras] == [(name, weight)]
+        assert request.prompt == "a cat"
 
 
 async def test_only_managers_write(rig: Rig, bo: Person, general: str) -> None:
