@@ -44,7 +44,9 @@ def check_command(interaction: discord.Interaction[Client]) -> None:
     if command is None:
         raise Refused("command_changed")
     if isinstance(command, app_commands.ContextMenu):
-        return  # discord.py looks for the message itself
+        if not _has_message(interaction.data):
+            raise Refused("command_changed")
+        return
     completing = interaction.type is discord.InteractionType.autocomplete
     parameters = {parameter.display_name: parameter for parameter in command.parameters}
     missing = {name for name, parameter in parameters.items() if parameter.required} - given.keys()
@@ -80,14 +82,35 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int) and abs(value) <= INTEGER_MAX
 
 
+ATTACHMENT: Final[Mapping[str, Any]] = {
+    "filename": str,
+    "url": str,
+    "size": int,
+    "width": int | None,
+    "height": int | None,
+    "content_type": str | None,
+}
+"""What is used of an attachment, and its types."""
+
+
 def _is_attachment(value: object) -> bool:
-    return (
-        isinstance(value, discord.Attachment)
-        and isinstance(value.filename, str)
-        and isinstance(value.url, str)
-        and isinstance(value.size, int)
-        and all(isinstance(side, int | None) for side in (value.width, value.height))
+    return isinstance(value, discord.Attachment) and all(
+        isinstance(getattr(value, name), type_) for name, type_ in ATTACHMENT.items()
     )
+
+
+def _has_message(data: Any) -> bool:
+    """Whether there is a whole message with a menu's data."""
+    try:
+        message = data["resolved"]["messages"][data["target_id"]]
+        attachments = message["attachments"]
+        return "id" in message["author"] and all(
+            isinstance(each.get(name), type_)
+            for each in attachments
+            for name, type_ in ATTACHMENT.items()
+        )
+    except MALFORMED:
+        return False
 
 
 FITS: Final[Mapping[AppCommandOptionType, Callable[[object], bool]]] = {

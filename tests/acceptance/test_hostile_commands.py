@@ -145,6 +145,49 @@ def payloads(commands: list[Any], count: int) -> Iterator[tuple[discord.Interact
         yield type_, chance.choice(ANYTHING) if chance.random() < 0.002 else data
 
 
+def menus(commands: list[Any], count: int) -> Iterator[Any]:
+    """Menus of messages, as Discord sends them, of messages that hold anything."""
+    chance = random.Random(count)
+    for text in fuzz.texts(count, ["image/png", "darkroom", "http://127.0.0.1:9/"], 4):
+        attachments = [resolved(chance, text) for _ in range(chance.choice((0, 1, 1, 10)))]
+        message: dict[str, Any] = {
+            "id": "5",
+            "channel_id": "100",
+            "author": {"id": "6", "username": text, "discriminator": "0", "avatar": None},
+            "content": text,
+            "timestamp": "2026-01-01T00:00:00+00:00",
+            "edited_timestamp": None,
+            "tts": False,
+            "mention_everyone": False,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": [
+                each["attachments"]["7"]
+                for each in attachments
+                if isinstance(each, dict) and each.get("attachments")
+            ],
+            "embeds": [],
+            "pinned": False,
+            "type": 0,
+            "flags": 0,
+            "components": [],
+        }
+        if chance.random() < 0.05:
+            del message[chance.choice(list(message))]
+        if chance.random() < 0.05:
+            message[chance.choice(list(message))] = chance.choice(ANYTHING)
+        data: dict[str, Any] = {
+            "id": "9",
+            "name": chance.choice(commands).name if chance.random() < 0.98 else text,
+            "type": chance.choice((3, 3, 3, 3, 2)) if chance.random() < 0.1 else 3,
+            "target_id": chance.choice(("5", "5", "5", "6", None))
+            if chance.random() < 0.1
+            else "5",
+            "resolved": {"messages": {"5": message}},
+        }
+        yield data
+
+
 async def use(rig: Rig, interaction: Interaction) -> None:
     """As discord.py runs a command."""
     tree = rig.client.tree
@@ -160,6 +203,18 @@ async def test_commands_that_nobody_could_have_used(
 ) -> None:
     for number, (type_, data) in enumerate(payloads(leaves(rig.client.tree), count)):
         interaction = an_interaction(rig, type_, data, number, person=5 + number % 500)
+        await use(rig, interaction)
+        assert interaction.response.is_done(), data
+        check_answers(interaction, caplog, data)
+
+
+@pytest.mark.parametrize("count", fuzz.CASES)
+async def test_menus_of_messages_that_nobody_could_have_sent(
+    rig: Rig, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = list(rig.client.tree.walk_commands(type=discord.AppCommandType.message))
+    for number, data in enumerate(menus(every, count)):
+        interaction = an_interaction(rig, COMMAND, data, number, person=5 + number % 500)
         await use(rig, interaction)
         assert interaction.response.is_done(), data
         check_answers(interaction, caplog, data)
