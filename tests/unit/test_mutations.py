@@ -1,0 +1,27 @@
+"""The breakages that tests are tried with still find the code that they break."""
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.mutations import PROJECT, TESTS
+
+SECTIONS: dict[str, list[dict[str, str]]] = tomllib.loads(
+    (PROJECT / "tests" / "mutations.toml").read_text(encoding="utf-8")
+)
+
+
+def test_every_section_has_its_tests() -> None:
+    assert SECTIONS.keys() == TESTS.keys()
+    assert all((PROJECT / path).is_file() for path in TESTS.values())
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [one for section in SECTIONS.values() for one in section],
+    ids=lambda one: one["name"],
+)
+def test_what_is_broken_is_there_once(mutation: dict[str, Any]) -> None:
+    text = (PROJECT / mutation["file"]).read_text(encoding="utf-8")
+    assert text.count(mutation["old"]) == 1
