@@ -23,7 +23,7 @@ run: install
 
 test: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 3 -m "not slow"
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
@@ -31,7 +31,7 @@ test-slow: $(VENV)/installed-dev
 
 # the same on PostgreSQL: a server of its own, for as long as it takes
 test-postgres: $(VENV)/installed-dev
-	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 2 -m "not slow" tests/unit/storage tests/acceptance
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 3 -m "not slow" tests/unit/storage tests/acceptance
 
 lint: $(VENV)/installed-dev
 	$(BIN)/python -m ruff check .

@@ -49,7 +49,7 @@ class Source(msgspec.Struct, frozen=True):
         for picture in self.job.pictures:
             if picture.index == wanted:
                 return picture
-        raise Refused("picture_gone")
+        raise Refused("own_picture_gone", job=self.job.id)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ class Remaking:
         if job.state is not JobState.FINISHED:
             raise Refused("job_unfinished")
         if index is not None and all(picture.index != index for picture in job.pictures):
-            raise Refused("picture_gone")
+            raise Refused("own_picture_gone", job=job.id)
         model = self._catalog.get(ModelKind.CHECKPOINT, job.request.model)
         completion.check_runnable(model)
         count = self._rules.limits.count
