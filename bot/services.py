@@ -34,6 +34,7 @@ INTERACTION_SECONDS: Final = 900.0
 """How long an interaction is remembered, to know one that comes twice."""
 TOLD_SECONDS: Final = 60.0
 HINT_SECONDS: Final = 3600.0
+DAY_SECONDS: Final = 86_400.0
 TAKEN_AWAY_MAX: Final = 10_000
 """Reactions that were taken away and are remembered."""
 
@@ -81,6 +82,8 @@ class Client(ActionClient):
         """Who has just been told that a reaction came to nothing, or was left out."""
         self.hinted = Recent(HINT_SECONDS)
         """Who has been answered to a direct message."""
+        self.pictures_kept = Recent(DAY_SECONDS)
+        """Who had how many pictures kept with requests that were refused."""
         self.command_ids: dict[str, int] = {}
         """Discord's ids of the commands by name, once it knows them."""
         self._taken_away: OrderedDict[str, int] = OrderedDict()

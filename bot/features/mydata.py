@@ -44,16 +44,26 @@ async def _hand_over(
     Raises Refused for whoever takes none.
     """
     sent = [discord.File(file) for file in files]
-    if _takes_more(interaction, number):
-        await interaction.followup.send(text, files=sent, ephemeral=True)
-    else:
-        try:
-            await interaction.user.send(text, files=sent)
-        except discord.Forbidden:
-            raise Refused("mydata_closed", count=number - 1) from None
-    for file in files:
+    try:
+        if _takes_more(interaction, number):
+            await interaction.followup.send(text, files=sent, ephemeral=True)
+        else:
+            await _directly(interaction.user, text, sent, number)
+    finally:
+        for file in sent:  # an open one can't be deleted on Windows
+            file.close()
+    for path in files:
         # what was sent is not kept a second time
-        file.unlink()
+        path.unlink()
+
+
+async def _directly(
+    user: discord.User | discord.Member, text: str, files: Sequence[discord.File], number: int
+) -> None:
+    try:
+        await user.send(text, files=files)
+    except discord.Forbidden:
+        raise Refused("mydata_closed", count=number - 1) from None
 
 
 def _takes_more(interaction: Interaction, number: int) -> bool:

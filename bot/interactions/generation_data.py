@@ -11,7 +11,7 @@ from bot.pictures import png_text
 from bot.pictures.uploads import fetched
 from bot.requests import typed
 from bot.services import Services
-from bot.ui.formatting import sentence, text_file
+from bot.ui.formatting import CONTENT_MAX, cut, sentence, text_file
 from bot.ui.job_embeds import keys_ignored
 from bot.ui.modal import VALUE_MAX
 from bot.ui.persistent_items import StatelessView
@@ -42,7 +42,9 @@ async def show_data(
     if any(len(value) > VALUE_MAX for value in values.values()):
         whole = True
         lines.append(caller.texts("draft_too_long", high=VALUE_MAX))
-    block = "" if whole else f"```\n{text.replace('```', 'ˋˋˋ')}\n```"
+    block = f"```\n{text.replace('```', 'ˋˋˋ')}\n```"
+    said = "\n".join(filter(None, lines))
+    whole = whole or len(block) + 1 + len(said) > CONTENT_MAX
     view = StatelessView()
     button: discord.ui.Button[Any] = discord.ui.Button(
         style=discord.ButtonStyle.primary,
@@ -51,8 +53,10 @@ async def show_data(
     )
     view.add_item(button)
     files = [text_file(text, "parameters.txt")] if whole else []
-    content = "\n".join(filter(None, (block, *lines)))
-    await interaction.followup.send(content, files=files, view=view, ephemeral=True)
+    content = said if whole else f"{block}\n{said}".strip()
+    await interaction.followup.send(
+        cut(content, CONTENT_MAX), files=files, view=view, ephemeral=True
+    )
 
 
 def _read(text: str, caller: Caller) -> tuple[dict[str, str], list[str]]:

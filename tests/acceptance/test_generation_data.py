@@ -150,3 +150,16 @@ async def test_what_a_deleted_request_left_is_not_read(
     await rig.studio.store.personal.delete_job(1)
     answer = await answer_to(await bo.use_on_message("Parameters", message))
     assert "no picture that this bot drew" in answer["content"]
+
+
+async def test_data_that_leave_no_room_for_what_is_said_of_them_come_as_a_file(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    unknown = ", ".join(f"a{'_' * 45}{number:02}: x" for number in range(11))
+    text = f"a fox\nSteps: 4, Sampler: DPM++ 2M, {unknown}"
+    text = text.replace("a fox", "a fox " + "x" * (1494 - len(text)))
+    assert len(text) <= 1500
+    posted = await ada.say_with_file(general, "many.png", by_a1111(text))
+    answer = await answer_to(await ada.use_on_message("Parameters", posted))
+    assert [file["filename"] for file in answer["attachments"]] == ["parameters.txt"]
+    await shown(await ada.click(answer, DRAW))

@@ -21,6 +21,7 @@ async def test_one_is_made_in_a_direct_message_and_holds_on_a_server(
 ) -> None:
     direct = await bo.channel("dm")
     panel = await say(bo, direct, "mypreset create", name="tiny")
+    assert "name stands under the pictures" in str(panel["components"])
     act = await bo.click(panel, "darkroom:own_preset_set:sampler:tiny", ["Euler"])
     panel = await panel_after(bo, direct, act, panel)
     act = await bo.click(panel, "darkroom:own_preset_set:part:tiny", ["numbers"])

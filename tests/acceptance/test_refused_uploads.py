@@ -11,6 +11,7 @@ import pytest
 
 from bot.config import DirectMessagesSettings
 from bot.features import control_picture
+from bot.features.imagine import command
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from generation import completion
 from generation.preset import Preset
@@ -226,6 +227,20 @@ async def test_of_too_many_at_once_those_are_kept_too(
     assert "is not kept with the rest" in message["content"]
     values = await shown(await ada.click(message, RETRY))
     assert (values["prompt"], values["parameters"]) == ("a fox", "")
+
+
+async def test_of_one_person_few_a_day_are_kept(
+    rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "KEPT_A_DAY", 1)
+
+    async def left(person: Person) -> bool:
+        upload = await person.upload("start.png", png())
+        message = await refused(person, general, prompt="a fox", init_picture=upload)
+        return "is not kept" in message["content"]
+
+    async with no_permission(rig, ada, general):
+        assert [await left(ada), await left(ada), await left(bo)] == [False, True, False]
 
 
 async def test_a_refused_control_picture_stays_as_long_as_its_draft(

@@ -55,6 +55,10 @@ def command(services: Services) -> Command:
     return slash_command("imagine", "Draw pictures of what you describe", callback)
 
 
+KEPT_A_DAY: Final = 20
+"""Pictures of one person that came with refused requests and are kept for a day."""
+
+
 class _Uploads:
     """The pictures that came with a command, each read once."""
 
@@ -93,12 +97,21 @@ class _Uploads:
         if self.waiting and not self._interaction.response.is_done():
             await defer(self._interaction, private=True)
         for name in list(self.waiting):
+            if not self._may_keep():
+                break
             try:
                 await self._read(name, KEPT_OF_ONE_PERSON)
             except (Refused, DatabaseError, OSError) as error:
                 log.info("a picture is not kept", option=name, error=str(error))
         values: dict[str, str | list[str]] = {**typed.fields(self.rest, self.kept)}
         return Draft(name="imagine", values=values, uploads=self.kept), tuple(self.waiting)
+
+    def _may_keep(self) -> bool:
+        """Whether one more picture is kept that nothing is made of: whoever may ask for nothing
+        must not fill the disk.
+        """
+        kept, user_id = self._interaction.client.pictures_kept, self._interaction.user.id
+        return any(kept.add((user_id, number)) for number in range(KEPT_A_DAY))
 
 
 async def _imagine(

@@ -61,6 +61,8 @@ def shown(preset: Preset, caller: Caller, catalog: Catalog, shelf: Shelf) -> dis
         lines.append(f"**{texts('preset_field_roles')}**: {named}")
     if len(lines) == 1:
         lines.append(texts("preset_open"))
+    if shelf.own:
+        lines.insert(1, f"-# {texts('preset_name_public')}")
     view = StatelessLayout()
     models = [m.name for m in catalog.checkpoints if m.family in FAMILIES]
     choices = (
