@@ -74,7 +74,7 @@ class CatalogCache:
         kept = dict(itertools.islice(readings.items(), ENTRIES_MAX))
         beside = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
         try:
-            content = msgspec.msgpack.encode(_Kept(_version(), kept), enc_hook=_plain)
+            content = msgspec.msgpack.encode(_Kept(_version(), kept), enc_hook=_path_text)
             self._file.parent.mkdir(parents=True, exist_ok=True)
             beside.write_bytes(_digest(content) + content)
             beside.replace(self._file)
@@ -101,7 +101,7 @@ def _version() -> str:
     return digest.hexdigest()
 
 
-def _plain(value: object) -> str:
+def _path_text(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise NotImplementedError(type(value))

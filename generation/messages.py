@@ -196,7 +196,7 @@ def frame(message: ToRuntime | FromRuntime) -> bytes:
     UTF-8, and for more than FRAME_MAX bytes.
     """
     try:
-        body = msgspec.msgpack.encode(message, enc_hook=_plain)
+        body = msgspec.msgpack.encode(message, enc_hook=_encoded)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise MessageError(f"{type(message).__name__} can't be sent: {error}") from error
     if len(body) > FRAME_MAX:
@@ -232,7 +232,7 @@ def _read(decoder: "msgspec.msgpack.Decoder[Any]", body: bytes) -> Any:
         raise MessageError(str(error)) from error
 
 
-def _plain(value: object) -> bytes:
+def _encoded(value: object) -> bytes:
     if isinstance(value, Path):
         # as bytes: a name that is not UTF-8 is a path all the same
         return os.fsencode(value)

@@ -35,7 +35,7 @@ def _names(text: str) -> frozenset[str]:
 MODEL_KINDS: Final = _names(
     "checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae controlnet"
 )
-"""Folders of A1111 and ComfyUI whose files can be models, as `_plain` writes them."""
+"""Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
     # kinds of files that no request can name
     """embeddings aesthetic_embeddings clip clip_vision text_encoder text_encoders vae_approx
@@ -52,7 +52,7 @@ IGNORED_FOLDERS: Final = _names(
     """ venv extensions extensions_builtin custom_nodes repositories site_packages node_modules
     python_embeded __pycache__"""
 )
-"""Folders of A1111 and ComfyUI whose files no request can name, as `_plain` writes them."""
+"""Folders of A1111 and ComfyUI whose files no request can name, as `_kind_name` writes them."""
 OTHERS: Final = _names(
     "openpose midas leres opencv sam onnx hat svd z123 llm inpaint torch reactor outputs output"
 )
@@ -123,15 +123,15 @@ class Walk:
             return
         folders = {name for name, entry in entries.items() if _is_folder(entry)}
         # beside folders of models, other programs keep pickles in folders of their own
-        silent_below = silent_pickles or any(_plain(name) in MODEL_KINDS for name in folders)
+        silent_below = silent_pickles or any(_kind_name(name) in MODEL_KINDS for name in folders)
         for name in sorted(entries):
             if name not in folders:
                 if not (silent_pickles and _suffix(name) in PICKLES):
                     yield from _file(entries, name, folder, root)
             elif not is_text(name):
                 yield _misnamed(folder / name)
-            elif _plain(name) not in IGNORED_FOLDERS:
-                plain = _plain(name)
+            elif _kind_name(name) not in IGNORED_FOLDERS:
+                plain = _kind_name(name)
                 silent = plain in OTHERS or (silent_below and plain not in MODEL_KINDS)
                 yield from self._folder(folder / name, root, depth + 1, silent)
 
@@ -278,7 +278,7 @@ def _of_the_machine(real: Path) -> bool:
     return real.parts[1:2] != () and real.parts[1] in MACHINE and real.parts[1:3] != ("dev", "shm")
 
 
-def _plain(name: str) -> str:
+def _kind_name(name: str) -> str:
     return name.lower().replace("-", "_").replace(" ", "_")
 
 

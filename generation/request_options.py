@@ -83,10 +83,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
             least = (low or 0) - (RANDOM_SEED if self.random else 0)
             raise Refused(code, option=self.name, value=value, low=least, high=high or 0)
         if self.step is not None and value % self.step:
-            nearest = round(value / self.step) * self.step
+            nearest = self.nearest(round(value))
             raise Refused(
                 "no_multiple", option=self.name, value=value, step=self.step, nearest=nearest
             )
+
+    def nearest(self, value: int) -> int:
+        """The nearest whole number that the field's steps allow."""
+        return value if self.step is None else round(value / self.step) * self.step
 
 
 @functools.cache

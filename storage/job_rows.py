@@ -55,7 +55,7 @@ PICTURES: Final = (
 def rows_of(connection: Connection, statement: Select[Any]) -> list[Mapping[Any, Any]]:
     """The rows of a query for JOB_COLUMNS, without those that the driver itself can't read."""
     try:
-        return _plain(connection.execute(statement))
+        return _dictionaries(connection.execute(statement))
     except DBAPIError:
         # a text that is none: each row alone, then
         ids = list(connection.execute(statement.with_only_columns(JobRow.id)).scalars())
@@ -63,14 +63,14 @@ def rows_of(connection: Connection, statement: Select[Any]) -> list[Mapping[Any,
     for job_id in ids:
         alone = select(*JOB_COLUMNS).where(JobRow.id == job_id)
         try:
-            found += _plain(connection.execute(alone))
+            found += _dictionaries(connection.execute(alone))
         except DBAPIError as error:
             log.error("a job's record can't be read", job=job_id, error=str(error.orig))
             found.append({"id": job_id})
     return found
 
 
-def _plain(result: Result[Any]) -> list[Mapping[Any, Any]]:
+def _dictionaries(result: Result[Any]) -> list[Mapping[Any, Any]]:
     """Rows as dictionaries, which are read faster than SQLAlchemy's own."""
     names = list(result.keys())
     return [dict(zip(names, row, strict=True)) for row in result]
@@ -83,7 +83,7 @@ def pictures_of(
     if not job_ids:
         return {}
     found: dict[int, tuple[PictureRecord, ...]] = {}
-    for row in _plain(connection.execute(PICTURES, {"jobs": job_ids})):
+    for row in _dictionaries(connection.execute(PICTURES, {"jobs": job_ids})):
         try:
             record = msgspec.convert(row, PictureRecord)
         except msgspec.ValidationError as error:

@@ -6,6 +6,7 @@ import pytest
 
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, with_limits
+from tests.acceptance.test_imagine import imagine
 
 
 async def bounds(person: Person) -> dict[str, tuple[float, float]]:
@@ -41,6 +42,14 @@ async def test_changed_limits_are_registered_anew(
     await rig.restart()
     found = await bounds(ada)
     assert {name: found[name][1] for name in expected} == expected
+
+
+async def test_a_side_between_two_steps_is_drawn_at_the_nearest(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await imagine(ada, general, width=100, height=69)
+    request = (await rig.job(1)).request
+    assert (request.width, request.height) == (96, 72)
 
 
 async def test_unchanged_limits_are_not(rig: Rig, ada: Person) -> None:

@@ -40,7 +40,13 @@ def with_options(
     """
 
     async def imagine(interaction: Interaction, **given: Any) -> None:
-        await callback(interaction, **given)
+        # Discord can be told the bounds of a number, but not its steps
+        stepped = {
+            name: options()[name].nearest(value)
+            for name, value in given.items()
+            if name in options() and isinstance(value, int)
+        }
+        await callback(interaction, **{**given, **stepped})
 
     found = {
         name: _parameter(option, _most(option, rules.limits)) for name, option in options().items()
