@@ -4,10 +4,11 @@ discord.py hands every callback nothing but the client: so the client carries th
 that handles an interaction knows this module, which knows none of them.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import discord
@@ -70,7 +71,7 @@ class Client(ActionClient):
             # messages are found by id in the database; the client need not remember any
             max_messages=None,
         )
-        self.started_at = datetime.now(UTC)
+        self._begun = time.monotonic()
         self.answers = BackgroundTasks()
         """Answers under way: the client does not end before them."""
         self.reopeners: Mapping[str, Reopener] = {}
@@ -87,6 +88,11 @@ class Client(ActionClient):
         self.command_ids: dict[str, int] = {}
         """Discord's ids of the commands by name, once it knows them."""
         self._taken_away: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def started_at(self) -> datetime:
+        """When the bot was started, by Discord's clock as it is known by now."""
+        return self.services.clock.now() - timedelta(seconds=time.monotonic() - self._begun)
 
     def is_new(self, interaction: "discord.Interaction[Client]") -> bool:
         """Whether an interaction came for the first time; Discord may send an event twice."""

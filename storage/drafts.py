@@ -1,13 +1,14 @@
 """What people typed that came to nothing, so that they need not type it again."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
 from sqlalchemy import Connection, delete, insert, select
 
+from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.tables import DraftRow, DraftUploadRow
 
@@ -33,8 +34,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 class DraftStore:
     """Drafts by number, each its writer's alone."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Now = machine_time) -> None:
         self._database = database
+        self._now = now
 
     async def keep(self, user_id: int, draft: Draft) -> int:
         """Write down what somebody typed; returns the number that a button knows it by.
@@ -43,7 +45,8 @@ class DraftStore:
         """
         text = msgspec.json.encode(_cleaned(msgspec.structs.asdict(draft))).decode()
         files = sorted(set(draft.uploads.values()))
-        return await self._database.write(lambda c: _keep(c, user_id, text, files))
+        now = self._now()
+        return await self._database.write(lambda c: _keep(c, user_id, text, files, now))
 
     async def get(self, user_id: int, number: int) -> Draft | None:
         """Somebody's draft; None where it is gone or another's."""
@@ -74,8 +77,8 @@ def _read(connection: Connection, user_id: int, number: int) -> Draft | None:
     return msgspec.structs.replace(draft, uploads=there)
 
 
-def _keep(connection: Connection, user_id: int, text: str, files: list[str]) -> int:
-    row = insert(DraftRow).values(user_id=user_id, draft=text, created_at=datetime.now(UTC))
+def _keep(connection: Connection, user_id: int, text: str, files: list[str], now: datetime) -> int:
+    row = insert(DraftRow).values(user_id=user_id, draft=text, created_at=now)
     number = int(connection.execute(row.returning(DraftRow.id)).scalar_one())
     if files:
         named = [{"draft_id": number, "file": file} for file in files]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, tuple_
 
 from generation.job import ENDED, JobState
 from generation.refusal import Refused
+from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.drafts import KEPT_FOR
 from storage.export import Exporter
@@ -64,8 +65,10 @@ class PersonalStore:
         files: PictureFiles,
         jobs: JobStore,
         settings: SettingsStore,
+        now: Now = machine_time,
     ) -> None:
         self._database = database
+        self._now = now
         self._files = files
         self._settings = settings
         self._exporter = Exporter(database, files, jobs, settings)
@@ -103,7 +106,8 @@ class PersonalStore:
 
     async def delete_job(self, job_id: int) -> Deleted:
         """Delete one ended job and its pictures; one that is gone already is no error."""
-        deleted, files = await self._database.write(lambda c: _delete_jobs(c, [job_id]))
+        now = self._now()
+        deleted, files = await self._database.write(lambda c: _delete_jobs(c, [job_id], now))
         await self._remove_unused(files, DAY)
         return deleted
 
@@ -121,7 +125,7 @@ class PersonalStore:
         def delete_some(connection: Connection) -> tuple[Deleted, set[str], float]:
             begun = time.monotonic()
             some = connection.execute(theirs.limit(round(size))).scalars().all()
-            return *_delete_jobs(connection, some), time.monotonic() - begun
+            return *_delete_jobs(connection, some, self._now()), time.monotonic() - begun
 
         while True:
             deleted, files, seconds = await self._database.write(delete_some)
@@ -153,14 +157,13 @@ class PersonalStore:
 
         Drafts that nobody took up again go before them.
         """
-        outdated = DraftRow.created_at < datetime.now(UTC) - KEPT_FOR
+        now = self._now()
+        outdated = DraftRow.created_at < now - KEPT_FOR
         drafts = select(DraftRow.id).where(outdated).limit(ROWS)
         await self._delete_in_parts(delete(DraftRow).where(DraftRow.id.in_(drafts)))
-        before = datetime.now(UTC) - age
-        old = select(HandedInRow.file).where(HandedInRow.handed_in_at < before).limit(ROWS)
+        old = select(HandedInRow.file).where(HandedInRow.handed_in_at < now - age).limit(ROWS)
         await self._delete_in_parts(delete(HandedInRow).where(HandedInRow.file.in_(old)))
-        since = datetime.now(UTC) - DAY
-        spent = select(SpentRow.id).where(SpentRow.created_at < since).limit(ROWS)
+        spent = select(SpentRow.id).where(SpentRow.created_at < now - DAY).limit(ROWS)
         await self._delete_in_parts(delete(SpentRow).where(SpentRow.id.in_(spent)))
         removed = 0
         async for files in self._files.older_than(age):
@@ -171,7 +174,7 @@ class PersonalStore:
         """Of these, remove those that no picture, no request and nobody who handed one in since
         then names; returns how many.
         """
-        since = datetime.now(UTC) - age
+        since = self._now() - age
         with self._files.removing() as removal:
             named = await self._database.read(lambda c: _named(c, sorted(files), since))
             return await removal.remove(set(files) - named)
@@ -218,7 +221,9 @@ def _mark(connection: Connection, user_id: int) -> int:
     return last
 
 
-def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> tuple[Deleted, set[str]]:
+def _delete_jobs(
+    connection: Connection, job_ids: Sequence[int], now: datetime
+) -> tuple[Deleted, set[str]]:
     """Delete jobs with their pictures, messages and stars, and say which files they named."""
     if not job_ids:
         return Deleted(0, 0), set()
@@ -241,7 +246,7 @@ def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> tuple[Delete
     counts = select(JobRow.user_id, guild, JobRow.created_at, JobRow.image_count).where(
         JobRow.id.in_(job_ids),
         JobRow.state == JobState.FINISHED,
-        JobRow.created_at > datetime.now(UTC) - DAY,
+        JobRow.created_at > now - DAY,
     )
     names = ["user_id", "guild_id", "created_at", "count"]
     connection.execute(insert(SpentRow).from_select(names, counts))

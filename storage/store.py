@@ -17,7 +17,8 @@ from storage.statistics import StatisticsStore
 class Store:
     """The stores, each for its own questions.
 
-    `elsewhere` holds where no server's settings do; `now` tells the time that jobs are dated by.
+    `elsewhere` holds where no server's settings do; `now` tells the time that all
+    ages and limits go by.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Store:
         self.settings = SettingsStore(database, elsewhere)
         self.presets = GuildPresetStore(database, self.settings)
         self.own_presets = OwnPresetStore(database, self.settings)
-        self.drafts = DraftStore(database)
+        self.drafts = DraftStore(database, now)
         self.usage = UsageStore(database)
         self.statistics = StatisticsStore(database)
-        self.personal = PersonalStore(database, files, self.jobs, self.settings)
+        self.personal = PersonalStore(database, files, self.jobs, self.settings, now)

@@ -1,7 +1,7 @@
 """`/stats`: how the bot does, for its owner."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import discord
@@ -28,7 +28,8 @@ def command(services: Services) -> Command:
     async def stats(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
             await defer(interaction, private=True)
-            found = await services.store.statistics.since(datetime.now(UTC) - timedelta(days=1))
+            day_ago = services.clock.now() - timedelta(days=1)
+            found = await services.store.statistics.since(day_ago)
             waiting = len(await services.store.jobs.waiting())
             embed = embed_of(
                 found,

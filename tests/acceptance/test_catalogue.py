@@ -1,5 +1,7 @@
 """`/models`, `/loras` and `/stats`."""
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,15 @@ async def test_the_owner_alone_sees_how_the_bot_does(
     refused = await say(bo, general, "stats")
     assert refused["content"] == "Only the owner of the bot can see that."
     assert refused["embeds"] == []
+
+
+async def test_the_day_goes_by_discords_clock(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    await imagine(bo, general)
+    await rig.control.clock(48 * 3600)
+    message = await say(ada, general, "stats")
+    fields = {field["name"]: field["value"] for field in message["embeds"][0]["fields"]}
+    assert fields["Last 24 hours"] == "0 finished, 0 failed, 0 cancelled"
+    (epoch,) = re.findall(r"<t:(\d+):R>", str(message["embeds"]))
+    assert int(epoch) > time.time() + 47 * 3600

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from generation.job import Job
 from generation.refusal import Refused
 from storage import export, personal_data
 from storage.database import Database
+from storage.drafts import Draft
 from storage.history import Query
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.store import Store
@@ -261,3 +262,30 @@ async def test_every_message_of_a_deleted_job_is_known_with_who_had_asked(store:
     assert [await store.jobs.had_asked(number) for number in (70, 73, 90)] == [1, 1, None]
     await store.jobs.taken_back(70)
     assert await store.jobs.had_asked(70) is None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=20), timedelta(days=30), -timedelta(hours=20)])
+async def test_ages_go_by_the_stores_clock_when_the_machines_is_wrong(
+    database: Database, tmp_path: Path, ahead: timedelta
+) -> None:
+    moment = datetime.now(UTC) - ahead
+    store = Store(database, PictureFiles(tmp_path / "pictures"), now=lambda: moment)
+    begun = moment
+    recent, older = await drawn(store, user=1), await drawn(store, user=2)
+    draft = await store.drafts.keep(1, Draft(name="imagine"))
+    moment += timedelta(hours=5)
+    await store.personal.delete_job(recent.id)
+    since = begun - timedelta(hours=1)
+    await store.personal.sweep(timedelta(hours=6))
+    assert await store.usage.pictures_since(1, recent.origin.guild_id, since) == [
+        (recent.created_at, 1)
+    ]
+    assert await store.drafts.get(1, draft) is not None
+    moment += timedelta(hours=20)
+    await store.personal.delete(2)
+    assert await store.usage.pictures_since(2, older.origin.guild_id, since) == []
+    await store.personal.sweep(timedelta(hours=6))
+    assert await store.usage.pictures_since(1, recent.origin.guild_id, since) == []
+    moment += timedelta(days=7)
+    await store.personal.sweep(timedelta(hours=6))
+    assert await store.drafts.get(1, draft) is None
