@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install run test test-slow test-postgres lint bench
+.PHONY: install run test test-slow test-postgres mutations lint bench
 
 install: $(VENV)/installed
 
@@ -32,6 +32,10 @@ test-slow: $(VENV)/installed-dev
 # the same on PostgreSQL: a server of its own, for as long as it takes
 test-postgres: $(VENV)/installed-dev
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 3 -m "not slow" tests/unit/storage tests/acceptance
+
+# breaks the rules of who may do what, one at a time: a test must fail for each
+mutations: $(VENV)/installed-dev
+	$(BIN)/python -m tests.mutations
 
 lint: $(VENV)/installed-dev
 	$(BIN)/python -m ruff check .
