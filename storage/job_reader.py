@@ -89,7 +89,7 @@ class JobReader:
         return await self._database.read(shown)
 
     async def to_take_back(self) -> list[tuple[int, int]]:
-        """The messages of deleted jobs that are still on Discord, as (channel id, message id)."""
+        """The messages to be deleted that are still on Discord, as (channel id, message id)."""
         statement = select(TakeBackRow.channel_id, TakeBackRow.message_id)
         return await self._database.read(
             lambda c: [(row[0], row[1]) for row in c.execute(statement)]

@@ -364,8 +364,15 @@ class JobStore(JobReader):
         )
         await self._write(row.on_conflict_do_update(index_elements=["message_id"], set_=columns))
 
+    async def note_hint(self, channel_id: int, message_id: int, user_id: int) -> None:
+        """Note a message that shows no job and is to be deleted; whom it is for may do so too."""
+        row = insert_into(self._database.dialect, TakeBackRow).values(
+            message_id=message_id, channel_id=channel_id, user_id=user_id
+        )
+        await self._write(row.on_conflict_do_nothing())
+
     async def taken_back(self, message_id: int) -> None:
-        """Note that a message of a deleted job is gone."""
+        """Note that a message which was to be deleted is gone."""
         statement = delete(TakeBackRow).where(TakeBackRow.message_id == message_id)
         await self._write(statement)
 

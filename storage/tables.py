@@ -206,8 +206,8 @@ class MessageRow(Table):
 
 
 class TakeBackRow(Table):
-    """A message on Discord that showed a deleted job and is to be deleted too. `user_id` is who had
-    asked for it, who may still delete what we can't.
+    """A message on Discord that is to be deleted: it showed a deleted job, or is a hint to somebody
+    for a while. `user_id` is who had asked for it, who may still delete what we can't.
     """
 
     __tablename__ = "take_backs"

@@ -54,8 +54,15 @@ class MessageChores:
         """
         self._tasks.spawn(self._take_back(messages))
 
-    def hint(self, message: discord.Message) -> None:
-        """Delete a message of the bot's, which only hints at something, after a while."""
+    async def hint(self, message: discord.Message, user_id: int) -> None:
+        """Delete a message of the bot's, which only hints at something, after a while.
+
+        What a stop leaves on Discord goes after the next start.
+        """
+        try:
+            await self._jobs.note_hint(message.channel.id, message.id, user_id)
+        except DatabaseError as error:
+            log.warning("a message to be deleted can't be noted", error=str(error))
         self._tasks.spawn(self._delete_later(message.channel.id, message.id))
 
     async def _invite(self, job: Job, channel_id: int, message_id: int, index: int | None) -> None:

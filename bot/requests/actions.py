@@ -269,6 +269,12 @@ def meant_by(emoji: str, job: Job, index: int | None) -> ActionTarget | None:
     return next((p for p in applying(job, index) if without_selector(p.emoji) == plain), None)
 
 
+def may_mean(emoji: str) -> bool:
+    """Whether a reaction means something on a message that shows the right kind of job."""
+    emojis = (*(action.emoji for action in ACTIONS.values() if action.on != "history"), *NUMBERS)
+    return without_selector(emoji) in map(without_selector, emojis)
+
+
 def without_selector(emoji: str) -> str:
     """An emoji without the mark that it is shown in colour, which not every client sends."""
     return emoji.replace("\ufe0f", "")

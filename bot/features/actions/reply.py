@@ -188,14 +188,21 @@ class ReactionReply:
         return sent.channel.id, sent.id
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
-        """A reaction can't open a modal: post the button that can, for a while."""
+        """A reaction can't open a modal: post the button that can, for a while, where the answer
+        will be.
+        """
         texts = self.caller.texts
         view = StatelessView()
         view.add_item(ActionButton.of(target, job.id, texts(target.action.label)))
-        hint = await self._channel.send(
-            texts("press_to_go_on"), view=view, reference=self._reference()
-        )
-        self._client.services.delivery.chores.hint(hint)
+        user_id = self._payload.user_id
+        if self.caller.answers_privately(job):
+            user = await self._client.fetch_user(user_id)
+            hint = await user.send(texts("press_to_go_on"), view=view)
+        else:
+            hint = await self._channel.send(
+                texts("press_to_go_on"), view=view, reference=self._reference()
+            )
+        await self._client.services.delivery.chores.hint(hint, user_id)
 
     async def delete_message(self) -> None:
         """The bot's own, so it may."""
