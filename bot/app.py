@@ -17,7 +17,6 @@ from bot.clock import DiscordClock
 from bot.config import Config
 from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
-from bot.delivery.pings import Pings
 from bot.delivery.surroundings import JobSurroundings
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
@@ -101,7 +100,6 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     requests = RequestService(store, studio.worker, studio.catalog, config.rules, studio.clock)
     audit = Audit(client, store.settings, studio.worker)
     around = JobSurroundings(store.jobs, studio.catalog)
-    pings = Pings(client, store.jobs, store.settings, studio.clock)
     requests.listen(audit.refused)
     client.services = Services(
         requests=requests,
@@ -116,7 +114,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
             attachments,
             studio.clock,
             around,
-            pings,
+            store.settings,
             requests.remaking.accepts,
         ),
         audit=audit,

@@ -347,10 +347,11 @@ class JobStore(JobReader):
         kind: str,
         *,
         position: int | None = None,
-    ) -> None:
+    ) -> bool:
         """Note which job a message shows; `kind` is one of MessageRow's.
 
-        With `position` it shows that picture alone. Again is no error: the last note holds.
+        With `position` it shows that picture alone. Again is no error: the last note holds. False
+        where the job was deleted meanwhile: the message is noted as one to be taken back.
         """
         columns = {
             "channel_id": channel_id,
@@ -359,10 +360,23 @@ class JobStore(JobReader):
             "position": position,
             "created_at": self._now(),
         }
-        row = insert_into(self._database.dialect, MessageRow).values(
-            message_id=message_id, **columns
+        dialect = self._database.dialect
+        row = insert_into(dialect, MessageRow).values(message_id=message_id, **columns)
+        row = row.on_conflict_do_update(index_elements=["message_id"], set_=columns)
+        left = insert_into(dialect, TakeBackRow).values(
+            message_id=message_id, channel_id=channel_id
         )
-        await self._write(row.on_conflict_do_update(index_elements=["message_id"], set_=columns))
+        # locked, so that it is not deleted between the look and the note
+        there = (
+            select(JobRow.id).where(JobRow.id == job_id).with_for_update(read=True, key_share=True)
+        )
+
+        def note(connection: Connection) -> bool:
+            found = connection.execute(there).scalar_one_or_none() is not None
+            connection.execute(row if found else left.on_conflict_do_nothing())
+            return found
+
+        return await self._database.write(note)
 
     async def note_hint(self, channel_id: int, message_id: int, user_id: int) -> None:
         """Note a message that shows no job and is to be deleted; whom it is for may do so too."""

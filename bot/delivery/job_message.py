@@ -123,32 +123,57 @@ class JobMessage:
                 return written
         raise NowhereError(self._job.id)
 
-    async def note(self, written: tuple[int, int], kind: str) -> None:
-        """Note which message shows the job. Raises storage.errors.DatabaseError."""
-        if self._noted != (written, kind):
-            await self._jobs.add_message(written[1], written[0], self._job.id, kind)
-            self._noted = (written, kind)
+    async def note(self, written: tuple[int, int], kind: str) -> bool:
+        """Note which message shows the job; False where the job was deleted meanwhile.
 
-    async def delete(self, written: tuple[int, int]) -> None:
-        """Take the message away: the job was deleted while it was written."""
-        channel = self._client.get_partial_messageable(written[0])
-        await channel.get_partial_message(written[1]).delete()
+        Raises storage.errors.DatabaseError.
+        """
+        if self._noted != (written, kind):
+            if not await self._jobs.add_message(written[1], written[0], self._job.id, kind):
+                return False
+            self._noted = (written, kind)
+        return True
+
+    async def remains(self) -> tuple[int, int] | None:
+        """Of a job that was deleted: delete the answer to its interaction while that may be done;
+        returns the message that there is beside, which may have been written without a note.
+
+        Raises what a request to Discord may raise.
+        """
+        origin, webhook = self._job.origin, self._webhook()
+        if webhook is not None:
+            try:
+                await webhook.delete_message(ORIGINAL)
+            except discord.HTTPException as error:
+                if not closes_the_way(error) and error.status != UNAUTHORIZED:
+                    raise
+        if self._known is None and self._may_be_posted and origin.channel_id is not None:
+            channel = self._client.get_partial_messageable(origin.channel_id)
+            self._known = await self._find(channel)
+            self._may_be_posted = False
+        return self._known
 
     async def _through_token(self, message: OutgoingMessage, kind: str) -> tuple[int, int] | None:
-        interaction = self._job.origin.interaction
-        if interaction is None or self._token_dead:
+        webhook = self._webhook()
+        if webhook is None:
             return None
-        if self._clock.now() > interaction.expires_at - TOKEN_MARGIN:
-            return None
-        webhook = discord.Webhook.partial(
-            interaction.application_id, interaction.token, client=self._client
-        )
         try:
             edited = await webhook.edit_message(ORIGINAL, **message.for_edit())
         except discord.HTTPException as error:
             self._token_dead = error.status in (UNAUTHORIZED, NOT_FOUND)
             raise
         return edited.channel.id or self._job.origin.channel_id or 0, edited.id
+
+    def _webhook(self) -> discord.Webhook | None:
+        """What answers the interaction, while its token lives."""
+        interaction = self._job.origin.interaction
+        if interaction is None or self._token_dead:
+            return None
+        if self._clock.now() > interaction.expires_at - TOKEN_MARGIN:
+            return None
+        return discord.Webhook.partial(
+            interaction.application_id, interaction.token, client=self._client
+        )
 
     async def _through_channel(self, message: OutgoingMessage, kind: str) -> tuple[int, int] | None:
         """In the channel, unless the answer is private: what follows a token is never ephemeral."""

@@ -1,6 +1,7 @@
 """What is done to messages in the background: reactions added, messages deleted."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -53,6 +54,33 @@ class MessageChores:
         What a stop leaves on Discord goes after the next start.
         """
         self._tasks.spawn(self._take_back(messages))
+
+    async def note(
+        self,
+        written: tuple[int, int],
+        job: Job,
+        kind: str,
+        *,
+        position: int | None = None,
+    ) -> bool:
+        """Note a message that was posted, however long the database takes to accept it.
+
+        False where its job was deleted meanwhile: then it is taken back.
+        """
+        channel_id, message_id = written
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                noted = await self._jobs.add_message(
+                    message_id, channel_id, job.id, kind, position=position
+                )
+            except DatabaseError as error:
+                log.warning("a message can't be noted yet", job=job.id, error=str(error))
+                await self._pause(wait)
+            else:
+                if not noted:
+                    self.take_back([written])
+                return noted
+        raise AssertionError("the waits never end")
 
     async def hint(self, message: discord.Message, user_id: int) -> None:
         """Delete a message of the bot's, which only hints at something, after a while.

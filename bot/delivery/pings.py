@@ -6,10 +6,10 @@ import structlog
 from bot.clock import DiscordClock
 from bot.delivery.failures import SENDING_ERRORS, closes_the_way
 from bot.delivery.job_message import TOKEN_MARGIN
+from bot.delivery.message_chores import MessageChores, Pause
 from bot.locales import Texts
 from generation.job import Job, JobState
 from storage.errors import DatabaseError
-from storage.jobs import JobStore
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
@@ -19,12 +19,18 @@ class Pings:
     """A message of its own each time: Discord tells nobody of a mention in an edited one."""
 
     def __init__(
-        self, client: discord.Client, jobs: JobStore, settings: SettingsStore, clock: DiscordClock
+        self,
+        client: discord.Client,
+        settings: SettingsStore,
+        clock: DiscordClock,
+        chores: MessageChores,
+        pause: Pause,
     ) -> None:
         self._client = client
-        self._jobs = jobs
         self._settings = settings
         self._clock = clock
+        self._chores = chores
+        self._pause = pause
 
     async def ping(self, job: Job, channel_id: int, message_id: int) -> None:
         """Mention who asked, in an answer to the message of the job, if they want it.
@@ -40,7 +46,7 @@ class Pings:
             sent = sent or await self._through_token(job)
             if sent is not None and not job.origin.private:
                 # known, it goes with the rest when its owner deletes the job
-                await self._jobs.add_message(sent.id, sent.channel.id, job.id, "ping")
+                await self._chores.note((sent.channel.id, sent.id), job, "ping")
         except (*SENDING_ERRORS, DatabaseError) as error:
             log.info("nobody was mentioned", job=job.id, error=str(error))
 

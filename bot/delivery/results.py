@@ -55,7 +55,10 @@ class Results:
     async def deliver(self, job_id: int, message: JobMessage) -> None:
         """Show the end of a job, and note that its owner has been told."""
         job = await self._read(job_id)
-        if job is None or job.delivered_at is not None:
+        if job is None:
+            await self._leave_nothing(job_id, message)
+            return
+        if job.delivered_at is not None:
             return
         try:
             written = await self._write_pictures(job, message)
@@ -70,6 +73,22 @@ class Results:
             log.exception("a result can't be shown", job=job.id, incident=incident)
             written = await self._write_words(job, message, "incident", incident=incident)
         await self._note(job, message, written)
+
+    async def _leave_nothing(self, job_id: int, message: JobMessage) -> None:
+        """Take back what was written of a job that was deleted meanwhile."""
+        for wait in RETRIES:
+            try:
+                left = await message.remains()
+            except SENDING_ERRORS as error:
+                if not may_pass(error):
+                    log.info("a deleted job's message can't be found", job=job_id, error=str(error))
+                    return
+                await self._pause(wait)
+            else:
+                if left is not None:
+                    self._chores.take_back([left])
+                return
+        log.warning("a deleted job's message may be left on Discord", job=job_id)
 
     async def _read(self, job_id: int) -> Job | None:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
@@ -142,12 +161,10 @@ class Results:
         """Note what was told: while the database is busy nothing is posted a second time."""
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
-                if written is not None and await self._jobs.get(job.id) is None:
+                if written is not None and not await message.note(written, "result"):
                     # deleted while it was delivered
-                    self._chores.take_back([written])
+                    await self._leave_nothing(job.id, message)
                     return
-                if written is not None:
-                    await message.note(written, "result")
                 await self._jobs.mark_delivered(job.id)
                 break
             except DatabaseError as error:

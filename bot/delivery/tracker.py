@@ -27,6 +27,7 @@ from generation.schedule import Planned
 from generation.worker import Worker
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
+from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ class Tracker:
         attachments: JobAttachments,
         clock: DiscordClock,
         around: JobSurroundings,
-        pings: Pings,
+        settings: SettingsStore,
         accepts: Accepts,
         *,
         edit_every: float = EDIT_EVERY,
@@ -95,6 +96,7 @@ class Tracker:
         self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts)
         self._around = around
         self._accepts = accepts
+        pings = Pings(client, settings, clock, self.chores, self._sleep)
         self._results = Results(
             client, jobs, attachments, self.chores, around, pings, self._sleep, accepts
         )
@@ -216,7 +218,8 @@ class Tracker:
                 followed.around = await self._around.of(job)
             outgoing = self._outgoing(followed, job, shown, preview)
             written = await followed.message.write(outgoing, "progress")
-            await followed.message.note(written, "progress")
+            if not await followed.message.note(written, "progress"):
+                self.chores.take_back([written])
         except (*SENDING_ERRORS, NowhereError, DatabaseError) as error:
             # the next change or the result will be shown instead
             log.info("progress not shown", job=followed.job.id, error=str(error))

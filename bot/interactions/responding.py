@@ -96,7 +96,8 @@ async def reply_privately(interaction: Interaction, text: str, **more: Any) -> N
         deferred = discord.InteractionResponseType.deferred_channel_message
         if interaction.response.type is deferred and not interaction.extras["private"]:
             # what follows a public "is thinking" is public too, unless that goes first
-            await interaction.delete_original_response()
+            with contextlib.suppress(discord.NotFound):  # taken back already
+                await interaction.delete_original_response()
         await interaction.followup.send(text, ephemeral=True, **more)
     except discord.HTTPException as error:
         log.warning("nobody could be told", sentence=text, error=str(error))

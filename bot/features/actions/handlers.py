@@ -113,12 +113,10 @@ async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job
     private = reply.caller.answers_privately(job)
     await reply.defer(private=private)
     picked = await _picked(services, reply, job, target.index or 0, private=private)
-    channel_id, message_id = await reply.post(picked, private=private)
-    await services.store.jobs.add_message(
-        message_id, channel_id, job.id, "picture", position=target.index
-    )
+    posted = await reply.post(picked, private=private)
+    await _note(services, reply, posted, job, "picture", target.index)
     if not private:
-        services.delivery.chores.invite(job, channel_id, message_id, target.index)
+        services.delivery.chores.invite(job, *posted, target.index)
 
 
 async def _replay(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
@@ -135,7 +133,7 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
     pictures = services.delivery.attachments
     every = await pictures.of(job, caller.origin(private=False))
     shown = await pictures.within(every, reply.file_limit)
-    channel_id, message_id = await reply.post(
+    posted = await reply.post(
         {
             "content": shown.remarks(caller.texts),
             "embed": job_embeds.parameters(job, caller.texts),
@@ -144,8 +142,8 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
         },
         private=False,
     )
-    await services.store.jobs.add_message(message_id, channel_id, job.id, "sent")
-    services.delivery.chores.invite(job, channel_id, message_id)
+    await _note(services, reply, posted, job, "sent")
+    services.delivery.chores.invite(job, *posted)
 
 
 async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
@@ -168,6 +166,20 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "send": _send,
     "forget": _forget,
 }
+
+
+async def _note(
+    services: Services,
+    reply: Reply,
+    posted: tuple[int, int],
+    job: Job,
+    kind: str,
+    position: int | None = None,
+) -> None:
+    """Note a message that was posted. Raises Refused where its job was deleted meanwhile."""
+    if not await services.delivery.chores.note(posted, job, kind, position=position):
+        await reply.take_back()
+        raise Refused("own_job_deleted", job=job.id)
 
 
 async def _picked(

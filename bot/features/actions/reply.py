@@ -1,5 +1,6 @@
 """How an action answers: through an interaction, or for a reaction in the channel and in person."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -60,6 +61,9 @@ class Reply(Protocol):
         message. What was deferred has said already which.
         """
 
+    async def take_back(self) -> None:
+        """Delete what was posted, as far as only the one who answers may do that."""
+
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
         """Ask for more in a modal."""
 
@@ -112,6 +116,11 @@ class InteractionReply:
         """As a follow-up of what was deferred."""
         sent = await self._interaction.followup.send(**message, wait=True)
         return sent.channel.id, sent.id
+
+    async def take_back(self) -> None:
+        """Also a private answer, and one in a place that the bot itself is not in."""
+        with contextlib.suppress(discord.HTTPException):
+            await self._interaction.delete_original_response()
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
         """At once."""
@@ -186,6 +195,9 @@ class ReactionReply:
         else:
             sent = await self._channel.send(**message, reference=self._reference(), nonce=nonce)
         return sent.channel.id, sent.id
+
+    async def take_back(self) -> None:
+        """The bot's own messages, which it deletes without."""
 
     async def open(self, modal: Modal, target: ActionTarget, job: Job) -> None:
         """A reaction can't open a modal: post the button that can, for a while, where the answer
