@@ -8,8 +8,10 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, delete, insert, select
 
+from storage import records
 from storage.clock import Now, machine_time
 from storage.database import Database
+from storage.records import RecordUnreadableError
 from storage.tables import DraftRow, DraftUploadRow
 
 log = structlog.get_logger(__name__)
@@ -62,13 +64,14 @@ def _cleaned(value: Any) -> Any:
 
 
 def _read(connection: Connection, user_id: int, number: int) -> Draft | None:
-    statement = select(DraftRow.draft).where(DraftRow.id == number, DraftRow.user_id == user_id)
+    kept = records.text_of(DraftRow.draft, connection.dialect)
+    statement = select(kept).where(DraftRow.id == number, DraftRow.user_id == user_id)
     found = connection.execute(statement).scalar_one_or_none()
     if found is None:
         return None
     try:
-        draft = msgspec.json.decode(found, type=Draft)
-    except msgspec.MsgspecError as error:
+        draft = records.decoded(found, Draft)
+    except RecordUnreadableError as error:
         log.error("a draft can't be read", number=number, error=str(error))
         return None
     named = select(DraftUploadRow.file).where(DraftUploadRow.draft_id == number)

@@ -11,12 +11,14 @@ import msgspec
 from sqlalchemy import select
 
 from generation.job import Job
-from generation.preset import to_toml
+from generation.preset import Preset, to_toml
 from generation.refusal import Refused
+from storage import records
 from storage.database import Database
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
 from storage.pictures import PictureFiles, PictureMissingError
+from storage.records import UNDECODABLE, Kept, RecordUnreadableError
 from storage.settings import SettingsStore
 from storage.tables import (
     DraftRow,
@@ -159,23 +161,29 @@ class Exporter:
         )
 
     async def _searches(self, user_id: int) -> bytes:
-        sought = select(QueryRow.query).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
-        queries = [row[0] for row in await self._all(sought)]
-        return msgspec.json.encode([msgspec.Raw(query.encode()) for query in queries])
+        kept = records.text_of(QueryRow.query, self._database.dialect)
+        sought = select(kept).where(QueryRow.user_id == user_id).order_by(QueryRow.id)
+        return msgspec.json.encode([_json(row[0]) for row in await self._all(sought)])
 
     async def _presets(self, user_id: int) -> bytes:
-        own = select(PresetRow.preset).where(
+        kept = records.text_of(PresetRow.preset, self._database.dialect)
+        own = select(kept).where(
             PresetRow.scope == "person",
             PresetRow.owner_id == user_id,
             PresetRow.deleted_at.is_(None),
         )
-        rows = await self._all(own.order_by(PresetRow.key))
-        return to_toml([row[0] for row in rows]).encode()
+        presets, unreadable = [], ""
+        for row in await self._all(own.order_by(PresetRow.key)):
+            try:
+                presets.append(records.decoded(row[0], Preset))
+            except RecordUnreadableError:
+                unreadable += f"# {records.shown(row[0])!a}\n"
+        return (unreadable + to_toml(presets)).encode()
 
     async def _drafts(self, user_id: int) -> bytes:
-        typed = select(DraftRow.draft).where(DraftRow.user_id == user_id).order_by(DraftRow.id)
-        drafts = [row[0] for row in await self._all(typed)]
-        return msgspec.json.encode([msgspec.Raw(draft.encode()) for draft in drafts])
+        kept = records.text_of(DraftRow.draft, self._database.dialect)
+        typed = select(kept).where(DraftRow.user_id == user_id).order_by(DraftRow.id)
+        return msgspec.json.encode([_json(row[0]) for row in await self._all(typed)])
 
     async def _all(self, statement: Any) -> Sequence[Any]:
         rows: Sequence[Any] = await self._database.read(lambda c: c.execute(statement).all())
@@ -257,6 +265,14 @@ class _Parts:
 def _size(name: str, piece: bytes) -> int:
     """Bytes of a zip that a piece takes."""
     return len(piece) + 2 * len(name) + ENTRY
+
+
+def _json(text: Kept) -> object:
+    """The value of a JSON text; of what is none its characters."""
+    try:
+        return msgspec.json.decode(text)
+    except UNDECODABLE:
+        return records.shown(text)
 
 
 def _pretty(content: bytes) -> bytes:

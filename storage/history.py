@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, literal
 from sqlalchemy.orm import aliased
 
 from generation.job import Job, JobState
-from storage import job_rows, search
+from storage import job_rows, records, search
 from storage.database import Database
 from storage.inserting import insert_into
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
+from storage.records import RecordUnreadableError
 from storage.tables import FavouriteRow, JobRow, QueryRow
 
 log = structlog.get_logger(__name__)
@@ -157,11 +158,12 @@ class HistoryStore:
 
     async def query(self, number: int, user_id: int) -> Query | None:
         """What somebody's pages look for."""
-        statement = select(QueryRow.query).where(QueryRow.id == number, QueryRow.user_id == user_id)
+        kept = records.text_of(QueryRow.query, self._database.dialect)
+        statement = select(kept).where(QueryRow.id == number, QueryRow.user_id == user_id)
         found = await self._database.read(lambda c: c.execute(statement).scalar_one_or_none())
         try:
-            return None if found is None else msgspec.json.decode(found, type=Query)
-        except msgspec.MsgspecError as error:
+            return None if found is None else records.decoded(found, Query)
+        except RecordUnreadableError as error:
             log.error("a search can't be read", number=number, error=str(error))
             return None
 

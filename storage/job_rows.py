@@ -20,16 +20,13 @@ from sqlalchemy.types import TypeDecorator
 
 from generation.job import Failure, Job, JobState, Origin, PictureRecord, PresetUse
 from generation.request import GenerationRequest
+from storage.records import UNDECODABLE, RecordUnreadableError
 from storage.tables import JobRow, PictureRow
 
 log = structlog.get_logger(__name__)
 
 UNREADABLE: Final = Failure("record_unreadable")
 """Why a job fails whose row can't be decoded."""
-
-
-class RecordUnreadableError(Exception):
-    """What the database has of a job can't be decoded."""
 
 
 def _raw(mapped_table: Any) -> tuple[ColumnElement[Any], ...]:
@@ -150,7 +147,7 @@ def value(row: Mapping[Any, Any], name: str) -> Any:
         if isinstance(column_type, TypeDecorator):
             return column_type.process_result_value(found, None)  # type: ignore[arg-type]
         return found
-    except (ValueError, TypeError, KeyError, ArithmeticError, OSError, RecursionError) as error:
+    except (KeyError, OSError, *UNDECODABLE) as error:
         raise RecordUnreadableError(f"{name}: {error}") from error
 
 

@@ -30,8 +30,9 @@ from storage.errors import trouble
 from storage.inserting import insert_into
 from storage.intake import Intake, Limits, NewJob
 from storage.job_reader import VISIBLE, JobReader
-from storage.job_rows import JOB_COLUMNS, UNREADABLE, RecordUnreadableError
+from storage.job_rows import JOB_COLUMNS, UNREADABLE
 from storage.pictures import PictureFiles, PictureMissingError
+from storage.records import RecordUnreadableError
 from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow
 
 Pictures = dict[int, tuple[PictureRecord, ...]]

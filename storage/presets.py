@@ -10,14 +10,19 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+import structlog
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.name_search import nearest
 from generation.preset import Preset
 from generation.refusal import Refused
+from storage import records
+from storage.records import Kept, RecordUnreadableError
 from storage.settings import GuildSettings, PersonSettings, Scope, SettingsStore, change_row
 from storage.tables import JobRow, PresetRow
+
+log = structlog.get_logger(__name__)
 
 KEY_MAX = 100
 """Characters of a name in folded case, which may be longer than the name."""
@@ -54,6 +59,8 @@ class PresetStore:
     def __init__(self, database: AsyncEngine, settings: SettingsStore) -> None:
         self._database = database
         self._settings = settings
+        self._unreadable: set[int] = set()
+        """Those of which the log has said so."""
 
     async def all_of(self, owner_id: int) -> list[Preset]:
         """A server's or a person's presets by name."""
@@ -77,13 +84,15 @@ class PresetStore:
 
     async def used(self, owner_id: int, preset_id: int) -> Preset | None:
         """The preset of that number, whatever it is called now; of a deleted one name and roles."""
-        statement = select(PresetRow.preset).where(
+        kept = records.text_of(PresetRow.preset, self._database.dialect)
+        statement = select(PresetRow.key, kept).where(
             PresetRow.id == preset_id,
             PresetRow.scope == self.scope,
             PresetRow.owner_id == owner_id,
         )
         async with self._database.connect() as connection:
-            return (await connection.execute(statement)).scalar_one_or_none()
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else self._readable(preset_id, row[1]) or _remainder(*row)
 
     async def write(self, owner_id: int, preset: Preset, *, was: str | None = None) -> None:
         """Keep a new preset, or one that was changed, perhaps renamed, from the name `was`.
@@ -99,7 +108,7 @@ class PresetStore:
             if before is None:
                 await self._insert(connection, owner_id, [preset], there)
             else:
-                await self._renew(connection, before, preset, there)
+                await self._renew(connection, owner_id, before, preset, there)
         self._settings.forget(changed)
 
     async def change(
@@ -115,7 +124,7 @@ class PresetStore:
             new = change(before.preset)
             names = {key_of(before.name): new.name}
             changed = await self._carry_defaults(connection, owner_id, names)
-            await self._renew(connection, before, new, there)
+            await self._renew(connection, owner_id, before, new, there)
         self._settings.forget(changed)
         return KeptPreset(before.id, new)
 
@@ -135,7 +144,7 @@ class PresetStore:
                 if before is None:
                     new.append(preset)
                 else:
-                    await self._renew(connection, before, preset, there)
+                    await self._renew(connection, owner_id, before, preset, there)
             await self._insert(connection, owner_id, new, there)
         self._settings.forget(changed)
 
@@ -147,10 +156,12 @@ class PresetStore:
             for kept in there:
                 if key_of(kept.name) == key_of(name):
                     await _bury(connection, kept)
+            await self._clear(connection, owner_id, key_of(name))
         self._settings.forget(changed)
 
     def _live(self, owner_id: int) -> Any:
-        return select(PresetRow.id, PresetRow.preset).where(
+        kept = records.text_of(PresetRow.preset, self._database.dialect)
+        return select(PresetRow.id, kept).where(
             PresetRow.scope == self.scope,
             PresetRow.owner_id == owner_id,
             PresetRow.deleted_at.is_(None),
@@ -158,7 +169,25 @@ class PresetStore:
 
     async def _all_of(self, connection: AsyncConnection, owner_id: int) -> list[KeptPreset]:
         rows = await connection.execute(self._live(owner_id).order_by(PresetRow.key))
-        return [KeptPreset(row.id, row.preset) for row in rows]
+        read = [(number, self._readable(number, text)) for number, text in rows]
+        return [KeptPreset(number, preset) for number, preset in read if preset is not None]
+
+    def _readable(self, number: int, text: Kept) -> Preset | None:
+        try:
+            return records.decoded(text, Preset)
+        except RecordUnreadableError as error:
+            if number not in self._unreadable:
+                self._unreadable.add(number)
+                log.error("a preset can't be read", preset=number, error=str(error))
+            return None
+
+    async def _clear(self, connection: AsyncConnection, owner_id: int, key: str) -> None:
+        """Delete the preset of that key which can't be read; the log has it as it was."""
+        rows = await connection.execute(self._live(owner_id).where(PresetRow.key == key))
+        for number, text in rows.all():
+            was = records.shown(text)
+            log.warning("a preset that can't be read is gone", preset=number, was=was)
+            await connection.execute(delete(PresetRow).where(PresetRow.id == number))
 
     async def _held(self, connection: AsyncConnection, owner_id: int) -> list[KeptPreset]:
         """All that are there; others are kept from them and the defaults until the transaction
@@ -182,6 +211,7 @@ class PresetStore:
     async def _renew(
         self,
         connection: AsyncConnection,
+        owner_id: int,
         before: KeptPreset,
         preset: Preset,
         there: Sequence[KeptPreset],
@@ -189,6 +219,8 @@ class PresetStore:
         key = key_of(preset.name)
         if any(key_of(kept.name) == key for kept in there if kept.id != before.id):
             raise Refused("preset_taken", name=preset.name)
+        if key != key_of(before.name):
+            await self._clear(connection, owner_id, key)
         row = update(PresetRow).where(PresetRow.id == before.id)
         await connection.execute(row.values(key=key, preset=preset))
 
@@ -209,6 +241,7 @@ class PresetStore:
             raise Refused(self.too_many, high=self.most)
         for preset in presets:
             key = key_of(preset.name)
+            await self._clear(connection, owner_id, key)
             row = {"preset": preset, "created_at": datetime.now(UTC), "deleted_at": None}
             before = (
                 select(PresetRow.id)
@@ -240,6 +273,12 @@ async def _bury(connection: AsyncConnection, kept: KeptPreset) -> None:
     left = Preset(name=kept.name, roles=kept.preset.roles)
     row = update(PresetRow).where(PresetRow.id == kept.id)
     await connection.execute(row.values(preset=left, deleted_at=datetime.now(UTC)))
+
+
+def _remainder(key: str, text: Kept) -> Preset:
+    """Of a preset that can't be read, what holds for those who draw with it again."""
+    found = records.readable_fields(text, Preset)
+    return Preset(name=found.get("name", key), roles=found.get("roles", ()))
 
 
 def _of(presets: Sequence[KeptPreset], number: int) -> KeptPreset:

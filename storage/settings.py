@@ -5,14 +5,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Meta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.completion import Waiting
 from generation.refusal import Refused
+from storage import records
 from storage.inserting import insert_into
+from storage.records import Kept, RecordUnreadableError
 from storage.tables import NoticeRow, SettingsRow
+
+log = structlog.get_logger(__name__)
 
 Number = Annotated[int, Meta(ge=1, le=100_000)]
 Weight = Annotated[float, Meta(ge=0.1, le=10)]
@@ -135,10 +140,13 @@ class SettingsStore:
         if isinstance(cached, type_):
             return cached
         before = self._changes
-        statement = select(SettingsRow.values).where(*_row(scope, id_))
+        kept = records.text_of(SettingsRow.values, self._database.dialect)
+        statement = select(kept).where(*_row(scope, id_))
         async with self._database.connect() as connection:
-            values = (await connection.execute(statement)).scalar_one_or_none()
-        found = type_() if values is None else msgspec.json.decode(values, type=type_)
+            text = (await connection.execute(statement)).scalar_one_or_none()
+        found, why = (type_(), None) if text is None else _read(text, type_)
+        if why is not None:
+            log.error("settings can't be read", scope=scope, id=id_, error=why)
         if before == self._changes:
             if len(self._cached) >= CACHED_MAX:
                 self._cached.clear()
@@ -177,14 +185,22 @@ async def change_row(
 ) -> Settings:
     """Change a row within a transaction, with all others kept from it until that ends.
 
+    One that can't be read stays until something in it changes; then the log has it as it was.
     Raises Refused for values out of bounds.
     """
     # there must be a row to lock
     empty = insert_into(connection.dialect, SettingsRow).values(scope=scope, id=id_, values="{}")
     await connection.execute(empty.on_conflict_do_nothing())
-    locked = select(SettingsRow.values).where(*_row(scope, id_)).with_for_update()
+    kept = records.text_of(SettingsRow.values, connection.dialect)
+    locked = select(kept).where(*_row(scope, id_)).with_for_update()
     text = (await connection.execute(locked)).scalar_one()
-    changed = _with(change(msgspec.json.decode(text, type=type_)), {})
+    now, why = _read(text, type_)
+    changed = _with(change(now), {})
+    if changed == now:
+        return changed
+    if why is not None:
+        was = records.shown(text)
+        log.warning("settings that can't be read are replaced", scope=scope, id=id_, was=was)
     await connection.execute(
         update(SettingsRow)
         .where(*_row(scope, id_))
@@ -198,14 +214,22 @@ async def people_with_default_preset(
 ) -> list[tuple[int, PersonSettings]]:
     """Everybody who has a preset as their own default, by id."""
     statement = (
-        select(SettingsRow.id, SettingsRow.values)
+        select(SettingsRow.id, records.text_of(SettingsRow.values, connection.dialect))
         .where(SettingsRow.scope == "person", SettingsRow.values.contains('"default_preset":"'))
         .order_by(SettingsRow.id)
     )
     return [
-        (user_id, msgspec.json.decode(values, type=PersonSettings))
-        for user_id, values in await connection.execute(statement)
+        (user_id, _read(text, PersonSettings)[0])
+        for user_id, text in await connection.execute(statement)
     ]
+
+
+def _read(text: Kept, type_: type[Settings]) -> tuple[Settings, str | None]:
+    """Settings, and why they can't be read: then what can be of them, and the defaults."""
+    try:
+        return records.decoded(text, type_), None
+    except RecordUnreadableError as error:
+        return type_(**records.readable_fields(text, type_)), str(error)
 
 
 def _row(scope: Scope, id_: int) -> tuple[Any, ...]:

@@ -1,16 +1,24 @@
 """Rows that can't be decoded: each is in its own way only."""
 
+import json
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from generation.job import Failure, Job, JobState
+from generation.preset import Preset
+from generation.refusal import Refused
 from storage.database import Database
+from storage.drafts import Draft
 from storage.history import Query
 from storage.jobs import JobStore
+from storage.pictures import PictureFiles
+from storage.settings import GuildSettings, PersonSettings
 from storage.store import Store
 from tests.databases import ON_SERVER
 from tests.fixtures.requests import a_request, an_origin
@@ -170,3 +178,167 @@ async def test_a_search_that_can_not_be_read_is_gone(database: Database, store: 
     async with database.begin() as connection:
         await connection.execute(text("UPDATE history_queries SET query = '{'"))
     assert await store.history.query(number, 1) is None
+
+
+TEXTS = ["'{'", "''", "'[]'", "'7'", "'\"x\"'", f"'{'[' * 100_000}'"]
+if not ON_SERVER:
+    TEXTS += ["7", "x'ff00'", "CAST(x'ff7b7d' AS TEXT)"]
+
+
+async def spoil(database: Database, change: str) -> None:
+    async with database.begin() as connection:
+        await connection.exec_driver_sql(change)
+
+
+async def texts(database: Database, statement: str) -> list[Any]:
+    async with database.connect() as connection:
+        return list((await connection.execute(text(statement))).scalars())
+
+
+@pytest.mark.parametrize("broken", TEXTS, ids=range(len(TEXTS)))
+async def test_settings_are_the_defaults_until_somebody_sets_them(
+    database: Database, tmp_path: Path, broken: str
+) -> None:
+    before = Store(database, PictureFiles(tmp_path))
+    await before.settings.change_guild(5, quota=3)
+    await before.settings.change_guild(6, quota=4)
+    await before.settings.change_person(5, private=True)
+    await spoil(database, f'UPDATE settings SET "values" = {broken} WHERE id = 5')
+    store = Store(database, PictureFiles(tmp_path))
+    with capture_logs() as logged:
+        for _ in range(2):
+            assert await store.settings.guild(5) == GuildSettings()
+            assert await store.settings.person(5) == PersonSettings()
+    assert [(line["log_level"], line["scope"]) for line in logged] == [
+        ("error", "guild"),
+        ("error", "person"),
+    ]
+    # what changes nothing leaves it as it is, and so does what is written beside it
+    as_it_is = (
+        'SELECT "values" FROM settings ORDER BY scope, id'
+        if ON_SERVER
+        else 'SELECT CAST("values" AS BLOB) FROM settings ORDER BY scope, id'
+    )
+    kept = await texts(database, as_it_is)
+    await store.settings.change_guild(5, lambda now: now)
+    await store.presets.write(5, Preset(name="fox"))
+    await store.own_presets.write(5, Preset(name="fox"))
+    assert await texts(database, as_it_is) == kept
+    with capture_logs() as logged:
+        await store.settings.change_guild(5, quota=7)
+        await store.settings.change_person(5, ping=True)
+    assert ["was" in line for line in logged] == [True, True]
+    assert await store.settings.guild(5) == GuildSettings(quota=7)
+    assert await store.settings.person(5) == PersonSettings(ping=True)
+    assert (await store.settings.guild(6)).quota == 4
+
+
+async def test_of_settings_out_of_bounds_the_others_hold(
+    database: Database, tmp_path: Path
+) -> None:
+    before = Store(database, PictureFiles(tmp_path))
+    await before.settings.change_guild(5, quota=3, blocklist=("cat",), channel_presets={7: "x"})
+    await spoil(
+        database, 'UPDATE settings SET "values" = replace("values", \'"quota":3\', \'"quota":0\')'
+    )
+    store = Store(database, PictureFiles(tmp_path))
+    left = GuildSettings(blocklist=("cat",), channel_presets={7: "x"})
+    assert await store.settings.guild(5) == left
+    with capture_logs() as logged:
+        await store.settings.change_guild(5, spoiler=True)
+    assert '"quota":0' in logged[0]["was"]
+    assert (await store.settings.guild(5)).blocklist == ("cat",)
+
+
+@pytest.mark.parametrize("broken", TEXTS, ids=range(len(TEXTS)))
+async def test_one_persons_settings_stop_nobody_from_renaming_presets(
+    database: Database, store: Store, broken: str
+) -> None:
+    await store.presets.write(5, Preset(name="fox"))
+    await store.presets.set_own_default(1, 5, "fox")
+    await store.presets.set_own_default(2, 5, "fox")
+    await spoil(
+        database, f"UPDATE settings SET \"values\" = {broken} WHERE id = 1 AND scope = 'person'"
+    )
+    own = 'UPDATE settings SET "values" = \'{{"default_preset":"fox"{}\' WHERE id = 1'
+    for more in ("", ',"language":7}'):
+        await store.presets.change(5, "fox", lambda now: Preset(name="vixen"))
+        assert (await store.settings.person(2)).default_preset == "vixen"
+        await store.presets.change(5, "vixen", lambda now: Preset(name="fox"))
+        await spoil(database, own.format(more))
+    store.settings.forget([("person", 1)])
+    await store.presets.delete(5, "fox")
+    assert (await store.settings.person(2)).default_preset is None
+    assert (await store.settings.person(1)).default_preset is None
+
+
+@pytest.mark.parametrize("kind", ["presets", "own_presets"])
+@pytest.mark.parametrize("broken", TEXTS, ids=range(len(TEXTS)))
+async def test_a_preset_is_left_out_until_its_name_is_used_again(
+    database: Database, store: Store, kind: str, broken: str
+) -> None:
+    presets = store.presets if kind == "presets" else store.own_presets
+    for name in ("bear", "Fox", "wolf"):
+        await presets.write(1, Preset(name=name))
+    spoilt = f"UPDATE presets SET preset = {broken} WHERE key = 'fox'"
+    await spoil(database, spoilt)
+    with capture_logs() as logged:
+        for _ in range(2):
+            assert [preset.name for preset in await presets.all_of(1)] == ["bear", "wolf"]
+    assert [line["log_level"] for line in logged] == ["error"]
+    assert await presets.find(1, "fox") is None
+    with pytest.raises(Refused, match="preset_unknown"):
+        await presets.get(1, "fox")
+    await presets.change(1, "bear", lambda now: Preset(name="Bear", steps=4))
+    assert len(await texts(database, "SELECT key FROM presets")) == 3
+    # written anew, by another's new name, from a file, deleted
+    with capture_logs() as logged:
+        await presets.write(1, Preset(name="fox", steps=3))
+    assert ["was" in line for line in logged] == [True]
+    assert (await presets.get(1, "FOX")).steps == 3
+    await spoil(database, spoilt)
+    await presets.change(1, "wolf", lambda now: Preset(name="fox"))
+    assert [preset.name for preset in await presets.all_of(1)] == ["Bear", "fox"]
+    await spoil(database, spoilt)
+    await presets.put_many(1, [Preset(name="fox", steps=5)], replace=True)
+    assert (await presets.get(1, "fox")).steps == 5
+    await spoil(database, spoilt)
+    await presets.delete(1, "fox")
+    assert await texts(database, "SELECT key FROM presets") == ["bear"]
+
+
+async def test_the_roles_of_a_preset_out_of_bounds_hold_for_what_was_drawn_with_it(
+    database: Database, store: Store
+) -> None:
+    await store.presets.write(5, Preset(name="fox", steps=3, roles=(9,)))
+    number = (await store.presets.kept(5, "fox")).id
+    await spoil(
+        database, "UPDATE presets SET preset = replace(preset, '\"steps\":3', '\"steps\":-3')"
+    )
+    assert await store.presets.used(5, number) == Preset(name="fox", roles=(9,))
+    await spoil(database, "UPDATE presets SET preset = '{'")
+    assert await store.presets.used(5, number) == Preset(name="fox")
+
+
+@pytest.mark.parametrize("broken", TEXTS, ids=range(len(TEXTS)))
+async def test_drafts_and_searches_are_gone_and_an_export_has_them_as_they_are(
+    database: Database, store: Store, tmp_path: Path, broken: str
+) -> None:
+    draft = await store.drafts.keep(1, Draft(name="imagine"))
+    search = await store.history.keep_query(1, Query(search="fox"))
+    await store.own_presets.write(1, Preset(name="fox"))
+    await store.settings.change_person(1, private=True)
+    for column in ("drafts SET draft", "history_queries SET query", "presets SET preset"):
+        await spoil(database, f"UPDATE {column} = {broken}")
+    await spoil(database, f'UPDATE settings SET "values" = {broken}')
+    whole = await store.drafts.keep(1, Draft(name="imagine"))
+    await store.own_presets.write(1, Preset(name="wolf"))
+    assert await store.drafts.get(1, draft) is None
+    assert await store.drafts.get(1, whole) == Draft(name="imagine")
+    assert await store.history.query(search, 1) is None
+    (part,) = [part async for part in store.personal.export(1, tmp_path, max_bytes=1_000_000)]
+    with zipfile.ZipFile(part) as archive:
+        assert len(json.loads(archive.read("drafts.json"))) == 2
+        assert len(json.loads(archive.read("searches.json"))) == 1
+        assert 'name = "wolf"' in archive.read("presets.toml").decode()
+    await store.personal.delete(1)
