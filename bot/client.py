@@ -171,7 +171,8 @@ class DarkroomClient(Client):
         for command in commands(self.services):
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)
-        self._upkeep.spawn(self._register(complete=scanned))
+        for guild_id in (None, *self._settings.guilds):
+            self._upkeep.spawn(self._register(guild_id, complete=scanned))
         self._upkeep.spawn(self._recover())
 
     async def close(self) -> None:
@@ -248,26 +249,30 @@ class DarkroomClient(Client):
                         async with responding(interaction):
                             raise Refused("press_gone")
 
-    async def _register(self, *, complete: bool) -> None:
-        """Register the commands, however often that takes."""
+    async def _register(self, guild_id: int | None, *, complete: bool) -> None:
+        """Register the commands everywhere or on one server, however often that takes."""
         catalog = self.services.catalog
-        await self._sync_at_last()
-        self.registered.set()
+        await self._sync_at_last(guild_id)
+        if guild_id is None:
+            self.registered.set()
         if not complete:
             # whether prompts are completed depends on the model that draws
             await catalog.ready()
             for command in commands(self.services):
                 self.tree.add_command(command, override=True)
-            await self._sync_at_last()
+            await self._sync_at_last(guild_id)
 
-    async def _sync_at_last(self) -> None:
+    async def _sync_at_last(self, guild_id: int | None) -> None:
+        before = ""
         for wait in itertools.chain(REGISTER_WAITS, itertools.repeat(REGISTER_WAITS[-1])):
             try:
-                return await self._sync()
+                return await (self._sync() if guild_id is None else self._sync_guild(guild_id))
             except SENDING_ERRORS as error:
                 told = told_wait(error)
                 seconds = wait if told is None else told
-                log.warning("commands not registered yet", error=str(error), seconds=seconds)
+                if str(error) != before:
+                    before = str(error)
+                    log.warning("commands not registered yet", server=guild_id, error=before)
                 await asyncio.sleep(seconds)
         raise AssertionError("the waits never end")
 
@@ -285,12 +290,13 @@ class DarkroomClient(Client):
                 log.warning("what was under way can't be read yet", error=str(error))
                 await asyncio.sleep(RECOVER_WAIT)
 
+    async def _sync_guild(self, guild_id: int) -> None:
+        guild = discord.Object(guild_id)
+        self.tree.copy_global_to(guild=guild)
+        await self.tree.sync(guild=guild)
+
     async def _sync(self) -> None:
-        """Register the commands where they have changed; Discord limits how often one may."""
-        for guild_id in self._settings.guilds:
-            guild = discord.Object(guild_id)
-            self.tree.copy_global_to(guild=guild)
-            await self.tree.sync(guild=guild)
+        """Register the commands if they have changed; Discord limits how often one may."""
         payload = [
             await command.get_translated_payload(self.tree, LocaleTranslator())
             for command in self.tree.get_commands()

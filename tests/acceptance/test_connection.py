@@ -4,7 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import discord
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from bot import client as client_module
 from bot import connection
@@ -66,6 +68,35 @@ async def test_commands_are_registered_later_without_a_restart(
     assert [r["status"] for r in puts][-1] == 200
     assert len(puts) == 4
     await imagine(ada, general)
+
+
+@pytest.mark.parametrize("fault", [{"status": 403, "code": 50001}, {"status": 404, "code": 10004}])
+async def test_a_server_that_was_left_keeps_no_other_from_its_commands(
+    rig: Rig, ada: Person, general: str, fault: dict[str, object]
+) -> None:
+    await rig.stop()
+    await rig.control.fault("/guilds/77/commands", times=1000, **fault)
+    [guild] = (await ada.state())["guilds"]
+    told = msgspec.structs.replace(rig.config.discord, guilds=(77, int(guild["id"])), welcome=True)
+    rig.config = msgspec.structs.replace(rig.config, discord=told)
+    (rig.config.storage.folder / "cache" / "commands.sha256").unlink(missing_ok=True)
+
+    async def tries(guild_id: object, status: int) -> int:
+        return sum(
+            request["path"].endswith(f"/guilds/{guild_id}/commands") and request["status"] == status
+            for request in await rig.control.requests()
+        )
+
+    with capture_logs() as logged:
+        await rig.start()
+        # it waits for the commands
+        await ada.wait_for("MESSAGE_CREATE", lambda message: "Hello!" in message["content"])
+        async with asyncio.timeout(PATIENCE):
+            while (
+                not await tries(guild["id"], 200) or await tries(77, int(str(fault["status"]))) < 3
+            ):
+                await asyncio.sleep(0.02)
+    assert [line["server"] for line in logged if "not registered" in line["event"]] == [77]
 
 
 @pytest.mark.parametrize("code", [4004, 4014])
