@@ -29,7 +29,7 @@ from generation.request import GenerationRequest
 from storage import search
 from storage.database import Database, open_database, sqlite_url
 from storage.history import Query
-from storage.intake import Limits
+from storage.intake import AskingLimits
 from storage.pictures import PictureFiles
 from storage.store import Store
 from storage.tables import JobRow
@@ -218,7 +218,7 @@ def questions(store: Store, jobs: int) -> list[Row]:
 async def add(store: Store, user: int) -> None:
     """A request with limits, gone again."""
     origin = Origin(user_id=user, user_name="ada", guild_id=GUILD, channel_id=7)
-    limits = Limits(waiting=10_000, pictures=100_000)
+    limits = AskingLimits(waiting=10_000, pictures=100_000)
     job = await store.jobs.add(request_of(random.Random(3)), origin, limits=limits)
     await store.personal.delete_job(job.id)
 

@@ -39,6 +39,7 @@ from bot.features.presets import command as presets
 from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
 from bot.interactions.command_data import check_command
+from bot.interactions.contexts import AnyCommand
 from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.interactions.responding import AnsweredError, responding
 from bot.locales import Texts
@@ -105,8 +106,6 @@ def known(interaction: discord.Interaction[Client]) -> bool:
 
 
 OnReaction = Callable[[Client, discord.RawReactionActionEvent], Coroutine[Any, Any, None]]
-
-AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 
 def commands(services: Services) -> Sequence[AnyCommand]:

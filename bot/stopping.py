@@ -20,7 +20,7 @@ PRESS_EVERY: Final = 1.0
 """Seconds between breaking off one thing and the next, once the time is up."""
 
 
-class Stop:
+class OrderedStop:
     """Whether the system has asked for an end, and what comes of it."""
 
     def __init__(self, task: "asyncio.Task[object]", within: float) -> None:
@@ -51,14 +51,14 @@ class Stop:
 
 
 @contextlib.contextmanager
-def ordered_stop(within: float) -> Iterator[Stop]:
+def ordered_stop(within: float) -> Iterator[OrderedStop]:
     """Have the system's wish for an end cancel the current task, as long as the block runs.
 
     A stop that takes longer than `within` seconds is pressed on, one await after the other.
     """
     task = asyncio.current_task()
     assert task is not None
-    stop = Stop(task, within)
+    stop = OrderedStop(task, within)
     if threading.current_thread() is not threading.main_thread():
         # the system speaks to the main thread alone
         yield stop
@@ -77,7 +77,7 @@ def _numbers() -> list[signal.Signals]:
     return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 
 
-def _hear(stop: Stop, number: signal.Signals) -> Callable[[], None]:
+def _hear(stop: OrderedStop, number: signal.Signals) -> Callable[[], None]:
     """Have a signal ask for the stop; returns what undoes that."""
     loop = asyncio.get_running_loop()
     before = signal.getsignal(number)
@@ -95,7 +95,7 @@ def _hear(stop: Stop, number: signal.Signals) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def _console_closing(stop: Stop, within: float) -> Iterator[None]:
+def _console_closing(stop: OrderedStop, within: float) -> Iterator[None]:
     """On Windows, hold up the closing of the console, a logoff or a shutdown until it has stopped:
     when the handler returns, the process is ended.
     """

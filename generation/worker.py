@@ -54,7 +54,7 @@ SAVE_AGAIN_AFTER: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
 SAVED_WITHIN = 5.0
 """Seconds that a stop waits for the database."""
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 Listener = Callable[[Job, JobEvent | None], None]
 """Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
 
@@ -233,11 +233,11 @@ class Worker:
     async def _save(
         self,
         job: Job,
-        act: Callable[[], Coroutine[Any, Any, Result]],
+        act: Callable[[], Coroutine[Any, Any, Returned]],
         *,
         drawn: bool = False,
         insist: bool = False,
-    ) -> Result:
+    ) -> Returned:
         """Have something written, however long the database is locked or the disk full.
 
         With `drawn` the listeners hear that pictures are made which can't be kept yet. Raises what
@@ -406,7 +406,7 @@ class Worker:
                 log.exception("a listener failed", job=job.id)
 
 
-async def _to_its_end(writing: Coroutine[Any, Any, Result]) -> Result:
+async def _to_its_end(writing: Coroutine[Any, Any, Returned]) -> Returned:
     """Await; a stop lets it come to its end first, since half a transaction helps nobody."""
     task = asyncio.ensure_future(writing)
     try:

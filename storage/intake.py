@@ -22,7 +22,7 @@ BATCH_MAX: Final = 200
 """Jobs of one commit: databases bound how many values a statement may have."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class AskingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one person may have; None where there is no limit."""
 
     waiting: int | None = None
@@ -105,7 +105,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
     columns: dict[str, Any]
     uploads: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: AskingLimits = AskingLimits()
     held_for: timedelta | None = None
     """How long `asked_by` stands for this job; None for ever."""
 

@@ -28,7 +28,7 @@ from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.errors import trouble
 from storage.inserting import insert_into
-from storage.intake import Intake, Limits, NewJob
+from storage.intake import AskingLimits, Intake, NewJob
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS, UNREADABLE
 from storage.pictures import PictureFiles, PictureMissingError
@@ -61,7 +61,7 @@ class JobStore(JobReader):
         preset: PresetUse | None = None,
         asked_by: str | None = None,
         held_for: timedelta | None = None,
-        limits: Limits | None = None,
+        limits: AskingLimits | None = None,
     ) -> Job:
         """Write a request down; when this returns, it will be answered whatever happens.
 
@@ -91,7 +91,7 @@ class JobStore(JobReader):
             NewJob(
                 columns=columns,
                 uploads=request.uploads,
-                limits=limits or Limits(),
+                limits=limits or AskingLimits(),
                 held_for=held_for,
             )
         )

@@ -17,19 +17,19 @@ from storage.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
 
-Value = TypeVar("Value", str, int)
-Completer = Callable[[Interaction, str], Coroutine[Any, Any, list[Choice[Value]]]]
+Choosable = TypeVar("Choosable", str, int)
+Completer = Callable[[Interaction, str], Coroutine[Any, Any, list[Choice[Choosable]]]]
 
 CHOICES_MAX: Final = 25
 NAME_MAX: Final = 100
 """Discord's bounds on choices and on their names and values."""
 
 
-def quiet(complete: Completer[Value]) -> Completer[Value]:
+def quiet(complete: Completer[Choosable]) -> Completer[Choosable]:
     """A completer that offers nothing while the database can't be read: nobody can be told why."""
 
     @functools.wraps(complete)
-    async def quietly(interaction: Interaction, typed: str) -> list[Choice[Value]]:
+    async def quietly(interaction: Interaction, typed: str) -> list[Choice[Choosable]]:
         try:
             return await complete(interaction, typed)
         except DatabaseError as error:

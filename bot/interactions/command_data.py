@@ -14,7 +14,7 @@ from bot.interactions.typed_texts import check_typed_texts
 from bot.services import Client
 from generation.refusal import Refused
 
-Command = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
+Invoked = app_commands.Command[Any, ..., Any] | app_commands.ContextMenu
 
 INTEGER_MAX: Final = 2**53
 """Discord's bound on integers, either way."""
@@ -26,7 +26,7 @@ MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError, Arithmet
 """What reading anything but what Discord documents may raise."""
 
 
-def command_of(interaction: discord.Interaction[Client]) -> Command | None:
+def command_of(interaction: discord.Interaction[Client]) -> Invoked | None:
     """The command that was used; None where there is none of that name, or it can't be told."""
     try:
         return interaction.command

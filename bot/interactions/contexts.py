@@ -12,12 +12,12 @@ EVERYWHERE: Final = app_commands.AppCommandContext(
 SERVERS: Final = app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False)
 INSTALLS: Final = app_commands.AppInstallationType(guild=True, user=True)
 
+Callback = Callable[..., Coroutine[Any, Any, None]]
 Command = app_commands.Command[Any, ..., None]
+AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 
-def slash_command(
-    name: str, help_: str, callback: Callable[..., Coroutine[Any, Any, None]]
-) -> Command:
+def slash_command(name: str, help_: str, callback: Callback) -> Command:
     """A command for servers and direct messages, whose texts have the keys `command_NAME` and
     `command_NAME_help`.
     """
@@ -30,9 +30,7 @@ def slash_command(
     )
 
 
-def message_menu(
-    name: locale_str, callback: Callable[..., Coroutine[Any, Any, None]]
-) -> app_commands.ContextMenu:
+def message_menu(name: locale_str, callback: Callback) -> app_commands.ContextMenu:
     """An entry of the context menu of messages."""
     return app_commands.ContextMenu(
         name=name,

@@ -12,7 +12,7 @@ import structlog
 from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds
-from bot.pictures.turns import OF_ONE_PERSON, Turns
+from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
 from generation.completion import Limits
 from generation.refusal import Refused
 from generation.sizes import ASPECT_MAX
@@ -54,7 +54,7 @@ class PictureDecoder:
         memory = MEMORY + BYTES_A_PIXEL * self._bounds.pixels
         self._foreign = DecodingProcess(memory=memory, seconds=seconds)
         self._own = DecodingProcess(memory=MEMORY + BYTES_A_PIXEL * OWN_PIXELS, seconds=seconds)
-        self._turns = Turns()
+        self._turns = DecoderTurns()
         self._previews: dict[tuple[Path, int, int], bytes | Refused] = {}
 
     async def __aenter__(self) -> Self:

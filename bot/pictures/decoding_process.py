@@ -64,7 +64,7 @@ class DecodingProcess:
         self._memory = memory
         self._seconds = seconds
         self._command = command or (sys.executable, "-m", "bot.pictures.decoder", str(memory))
-        self._child: _Child | None = None
+        self._child: _DecoderChild | None = None
         self._one = asyncio.Lock()
         self._closed = False
 
@@ -130,13 +130,13 @@ class DecodingProcess:
             raise answer
         return answer
 
-    async def _started(self) -> "_Child":
+    async def _started(self) -> "_DecoderChild":
         if self._child is not None and self._child.alive and not self._closed:
             return self._child
         await self._end()
         if self._closed:
             raise DecoderFailedError("the bot stops")
-        child = await _Child.spawn(self._command)
+        child = await _DecoderChild.spawn(self._command)
         try:
             await asyncio.wait_for(child.ready(), START_SECONDS)
             if self._closed:
@@ -159,7 +159,7 @@ class _DiedError(Exception):
     """The pipe to the child is closed."""
 
 
-class _Child:
+class _DecoderChild:
     """A started process and its pipes."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -168,7 +168,7 @@ class _Child:
         self._reading = asyncio.create_task(self._read_stderr())
 
     @classmethod
-    async def spawn(cls, command: Sequence[str]) -> "_Child":
+    async def spawn(cls, command: Sequence[str]) -> "_DecoderChild":
         paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,

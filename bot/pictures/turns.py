@@ -16,7 +16,7 @@ IN_MEMORY: Final = 8
 """People whose picture is fetched, decoded or waits for that with its file in memory."""
 
 
-class Turns:
+class DecoderTurns:
     """Of each person one picture is in the works at a time, so that the people take turns."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from generation.prompt_grammar import plain_text
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.worker import Worker
-from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
+from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
 from storage.store import Store
 
@@ -226,10 +226,10 @@ class RequestService:
             )
             quotas.check_quota(1, used, limits.pictures, now)
 
-    def _limits(self, caller: Caller) -> Limits:
+    def _limits(self, caller: Caller) -> AskingLimits:
         """A person's share: jobs that wait or run at once, and pictures a day on this server."""
         person, guild, most = caller.person, caller.guild, self.rules.limits.waiting
-        return Limits(
+        return AskingLimits(
             waiting=quotas.waiting_limit(person.roles, guild.waiting_by_role, guild.waiting, most),
             pictures=quotas.limit_for(person.roles, guild.quota_by_role, guild.quota),
             window=quotas.WINDOW,

@@ -13,7 +13,7 @@ from generation.messages import Generate, Picture, Preview, Progress
 from generation.runtime import loras, previews, prompts
 from generation.runtime.faults import CancelledError, JobError, NotFiniteError
 from generation.runtime.liveness import beating
-from generation.runtime.loading import Models
+from generation.runtime.loading import LoadedModels
 from generation.runtime.noise import generators
 from generation.runtime.pictures import decode, encode, read_picture, to_png
 from generation.runtime.sampling import scheduler_for
@@ -39,7 +39,7 @@ class Drawing:
     def __init__(
         self,
         work: Generate,
-        models: Models,
+        models: LoadedModels,
         send: Send,
         *,
         cancelled: Callable[[], bool],

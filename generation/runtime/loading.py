@@ -36,7 +36,7 @@ Stamp = tuple[Path, int, int, torch.dtype]
 Kept = OrderedDict[Stamp, Any]
 
 
-class Models:
+class LoadedModels:
     """The loaded checkpoints, VAEs and ControlNets; what was used longest ago makes room."""
 
     def __init__(self, settings: RuntimeSettings, device: torch.device) -> None:

@@ -31,7 +31,7 @@ from generation.runtime.faults import (  # noqa: E402
     is_out_of_memory,
 )
 from generation.runtime.hashes import Hashes  # noqa: E402
-from generation.runtime.loading import Models  # noqa: E402
+from generation.runtime.loading import LoadedModels  # noqa: E402
 from generation.runtime.picture_check import PictureCheck  # noqa: E402
 from generation.runtime.pipe import End, Inbox, Outbox  # noqa: E402
 
@@ -72,7 +72,7 @@ class Server:
             torch.set_num_threads(settings.cpu_threads)
         device = choose_device(settings)
         self._settings = settings
-        self._models = Models(settings, device)
+        self._models = LoadedModels(settings, device)
         check_device(device, self._models.dtype)
         self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))

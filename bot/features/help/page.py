@@ -1,11 +1,12 @@
 """What the bot does and how it is asked, in words: pure functions of a language."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import discord
 from discord import app_commands
 
+from bot.interactions.contexts import AnyCommand
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, NUMBERS
 from bot.ui.formatting import COLOUR, cut_lines, quoted
@@ -23,7 +24,6 @@ EXAMPLES: Final = (
 SHOWN: Final = 3
 EXAMPLE_MAX: Final = 200
 
-AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 CommandIds = Mapping[str, int]
 """Discord's ids of commands, by name; empty while they are not known."""
 

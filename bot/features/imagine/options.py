@@ -1,7 +1,6 @@
 """The options of `/imagine`, made from the fields of GenerationRequest; their autocomplete."""
 
 import inspect
-from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import discord
@@ -9,7 +8,8 @@ from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
 from bot.features.imagine.vocabulary import suggest
-from bot.interactions.autocomplete import choices, quiet
+from bot.interactions.autocomplete import Completer, choices, quiet
+from bot.interactions.contexts import Callback
 from bot.interactions.responding import Interaction
 from generation import vocabulary
 from generation.catalog import Catalog
@@ -27,12 +27,9 @@ ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
 PART_KINDS: Final = {"loras": ModelKind.LORA, "controlnets": ModelKind.CONTROLNET}
 """Kinds of what is offered as far as it fits the model."""
 
-Callback = Callable[..., Coroutine[Any, Any, None]]
-Completer = Callable[[Interaction, str], Coroutine[Any, Any, list[Choice[str]]]]
-
 
 def with_options(
-    callback: Callback, catalog: Catalog, rules: Rules, presets: Completer
+    callback: Callback, catalog: Catalog, rules: Rules, presets: Completer[str]
 ) -> Callback:
     """The callback with a signature that discord.py reads the options of `/imagine` from.
 
@@ -87,7 +84,7 @@ def with_options(
     return completed(chosen(described(imagine)))
 
 
-def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer:
+def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer[str]:
     """Offers the names that fit what was typed, best first."""
 
     async def complete(interaction: Interaction, typed: str) -> list[Choice[str]]:
@@ -96,7 +93,7 @@ def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer:
     return complete
 
 
-def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer]:
+def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer[str]]:
     """Offers the words of a model that knows only some.
 
     None where the model that draws by default knows every word: over each prompt, Discord would

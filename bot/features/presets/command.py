@@ -4,7 +4,7 @@ and one's own, which hold wherever one is.
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -16,7 +16,7 @@ from bot.features.presets import panel
 from bot.features.presets.shelf import OWN, SERVER, Shelf
 from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.callers import caller_of
-from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Command
+from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Callback, Command
 from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
 from bot.interactions.sight import job_by_number
 from bot.pictures.uploads import FETCHING_ERRORS
@@ -34,11 +34,10 @@ ABOUT_MAX: Final = 160
 TOML_MAX: Final = 1900
 """Characters of a preset's text in a message; a longer one becomes a file."""
 
-Callback = Callable[..., Coroutine[Any, Any, None]]
 Make = Callable[[Services, Shelf], Callback]
 
 
-class _Place(app_commands.Transformer[Client]):
+class _PlaceOption(app_commands.Transformer[Client]):
     """A channel that people use commands in, or in whose threads."""
 
     @property
@@ -156,7 +155,7 @@ def _default(services: Services, shelf: Shelf) -> Callback:
     async def of_server(
         interaction: Interaction,
         name: str | None = None,
-        channel: app_commands.Transform[AppCommandChannel, _Place] | None = None,
+        channel: app_commands.Transform[AppCommandChannel, _PlaceOption] | None = None,
     ) -> None:
         async with responding(interaction) as caller:
             guild_id = await shelf.owner(services, caller)

@@ -16,9 +16,8 @@ from bot.ui.modal import WRITTEN, Modal
 from bot.ui.persistent_items import StatelessLayout
 from generation.refusal import Refused
 from generation.request_options import bounds_of
-from storage.settings import PHRASES_MAX, GuildSettings, PersonSettings
+from storage.settings import PHRASES_MAX, GuildSettings, PersonSettings, Scope
 
-Scope = Literal["guild", "person"]
 SCOPES: Final[Mapping[Scope, type[msgspec.Struct]]] = {
     "guild": GuildSettings,
     "person": PersonSettings,
@@ -37,7 +36,7 @@ SettingKind = Literal[
 ]
 
 
-Item = TypeVar("Item", int, str)
+Entry = TypeVar("Entry", int, str)
 PRESET_MAX: Final = 200
 VALUE_SHOWN: Final = 140
 """Characters of a list in the panel, which has 4000 for all settings."""
@@ -314,8 +313,8 @@ def mark(listed: Sequence[Any]) -> str:
 
 
 def _joined(
-    now: tuple[Item, ...], entered: tuple[Item, ...], values: Mapping[str, Any]
-) -> tuple[Item, ...]:
+    now: tuple[Entry, ...], entered: tuple[Entry, ...], values: Mapping[str, Any]
+) -> tuple[Entry, ...]:
     """The list that was entered; with what is there where another changed it since it was shown."""
     if values.get(SEEN) in (None, mark(now)):
         return entered

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from generation.job import Failure, Job
 from storage.database import Database
-from storage.intake import Limits, QuotaReachedError, TooManyWaitingError
+from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
 from storage.jobs import JobStore
 from storage.tables import JobRow
 from tests.fixtures.requests import a_request, an_origin
@@ -43,7 +43,7 @@ async def test_one_that_can_not_be_written_fails_alone(jobs: JobStore) -> None:
 
 
 async def test_of_requests_sent_together_none_slips_past_a_limit(jobs: JobStore) -> None:
-    limits = Limits(waiting=3)
+    limits = AskingLimits(waiting=3)
     asked = [jobs.add(a_request(), an_origin(n % 2), limits=limits) for n in range(10)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Job] * 6 + [TooManyWaitingError] * 4
@@ -58,7 +58,7 @@ async def test_of_requests_sent_together_none_slips_past_a_limit(jobs: JobStore)
 async def test_a_quota_counts_pictures_of_the_window_on_one_server(
     database: Database, jobs: JobStore
 ) -> None:
-    limits = Limits(pictures=10, window=timedelta(hours=24))
+    limits = AskingLimits(pictures=10, window=timedelta(hours=24))
     old = await jobs.add(a_request(count=8), an_origin(), limits=limits)
     await age(database, old, timedelta(hours=25))
     asked = [jobs.add(a_request(count=4), an_origin(), limits=limits) for _ in range(4)]
@@ -85,7 +85,7 @@ async def test_an_event_that_comes_twice_makes_one_job(jobs: JobStore) -> None:
     other = await jobs.add(a_request(), an_origin(), asked_by="i:2")
     assert [job.id for job in await jobs.waiting()] == [first.id, other.id]
     # limits are no matter for what was accepted already
-    again = await jobs.add(a_request(), an_origin(), asked_by="i:2", limits=Limits(waiting=1))
+    again = await jobs.add(a_request(), an_origin(), asked_by="i:2", limits=AskingLimits(waiting=1))
     assert again.id == other.id
 
 

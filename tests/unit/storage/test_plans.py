@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 
 from generation.job import PresetUse
 from storage.history import Query
-from storage.intake import Limits
+from storage.intake import AskingLimits
 from storage.store import Store
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture
@@ -48,7 +48,7 @@ async def test_no_table_is_gone_through(
 ) -> None:
     jobs, history = store.jobs, store.history
     day_ago = datetime.now(UTC) - timedelta(days=1)
-    limits = Limits(waiting=5, pictures=50)
+    limits = AskingLimits(waiting=5, pictures=50)
     file = await jobs.keep_upload(b"handed in")
     request = a_request(init_picture=file)
     job = await jobs.add(request, an_origin(), asked_by="i:1", limits=limits)

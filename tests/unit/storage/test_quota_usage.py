@@ -9,7 +9,7 @@ from sqlalchemy import update
 from bot.access import quotas
 from generation.job import Failure, Job, JobState, Provenance
 from storage.database import Database
-from storage.intake import Limits, QuotaReachedError
+from storage.intake import AskingLimits, QuotaReachedError
 from storage.jobs import JobStore
 from storage.quota_usage import UsageStore
 from storage.store import Store
@@ -69,8 +69,8 @@ async def test_pictures_outside_of_all_servers_are_counted_apart(
     assert [count for _, count in await usage.pictures_since(1, None, since)] == [3]
     assert [count for _, count in await usage.pictures_since(1, 10, since)] == [1]
     with pytest.raises(QuotaReachedError):
-        await jobs.add(a_request(count=2), origin, limits=Limits(pictures=4))
-    await jobs.add(a_request(count=1), origin, limits=Limits(pictures=4))
+        await jobs.add(a_request(count=2), origin, limits=AskingLimits(pictures=4))
+    await jobs.add(a_request(count=1), origin, limits=AskingLimits(pictures=4))
     # deleting gives nothing back
     await finished(jobs, job, 1.0)
     await store.personal.delete_job(job.id)

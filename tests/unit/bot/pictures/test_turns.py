@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.pictures.turns import IN_MEMORY, OF_ONE_PERSON, Turns
+from bot.pictures.turns import IN_MEMORY, OF_ONE_PERSON, DecoderTurns
 from generation.refusal import Refused
 
 ADA, BOB = 1, 2
@@ -14,7 +14,7 @@ class Decoder:
     """Takes one picture at a time, and as long as it is told to."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = DecoderTurns()
         self.one = asyncio.Lock()
         self.done: list[str] = []
         self.next = asyncio.Semaphore(0)
@@ -60,7 +60,7 @@ async def test_one_picture_too_many_of_a_person_is_refused() -> None:
 
 
 async def test_few_files_are_in_memory_at_once() -> None:
-    turns, inside, most = Turns(), 0, 0
+    turns, inside, most = DecoderTurns(), 0, 0
 
     async def picture(person: int) -> None:
         nonlocal inside, most
@@ -75,7 +75,7 @@ async def test_few_files_are_in_memory_at_once() -> None:
 
 
 async def test_nothing_is_remembered_of_who_waits_no_more() -> None:
-    turns = Turns()
+    turns = DecoderTurns()
 
     async def cut_short() -> None:
         async with turns.turn(ADA):

@@ -13,7 +13,7 @@ from generation.messages import RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.runtime.checkpoints import load_checkpoint, look_what_it_predicts
 from generation.runtime.faults import JobError
-from generation.runtime.loading import Models
+from generation.runtime.loading import LoadedModels
 from tests.fixtures.models import tiny_controlnet
 from tests.unit.generation.runtime.conftest import checkpoint
 
@@ -27,13 +27,13 @@ def three(tiny: ModelFile, tmp_path: Path) -> list[ModelFile]:
     ]
 
 
-def load(models: Models, file: ModelFile) -> Any:
+def load(models: LoadedModels, file: ModelFile) -> Any:
     """Something that dies with the model."""
     return weakref.ref(models.checkpoint(file).unet.conv_in.weight)
 
 
 def test_the_model_used_longest_ago_leaves_memory(three: list[ModelFile]) -> None:
-    models = Models(RuntimeSettings(models_kept=2), CPU)
+    models = LoadedModels(RuntimeSettings(models_kept=2), CPU)
     a, b = load(models, three[0]), load(models, three[1])
     assert load(models, three[0])() is a()
     load(models, three[2])
@@ -46,7 +46,7 @@ def test_the_model_used_longest_ago_leaves_memory(three: list[ModelFile]) -> Non
 def test_a_controlnet_does_not_push_out_its_checkpoint(three: list[ModelFile]) -> None:
     folder = tiny_controlnet(three[0].path.parent / "edges", three[0].path)
     edges = ModelFile(kind=ModelKind.CONTROLNET, name="edges", path=folder, family="sd1")
-    models = Models(RuntimeSettings(models_kept=1), CPU)
+    models = LoadedModels(RuntimeSettings(models_kept=1), CPU)
     first = load(models, three[0])
     net = weakref.ref(models.controlnet(edges))
     assert first() is not None
@@ -57,7 +57,7 @@ def test_a_controlnet_does_not_push_out_its_checkpoint(three: list[ModelFile]) -
 
 
 def test_a_model_that_was_changed_is_another(three: list[ModelFile]) -> None:
-    models = Models(RuntimeSettings(models_kept=1), CPU)
+    models = LoadedModels(RuntimeSettings(models_kept=1), CPU)
     first = load(models, three[0])
     (three[0].path / "unet" / "notes.json").write_text("{}")
     assert load(models, three[0])() is not first()
@@ -66,14 +66,14 @@ def test_a_model_that_was_changed_is_another(three: list[ModelFile]) -> None:
 def test_a_model_that_is_gone(three: list[ModelFile]) -> None:
     shutil.rmtree(three[0].path)
     with pytest.raises(JobError, match="model_broken"):
-        Models(RuntimeSettings(), CPU).checkpoint(three[0])
+        LoadedModels(RuntimeSettings(), CPU).checkpoint(three[0])
 
 
 def test_files_of_half_size_are_found_by_their_name(three: list[ModelFile]) -> None:
     for part in ("unet", "vae", "text_encoder"):
         for file in (three[0].path / part).glob("*.safetensors"):
             file.rename(file.with_suffix(".fp16.safetensors"))
-    models = Models(RuntimeSettings(models_kept=2), CPU)
+    models = LoadedModels(RuntimeSettings(models_kept=2), CPU)
     renamed, plain = [models.checkpoint(file).unet.conv_in.weight for file in three[:2]]
     assert torch.equal(renamed, plain)
 
@@ -83,12 +83,12 @@ def test_pickles_are_not_loaded(three: list[ModelFile]) -> None:
         torch.save({}, file.with_suffix(".bin"))
         file.unlink()
     with pytest.raises(JobError, match="model_broken"):
-        Models(RuntimeSettings(), CPU).checkpoint(three[0])
+        LoadedModels(RuntimeSettings(), CPU).checkpoint(three[0])
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_the_precision_is_the_settings(tiny: ModelFile, precision: Any) -> None:
-    pipe = Models(RuntimeSettings(precision=precision), CPU).checkpoint(tiny)
+    pipe = LoadedModels(RuntimeSettings(precision=precision), CPU).checkpoint(tiny)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         assert part.dtype == getattr(torch, precision)
 

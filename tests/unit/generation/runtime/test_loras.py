@@ -11,7 +11,7 @@ from generation.messages import Generate, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.request import LoraUse
 from generation.runtime import loras
-from generation.runtime.loading import Models
+from generation.runtime.loading import LoadedModels
 from tests.fixtures import models
 from tests.fixtures.requests import a_request
 
@@ -24,7 +24,7 @@ LAYERS = (
 
 @pytest.fixture(scope="module")
 def pipe(tiny: ModelFile) -> Any:
-    return Models(RuntimeSettings(), CPU).checkpoint(tiny)
+    return LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
 
 
 def layers_with_loras(pipe: Any) -> dict[str, Any]:

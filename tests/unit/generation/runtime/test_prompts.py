@@ -10,7 +10,7 @@ from generation.messages import RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime import prompts
 from generation.runtime.checkpoints import CONFIGS
-from generation.runtime.loading import Models
+from generation.runtime.loading import LoadedModels
 
 CPU = torch.device("cpu")
 WIDTH = 32
@@ -18,7 +18,7 @@ WIDTH = 32
 
 @pytest.fixture(scope="module")
 def pipe(tiny: ModelFile) -> Any:
-    return Models(RuntimeSettings(), CPU).checkpoint(tiny)
+    return LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
 
 
 def chunks(embedding: torch.Tensor) -> list[torch.Tensor]:

@@ -350,6 +350,6 @@ def test_where_the_weights_lie_changes_no_pixel(
     plain = drawn(Server(settings, ends, ends))  # type: ignore[arg-type]
     assert plain[0] == plain[-1]
     assert len(set(plain)) == 4
-    monkeypatch.setattr(loading.Models, "_memory_mode", lambda *_: mode)
+    monkeypatch.setattr(loading.LoadedModels, "_memory_mode", lambda *_: mode)
     monkeypatch.setitem(loading.LEAF_BY_LEAF, "use_stream", False)
     assert drawn(Server(settings, ends, ends)) == plain  # type: ignore[arg-type]
