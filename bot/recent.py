@@ -22,6 +22,10 @@ class Recent:
     def __contains__(self, key: Hashable) -> bool:
         return self._since.get(key, -math.inf) >= time.monotonic() - self._seconds
 
+    def discard(self, key: Hashable) -> None:
+        """Forget a key; one that is not there is no error."""
+        self._since.pop(key, None)
+
     def add(self, key: Hashable) -> bool:
         """Note a key; False where it is there already."""
         now = time.monotonic()

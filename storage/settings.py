@@ -126,8 +126,16 @@ class SettingsStore:
         """Change a person's settings, as `change_guild` does a server's."""
         return await self._change("person", user_id, PersonSettings, change, values)
 
+    async def noticed(self, user_id: int, what: str) -> bool:
+        """Whether somebody has been told `what`."""
+        row = select(NoticeRow.user_id).where(
+            NoticeRow.user_id == user_id, NoticeRow.what == what[:100]
+        )
+        async with self._database.connect() as connection:
+            return (await connection.execute(row)).first() is not None
+
     async def notice(self, user_id: int, what: str) -> bool:
-        """Note that somebody is told `what`; False where they have been told before."""
+        """Note that somebody has been told `what`; False where that was noted before."""
         row = insert_into(self._database.dialect, NoticeRow).values(
             user_id=user_id, what=what[:100], created_at=datetime.now(UTC)
         )

@@ -304,9 +304,13 @@ class RequestService:
             raise Refused("job_unfinished")
         return await self.store.personal.delete_job(job.id)
 
-    async def first_time(self, user_id: int, what: str) -> bool:
-        """Whether somebody has not been told this before; they have now."""
-        return await self.store.settings.notice(user_id, what)
+    async def was_told(self, user_id: int, what: str) -> bool:
+        """Whether somebody has been told this before."""
+        return await self.store.settings.noticed(user_id, what)
+
+    async def note_told(self, user_id: int, what: str) -> None:
+        """Somebody has been told this, and is not told again."""
+        await self.store.settings.notice(user_id, what)
 
 
 def _check_roles(chosen: ChosenPreset, caller: Caller) -> None:

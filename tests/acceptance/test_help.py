@@ -1,8 +1,11 @@
 """How people learn what the bot does: /help, a welcome, an answer to direct messages."""
 
+import asyncio
+
 import msgspec
 import pytest
 from discord import app_commands
+from structlog.testing import capture_logs
 
 from bot.requests.actions import ACTIONS
 from generation import vocabulary
@@ -11,6 +14,7 @@ from playground.control import Control
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig
 from tests.acceptance.test_imagine import imagine
+from tests.patience import PATIENCE
 
 
 def knows(rig: Rig, prompt: str) -> bool:
@@ -101,6 +105,37 @@ class TestWelcome:
         said = [m for m in await bo.messages(general) if "Hello!" in m["content"]]
         assert len(said) == 1
 
+    @pytest.mark.parametrize("after", [False, True], ids=["refused", "answer lost"])
+    async def test_it_says_so_once_where_discord_stumbles(
+        self, first_start: Rig, bo: Person, general: str, *, after: bool
+    ) -> None:
+        await first_start.control.fault(
+            "/channels/", method="POST", status=503, times=2, after=after
+        )
+        await first_start.start()
+        notices = first_start.studio.store.settings
+        guild = first_start.client.guilds[0].id
+        async with asyncio.timeout(PATIENCE):
+            while not await notices.noticed(guild, "welcome"):
+                await asyncio.sleep(0.02)
+        said = [m for m in await bo.messages(general) if "Hello!" in m["content"]]
+        assert len(said) == 1
+
+    async def test_the_next_start_says_what_this_one_could_not(
+        self, first_start: Rig, bo: Person, general: str
+    ) -> None:
+        await first_start.control.fault("/channels/", method="POST", code=50013, times=1000)
+        with capture_logs() as logged:
+            await first_start.start()
+            async with asyncio.timeout(PATIENCE):
+                while not any(line["event"] == "no welcome" for line in logged):
+                    await asyncio.sleep(0.02)
+        assert await bo.messages(general) == []
+        await first_start.control.clear_faults()
+        await first_start.restart()
+        message = await bo.wait_for("MESSAGE_CREATE")
+        assert "Hello!" in message["content"]
+
     async def test_a_server_is_greeted_when_the_bot_joins_it(
         self, first_start: Rig, control: Control, bo: Person, general: str
     ) -> None:
@@ -143,3 +178,18 @@ async def test_who_writes_directly_is_told_how_to_ask_once_an_hour(
     await ada.say(await ada.channel("dm"), "hello?")
     answer = await ada.wait_for("MESSAGE_CREATE", lambda message: message["author"].get("bot"))
     assert "你描述" not in answer["content"]
+
+
+async def test_who_could_not_be_answered_is_when_they_write_again(
+    rig: Rig, bo: Person, general: str
+) -> None:
+    direct = await bo.channel("dm")
+    await rig.control.fault(f"/channels/{direct}/messages", method="POST", status=503, times=1)
+    with capture_logs() as logged:
+        await bo.say(direct, "hello?")
+        async with asyncio.timeout(PATIENCE):
+            while not any("could not be answered" in line["event"] for line in logged):
+                await asyncio.sleep(0.02)
+    await bo.say(direct, "hello?")
+    answer = await bo.wait_for("MESSAGE_CREATE", lambda message: message["author"].get("bot"))
+    assert "I draw what you describe." in answer["content"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from bot.delivery import message_chores
 from playground.person import Person
@@ -154,3 +155,20 @@ async def test_a_hint_whose_time_is_over_is_noted_no_longer(
     async with asyncio.timeout(PATIENCE):
         while await rig.studio.jobs.to_take_back():
             await asyncio.sleep(0.02)
+
+
+async def test_who_could_not_be_told_once_is_told_when_they_react_again(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    first = await imagine(ada, general)
+    await delivered(rig, 1)
+    dm = await bo.channel("dm")
+    await rig.control.fault(f"/channels/{dm}/messages", method="POST", status=503, times=1)
+    with capture_logs() as logged:
+        await bo.react(first, "❌")
+        async with asyncio.timeout(PATIENCE):
+            while not any("could not be told" in line["event"] for line in logged):
+                await asyncio.sleep(0.02)
+    await bo.unreact(first, "❌")
+    await bo.react(first, "❌")
+    assert "Only the person who asked" in await told(bo)

@@ -99,11 +99,12 @@ async def _answer(
             else:
                 await perform(services, reply, *wanted, at_message(caller, ephemeral=False))
         except Refused as refused:
-            if refused.code in ONCE and not await services.requests.first_time(
-                payload.user_id, f"{refused.code}:{payload.message_id}"
-            ):
+            once = f"{refused.code}:{payload.message_id}" if refused.code in ONCE else None
+            if once is not None and await services.requests.was_told(payload.user_id, once):
                 return
-            await _tell(client, payload.user_id, sentence(texts, refused.code, refused.params))
+            text = sentence(texts, refused.code, refused.params)
+            if await _tell(client, payload.user_id, text) and once is not None:
+                await services.requests.note_told(payload.user_id, once)
     except MAY_HAPPEN as error:
         await _tell_failure(client, payload, texts, error)
     except Exception:
@@ -166,15 +167,20 @@ def _is(payload: discord.RawReactionActionEvent, action: str) -> bool:
     return without_selector(payload.emoji.name) == without_selector(ACTIONS[action].emoji)
 
 
-async def _tell(client: Client, user_id: int, text: str, told: Hashable = None) -> None:
+async def _tell(client: Client, user_id: int, text: str, told: Hashable = None) -> bool:
     """A reaction has no private answer but a direct message, which people can switch off.
 
-    Once a minute: somebody may react to a hundred pictures. So is what `told` names.
+    Once a minute: somebody may react to a hundred pictures. So is what `told` names. Returns
+    whether it was sent.
     """
     if not client.told.add(told or user_id):
-        return
+        return False
     try:
         user = await client.fetch_user(user_id)
         await user.send(text)
     except SENDING_ERRORS as error:
         log.info("a refusal could not be told", user=user_id, error=str(error))
+        if may_pass(error):
+            client.told.discard(told or user_id)
+        return False
+    return True

@@ -33,4 +33,5 @@ async def on_message(client: Client, message: discord.Message) -> None:
         lines = [page.hint(prompts, client.command_ids, Texts(each)) for each in languages]
         await message.channel.send("\n".join(lines), nonce=f"d{message.id}")
     except (*SENDING_ERRORS, DatabaseError) as error:
+        client.hinted.discard(message.author.id)
         log.info("a direct message could not be answered", error=str(error))

@@ -17,3 +17,6 @@ def test_a_key_is_there_for_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     assert 1 not in seen
     assert seen.add(1)
     assert len(seen) == 1
+    seen.discard(1)
+    seen.discard(1)
+    assert seen.add(1)
