@@ -7,6 +7,13 @@ import discord
 
 SENDING_ERRORS: Final = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError)
 """What a request to Discord may raise."""
+DISCORD_ERRORS: Final = (
+    discord.HTTPException,
+    discord.RateLimited,
+    aiohttp.ClientError,
+    ConnectionError,
+)
+"""The same, without what the disk may raise."""
 RETRIES: Final = (1, 2, 5, 15, 60, 120)
 """Seconds to wait after a failure that may pass; the last again and again."""
 TOO_LARGE: Final = frozenset((40005,))
@@ -46,6 +53,13 @@ def is_too_large(error: Exception) -> bool:
 def closes_the_way(error: discord.HTTPException) -> bool:
     """Whether this place will never take the message: it is gone, or closed to the bot."""
     return error.status in (FORBIDDEN, NOT_FOUND) or error.code in MESSAGE_CLOSED | {TOKEN_ENDED}
+
+
+def answer_key(error: Exception) -> str:
+    """The key of the sentence for somebody whose answer Discord does not take."""
+    if may_pass(error):
+        return "answer_lost"
+    return refusal_key(error).replace("result", "answer")
 
 
 def refusal_key(error: Exception) -> str:

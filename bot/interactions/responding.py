@@ -14,6 +14,7 @@ from discord import app_commands
 
 from bot.access import permissions
 from bot.access.caller import Caller
+from bot.delivery.failures import DISCORD_ERRORS, answer_key
 from bot.interactions.callers import caller_of, owns_bot
 from bot.interactions.command_data import command_of
 from bot.interactions.drafts import offer
@@ -56,6 +57,9 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
     except Refused as refused:
         said = sentence(texts, refused.code, refused.params)
         await _refuse(interaction, texts, said)
+    except DISCORD_ERRORS as error:
+        log.warning("Discord does not take an answer", exc_info=True)
+        await _refuse(interaction, texts, texts(answer_key(error)))
     except Exception:
         incident = secrets.token_hex(4)
         log.exception("interaction failed", incident=incident)

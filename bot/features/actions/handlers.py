@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from bot.access.permissions import Rights, check_remains
+from bot.delivery.failures import SENDING_ERRORS, is_too_large
 from bot.features.actions import modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.interactions.sight import at_component
+from bot.pictures.attachments import LEVELS, ShownPictures
 from bot.requests.actions import ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
@@ -112,8 +114,7 @@ async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job
 async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     private = reply.caller.answers_privately(job)
     await reply.defer(private=private)
-    picked = await _picked(services, reply, job, target.index or 0, private=private)
-    posted = await reply.post(picked, private=private)
+    posted = await _post_picked(services, reply, job, target.index or 0, private=private)
     await _note(services, reply, posted, job, "picture", target.index)
     if not private:
         services.delivery.chores.invite(job, *posted, target.index)
@@ -133,14 +134,13 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
     pictures = services.delivery.attachments
     every = await pictures.of(job, caller.origin(private=False))
     shown = await pictures.within(every, reply.file_limit)
-    posted = await reply.post(
-        {
-            "content": shown.remarks(caller.texts),
-            "embed": job_embeds.parameters(job, caller.texts),
-            "files": shown.files(),
-            "view": action_buttons.view(job, caller.texts, services.requests.remaking.accepts),
-        },
+    posted = await _post(
+        services,
+        reply,
+        shown,
         private=False,
+        embed=job_embeds.parameters(job, caller.texts),
+        view=action_buttons.view(job, caller.texts, services.requests.remaking.accepts),
     )
     await _note(services, reply, posted, job, "sent")
     services.delivery.chores.invite(job, *posted)
@@ -182,21 +182,40 @@ async def _note(
         raise Refused("own_job_deleted", job=job.id)
 
 
-async def _picked(
+async def _post(
+    services: Services, reply: Reply, original: ShownPictures, *, private: bool, **message: Any
+) -> tuple[int, int]:
+    """Post pictures, as lighter copies where Discord takes no others; returns the ids."""
+    shown = original
+    for level in range(len(LEVELS) + 1):
+        content, files = shown.remarks(reply.caller.texts), shown.files()
+        try:
+            return await reply.post(
+                {"content": content, "files": files, **message}, private=private
+            )
+        except SENDING_ERRORS as error:
+            if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
+                raise
+            shown = await services.delivery.attachments.lighter(original, level)
+    raise AssertionError("the last level has returned or raised")
+
+
+async def _post_picked(
     services: Services, reply: Reply, job: Job, index: int, *, private: bool
-) -> dict[str, Any]:
-    """The message of one picture among several, with what can be done with it."""
+) -> tuple[int, int]:
+    """Post one picture among several, with what can be done with it."""
     texts, picture = reply.caller.texts, _picture(job, index)
     where = reply.caller.origin(private=private)
     pictures = services.delivery.attachments
     shown = await pictures.one(job, picture, where, reply.file_limit)
-    message: dict[str, Any] = {
-        "content": shown.remarks(texts),
-        "embed": job_embeds.picture(job, picture, texts),
-        "files": shown.files(),
-        "view": action_buttons.view(job, texts, services.requests.remaking.accepts, index),
-    }
-    return message
+    return await _post(
+        services,
+        reply,
+        shown,
+        private=private,
+        embed=job_embeds.picture(job, picture, texts),
+        view=action_buttons.view(job, texts, services.requests.remaking.accepts, index),
+    )
 
 
 def _picture(job: Job, index: int) -> PictureRecord:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -109,13 +110,18 @@ class InteractionReply:
         await defer(self._interaction, private=private)
 
     async def privately(self, text: str, files: Sequence[discord.File] = ()) -> None:
-        """Ephemeral."""
-        await self._interaction.followup.send(text, files=list(files), ephemeral=True)
+        """Ephemeral, as what was deferred."""
+        await self._interaction.edit_original_response(
+            content=text or None, attachments=list(files)
+        )
 
     async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
-        """As a follow-up of what was deferred."""
-        sent = await self._interaction.followup.send(**message, wait=True)
-        return sent.channel.id, sent.id
+        """In place of what was deferred: an edit that is repeated posts nothing twice."""
+        shown = dict(message)
+        shown["content"] = shown.get("content") or None
+        shown["attachments"] = shown.pop("files", [])
+        sent = await self._interaction.edit_original_response(**shown)
+        return self._interaction.channel_id or 0, sent.id
 
     async def take_back(self) -> None:
         """Also a private answer, and one in a place that the bot itself is not in."""
@@ -182,7 +188,7 @@ class ReactionReply:
     async def privately(self, text: str, files: Sequence[discord.File] = ()) -> None:
         """As a direct message, which people can switch off."""
         user = await self._client.fetch_user(self._payload.user_id)
-        await user.send(text, files=list(files))
+        await user.send(text, files=list(files), nonce=_once())
 
     async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
         """As an answer to the picture's message, or as a direct message."""
@@ -209,10 +215,10 @@ class ReactionReply:
         user_id = self._payload.user_id
         if self.caller.answers_privately(job):
             user = await self._client.fetch_user(user_id)
-            hint = await user.send(texts("press_to_go_on"), view=view)
+            hint = await user.send(texts("press_to_go_on"), view=view, nonce=_once())
         else:
             hint = await self._channel.send(
-                texts("press_to_go_on"), view=view, reference=self._reference()
+                texts("press_to_go_on"), view=view, reference=self._reference(), nonce=_once()
             )
         await self._client.services.delivery.chores.hint(hint, user_id)
 
@@ -222,3 +228,8 @@ class ReactionReply:
 
     def _reference(self) -> discord.MessageReference:
         return self._message.to_reference(fail_if_not_exists=False)
+
+
+def _once() -> str:
+    """A nonce, with which a request that discord.py repeats posts nothing twice."""
+    return secrets.token_hex(12)
