@@ -18,7 +18,7 @@ from storage.database import Database
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
 from storage.pictures import PictureFiles, PictureMissingError
-from storage.records import UNDECODABLE, Kept, RecordUnreadableError
+from storage.records import UNDECODABLE, RecordText, RecordUnreadableError
 from storage.settings import SettingsStore
 from storage.tables import (
     DraftRow,
@@ -267,7 +267,7 @@ def _size(name: str, piece: bytes) -> int:
     return len(piece) + 2 * len(name) + ENTRY
 
 
-def _json(text: Kept) -> object:
+def _json(text: RecordText) -> object:
     """The value of a JSON text; of what is none its characters."""
     try:
         return msgspec.json.decode(text)

@@ -18,7 +18,7 @@ from generation.name_search import nearest
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage import records
-from storage.records import Kept, RecordUnreadableError
+from storage.records import RecordText, RecordUnreadableError
 from storage.settings import GuildSettings, PersonSettings, Scope, SettingsStore, change_row
 from storage.tables import JobRow, PresetRow
 
@@ -172,7 +172,7 @@ class PresetStore:
         read = [(number, self._readable(number, text)) for number, text in rows]
         return [KeptPreset(number, preset) for number, preset in read if preset is not None]
 
-    def _readable(self, number: int, text: Kept) -> Preset | None:
+    def _readable(self, number: int, text: RecordText) -> Preset | None:
         try:
             return records.decoded(text, Preset)
         except RecordUnreadableError as error:
@@ -275,7 +275,7 @@ async def _bury(connection: AsyncConnection, kept: KeptPreset) -> None:
     await connection.execute(row.values(preset=left, deleted_at=datetime.now(UTC)))
 
 
-def _remainder(key: str, text: Kept) -> Preset:
+def _remainder(key: str, text: RecordText) -> Preset:
     """Of a preset that can't be read, what holds for those who draw with it again."""
     found = records.readable_fields(text, Preset)
     return Preset(name=found.get("name", key), roles=found.get("roles", ()))

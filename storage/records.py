@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Text, cast, type_coerce
 from sqlalchemy.engine import Dialect
 
 Record = TypeVar("Record", bound=msgspec.Struct)
-Kept = str | bytes
+RecordText = str | bytes
 """The text of a record as the driver has it."""
 UNDECODABLE: Final = (ValueError, TypeError, ArithmeticError, RecursionError)
 """What decoding raises."""
@@ -22,7 +22,7 @@ def text_of(column: Any, dialect: Dialect) -> ColumnElement[Any]:
     return cast(column, LargeBinary) if dialect.name == "sqlite" else type_coerce(column, Text)
 
 
-def decoded(text: Kept, type_: type[Record]) -> Record:
+def decoded(text: RecordText, type_: type[Record]) -> Record:
     """The record. Raises RecordUnreadableError."""
     try:
         return msgspec.json.decode(text, type=type_)
@@ -30,7 +30,7 @@ def decoded(text: Kept, type_: type[Record]) -> Record:
         raise RecordUnreadableError(str(error)) from error
 
 
-def readable_fields(text: Kept, type_: type[Record]) -> dict[str, Any]:
+def readable_fields(text: RecordText, type_: type[Record]) -> dict[str, Any]:
     """Of a record that can't be read, the fields that can be, by name."""
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -45,6 +45,6 @@ def readable_fields(text: Kept, type_: type[Record]) -> dict[str, Any]:
     return found
 
 
-def shown(text: Kept) -> str:
+def shown(text: RecordText) -> str:
     """The text as it can be logged."""
     return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text

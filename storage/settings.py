@@ -14,7 +14,7 @@ from generation.completion import Waiting
 from generation.refusal import Refused
 from storage import records
 from storage.inserting import insert_into
-from storage.records import Kept, RecordUnreadableError
+from storage.records import RecordText, RecordUnreadableError
 from storage.tables import NoticeRow, SettingsRow
 
 log = structlog.get_logger(__name__)
@@ -232,7 +232,7 @@ async def people_with_default_preset(
     ]
 
 
-def _read(text: Kept, type_: type[Settings]) -> tuple[Settings, str | None]:
+def _read(text: RecordText, type_: type[Settings]) -> tuple[Settings, str | None]:
     """Settings, and why they can't be read: then what can be of them, and the defaults."""
     try:
         return records.decoded(text, type_), None
