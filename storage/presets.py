@@ -2,16 +2,17 @@
 
 A preset has a number that is its own for good, by which requests know the one that they were made
 with. Of one that was deleted its name and roles are kept while there are such requests: they stay
-bound to the roles, and a new preset of that name takes its place.
+bound to the roles, and a new preset of that name takes its place. A server's is kept a while
+without them too: a request that is being checked may have chosen it already.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import Exists, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.name_search import nearest
@@ -24,6 +25,8 @@ from storage.tables import JobRow, PresetRow
 
 log = structlog.get_logger(__name__)
 
+UNUSED_KEPT_FOR = timedelta(days=1)
+"""A server's deleted preset that no request was made with; far longer than checking one takes."""
 KEY_MAX = 100
 """Characters of a name in folded case, which may be longer than the name."""
 
@@ -155,7 +158,7 @@ class PresetStore:
             changed = await self._carry_defaults(connection, owner_id, {key_of(name): None})
             for kept in there:
                 if key_of(kept.name) == key_of(name):
-                    await _bury(connection, kept)
+                    await self._bury(connection, owner_id, kept)
             await self._clear(connection, owner_id, key_of(name))
         self._settings.forget(changed)
 
@@ -251,7 +254,7 @@ class PresetStore:
                     PresetRow.key == key,
                     PresetRow.deleted_at.is_not(None),
                 )
-                .order_by(PresetRow.deleted_at.desc(), PresetRow.id.desc())
+                .order_by(_made_with().desc(), PresetRow.deleted_at.desc(), PresetRow.id.desc())
                 .limit(1)
             )
             revived = (await connection.execute(before)).scalar_one_or_none()
@@ -264,15 +267,26 @@ class PresetStore:
                 insert(PresetRow).values(scope=self.scope, owner_id=owner_id, key=key, **row)
             )
 
+    async def _bury(self, connection: AsyncConnection, owner_id: int, kept: KeptPreset) -> None:
+        """Leave of a preset its name and roles, and nothing of those that bind no request."""
+        now = datetime.now(UTC)
+        left = Preset(name=kept.name, roles=kept.preset.roles)
+        row = update(PresetRow).where(PresetRow.id == kept.id)
+        await connection.execute(row.values(preset=left, deleted_at=now))
+        # a person's own binds nobody
+        until = now - UNUSED_KEPT_FOR if self.scope == "guild" else now
+        unused = delete(PresetRow).where(
+            PresetRow.scope == self.scope,
+            PresetRow.owner_id == owner_id,
+            PresetRow.deleted_at <= until,
+            ~_made_with(),
+        )
+        await connection.execute(unused)
 
-async def _bury(connection: AsyncConnection, kept: KeptPreset) -> None:
-    made_with = select(exists().where(JobRow.preset_id == kept.id))
-    if not (await connection.execute(made_with)).scalar_one():
-        await connection.execute(delete(PresetRow).where(PresetRow.id == kept.id))
-        return
-    left = Preset(name=kept.name, roles=kept.preset.roles)
-    row = update(PresetRow).where(PresetRow.id == kept.id)
-    await connection.execute(row.values(preset=left, deleted_at=datetime.now(UTC)))
+
+def _made_with() -> Exists:
+    """Whether there are requests that a preset holds for."""
+    return exists().where(JobRow.preset_id == PresetRow.id)
 
 
 def _remainder(key: str, text: RecordText) -> Preset:

@@ -252,7 +252,7 @@ class NoticeRow(Table):
 class PresetRow(Table):
     """A preset: `scope` is `guild` or `person`, `owner_id` whose it is, `key` its name in folded
     case, by which it is found. Of one that was deleted its name and roles are kept while there are
-    jobs that were made with it.
+    jobs that were made with it, or may yet be.
     """
 
     __tablename__ = "presets"

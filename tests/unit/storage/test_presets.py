@@ -1,5 +1,7 @@
 """Presets by name and number; defaults name those that are there, by the names that these have."""
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 
@@ -139,7 +141,8 @@ async def test_of_a_deleted_one_its_roles_are_kept_for_what_was_made_with_it(
     assert await store.presets.all_of(5) == []
     assert await store.presets.find(5, "oils") is None
     assert await store.presets.used(5, oils.id) == Preset(name="oils", roles=(7,))
-    assert await store.presets.used(5, unused.id) is None
+    # a request that has chosen it already may still be written
+    assert await store.presets.used(5, unused.id) == Preset(name="unused", roles=(7,))
     # one that is renamed to its name is another still; a new one takes its place
     await store.presets.write(5, Preset(name="paint"))
     await store.presets.write(5, Preset(name="Oils", steps=9), was="paint")
@@ -161,3 +164,20 @@ async def test_presets_of_a_person_go_with_their_data(store: Store) -> None:
     await store.personal.delete(1)
     assert await store.own_presets.used(1, ink.id) is None
     assert await store.presets.all_of(1) == [Preset(name="the server's")]
+
+
+async def test_a_deleted_one_that_no_request_was_made_with_goes_in_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("late", "unused"):
+        await store.presets.write(5, Preset(name=name, roles=(7,)))
+    late, unused = [await store.presets.kept(5, name) for name in ("late", "unused")]
+    for kept in (late, unused):
+        await store.presets.delete(5, kept.name)
+    # it was chosen before, and is written only now
+    await store.jobs.add(a_request(), an_origin(guild_id=5), preset=PresetUse("late", late.id))
+    monkeypatch.setattr("storage.presets.UNUSED_KEPT_FOR", timedelta())
+    await store.presets.write(5, Preset(name="other"))
+    await store.presets.delete(5, "other")
+    assert await store.presets.used(5, late.id) == Preset(name="late", roles=(7,))
+    assert await store.presets.used(5, unused.id) is None
