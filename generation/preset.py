@@ -34,6 +34,8 @@ from generation.request import (
 from generation.request_options import Option, bounds_of, options
 
 PLACE: Final = "{prompt}"
+NOT_IN_NAMES: Final = re.compile("[:\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What can't be typed, or sent in a button's id."""
 STARTERS_MAX: Final = 10
 STYLES_MAX: Final = 5
 
@@ -140,8 +142,10 @@ def apply(preset: Preset, given: Given) -> Given:
     return merged
 
 
-def check_bounds(preset: Preset, request: GenerationRequest) -> None:
-    """Refuse what goes over the preset's own bounds."""
+def check_bounds(preset: Preset, request: GenerationRequest, *, enlarging: bool = False) -> None:
+    """Refuse what goes over the preset's own bounds. `enlarging` a picture sets a size of its own,
+    and nothing else is free.
+    """
     pixels = request.width * request.height
     for what, asked, most in (
         ("steps", request.steps, preset.max_steps),
@@ -149,7 +153,7 @@ def check_bounds(preset: Preset, request: GenerationRequest) -> None:
     ):
         if most is not None and asked > most:
             raise Refused("preset_bound", name=preset.name, what=what, value=asked, high=most)
-    if preset.max_pixels is not None and pixels > preset.max_pixels:
+    if not enlarging and preset.max_pixels is not None and pixels > preset.max_pixels:
         raise Refused("preset_bound_pixels", name=preset.name, value=pixels, high=preset.max_pixels)
 
 
@@ -214,7 +218,7 @@ def starters(catalog: Catalog) -> list[Preset] | None:
     if not catalog.scanned:
         return None
     models = [model for model in catalog.checkpoints if model.family in FAMILIES][:STARTERS_MAX]
-    found = [Preset(name=model.name[:50], model=model.name) for model in models]
+    found = [Preset(name=_name_of(model.name), model=model.name) for model in models]
     for lora in catalog.loras[:STYLES_MAX]:
         fitting = next((model for model in models if lora.fits(model)), None)
         if fitting is None:
@@ -222,7 +226,7 @@ def starters(catalog: Catalog) -> list[Preset] | None:
         words = ", ".join(lora.trigger_words[:3])
         found.append(
             Preset(
-                name=lora.name[:50],
+                name=_name_of(lora.name),
                 model=fitting.name,
                 template=f"{words}, {PLACE}" if words else None,
                 loras=(LoraUse(name=lora.name),),
@@ -230,6 +234,11 @@ def starters(catalog: Catalog) -> list[Preset] | None:
         )
     by_key = {preset.name.casefold(): preset for preset in reversed(found)}
     return list(reversed(by_key.values()))
+
+
+def _name_of(file: str) -> str:
+    """A preset's name after a file, which may be called anything."""
+    return NOT_IN_NAMES.sub(" ", file)[:50].strip() or "-"
 
 
 def to_toml(presets: Sequence[Preset]) -> str:
@@ -280,8 +289,11 @@ def _read(table: object) -> Preset:
             [alike] = nearest(str(key), known)
             raise Refused("preset_key_unknown", key=str(key)[:50], nearest=alike)
         _check_value(str(key), table[key])
-    if not str(table.get("name", "")).strip():
+    name = str(table.get("name", "")).strip()
+    if not name:
         raise Refused("preset_no_name")
+    roles = list(dict.fromkeys(table.get("roles", ())))
+    table = {**table, "name": name, **({"roles": roles} if roles else {})}
     try:
         preset = msgspec.convert(table, Preset)
     except msgspec.ValidationError as error:
@@ -289,8 +301,8 @@ def _read(table: object) -> Preset:
         raise _wrong(key if key in EXAMPLES else "name") from None
     if preset.template is not None and preset.template.count(PLACE) != 1:
         raise Refused("preset_template", name=preset.name)
-    if re.search(r"[\n\r]", preset.name) or ":" in preset.name:
-        raise Refused("preset_name", name=preset.name[:50])
+    if NOT_IN_NAMES.search(name):
+        raise Refused("preset_name", name=NOT_IN_NAMES.sub(" ", name))
     return preset
 
 

@@ -83,8 +83,8 @@ class RequestPresets:
         if drawn_with is not None:
             permissions.check_preset_of(parent, drawn_with, caller)
         bounds = await self.bounding(parent, caller.person.id)
-        if bounds is not None and not enlarging:
-            preset.check_bounds(bounds, request)
+        if bounds is not None:
+            preset.check_bounds(bounds, request, enlarging=enlarging)
 
     async def bounding(self, job: Job, user_id: int) -> Preset | None:
         """The preset whose bounds hold for what somebody draws again: a server's or their own."""

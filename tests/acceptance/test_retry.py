@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from generation.preset import Preset
 from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Json, Rig, buttons, finished, png, with_limits
 from tests.acceptance.test_imagine import imagine
@@ -242,6 +243,28 @@ async def test_an_enlarging_that_failed_is_an_enlarging_again(
     sent = await act.submit(**values)
     await finished(ada, general, await sent.deferred())
     assert (await rig.job(3)).request == failed.request
+
+
+async def test_an_enlarging_again_is_held_to_the_bounds_of_its_preset(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    guild = int((await ada.state())["guilds"][0]["id"])
+    few = Preset(name="few", max_steps=9, max_pixels=512 * 512)
+    await rig.studio.store.presets.write(guild, few)
+    first = await imagine(ada, general, width=512, height=512, steps=9, preset="few")
+    rig.engine.failures.append("out_of_memory")
+    act = await ada.click(await ada.message(general, first["id"]), "Upscale")
+    message = await act.deferred()
+    await rig.until(lambda job: job.delivered_at is not None, 2)
+    act = await ada.click(await ada.message(general, message["id"]), RETRY)
+    values = await shown(act)
+    many = values["parameters"].replace("steps: 9", "steps: 10")
+    refusal = await answer_to(await act.submit(**values | {"parameters": many}))
+    assert "few" in refusal["content"]
+    act = await ada.click(refusal, RETRY)
+    sent = await act.submit(**values)
+    await finished(ada, general, await sent.deferred())
+    assert (await rig.job(3)).request.width == 1024
 
 
 @pytest.mark.parametrize("name", ["Edit", "Start from it"])

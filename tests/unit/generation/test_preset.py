@@ -81,10 +81,28 @@ def test_bounds_and_roles() -> None:
     for change in ({"steps": 5}, {"count": 3}, {"width": 136}):
         with pytest.raises(Refused, match="preset_bound"):
             presets.check_bounds(preset, a_request(**change))
+    # enlarging is free of the size alone
+    presets.check_bounds(preset, a_request(width=136), enlarging=True)
+    for change in ({"steps": 5}, {"count": 3}):
+        with pytest.raises(Refused, match="preset_bound"):
+            presets.check_bounds(preset, a_request(**change), enlarging=True)
     presets.check_roles(preset, (3, 7))
     presets.check_roles(Preset(name="all"), ())
     with pytest.raises(Refused, match="preset_for_roles"):
         presets.check_roles(preset, (3,))
+
+
+def test_names_and_roles_are_read_as_they_are_found() -> None:
+    text = '[[preset]]\nname = " a \\u2028"\nroles = [5, 6, 5]'
+    assert presets.from_toml(text) == [Preset(name="a", roles=(5, 6))]
+
+
+def test_first_presets_have_names_that_a_preset_may_have() -> None:
+    loose = a_model(" of: " + "x" * 44 + " long")
+    catalog = a_catalog(loose, a_model("\u2028"))
+    found = presets.starters(catalog)
+    assert found
+    assert presets.from_toml(presets.to_toml(found)) == found
 
 
 def test_a_form_shows_what_else_there_is() -> None:
@@ -126,6 +144,9 @@ def test_a_file_holds_everything() -> None:
         ("[[preset]]\nname = 'a'\nstep = 1", "preset_key_unknown", "steps"),
         ("[[preset]]\nname = 'a'\ntemplate = 'x'", "preset_template", ""),
         ("[[preset]]\nname = 'a:b'", "preset_name", ""),
+        ('[[preset]]\nname = "a\\u0007b"', "preset_name", "a b"),
+        ('[[preset]]\nname = "a\\u2028b"', "preset_name", "a b"),
+        ('[[preset]]\nname = "a\\u0085b"', "preset_name", "a b"),
         ("[[preset]]\nname = 'a'\nsteps = 151", "out_of_bounds", "150"),
         ("[[preset]]\nname = 'a'\nwidth = 100", "no_multiple", "96"),
         ("[[preset]]\nname = 'a'\nmax_pixels = 99999999999", "out_of_bounds", "4194304"),
@@ -182,7 +203,7 @@ def test_wrong_files(text: str, code: str, named: str) -> None:
         st.builds(
             Preset,
             name=texts.names.map(lambda n: n[:50]).filter(
-                lambda name: name.strip() and not set(":\n\r") & set(name)
+                lambda name: name and name == name.strip() and not presets.NOT_IN_NAMES.search(name)
             ),
             description=texts.spoken,
             model=st.none() | texts.names,
@@ -191,7 +212,7 @@ def test_wrong_files(text: str, code: str, named: str) -> None:
             steps=st.none() | st.integers(1, 150),
             guidance=st.none() | st.floats(0, 30),
             control_scale=st.none() | st.floats(0, 2),
-            roles=st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
+            roles=st.lists(st.integers(0, 2**63 - 1), max_size=3, unique=True).map(tuple),
             loras=st.lists(st.builds(LoraUse, texts.names, st.floats(-4, 4)), max_size=8).map(
                 tuple
             ),
