@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import discord
+import msgspec
 import structlog
 
 from bot.locales import Texts
@@ -33,6 +34,15 @@ the job that it is on.
 def typing(interaction: discord.Interaction[Client], typed: Typed) -> None:
     """Have this kept if it comes to nothing, in place of what was named before."""
     interaction.extras[TYPED] = typed
+
+
+def seen_anew(interaction: discord.Interaction[Client], where: Sequence[str]) -> None:
+    """Have a kept modal go on from what is there now: whoever is told that it was changed may hand
+    theirs in all the same. `where` is what follows the name in its custom_id.
+    """
+    typed = interaction.extras.get(TYPED)
+    if isinstance(typed, Draft):
+        typing(interaction, msgspec.structs.replace(typed, where=tuple(where)))
 
 
 async def offer(

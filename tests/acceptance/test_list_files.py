@@ -1,12 +1,13 @@
 """`/settings`: lists handed in and taken out as files."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from generation.preset import Preset
 from playground.control import Control
-from playground.person import Act, Person
+from playground.person import Act, Person, fields_of
 from storage.settings import PHRASES_MAX, GuildSettings
 from tests.acceptance.conftest import Json, Rig
 from tests.acceptance.test_long_settings import GUILD_MENU, ids_of
@@ -176,3 +177,59 @@ async def test_roles_that_are_gone_may_stay_in_a_file(
     act = await handed_in(ada, act, f"77: 6\n{roles[0]}: 2".encode())
     await shown_after(ada, act, panel)
     assert (await settings.guild(guild)).quota_by_role == {77: 6, roles[0]: 2}
+
+
+async def test_a_file_that_is_handed_in_again_keeps_what_another_has_added(
+    rig: Rig, ada: Person, general: str, guild: int
+) -> None:
+    change = rig.studio.store.settings.change_guild
+    await change(guild, blocklist=LONG)
+    panel = await say(ada, general, "settings")
+    act = await ada.click(panel, GUILD_MENU, ["blocklist"])
+    panel = await shown_after(ada, act, panel)
+    act = await ada.click(panel, ids_of(panel)["settings_load"]["custom_id"])
+    await act.modal()
+    message = await answer_to(await handed_in(ada, act, b"/(/"))
+    await change(guild, blocklist=("slur",))
+    act = await ada.click(message, RETRY)
+    await act.modal()
+    await (await handed_in(ada, act, b"mist")).wait_for("INTERACTION_SUCCESS")
+    async with asyncio.timeout(20):
+        while (await settings_of(rig, guild)).blocklist != ("slur", "mist"):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["blocklist", "quota_by_role"])
+async def test_a_file_does_not_replace_what_was_entered_beside_it(
+    rig: Rig, ada: Person, general: str, guild: int, roles: list[int], name: str
+) -> None:
+    await rig.studio.store.settings.change_guild(guild, blocklist=("fog",))
+    before = await settings_of(rig, guild)
+    entered: dict[str, Any] = {"value": "fog\nmist"}
+    content = b"slur"
+    if name == "quota_by_role":
+        entered, content = {"role": [str(roles[0])], "value": "7"}, f"{roles[1]}: 5".encode()
+    _, act = await opened(ada, general, name)
+    message = await answer_to(
+        await act.submit(file=[await ada.upload("list.txt", content)], **entered)
+    )
+    assert "gave a file too" in message["content"]
+    assert await settings_of(rig, guild) == before
+    act = await ada.click(message, RETRY)
+    fields = fields_of((await act.modal())["components"])
+    assert entered["value"] in [field.get("value") for field in fields]
+    await (await act.submit(**entered)).wait_for("INTERACTION_SUCCESS")
+    now = await settings_of(rig, guild)
+    assert (now.blocklist == ("fog", "mist")) or (now.quota_by_role == {roles[0]: 7})
+
+
+async def test_a_field_that_was_left_as_it_was_shown_does_not_hinder_the_file(
+    rig: Rig, ada: Person, general: str, guild: int
+) -> None:
+    await rig.studio.store.settings.change_guild(guild, blocklist=("fog", "mist"))
+    for value, content in (("fog\nmist", b"slur"), ("", b"smog")):
+        panel, act = await opened(ada, general, "blocklist")
+        act = await act.submit(file=[await ada.upload("list.txt", content)], value=value)
+        await shown_after(ada, act, panel)
+        assert (await settings_of(rig, guild)).blocklist == (content.decode(),)
+        await rig.studio.store.settings.change_guild(guild, blocklist=("fog", "mist"))

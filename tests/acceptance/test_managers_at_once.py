@@ -5,6 +5,7 @@ import asyncio
 from playground.person import Act, Person, fields_of
 from storage.settings import GuildSettings
 from tests.acceptance.conftest import Json, Rig
+from tests.acceptance.test_retry import RETRY, answer_to
 from tests.acceptance.test_servers import guild, save_preset, say
 
 __all__ = ["guild"]
@@ -90,3 +91,18 @@ async def test_a_default_has_the_presets_own_name_and_goes_with_it(
     await say(ada, general, "preset delete", name="view")
     assert await settings(rig, guild) == GuildSettings()
     assert (await person(bo_id)).default_preset is None
+
+
+async def test_a_list_that_is_opened_again_keeps_what_another_has_added(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    change = rig.studio.store.settings.change_guild
+    await change(int(guild), blocklist=("fog",))
+    panel = await say(ada, general, "settings")
+    [act] = await dialogs(ada, panel, "blocklist", 1)
+    message = await answer_to(await act.submit(value="fog\n/(/"))
+    await change(int(guild), blocklist=("fog", "slur"))
+    act = await ada.click(message, RETRY)
+    await act.modal()
+    await (await act.submit(value="fog\nmist")).wait_for("INTERACTION_SUCCESS")
+    assert (await settings(rig, guild)).blocklist == ("fog", "slur", "mist")

@@ -127,3 +127,46 @@ async def test_roles_that_another_has_chosen_are_not_taken_back(
     act = await choose(ada, other, "preset_roles", roles[1])
     assert "other roles for the preset tiny" in (await answer_to(act))["content"]
     assert (await kept(rig, guild)).roles == (int(roles[0]),)
+
+
+async def test_what_is_opened_again_takes_nothing_back_that_another_has_changed(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    presets = rig.studio.store.presets
+    await presets.write(int(guild), Preset(name="tiny", steps=20, guidance=7.0))
+    panel = await say(ada, general, "preset edit", name="tiny")
+    act = await part(ada, panel, "numbers")
+    entered = await shown(act)
+    message = await answer_to(await act.submit(**entered | {"steps": "abc"}))
+    await presets.write(int(guild), Preset(name="tiny", steps=20, guidance=9.0), was="tiny")
+    act = await ada.click(message, RETRY)
+    assert (await shown(act))["guidance"] == "7"
+    await (await act.submit(**entered | {"steps": "5"})).wait_for("INTERACTION_SUCCESS")
+    assert await kept(rig, guild) == Preset(name="tiny", steps=5, guidance=9.0)
+    # nor does whoever is told of one field take back another
+    act = await part(ada, panel, "numbers")
+    entered = await shown(act)
+    await presets.write(int(guild), Preset(name="tiny", steps=6, guidance=8.0), was="tiny")
+    mine = entered | {"steps": "7"}
+    message = await answer_to(await act.submit(**mine))
+    assert CHANGED in message["content"]
+    act = await ada.click(message, RETRY)
+    await (await act.submit(**mine)).wait_for("INTERACTION_SUCCESS")
+    assert await kept(rig, guild) == Preset(name="tiny", steps=7, guidance=8.0)
+
+
+async def test_a_text_that_is_opened_again_is_not_written_over_either(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    panel = await say(ada, general, "preset create", name="tiny")
+    act = await ada.click(panel, "As text")
+    await act.modal()
+    mine = '[[preset]]\nname = "tiny"\nsteps = '
+    message = await answer_to(await act.submit(preset=mine + "2000"))
+    theirs = Preset(name="tiny", sampler="Euler")
+    await rig.studio.store.presets.write(int(guild), theirs, was="tiny")
+    act = await ada.click(message, RETRY)
+    await act.modal()
+    message = await answer_to(await act.submit(preset=mine + "2"))
+    assert CHANGED in message["content"]
+    assert await kept(rig, guild) == theirs

@@ -39,6 +39,16 @@ OPEN: Final = {"description": "", "loras": (), "roles": ()}
 """What stands for a field that decides nothing, where that is not None."""
 
 
+class ChangedByOthers(Refused):
+    """Somebody else has changed what was changed here. `seen` are the marks of what was shown,
+    those of the fields that it is said of as they are now.
+    """
+
+    def __init__(self, preset: Preset, seen: str) -> None:
+        super().__init__("preset_changed", name=preset.name)
+        self.seen = seen
+
+
 def text(preset: Preset, field: str) -> str:
     """A field as one writes it; empty where it decides nothing."""
     value = getattr(preset, field)
@@ -70,21 +80,22 @@ def touched(now: Preset, part: str, entered: Mapping[str, str], seen: str) -> Ma
     """Of the fields that were entered those that are to be changed; `seen` are the marks of what
     was shown before.
 
-    What somebody else has changed meanwhile stays where it was not touched here. Raises Refused
-    where both changed the same field.
+    What somebody else has changed meanwhile stays where it was not touched here. Raises
+    ChangedByOthers where both changed the same field.
     """
     names = PARTS[part]
     if len(seen) != MARK * len(names):
         return entered
-    found = {}
+    found, told = {}, ""
     for place, field in enumerate(names):
         before = seen[place * MARK : (place + 1) * MARK]
-        there = mark(text(now, field))
-        if there != before and mark(entered[field]) == before:
-            continue
-        if there not in (before, mark(entered[field])):
-            raise Refused("preset_changed", name=now.name)
-        found[field] = entered[field]
+        there, here = mark(text(now, field)), mark(entered[field])
+        both = there not in (before, here) and here != before
+        told += there if both else before
+        if there == before or here != before:
+            found[field] = entered[field]
+    if told != seen:
+        raise ChangedByOthers(now, told)
     return found
 
 

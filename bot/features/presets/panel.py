@@ -13,6 +13,7 @@ import msgspec
 from bot.access.caller import Caller
 from bot.features.presets import fields
 from bot.features.presets.shelf import BY_PREFIX, OWN, SERVER, Shelf
+from bot.interactions.drafts import seen_anew
 from bot.interactions.modal_submit import SubmitHandler, number_in, part_of, text_of
 from bot.interactions.responding import Interaction, RespondingItem, show
 from bot.locales import Texts
@@ -280,7 +281,12 @@ async def _on_part(
     entered = {field: str(values.get(field) or "") for field in fields.PARTS[part]}
 
     def change(now: Preset) -> Preset:
-        return fields.changed(now, fields.touched(now, part, entered, seen))
+        try:
+            touched = fields.touched(now, part, entered, seen)
+        except fields.ChangedByOthers as changed:
+            seen_anew(interaction, (part, name, changed.seen, number))
+            raise
+        return fields.changed(now, touched)
 
     await _change(interaction, caller, _which(name, number), change, shelf)
 
@@ -308,6 +314,7 @@ async def _on_text(
 
     def change(now: Preset) -> Preset:
         if seen and seen != fields.mark(now) and found[0] != now:
+            seen_anew(interaction, (name, fields.mark(now), number))
             raise Refused("preset_changed", name=now.name)
         return found[0]
 
@@ -330,7 +337,10 @@ async def _reopen_part(
     found = await shelf.store(services).find(owner_id, which)
     # of one that is gone there is what was typed still
     gone = KeptPreset(which if isinstance(which, int) else 0, Preset(name=name or "-"))
-    return part_modal(found or gone, part, caller, shelf)
+    asked = part_modal(found or gone, part, caller, shelf)
+    # what is filled in was typed over what was seen then, not over what is there now
+    asked.custom_id = ":".join([f"darkroom:{draft.name}", *draft.where])
+    return asked
 
 
 async def _reopen_text(
@@ -341,7 +351,10 @@ async def _reopen_text(
     owner_id = await shelf.writer(services, caller)
     found = await shelf.store(services).find(owner_id, _which(name, number))
     # what was typed is filled in, so what is there now need not fit
-    return text_modal(Preset(name=name or "-"), caller, shelf, found)
+    asked = text_modal(Preset(name=name or "-"), caller, shelf, found)
+    if found is not None:
+        asked.custom_id = ":".join([f"darkroom:{draft.name}", *draft.where])
+    return asked
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {

@@ -160,6 +160,7 @@ async def _on_submit(
     _check(setting, caller)
     file = list_files.uploaded(interaction, values)
     if file is not None and setting.kind in panel.LISTS:
+        list_files.check_alone(setting, caller, values, seen)
         await _load(services, interaction, caller, setting, file, seen or "")
     else:
         await _change(services, interaction, caller, setting, {**values, panel.SEEN: seen})
@@ -220,7 +221,7 @@ async def _load(
 async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
     setting = _setting(".".join(draft.where[:2]))
     _check(setting, caller)
-    return _modal_of(setting, caller)
+    return _as_seen(_modal_of(setting, caller), draft)
 
 
 async def _reopen_page(
@@ -228,9 +229,7 @@ async def _reopen_page(
 ) -> Modal:
     setting = lists.setting_of(*(*draft.where, "", "")[:2])
     _check(setting, caller)
-    asked = lists.modal(setting, caller, None)
-    asked.custom_id = ":".join(["darkroom:setting_page", *draft.where])
-    return asked
+    return _as_seen(lists.modal(setting, caller, None), draft)
 
 
 async def _reopen_file(
@@ -238,7 +237,15 @@ async def _reopen_file(
 ) -> Modal:
     setting = lists.setting_of(*(*draft.where, "", "")[:2])
     _check(setting, caller)
-    return list_files.modal(setting, caller)
+    return _as_seen(list_files.modal(setting, caller), draft)
+
+
+def _as_seen(asked: Modal, draft: Draft) -> Modal:
+    """The modal with the mark of what was seen when it was first opened: what others have changed
+    since is not taken back by what was typed before.
+    """
+    asked.custom_id = ":".join([f"darkroom:{draft.name}", *draft.where])
+    return asked
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {

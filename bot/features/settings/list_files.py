@@ -30,6 +30,8 @@ FILE_MAX: Final = 2**20
 """Bytes; the longest list has half of that."""
 FETCH_SECONDS: Final = 30.0
 ID_MAX: Final = 2**63
+LINES_MAX: Final = 10 * PHRASES_MAX
+"""Those that say the same as another count too: each costs time."""
 LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 ID: Final = re.compile(r"(?:<(?:#|@&))?([0-9]{1,19})>?")
 COLON: Final = re.compile("[:：]")
@@ -81,6 +83,23 @@ def uploaded(interaction: Interaction, values: Mapping[str, Any]) -> discord.Att
     if about is None:
         return None
     return discord.Attachment(data=about, state=interaction.client._connection)
+
+
+def check_alone(
+    setting: Setting, caller: Caller, values: Mapping[str, Any], seen: str | None
+) -> None:
+    """Refuse a file beside what was entered in the same dialog: it would replace that. `seen` is
+    the mark of the list that the dialog showed.
+    """
+    if setting.kind in panel.TABLES:
+        entered = any(values.get(name) for name in ("channel", "role", "value"))
+    else:
+        listed = panel.listed(setting, values)
+        now = panel.current(setting, caller)
+        shown = set(listed) == set(now) or panel.mark(listed) == seen
+        entered = bool(listed) and not shown
+    if entered:
+        raise Refused("list_file_beside")
 
 
 async def fetch(file: discord.Attachment) -> bytes:
@@ -145,9 +164,13 @@ def _lines(data: bytes, caller: Caller, file: str) -> Iterator[tuple[int, str]]:
         before = data[: error.start].decode("latin-1")
         with _named(caller, file, len(LINE_BREAK.findall(before)) + 1):
             raise Refused("list_file_utf8") from None
-    for number, line in enumerate(LINE_BREAK.split(text), 1):
-        if line.strip():
-            yield number, line.strip()
+    for number, line in enumerate(LINE_BREAK.split(text, LINES_MAX), 1):
+        if not line.strip():
+            continue
+        if number > LINES_MAX:
+            with _named(caller, file, number):
+                raise Refused("list_file_too_many", high=PHRASES_MAX)
+        yield number, line.strip()
 
 
 @contextlib.contextmanager

@@ -43,3 +43,13 @@ def test_hostile_files_are_read_or_refused(count: int) -> None:
             lines = len(list_files.LINE_BREAK.findall(text)) + 1
             assert 1 <= int(refused.params["line"]) <= lines
     assert read
+
+
+def test_lines_that_repeat_each_other_count_too() -> None:
+    blocklist = SETTINGS["guild.blocklist"]
+    most = list_files.LINES_MAX
+    assert list_files.read(blocklist, CALLER, b"fog\n" * most, "a.txt", HERE) == ("fog",)
+    with pytest.raises(Refused, match="list_file_line") as refused:
+        list_files.read(blocklist, CALLER, b"fog\n" * (most + 1), "a.txt", HERE)
+    assert refused.value.params["line"] == most + 1
+    assert "500" in str(refused.value.params["problem"])
