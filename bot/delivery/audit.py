@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import discord
@@ -19,6 +20,7 @@ from generation.job import Job, JobState
 from generation.messages import JobEvent
 from generation.refusal import Refused
 from generation.worker import Worker
+from storage.errors import DatabaseError
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
@@ -42,6 +44,8 @@ class Audit:
         self._closing = asyncio.Event()
         self._closed: set[tuple[int, int]] = set()
         """Servers, and their channels that can't be written to."""
+        self._lost: Counter[int] = Counter()
+        """Lines of each server that could not be posted."""
         worker.listen(self._hear)
 
     def refused(self, caller: Caller, prompt: str | None, refused: Refused) -> None:
@@ -51,11 +55,16 @@ class Audit:
         if caller.place.guild_id is not None:
             texts = Texts(caller.guild.language or "en-US")
             text = refused_line(caller.person, caller.place, prompt, refused, texts)
-            self._spawn(self._post(caller.place.guild_id, text))
+            guild_id = caller.place.guild_id
+            self._spawn(guild_id, self._post(guild_id, lambda _: text))
 
     def is_closed(self, guild_id: int, channel_id: int) -> bool:
         """Whether a channel could not be written to when that was tried last."""
         return (guild_id, channel_id) in self._closed
+
+    def lost(self, guild_id: int) -> int:
+        """How many lines of a server could not be posted since the start."""
+        return self._lost[guild_id]
 
     async def close(self) -> None:
         """Post what is about to be posted, and stop."""
@@ -64,31 +73,32 @@ class Audit:
 
     def _hear(self, job: Job, _event: JobEvent | None) -> None:
         if job.ended and job.origin.guild_id is not None:
-            self._spawn(self._job(job, job.origin.guild_id))
+            guild_id = job.origin.guild_id
+            self._spawn(guild_id, self._post(guild_id, lambda texts: job_line(job, texts)))
 
-    def _spawn(self, posting: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, guild_id: int, posting: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) < LINES_MAX:
             self._tasks.spawn(posting)
         else:
             posting.close()
             log.warning("an audit channel's line is left out", waiting=LINES_MAX)
+            self._lost[guild_id] += 1
 
-    async def _job(self, job: Job, guild_id: int) -> None:
-        settings = await self._settings.guild(guild_id)
-        texts = Texts(settings.language or "en-US")
-        await self._post(guild_id, job_line(job, texts))
-
-    async def _post(self, guild_id: int, text: str) -> None:
-        channel_id = (await self._settings.guild(guild_id)).audit_channel
-        if channel_id is None:
-            return
-        channel = self._client.get_partial_messageable(channel_id, guild_id=guild_id)
+    async def _post(self, guild_id: int, line: Callable[[Texts], str]) -> None:
+        """Post a line, written in the server's language, where a channel is chosen for it."""
         nonce = secrets.token_hex(12)  # with it a line whose answer was lost is not posted twice
         for wait in RETRIES:
+            channel_id = None
             try:
+                settings = await self._settings.guild(guild_id)
+                channel_id = settings.audit_channel
+                if channel_id is None:
+                    return
+                channel = self._client.get_partial_messageable(channel_id, guild_id=guild_id)
+                text = line(Texts(settings.language or "en-US"))
                 await channel.send(cut(text), nonce=nonce)
-            except SENDING_ERRORS as error:
-                if not may_pass(error):
+            except (*SENDING_ERRORS, DatabaseError) as error:
+                if channel_id is not None and not may_pass(error):
                     self._refused(guild_id, channel_id, error)
                     return
                 log.info("an audit line is tried again", guild=guild_id, seconds=wait)
@@ -99,11 +109,14 @@ class Audit:
                 self._closed.discard((guild_id, channel_id))
                 return
         log.warning("an audit line is lost", guild=guild_id)
+        self._lost[guild_id] += 1
 
     def _refused(self, guild_id: int, channel_id: int, error: Exception) -> None:
         log.warning("audit channel can't be written", guild=guild_id, error=str(error))
         if isinstance(error, discord.HTTPException) and closes_the_way(error):
             self._closed.add((guild_id, channel_id))
+        else:
+            self._lost[guild_id] += 1
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -27,8 +27,12 @@ from storage.jobs import JobStore
 log = structlog.get_logger(__name__)
 
 TOKEN_MARGIN: Final = timedelta(seconds=20)
-LOOKED_THROUGH: Final = 100
-"""Messages of a channel in which one is looked for that may have been posted."""
+LOOKED_THROUGH: Final = 3000
+"""Messages of a channel since a request in which its own is looked for, which may be there."""
+LOOKED_BEFORE: Final = timedelta(minutes=1)
+"""By so much our clock and Discord's may differ."""
+NEWEST: Final = 100
+"""Messages that are looked through where the clocks differ by more."""
 ORIGINAL: Final[Any] = "@original"
 
 MakeFiles = Callable[[], Sequence[discord.File]]
@@ -255,9 +259,14 @@ class JobMessage:
 
     async def _find(self, channel: discord.abc.Messageable) -> tuple[int, int] | None:
         own = self._client.user
-        async for message in channel.history(limit=LOOKED_THROUGH):
-            if own is not None and message.author.id == own.id and shows(message, self._job.id):
-                return message.channel.id, message.id
+        since = self._job.created_at - LOOKED_BEFORE
+        for messages in (
+            channel.history(limit=LOOKED_THROUGH, after=since, oldest_first=True),
+            channel.history(limit=NEWEST),
+        ):
+            async for message in messages:
+                if own is not None and message.author.id == own.id and shows(message, self._job.id):
+                    return message.channel.id, message.id
         return None
 
 

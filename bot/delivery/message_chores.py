@@ -98,13 +98,25 @@ class MessageChores:
         for target in offered(job, index, self._accepts):
             if not target.action.invites:
                 continue
+            if not await self._react(message, target.emoji):
+                log.warning("not all reactions were added", job=job.id)
+                return
+
+    async def _react(self, message: discord.PartialMessage, emoji: str) -> bool:
+        """Whether Discord takes a reaction, which is tried again after what may pass."""
+        for wait in RETRIES:
             async with self._reacting:
                 try:
-                    await message.add_reaction(target.emoji)
+                    await message.add_reaction(emoji)
                 except SENDING_ERRORS as error:
-                    log.info("no reactions", job=job.id, error=str(error))
-                    return
-                await self._pause(REACTION_SECONDS)
+                    log.info("a reaction could not be added", error=str(error))
+                    if not may_pass(error):
+                        return False
+                else:
+                    await self._pause(REACTION_SECONDS)
+                    return True
+            await self._pause(wait)
+        return False
 
     async def _delete_later(self, channel_id: int, message_id: int) -> None:
         await self._pause(HINT_SECONDS)

@@ -4,7 +4,7 @@ import discord
 import structlog
 
 from bot.clock import DiscordClock
-from bot.delivery.failures import SENDING_ERRORS, closes_the_way
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass, outcome_unknown
 from bot.delivery.job_message import TOKEN_MARGIN
 from bot.delivery.message_chores import MessageChores, Pause
 from bot.locales import Texts
@@ -39,16 +39,32 @@ class Pings:
         """
         if job.state is JobState.CANCELLED:
             return
-        try:
-            if not (await self._settings.person(job.origin.user_id)).ping:
+        for wait in RETRIES:
+            try:
+                if (await self._settings.person(job.origin.user_id)).ping:
+                    await self._mention(job, channel_id, message_id)
                 return
-            sent = await self._in_channel(job, channel_id, message_id)
-            sent = sent or await self._through_token(job)
-            if sent is not None and not job.origin.private:
-                # known, it goes with the rest when its owner deletes the job
-                await self._chores.note((sent.channel.id, sent.id), job, "ping")
-        except (*SENDING_ERRORS, DatabaseError) as error:
-            log.info("nobody was mentioned", job=job.id, error=str(error))
+            except (*SENDING_ERRORS, DatabaseError) as error:
+                log.info("a mention is tried again", job=job.id, error=str(error), seconds=wait)
+                await self._pause(wait)
+        log.warning("nobody was mentioned", job=job.id)
+
+    async def _mention(self, job: Job, channel_id: int, message_id: int) -> None:
+        """In the first place that takes it. Raises what may pass."""
+        for way in (self._in_channel, self._through_token, self._in_person):
+            try:
+                sent = await way(job, channel_id, message_id)
+            except SENDING_ERRORS as error:
+                if may_pass(error):
+                    raise
+                log.info("mentioned elsewhere", job=job.id, way=way.__name__, error=str(error))
+                continue
+            if sent is not None:
+                if not job.origin.private:
+                    # known, it goes with the rest when its owner deletes the job
+                    await self._chores.note((sent.channel.id, sent.id), job, "ping")
+                return
+        log.warning("nobody was mentioned", job=job.id)
 
     async def _in_channel(
         self, job: Job, channel_id: int, message_id: int
@@ -57,19 +73,23 @@ class Pings:
             return None
         channel = self._client.get_partial_messageable(channel_id, guild_id=job.origin.guild_id)
         answered = channel.get_partial_message(message_id)
-        try:
-            return await channel.send(
-                _text(job),
-                reference=answered.to_reference(fail_if_not_exists=False),
-                allowed_mentions=_only(job.origin.user_id),
-                nonce=f"m{job.id}-{round(job.created_at.timestamp() * 1000):x}",
-            )
-        except discord.HTTPException as error:
-            if not closes_the_way(error):
-                raise
-            return None
+        return await channel.send(
+            _text(job),
+            reference=answered.to_reference(fail_if_not_exists=False),
+            allowed_mentions=_only(job.origin.user_id),
+            nonce=_nonce(job),
+        )
 
-    async def _through_token(self, job: Job) -> discord.Message | None:
+    async def _in_person(
+        self, job: Job, _channel_id: int, _message_id: int
+    ) -> discord.Message | None:
+        """Where nothing else is left."""
+        user = await self._client.fetch_user(job.origin.user_id)
+        return await user.send(_text(job), nonce=_nonce(job))
+
+    async def _through_token(
+        self, job: Job, _channel_id: int, _message_id: int
+    ) -> discord.Message | None:
         """Where the bot itself may not write, or the answer is for one person's eyes."""
         interaction = job.origin.interaction
         if interaction is None or self._clock.now() > interaction.expires_at - TOKEN_MARGIN:
@@ -78,12 +98,22 @@ class Pings:
             interaction.application_id, interaction.token, client=self._client
         )
         webhook.type = discord.WebhookType.application  # as only such may answer one person alone
-        return await webhook.send(
-            _text(job),
-            allowed_mentions=_only(job.origin.user_id),
-            ephemeral=job.origin.private,
-            wait=True,
-        )
+        try:
+            return await webhook.send(
+                _text(job),
+                allowed_mentions=_only(job.origin.user_id),
+                ephemeral=job.origin.private,
+                wait=True,
+            )
+        except SENDING_ERRORS as error:
+            if outcome_unknown(error):  # it knows no nonce, and discord.py has repeated it
+                log.warning("a mention may be lost", job=job.id, error=str(error))
+                return None
+            raise
+
+
+def _nonce(job: Job) -> str:
+    return f"m{job.id}-{round(job.created_at.timestamp() * 1000):x}"
 
 
 def _text(job: Job) -> str:

@@ -170,10 +170,10 @@ class Results:
             except DatabaseError as error:
                 log.warning("a delivery can't be noted yet", job=job.id, error=str(error))
                 await self._pause(wait)
-        if written is not None:
-            await self._pings.ping(job, *written)
         if written is not None and not job.origin.private:
             self._chores.invite(job, *written)
+        if written is not None:
+            await self._pings.ping(job, *written)
 
     async def _surroundings(self, job: Job) -> Surroundings:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):

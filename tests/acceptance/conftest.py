@@ -17,7 +17,7 @@ from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
 from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
 from bot.connection import stay_connected
-from bot.delivery import failures, message_chores, results
+from bot.delivery import audit, failures, message_chores, pings, results
 from generation.completion import Limits
 from generation.engines.fake import FakeEngine
 from generation.job import Job
@@ -185,7 +185,7 @@ async def rig(
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     gateway = discord.gateway.DiscordWebSocket
     monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-    for module in (failures, message_chores, results):
+    for module in (audit, failures, message_chores, pings, results):
         monkeypatch.setattr(module, "RETRIES", (0.05,) * 6)
     point_to(config.discord)
     made = Rig(config, control)

@@ -171,3 +171,25 @@ async def test_keys_of_pasted_data_that_mean_nothing_here_are_named(
     second = await finished(ada, general, edited)
     assert second["content"] == line.replace("ENSD", "Clip")
     assert (await imagine(ada, general, prompt="a castle"))["content"] == ""
+
+
+@pytest.mark.parametrize("how", [{"status": 503}, {"drop": True}, {"status": 400}], ids=str)
+async def test_a_mention_that_discord_does_not_take_at_once_comes_all_the_same(
+    rig: Rig, ada: Person, general: str, how: Json
+) -> None:
+    user_id = await wants_pings(rig, ada)
+    await rig.control.fault(f"/channels/{general}/messages$", method="POST", times=2, **how)
+    await imagine(ada, general)
+    mention = await ping(ada)
+    assert [int(one["id"]) for one in mention["mentions"]] == [user_id]
+
+
+async def test_reactions_that_discord_does_not_take_at_once_are_added_all_the_same(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await rig.control.fault("/reactions/", method="PUT", status=503, times=2)
+    one = await imagine(ada, general)
+    await ada.wait_for(
+        "MESSAGE_REACTION_ADD",
+        lambda r: r["emoji"]["name"] == "❌" and r["message_id"] == one["id"],
+    )

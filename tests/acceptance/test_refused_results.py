@@ -8,6 +8,7 @@ import pytest
 from bot.delivery import results
 from bot.features.actions.reply import InteractionReply
 from bot.pictures.decoding_process import DecodingProcess
+from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.person import Person
 from storage.errors import DatabaseBusyError
@@ -18,6 +19,7 @@ from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin, shown_pictures
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_retry import answer_to
+from tests.patience import PATIENCE
 
 PATCH = {"method": "PATCH", "times": 1000}
 
@@ -179,6 +181,31 @@ async def test_a_post_whose_answer_is_lost_is_found_again(
     assert len(later) == 1, "one is left standing beside the other"
     assert not posted or later[0]["id"] == posted[0]["id"]
     assert later[0]["attachments"]
+
+
+async def test_a_post_whose_answer_is_lost_is_found_again_in_a_busy_channel(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    """With more talk since than one look at the channel reads."""
+    first = await imagine(ada, general)
+    await delivered(rig, 1)
+    rig.engine.gate = asyncio.Event()
+    path = f"/channels/{general}/messages$"
+    await rig.control.fault(path, method="POST", after=True, drop=True)
+    await ada.react(first, "🔁")
+    await rig.until(lambda job: job.state is JobState.RUNNING, 2)
+    async with asyncio.timeout(PATIENCE):
+        while len(posted := await ada.messages(general)) < 2:
+            await asyncio.sleep(0.02)
+    await rig.stop()
+    await rig.control.forget_nonces()
+    for number in range(105):
+        await ada.say(general, f"talk {number}")
+    rig.engine = FakeEngine(step_seconds=0.01)
+    await rig.start()
+    await delivered(rig, 2)
+    [second] = [m for m in posted if m["id"] != first["id"]]
+    assert (await ada.message(general, second["id"]))["attachments"]
 
 
 async def test_a_result_is_noted_when_the_database_is_free_again(

@@ -36,17 +36,22 @@ def command(services: Services) -> Command:
 
     async def settings(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            view = panel.shown(caller, audit_closed=_audit_closed(services, caller))
+            view = panel.shown(caller, **_audit_troubles(services, caller))
             await interaction.response.send_message(view=view, ephemeral=True)
 
     return slash_command("settings", "See and change settings", settings)
 
 
-def _audit_closed(services: Services, caller: Caller) -> bool:
+def _audit_troubles(services: Services, caller: Caller) -> dict[str, Any]:
+    """What the panel says of the audit channel."""
     guild_id, channel_id = caller.place.guild_id, caller.guild.audit_channel
     if guild_id is None or channel_id is None:
-        return False
-    return services.audit.is_closed(guild_id, channel_id)
+        return {}
+    audit = services.audit
+    return {
+        "audit_closed": audit.is_closed(guild_id, channel_id),
+        "audit_lost": audit.lost(guild_id),
+    }
 
 
 class SettingsMenu(
@@ -300,7 +305,7 @@ async def _show(
     interaction: Interaction, caller: Caller, setting: Setting | None = None, page: int = 0
 ) -> None:
     """The panel, or a page of one of its lists."""
-    view = panel.shown(caller, audit_closed=_audit_closed(interaction.client.services, caller))
+    view = panel.shown(caller, **_audit_troubles(interaction.client.services, caller))
     if setting is not None:
         guild = interaction.guild
         named = [*guild.channels, *guild.roles] if guild is not None else []

@@ -92,10 +92,13 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 
-def shown(caller: Caller, *, audit_closed: bool = False) -> discord.ui.LayoutView:
+def shown(
+    caller: Caller, *, audit_closed: bool = False, audit_lost: int = 0
+) -> discord.ui.LayoutView:
     """The panel: the person's settings; in a server, its settings too, to change for managers.
 
-    `audit_closed`: the audit channel can't be written to.
+    `audit_closed`: the audit channel can't be written to. `audit_lost`: lines that did not get
+    there.
     """
     texts = caller.texts
     view = StatelessLayout()
@@ -107,6 +110,8 @@ def shown(caller: Caller, *, audit_closed: bool = False) -> discord.ui.LayoutVie
         lines += [f"**{texts(title(s))}**: {value(s, caller)}" for s in settings]
         if scope == "guild" and audit_closed:
             lines.append(texts("audit_closed"))
+        if scope == "guild" and audit_lost:
+            lines.append(texts("audit_lost", count=audit_lost))
         parts: list[Any] = [discord.ui.TextDisplay("\n".join(lines))]
         if scope == "person" or caller.person.manager:
             menu: discord.ui.Select[Any] = discord.ui.Select(

@@ -12,6 +12,7 @@ from bot.delivery import audit as audit_module
 from bot.delivery.audit import Audit
 from bot.features.settings import panel
 from generation.refusal import Refused
+from storage.errors import DatabaseBusyError
 from storage.settings import GuildSettings, PersonSettings
 from tests.patience import PATIENCE
 
@@ -106,3 +107,33 @@ async def test_lines_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         audit.refused(CALLER, "a prompt", Refused("blocked_words"))
     await audit.close()
     assert len(channel.posted) == 5
+
+
+async def test_a_database_that_is_busy_for_a_moment_costs_no_line() -> None:
+    channel = Channel()
+    audit = an_audit(channel)
+    read, busy = audit._settings.guild, 2
+
+    async def guild(guild_id: int | None) -> GuildSettings:
+        nonlocal busy
+        if busy:
+            busy -= 1
+            raise DatabaseBusyError("database is locked")
+        return await read(guild_id)
+
+    audit._settings.guild = guild  # type: ignore[method-assign]
+    await posted(audit)
+    assert (len(channel.posted), audit.lost(10)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "answers", [[http_error(400, 50035)], [http_error(503)] * 4, [OSError()] * 4], ids=str
+)
+async def test_managers_see_that_lines_are_lost(answers: list[Exception]) -> None:
+    audit = an_audit(Channel(*answers))
+    await posted(audit)
+    assert audit.lost(10) == 1
+    panels: list[Any] = [panel.shown(CALLER, audit_lost=count) for count in (0, 1, 2)]
+    shown = [str(each.to_components()) for each in panels]
+    assert ["did not get into the audit channel" in each for each in shown] == [False, True, True]
+    assert "2 lines" in shown[2]
