@@ -185,12 +185,15 @@ class PresetStore:
             return None
 
     async def _clear(self, connection: AsyncConnection, owner_id: int, key: str) -> None:
-        """Delete the preset of that key which can't be read; the log has it as it was."""
+        """Delete the preset of that key which can't be read; the log has it as it was.
+
+        Its pictures stay bound to the roles that can be read of it.
+        """
         rows = await connection.execute(self._live(owner_id).where(PresetRow.key == key))
         for number, text in rows.all():
             was = records.shown(text)
             log.warning("a preset that can't be read is gone", preset=number, was=was)
-            await connection.execute(delete(PresetRow).where(PresetRow.id == number))
+            await self._bury(connection, owner_id, KeptPreset(number, _remainder(key, text)))
 
     async def _held(self, connection: AsyncConnection, owner_id: int) -> list[KeptPreset]:
         """All that are there; others are kept from them and the defaults until the transaction

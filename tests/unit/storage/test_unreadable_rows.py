@@ -304,7 +304,7 @@ async def test_a_preset_is_left_out_until_its_name_is_used_again(
     assert (await presets.get(1, "fox")).steps == 5
     await spoil(database, spoilt)
     await presets.delete(1, "fox")
-    assert await texts(database, "SELECT key FROM presets") == ["bear"]
+    assert await texts(database, "SELECT key FROM presets WHERE deleted_at IS NULL") == ["bear"]
 
 
 async def test_the_roles_of_a_preset_out_of_bounds_hold_for_what_was_drawn_with_it(
