@@ -83,9 +83,13 @@ class Pings:
     async def _in_person(
         self, job: Job, _channel_id: int, _message_id: int
     ) -> discord.Message | None:
-        """Where nothing else is left."""
+        """Where nothing else is left. What is private came directly itself when its token ended."""
+        if job.origin.private:
+            return None
         user = await self._client.fetch_user(job.origin.user_id)
-        return await user.send(_text(job), nonce=_nonce(job))
+        return await user.send(
+            _text(job), allowed_mentions=_only(job.origin.user_id), nonce=_nonce(job)
+        )
 
     async def _through_token(
         self, job: Job, _channel_id: int, _message_id: int

@@ -193,3 +193,16 @@ async def test_reactions_that_discord_does_not_take_at_once_are_added_all_the_sa
         "MESSAGE_REACTION_ADD",
         lambda r: r["emoji"]["name"] == "❌" and r["message_id"] == one["id"],
     )
+
+
+async def test_who_can_t_be_mentioned_in_the_channel_is_told_directly(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    await wants_pings(rig, ada)
+    closed = {"status": 403, "code": 50013, "method": "POST", "times": 100}
+    await rig.control.fault(f"/channels/{general}/messages$", **closed)
+    await rig.control.fault("/webhooks/", **closed)
+    await imagine(ada, general)
+    mention = await ping(ada)
+    assert mention["channel_id"] == await ada.channel("dm")
+    assert "#1 is done" in mention["content"]
