@@ -177,7 +177,7 @@ async def _tell(client: Client, user_id: int, text: str, told: Hashable = None) 
         return False
     try:
         user = await client.fetch_user(user_id)
-        await user.send(text, nonce=secrets.token_hex(12))
+        await user.send(text)
     except SENDING_ERRORS as error:
         log.info("a refusal could not be told", user=user_id, error=str(error))
         if may_pass(error):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -188,7 +187,7 @@ class ReactionReply:
     async def privately(self, text: str, files: Sequence[discord.File] = ()) -> None:
         """As a direct message, which people can switch off."""
         user = await self._client.fetch_user(self._payload.user_id)
-        await user.send(text, files=list(files), nonce=_once())
+        await user.send(text, files=list(files))
 
     async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
         """As an answer to the picture's message, or as a direct message."""
@@ -215,10 +214,10 @@ class ReactionReply:
         user_id = self._payload.user_id
         if self.caller.answers_privately(job):
             user = await self._client.fetch_user(user_id)
-            hint = await user.send(texts("press_to_go_on"), view=view, nonce=_once())
+            hint = await user.send(texts("press_to_go_on"), view=view)
         else:
             hint = await self._channel.send(
-                texts("press_to_go_on"), view=view, reference=self._reference(), nonce=_once()
+                texts("press_to_go_on"), view=view, reference=self._reference()
             )
         await self._client.services.delivery.chores.hint(hint, user_id)
 
@@ -228,8 +227,3 @@ class ReactionReply:
 
     def _reference(self) -> discord.MessageReference:
         return self._message.to_reference(fail_if_not_exists=False)
-
-
-def _once() -> str:
-    """A nonce, with which a request that discord.py repeats posts nothing twice."""
-    return secrets.token_hex(12)
