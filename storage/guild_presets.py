@@ -36,14 +36,23 @@ class GuildPresetStore(PresetStore):
         self._started: set[int] = set()
 
     async def set_default(
-        self, guild_id: int, name: str | None, *, channel_id: int | None = None
+        self,
+        guild_id: int,
+        name: str | None,
+        *,
+        channel_id: int | None = None,
+        is_new: Callable[[GuildSettings], bool] = lambda _now: True,
     ) -> GuildSettings:
         """Make a preset the default of a server, or of one of its channels; None takes it away.
 
-        Raises Refused where there is none of that name.
+        Nothing changes where `is_new` says so of what is set now. Raises Refused where there is
+        none of that name, and what `is_new` raises.
         """
 
         def change(now: GuildSettings) -> GuildSettings:
+            if not is_new(now):
+                return now
+            named = None if name is None else find_preset(there, name).name
             if channel_id is None:
                 return msgspec.structs.replace(now, default_preset=named)
             channels = {c: n for c, n in now.channel_presets.items() if c != channel_id}
@@ -53,7 +62,6 @@ class GuildPresetStore(PresetStore):
 
         async with self._database.begin() as connection:
             there = await self._held(connection, guild_id)
-            named = None if name is None else find_preset(there, name).name
             changed = await change_row(connection, "guild", guild_id, GuildSettings, change)
         self._settings.forget([("guild", guild_id)])
         return changed

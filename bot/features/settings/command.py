@@ -13,6 +13,7 @@ from bot.access.caller import Caller
 from bot.features.settings import list_files, lists, panel
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
+from bot.interactions.drafts import seen_anew
 from bot.interactions.modal_submit import SubmitHandler, part_of
 from bot.interactions.responding import (
     Interaction,
@@ -167,8 +168,12 @@ async def _on_submit(
     if file is not None and setting.kind in panel.LISTS:
         list_files.check_alone(setting, caller, values, seen)
         await _load(services, interaction, caller, setting, file, seen or "")
-    else:
+        return
+    try:
         await _change(services, interaction, caller, setting, {**values, panel.SEEN: seen})
+    except panel.SettingChanged as changed:
+        seen_anew(interaction, (*where[:2], changed.seen))
+        raise
 
 
 async def _on_file(
@@ -282,7 +287,7 @@ async def _change(
     new = await asyncio.to_thread(panel.changed, setting, caller, values)
     if (
         setting.name == "picture_check"
-        and new != "off"
+        and new not in ("off", panel.current(setting, caller))
         and not services.delivery.attachments.checked
     ):
         raise Refused("picture_check_none")
@@ -290,13 +295,23 @@ async def _change(
         panel.check_waiting(setting, caller, new, services.requests.rules.limits.waiting)
     guild_id = caller.place.guild_id
     if setting.key == "person.default_preset":
-        caller = dataclasses.replace(caller, own=await _own_preset(services, caller, new))
+        here = caller.own.default_preset_guild in (None, guild_id)
+        if new != caller.own.default_preset or not here:
+            own = await _own_preset(services, caller, new)
+            caller = dataclasses.replace(caller, own=own)
     elif setting.scope == "guild":
         assert guild_id is not None
         guild = await _change_guild(store, guild_id, caller, setting, values)
         caller = dataclasses.replace(caller, guild=guild)
     else:
-        own = await store.settings.change_person(caller.person.id, **{setting.name: new})
+
+        def change(now: PersonSettings) -> PersonSettings:
+            there = caller if setting.kind == "toggle" else dataclasses.replace(caller, own=now)
+            return msgspec.structs.replace(
+                now, **{setting.name: panel.changed(setting, there, values)}
+            )
+
+        own = await store.settings.change_person(caller.person.id, change)
         caller = dataclasses.replace(caller, own=own)
     await _show(interaction, caller, setting if lists.is_long(setting, caller) else None)
 
@@ -325,7 +340,12 @@ async def _change_guild(
         in_channel = setting.kind == "channel_preset"
         place = panel.chosen_id(values, "channel") if in_channel else None
         name = panel.entered_text(values) or None
-        return await store.presets.set_default(guild_id, name, channel_id=place)
+
+        def is_new(now: GuildSettings) -> bool:
+            there = dataclasses.replace(caller, guild=now)
+            return bool(panel.changed(setting, there, values) != panel.current(setting, there))
+
+        return await store.presets.set_default(guild_id, name, channel_id=place, is_new=is_new)
 
     def change(now: GuildSettings) -> GuildSettings:
         # a switch goes where its presser wanted it, whoever else pressed

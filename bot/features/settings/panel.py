@@ -44,7 +44,15 @@ TABLES: Final = frozenset(("channel_preset", "number_by_role"))
 LISTS: Final = TABLES | {"channels", "lines"}
 """Kinds of settings that have entries; those of tables have a value each."""
 SEEN: Final = "seen"
-"""Beside what was entered: the mark of the list that the dialog showed."""
+"""Beside what was entered: the mark of the value or the list that the dialog showed."""
+
+
+class SettingChanged(Refused):
+    """Somebody else has changed what was changed here; `seen` is the mark of what it is now."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__("setting_changed")
+        self.seen = seen
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,8 +223,7 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
     texts = caller.texts
     now = current(setting, caller)
     where = f"darkroom:setting:{setting.scope}:{setting.name}"
-    if setting.kind in LISTS:
-        where += f":{mark(items(setting, caller))}"
+    where += f":{mark(items(setting, caller) if setting.kind in LISTS else [_same(now)])}"
     asked = Modal(where, texts(title(setting)))
     label = texts(title(setting))
     match setting.kind:
@@ -242,8 +249,28 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
 
 
 def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
-    """The new value, from what was entered. Raises Refused, whatever that is."""
+    """The new value, from what was entered; what was not touched stays as it is now.
+
+    Raises Refused, whatever was entered, and SettingChanged.
+    """
     now = current(setting, caller)
+    new = _entered(setting, now, values)
+    seen = values.get(SEEN)
+    if seen is None or setting.kind in LISTS or setting.kind == "toggle":
+        return new
+    if mark([_same(new)]) == seen:
+        return now
+    if mark([_same(now)]) not in (seen, mark([_same(new)])):
+        raise SettingChanged(mark([_same(now)]))
+    return new
+
+
+def _same(value: Any) -> Any:
+    """What two values that mean the same have in common: a preset is found in any case."""
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _entered(setting: Setting, now: Any, values: Mapping[str, Any]) -> Any:
     entered = entered_text(values)
     match setting.kind:
         case "toggle":
@@ -258,10 +285,10 @@ def changed(setting: Setting, caller: Caller, values: Mapping[str, Any]) -> Any:
         case "channel":
             return next(iter(_ids(values, "value")), None)
         case "channel_preset":
-            return _with(now, chosen_id(values, "channel"), entered or None)
+            return _with(now, chosen_id(values, "channel"), entered or None, values)
         case "number_by_role":
             number = entered_number(setting, entered) if entered else None
-            return _with(now, chosen_id(values, "role"), number)
+            return _with(now, chosen_id(values, "role"), number, values)
         case "lines":
             return checked(setting, _joined(now, listed(setting, values), values))
         case "number":
@@ -326,7 +353,14 @@ def _joined(
     return now + tuple(item for item in entered if item not in now)
 
 
-def _with(now: Mapping[int, Any], key: int, new: Any) -> dict[int, Any]:
+def _with(now: Mapping[int, Any], key: int, new: Any, values: Mapping[str, Any]) -> dict[int, Any]:
+    """The table with a new value. Raises SettingChanged where another has changed it since it was
+    shown, and may have given the same key a value.
+    """
+    there = now.get(key, new)
+    seen = mark(list(now.items()))
+    if values.get(SEEN) not in (None, seen) and _same(there) != _same(new):
+        raise SettingChanged(seen)
     kept = {k: v for k, v in now.items() if k != key}
     return kept if new is None else kept | {key: new}
 
@@ -336,7 +370,8 @@ def check_waiting(setting: Setting, caller: Caller, new: Any, most: int) -> None
     stays, and counts for no more than it. Raises Refused.
     """
     by_role = isinstance(new, dict)
-    before = current(setting, caller).values() if by_role else ()
+    now = current(setting, caller)
+    before = now.values() if by_role else (now,)
     for number in new.values() if by_role else [new]:
         if number is not None and number > most and number not in before:
             raise Refused("out_of_bounds", option=setting.name, value=number, low=1, high=most)
