@@ -30,6 +30,13 @@ PAYLOAD_TOO_LARGE: Final = 413
 TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
 
+ANSWERS: Final = {
+    "result_too_large": "answer_too_large",
+    "result_blocked": "answer_blocked",
+    "result_refused": "answer_refused",
+}
+"""What is said of an answer where this would be said of a result."""
+
 
 def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later."""
@@ -59,7 +66,7 @@ def answer_key(error: Exception) -> str:
     """The key of the sentence for somebody whose answer Discord does not take."""
     if may_pass(error):
         return "answer_lost"
-    return refusal_key(error).replace("result", "answer")
+    return ANSWERS[refusal_key(error)]
 
 
 def refusal_key(error: Exception) -> str:
