@@ -34,7 +34,8 @@ from generation.request import (
 from generation.request_options import Option, bounds_of, options
 
 PLACE: Final = "{prompt}"
-NOT_IN_NAMES: Final = re.compile("[:\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029"
+NOT_IN_NAMES: Final = re.compile(f"[:{CONTROL}]")
 """What can't be typed, or sent in a button's id."""
 STARTERS_MAX: Final = 10
 STYLES_MAX: Final = 5
@@ -302,7 +303,7 @@ def _read(table: object) -> Preset:
     if preset.template is not None and preset.template.count(PLACE) != 1:
         raise Refused("preset_template", name=preset.name)
     if NOT_IN_NAMES.search(name):
-        raise Refused("preset_name", name=NOT_IN_NAMES.sub(" ", name))
+        raise Refused("preset_name", name=re.sub(f"[{CONTROL}]", " ", name))
     return preset
 
 

@@ -73,9 +73,10 @@ class Answers:
         self._show(content, more)
         return SimpleNamespace(id=len(self.said), channel=SimpleNamespace(id=100))
 
-    async def edit_original(self, **more: Any) -> None:
+    async def edit_original(self, **more: Any) -> Any:
         assert self.type is not None, "edited before it was answered"
         self._show(more.pop("content", None), more)
+        return SimpleNamespace(id=len(self.said), channel=SimpleNamespace(id=100))
 
     def _show(self, content: Any, more: dict[str, Any]) -> None:
         """Raise unless Discord takes the message."""
@@ -106,7 +107,7 @@ class Interaction(discord.Interaction[Client]):
         """Nothing is there to be deleted."""
 
     async def edit_original_response(self, **more: Any) -> Any:
-        await self.answers.edit_original(**more)
+        return await self.answers.edit_original(**more)
 
 
 def an_interaction(

@@ -405,13 +405,21 @@ async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
     assert sorted(asked) == [False, True]
 
 
-async def test_a_try_counts_once_a_picture_is_begun(house: House) -> None:
+async def test_a_try_counts_once_a_picture_is_begun(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = await house.ask(1)
     counted: list[int] = []
+    generate = house.engine.generate
+
+    async def counting(work: Generate) -> AsyncIterator[JobEvent]:
+        counted.append((await found(house, number)).attempts)
+        async for event in generate(work):
+            yield event
+
+    monkeypatch.setattr(house.engine, "generate", counting)
     house.engine.gate = asyncio.Event()
     async with running(house.worker), asyncio.timeout(PATIENCE):
-        await house.until_begun(1)
-        counted.append((await found(house, number)).attempts)
         while not (await found(house, number)).attempts:
             await asyncio.sleep(0.01)
         house.engine.gate.set()
