@@ -9,7 +9,7 @@ from generation.job import Job
 from generation.models import ModelKind
 from storage.jobs import JobStore
 
-WRITTEN: Final = frozenset(("imagine", "edit", "start"))
+WRITTEN: Final = frozenset(("imagine", "edit", "start", "retry"))
 """Actions in which a person writes a prompt; who presses a button has been told already."""
 KNOWN_SHOWN: Final = 8
 

@@ -5,6 +5,7 @@ from discord.app_commands import locale_str
 
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
+from bot.interactions.drafts import typing
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, responding
 from bot.interactions.sight import job_by_number
 from bot.services import Services
@@ -16,6 +17,7 @@ def command(services: Services) -> Command:
     async def replay(interaction: Interaction, job: int) -> None:
         async with responding(interaction) as caller:
             found = await job_by_number(services, interaction, caller, "/replay", job)
+            typing(interaction, found)
             private = caller.answers_privately(found)
             check_can_post(interaction, caller, private=private)
             origin = caller.origin(private=private, interaction=token_of(interaction))

@@ -70,6 +70,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its pictures may be larger than what people may ask for."""
     request: Callable[[Source], GenerationRequest] | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for pictures at once, without a dialog."""
+        return self.request is not None or self.name == "replay"
+
 
 class ActionTarget(msgspec.Struct, frozen=True):
     """An action on a job, or on one of its pictures."""

@@ -137,6 +137,21 @@ async def test_words_that_the_demo_does_not_know_are_named(
     assert again["content"] == ""
 
 
+@pytest.mark.parametrize("dialog", ["edit", "start", "retry"])
+async def test_they_are_named_whatever_the_prompt_was_typed_in(
+    rig: Rig, ada: Person, general: str, dialog: str
+) -> None:
+    if dialog == "retry":
+        rig.engine.failures.append("out_of_memory")
+    message = await (await ada.command(general, "imagine", prompt="a dog")).deferred()
+    await rig.until(lambda job: job.delivered_at is not None)
+    shown = await ada.message(general, message["id"])
+    button = f"darkroom:{dialog}:1" + (":0" if dialog == "start" else "")
+    act = await (await ada.click(shown, button)).submit(prompt="a fox at dusk")
+    drawn = await finished(ada, general, await act.deferred())
+    assert "doesn’t know: dusk" in drawn["content"]
+
+
 PASTED = """a castle
 Negative prompt: a cloud
 Steps: 4, Sampler: Euler, CFG scale: 3.5, Seed: 7, Size: 128x128, Hires upscaler: R, ENSD: 1"""

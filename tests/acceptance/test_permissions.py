@@ -139,11 +139,13 @@ async def test_the_tree_hides_what_one_cannot_read(
     second = await finished(ada, general, await act.deferred())
     act = await bo.click(await bo.message(general, second["id"]), "Reroll")
     await finished(bo, general, await act.deferred())
-    lines = (await say(bo, general, "history", tree=3))["content"].splitlines()
-    assert [line.rpartition(" · ")[2] for line in lines] == ["…", "hidden words", "hidden words"]
+    tree = (await say(bo, general, "history", tree=3))["content"]
+    assert "#1" not in tree, "not even that there is one"
+    assert [line.partition("#")[2][:1] for line in tree.splitlines()] == ["2", "3"]
+    assert [line.count("\u2003") for line in tree.splitlines()] == [0, 1]
     assert NO_REQUEST in (await say(bo, general, "history", tree=1))["content"]
     lines = (await say(ada, general, "history", tree=3))["content"].splitlines()
-    assert "…" not in "".join(lines)
+    assert [line.count("\u2003") for line in lines] == [0, 1, 2]
 
 
 # buttons, reactions, menus and modals

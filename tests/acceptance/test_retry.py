@@ -307,11 +307,25 @@ async def test_a_modal_is_opened_again_only_with_the_role_of_its_preset(
     assert "<@&7>" in said
 
 
-async def test_a_refused_reroll_can_be_edited(rig: Rig, ada: Person, general: str) -> None:
+@pytest.mark.parametrize("door", ["button", "menu", "/replay", "entry"])
+async def test_a_refused_reroll_can_be_edited(
+    rig: Rig, ada: Person, general: str, door: str
+) -> None:
     first = await imagine(ada, general, steps=30)
+    await rig.until(lambda job: job.delivered_at is not None)
+    page = await (await ada.command(general, "history")).response()
+    entry = await (await ada.click(page, "darkroom:entry", ["1"])).response()
     rig.config = with_limits(rig.config, steps=10)
     await rig.restart()
-    message = await answer_to(await ada.click(await ada.message(general, first["id"]), "Reroll"))
+    if door == "button":
+        act = await ada.click(await ada.message(general, first["id"]), "Reroll")
+    elif door == "menu":
+        act = await ada.use_on_message("Reroll", first)
+    elif door == "/replay":
+        act = await ada.command(general, "replay", job=1)
+    else:
+        act = await ada.click(entry, "darkroom:replay:1")
+    message = await answer_to(act)
     values = await shown(await ada.click(message, RETRY))
     assert "steps: 30" in values["parameters"]
 

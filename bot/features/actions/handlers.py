@@ -34,7 +34,7 @@ async def on_button(interaction: Interaction, target: ActionTarget, job_id: int)
             job = await services.store.jobs.get(job_id)
             if job is not None:
                 there = await at_component(interaction, caller, job)
-                if target.action.request is not None:
+                if target.action.asks:
                     typing(interaction, job)
                 await perform(services, reply, target, job, there)
             elif target.action.name == "delete" and interaction.message is not None:

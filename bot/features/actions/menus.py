@@ -10,6 +10,7 @@ from bot.access.caller import Caller
 from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
+from bot.interactions.drafts import typing
 from bot.interactions.generation_data import show_data
 from bot.interactions.responding import Interaction, responding
 from bot.interactions.shown_jobs import shown_by
@@ -53,6 +54,8 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
                     return
                 target = ActionTarget(ACTIONS[action], index)
             there = at_message(caller, ephemeral=message.flags.ephemeral)
+            if target.action.asks:
+                typing(interaction, job)
             await perform(services, InteractionReply(interaction, caller), target, job, there)
 
     return message_menu(locale_str(name, key=key), callback)

@@ -32,16 +32,21 @@ def entry(job: Job, texts: Texts) -> str:
 def tree(
     relatives: Sequence[tuple[int, Job]], job_id: int, readable: Collection[int], texts: Texts
 ) -> str:
-    """A family of pictures, each under the one that it was made from; only of those that are
-    `readable`, by number, is said what they show.
+    """A family of pictures, each under the one that it was made from.
+
+    Of those that are not `readable`, by number, is not even said that there are any: what was made
+    from one stands below the nearest that is.
     """
-    lines = []
+    lines, above = [], list[int]()
     for depth, job in relatives:
+        while above and above[-1] >= depth:
+            above.pop()
+        if job.id not in readable:
+            continue
         mark = "➤ " if job.id == job_id else ""
-        prompt = "…"
-        if job.id in readable:
-            prompt = quoted(one_line(job.request.prompt), PROMPT_MAX)
+        prompt = quoted(one_line(job.request.prompt), PROMPT_MAX)
         action = texts(f"action_{job.action}")
-        indent = "\u2003" * min(depth, 12)
+        indent = "\u2003" * min(len(above), 12)
+        above.append(depth)
         lines.append(f"{indent}{mark}**#{job.id}** {action} · {prompt}")
     return cut_lines("\n".join(lines), 1990)
