@@ -10,6 +10,7 @@ from generation import completion, lora_uses, prompt_flags
 from generation.catalog import Catalog
 from generation.completion import Rules
 from generation.models import ModelKind
+from generation.preset import GIVEN, PLACE, Preset
 from generation.prompt_flags import Parsed
 from generation.prompt_grammar import take_tags
 from generation.refusal import Refused
@@ -37,18 +38,21 @@ def edited(
     lines: str,
     catalog: Catalog,
     rules: Rules,
+    under: Preset | None = None,
+    *,
+    framed: bool = False,
 ) -> Edited:
     """`base` with what was handed in; what was not touched stays as it is, to the last digit.
 
     Flags in the prompt win over lines, and these, where they were changed, over pasted generation
-    data. A LoRA's tag in the prompt adds it. Raises Refused.
+    data, and these over a preset that was named, whose text is around the prompt already where it
+    is `framed`. A LoRA's tag in the prompt adds it. Raises Refused.
     """
     request = parameter_lines.read(lines, base)
     parsed = _parsed(prompt, base)
     given: dict[str, Any] = dict(parsed.given)
     private = given.pop("private", None)
-    if "preset" in given:
-        raise Refused("flag_only_in_imagine", flag="preset")
+    given.pop("preset", None)
     if negative == base.negative_prompt.strip():
         negative = base.negative_prompt
     else:
@@ -66,13 +70,43 @@ def edited(
     text = text if text == base.prompt else text.strip()
     if not text:
         raise Refused("prompt_empty")
+    loras = request.loras
+    if under is not None:
+        settings = _settings(under, base, request)
+        if "aspect" in given:
+            settings = {n: v for n, v in settings.items() if n not in ("width", "height")}
+        given = settings | given
+        template, own_tags = take_tags(under.template or "")
+        if template and not framed:
+            text = template.replace(PLACE, text.strip())
+        own = {use.name: use.weight for use in lora_uses.of(None, None, own_tags, catalog)}
+        loras = (*under.loras, *(LoraUse(*use) for use in own.items()), *loras)
     added = lora_uses.of(given.pop("lora", None), given.pop("lora_weight", None), tags, catalog)
     request = request.with_(
         prompt=text,
-        loras=msgspec.to_builtins(_with_loras(request.loras, added, catalog)),
+        loras=msgspec.to_builtins(_with_loras(loras, added, catalog)),
     )
     request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
     return Edited(completion.changed(request, given, catalog, rules), private, parsed.ignored)
+
+
+def preset_named(prompt: str, base: GenerationRequest) -> str | None:
+    """The preset that a flag in the prompt names. Raises Refused."""
+    name = _parsed(prompt, base).given.get("preset")
+    return None if name is None else str(name)
+
+
+def _settings(under: Preset, base: GenerationRequest, lines: GenerationRequest) -> dict[str, Any]:
+    """What a preset gives, but for what the lines have changed."""
+    found = {}
+    for name in GIVEN:
+        field, value = options()[name].field, getattr(under, name)
+        if value is not None and getattr(lines, field) == getattr(base, field):
+            found[name] = value
+    if len(lines.controls) == 1 and lines.controls == base.controls:
+        control = {"controlnet": under.controlnet, "control_scale": under.control_scale}
+        found |= {name: value for name, value in control.items() if value is not None}
+    return found
 
 
 def _parsed(prompt: str, base: GenerationRequest) -> Parsed:

@@ -70,14 +70,20 @@ class RequestService:
         """A request from what a person gave; the preset and then the defaults fill it in."""
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
-        chosen = await self.presets.chosen(caller, preset_name)
+        chosen = await self.preset_for(caller, preset_name)
         if chosen is None:
             request = completion.complete(given, self.catalog, self.rules)
             return await self._add(request, caller, origin)
-        _check_roles(chosen, caller)
         request = preset.complete(given, chosen.preset, self.catalog, self.rules)
         preset.check_bounds(chosen.preset, request)
         return await self._add(request, caller, origin, preset=chosen.use)
+
+    async def preset_for(self, caller: Caller, name: str | None) -> ChosenPreset | None:
+        """The preset of that name, or else the default of somebody and their place."""
+        chosen = await self.presets.chosen(caller, name)
+        if chosen is not None and not chosen.use.own:
+            preset.check_roles(chosen.preset, caller.person.roles)
+        return chosen
 
     async def submit(
         self,
@@ -112,30 +118,24 @@ class RequestService:
             made.request, caller, origin, target, job, enlarging=made.enlarging
         )
 
-    async def retry(
+    async def change(
         self,
         request: GenerationRequest,
         caller: Caller,
         origin: Origin,
         target: ActionTarget,
-        failed: Job,
-        preset_name: str | None,
+        job: Job,
+        use: PresetUse | None,
     ) -> Job:
-        """A request that came to nothing, asked for again as it was or changed."""
-        use = failed.preset if preset_name is not None else None
-        if preset_name is not None and (use is None or preset_name != use.name):
-            chosen = await self.presets.chosen(caller, preset_name)
-            if chosen is not None:
-                _check_roles(chosen, caller)
-                use = chosen.use
+        """A request as a dialog has changed it, and the preset that it is made with now."""
+        parent = msgspec.structs.replace(job, preset=use)
+        if use is not None and use != job.preset:
             # it is one of where this is asked
-            parent = msgspec.structs.replace(failed, preset=use, origin=origin)
-        else:
-            parent = msgspec.structs.replace(failed, preset=use)
+            parent = msgspec.structs.replace(parent, origin=origin)
         # what was being enlarged is still enlarged, unless it is another size or picture now
         same = ("init_picture", "width", "height", "tile")
-        unchanged = all(getattr(request, n) == getattr(failed.request, n) for n in same)
-        enlarging = enlarged(failed) and unchanged
+        unchanged = all(getattr(request, n) == getattr(job.request, n) for n in same)
+        enlarging = target.action.name == "retry" and enlarged(job) and unchanged
         return await self.submit(request, caller, origin, target, parent, enlarging=enlarging)
 
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
@@ -311,11 +311,6 @@ class RequestService:
     async def note_told(self, user_id: int, what: str) -> None:
         """Somebody has been told this, and is not told again."""
         await self.store.settings.notice(user_id, what)
-
-
-def _check_roles(chosen: ChosenPreset, caller: Caller) -> None:
-    if not chosen.use.own:
-        preset.check_roles(chosen.preset, caller.person.roles)
 
 
 def _check_words(entries: tuple[str, ...], request: GenerationRequest, name: str) -> None:

@@ -20,7 +20,7 @@ from bot.interactions.sight import at_component
 from bot.locales import Texts
 from bot.requests import typed
 from bot.requests.actions import ACTIONS, ActionTarget
-from bot.requests.editing import edited
+from bot.requests.editing import edited, preset_named
 from bot.requests.parameter_lines import write
 from bot.services import Reopener, Services
 from bot.ui.modal import PARTS_MAX, Modal
@@ -67,30 +67,35 @@ async def _on_submit(
     index = number_in(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
     await services.requests.check(name, caller, job, await at_component(interaction, caller, job))
-    lines = lines_of(values, "parameters")
-    preset: str | None = None
-    private: bool | None = None
+    requests = services.requests
+    base, prompt = requests.remaking.editable(target, job), prompt_of(values)
+    lines, line, private = lines_of(values, "parameters"), None, None
+    use = job.preset
     if name == "retry":
-        lines, preset, private = typed.apart(lines)
+        lines, line, private = typed.apart(lines)
+        use = use if line is not None else None
+    named = preset_named(prompt, base)
+    if named is None and (use is None or line != use.name):
+        named = line
+    chosen = await requests.preset_for(caller, named) if named is not None else None
     change = edited(
-        services.requests.remaking.editable(target, job),
-        prompt_of(values),
+        base,
+        prompt,
         text_of(values, "negative_prompt"),
         lines,
         services.catalog,
-        services.requests.rules,
+        requests.rules,
+        chosen.preset if chosen is not None else None,
+        framed=chosen is not None and chosen.use == job.preset,
     )
+    use = chosen.use if chosen is not None else use
     private = private if change.private is None else change.private
     if private is None:
         private = caller.answers_privately(job)
     check_can_post(interaction, caller, private=private)
     token = token_of(interaction)
     origin = caller.origin(private=private, interaction=token, ignored=change.ignored)
-    asked = (change.request, caller, origin, target, job)
-    if name == "retry":
-        job = await services.requests.retry(*asked, preset)
-    else:
-        job = await services.requests.submit(*asked)
+    job = await requests.change(change.request, caller, origin, target, job, use)
     await acknowledge(interaction, job)
 
 

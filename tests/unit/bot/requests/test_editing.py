@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from bot.requests.editing import Edited, edited
+from bot.requests.editing import Edited, edited, preset_named
 from bot.requests.parameter_lines import write
 from generation.catalog import Catalog
 from generation.completion import Limits, Rules
 from generation.models import ModelKind
+from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import GenerationRequest, LoraUse
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts
 from tests.unit.generation.catalogs import a_catalog, a_model
@@ -30,6 +31,7 @@ def edit(
     negative: str | None = None,
     lines: str | None = None,
     catalog: Catalog = CATALOG,
+    **preset: Any,
 ) -> Edited:
     """Hand in the dialog of a request with some of its fields changed."""
     return edited(
@@ -39,6 +41,7 @@ def edit(
         write(base) if lines is None else lines,
         catalog,
         Rules(limits=Limits()),
+        **preset,
     )
 
 
@@ -79,11 +82,47 @@ def test_a_random_seed_is_drawn() -> None:
     assert varied.variation_seed is not None
 
 
-def test_private_is_told_and_a_preset_refused() -> None:
+def test_private_is_told() -> None:
     assert edit(a_request(), "a dog --private").private is True
     assert edit(a_request(), "a dog --private no").private is False
-    with pytest.raises(Refused, match="flag_only_in_imagine"):
-        edit(a_request(), "a dog --preset night")
+
+
+NIGHT = Preset(
+    name="night",
+    template="{prompt}, at night <lora:sketch:0.5>",
+    model="other",
+    steps=7,
+    guidance=3.0,
+    negative_prompt="sun",
+    width=64,
+    height=64,
+    loras=(LoraUse("pixel", 0.25),),
+)
+
+
+def test_a_preset_is_under_what_was_changed_and_over_what_was_not() -> None:
+    base = a_request(negative_prompt="fog")
+    assert preset_named("a dog --preset night", base) == "night"
+    assert preset_named(base.prompt, base) is None
+    found = edit(base, "a dog --preset night --steps 9", under=NIGHT).request
+    assert (found.prompt, found.model) == ("a dog, at night", "other")
+    assert (found.steps, found.guidance_scale, found.negative_prompt) == (9, 3.0, "sun")
+    assert (found.width, found.height, found.seed) == (64, 64, base.seed)
+    assert [(use.name, use.weight) for use in found.loras] == [("pixel", 0.25), ("sketch", 0.5)]
+    lines = write(base).replace("steps: 4", "steps: 6")
+    found = edit(base, "a dog --preset night --ar 16:9", "rain", lines, under=NIGHT).request
+    assert (found.steps, found.negative_prompt) == (6, "rain")
+    assert found.width / found.height > 1.5
+
+
+def test_a_preset_s_text_is_put_around_a_prompt_once() -> None:
+    found = edit(a_request(), "a dog, at night --preset night", under=NIGHT, framed=True).request
+    assert found.prompt == "a dog, at night"
+
+
+def test_pasted_data_win_over_a_preset() -> None:
+    found = edit(a_request(), PASTED + " --preset night", under=NIGHT).request
+    assert (found.steps, found.sampler, found.negative_prompt) == (20, "Euler a", "fog")
 
 
 def test_a_controlnet_is_changed_and_none_added() -> None:

@@ -1,0 +1,127 @@
+"""Every flag of a prompt in every dialog that has one: it means what it means after `/imagine`."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+
+from generation.job import Job
+from generation.prompt_flags import OTHERS
+from generation.request_options import options
+from playground.person import Act, Person, fields_of
+from tests.acceptance.conftest import Rig, png
+from tests.acceptance.test_control_pictures import config as config
+from tests.acceptance.test_retry import RETRY, answer_to, refused
+from tests.acceptance.test_servers import preset_of, save_preset
+
+FLAGS: dict[str, tuple[str, Any]] = {
+    "aspect": ("--aspect 1:1", {"width": 128, "height": 128}),
+    "clip_skip": ("--clip_skip 2", {"clip_skip": 2}),
+    "control_scale": ("--control_scale 0.5", {"control": ("edges", 0.5)}),
+    "controlnet": ("--controlnet edges", {"control": ("edges", 1.0)}),
+    "count": ("--count 2", {"count": 2}),
+    "denoising": ("--denoising 0.5", {"denoising_strength": 0.5}),
+    "guidance": ("--guidance 3.5", {"guidance_scale": 3.5}),
+    "height": ("--height 64", {"height": 64}),
+    "lora": ("--lora {lora}", {"weights": [1.0]}),
+    "lora_weight": ("--lora {lora} --lora_weight 0.5", {"weights": [0.5]}),
+    "model": ("--model demo", {"model": "demo"}),
+    "negative_prompt": ("--no fog", {"negative_prompt": "fog"}),
+    "preset": ("--preset night", {"preset": "night", "steps": 2, "prompt": "a dog at night"}),
+    "private": ("--private", {"private": True}),
+    "sampler": ("--sampler Euler", {"sampler": "Euler"}),
+    "seed": ("--seed 5", {"seed": 5}),
+    "steps": ("--steps 3", {"steps": 3}),
+    "vae": ("--vae nothing", "VAE"),
+    "variation_seed": ("--variation_seed 7 --variation_strength 0.2", {"variation_seed": 7}),
+    "variation_strength": ("--variation_strength 0.3", {"variation_strength": 0.3}),
+    "width": ("--width 64", {"width": 64}),
+    "bounds": ("--preset night --steps 9", "at most 5"),
+    "roles": ("--preset oils", "<@&7>"),
+}
+"""What is written, and what the request has then, or the refusal says."""
+
+ELSE: dict[tuple[str, str], str] = {
+    ("imagine", "denoising"): "init_picture",
+    ("imagine", "controlnet"): "control",
+    ("imagine", "control_scale"): "control",
+    ("control", "denoising"): "init_picture",
+    ("start", "controlnet"): "ControlNet",
+    ("start", "control_scale"): "ControlNet",
+}
+"""What can't be had there, as after `/imagine`."""
+
+NIGHT = """[[preset]]
+name = "night"
+template = "{prompt} at night"
+steps = 2
+max_steps = 5
+"""
+OILS = '[[preset]]\nname = "oils"\nroles = [7]\n'
+
+
+Open = Callable[[], Awaitable[Act]]
+"""Opens a dialog anew."""
+
+
+async def opener(rig: Rig, ada: Person, general: str, dialog: str) -> tuple[Open, dict[str, Any]]:
+    """What opens a dialog, and what is entered beside the prompt."""
+    posted = await ada.say_with_file(general, "sketch.png", png())
+
+    async def control() -> Act:
+        return await ada.use_on_message("Use as control picture", posted)
+
+    chosen = {"controlnet": ["edges"], "control_scale": "1"}
+    if dialog == "control":
+        return control, chosen
+    if dialog == "imagine":
+        message = await refused(ada, general, prompt="a fox", model="nope")
+        return (lambda: ada.click(message, RETRY)), {"negative_prompt": "", "parameters": ""}
+    if dialog == "retry":
+        rig.engine.failures.append("out_of_memory")
+    act = await (await control()).submit(prompt="a castle", **chosen)
+    shown = await act.deferred()
+    await rig.until(lambda job: job.delivered_at is not None)
+    message = await ada.message(general, shown["id"])
+    label = {"retry": RETRY, "edit": "Edit", "start": "Start from it"}[dialog]
+    act = await ada.click(message, label)
+    fields = fields_of((await act.modal())["components"])
+    values = {field["custom_id"]: field.get("value", "") for field in fields}
+    return (lambda: ada.click(message, label)), {**values, "prompt": ""}
+
+
+def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:
+    request = job.request
+    others = {
+        "preset": preset_of(job),
+        "private": job.origin.private,
+        "control": next(((use.name, use.scale) for use in request.controls), None),
+        "weights": [use.weight for use in request.loras],
+    }
+    return {n: others[n] if n in others else getattr(request, n) for n in names}
+
+
+@pytest.mark.parametrize("dialog", ["imagine", "control", "edit", "start", "retry"])
+async def test_every_flag_means_what_it_means_in_a_command(
+    rig: Rig, ada: Person, general: str, dialog: str
+) -> None:
+    named = {name for name, option in options().items() if not option.picture} | {*OTHERS}
+    assert {*FLAGS} >= named - {"prompt"}
+    await save_preset(ada, general, "night", NIGHT)
+    await save_preset(ada, general, "oils", OILS)
+    lora = rig.studio.catalog.loras[0].name
+    open_, entered = await opener(rig, ada, general, dialog)
+    number = 1 if "negative_prompt" not in entered or dialog == "imagine" else 2
+    for name, (flag, wanted) in FLAGS.items():
+        said = ELSE.get((dialog, name), wanted)
+        act = await open_()
+        await act.modal()
+        sent = await act.submit(**{**entered, "prompt": "a dog " + flag.format(lora=lora)})
+        if isinstance(said, str):
+            assert said in (await answer_to(sent))["content"], (dialog, name)
+            continue
+        await sent.deferred()
+        job = await rig.until(lambda job: job.ended, number)
+        assert values_of(job, said) == said, name
+        assert job.request.prompt == said.get("prompt", "a dog")
+        number += 1
