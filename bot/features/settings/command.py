@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import discord
@@ -114,16 +114,27 @@ class SettingsRemoveMenu(
         store = interaction.client.services.store
         setting = lists.setting_of(self.fields["scope"], self.fields["name"])
         _check(setting, caller)
-        guild_id, page = caller.place.guild_id, int(self.fields["page"])
-        assert guild_id is not None
+        page = int(self.fields["page"])
         gone = lists.chosen(setting, caller, page, self.fields["seen"], self.item.values)
 
-        def change(now: GuildSettings) -> GuildSettings:
-            rest = lists.without(setting, dataclasses.replace(caller, guild=now), gone)
-            return msgspec.structs.replace(now, **{setting.name: rest})
+        caller = await _rewritten(
+            store, caller, setting, lambda there: lists.without(setting, there, gone)
+        )
+        await _show(interaction, caller, setting, page)
 
-        guild = await store.settings.change_guild(guild_id, change)
-        await _show(interaction, dataclasses.replace(caller, guild=guild), setting, page)
+
+async def _rewritten(
+    store: Store, caller: Caller, setting: Setting, new: Callable[[Caller], Any]
+) -> Caller:
+    """Change a list from what is there now; returns the caller with the settings after that."""
+    guild_id = caller.place.guild_id
+    assert guild_id is not None
+
+    def change(now: GuildSettings) -> GuildSettings:
+        there = dataclasses.replace(caller, guild=now)
+        return msgspec.structs.replace(now, **{setting.name: new(there)})
+
+    return dataclasses.replace(caller, guild=await store.settings.change_guild(guild_id, change))
 
 
 async def _on_page(
@@ -136,18 +147,14 @@ async def _on_page(
     """A handed-in page of a long list, or what is added to it."""
     setting = lists.setting_of(*(*where, "", "")[:2])
     _check(setting, caller)
-    guild_id = caller.place.guild_id
-    assert guild_id is not None
     # a blocklist may take long to compile
     await asyncio.to_thread(lists.replaced, setting, caller, where[2:], values)
-
-    def change(now: GuildSettings) -> GuildSettings:
-        there = dataclasses.replace(caller, guild=now)
-        new = lists.replaced(setting, there, where[2:], values)
-        return msgspec.structs.replace(now, **{setting.name: new})
-
-    guild = await services.store.settings.change_guild(guild_id, change)
-    caller = dataclasses.replace(caller, guild=guild)
+    caller = await _rewritten(
+        services.store,
+        caller,
+        setting,
+        lambda there: lists.replaced(setting, there, where[2:], values),
+    )
     begin = int(where[2])
     page = sum(end <= begin for _, end in lists.pages(setting, caller))
     await _show(interaction, caller, setting, page)
