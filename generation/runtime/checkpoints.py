@@ -28,7 +28,7 @@ NOISE_SHARE = 0.5
 def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
     """The family's text-to-image pipeline, on the CPU."""
     family = FAMILIES[model.family]
-    class_ = getattr(diffusers, family.pipelines["text_to_image"])
+    class_ = getattr(diffusers, family.pipeline)
     common = {"safety_checker": None, "requires_safety_checker": False}
     if model.is_folder:
         return _load_folder(class_, model.path, model.path / "unet", dtype, **common)

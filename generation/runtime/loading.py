@@ -31,6 +31,13 @@ VAES_KEPT = 2
 LEAF_BY_LEAF: dict[str, Any] = {"offload_type": "leaf_level", "use_stream": True}
 
 
+PIPELINES = {
+    "image_to_image": "StableDiffusionImg2ImgPipeline",
+    "controlnet": "StableDiffusionControlNetPipeline",
+    "controlnet_image_to_image": "StableDiffusionControlNetImg2ImgPipeline",
+}
+
+
 Stamp = tuple[Path, int, int, torch.dtype]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
 Kept = OrderedDict[Stamp, Any]
@@ -116,7 +123,7 @@ class LoadedModels:
         """A pipeline of another class on the modules of `base`."""
         if ability == "text_to_image":
             return base
-        class_ = getattr(diffusers, FAMILIES[model.family].pipelines[ability])
+        class_ = getattr(diffusers, PIPELINES[ability])
         other = class_(**base.components, **parts, requires_safety_checker=False)
         other.set_progress_bar_config(disable=True)
         if self._memory_mode(model) == "medium":
@@ -165,7 +172,7 @@ class LoadedModels:
         return "medium" if total >= MEDIUM_BYTES else "low"
 
     def _bytes_needed(self, model: ModelFile) -> float:
-        weights = FAMILIES[model.family].bytes_at_half * (2 if self.dtype == torch.float32 else 1)
+        weights = FAMILIES[model.family].bytes_of_all * (2 if self.dtype == torch.float32 else 1)
         return weights * ROOM_FOR_WORK
 
 

@@ -1,0 +1,81 @@
+"""What all models of one architecture have in common, as data."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
+Prediction = Literal["epsilon", "v_prediction", "flow"]
+
+
+class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the encoders that read the prompt, and which of its states the denoiser attends to."""
+
+    part: str
+    """Its folder in diffusers' layout, such as `text_encoder_2`."""
+    tokenizer: str
+    layer: int = 1
+    """Which hidden state is taken, counted from the last, as clip skip counts."""
+    final_norm: bool = True
+    """Whether that state goes through the encoder's final norm."""
+    pooled: bool = False
+    """Whether its pooled state is what the denoiser is told of the whole prompt."""
+
+
+class Latents(msgspec.Struct, frozen=True, kw_only=True):
+    """What the VAE makes of a picture: (N, channels, H / factor, W / factor)."""
+
+    channels: int = 4
+    factor: int = 8
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """What all models of one architecture have in common.
+
+    `native_size` is the side, in pixels, of the square that its models were trained on.
+    `context_width` is the width of the text embedding that its denoiser reads, which tells the
+    Stable Diffusion versions apart. `vaes` is the family whose VAEs fit: those of Stable Diffusion
+    1 and 2 are alike, and nothing in a file tells which of the two it came with.
+    """
+
+    title: str
+    network: str
+    """The file of `generation/runtime/networks/` that calls its denoiser."""
+    pipeline: str
+    """The diffusers class that reads its single files and folders."""
+    config: str
+    """Folder below `generation/runtime/configs/` with what a single file does not carry."""
+    encoders: tuple[TextEncoder, ...]
+    """In the order in which their states are put side by side."""
+    latents: Latents = Latents()
+    prediction: Prediction = "epsilon"
+    """What its denoiser answers with, where a model says nothing else."""
+    size_conditioning: Literal["", "size", "aesthetic"] = ""
+    """What the denoiser is told beside the text: of SDXL the original size, crop and target size,
+    of its refiner the original size, crop and an aesthetic score."""
+    native_size: int
+    side_step: int = 8
+    """Pixels; every side is a multiple of it."""
+    steps: int
+    guidance_scale: float
+    sampler: str
+    abilities: frozenset[Ability]
+    vaes: str
+    context_width: int
+    bytes_at_half: Mapping[str, int]
+    """Memory of the weights of each part in half precision."""
+
+    @property
+    def bytes_of_all(self) -> int:
+        """Memory of all its weights in half precision."""
+        return sum(self.bytes_at_half.values())
+
+
+RECOGNISED: Final[dict[str, str]] = {
+    "sdxl": "Stable Diffusion XL",
+    "sdxl-refiner": "Stable Diffusion XL refiner",
+    "sd3": "Stable Diffusion 3",
+    "flux": "Flux.1",
+}
+"""Families that the catalogue names, so that nobody takes their files for broken ones."""
