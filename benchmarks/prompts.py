@@ -15,7 +15,7 @@ from rich.table import Table
 
 from generation.metadata import read_infotext
 from generation.prompt_flags import parse
-from generation.prompt_grammar import plain_text
+from generation.prompts import plain_text
 from generation.refusal import Refused
 
 LENGTH: Final = 2_000

@@ -13,7 +13,7 @@ from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
-from generation.prompt_grammar import check_weights, take_tags
+from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused, known
 from generation.request import (
     RANDOM_SEED,

@@ -5,7 +5,7 @@ from typing import Final
 
 from generation.catalog import Catalog
 from generation.models import ModelKind
-from generation.prompt_grammar import Tag
+from generation.prompts import Tag
 from generation.refusal import Refused
 from generation.request import LORAS_MAX, LoraUse
 from generation.request_options import options

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from generation.prompt_grammar import written_tag
+from generation.prompts import written_tag
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.request_options import exact, options

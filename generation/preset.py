@@ -15,7 +15,7 @@ from generation.completion import Given, Rules
 from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.name_search import nearest
-from generation.prompt_grammar import check_weights, take_tags
+from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,

@@ -14,7 +14,7 @@ import msgspec
 from generation import metadata
 from generation.midjourney import NO_COUNTERPART
 from generation.name_search import nearest
-from generation.prompt_grammar import tag_spans
+from generation.prompts import tag_spans
 from generation.refusal import Refused
 from generation.request import PROMPT_MAX, LoraUse, check_text
 from generation.request_options import options

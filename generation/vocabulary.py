@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from generation.models import ModelFile
-from generation.prompt_grammar import plain_text
+from generation.prompts import plain_text
 from generation.regular_files import is_text, read_regular
 
 BYTES_MAX: Final = 2**20

@@ -12,7 +12,7 @@ from generation.completion import Rules
 from generation.models import ModelKind
 from generation.preset import GIVEN, PLACE, Preset
 from generation.prompt_flags import Parsed
-from generation.prompt_grammar import take_tags
+from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import GenerationRequest, LoraUse
 from generation.request_options import options

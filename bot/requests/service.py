@@ -18,7 +18,7 @@ from generation import completion, preset
 from generation.catalog import Catalog
 from generation.completion import Rules
 from generation.job import Job, Origin, PresetUse
-from generation.prompt_grammar import plain_text
+from generation.prompts import drawn_texts
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.worker import Worker
@@ -319,8 +319,9 @@ def _check_words(entries: tuple[str, ...], request: GenerationRequest, name: str
         # there the negative prompt is drawn too
         prompts.append(request.negative_prompt)
     words = blocklist.compiled(entries)
-    # brackets part a word only for the eye
-    for text in dict.fromkeys([*prompts, *map(plain_text, prompts)]):
+    # brackets part a word only for the eye, and some words come together at a later step alone
+    drawn = [text for prompt in prompts for text in drawn_texts(prompt, request.steps)]
+    for text in dict.fromkeys([*prompts, *drawn]):
         words.check(text)
     try:
         words.check(name)

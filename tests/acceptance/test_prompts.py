@@ -107,7 +107,14 @@ async def test_what_cannot_be_is_said(
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a for()bidden thing", r"a forb\idden thing", "a (forbid)(den)"]
+    "prompt",
+    [
+        "a for()bidden thing",
+        r"a forb\idden thing",
+        "a (forbid)(den)",
+        "a [x:for:1]bidden thing",
+        "a [x|for]bidden thing",
+    ],
 )
 async def test_brackets_hide_no_word_from_the_blocklist(
     rig: Rig, ada: Person, general: str, prompt: str

@@ -13,7 +13,7 @@ from generation.midjourney import NO_COUNTERPART
 from generation.models import ModelKind
 from generation.preset import EXAMPLES
 from generation.prompt_flags import SHORT, merge, parse
-from generation.prompt_grammar import plain_text, take_tags, weighted
+from generation.prompts import attention, plain_text, schedule, take_tags
 from generation.refusal import Refused
 from generation.request_options import options
 from tests.fixtures import fuzz
@@ -59,7 +59,9 @@ def test_flags(count: int, catalog: Catalog) -> None:
 @pytest.mark.parametrize("count", fuzz.CASES)
 def test_grammar(count: int, catalog: Catalog) -> None:
     for text in fuzz.texts(count, GRAMMAR, 80):
-        assert "".join(piece.text for piece in weighted(text)) == plain_text(text)
+        assert attention(text)
+        assert schedule(text, 20)[-1][0] == 20
+        plain_text(text)
         with refused_at_most(text):
             take_tags(text)
         with refused_at_most(text):

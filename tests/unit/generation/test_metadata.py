@@ -9,7 +9,7 @@ from PIL import Image
 
 from generation import metadata
 from generation.metadata import NO_VAE, read_infotext
-from generation.prompt_grammar import take_tags
+from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS

@@ -279,7 +279,7 @@ async def test_what_is_not_there_is_refused(catalog: Catalog) -> None:
 
 async def test_a_template_is_checked_as_a_prompt_is(catalog: Catalog) -> None:
     for template, code in (
-        ("{prompt} <lyco:x:1>", "tag_lyco"),
+        ("{prompt} <hypernet:x:1>", "tag_hypernet"),
         ("{prompt}, (fog:500)", "weight_too_strong"),
         ("{prompt} <lora:x", "tag_open"),
     ):

@@ -1,0 +1,113 @@
+"""How strongly words count, as A1111 has it."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation.prompts import attention, check_weights, plain_text
+from generation.refusal import Refused
+from tests.unit.generation.prompts.a1111 import a1111_prompts
+
+
+@pytest.mark.parametrize("known", a1111_prompts(), ids=lambda known: known["prompt"])
+def test_weights_are_those_of_a1111_to_the_last_bit(known: dict[str, Any]) -> None:
+    assert [[*piece] for piece in attention(known["prompt"])] == known["attention"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pieces"),
+    [
+        ("a cat", [("a cat", 1)]),
+        ("", [("", 1)]),
+        ("()[]", [("", 1)]),
+        ("a (cat) b", [("a ", 1), ("cat", 1.1), (" b", 1)]),
+        ("((cat))", [("cat", 1.1 * 1.1)]),
+        ("[cat]", [("cat", 1 / 1.1)]),
+        ("(cat:1.3)", [("cat", 1.3)]),
+        ("(cat:.5)", [("cat", 0.5)]),
+        ("(cat:-1)", [("cat", -1)]),
+        ("(cat:+2.)", [("cat", 2)]),
+        ("(cat:٣)", [("cat", 3)]),
+        ("(a (b:2) c:0.5)", [("a ", 0.5), ("b", 1), (" c", 0.5)]),
+        ("(a:1.2)(b:1.2)", [("ab", 1.2)]),
+        # a bracket that is never closed holds to the end, one that was never opened is text
+        ("a (b (c", [("a ", 1), ("b ", 1.1), ("c", 1.1 * 1.1)]),
+        ("a) b] c:1.2)", [("a) b] c:1.2)", 1)]),
+        # round and square ones are matched apart
+        ("([a)b]", [("a", 1.1 * (1 / 1.1)), ("b", 1 / 1.1)]),
+        # behind a backslash they are text, and the backslash is none
+        (r"\(a\) \[b\] \\ c\d", [(r"(a) [b] \ cd", 1)]),
+        (r"(a \(b\):1.4)", [("a (b)", 1.4)]),
+        # what is no number is text, and so is one with spaces around it
+        ("(cat:.)", [("cat:.", 1.1)]),
+        ("(cat:1.2.3)", [("cat:1.2.3", 1.1)]),
+        ("(cat: 1.3)", [("cat: 1.3", 1.1)]),
+        ("(at 10:30)", [("at 10", 30)]),
+        ("a: b", [("a: b", 1)]),
+        # BREAK takes the spaces around it along, and is a word inside of others
+        ("a BREAK b", [("a", 1), ("BREAK", -1), ("b", 1)]),
+        ("BREAKFAST", [("BREAKFAST", 1)]),
+        # in brackets, too, for it has a weight there
+        ("(a BREAK b)", [("a", 1.1), ("BREAK", -1.1), ("b", 1.1)]),
+    ],
+)
+def test_how_strongly_words_count(prompt: str, pieces: list[tuple[str, float]]) -> None:
+    assert attention(prompt) == pieces
+
+
+def test_plain_text_is_what_the_encoder_reads() -> None:
+    for prompt in ("nu()de", r"nu\de", "(nu)(de)", "nu[]de", "(nude:1.2)"):
+        assert plain_text(prompt) == "nude"
+    assert plain_text("a dog BREAK a cat") == "a dog a cat"
+
+
+HOSTILE = [
+    "[" * 1333 + "](" * 1333,
+    "(" * 4000,
+    "(a" * 2000,
+    "[a" * 1000 + "b]" * 1000,
+    "()" * 2000,
+    "(a:2)" * 800,
+    ":" * 4000,
+    ":1" * 2000,
+    "(" + ": 1 " * 999,
+    ":" + "1" * 3999,
+    ":" + " " * 3999,
+    "\\" * 4000,
+    "BREAK" * 800,
+    " " * 3000 + "BREAK" + " " * 995,
+]
+
+
+@pytest.mark.parametrize("prompt", HOSTILE)
+def test_a_hostile_prompt_costs_little(prompt: str) -> None:
+    """Each is some hundredths of a second; one that is cubic would need half an hour."""
+    assert attention(prompt)
+
+
+def test_a_weight_that_overflows_is_refused() -> None:
+    for prompt in (
+        "(cat:101)",
+        "(cat:-101)",
+        "(" * 60 + "cat",
+        "((cat:1000000000))",
+        f"(cat:{'9' * 4301})",
+    ):
+        with pytest.raises(Refused, match="weight_too_strong") as refused:
+            check_weights("prompt", prompt)
+        assert refused.value.params["words"] == "cat"
+    # nothing counts in them
+    check_weights("prompt", "[" * 1333 + "](" * 1333)
+    check_weights("prompt", "(cat:1.5), ((dog)), [fox]")
+
+
+@given(st.text(alphabet=r"()[]\:.,1-a ", max_size=60))
+def test_pieces_are_in_order_and_neighbours_differ(prompt: str) -> None:
+    pieces = attention(prompt)
+    assert pieces
+    assert all(a[1] != b[1] for a, b in itertools.pairwise(pieces))
+    kept = iter(prompt)
+    assert all(sign in kept for sign in "".join(text for text, _ in pieces))
