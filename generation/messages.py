@@ -158,8 +158,9 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """The job ended without its pictures, or, in place of Ready and with no `job`, the process
     can't work with these settings. `code` names a sentence of `bot/locales/`.
 
-    cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, controlnet_mismatch,
-    vae_mismatch, clip_skip_too_deep, picture_unreadable, picture_check_broken, internal_error;
+    cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, lora_nan, lora_kind,
+    lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep, picture_unreadable,
+    picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.
     """

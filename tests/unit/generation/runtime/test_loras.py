@@ -1,38 +1,136 @@
-"""LoRAs act as their files say, layer by layer."""
+"""A job's LoRAs in its pipeline, against diffusers and peft where they read them."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from transformers import CLIPTokenizer
 
 from generation.messages import Generate, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.request import LoraUse
-from generation.runtime import loras
+from generation.runtime import loras, merging
 from generation.runtime.loading import LoadedModels
+from generation.runtime.merging import Merger
+from tests.fixtures import loras as fixtures
 from tests.fixtures import models
 from tests.fixtures.requests import a_request
 
 CPU = torch.device("cpu")
-LAYERS = (
-    *("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv1", "conv2"),
-    *("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
-)
+TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 
 
-@pytest.fixture(scope="module")
-def pipe(tiny: ModelFile) -> Any:
-    return LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
+def pipeline(networks: dict[str, torch.nn.Module], class_: Any) -> Any:
+    """A pipeline of diffusers on these networks, for its loader of LoRAs."""
+    tokenizer = CLIPTokenizer.from_pretrained(models.TOKENIZER)
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4)
+    others = (
+        {"tokenizer_2": tokenizer}
+        if class_ is StableDiffusionXLPipeline
+        else {"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None}
+    )
+    return class_(
+        vae=vae,
+        tokenizer=tokenizer,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        **networks,
+        **others,
+    )
 
 
-def layers_with_loras(pipe: Any) -> dict[str, Any]:
-    return {name: layer for name, layer in layers_of(pipe).items() if hasattr(layer, "lora_A")}
+def answers(networks: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
+    """What the networks make of some input."""
+    generator = torch.Generator().manual_seed(0)
+    found: dict[str, torch.Tensor] = {}
+    width = 80 if "text_encoder_2" in networks else 32
+    latents = torch.randn((1, 4, 16, 16), generator=generator)
+    words = torch.randn((1, 5, width), generator=generator)
+    with torch.no_grad():
+        for name, network in networks.items():
+            if name == "unet":
+                added = {"text_embeds": words[:, 0, :48], "time_ids": torch.ones(1, 6)}
+                found[name] = network(
+                    latents, 500, encoder_hidden_states=words, added_cond_kwargs=added
+                ).sample
+            else:
+                tokens = torch.randint(0, 60, (1, 10), generator=generator)
+                hidden = network(tokens, output_hidden_states=True).hidden_states
+                found[name] = hidden[-1]
+    return found
 
 
-def work(tiny: ModelFile, *files: Path) -> Generate:
-    uses = tuple(LoraUse(name=file.stem, weight=1.0) for file in files)
+def as_diffusers(
+    networks: dict[str, torch.nn.Module], class_: Any, uses: list[merging.LoraMerge]
+) -> dict[str, torch.Tensor]:
+    pipe = pipeline(networks, class_)
+    names = [f"lora{number}end" for number in range(len(uses))]
+    for use, name in zip(uses, names, strict=True):
+        pipe.load_lora_weights(str(use.path), adapter_name=name, local_files_only=True)
+    pipe.set_adapters(names, [use.denoiser for use in uses])
+    return answers(networks)
+
+
+PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+XL_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+@pytest.mark.parametrize("ends", [fixtures.ATTENTION + fixtures.TEXT, fixtures.ALL])
+@pytest.mark.parametrize("family", ["sd1", "xl"])
+def test_kohyas_act_as_with_diffusers(tmp_path: Path, family: str, ends: tuple[str, ...]) -> None:
+    make, class_, prefixes = {
+        "sd1": (fixtures.sd1, StableDiffusionPipeline, PREFIXES),
+        "xl": (fixtures.xl, StableDiffusionXLPipeline, XL_PREFIXES),
+    }[family]
+    uses = []
+    for seed, strength in ((1, 0.7), (2, -0.4)):
+        tensors: fixtures.Tensors = {}
+        for name, network in make().items():
+            pairs = fixtures.pairs(fixtures.layers(network, ends), seed)
+            tensors |= fixtures.kohya(pairs, prefixes[name], alpha=2.0)
+        file = fixtures.save(tensors, tmp_path / f"{seed}.safetensors")
+        uses.append(merging.LoraMerge(file, file.stem, strength, strength))
+    networks = make()
+    plain = answers(networks)
+    reports = Merger().apply(networks, uses)
+    assert not any(report.is_partial for report in reports)
+    found = answers(networks)
+    assert not torch.allclose(found["unet"], plain["unet"], **TOLERANCE)
+    for name, theirs in as_diffusers(make(), class_, uses).items():
+        torch.testing.assert_close(found[name], theirs, **TOLERANCE)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_pefts_act_as_with_diffusers(tmp_path: Path, dora: bool) -> None:
+    tensors: fixtures.Tensors = {}
+    for name, network in fixtures.sd1().items():
+        weights = fixtures.layers(network, fixtures.ATTENTION + fixtures.TEXT)
+        pairs = fixtures.pairs(weights, 3)
+        tensors |= fixtures.dotted(f"{name}.", ".lora_A.weight", ".lora_B.weight")(pairs)
+        if dora and name == "unet":  # diffusers reads that of text encoders no more
+            tensors |= {
+                f"{name}.{layer}.lora_magnitude_vector": torch.rand(len(weight)) + 0.5
+                for layer, weight in weights.items()
+            }
+    file = fixtures.save(tensors, tmp_path / "peft.safetensors")
+    use = merging.LoraMerge(file, "peft")
+    networks = fixtures.sd1()
+    (report,) = Merger().apply(networks, [use])
+    assert not report.is_partial
+    found = answers(networks)
+    for name, theirs in as_diffusers(fixtures.sd1(), StableDiffusionPipeline, [use]).items():
+        torch.testing.assert_close(found[name], theirs, **TOLERANCE)
+
+
+def work(tiny: ModelFile, *files: Path, weight: float = 1.0) -> Generate:
+    uses = tuple(LoraUse(name=file.stem, weight=weight) for file in files)
     return Generate(
         job="1",
         request=a_request(loras=uses),
@@ -44,54 +142,22 @@ def work(tiny: ModelFile, *files: Path) -> Generate:
     )
 
 
-def layers_of(pipe: Any) -> dict[str, Any]:
-    """The layers that a LoRA can change, by the names that kohya gives them."""
-    found = {}
-    for prefix, network in (("lora_unet", pipe.unet), ("lora_te_text_model", pipe.text_encoder)):
-        for name, layer in network.named_modules():
-            if name.endswith(LAYERS):
-                found[f"{prefix}_{name.replace('.', '_')}"] = layer
-    return found
-
-
-@pytest.mark.parametrize(
-    ("ranks", "alphas"),
-    [((4,), (4,)), ((4,), (1, 4, 2)), ((4, 8, 2), (1,)), ((4, 8, 2, 1), (2, 4, 1))],
-)
-def test_every_layer_has_its_own_rank_and_alpha(
-    pipe: Any, tiny: ModelFile, tmp_path: Path, ranks: tuple[int, ...], alphas: tuple[float, ...]
-) -> None:
-    generator = torch.Generator("cpu").manual_seed(0)
-    tensors: dict[str, torch.Tensor] = {}
-    expected: dict[str, torch.Tensor] = {}
-    for number, (name, layer) in enumerate(layers_of(pipe).items()):
-        rank, alpha = ranks[number % len(ranks)], float(alphas[number % len(alphas)])
-        out, in_, *kernel = layer.weight.shape
-        down = torch.randn((rank, in_, *kernel), generator=generator)
-        up = torch.randn((out, rank, *(1 for _ in kernel)), generator=generator)
-        tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
-        tensors[f"{name}.alpha"] = torch.tensor(alpha)
-        expected[name] = (up.flatten(1) @ down.flatten(1)).reshape(layer.weight.shape)
-        expected[name] *= alpha / rank
-    file = tmp_path / "mixed.safetensors"
-    save_file(tensors, file)
-    with loras.applied(pipe, work(tiny, file)):
-        acting = {
-            name: layer.get_delta_weight("lora0end")
-            for name, layer in layers_with_loras(pipe).items()
-        }
-    assert acting.keys() == expected.keys()
-    for name, delta in acting.items():
-        assert torch.allclose(delta, expected[name], rtol=1e-4, atol=1e-4), name
-
-
-def test_a_lost_device_is_no_matter_of_the_lora(
-    pipe: Any, tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fault(*_: Any, **__: Any) -> None:
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-
-    file = models.tiny_lora(tmp_path / "lora.safetensors", tiny.path)
-    monkeypatch.setattr(pipe, "load_lora_weights", fault)
-    with pytest.raises(torch.AcceleratorError), loras.applied(pipe, work(tiny, file)):
-        pass
+def test_a_jobs_loras_stay_until_another_job_wants_others(tiny: ModelFile, tmp_path: Path) -> None:
+    pipe = LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
+    networks = {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    plain = fixtures.weights_of(networks)
+    one = models.tiny_lora(tmp_path / "one.safetensors", tiny.path)
+    two = models.tiny_lora(tmp_path / "two.safetensors", tiny.path, text=True)
+    seen: dict[tuple[Path, ...], fixtures.Tensors] = {}
+    for job in ((one,), (one, two), (two,), (), (one,)):
+        with loras.applied(pipe, work(tiny, *job)):
+            weights = fixtures.weights_of(networks)
+        assert fixtures.equal(weights, fixtures.weights_of(networks))
+        assert fixtures.equal(seen.setdefault(job, weights), weights)
+    assert fixtures.equal(seen[()], plain)
+    assert not fixtures.equal(seen[(one,)], plain)
+    with loras.applied(pipe, work(tiny, one, two, weight=0.5)):
+        weights = fixtures.weights_of(networks)
+    half = {name: (plain[name] + seen[(one, two)][name]) / 2 for name in plain}
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, half[name])
