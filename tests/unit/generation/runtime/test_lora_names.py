@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,28 +10,6 @@ from diffusers import UNet2DConditionModel
 from generation.runtime.lora_names import LayerNames
 from tests.fixtures import ldm, loras
 
-XL = {
-    "block_out_channels": (320, 640, 1280),
-    "layers_per_block": 2,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-REFINER = XL | {
-    "block_out_channels": (384, 768, 1536, 1536),
-    "down_block_types": ("DownBlock2D", *(["CrossAttnDownBlock2D"] * 2), "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *(["CrossAttnUpBlock2D"] * 2), "UpBlock2D"),
-    "transformer_layers_per_block": 4,
-    "attention_head_dim": (6, 12, 24, 24),
-    "cross_attention_dim": 1280,
-    "projection_class_embeddings_input_dim": 2560,
-}
 XL_NAMES = {
     "input_blocks_0_0": "conv_in",
     "input_blocks_1_0_in_layers_2": "down_blocks.0.resnets.0.conv1",
@@ -62,19 +39,18 @@ XL_NAMES = {
 """Of the published SDXL, in its original layout and in diffusers'."""
 
 
-def unet(**config: Any) -> UNet2DConditionModel:
+def unet(family: str) -> UNet2DConditionModel:
+    """That of a family, in full size and without weights."""
+    text = Path(f"generation/runtime/configs/{family}/unet/config.json").read_text()
+    config = {key: value for key, value in json.loads(text).items() if not key.startswith("_")}
     with torch.device("meta"):
         return UNet2DConditionModel(**config)
 
 
-def sd1_config() -> dict[str, Any]:
-    text = Path("generation/runtime/configs/sd1/unet/config.json").read_text()
-    return {key: value for key, value in json.loads(text).items() if not key.startswith("_")}
-
-
 @pytest.mark.parametrize("prefix", ["lora_unet_", "unet.", "model.diffusion_model.", ""])
-def test_every_layer_of_stable_diffusion_1_by_its_original_name(prefix: str) -> None:
-    network = unet(**sd1_config())
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sdxl-refiner"])
+def test_every_layer_by_its_name_of_either_layout(family: str, prefix: str) -> None:
+    network = unet(family)
     names = LayerNames({"unet": network})
     modules = {name.rpartition(".")[0] for name in network.state_dict()}
     weights = {f"{module}.weight": torch.empty(0) for module in modules}
@@ -88,24 +64,9 @@ def test_every_layer_of_stable_diffusion_1_by_its_original_name(prefix: str) -> 
 
 
 def test_layers_of_sdxl_by_their_original_names() -> None:
-    names = LayerNames({"unet": unet(**XL)})
+    names = LayerNames({"unet": unet("sdxl")})
     for theirs, ours in XL_NAMES.items():
         assert names.find(f"lora_unet_{theirs}") == ("unet", ours)
-
-
-@pytest.mark.parametrize("config", [XL, REFINER], ids=["base", "refiner"])
-def test_no_two_layers_have_one_name(config: dict[str, Any]) -> None:
-    network = unet(**config)
-    modules = {name.rpartition(".")[0] for name in network.state_dict()}
-    names = LayerNames({"unet": network})
-    by_original: dict[str, str] = {}
-    for name, module in names._tables["unet"].items():
-        if name.startswith(("input_blocks", "middle_block", "output_blocks", "out_", "label")):
-            assert by_original.setdefault(name, module) == module
-    found = set(by_original.values()) | {
-        *("time_embedding.linear_1", "time_embedding.linear_2"),
-    }
-    assert found == modules
 
 
 def test_blocks_are_counted_off_the_network() -> None:
