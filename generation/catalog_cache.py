@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from generation import (
+    diffusers_folder,
     families,
     model_folders,
     model_probe,
@@ -30,10 +31,11 @@ BYTES_MAX: Final = 100 * 2**20
 DIGEST_BYTES: Final = 32
 """At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
-    *(families, model_folders, model_probe, model_reader),
+    *(diffusers_folder, families, model_folders, model_probe, model_reader),
     *(model_settings, models, safetensors_header),
 )
-"""Modules that decide what is made of a file: what an older one made of it does not count."""
+"""Modules that decide what is made of a file: what an older one made of it does not count. Of a
+package all its files do."""
 
 Readings = dict[str, tuple[str, Reading]]
 """By path: the mark that the file had, and what was found in it."""
@@ -97,7 +99,10 @@ def _version() -> str:
     """Of the code that reads models, and of what it runs on."""
     digest = hashlib.sha256(sys.version.encode())
     for module in READERS:
-        digest.update(Path(str(module.__file__)).read_bytes())
+        file = Path(str(module.__file__))
+        files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+        for one in files:
+            digest.update(one.read_bytes())
     return digest.hexdigest()
 
 

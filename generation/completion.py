@@ -182,7 +182,7 @@ def check(
     _check_abilities(request, model)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
-        if vae.family != FAMILIES[model.family].vaes:
+        if not FAMILIES[model.family].takes_vae_of(vae.family):
             raise _mismatch(vae, model)
     for use in request.loras:
         check_same_family(catalog.get(ModelKind.LORA, use.name), model)
@@ -313,7 +313,7 @@ def check_runnable(model: ModelFile) -> None:
 
 def check_same_family(part: ModelFile, model: ModelFile) -> None:
     """Refuse a LoRA or ControlNet made for another family than the model's."""
-    if part.family != model.family:
+    if not part.may_be_of(model.family):
         raise _mismatch(part, model)
     if not part.fits(model):
         raise Refused(f"{part.kind}_mismatch", name=part.name, model=model.name)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from generation import model_probe
+from generation.diffusers_folder import is_part
 from generation.model_settings import BESIDE, IN_FOLDER
 from generation.models import Unusable
 from generation.regular_files import is_text, printable
@@ -33,16 +33,17 @@ def _names(text: str) -> frozenset[str]:
 
 
 MODEL_KINDS: Final = _names(
-    "checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae controlnet"
+    """checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae
+    controlnet t2i_adapter"""
 )
 """Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
     # kinds of files that no request can name
-    """embeddings aesthetic_embeddings clip clip_vision text_encoder text_encoders vae_approx
+    """aesthetic_embeddings clip clip_vision text_encoder text_encoders vae_approx
     vae_taesd style_models hypernetworks gligen configs model_patches audio_encoders
-    upscale_models latent_upscale_models animatediff_models animatediff_motion_lora"""
+    latent_upscale_models animatediff_models animatediff_motion_lora"""
     # what programs fetch for themselves
-    """ esrgan realesrgan swinir scunet dat ldsr bsrgan codeformer gfpgan facexlib facedetection
+    """ ldsr codeformer gfpgan facexlib facedetection
     facerestore_models insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino birefnet rmbg rembg u2net photomaker
     ipadapter ip_adapter instantid pulid xlabs depthanything depth_anything zoedepth florence2
@@ -54,7 +55,8 @@ IGNORED_FOLDERS: Final = _names(
 )
 """Folders of A1111 and ComfyUI whose files no request can name, as `_kind_name` writes them."""
 OTHERS: Final = _names(
-    "openpose midas leres opencv sam onnx hat svd z123 llm inpaint torch reactor outputs output"
+    """embeddings upscale_models esrgan realesrgan bsrgan swinir scunet dat hat
+    openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor outputs output"""
 )
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""
 
@@ -159,7 +161,7 @@ class Walk:
             return False
         key = (config.path, status.st_size, status.st_mtime_ns)
         if key not in self._part_configs:
-            self._part_configs[key] = model_probe.part_kind(Path(config.path)) is not None
+            self._part_configs[key] = is_part(Path(config.path))
         return self._part_configs[key]
 
     def _model_folder(self, folder: Path, root: Path) -> Found:

@@ -1,258 +1,240 @@
-"""Which family a model file belongs to, told by the names and shapes of its tensors."""
+"""What a model file is, told by the names and shapes of its tensors, whatever it is called."""
 
-import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from generation.models import ModelKind
-from generation.regular_files import is_regular, read_regular
+from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
+from generation.families.layout import Layout, Shapes, TensorNames
+from generation.families.tensors import HARMLESS, HARMLESS_ENDS
+from generation.models import UNKNOWN, ModelKind
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-CONTEXT_FAMILIES: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+CONTEXT_FAMILIES: Final = {
+    family.context_width: name for name, family in DESCRIBED.items() if name != "sdxl-refiner"
+}
 """Families by the width of the text embedding that the denoiser attends to."""
-PIPELINE_FAMILIES: Final = {
-    "StableDiffusionPipeline": "sd1",
-    "StableDiffusionImg2ImgPipeline": "sd1",
-    "StableDiffusionXLPipeline": "sdxl",
-    "StableDiffusionXLImg2ImgPipeline": "sdxl-refiner",
-    "StableDiffusion3Pipeline": "sd3",
-    "FluxPipeline": "flux",
-}
-PART_KINDS: Final = {"ControlNetModel": ModelKind.CONTROLNET, "AutoencoderKL": ModelKind.VAE}
-LORA_MARKS: Final = (".lora_down.weight", ".lora_A.weight", "_lora.down.weight")
-"""Of kohya, of peft and diffusers, of diffusers before peft. LoHa and LoKr have others."""
-PARTS: Final = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
-"""What a whole checkpoint has beside its denoiser, by the beginning of the names."""
-LATENT_CHANNELS: Final = 4
-VAE_FAMILIES: Final = {LATENT_CHANNELS: "sd1", 16: "flux"}
-"""Families by the channels of the VAE's latents."""
-XL_SCALING_FACTOR: Final = 0.13025
-TRANSFORMERS: Final = {
-    "joint_blocks": "sd3",
-    "double_blocks": "flux",
-    "single_transformer_blocks": "flux",
-}
-"""Families by what the names of their layers have."""
-LORA_CONTEXT: Final = tuple(
-    re.compile(begin + r"(?:\.lora_down|\.lora_A|_lora\.down)")
-    for begin in (
-        r"attn2[._](?:processor\.)?to_k",
-        r"lora_te\w*[._].*k_proj",
-        r"text_encoder\w*[._].*k_proj",
-    )
-)
-"""Of the denoiser the width that it reads, of the text encoder the width that it has. Each begins
-with a text, which makes it quick to search for."""
-CONTEXT: Final = re.compile(
-    r"attn2[._](?:processor\.)?to_k(?:\.lora_down|\.lora_A|_lora\.down)?\.weight$", re.MULTILINE
-)
-LORA_BASES: Final = {
-    "sdxl": "sdxl",
-    "sd_v1": "sd1",
-    "sd_v2": "sd2",
-    "sd3": "sd3",
-    "flux": "flux",
-}
-"""Families by how kohya's trainer notes what a LoRA was trained on."""
-LORA_LAYERS: Final = re.compile(
-    r"^(lora_unet_|unet\.)((down|up)_blocks|mid_block|(in|out)put_blocks|middle_block)"
-    r"|^lora_te_|^text_encoder\.",
-    re.MULTILINE,
-)
-"""Layers of Stable Diffusion, whose width tells no family."""
+VARIANTS: Final = {0: "", 4: "", 5: "depth", 8: "instruct-pix2pix", 9: "inpainting"}
+"""Of Stable Diffusion's checkpoints, by the channels that the denoiser takes."""
+SCALED: Final = ("^scaled_fp8$", ".scale_weight$", ".comfy_quant$", ".weight_scale$")
+"""Beside weights of 8 bits: they are to be multiplied by these."""
+ENCODERS: Final = ("^encoder.", "^first_stage_model.encoder.", "^vae.encoder.")
+"""How the names begin of the half of a VAE that reads a picture."""
+TOKEN_WIDTHS: Final = {768: "sd1", 1024: "sd2", 1280: "sdxl"}
+"""Families by the width of a word of their text encoder."""
+WORDS_MAX: Final = 200
+"""Vectors of an embedding; more is something else."""
 TRIGGER_MAX: Final = 40
 """Characters; what is longer is a caption and no word."""
 TRIGGERS_MAX: Final = 20
 """Of a phrase that lists them."""
 TAGS_MAX: Final = 4 * 2**20
 """Characters of kohya's counts; more would hold everything else up."""
-JSON_MAX: Final = 2**20
-"""Bytes of a JSON file in a model folder."""
-NATIVE_MAX: Final = 8192
-"""Pixels of a side; more is a slip."""
 
 
-class Layout(msgspec.Struct, frozen=True):
+class TensorContents(msgspec.Struct, frozen=True, kw_only=True):
     """What the tensors of a single file tell, whatever its name and its metadata say."""
 
-    kind: ModelKind | None
-    """None where they are of no kind that is known."""
+    kind: ModelKind | None = None
+    """None where they are of no kind that can be used."""
+    what: str = ""
+    """What it is where it can't be used and that is known, as the end of "it is …"."""
     family: str = ""
-    """"" where nothing tells it."""
+    """A key of FAMILIES or RECOGNISED; "" where nothing tells it."""
+    certain: bool = True
+    """Whether the metadata have nothing to add about the family."""
+    variant: str = ""
     context_width: int = 0
+    input_channels: int = 0
     lacking: str = ""
-    """Why a checkpoint of Stable Diffusion 1 or 2 can't draw; "" when nothing is amiss."""
+    """Why a checkpoint or VAE can't draw; "" when nothing is amiss."""
+    unused: tuple[str, ...] = ()
+    """Tensors that nothing reads, where all that should be there is known."""
+    words: tuple[str, ...] = ()
+    """Embeddings that a LoRA brings with it."""
+    scaled_fp8: bool = False
     v_prediction: bool = False
     zero_terminal_snr: bool = False
 
 
-def layout_of(shapes: Shapes) -> Layout:
+def contents_of(shapes: Shapes) -> TensorContents:
     """What tensors of these names and shapes are for.
 
     The empty tensors `v_pred` and `ztsnr` are the convention of NoobAI and its descendants.
     """
-    names = "\n".join(shapes)
-    kind = _kind_of(names)
-    if kind is None:
-        return Layout(None)
-    return Layout(
-        kind,
-        _family_by_tensors(kind, names, shapes),
-        context_width(names, shapes),
-        lacking(names, shapes) if kind is ModelKind.CHECKPOINT else "",
-        "v_pred" in shapes,
-        "ztsnr" in shapes,
-    )
+    names = TensorNames(shapes)
+    refused = next((one for one in recognised.CONTROL if one.matches(names)), None)
+    if refused is not None:
+        return TensorContents(what=refused.what)
+    for algorithm in adapters.ALGORITHMS:
+        if names.has_any(algorithm.marks):
+            found = _adapter(algorithm.variant, names)
+            if found is not None:
+                return found
+    embedding = _embedding(shapes)
+    if embedding is not None:
+        return embedding
+    layout = next((one for one in LAYOUTS if one.matches(names)), None)
+    if layout is None:
+        return TensorContents()
+    if layout.kind is None:
+        return TensorContents(what=layout.what)
+    return _network(layout, names)
 
 
-def family_of(layout: Layout, metadata: Mapping[str, str], file: str) -> str:
-    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it.
-
-    `file` is its name without the ending.
-    """
-    if layout.kind is ModelKind.VAE:
-        # SDXL's has the same layers as that of Stable Diffusion 1; its published name tells
-        return "sdxl" if layout.family == "sd1" and "xl" in file.lower() else layout.family
-    if layout.kind is ModelKind.LORA and layout.family not in TRANSFORMERS.values():
-        base = metadata.get("ss_base_model_version", "")
-        said = (family for mark, family in LORA_BASES.items() if base.startswith(mark))
-        return next(said, layout.family)
-    return layout.family
+def family_of(contents: TensorContents, metadata: Mapping[str, str]) -> str:
+    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it."""
+    if contents.certain:
+        return contents.family
+    said = [metadata.get("modelspec.architecture", ""), metadata.get("ss_base_model_version", "")]
+    for base in (text.lower() for text in said if text):
+        for family, begins in adapters.BASES.items():
+            if base.startswith(begins):
+                return family
+    return "sd2" if metadata.get("ss_v2") == "True" else contents.family
 
 
-def prediction(layout: Layout, metadata: Mapping[str, str]) -> bool | None:
+def prediction(contents: TensorContents, metadata: Mapping[str, str]) -> bool | None:
     """Whether a single file predicts v; None where neither its tensors nor its metadata say.
 
     `modelspec.prediction_type` is that of Stability AI's ModelSpec.
     """
-    if layout.v_prediction:
+    if contents.v_prediction:
         return True
     said = metadata.get("modelspec.prediction_type", "")
     return said in ("v", "v_prediction") if said else None
 
 
-def context_width(names: str, shapes: Shapes) -> int:
-    """Of the text embedding that a checkpoint, LoRA or ControlNet attends to; 0 for none."""
-    found = CONTEXT.search(names)
-    return _side(shapes, _line(names, found), 1) if found else 0
+def _network(layout: Layout, names: TensorNames) -> TensorContents:
+    """A checkpoint, a ControlNet, a VAE or an upscaler."""
+    checkpoint = layout.kind is ModelKind.CHECKPOINT
+    channels = names.side("^input_blocks.0.0.weight$", 1) or names.side("^conv_in.weight$", 1)
+    variant = layout.variant
+    if checkpoint and layout.family in DESCRIBED and not variant:
+        variant = VARIANTS.get(channels, f"{channels} channels")
+        variant = "lcm" if names.has("^time_embed.cond_proj.weight$") else variant
+    return TensorContents(
+        kind=layout.kind,
+        family=layout.family,
+        certain=layout.kind is not ModelKind.VAE,
+        variant=variant,
+        context_width=names.side(".attn2.to_k.weight$", 1),
+        input_channels=channels,
+        lacking=_lacking(layout, names),
+        unused=() if variant == "lcm" else _unused(layout, names),
+        scaled_fp8=names.has_any(SCALED),
+        v_prediction=names.has("^v_pred$"),
+        zero_terminal_snr=names.has("^ztsnr$"),
+    )
 
 
-def lacking(names: str, shapes: Shapes) -> str:
-    """Why a checkpoint of Stable Diffusion 1 or 2 can't draw; "" when nothing is amiss."""
-    first = "model.diffusion_model.input_blocks.0.0.weight"
-    channels = _side(shapes, first, 1) if first in shapes else LATENT_CHANNELS
-    if channels != LATENT_CHANNELS:
-        return f"its input has {channels} channels, as models for inpainting or editing have"
-    for part, prefix in PARTS.items():
-        if f"\n{prefix}" not in f"\n{names}":
-            return f"it has no {part}"
+def _lacking(layout: Layout, names: TensorNames) -> str:
+    """Which part is not there, or which of its tensors."""
+    gone: list[str] = []
+    for part in layout.parts:
+        missing = part.missing(names)
+        if not missing:
+            continue
+        if not missing[0].endswith("*"):
+            more = f" and {len(missing) - 1} more of its tensors" if len(missing) > 1 else ""
+            return f"its {part.title} lacks {missing[0]}{more}"
+        if part.title != "denoiser":  # one that has no prefix is there all the same
+            gone.append(part.title)
+    if gone:
+        return f"it has no {' and no '.join(gone)}"
+    if layout.kind is ModelKind.VAE and not names.has_any(ENCODERS):
+        return "it has no encoder"
     return ""
 
 
-def _kind_of(names: str) -> ModelKind | None:
-    if any(mark in names for mark in LORA_MARKS):
-        return ModelKind.LORA
-    lines = f"\n{names}"
-    if "\ncontrol_model." in lines or "\ncontrolnet_cond_embedding." in lines:
-        return ModelKind.CONTROLNET
-    if ".attn2.to_k." in names or "joint_blocks." in names or "double_blocks." in names:
-        return ModelKind.CHECKPOINT
-    if "\ndecoder." in lines or "\nfirst_stage_model.decoder." in lines:
-        return ModelKind.VAE
-    return None
+def _unused(layout: Layout, names: TensorNames) -> tuple[str, ...]:
+    """What no picture is made of, in a checkpoint that is whole; () where that can't be told."""
+    wholes = [part.whole(names) for part in layout.parts]
+    if not wholes or not all(wholes):
+        return ()
+    known = frozenset[str]().union(*wholes)
+    return tuple(
+        name
+        for name in names.shapes
+        if name not in known and not name.startswith(HARMLESS) and not name.endswith(HARMLESS_ENDS)
+    )
 
 
-def _family_by_tensors(kind: ModelKind, names: str, shapes: Shapes) -> str:
-    if kind is ModelKind.VAE:
-        return _vae_family(shapes)
-    for mark, family in TRANSFORMERS.items():
-        if mark in names:
-            return family
-    if kind is ModelKind.LORA:
-        return _lora_family(names, shapes)
-    return CONTEXT_FAMILIES.get(context_width(names, shapes), "")
-
-
-def _line(text: str, found: re.Match[str]) -> str:
-    """The whole line that something was found in."""
-    begin, end = text.rfind("\n", 0, found.start()) + 1, text.find("\n", found.end())
-    return text[begin : end if end >= 0 else None]
-
-
-def _side(shapes: Shapes, name: str, axis: int) -> int:
-    shape = shapes.get(name, ())
-    return shape[axis] if axis < len(shape) else 0
-
-
-class _Settings(msgspec.Struct):
-    """What is read of any JSON in diffusers' layout."""
-
-    class_name: Any = msgspec.field(default="", name="_class_name")
-    """A list where the pipeline is the author's own."""
-    cross_attention_dim: int | list[int] | None = None
-    sample_size: int | list[int] | None = None
-    block_out_channels: Annotated[list[int], Meta(max_length=12)] | None = None
-    latent_channels: int | None = None
-    scaling_factor: float | None = None
-    prediction_type: str | None = None
-
-
-class _Class(msgspec.Struct):
-    class_name: Any = msgspec.field(default="", name="_class_name")
-
-
-class _WeightIndex(msgspec.Struct):
-    weight_map: dict[str, str]
-
-
-_Read = TypeVar("_Read", bound=msgspec.Struct)
-
-
-def part_kind(config: Path) -> ModelKind | None:
-    """Which part a folder with this config.json is; None where it is no model of diffusers'.
-
-    A config.json alone says nothing: A1111 keeps its own settings in one.
-    """
-    try:
-        name = _json(config, _Class).class_name
-    except (OSError, ValueError):
+def _adapter(variant: str, names: TensorNames) -> TensorContents | None:
+    """A LoRA or one of its kin; None where no layer of a network of pictures is named."""
+    for what, marks in adapters.NOT_FOR_PICTURES:
+        if names.has_any(marks):
+            return TensorContents(what=what)
+    kind = ModelKind.LORA
+    for family, pieces in adapters.OTHERS:
+        if any(piece in names.text for piece in pieces):
+            return TensorContents(kind=kind, family=family, certain=False, variant=variant)
+    if adapters.SD_LAYERS.search(names.text) is None:
         return None
-    return PART_KINDS.get(name) if isinstance(name, str) else None
+    width = _context_width(names)
+    family = CONTEXT_FAMILIES.get(width, "")
+    certain = bool(family)
+    if not family and adapters.XL_NAMES.search(names.text):
+        family, certain = "sdxl", True
+    if not family:
+        projection = names.search(adapters.LINEAR)
+        if projection and adapters.FOUR_LEVELS.search(names.text):
+            family = "sd2" if len(projection) == 2 else "sd1"
+    words = {name.split(".")[1] for name in names.shapes if name.startswith(adapters.EMBEDDINGS)}
+    return TensorContents(
+        kind=kind,
+        family=family or UNKNOWN,
+        certain=certain,
+        variant=variant,
+        context_width=width,
+        words=tuple(sorted(words)),
+    )
 
 
-class FolderModel(NamedTuple):
-    """What a model in diffusers' layout says of itself."""
+def _context_width(names: TensorNames) -> int:
+    """Of the text embedding that the layers which a LoRA changes attend to; 0 where none does."""
+    for pattern in (adapters.CONTEXT, adapters.TEXT):
+        shape = names.search(pattern)
+        if shape is not None and len(shape) > 1:
+            return shape[1]
+    layer = adapters.CONTEXT_KRON.search(names.text)
+    if layer is None:
+        return 0
+    # LoKr: the layer is a Kronecker product, whose sides are products of the factors' sides
+    begin = names.text.rfind("\n", 0, layer.start()) + 1
+    name = names.text[begin : layer.end(1)]
+    sides = [
+        next(
+            (
+                shape[1]
+                for end in (f"lokr_w{number}", f"lokr_w{number}_b")
+                if len(shape := names.shapes.get(f"{name}.{end}", ())) > 1
+            ),
+            0,
+        )
+        for number in (1, 2)
+    ]
+    return sides[0] * sides[1]
 
-    kind: ModelKind
-    family: str
-    native_size: int = 0
-    v_prediction: bool = False
-    context_width: int = 0
 
-
-def folder_model(folder: Path) -> FolderModel:
-    """What the JSON of a model in diffusers' layout tells.
-
-    Raises OSError or ValueError for a folder whose JSON can't be read.
-    """
-    index = folder / "model_index.json"
-    if is_regular(index):
-        return _pipeline_folder(folder, _json(index, _Settings))
-    settings = _json(folder / "config.json", _Settings)
-    kind = PART_KINDS[str(settings.class_name)]
-    family = _by_width(settings) if kind is ModelKind.CONTROLNET else _vae_folder_family(settings)
-    return FolderModel(kind, family, context_width=_context_of(settings))
-
-
-def shards(index: Path) -> set[str]:
-    """The files that a `*.safetensors.index.json` names. Raises OSError or ValueError."""
-    return set(_json(index, _WeightIndex).weight_map.values())
+def _embedding(shapes: Shapes) -> TensorContents | None:
+    """A word that was learned: of A1111, of SDXL's two encoders, or of diffusers."""
+    kind = ModelKind.EMBEDDING
+    if "clip_l" in shapes or "clip_g" in shapes:
+        if not all(len(shape) == 2 for shape in shapes.values()):
+            return None
+        family = "sdxl" if "clip_g" in shapes else "sd1"
+        return TensorContents(kind=kind, family="sd3/flux" if "t5xxl" in shapes else family)
+    name, shape = next(iter(shapes.items()))
+    named = name in ("emb_params", "string_to_param.*")
+    if not named and (len(shapes) > 1 or "." in name or len(shape) not in (1, 2)):
+        return None
+    shape = shapes.get("emb_params", shape)
+    width = shape[-1] if shape else 0
+    vectors = shape[0] if len(shape) == 2 else 1
+    if vectors > WORDS_MAX or (not named and width not in TOKEN_WIDTHS):
+        return None
+    return TensorContents(kind=kind, family=TOKEN_WIDTHS.get(width, UNKNOWN), context_width=width)
 
 
 def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -282,78 +264,3 @@ def _tag_frequency(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         return msgspec.json.decode(text, type=dict[str, dict[str, Any]])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-
-
-def _context_of(settings: _Settings) -> int:
-    width = settings.cross_attention_dim
-    return width if isinstance(width, int) else 0
-
-
-def _pipeline_folder(folder: Path, index: _Settings) -> FolderModel:
-    family = PIPELINE_FAMILIES.get(str(index.class_name), "")
-    native, v_prediction, width = 0, False, 0
-    unet = folder / "unet" / "config.json"
-    if is_regular(unet):
-        settings = _json(unet, _Settings)
-        width = _context_of(settings)
-        if family == "sd1" and CONTEXT_FAMILIES.get(width) == "sd2":
-            family = "sd2"
-        latents = settings.sample_size if isinstance(settings.sample_size, int) else 0
-        native = latents * _vae_factor(folder)
-        if not 0 <= native <= NATIVE_MAX:
-            raise ValueError(f"unet/config.json says that its pictures have {native} pixels a side")
-    scheduler = folder / "scheduler" / "scheduler_config.json"
-    if is_regular(scheduler):
-        v_prediction = _json(scheduler, _Settings).prediction_type == "v_prediction"
-    return FolderModel(ModelKind.CHECKPOINT, family, native, v_prediction, width)
-
-
-def _vae_factor(folder: Path) -> int:
-    """Pixels to a latent, each way."""
-    config = folder / "vae" / "config.json"
-    channels = _json(config, _Settings).block_out_channels if is_regular(config) else None
-    return 2 ** (len(channels) - 1) if channels else 8
-
-
-def _by_width(settings: _Settings) -> str:
-    width = _context_of(settings)
-    # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
-    return CONTEXT_FAMILIES.get(width, "sd1") if width else ""
-
-
-def _vae_family(shapes: Shapes) -> str:
-    for name in ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight"):
-        if name in shapes:
-            return VAE_FAMILIES.get(_side(shapes, name, 1), "")
-    return ""
-
-
-def _vae_folder_family(settings: _Settings) -> str:
-    if settings.scaling_factor == XL_SCALING_FACTOR:
-        return "sdxl"
-    channels = settings.latent_channels
-    return VAE_FAMILIES.get(LATENT_CHANNELS if channels is None else channels, "")
-
-
-def _lora_family(names: str, shapes: Shapes) -> str:
-    if "lora_te2_" in names or "text_encoder_2." in names:
-        return "sdxl"
-    for pattern in LORA_CONTEXT:
-        found = pattern.search(names)
-        if found:
-            # a small model of Stable Diffusion's make, such as the demo's, has a width of its own
-            return CONTEXT_FAMILIES.get(_side(shapes, _line(names, found), 1), "sd1")
-    return "sd1" if LORA_LAYERS.search(names) else ""
-
-
-def _json(path: Path, type_: type[_Read]) -> _Read:
-    """A JSON object. Raises OSError, or ValueError with what is wrong in words."""
-    try:
-        # Python's own reader: diffusers writes numbers such as -Infinity
-        found = json.loads(read_regular(path, JSON_MAX).decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path.name} is no JSON") from None
-    try:
-        return msgspec.convert(found, type_)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not as diffusers writes it: {error}") from None

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from generation import model_probe
-from generation.families import FAMILIES
+from generation import diffusers_folder, model_probe
+from generation.families import DESCRIBED, FAMILIES
 from generation.model_folders import INDEX, PICKLES, WEIGHTS, Candidate
 from generation.model_settings import ModelSettings, read_settings
 from generation.models import ModelFile, ModelKind, Unusable
@@ -22,6 +22,17 @@ NAME_MAX: Final = 300
 """Characters of a name; signs that can't be shown take several."""
 WHY_MAX: Final = 200
 """Characters of what a file says that is wrong with it."""
+HUB: Final = "models--"
+"""How folders begin in the cache of Hugging Face's hub."""
+VARIANT_TITLES: Final = {
+    "inpainting": "a model for inpainting",
+    "instruct-pix2pix": "a model that edits pictures (InstructPix2Pix)",
+    "depth": "a model that is guided by depth",
+    "lcm": "a model distilled for few steps that reads the guidance itself (LCM)",
+    "union": "a ControlNet Union",
+    "t2i-adapter": "a T2I-Adapter",
+}
+"""Variants as the end of "it is …"."""
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -35,7 +46,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class _Known(msgspec.Struct, frozen=True):
-    layout: model_probe.Layout
+    contents: model_probe.TensorContents
     end: int
 
 
@@ -53,86 +64,100 @@ class ModelReader:
             if candidate.files is not None:
                 reading = self._folder(path, candidate.files)
             elif path.suffix.lower() in PICKLES:
-                reading = Unusable(path, "model_pickle", {"file": file})
+                reading = Reading(None, Unusable(path, "model_pickle", {"file": file}))
             else:
                 reading = self._file(path)
         except HeaderError as error:
-            reading = Unusable(path, error.code, {"file": file, "why": str(error)})
+            why = {"file": file, "why": str(error)}
+            reading = Reading(None, Unusable(path, error.code, why))
         except FileNotFoundError:
             raise
         except OSError as error:
-            why = printable(error.strerror or type(error).__name__)
-            problem = Unusable(path, "model_unreadable", {"file": file, "why": why})
-            return Reading(None, problem, lasting=False)
+            why = {"file": file, "why": printable(error.strerror or type(error).__name__)}
+            return Reading(None, Unusable(path, "model_unreadable", why), lasting=False)
         except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
-            why = printable(str(error))[:WHY_MAX] or type(error).__name__
-            reading = Unusable(path, "model_broken", {"file": file, "why": why})
-        if isinstance(reading, Unusable):
-            return Reading(None, reading)
+            why = {"file": file, "why": printable(str(error))[:WHY_MAX] or type(error).__name__}
+            reading = Reading(None, Unusable(path, "model_broken", why))
         return _with_settings(reading, candidate.settings)
 
-    def _file(self, path: Path) -> ModelFile | Unusable:
+    def _file(self, path: Path) -> Reading:
         text = read_text(path)
-        layout = self._layout(text)
-        family = model_probe.family_of(layout, text.metadata, path.stem)
-        if layout.kind is None or not family:
-            return Unusable(path, "model_unknown_layout", {"file": printable(path.name)})
-        if layout.lacking and family in FAMILIES:
-            params = {"file": printable(path.name), "why": layout.lacking}
-            return Unusable(path, "model_broken", params)
-        is_lora = layout.kind is ModelKind.LORA
-        words = model_probe.trigger_words(text.metadata) if is_lora else ()
-        return ModelFile(
-            kind=layout.kind,
-            name=short_name(printable(path.stem), NAME_MAX),
+        contents = self._contents(text)
+        family = model_probe.family_of(contents, text.metadata)
+        is_lora = contents.kind is ModelKind.LORA
+        file = printable(path.name)
+        if contents.what:
+            return _unusable(path, "model_other", file=file, what=contents.what)
+        if contents.kind is None or not (family or contents.kind is ModelKind.UPSCALER):
+            return _unusable(path, "model_unknown_layout", file=file)
+        if contents.lacking and (family in DESCRIBED or contents.kind is ModelKind.VAE):
+            return _unusable(path, "model_broken", file=file, why=contents.lacking)
+        model = ModelFile(
+            kind=contents.kind,
+            name=_name(path, path.stem),
             path=path,
             family=family,
-            v_prediction=model_probe.prediction(layout, text.metadata),
-            zero_terminal_snr=layout.zero_terminal_snr,
-            context_width=layout.context_width,
-            trigger_words=words,
+            variant=contents.variant,
+            input_channels=contents.input_channels,
+            v_prediction=model_probe.prediction(contents, text.metadata),
+            zero_terminal_snr=contents.zero_terminal_snr,
+            context_width=contents.context_width,
+            scaled_fp8=contents.scaled_fp8,
+            trigger_words=model_probe.trigger_words(text.metadata) if is_lora else (),
             size=path.stat().st_size,
         )
+        return _drawable(model, file) or Reading(model, _note(model, contents, file))
 
-    def _layout(self, text: HeaderText) -> model_probe.Layout:
+    def _contents(self, text: HeaderText) -> model_probe.TensorContents:
         """Of the tensors: decoded once for all files that have the same."""
         digest = hashlib.sha256(text.tensors).digest()
         known = self._layouts.get(digest)
         if known is None:
             tensors = decode(text.tensors)
-            known = _Known(model_probe.layout_of(tensors.shapes), tensors.end)
+            known = _Known(model_probe.contents_of(tensors.shapes), tensors.end)
             if len(self._layouts) == LAYOUTS_MAX:
                 self._layouts.clear()
             self._layouts[digest] = known
         check_end(known.end, text.weights)
-        return known.layout
+        return known.contents
 
-    def _folder(self, folder: Path, files: tuple[str, ...]) -> ModelFile | Unusable:
-        kind, family, native_size, v_prediction, context_width = model_probe.folder_model(folder)
+    def _folder(self, folder: Path, files: tuple[str, ...]) -> Reading:
+        found = diffusers_folder.folder_model(folder)
         shown = printable(folder.name)
-        if not family:
-            return Unusable(folder, "model_unknown_layout", {"file": shown})
-        parts = ("unet/", "vae/", "text_encoder/") if family in FAMILIES else ("",)
-        for part in parts if kind is ModelKind.CHECKPOINT else ("",):
+        if found.what:
+            return _unusable(folder, "model_other", file=shown, what=found.what)
+        if not found.family:
+            return _unusable(folder, "model_unknown_layout", file=shown)
+        is_checkpoint = found.kind is ModelKind.CHECKPOINT
+        for part in diffusers_folder.parts_of(found.family) if is_checkpoint else ("",):
             of_part = [name.lower() for name in files if name.startswith(part)]
             if not any(name.endswith(WEIGHTS) for name in of_part):
                 pickled = any(name.endswith(".bin") for name in of_part)
-                why = {"file": f"{shown}/{part}".rstrip("/"), "why": "it holds no weights"}
-                return Unusable(folder, "model_pickle" if pickled else "model_broken", why)
+                code = "model_pickle" if pickled else "model_broken"
+                where = f"{shown}/{part}".rstrip("/")
+                return _unusable(folder, code, file=where, why="it holds no weights")
+        wordless = diffusers_folder.wordless(found.family, files) if is_checkpoint else ""
+        if wordless:
+            where = f"{shown}/{wordless}"
+            return _unusable(folder, "model_broken", file=where, why="it holds no words")
         problem = self._weights(folder, files)
         if problem is not None:
-            return problem
+            return Reading(None, problem)
         weights = [folder / name for name in files if name.lower().endswith(WEIGHTS)]
-        return ModelFile(
-            kind=kind,
-            name=short_name(shown, NAME_MAX),
+        model = ModelFile(
+            kind=found.kind,
+            name=_name(folder, folder.name),
             path=folder,
-            family=family,
-            native_size=native_size if family in FAMILIES else 0,
-            v_prediction=v_prediction,
-            context_width=context_width,
+            family=found.family,
+            variant=found.variant,
+            input_channels=found.input_channels,
+            native_size=found.native_size if found.family in DESCRIBED else 0,
+            v_prediction=found.v_prediction,
+            zero_terminal_snr=found.zero_terminal_snr,
+            context_width=found.context_width,
             size=sum(file.stat().st_size for file in weights),
         )
+        return _drawable(model, shown) or Reading(model)
 
     def _weights(self, folder: Path, files: tuple[str, ...]) -> Unusable | None:
         """What is wrong with a folder's weights: each must be whole, and those named be there."""
@@ -140,22 +165,66 @@ class ModelReader:
             shown = f"{printable(folder.name)}/{printable(name)}"
             if name.lower().endswith(WEIGHTS):
                 try:
-                    self._layout(read_text(folder / name))
+                    self._contents(read_text(folder / name))
                 except HeaderError as error:
                     return Unusable(folder, error.code, {"file": shown, "why": str(error)})
             elif name.lower().endswith(INDEX):
                 within = name[: name.rfind("/") + 1]
-                for shard in sorted(model_probe.shards(folder / name)):
+                for shard in sorted(diffusers_folder.shards(folder / name)):
                     if within + shard not in files:
                         why = f"{printable(shard)[:100]}, which it names, is not there"
                         return Unusable(folder, "model_broken", {"file": shown, "why": why})
         return None
 
 
-def _with_settings(model: ModelFile, file: Path | None) -> Reading:
+def _unusable(path: Path, code: str, **params: str) -> Reading:
+    return Reading(None, Unusable(path, code, params))
+
+
+def _name(path: Path, own: str) -> str:
+    """Its own name, or in the cache of Hugging Face's hub, where that is a hash, its repository's.
+
+    Laid out as `models--ORGANISATION--NAME/snapshots/COMMIT/…`.
+    """
+    parts = path.parts
+    for place, part in enumerate(parts[:-2]):
+        if part.startswith(HUB) and parts[place + 1] == "snapshots":
+            repository = part.removeprefix(HUB).replace("--", "/", 1)
+            is_snapshot = place + 3 == len(parts)
+            own = repository if is_snapshot else f"{repository}/{own}"
+    return short_name(printable(own), NAME_MAX)
+
+
+def _drawable(model: ModelFile, file: str) -> Reading | None:
+    """Why a model of a family that can be drawn with can't be drawn with itself."""
+    family = FAMILIES.get(model.family)
+    if model.kind not in (ModelKind.CHECKPOINT, ModelKind.CONTROLNET) or family is None:
+        return None
+    if model.variant not in family.variants:
+        what = VARIANT_TITLES.get(model.variant, f"a model whose input has {model.variant}")
+        return _unusable(model.path, "model_variant", file=file, what=what)
+    if model.scaled_fp8 and not family.reads_scaled_fp8:
+        return _unusable(model.path, "model_scaled_fp8", file=file)
+    return None
+
+
+def _note(model: ModelFile, contents: model_probe.TensorContents, file: str) -> Unusable | None:
+    """What of a good file is left out."""
+    if contents.words:
+        words = printable(", ".join(contents.words))[:WHY_MAX]
+        return Unusable(model.path, "lora_brings_words", {"file": file, "words": words})
+    if contents.unused:
+        params = {"file": file, "name": printable(contents.unused[0])[:WHY_MAX]}
+        params["count"] = str(len(contents.unused))
+        return Unusable(model.path, "model_unused_tensors", params)
+    return None
+
+
+def _with_settings(reading: Reading, file: Path | None) -> Reading:
     """The model with what was laid beside it; where that is wrong, without it."""
-    if file is None:
-        return Reading(model)
+    model = reading.model
+    if file is None or model is None:
+        return reading
     shown = f"{printable(file.parent.name)}/{printable(file.name)}"
     try:
         if model.kind is not ModelKind.CHECKPOINT:
@@ -167,4 +236,4 @@ def _with_settings(model: ModelFile, file: Path | None) -> Reading:
     except ValueError as error:
         why = {"file": shown, "why": str(error)}
         return Reading(model, Unusable(file, "model_settings_wrong", why))
-    return Reading(msgspec.structs.replace(model, defaults=settings))
+    return Reading(msgspec.structs.replace(model, defaults=settings), reading.problem)

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,15 @@ class ModelKind(StrEnum):
     LORA = "lora"
     CONTROLNET = "controlnet"
     VAE = "vae"
+    EMBEDDING = "embedding"
+    """A word that was learned: textual inversion."""
+    UPSCALER = "upscaler"
+
+
+UNKNOWN: Final = "sd"
+"""The family of a VAE, LoRA, ControlNet or embedding that is for some version of Stable Diffusion,
+where nothing tells which: it may be tried with each."""
+UNKNOWN_FITS: Final = frozenset(("sd1", "sd2", "sdxl", "sdxl-refiner"))
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -25,7 +35,16 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     path: Path
     family: str
-    """A key of FAMILIES, or of RECOGNISED for what cannot be run yet."""
+    """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler."""
+    variant: str = ""
+    """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
+    inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, t2i-adapter; of a LoRA its
+    algorithm: loha, lokr, oft, ia3, glora, full, dora; of an upscaler its architecture."""
+    input_channels: int = 0
+    """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
+    T2I-Adapter those of its picture. 0 where the file does not tell."""
+    scaled_fp8: bool = False
+    """Whether its weights are to be multiplied by scales that lie beside them."""
     native_size: int = 0
     """Side of its training pictures in pixels; 0 where the family's holds."""
     v_prediction: bool | None = None
@@ -40,9 +59,13 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What its author or its owner laid beside it; `[models.NAME]` goes before."""
 
     def fits(self, model: "ModelFile") -> bool:
-        """Whether this LoRA or ControlNet is made for a checkpoint like that one."""
+        """Whether this LoRA or ControlNet may be made for a checkpoint like that one."""
         widths = {self.context_width, model.context_width} - {0}
-        return self.family == model.family and len(widths) < 2
+        return self.may_be_of(model.family) and len(widths) < 2
+
+    def may_be_of(self, family: str) -> bool:
+        """Whether it is of that family, or may be, since nothing tells."""
+        return self.family == family or (self.family == UNKNOWN and family in UNKNOWN_FITS)
 
     @property
     def is_folder(self) -> bool:

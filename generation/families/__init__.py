@@ -2,9 +2,36 @@
 
 from typing import Final
 
+from generation.families import recognised
+from generation.families.autoencoders import VAES
+from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
+from generation.families.layout import Layout
 from generation.families.sd import SD1, SD2
+from generation.families.sdxl import REFINER, SDXL
+from generation.families.upscalers import UPSCALERS
 
-__all__ = ["FAMILIES", "RECOGNISED", "Ability", "Family", "TextEncoder"]
+__all__ = ["DESCRIBED", "FAMILIES", "LAYOUTS", "RECOGNISED", "Ability", "Family", "TextEncoder"]
 
 FAMILIES: Final[dict[str, Family]] = {"sd1": SD1, "sd2": SD2}
+"""Those that can be drawn with."""
+DESCRIBED: Final[dict[str, Family]] = {
+    "sdxl": SDXL,
+    "sdxl-refiner": REFINER,
+    "sd2": SD2,
+    "sd1": SD1,
+}
+"""Those whose files are told in every detail."""
+
+LAYOUTS: Final[tuple[Layout, ...]] = (
+    *CONTROLNETS,
+    *recognised.STABLE_DIFFUSION,
+    *(layout for family in DESCRIBED.values() for layout in family.layouts if not layout.sides),
+    # where no text encoder is there to tell, the width of what is read does
+    *(layout for family in DESCRIBED.values() for layout in family.layouts if layout.sides),
+    *recognised.FAMILIES_TO_COME,
+    *VAES,
+    *UPSCALERS,
+    *recognised.OTHERS,
+)
+"""The first that fits is it. LoRAs and embeddings are told before, by their own marks."""

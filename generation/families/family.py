@@ -5,6 +5,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from generation.families.layout import Layout
+from generation.models import UNKNOWN
+
 Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
 Prediction = Literal["epsilon", "v_prediction", "flow"]
 
@@ -63,6 +66,13 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     abilities: frozenset[Ability]
     vaes: str
     context_width: int
+    variants: frozenset[str] = frozenset(("",))
+    """Which of its models and parts can be drawn with, as `ModelFile.variant` names them; "" are
+    the usual ones."""
+    reads_scaled_fp8: bool = False
+    """Whether weights that are to be multiplied by scales beside them are."""
+    layouts: tuple[Layout, ...] = ()
+    """How its files are told."""
     bytes_at_half: Mapping[str, int]
     """Memory of the weights of each part in half precision."""
 
@@ -71,11 +81,35 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
         """Memory of all its weights in half precision."""
         return sum(self.bytes_at_half.values())
 
+    def takes_vae_of(self, family: str) -> bool:
+        """Whether a VAE of that family may be made for it: its own, or one that does not tell."""
+        return family in (self.vaes, UNKNOWN)
+
 
 RECOGNISED: Final[dict[str, str]] = {
+    UNKNOWN: "Stable Diffusion (which version can't be told)",
     "sdxl": "Stable Diffusion XL",
     "sdxl-refiner": "Stable Diffusion XL refiner",
     "sd3": "Stable Diffusion 3",
+    "sd3.5": "Stable Diffusion 3.5",
     "flux": "Flux.1",
+    "flux2": "Flux.2",
+    "flux3": "Flux.3",
+    "sd3/flux": "Stable Diffusion 3, Flux.1 or a relative",
+    "chroma": "Chroma",
+    "z-image": "Z-Image",
+    "qwen-image": "Qwen-Image",
+    "qwen-image-2.1": "Qwen-Image 2.1",
+    "lumina2": "Lumina 2",
+    "hidream": "HiDream",
+    "sana": "Sana",
+    "auraflow": "AuraFlow",
+    "krea2": "Krea 2",
+    "anima": "Anima",
+    "cascade": "Stable Cascade",
+    "pixart": "PixArt",
+    "hunyuan-dit": "Hunyuan-DiT",
+    "kolors": "Kolors",
+    "playground-2.5": "Playground 2.5",
 }
 """Families that the catalogue names, so that nobody takes their files for broken ones."""

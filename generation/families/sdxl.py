@@ -3,6 +3,18 @@
 from typing import Final
 
 from generation.families.family import Ability, Family, TextEncoder
+from generation.families.layout import Layout, Part, ShapeSide
+from generation.families.tensors import (
+    BOTH,
+    SIZE_EMBEDDING,
+    UNET_ENDS,
+    attention,
+    autoencoder,
+    clip_text,
+    open_clip_text,
+    resnets,
+)
+from generation.models import ModelKind
 
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "vae")
@@ -10,6 +22,82 @@ ABILITIES: Final[frozenset[Ability]] = frozenset(
 BIG_G: Final = TextEncoder(
     part="text_encoder_2", tokenizer="tokenizer_2", layer=2, final_norm=False, pooled=True
 )
+UNET: Final = Part(
+    title="denoiser",
+    begins="model.diffusion_model.",
+    published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((320,))),
+    tensors=(
+        *UNET_ENDS,
+        *SIZE_EMBEDDING,
+        f"input_blocks.{{3,6}}.0.op.{BOTH}",
+        *resnets("input_blocks.{1,2,4,5,7,8}.0"),
+        *resnets("middle_block.{0,2}"),
+        *resnets("output_blocks.{0..8}.0"),
+        f"{{input_blocks.4,input_blocks.7}}.0.skip_connection.{BOTH}",
+        f"output_blocks.{{0..8}}.0.skip_connection.{BOTH}",
+        *attention("input_blocks.{4,5}.1", 2),
+        *attention("input_blocks.{7,8}.1", 10),
+        *attention("middle_block.1", 10),
+        *attention("output_blocks.{0..2}.1", 10),
+        *attention("output_blocks.{3..5}.1", 2),
+        f"output_blocks.{{2,5}}.2.conv.{BOTH}",
+    ),
+)
+REFINER_UNET: Final = Part(
+    title="denoiser",
+    begins="model.diffusion_model.",
+    published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((384,))),
+    tensors=(
+        *UNET_ENDS,
+        *SIZE_EMBEDDING,
+        f"input_blocks.{{3,6,9}}.0.op.{BOTH}",
+        *resnets("input_blocks.{1,2,4,5,7,8,10,11}.0"),
+        *resnets("middle_block.{0,2}"),
+        *resnets("output_blocks.{0..11}.0"),
+        f"{{input_blocks.4,input_blocks.7}}.0.skip_connection.{BOTH}",
+        f"output_blocks.{{0..11}}.0.skip_connection.{BOTH}",
+        *attention("input_blocks.{4,5,7,8}.1", 4),
+        *attention("middle_block.1", 4),
+        *attention("output_blocks.{3..8}.1", 4),
+        f"output_blocks.2.1.conv.{BOTH}",
+        f"output_blocks.{{5,8}}.2.conv.{BOTH}",
+    ),
+)
+VAE: Final = autoencoder("first_stage_model.")
+CLIP_L: Final = clip_text("conditioner.embedders.0.transformer.text_model.", "first text encoder")
+DENOISER: Final = ("^input_blocks.", "^label_emb.0.0.weight$")
+
+
+def _big_g(number: int) -> Part:
+    title = "second text encoder" if number else "text encoder"
+    begins = f"conditioner.embedders.{number}.model."
+    return open_clip_text(begins, 32, 1280, projection=True, title=title)
+
+
+def _base(*needs: str, sides: tuple[ShapeSide, ...] = ()) -> Layout:
+    return Layout(
+        kind=ModelKind.CHECKPOINT,
+        family="sdxl",
+        needs=needs,
+        sides=sides,
+        parts=(UNET, CLIP_L, _big_g(1), VAE),
+    )
+
+
+def _refiner(*needs: str, sides: tuple[ShapeSide, ...] = ()) -> Layout:
+    return Layout(
+        kind=ModelKind.CHECKPOINT,
+        family="sdxl-refiner",
+        needs=needs,
+        sides=sides,
+        parts=(REFINER_UNET, _big_g(0), VAE),
+    )
+
+
+def _context(width: int) -> tuple[ShapeSide, ...]:
+    """The width of the text embedding that the denoiser attends to."""
+    return (ShapeSide(".attn2.to_k.weight$", 1, frozenset((width,))),)
+
 
 SDXL: Final = Family(
     title="Stable Diffusion XL",
@@ -28,6 +116,10 @@ SDXL: Final = Family(
     abilities=ABILITIES,
     vaes="sdxl",
     context_width=2048,
+    layouts=(
+        _base(*DENOISER, "^conditioner.embedders.1."),
+        _base("^input_blocks.", sides=_context(2048)),
+    ),
     bytes_at_half={
         "unet": 5_135_000_000,
         "text_encoder": 246_000_000,
@@ -50,5 +142,9 @@ REFINER: Final = Family(
     abilities=ABILITIES,
     vaes="sdxl",
     context_width=1280,
+    layouts=(
+        _refiner(*DENOISER, "^conditioner.embedders.0.model."),
+        _refiner("^input_blocks.", sides=_context(1280)),
+    ),
     bytes_at_half={"unet": 4_518_000_000, "text_encoder_2": 1_390_000_000, "vae": 167_000_000},
 )

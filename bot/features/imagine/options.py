@@ -124,8 +124,12 @@ def _names(
         )
     model = _chosen_model(catalog, rules, chosen)
     if option.choices_from == "vaes":
-        family = FAMILIES[model.family].vaes if model and model.family in FAMILIES else ""
-        return catalog.names(ModelKind.VAE, family, lambda vae: family in ("", vae.family))
+        family = FAMILIES.get(model.family) if model else None
+        return catalog.names(
+            ModelKind.VAE,
+            family.vaes if family else "",
+            lambda vae: family is None or family.takes_vae_of(vae.family),
+        )
     kind = PART_KINDS[option.choices_from]
     if model is None:
         return catalog.names(kind)

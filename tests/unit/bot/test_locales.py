@@ -18,6 +18,7 @@ from bot.locales import Texts
 from bot.requests.actions import ACTIONS
 from bot.ui.modal import TITLE_MAX
 from generation.messages import Progress
+from generation.models import ModelKind
 from generation.replay import Change
 from generation.request_options import options
 
@@ -27,7 +28,10 @@ SOURCES = [
 ]
 BUTTON_MAX = 80
 """Discord's bound on a button's label."""
-CARRIERS = {"Refused": 0, "JobError": 0, "HeaderError": 0, "Failure": 0, "Failed": 1, "Unusable": 1}
+CARRIERS = {
+    **dict.fromkeys(("Refused", "JobError", "HeaderError", "Failure"), 0),
+    **dict.fromkeys(("Failed", "Unusable", "_unusable"), 1),
+}
 """What carries a sentence's key, and as which of its arguments."""
 BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
@@ -44,10 +48,7 @@ BUILT = {
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
     *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),
-    *(
-        f"{kind}_unknown"
-        for kind in ("checkpoint", "vae", "lora", "controlnet", "sampler", "aspect")
-    ),
+    *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
 }
 """Keys that the code puts together."""
 

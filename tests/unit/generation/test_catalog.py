@@ -12,28 +12,43 @@ from typing import Any
 import pytest
 
 from generation.catalog import Catalog
+from generation.families import DESCRIBED
 from generation.model_reader import ModelReader
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
+from tests.unit.generation.catalogs import a_model
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+CONTEXT = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 SD1: Shapes = {
     "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
-    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+    CONTEXT.format(1): (320, 768),
     "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
     "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
 }
 SD2: Shapes = {
-    **SD1,
-    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
+    "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+    CONTEXT.format(1): (320, 1024),
+    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+    "cond_stage_model.model.token_embedding.weight": (49408, 1024),
+}
+SD_TURBO: Shapes = {
+    name.replace("cond_stage_model.", "conditioner.embedders.0."): shape
+    for name, shape in SD2.items()
 }
 SDXL: Shapes = {
-    "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+    CONTEXT.format(4): (640, 2048),
+    "model.diffusion_model.label_emb.0.0.weight": (1280, 2816),
     "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+    "conditioner.embedders.0.transformer.text_model.final_layer_norm.weight": (768,),
+    "conditioner.embedders.1.model.ln_final.weight": (1280,),
 }
 REFINER: Shapes = {
-    "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (768, 1280),
+    CONTEXT.format(4): (768, 1280),
+    "model.diffusion_model.label_emb.0.0.weight": (1536, 2560),
+    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+    "conditioner.embedders.0.model.ln_final.weight": (1280,),
 }
 SD3: Shapes = {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (4608, 1536)}
 FLUX: Shapes = {"double_blocks.0.img_attn.qkv.weight": (9216, 3072)}
@@ -41,6 +56,9 @@ VAE: Shapes = {"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.conv_in.weight
 CONTROLNET: Shapes = {
     "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
     "control_model.zero_convs.0.0.weight": (320, 320, 1, 1),
+}
+CONTROLNET_BARE: Shapes = {
+    name.removeprefix("control_model."): shape for name, shape in CONTROLNET.items()
 }
 CONTROLNET_DIFFUSERS: Shapes = {
     "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
@@ -96,6 +114,7 @@ def write_folder(folder: Path, context_width: int = 192) -> Path:
     write_json(scheduler, prediction_type="v_prediction")
     for part in ("unet", "vae", "text_encoder"):
         write(folder / part / "model.safetensors", {"weight": (2, 2)})
+    write_json(folder / "tokenizer/vocab.json", a=0)
     return folder
 
 
@@ -124,12 +143,14 @@ async def problem(folder: Path) -> tuple[str, dict[str, str]]:
     [
         (SD1, ModelKind.CHECKPOINT, "sd1"),
         (SD2, ModelKind.CHECKPOINT, "sd2"),
+        (SD_TURBO, ModelKind.CHECKPOINT, "sd2"),
         (SDXL, ModelKind.CHECKPOINT, "sdxl"),
         (REFINER, ModelKind.CHECKPOINT, "sdxl-refiner"),
         (SD3, ModelKind.CHECKPOINT, "sd3"),
         (FLUX, ModelKind.CHECKPOINT, "flux"),
-        (VAE, ModelKind.VAE, "sd1"),
+        (VAE, ModelKind.VAE, "sd"),
         (CONTROLNET, ModelKind.CONTROLNET, "sd1"),
+        (CONTROLNET_BARE, ModelKind.CONTROLNET, "sd1"),
         (CONTROLNET_DIFFUSERS, ModelKind.CONTROLNET, "sd2"),
         (kohya(768), ModelKind.LORA, "sd1"),
         (kohya(1024), ModelKind.LORA, "sd2"),
@@ -196,7 +217,8 @@ async def test_a_controlnet_folder_and_a_vae_folder(tmp_path: Path) -> None:
         (ModelKind.CONTROLNET, "edges"),
         (ModelKind.VAE, "fine"),
     ]
-    assert found.controlnets[0].family == "sd1"
+    # of a width that no published model has
+    assert found.controlnets[0].family == "sd"
 
 
 @pytest.mark.parametrize(
@@ -217,14 +239,17 @@ async def test_the_family_of_a_vae_folder(
     assert vae.family == family
 
 
-async def test_the_name_of_a_vae_tells_that_of_sdxl(tmp_path: Path) -> None:
+async def test_the_name_of_a_vae_tells_nothing(tmp_path: Path) -> None:
+    """Those of SD1 and SDXL have the same tensors, and may be tried with both."""
     for name in ("sdxl_vae", "vae-ft-mse-840000-ema-pruned"):
         write(tmp_path / f"{name}.safetensors", VAE)
+    spec = {"modelspec.architecture": "stable-diffusion-xl-v1-base/vae"}
+    write(tmp_path / "that says it.safetensors", VAE, **spec)
     found = (await scan(tmp_path)).vaes
-    assert [(vae.name, vae.family) for vae in found] == [
-        ("sdxl_vae", "sdxl"),
-        ("vae-ft-mse-840000-ema-pruned", "sd1"),
-    ]
+    assert [vae.family for vae in found] == ["sd", "sdxl", "sd"]
+    both = found[0]
+    assert all(DESCRIBED[family].takes_vae_of(both.family) for family in DESCRIBED)
+    assert not DESCRIBED["sd1"].takes_vae_of("sdxl")
 
 
 async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
@@ -344,8 +369,8 @@ async def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
     "shapes",
     [
         {"some.weight": (3, 3)},
-        {"lora_unet_mid_block.hada_w1_a": (4, 4), "lora_unet_mid_block.hada_w1_b": (4, 4)},
-        dict.fromkeys(SDXL, (7, 7)),
+        {"something_else.hada_w1_a": (4, 4), "something_else.hada_w1_b": (4, 4)},
+        {CONTEXT.format(4): (7, 7)},
     ],
 )
 async def test_tensors_of_no_known_layout(tmp_path: Path, shapes: Shapes) -> None:
@@ -360,9 +385,10 @@ async def test_a_checkpoint_that_could_not_draw_alone(tmp_path: Path) -> None:
     write(tmp_path / "unet.safetensors", no_vae)
     found = await scan(tmp_path)
     assert found.all == []
-    whys = [problem.params["why"] for problem in found.problems]
-    assert "9 channels" in whys[0]
-    assert whys[1] == "it has no VAE"
+    assert [(problem.code, *problem.params.values()) for problem in found.problems] == [
+        ("model_variant", "inpainting.safetensors", "a model for inpainting"),
+        ("model_broken", "unet.safetensors", "it has no VAE"),
+    ]
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -429,7 +455,10 @@ def write_header(file: Path, header: str) -> None:
     file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(2))
 
 
-TENSOR = '"lora_te_a.lora_down.weight": {"dtype": "F16", "shape": [1, 1], "data_offsets": [0, 2]}'
+TENSOR = (
+    '"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": '
+    '{"dtype": "F16", "shape": [1, 1], "data_offsets": [0, 2]}'
+)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +467,7 @@ TENSOR = '"lora_te_a.lora_down.weight": {"dtype": "F16", "shape": [1, 1], "data_
 )
 async def test_odd_metadata_is_passed_over(tmp_path: Path, metadata: str) -> None:
     write_header(tmp_path / "a.safetensors", f'{{"__metadata__": {metadata}, {TENSOR}}}')
-    assert (await only(tmp_path)).family == "sd1"
+    assert (await only(tmp_path)).family == "sd"
 
 
 async def test_one_odd_file_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -459,23 +488,31 @@ async def test_an_entry_that_cannot_be_looked_at_is_passed_over(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "what"),
     [
-        "diffusion_model.blocks.0.cross_attn.k.lora_A.weight",
-        "lora_unet_blocks_0_cross_attn_k.lora_down.weight",
-        "transformer.transformer_blocks.0.attn.to_k.lora_A.weight",
-        "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight",
+        ("diffusion_model.blocks.0.cross_attn.k.lora_A.weight", "a LoRA for videos (Wan)"),
+        ("lora_unet_blocks_0_cross_attn_k.lora_down.weight", "a LoRA for videos (Wan)"),
+        ("transformer.transformer_blocks.0.attn.to_k.lora_A.weight", None),
+        (
+            "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight",
+            "a LoRA for a language model",
+        ),
     ],
 )
-async def test_a_lora_for_something_else_is_not_offered(tmp_path: Path, name: str) -> None:
+async def test_a_lora_for_something_else_is_not_offered(
+    tmp_path: Path, name: str, what: str | None
+) -> None:
     write(tmp_path / "a.safetensors", {name: (8, 768)})
-    assert (await problem(tmp_path))[0] == "model_unknown_layout"
+    code, params = await problem(tmp_path)
+    assert (code, params.get("what")) == ("model_other" if what else "model_unknown_layout", what)
 
 
-async def test_a_lora_of_no_attention_is_one_of_stable_diffusion_1(tmp_path: Path) -> None:
+async def test_a_lora_of_no_attention_is_of_some_stable_diffusion(tmp_path: Path) -> None:
     write(tmp_path / "a.safetensors", {"lora_unet_up_blocks_0_conv.lora_down.weight": (8, 320)})
     found = await only(tmp_path)
-    assert (found.family, found.context_width) == ("sd1", 0)
+    assert (found.family, found.context_width) == ("sd", 0)
+    assert found.fits(a_model("any", family="sdxl", context_width=2048))
+    assert not found.fits(a_model("other", family="flux"))
 
 
 async def test_a_small_models_parts_fit_that_model_only(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from generation import catalog as catalog_module
-from generation import catalog_cache, model_probe, model_reader, safetensors_header
+from generation import catalog_cache, families, model_probe, model_reader, safetensors_header
 from generation.catalog import Catalog
 from generation.completion import Rules, complete, default_model
 from generation.model_folders import Candidate
@@ -104,6 +105,21 @@ async def test_the_version_is_that_of_the_code_that_reads(
     changed.write_text("# another probe")
     monkeypatch.setattr(model_probe, "__file__", str(changed))
     assert catalog_cache._version() != before
+
+
+def test_the_version_is_that_of_every_file_of_the_families(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = shutil.copytree(Path(families.__file__).parent, tmp_path / "families")
+    monkeypatch.setattr(families, "__file__", str(package / "__init__.py"))
+    before = catalog_cache._version()
+    files = sorted(package.glob("*.py"))
+    assert len(files) > 5
+    for file in files:
+        text = file.read_text()
+        file.write_text(f"{text}# changed\n")
+        assert catalog_cache._version() != before, file.name
+        file.write_text(text)
 
 
 async def test_a_cache_that_cannot_be_kept_stops_nothing(models: Path, tmp_path: Path) -> None:

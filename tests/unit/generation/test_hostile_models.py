@@ -347,9 +347,12 @@ async def test_numbers_that_only_python_writes_are_read(root: Path) -> None:
     assert await troubles(root) == []
 
 
-async def test_a_class_of_ones_own_is_no_known_layout(root: Path) -> None:
-    write_json(write_folder(root / "own") / "model_index.json", _class_name=["mine", "Pipeline"])
-    assert await troubles(root) == [("model_unknown_layout", "own")]
+async def test_a_class_of_ones_own_is_told_by_its_parts(root: Path) -> None:
+    own = write_folder(root / "own")
+    write_json(own / "model_index.json", _class_name=["mine", "Pipeline"])
+    assert await troubles(root) == []
+    write_json(own / "unet" / "config.json", _class_name="UNetMine")
+    assert await troubles(root) == [("model_other", "own")]
 
 
 async def test_shards_that_an_index_names_must_be_there(root: Path) -> None:
@@ -462,6 +465,8 @@ KNOWN = {
     "model_settings_wrong",
     "model_page",
     "model_pickle",
+    "model_other",
+    "model_variant",
 }
 
 

@@ -1,0 +1,114 @@
+"""LoRAs and their kin: by which algorithm they change layers, and of which family those are."""
+
+import re
+from typing import Final
+
+import msgspec
+
+
+class Algorithm(msgspec.Struct, frozen=True):
+    """How a file changes the layers that it names. The first whose mark is there is it."""
+
+    variant: str
+    marks: tuple[str, ...]
+
+
+ALGORITHMS: Final = (
+    Algorithm("dora", (".dora_scale$",)),
+    Algorithm("loha", (".hada_w1_a$",)),
+    Algorithm("lokr", (".lokr_w1$", ".lokr_w1_a$")),
+    Algorithm("oft", (".oft_blocks$", ".oft_diag$", ".oft_R.weight$")),
+    Algorithm("glora", (".a1.weight$",)),
+    Algorithm("ia3", (".on_input$",)),
+    Algorithm(
+        "",
+        (
+            *(".lora_down.weight$", ".lora_A.weight$", "_lora.down.weight$"),
+            *(".lora_A.default.weight$", ".lora.down.weight$", ".lora_linear_layer.down.weight$"),
+        ),
+    ),
+    Algorithm("full", (".diff$",)),
+)
+"""Of LyCORIS, kohya, peft and diffusers; DoRA has a LoRA's tensors beside its own."""
+
+NEEDS: Final = ("lora_", "lycoris_", "unet.", "text_encoder", "_blocks", "mid_block", "lora.")
+"""One of these stands in a name of each."""
+
+SD_LAYERS: Final = re.compile(
+    r"(?:down|up)_blocks[._]\d|mid_block[._]|(?:in|out)put_blocks[._]\d|middle_block[._]\d"
+    r"|text_model[._]encoder[._]layers[._]\d|\n(?:lora_unet|lycoris|unet)[._](?:conv_in|conv_out"
+    r"|time_emb|label_emb|add_emb|out[._]\d)|\nlora_te[12]?_|\ntext_encoder(?:_2)?\."
+    r"|\n(?:conv_in|conv_out)\."
+)
+"""Layers of Stable Diffusion's UNet or of its text encoders."""
+
+XL_NAMES: Final = re.compile(
+    r"\nlora_te[12]_|\ntext_encoder_2\."
+    # kohya's trainer names SDXL's blocks, and no others, as CompVis does
+    r"|\n(?:lora_unet|lycoris)_(?:input_blocks|output_blocks|middle_block|label_emb)_"
+    # of Stable Diffusion 1 and 2 each transformer is one block deep
+    r"|(?:down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)[._]"
+    r"(?:\d+[._])?(?:\d+[._])?(?:attentions[._]\d+[._])?transformer_blocks[._][1-9]"
+    r"|[._]add_embedding[._]"
+)
+FOUR_LEVELS: Final = re.compile(
+    r"(?:down_blocks|up_blocks)[._]3[._]|down_blocks[._]0[._]attentions|input_blocks[._](?:9|1\d)[._]"
+)
+"""Of Stable Diffusion 1 or 2: SDXL has three levels, and no attention on the first."""
+
+CONTEXT: Final = re.compile(
+    r"attn2[._](?:processor\.)?to_[kv](?:_lora\.down|\.lora_down|\.lora_A(?:\.default)?|\.lora\.down"
+    r"|\.lora_linear_layer\.down|\.hada_w1_b|\.diff|\.lokr_w2)\b"
+)
+"""What reads the text: its second side has the width of the text embedding."""
+CONTEXT_KRON: Final = re.compile(r"(attn2[._]to_[kv])\.lokr_w[12]")
+TEXT: Final = re.compile(
+    r"(?:\nlora_te_|\ntext_encoder\.)\S*?k_proj(?:\.lora_down|\.lora_A|\.hada_w1_b|_lora\.down"
+    r"|\.lora_linear_layer\.down|\.diff)\b"
+)
+"""Of a text encoder that is the only one: its own width."""
+LINEAR: Final = re.compile(r"attentions[._]\d+[._]proj_in\.(?:lora_down|lora_A|hada_w1_b)\b")
+"""A projection that is a matrix in Stable Diffusion 2, and a convolution in 1."""
+
+BASES: Final = {
+    "sdxl-refiner": ("stable-diffusion-xl-v1-refiner",),
+    "sdxl": ("sdxl", "stable-diffusion-xl", "pony", "illustrious", "noobai"),
+    "sd1": ("sd_v1", "sd_1", "stable-diffusion-v1", "sd 1", "stable-diffusion-1"),
+    "sd2": ("sd_v2", "sd_2", "stable-diffusion-v2", "sd 2", "stable-diffusion-2"),
+    "sd3.5": ("sd3.5", "stable-diffusion-v3.5", "stable-diffusion-3.5", "sd 3.5"),
+    "sd3": ("sd3", "stable-diffusion-v3", "stable-diffusion-3", "sd 3"),
+    "flux2": ("flux2", "flux.2", "flux-2"),
+    "flux": ("flux",),
+    "qwen-image": ("qwen",),
+    "z-image": ("zimage", "z-image", "z_image"),
+    "chroma": ("chroma",),
+    "lumina2": ("lumina",),
+    "hidream": ("hidream",),
+    "krea2": ("krea2", "krea-2"),
+    "anima": ("anima",),
+}
+"""How trainers begin the name of what they trained on: kohya's `ss_base_model_version` and
+`modelspec.architecture` of Stability AI's ModelSpec. The first that fits is it."""
+
+OTHERS: Final = (
+    ("flux2", ("double_stream_modulation", "single_stream_modulation", "to_qkv_mlp_proj")),
+    ("chroma", ("distilled_guidance_layer",)),
+    ("hidream", ("double_stream_blocks", "single_stream_blocks")),
+    ("anima", ("llm_adapter",)),
+    ("krea2", ("txtfusion",)),
+    ("flux", ("double_blocks", "single_transformer_blocks")),
+    ("sd3", ("joint_blocks", "ff_context")),
+    ("qwen-image", ("img_mlp", "txt_mlp")),
+    ("auraflow", ("joint_transformer_blocks", "double_layers")),
+    ("z-image", ("cap_embedder", "noise_refiner", "context_refiner")),
+)
+"""Families beside Stable Diffusion by what is in the names of their layers."""
+NOT_FOR_PICTURES: Final = (
+    ("a LoRA for a language model", ("^base_model.model.model.layers.", "^model.layers.")),
+    ("a LoRA for videos (AnimateDiff)", ("motion_modules",)),
+    ("a LoRA for videos (Wan)", ("blocks.0.cross_attn.", "blocks_0_cross_attn_", "_img_emb_")),
+    ("a LoRA for videos (LTX)", ("patchify_proj", "scale_shift_table")),
+    ("a LoRA for videos (Hunyuan Video)", ("individual_token_refiner",)),
+)
+EMBEDDINGS: Final = "bundle_emb."
+"""Words that OneTrainer lays into a LoRA's file."""

@@ -1,0 +1,115 @@
+"""Layouts that are told so that nobody takes them for something else: they can't be drawn with."""
+
+from typing import Final
+
+from generation.families.layout import Layout
+from generation.models import ModelKind
+
+DIT: Final = ModelKind.CHECKPOINT
+
+
+def _family(family: str, *needs: str, lacks: tuple[str, ...] = ()) -> Layout:
+    return Layout(kind=DIT, family=family, needs=needs, lacks=lacks)
+
+
+def _what(what: str, *needs: str, lacks: tuple[str, ...] = ()) -> Layout:
+    return Layout(kind=None, what=what, needs=needs, lacks=lacks)
+
+
+_UNET: Final = ("^input_blocks.", ".attn2.to_k.weight$")
+
+STABLE_DIFFUSION: Final = (
+    _what("a model for videos (text2video)", *_UNET, ".temopral_conv."),
+    _what("a model for videos (Stable Video Diffusion)", *_UNET, ".time_stack."),
+    _what("a motion module of AnimateDiff, for videos", "motion_modules.0."),
+    _what("an unCLIP model, which draws variations of a picture", *_UNET, "^embedder.model.visual"),
+    _what("an unCLIP model, which draws variations of a picture", *_UNET, "^noise_augmentor."),
+    _what("Stable Diffusion's x4 upscaler, a diffusion model", *_UNET, "^label_emb.weight$"),
+    Layout(kind=DIT, family="playground-2.5", needs=("^edm_mean$", "^input_blocks.")),
+    _what("Zero123, a model for views of an object", *_UNET, "^cc_projection."),
+)
+"""Of Stable Diffusion's make, with parts that its pipelines have no place for."""
+
+FAMILIES_TO_COME: Final = (
+    _family("flux2", "^single_stream_modulation.lin.weight$"),
+    _family("flux2", "single_transformer_blocks.", "^double_stream_modulation_img."),
+    _family("flux3", "^early_stream_modulations.image.lin.weight$"),
+    _family("chroma", "^distilled_guidance_layer."),
+    _what(
+        "a video model (Hunyuan Video)", "^double_blocks.0.", "^txt_in.individual_token_refiner."
+    ),
+    _what("a ControlNet of Flux", "^controlnet_blocks.0.", "^double_blocks.0."),
+    _family("flux", "^double_blocks.0.img_attn."),
+    _what("a ControlNet of Flux or Qwen-Image", "^controlnet_x_embedder."),
+    _what("a ControlNet of Stable Diffusion 3", "^pos_embed_input."),
+    _what("a ControlNet of Stable Diffusion 3", "^controlnet_blocks.0.", "transformer_blocks.0."),
+    _what("a ControlNet of Z-Image", "^control_all_x_embedder."),
+    _what("a ControlNet of Z-Image", "^control_layers.0."),
+    _family("flux", "^single_transformer_blocks.0.", "^transformer_blocks.0."),
+    _family("z-image", "^layers.0.adaLN_modulation.0.weight$", "^cap_embedder."),
+    _family("z-image", "^cap_pad_token$"),
+    _family("lumina2", "^cap_embedder.0.weight$"),
+    _family("qwen-image-2.1", "^txt_in.text_norm.weight$"),
+    _family("qwen-image", "^txt_norm.weight$", "^img_in.weight$", lacks=("^context_embedder.",)),
+    _family("krea2", "^txtfusion.projector.weight$"),
+    _family("anima", "^llm_adapter."),
+    Layout(
+        kind=DIT,
+        family="sd3.5",
+        needs=("^joint_blocks.0.context_block.",),
+        any_of=("^joint_blocks.37.", "^joint_blocks.0.x_block.attn2."),
+    ),
+    _family("sd3", "^joint_blocks.0."),
+    _family("sd3", "^transformer_blocks.0.", "^context_embedder.", "^pos_embed.proj."),
+    _family("hidream", "^double_stream_blocks.0.block."),
+    _family("sana", "^blocks.0.cross_attn.q_linear.weight$", "^blocks.0.mlp.inverted_conv."),
+    _family("pixart", "^blocks.0.cross_attn.q_linear.weight$"),
+    _family("auraflow", "^double_layers.0.attn.w1q.weight$"),
+    _family("cascade", "^clip_txt_mapper.weight$"),
+    _family("cascade", "^down_blocks.1.0.channelwise.0.weight$"),
+    _family("hunyuan-dit", "^mlp_t5.0.weight$"),
+    _what("a model for videos (Mochi)", "^blocks.0.attn.qkv_x.weight$"),
+    _what("a model for videos (Wan)", "^head.modulation$", "^blocks.0.cross_attn."),
+    _what("a model for videos (LTX)", "^patchify_proj.weight$"),
+    _what("a model for videos (Cosmos)", "^x_embedder.proj.1.weight$"),
+)
+"""The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
+
+CONTROL: Final = (
+    _what("a ControlNet-LLLite, which can't be used here", "lllite_"),
+    _what("a Control-LoRA, which can't be used here", "^lora_controlnet$"),
+    _what("an IP-Adapter, which can't be used here", "^ip_adapter."),
+    _what("an IP-Adapter, which can't be used here", "^image_proj."),
+    _what("a style adapter (T2I), which can't be used here", "^transformer_layes.0.", "^proj$"),
+    _what("a PhotoMaker, which can't be used here", "^id_encoder."),
+)
+
+OTHERS: Final = (
+    _what("an approximate VAE for previews (TAESD)", "^decoder.layers.0.weight$"),
+    _what("an approximate VAE for previews (TAESD)", "^taesd_decoder."),
+    _what("an approximate VAE for previews (TAESD)", "^1.weight$", "^3.conv.0.weight$"),
+    _what("a VAE of Wan or Qwen-Image", "^decoder.middle.0.residual.0.gamma$", "^conv1.weight$"),
+    _what("a hypernetwork", "^hypernetwork."),
+    _what("a model that restores faces (CodeFormer)", "^quantize.embedding.weight$", "^idx_pred_"),
+    _what("a model that restores faces (RestoreFormer)", "^quantize.embedding.weight$"),
+    _what("a model that restores faces (GFPGAN)", "^stylegan_decoder."),
+    _what("a model that cleans pictures (SCUNet)", "^m_head.0.weight$", "^m_tail.0.weight$"),
+    _what("a model that cleans pictures (NAFNet)", "^intro.weight$", "^middle_blks.0.beta$"),
+    _what("a model that fills gaps (LaMa)", "model.1.bn_l.running_mean$"),
+    _what("a text encoder alone (T5)", "encoder.block.0.layer.0.SelfAttention.q.weight$"),
+    _what("a safety checker", "^concept_embeds$"),
+    _what("a speech recogniser (Whisper)", "encoder.layers.0.", "decoder.layers.0.encoder_attn."),
+    _what("CLIP's eye, an image encoder", "vision_model.encoder.layers.0.", lacks=("text_model.",)),
+    _what("CLIP with its image encoder", "vision_model.encoder.layers.0."),
+    _what("CLIP's eye, an image encoder", "visual.transformer.resblocks.0."),
+    _what("a text encoder alone (CLIP)", "text_model.encoder.layers.0."),
+    _what("a text encoder alone (CLIP)", "^transformer.resblocks.0.", "^token_embedding.weight$"),
+    _what("a language model", "model.layers.0.self_attn.q_proj.weight$"),
+    _what("a language model", "layers.0.self_attn.q_proj.weight$", "embed_tokens.weight$"),
+    _what("a language model", "^transformer.h.0.attn."),
+    _what("a model for audio (ACE-Step)", "lyric_embs."),
+    _what("a model for audio (Stable Audio)", "^pretransform.model.", "^model.model.transformer."),
+    _what("a denoiser alone, in diffusers' names", "^down_blocks.0.", ".attn2.to_k.weight$"),
+    _what("a picture classifier", "^classifier.weight$", ".attention."),
+    _what("a picture classifier", "^blocks.0.attn.qkv.weight$", "^patch_embed.proj.weight$"),
+)

@@ -1,0 +1,85 @@
+"""What the catalogue says of files of true size and layout, of which only the headers are kept."""
+
+from pathlib import Path
+
+import pytest
+
+from generation import model_reader
+from generation.families import DESCRIBED
+from generation.families.layout import TensorNames, expanded
+from generation.model_folders import Candidate
+from generation.model_reader import ModelReader, Reading
+from generation.models import ModelKind
+from tests.fixtures import headers
+
+KNOWN = {header.name: header for header in headers.read()}
+EVERY = frozenset(("", *model_reader.VARIANT_TITLES))
+
+
+def read(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reading:
+    """What is made of the file when every variant can be drawn with."""
+    monkeypatch.setattr(model_reader, "FAMILIES", {})
+    file = KNOWN[name].write(folder / "file.safetensors")
+    return ModelReader().read(Candidate(file, folder, ""))
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_files_are_told_by_their_headers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = KNOWN[name]
+    reading = read(name, tmp_path, monkeypatch)
+    said = " ".join(reading.problem.params.values()) if reading.problem else ""
+    if reading.model is None:
+        assert reading.problem is not None
+        assert (known.kind, "") == (reading.problem.code, known.family)
+        assert known.says in said
+        return
+    model = reading.model
+    found = (str(model.kind), model.family, model.variant)
+    assert found == (known.kind, known.family, known.variant)
+    if known.says == "scaled":
+        assert model.scaled_fp8
+    else:
+        assert not model.scaled_fp8
+        assert known.says in said
+        assert bool(said) == bool(known.says)
+
+
+def test_there_are_enough_of_each_kind() -> None:
+    kinds = [header.kind for header in KNOWN.values()]
+    assert len(kinds) > 100
+    assert all(kinds.count(kind) >= 4 for kind in ModelKind)
+
+
+@pytest.mark.parametrize("name", ["sd1", "sd1-of-2022", "sd2", "sd-turbo", "sdxl", "sdxl-refiner"])
+def test_the_description_of_a_checkpoint_is_that_of_the_published_one(name: str) -> None:
+    """Each tensor that is described is there, and of those that are there few are not described."""
+    known = KNOWN[name]
+    names = TensorNames({tensor: shape for tensor, (_, shape) in known.tensors.items()})
+    layout = next(one for one in DESCRIBED[known.family].layouts if one.matches(names))
+    described: set[str] = set()
+    for part in layout.parts:
+        assert part.missing(names) == ()
+        described |= {part.begins + tensor for tensor in expanded(part.tensors)}
+    assert described <= known.tensors.keys()
+    assert len(known.tensors.keys() - described) < 40
+
+
+def test_channels_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    channels = {}
+    for name in ("sd1", "sd1-inpainting", "sd1-instruct-pix2pix", "sd2-depth", "sdxl-inpainting"):
+        model = read(name, tmp_path, monkeypatch).model
+        assert model is not None
+        channels[name] = model.input_channels
+    assert list(channels.values()) == [4, 9, 8, 5, 9]
+    marked = read("sdxl-v-zsnr", tmp_path, monkeypatch).model
+    assert marked is not None
+    assert (marked.v_prediction, marked.zero_terminal_snr) == (True, True)
+
+
+def test_variants_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
+    for name, code in (("sd1-inpainting", "model_variant"), ("control-sd1", "")):
+        file = KNOWN[name].write(tmp_path / "file.safetensors")
+        reading = ModelReader().read(Candidate(file, tmp_path, ""))
+        assert (reading.problem.code if reading.problem else "") == code
