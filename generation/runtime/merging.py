@@ -323,12 +323,10 @@ class _Fitting:
             own = getattr(module, parameter, None)
             if not isinstance(own, torch.Tensor):
                 return False
-            stored = _stored(module, parameter)
-            if type(own) not in (torch.nn.Parameter, torch.Tensor) or (
-                stored.dtype not in PRECISIONS
-            ):
+            # under offload `own` may be without values, and has their shape and precision
+            if type(own) not in (torch.nn.Parameter, torch.Tensor) or own.dtype not in PRECISIONS:
                 raise JobError("lora_quantised", name=name)
-            if not change.fits(tuple(stored.shape)):
+            if not change.fits(tuple(own.shape)):
                 return False
         return True
 

@@ -1,7 +1,7 @@
-"""LoRAs are in the weights as their files say, and leave no trace."""
+"""LoRAs are in the weights while they are wanted, and leave no trace."""
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,12 @@ import torch
 from diffusers.hooks import apply_group_offloading
 
 from generation.runtime import lora_file
-from generation.runtime.faults import JobError
 from generation.runtime.lora_deltas import LowRank
 from generation.runtime.lora_file import LoraFile
 from generation.runtime.lora_file import NamedTensors as Tensors
-from generation.runtime.merging import LoraMerge, Merger
+from generation.runtime.merging import Merger
 from tests.fixtures import loras
-
-Networks = dict[str, torch.nn.Module]
+from tests.fixtures.loras import Networks
 
 
 @pytest.fixture
@@ -26,174 +24,35 @@ def networks() -> Networks:
     return loras.sd1()
 
 
-def use(file: Path, denoiser: float = 1.0, text: float | None = None) -> LoraMerge:
-    return LoraMerge(file, file.stem, denoiser, denoiser if text is None else text)
-
-
-def lora(
-    tmp_path: Path, networks: Mapping[str, torch.nn.Module], name: str = "a", seed: int = 1
-) -> tuple[LoraMerge, dict[str, loras.Pairs]]:
-    """A LoRA of kohya's on everything that has two matrices, with its matrices by network."""
-    prefixes = {"unet": "lora_unet_", "text_encoder": "lora_te_", "text_encoder_2": "lora_te2_"}
-    tensors: Tensors = {}
-    made: dict[str, loras.Pairs] = {}
-    for network, module in networks.items():
-        made[network] = loras.pairs(loras.layers(module), seed)
-        tensors |= loras.kohya(made[network], prefixes[network], alpha=2.0)
-    return use(loras.save(tensors, tmp_path / f"{name}.safetensors")), made
-
-
-def expected(
-    before: Tensors, pairs: Mapping[str, loras.Pairs], strengths: Mapping[str, float]
-) -> Tensors:
-    """The weights of before, and strength x alpha / rank x up @ down."""
-    found = dict(before)
-    for network, layers in pairs.items():
-        for name, (down, up) in layers.items():
-            weight = before[f"{network}.{name}.weight"]
-            change = loras.product(down, up, weight) * (strengths[network] * 2.0 / loras.RANK)
-            found[f"{network}.{name}.weight"] = weight + change
-    return found
-
-
-def close(one: Tensors, other: Tensors) -> bool:
-    return one.keys() == other.keys() and all(
-        torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-5) for name in one
-    )
-
-
-LAYOUTS: dict[str, Callable[[loras.Pairs], Tensors]] = {
-    "kohya": loras.kohya,
-    "lycoris": lambda pairs: loras.kohya(pairs, "lycoris_"),
-    "diffusers and peft": loras.dotted("unet.", ".lora_A.weight", ".lora_B.weight"),
-    "peft": loras.dotted("base_model.model.", ".lora_A.weight", ".lora_B.weight"),
-    "peft of a pipeline": loras.dotted(
-        "base_model.model.unet.", ".lora_A.weight", ".lora_B.weight"
-    ),
-    "peft in memory": loras.dotted(
-        "base_model.model.", ".lora_A.default.weight", ".lora_B.default.weight"
-    ),
-    "bare": loras.dotted("", ".lora_A.weight", ".lora_B.weight"),
-    "OneTrainer": loras.dotted("unet.", ".lora_down.weight", ".lora_up.weight"),
-    "ComfyUI": loras.dotted("diffusion_model.", ".lora_down.weight", ".lora_up.weight"),
-    "diffusers 0.20": loras.dotted("unet.", ".lora.down.weight", ".lora.up.weight"),
-    "attention processors": loras.attention_processors,
-    "with unet.": lambda pairs: {
-        f"unet.{name}": tensor for name, tensor in loras.attention_processors(pairs).items()
-    },
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_all_layouts_of_one_lora_give_the_same_weights(
-    tmp_path: Path, networks: Networks, layout: str
-) -> None:
-    before = loras.weights_of(networks)
-    pairs = loras.pairs(loras.layers(networks["unet"], loras.ATTENTION))
-    file = loras.save(LAYOUTS[layout](pairs), tmp_path / "lora.safetensors")
-    (report,) = Merger().apply(networks, [use(file)])
-    assert (report.applied, report.layers, report.unused) == (len(pairs), len(pairs), ())
-    assert not report.is_partial
-    # without an alpha, and with one that is the rank
-    assert close(loras.weights_of(networks), expected(before, {"unet": pairs}, {"unet": 2.0}))
-
-
-TEXT_LAYOUTS: dict[str, Callable[[loras.Pairs], Tensors]] = {
-    "kohya": lambda pairs: loras.kohya(pairs, "lora_te_"),
-    "kohya of SDXL": lambda pairs: loras.kohya(pairs, "lora_te1_"),
-    "peft": loras.dotted("text_encoder.", ".lora_A.weight", ".lora_B.weight"),
-    "older transformers": loras.dotted(
-        "text_encoder.text_model.", ".lora_A.weight", ".lora_B.weight"
-    ),
-    "diffusers 0.17": loras.dotted(
-        "text_encoder.text_model.",
-        ".lora_linear_layer.down.weight",
-        ".lora_linear_layer.up.weight",
-    ),
-    "diffusers 0.16": lambda pairs: {
-        name.replace("q_proj", "to_q_lora")
-        .replace("k_proj", "to_k_lora")
-        .replace("v_proj", "to_v_lora")
-        .replace("out_proj", "to_out_lora"): tensor
-        for name, tensor in loras.dotted("text_encoder.text_model.", ".down.weight", ".up.weight")(
-            {name: both for name, both in pairs.items() if "self_attn" in name}
-        ).items()
-    },
-    "ComfyUI": loras.dotted(
-        "text_encoders.clip_l.transformer.text_model.", ".lora_down.weight", ".lora_up.weight"
-    ),
-}
-
-
-@pytest.mark.parametrize("layout", TEXT_LAYOUTS)
-def test_all_layouts_of_a_text_encoders_lora(
-    tmp_path: Path, networks: Networks, layout: str
-) -> None:
-    before = loras.weights_of(networks)
-    pairs = loras.pairs(loras.layers(networks["text_encoder"]))
-    file = loras.save(TEXT_LAYOUTS[layout](pairs), tmp_path / "lora.safetensors")
-    (report,) = Merger().apply(networks, [use(file, denoiser=0.0, text=1.0)])
-    assert not report.is_partial
-    fitting = {
-        name: both
-        for name, both in pairs.items()
-        if layout != "diffusers 0.16" or "self_attn" in name
-    }
-    assert report.applied == len(fitting)
-    wanted = expected(before, {"text_encoder": fitting}, {"text_encoder": 2.0})
-    assert close(loras.weights_of(networks), wanted)
-
-
-def test_sdxl_with_both_text_encoders_and_original_names(tmp_path: Path) -> None:
-    networks = loras.xl()
-    before = loras.weights_of(networks)
-    a, pairs = lora(tmp_path, networks)
-    assert any("text_projection" in name for name in before)
-    Merger().apply(networks, [a])
-    assert close(loras.weights_of(networks), expected(before, pairs, dict.fromkeys(networks, 1.0)))
-    original = {
-        "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (
-            "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
-        ),
-        "lora_unet_output_blocks_0_1_transformer_blocks_1_ff_net_2": (
-            "up_blocks.0.attentions.0.transformer_blocks.1.ff.net.2"
-        ),
-        "lora_unet_output_blocks_5_2_conv": "up_blocks.1.upsamplers.0.conv",
-        "lora_unet_input_blocks_3_0_op": "down_blocks.0.downsamplers.0.conv",
-    }
-    tensors: Tensors = {}
-    for theirs, ours in original.items():
-        down, up = pairs["unet"][ours]
-        tensors |= {f"{theirs}.lora_down.weight": down, f"{theirs}.lora_up.weight": up}
-    file = loras.save(tensors, tmp_path / "original.safetensors")
-    networks = loras.xl()
-    Merger().apply(networks, [use(file)])
-    some = {"unet": {ours: pairs["unet"][ours] for ours in original.values()}}
-    assert close(loras.weights_of(networks), expected(before, some, {"unet": 2.0}))
-
-
 def test_the_denoiser_and_the_text_encoders_have_strengths_of_their_own(
     tmp_path: Path, networks: Networks
 ) -> None:
     before = loras.weights_of(networks)
-    a, pairs = lora(tmp_path, networks)
+    a, pairs = loras.lora_for(tmp_path, networks)
     merger = Merger()
     for denoiser, text in ((0.3, -0.8), (-1.5, 1.0), (2.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-        merger.apply(networks, [use(a.path, denoiser, text)])
-        wanted = expected(before, pairs, {"unet": denoiser, "text_encoder": text})
-        assert close(loras.weights_of(networks), wanted)
+        merger.apply(networks, [loras.use(a.path, denoiser, text)])
+        wanted = loras.expected(before, pairs, {"unet": denoiser, "text_encoder": text})
+        assert loras.has(networks, wanted)
 
 
 def test_one_after_the_other_is_to_the_last_bit_what_each_is_alone(
     tmp_path: Path, networks: Networks
 ) -> None:
-    a, _ = lora(tmp_path, networks, "a", 1)
-    b, _ = lora(tmp_path, networks, "b", 2)
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
+    b, _ = loras.lora_for(tmp_path, networks, "b", 2)
     before = loras.weights_of(networks)
     merger = Merger()
     seen: dict[str, Tensors] = {}
-    for job in ("a", "b", "", "a", "ab", "b", "", "ba", "a", "-a", "ab", ""):
-        wanted = {"a": [a], "b": [b], "": [], "ab": [a, b], "ba": [b, a], "-a": [use(a.path, -1.0)]}
+    for job in ("a", "b", "", "a", "ab", "b", "", "ba", "a", "-", "ab", ""):
+        wanted = {
+            "a": [a],
+            "b": [b],
+            "": [],
+            "ab": [a, b],
+            "ba": [b, a],
+            "-a": [loras.use(a.path, -1.0)],
+        }
         merger.apply(networks, wanted[job])
         weights = loras.weights_of(networks)
         # the order does not matter
@@ -206,27 +65,27 @@ def test_one_after_the_other_is_to_the_last_bit_what_each_is_alone(
 
 def test_strength_zero_is_the_original(tmp_path: Path, networks: Networks) -> None:
     before = loras.weights_of(networks)
-    a, _ = lora(tmp_path, networks)
+    a, _ = loras.lora_for(tmp_path, networks)
     merger = Merger()
-    (report,) = merger.apply(networks, [use(a.path, 0.0)])
+    (report,) = merger.apply(networks, [loras.use(a.path, 0.0)])
     assert report.applied == report.layers > 40
     assert loras.equal(loras.weights_of(networks), before)
     merger.apply(networks, [a])
-    merger.apply(networks, [use(a.path, 0.0)])
+    merger.apply(networks, [loras.use(a.path, 0.0)])
     assert loras.equal(loras.weights_of(networks), before)
     # and what cancels out
-    merger.apply(networks, [a, use(a.path, -1.0)])
+    merger.apply(networks, [a, loras.use(a.path, -1.0)])
     assert loras.equal(loras.weights_of(networks), before)
 
 
 def test_the_same_lora_twice_is_once_with_both_strengths(
     tmp_path: Path, networks: Networks
 ) -> None:
-    a, _ = lora(tmp_path, networks)
+    a, _ = loras.lora_for(tmp_path, networks)
     merger = Merger()
     merger.apply(networks, [a])
     once = loras.weights_of(networks)
-    reports = merger.apply(networks, [use(a.path, 0.75), use(a.path, 0.25)])
+    reports = merger.apply(networks, [loras.use(a.path, 0.75), loras.use(a.path, 0.25)])
     assert len(reports) == 2
     assert loras.equal(loras.weights_of(networks), once)
 
@@ -245,7 +104,7 @@ def test_several_add_up_even_where_they_read_the_weights(
             tensors[f"{flat}.dora_scale"] = torch.rand(1, 64)
         if end == "w":
             tensors = {f"{flat}.weight": torch.randn(64), f"{flat}.on_input": torch.tensor(1)}
-        files.append(use(loras.save(tensors, tmp_path / f"{end}.safetensors"), 0.5))
+        files.append(loras.use(loras.save(tensors, tmp_path / f"{end}.safetensors"), 0.5))
     before = weight.detach().clone()
     alone = []
     for each in files:
@@ -259,9 +118,9 @@ def test_several_add_up_even_where_they_read_the_weights(
 def test_the_same_set_again_touches_nothing(
     tmp_path: Path, networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a, _ = lora(tmp_path, networks, "a", 1)
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
     unet = loras.pairs(loras.layers(networks["unet"], ("to_q",)), 2)
-    b = use(loras.save(loras.kohya(unet), tmp_path / "b.safetensors"))
+    b = loras.use(loras.save(loras.kohya(unet), tmp_path / "b.safetensors"))
     read: list[str] = []
 
     def counting(path: Path, name: str) -> LoraFile:
@@ -297,8 +156,8 @@ def versions_of(networks: Networks) -> dict[str, int]:
 
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path, networks: Networks) -> None:
-    a, _ = lora(tmp_path, networks, "a", 1)
-    b, _ = lora(tmp_path, networks, "b", 2)
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
+    b, _ = loras.lora_for(tmp_path, networks, "b", 2)
     merger = Merger()
     merger.apply(networks, [b])
     wanted = loras.weights_of(networks)
@@ -310,14 +169,14 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path, networks: Network
 
 def test_one_set_in_two_models(tmp_path: Path) -> None:
     one, other = loras.sd1(0), loras.sd1(7)
-    a, pairs = lora(tmp_path, one)
+    a, pairs = loras.lora_for(tmp_path, one)
     before = loras.weights_of(one), loras.weights_of(other)
     merger = Merger()
     merger.apply(one, [a])
     merger.apply(other, [a])
     for networks, was in zip((one, other), before, strict=True):
-        wanted = expected(was, pairs, dict.fromkeys(networks, 1.0))
-        assert close(loras.weights_of(networks), wanted)
+        wanted = loras.expected(was, pairs, dict.fromkeys(networks, 1.0))
+        assert loras.has(networks, wanted)
     merger.apply(other, [])
     assert loras.equal(loras.weights_of(other), before[1])
     merger.free()
@@ -327,22 +186,22 @@ def test_one_set_in_two_models(tmp_path: Path) -> None:
 
 def test_what_is_merged_can_be_told_apart(tmp_path: Path, networks: Networks) -> None:
     """Prompts that were encoded with one set are no use to another."""
-    a, _ = lora(tmp_path, networks, "a", 1)
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
     merger, encoder = Merger(), networks["text_encoder"]
     plain = merger.merged(encoder)
-    merger.apply(networks, [use(a.path, 1.0, 0.0)])
+    merger.apply(networks, [loras.use(a.path, 1.0, 0.0)])
     assert merger.merged(encoder) == plain == frozenset()
     assert merger.merged(networks["unet"])
     merger.apply(networks, [a])
     full = merger.merged(encoder)
-    merger.apply(networks, [use(a.path, 1.0, 0.5)])
+    merger.apply(networks, [loras.use(a.path, 1.0, 0.5)])
     assert len({plain, full, merger.merged(encoder)}) == 3
 
 
 def test_originals_are_forgotten_after_some_jobs_without_a_lora(
     tmp_path: Path, networks: Networks
 ) -> None:
-    a, pairs = lora(tmp_path, networks)
+    a, pairs = loras.lora_for(tmp_path, networks)
     before = loras.weights_of(networks)
     size = sum(before[f"{net}.{name}.weight"].nbytes for net in pairs for name in pairs[net])
     merger = Merger(kept_for=3)
@@ -363,7 +222,7 @@ def test_originals_are_forgotten_after_some_jobs_without_a_lora(
 
 def test_a_network_takes_its_originals_with_it(tmp_path: Path) -> None:
     networks = loras.sd1()
-    a, _ = lora(tmp_path, networks)
+    a, _ = loras.lora_for(tmp_path, networks)
     merger = Merger()
     merger.apply(networks, [a])
     assert merger.kept_bytes
@@ -376,8 +235,8 @@ def test_a_network_takes_its_originals_with_it(tmp_path: Path) -> None:
 def test_precisions_are_summed_in_float32_and_cast_once(
     tmp_path: Path, networks: Networks, dtype: torch.dtype
 ) -> None:
-    a, pairs = lora(tmp_path, networks, "a", 1)
-    b, more = lora(tmp_path, networks, "b", 2)
+    a, pairs = loras.lora_for(tmp_path, networks, "a", 1)
+    b, more = loras.lora_for(tmp_path, networks, "b", 2)
     for network in networks.values():
         network.to(dtype)
     before = loras.weights_of(networks)
@@ -385,8 +244,8 @@ def test_precisions_are_summed_in_float32_and_cast_once(
     merger.apply(networks, [a, b])
     weights = loras.weights_of(networks)
     wide = {name: weight.float() for name, weight in before.items()}
-    wanted = expected(wide, pairs, dict.fromkeys(networks, 1.0))
-    wanted = expected(wanted, more, dict.fromkeys(networks, 1.0))
+    wanted = loras.expected(wide, pairs, dict.fromkeys(networks, 1.0))
+    wanted = loras.expected(wanted, more, dict.fromkeys(networks, 1.0))
     exact = 0
     for name, weight in weights.items():
         assert weight.dtype == dtype
@@ -398,12 +257,12 @@ def test_precisions_are_summed_in_float32_and_cast_once(
 
 
 def test_channels_last(tmp_path: Path, networks: Networks) -> None:
-    a, pairs = lora(tmp_path, networks)
+    a, pairs = loras.lora_for(tmp_path, networks)
     before = loras.weights_of(networks)
     networks["unet"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     merger = Merger()
     merger.apply(networks, [a])
-    assert close(loras.weights_of(networks), expected(before, pairs, dict.fromkeys(networks, 1.0)))
+    assert loras.has(networks, loras.expected(before, pairs, dict.fromkeys(networks, 1.0)))
     conv = networks["unet"].get_parameter("mid_block.resnets.0.conv1.weight")
     assert conv.is_contiguous(memory_format=torch.channels_last)
     merger.apply(networks, [])
@@ -432,7 +291,7 @@ def in_groups(unet: torch.nn.Module) -> None:
 def test_offloaded_weights(
     tmp_path: Path, networks: Networks, offload: Callable[[torch.nn.Module], None]
 ) -> None:
-    a, _ = lora(tmp_path, networks)
+    a, _ = loras.lora_for(tmp_path, networks)
     plain = answer(networks)
     merger = Merger()
     merger.apply(networks, [a])
@@ -450,7 +309,7 @@ def test_offloaded_weights(
 
 
 def test_weights_that_are_nowhere_are_no_matter_of_the_lora(tmp_path: Path) -> None:
-    a, _ = lora(tmp_path, loras.sd1())
+    a, _ = loras.lora_for(tmp_path, loras.sd1())
     with torch.device("meta"):
         networks = loras.sd1()
     with pytest.raises(RuntimeError, match="not in memory"):
@@ -460,98 +319,15 @@ def test_weights_that_are_nowhere_are_no_matter_of_the_lora(tmp_path: Path) -> N
 def test_a_compiled_network_is_the_one_that_was_compiled(
     tmp_path: Path, networks: Networks
 ) -> None:
-    a, pairs = lora(tmp_path, networks)
+    a, pairs = loras.lora_for(tmp_path, networks)
     before = loras.weights_of(networks)
     compiled: Any = torch.compile(networks["unet"], backend="eager")
     merger = Merger()
     merger.apply(networks | {"unet": compiled}, [a])
-    assert close(loras.weights_of(networks), expected(before, pairs, dict.fromkeys(networks, 1.0)))
+    assert loras.has(networks, loras.expected(before, pairs, dict.fromkeys(networks, 1.0)))
     assert merger.merged(compiled) == merger.merged(networks["unet"]) != frozenset()
     merger.apply(networks, [])
     assert loras.equal(loras.weights_of(networks), before)
-
-
-def code_of(networks: Networks, *uses: LoraMerge, merger: Merger | None = None) -> str:
-    with pytest.raises(JobError) as error:
-        (merger or Merger()).apply(networks, uses)
-    assert error.value.params == {"name": uses[-1].name}
-    return error.value.code
-
-
-def test_a_lora_of_another_family_is_named_and_leaves_no_trace(tmp_path: Path) -> None:
-    networks, others = loras.sd1(), loras.xl()
-    before = loras.weights_of(networks)
-    good, _ = lora(tmp_path, networks, "good")
-    bad, _ = lora(tmp_path, others, "bad")
-    merger = Merger()
-    merger.apply(networks, [good])
-    assert code_of(networks, good, bad, merger=merger) == "lora_mismatch"
-    assert loras.equal(loras.weights_of(networks), before)
-    assert code_of(others, good) == "lora_mismatch"
-    # names that nobody has
-    tensors = loras.kohya(loras.pairs({"layers.0.attention.qkv": torch.empty(8, 8)}))
-    nowhere = use(loras.save(tensors, tmp_path / "nowhere.safetensors"))
-    assert code_of(networks, nowhere) == "lora_mismatch"
-
-
-def test_values_that_are_no_numbers_are_the_loras_fault(tmp_path: Path, networks: Networks) -> None:
-    before = loras.weights_of(networks)
-    pairs = loras.pairs(loras.layers(networks["unet"], ("to_q",)))
-    next(iter(pairs.values()))[1][0, 0] = float("nan")
-    file = loras.save(loras.kohya(pairs), tmp_path / "nan.safetensors")
-    assert code_of(networks, use(file)) == "lora_nan"
-    assert loras.equal(loras.weights_of(networks), before)
-
-
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.uint8, torch.int8])
-def test_weights_of_few_bits_take_no_lora(
-    tmp_path: Path, networks: Networks, dtype: torch.dtype
-) -> None:
-    a, _ = lora(tmp_path, networks)
-    layer = networks["unet"].get_submodule("mid_block.attentions.0.proj_in")
-    layer.weight = torch.nn.Parameter(
-        layer.get_parameter("weight").detach().to(dtype), requires_grad=False
-    )
-    before = loras.weights_of(networks)
-    assert code_of(networks, a) == "lora_quantised"
-    assert loras.equal(loras.weights_of(networks), before)
-
-
-def test_a_part_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    networks = loras.xl()
-    a, pairs = lora(tmp_path, networks)
-    only_one = {name: networks[name] for name in ("unet", "text_encoder")}
-    (report,) = Merger().apply(only_one, [a])
-    second = len(pairs["text_encoder_2"])
-    assert report.is_partial
-    assert (report.applied, report.layers) == (report.layers - second, report.layers)
-    assert len(report.unused) == 3 * second
-    assert all(name.startswith("lora_te2_") for name in report.unused)
-
-
-def test_the_first_convolution_of_another_variant_is_left_out(
-    tmp_path: Path, networks: Networks
-) -> None:
-    """An inpainting UNet has more channels there, and is of the same family all the same."""
-    shapes = {"conv_in": torch.empty(32, 9, 3, 3), "mid_block.attentions.0.proj_in": None}
-    weights = loras.layers(networks["unet"], shapes)
-    pairs = loras.pairs(weights | {"conv_in": torch.empty(32, 9, 3, 3)})
-    file = loras.save(loras.kohya(pairs), tmp_path / "inpainting.safetensors")
-    (report,) = Merger().apply(networks, [use(file)])
-    assert (report.applied, report.layers) == (1, 2)
-    assert {name.split(".")[0] for name in report.unused} == {"lora_unet_conv_in"}
-
-
-def test_a_layer_under_two_names_acts_once(tmp_path: Path, networks: Networks) -> None:
-    before = loras.weights_of(networks)
-    name = "down_blocks.1.attentions.0.proj_in"
-    pairs = loras.pairs({name: networks["unet"].get_submodule(name).get_parameter("weight")})
-    tensors = loras.kohya(pairs, alpha=2.0)
-    again = loras.kohya({"input_blocks_3_1_proj_in": pairs[name]}, alpha=2.0)
-    file = loras.save(tensors | again, tmp_path / "both.safetensors")
-    (report,) = Merger().apply(networks, [use(file)])
-    assert close(loras.weights_of(networks), expected(before, {"unet": pairs}, {"unet": 1.0}))
-    assert (report.applied, len(report.unused)) == (1, 3)
 
 
 def test_biases_and_norms_go_back_too(tmp_path: Path, networks: Networks) -> None:
@@ -568,7 +344,7 @@ def test_biases_and_norms_go_back_too(tmp_path: Path, networks: Networks) -> Non
     }
     file = loras.save(tensors, tmp_path / "bias.safetensors")
     merger = Merger()
-    (report,) = merger.apply(networks, [use(file, 0.5)])
+    (report,) = merger.apply(networks, [loras.use(file, 0.5)])
     assert report.unused == ()
     weights = loras.weights_of(networks)
     for name, tensor in (
@@ -585,8 +361,8 @@ def test_biases_and_norms_go_back_too(tmp_path: Path, networks: Networks) -> Non
 def test_what_fails_on_the_way_is_taken_back(
     tmp_path: Path, networks: Networks, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
-    a, _ = lora(tmp_path, networks, "a", 1)
-    b, _ = lora(tmp_path, networks, "b", 2)
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
+    b, _ = loras.lora_for(tmp_path, networks, "b", 2)
     before = loras.weights_of(networks)
     merger = Merger()
     merger.apply(networks, [a])
