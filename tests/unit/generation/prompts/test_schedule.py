@@ -23,13 +23,13 @@ def test_it_says_what_a1111_says(known: dict[str, Any]) -> None:
         ("a [cat:dog: .5]", [(5, "a cat"), (10, "a dog")]),
         ("[cat::4]", [(4, "cat"), (10, "")]),
         ("[cat:4]", [(4, ""), (10, "cat")]),
-        ("[cat:dog:1.0]", [(10, "cat")]),
+        ("[cat:dog:1.0]", [(1, "cat"), (10, "dog")]),
         ("[cat:dog:99]", [(10, "cat")]),
         ("[cat:dog:1e999]", [(10, "cat")]),
         ("[cat:dog:1e0]", [(1, "cat"), (10, "dog")]),
         ("[a:[b:c:6]:3]", [(3, "a"), (6, "b"), (10, "c")]),
         ("[a:b:0]", [(0, "a"), (10, "b")]),
-        ("[a:b:-1]", [(10, "b")]),
+        ("[a:b:-.2]", [(-2, "a"), (10, "b")]),
         # emphasis stays for attention to read
         ("[(a:1.2):[b]:3]", [(3, "(a:1.2)"), (10, "[b]")]),
         (r"[a\:b:c\]:3]", [(3, r"a\:b"), (10, r"c\]")]),
@@ -41,6 +41,12 @@ def test_it_says_what_a1111_says(known: dict[str, Any]) -> None:
         ("[a(b:3]", [(10, "[a(b:3]")]),
         ("(a:b:3)", [(10, "(a:b:3)")]),
         ("[(a:b:c):[d:3]:4]", [(3, "[(a:b:c)::4]"), (10, "[(a:b:c):d:4]")]),
+        # signs without a partner take a change's end along, or do not, as A1111's parser has it
+        ("[a:b:3]]", [(3, "a]"), (10, "b]")]),
+        ("[a:b:3]](", [(10, "[a:b:3]](")]),
+        ("[a:b:3]](:", [(3, "a](:"), (10, "b](:")]),
+        ("([x:3])]", [(10, "([x:3])]")]),
+        ("[c:3] [a:b:3]](", [(3, " [a:b:3]]("), (10, "c [a:b:3]](")]),
         # a bar without a form undoes them all, and so does a backslash before nothing
         ("a|b [c:3]", [(10, "a|b [c:3]")]),
         ("[c:3] \\", [(10, "[c:3] \\")]),
@@ -86,6 +92,21 @@ def test_the_second_pass(prompt: str, old: bool, entries: list[tuple[int, str]])
     assert schedule(prompt, 10, 8, old=old) == entries
 
 
+@pytest.mark.parametrize(
+    ("prompt", "entries"),
+    [
+        ("[a:b:4]", [(4, "a"), (10, "b")]),
+        ("[a:b:13]", [(10, "a")]),
+        ("[a:b:0.5]", [(5, "a"), (10, "b")]),
+        ("[a:b:1.0]", [(10, "a")]),
+        ("[a:b:1.5]", [(10, "a")]),
+        ("[a:b:0]", [(10, "b")]),
+    ],
+)
+def test_the_first_pass_of_two(prompt: str, entries: list[tuple[int, str]]) -> None:
+    assert schedule(prompt, 10, hires_follows=True) == entries
+
+
 def test_every_text_that_is_drawn_is_known() -> None:
     assert drawn_texts("nu[x:de:0] AND (b[i|u]g:1.2)", 10) == ["nux", "nude", " big", " bug"]
     assert drawn_texts("a [b:c:1.5]", 10, 10) == ["a b", "a c"]
@@ -106,6 +127,11 @@ HOSTILE = [
     "\\" * 4000,
     "[" + "|" * 3998 + "]",
     "[a:" + "1" * 3990 + "]",
+    "[a:1]]" * 600,
+    "[a:1]]" + " " * 3900,
+    "[a:1" + "]" * 110,
+    "(" * 50 + "[a:1]" + ")" * 50 + "]",
+    "[a:1](" + "([" * 55,
 ]
 
 
