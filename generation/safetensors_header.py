@@ -15,6 +15,21 @@ HEADER_MAX: Final = 25 * 10**6
 LFS_POINTER: Final = b"version https://git-lfs"
 PAGE_MARKS: Final = (b"<!doctype", b"<html", b"<?xml", b'{"error', b'{"message', b"{'error")
 """How a page or an answer begins that was saved in the place of a model, in lower case."""
+MAGIC: Final = (
+    (b"PK\x03\x04", "a zip archive, or a checkpoint of torch (.ckpt)"),
+    (b"\x80\x02", "a checkpoint of torch (.ckpt)"),
+    (b"\x80\x04", "a checkpoint of torch (.ckpt)"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"RIFF", "a picture or a sound"),
+    (b"Rar!", "an archive"),
+    (b"7z\xbc\xaf", "an archive"),
+    (b"\x1f\x8b", "an archive"),
+)
+"""How other files begin that were given a model's name."""
+TEXT_MIN: Final = 16
+"""Signs at the beginning that are a text: no header is as long as they would say."""
 WRITTEN_OTHERWISE: Final = "its header is no JSON of tensors"
 
 
@@ -100,8 +115,11 @@ def read_text(path: Path) -> HeaderText:
             raise HeaderError("model_lfs_pointer", "a git-lfs pointer")
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > size - 8:
-            head = (start + read_up_to(file, 8)).lstrip().lower()
-            if head.startswith(PAGE_MARKS):
+            head = start + read_up_to(file, 8)
+            for begin, what in MAGIC:
+                if head.startswith(begin):
+                    raise HeaderError("model_misnamed", what)
+            if head.lstrip().lower().startswith(PAGE_MARKS) or _is_text(head):
                 raise HeaderError("model_page", "a page")
             raise HeaderError("model_broken", "its header is cut off")
         if length > HEADER_MAX:
@@ -118,6 +136,10 @@ def read_text(path: Path) -> HeaderText:
         raise HeaderError("model_broken", WRITTEN_OTHERWISE) from error
     tensors = raw.replace(said, b"null", 1) if said else raw
     return HeaderText(tensors, metadata, size - 8 - length)
+
+
+def _is_text(head: bytes) -> bool:
+    return len(head) >= TEXT_MIN and head.isascii() and head.decode().strip().isprintable()
 
 
 def decode(text: bytes) -> Tensors:

@@ -352,11 +352,29 @@ async def test_what_is_no_safetensors_file(tmp_path: Path, content: bytes) -> No
         b"<!DOCTYPE html><html>Sign in</html>",
         b"\n\n<html lang=en>",
         b'{"error":"Unauthorized","message":"Please log in"}',
+        b"Invalid username or password.",
+        b"Access to model x is restricted. You must have access to it.",
     ],
 )
 async def test_what_a_download_without_a_login_leaves(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.safetensors").write_bytes(content * 9)
     assert (await problem(tmp_path))[0] == "model_page"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PK\x03\x04" + bytes(300), "zip"),
+        (b"\x80\x02}q\x00(X" + bytes(300), "torch"),
+        (b"GGUF\x03\x00\x00\x00" + b"\x09" * 300, "GGUF"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(300), "picture"),
+    ],
+)
+async def test_another_file_with_a_models_ending(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    code, params = await problem(tmp_path)
+    assert code == "model_misnamed"
+    assert what in params["why"]
 
 
 async def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:

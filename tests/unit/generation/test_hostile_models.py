@@ -466,6 +466,7 @@ KNOWN = {
     "model_page",
     "model_pickle",
     "model_other",
+    "model_misnamed",
     "model_variant",
 }
 
