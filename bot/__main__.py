@@ -20,6 +20,8 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
+ANSWERING: Final = ("imagine", "doctor", "prompt")
+"""Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
 
@@ -32,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if parsed.command in ("imagine", "doctor") and config.log.level == "info":
-        # these two have an output of their own, and doctor's has all that it warns of
+    if parsed.command in ANSWERING and config.log.level == "info":
+        # these have an output of their own, and doctor's has all that it warns of
         level = "error" if parsed.command == "doctor" else "warning"
         config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
     configure_logging(config.log)
@@ -64,7 +66,7 @@ async def _command(config: Config, parsed: argparse.Namespace) -> int:
         except asyncio.CancelledError:
             if stop.signal is None:
                 raise
-    serves = parsed.command not in ("imagine", "doctor")
+    serves = parsed.command not in ANSWERING
     return 0 if serves and stop.signal != signal.SIGINT else SIGNALLED + stop.signal
 
 
@@ -78,6 +80,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.doctor import doctor
 
             return await doctor(config)
+        case "prompt":
+            from bot.cli.prompt import prompt
+
+            return prompt(parsed)
         case _:
             from bot.app import run
 
@@ -100,7 +106,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         return parsed
     shown = printable(rest[0])[:80]
     parser.prog += f" {parsed.command}" if parsed.command else ""
-    if parsed.command == "imagine" and not shown.startswith("-"):
+    if parsed.command in ("imagine", "prompt") and not shown.startswith("-"):
         parser.error(f"“{shown}” is one text too many; put the whole prompt in quotes")
     if parsed.command == "imagine":
         from bot.cli.imagine import flags
@@ -126,6 +132,10 @@ def _parser() -> argparse.ArgumentParser:
 
     imagine = commands.add_parser("imagine", help="make pictures without any chat", epilog=RANGES)
     add_flags(imagine)
+    from bot.cli.prompt import add_flags as add_prompt_flags
+
+    prompt = commands.add_parser("prompt", help="show how a prompt is read")
+    add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
     return parser
 

@@ -124,7 +124,8 @@ def _help(option: Option) -> str:
 async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     """Make the pictures; one JSON line each on stdout, all else on stderr. Returns the status."""
     texts = Texts(LOCALE)
-    console = Console(stderr=True)
+    # a LoRA's tag may hold what rich knows as an emoji, as :x:
+    console = Console(stderr=True, emoji=False)
     try:
         prompts = await asyncio.to_thread(_prompts, arguments)
         await asyncio.to_thread(_check_out, arguments.out)

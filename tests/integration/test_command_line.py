@@ -17,6 +17,7 @@ from bot.__main__ import main
 from generation.request_options import options
 from playground.control import Control
 from playground.process import local_discord
+from tests.unit.generation.prompts.a1111 import a1111_prompts
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "models" / "diffusers" / "demo"
@@ -29,17 +30,18 @@ class Ended:
     err: str
 
 
-async def run(*arguments: str, token: str = "") -> Ended:
-    """Run Python with these arguments in the project's folder."""
+async def run(*arguments: str, token: str = "", said: bytes = b"") -> Ended:
+    """Run Python with these arguments in the project's folder, and say this to it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         cwd=PROJECT,
         env={**os.environ, "DISCORD_TOKEN": token, "COLUMNS": "200"},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    out, err = await process.communicate(said)
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
 
@@ -82,6 +84,7 @@ async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path:
         (("a cat", "--seed", "12345678901234567890"), "from 0 to 9,007,199,254,740,991, or -1"),
         (("a cat --ar 9:1",), "9:1 is no shape that can be drawn"),
         (("a cat <lora:[red]nosuch:1>",), "There is no LoRA “[red]nosuch”"),
+        (("a cat <hypernet:x:1>",), "<hypernet:x:1>"),
         (("a cat", "--model", "dmo"), "demo"),
         (("a cat", "--sampler", "eulr"), "Euler"),
         (("a cat", "--init-picture", "no-such-file.png"), "no-such-file.png"),
@@ -110,6 +113,9 @@ async def test_bad_input_gets_one_sentence(
         (("imagine", "a cat", "--stepps", "5"), "there is no --stepps; did you mean --steps"),
         (("imagine", "a", "cat"), "“cat” is one text too many; put the whole prompt in quotes"),
         (("imagine", "a cat", "--out", ""), "name a folder"),
+        (("prompt", "a", "cat"), "“cat” is one text too many; put the whole prompt in quotes"),
+        (("prompt", "a cat", "--steps", "0"), "it must be from 1 to 150"),
+        (("prompt", "a cat", "--steps", "x"), "invalid"),
         (("doctor", "--now"), "--now means nothing there"),
         (("nothing",), "nothing"),
         (("--config",), "--config"),
@@ -333,3 +339,55 @@ async def test_a_prompt_and_a_file_of_them_are_one_too_many(config: Path, tmp_pa
     gone = await run(*command, "--prompts", str(tmp_path / "p.txt"))
     assert (gone.status, "p.txt" in gone.err) == (1, True)
     assert "Traceback" not in gone.err
+
+
+async def test_prompts_are_read_as_a1111_reads_them() -> None:
+    """Through the process, as other programs use it."""
+    for steps in {known["steps"] for known in a1111_prompts()}:
+        group = [known for known in a1111_prompts() if known["steps"] == steps]
+        said = "\n".join(json.dumps(known["prompt"]) for known in group).encode()
+        ended = await run(
+            "-m", "bot", "prompt", "--steps", str(steps), "--json", "--stdin", said=said
+        )
+        assert ended.status == 0, ended.err
+        read = [json.loads(line) for line in ended.out.splitlines()]
+        assert read == [{n: known[n] for n in ("attention", "schedule")} for known in group]
+
+
+async def test_lines_that_are_no_prompts_are_told() -> None:
+    said = b'"a"\nno\n"\\ud83d b"\n'
+    ended = await run("-m", "bot", "prompt", "--stdin", said=said)
+    first, second, third = map(json.loads, ended.out.splitlines())
+    assert ended.status == 1
+    assert first == {"attention": [["a", 1.0]], "schedule": [[20, "a"]]}
+    assert second == {"error": "line 2 is no JSON string"}
+    assert third["schedule"] == [[20, "\ud83d b"]]
+
+
+def test_a_prompt_is_shown_as_it_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = "a (red:1.2) [cat|dog] BREAK [fog]\x1b<lora:x:.5> AND [sea:sky:5] :0.6"
+    assert main(["prompt", "--steps", "10", prompt]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "LoRA <lora:x:.5>",
+        "Part 1 of 2, × 1",
+        "steps 1, 3, 5, 7, 9: a red ×1.2 cat",
+        "BREAK",
+        r"fog ×0.909\x1b",
+        "steps 2, 4, 6, 8, 10: a red ×1.2 dog",
+        "BREAK",
+        r"fog ×0.909\x1b",
+        "Part 2 of 2, × 0.6",
+        "steps 1-5:  sea",
+        "steps 6-10:  sky",
+    ]
+    assert main(["prompt", "--steps", "10", "--hires-steps", "4", "[a:b:12]"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "a",
+        "Second pass",
+        "steps 1-2: a",
+        "steps 3-4: b",
+    ]
+    assert main(["prompt"]) == 2
+    assert "in quotes" in capsys.readouterr().err
+    assert main(["prompt", "a <hypernet:x:1>"]) == 1
+    assert "<hypernet:x:1> can't be used" in capsys.readouterr().out
