@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -16,8 +16,20 @@ SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGBREAK")
 """Those of them that this system has; SIGBREAK is Ctrl-Break on Windows."""
 CTRL_CLOSE: Final = 2
 """The first of Windows' console events after which the process is ended."""
+CONSOLE_CLOSED: Final = getattr(signal, "SIGBREAK", signal.SIGTERM)
+"""What the closing of a console is told as."""
 PRESS_EVERY: Final = 1.0
 """Seconds between breaking off one thing and the next, once the time is up."""
+
+Routine = Callable[[Callable[[int], int]], Any]
+"""Makes a function that the kernel can call of one in Python, such as ctypes' WINFUNCTYPE(…)."""
+
+
+class Kernel(Protocol):
+    """What is asked of Windows' kernel32."""
+
+    def SetConsoleCtrlHandler(self, handler: Any, add: int, /) -> int:  # noqa: N802
+        """Add the handler of console events, or with `add` 0 take it back; 0 where that failed."""
 
 
 class OrderedStop:
@@ -96,26 +108,39 @@ def _hear(stop: OrderedStop, number: signal.Signals) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def _console_closing(stop: OrderedStop, within: float) -> Iterator[None]:
-    """On Windows, hold up the closing of the console, a logoff or a shutdown until it has stopped:
-    when the handler returns, the process is ended.
-    """
+    """On Windows, hold up the closing of the console; elsewhere there is nothing to hold up."""
     if sys.platform != "win32":
         yield
         return
     import ctypes
 
+    routine = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)
+    with console_closing(ctypes.windll.kernel32, routine, stop, within):
+        yield
+
+
+@contextlib.contextmanager
+def console_closing(
+    kernel: Kernel, routine: Routine, stop: OrderedStop, within: float
+) -> Iterator[None]:
+    """Have the closing of the console, a logoff or a shutdown ask for the stop, as long as the
+    block runs, and be held up until it has stopped: when the handler returns, the process is ended.
+
+    `kernel` calls the handler in a thread of its own. It waits `within` seconds and a press more.
+    """
     ended = threading.Event()
     loop = asyncio.get_running_loop()
 
     def handle(event: int) -> int:
         if event < CTRL_CLOSE:
             return 0  # Ctrl-C and Ctrl-Break are signals
-        loop.call_soon_threadsafe(stop.ask, signal.SIGBREAK)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nothing is left to stop
+            loop.call_soon_threadsafe(stop.ask, CONSOLE_CLOSED)
         ended.wait(within + PRESS_EVERY)
         return 1
 
-    handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)(handle)
-    kernel = ctypes.windll.kernel32
+    # the kernel keeps an address alone: this name keeps what lies there, until it is taken back
+    handler = routine(handle)
     kernel.SetConsoleCtrlHandler(handler, 1)
     try:
         yield

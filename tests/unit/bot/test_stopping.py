@@ -1,14 +1,17 @@
 """An ordered stop, asked for by the signals of a real system."""
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
 import textwrap
+import weakref
+from collections.abc import Callable
 
 import pytest
 
-from bot.stopping import ordered_stop
+from bot.stopping import CONSOLE_CLOSED, OrderedStop, console_closing, ordered_stop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -75,3 +78,94 @@ async def test_signals_are_as_before_afterwards() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert stop.signal is None
     await asyncio.sleep(0)
+
+
+class Routine:
+    def __init__(self, function: Callable[[int], int]) -> None:
+        self.function = function
+
+
+class Kernel32:
+    """Stands in for Windows' kernel, which keeps no reference to a handler."""
+
+    def __init__(self) -> None:
+        self.registered: weakref.ref[Routine] | None = None
+        self.taken_back = False
+
+    def SetConsoleCtrlHandler(self, handler: Routine, add: int, /) -> int:  # noqa: N802
+        if add:
+            self.registered = weakref.ref(handler)
+        else:
+            assert self.registered is not None
+            self.taken_back = self.registered() is handler
+        return 1
+
+    def tell(self, event: int) -> int:
+        """The handler's answer to an event; blocks as long as the handler does."""
+        handler = self.registered and self.registered()
+        assert handler is not None, "the handler is gone"
+        return handler.function(event)
+
+
+def stop_of_this_task(within: float) -> OrderedStop:
+    task = asyncio.current_task()
+    assert task is not None
+    return OrderedStop(task, within)
+
+
+@pytest.mark.parametrize("event", [2, 5, 6], ids=["close", "logoff", "shutdown"])
+async def test_the_closing_of_a_console_is_held_up_until_it_has_stopped(event: int) -> None:
+    kernel = Kernel32()
+    stop = stop_of_this_task(600.0)
+    told: asyncio.Future[int]
+    with console_closing(kernel, Routine, stop, 600.0):
+        gc.collect()
+        told = asyncio.get_running_loop().run_in_executor(None, kernel.tell, event)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        assert stop.signal == CONSOLE_CLOSED
+        assert not told.done()
+        assert not kernel.taken_back
+    assert await told == 1
+    assert kernel.taken_back
+    stop.close()
+
+
+async def test_the_closing_of_a_console_is_held_up_no_longer_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.stopping.PRESS_EVERY", 0.0)
+    kernel = Kernel32()
+    stop = stop_of_this_task(600.0)
+    with console_closing(kernel, Routine, stop, 0.01):
+        # this thread is the loop's: nothing stops before the handler has answered
+        assert kernel.tell(2) == 1
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    stop.close()
+
+
+@pytest.mark.parametrize("event", [0, 1], ids=["Ctrl-C", "Ctrl-Break"])
+async def test_keys_pressed_in_a_console_are_left_to_python(event: int) -> None:
+    kernel = Kernel32()
+    stop = stop_of_this_task(600.0)
+    with console_closing(kernel, Routine, stop, 600.0):
+        assert kernel.tell(event) == 0
+        await asyncio.sleep(0)
+    assert stop.signal is None
+
+
+def test_elsewhere_than_on_windows_ctypes_is_not_touched() -> None:
+    code = """
+        import asyncio, sys
+        sys.modules["ctypes"] = None  # importing it fails
+        from bot.stopping import ordered_stop
+
+        async def main():
+            with ordered_stop(1.0):
+                print("runs")
+
+        asyncio.run(main())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "runs\n"
