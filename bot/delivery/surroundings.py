@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from bot.requests.actions import ACTIONS
 from bot.ui.job_embeds import Surroundings
 from generation import vocabulary
 from generation.catalog import Catalog
@@ -9,8 +10,6 @@ from generation.job import Job
 from generation.models import ModelKind
 from storage.jobs import JobStore
 
-WRITTEN: Final = frozenset(("imagine", "edit", "start", "retry"))
-"""Actions in which a person writes a prompt; who presses a button has been told already."""
 KNOWN_SHOWN: Final = 8
 
 
@@ -25,7 +24,9 @@ class JobSurroundings:
         """Raises storage.errors.DatabaseError."""
         parent = None if job.parent is None else await self._jobs.get(job.parent)
         model = self._catalog.find(ModelKind.CHECKPOINT, job.request.model)
-        if job.action not in WRITTEN or model is None:
+        row = ACTIONS.get(job.action)
+        # without a row it is a command, and what was typed there is written too
+        if (row is not None and not row.written) or model is None:
             return Surroundings(parent)
         words = vocabulary.of_model(model)
         unknown = vocabulary.unknown_words(words, job.request.prompt)

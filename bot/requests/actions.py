@@ -68,12 +68,16 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it posts something where the picture is."""
     enlarges: bool = False
     """Whether its pictures may be larger than what people may ask for."""
+    repeats: bool = False
+    """Whether its handler asks for the job's own request once more."""
+    written: bool = False
+    """Whether a person writes a prompt in it; who presses a button has been told of the words."""
     request: Callable[[Source], GenerationRequest] | None = None
 
     @property
     def asks(self) -> bool:
         """Whether it asks for pictures at once, without a dialog."""
-        return self.request is not None or self.name == "replay"
+        return self.request is not None or self.repeats
 
 
 class ActionTarget(msgspec.Struct, frozen=True):
@@ -206,9 +210,23 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="picture",
             request=vary_strong,
         ),
-        Action(name="start", emoji="🖼️", label="button_start", on="picture", invites=False),
+        Action(
+            name="start",
+            emoji="🖼️",
+            label="button_start",
+            on="picture",
+            invites=False,
+            written=True,
+        ),
         # a reaction can't open a dialog, so these two answer with the button that can
-        Action(name="edit", emoji="✏️", label="button_edit", on="either", invites=False),
+        Action(
+            name="edit",
+            emoji="✏️",
+            label="button_edit",
+            on="either",
+            invites=False,
+            written=True,
+        ),
         Action(name="parameters", emoji="📋", label="button_parameters", on="either", posts=False),
         Action(name="favourite", emoji="⭐", label="button_favourite", on="either", posts=False),
         Action(
@@ -225,8 +243,15 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="unfinished",
             posts=False,
         ),
-        Action(name="retry", emoji="✏️", label="button_retry", on="failed", invites=False),
-        Action(name="replay", emoji="⏪", label="button_replay", on="history"),
+        Action(
+            name="retry",
+            emoji="✏️",
+            label="button_retry",
+            on="failed",
+            invites=False,
+            written=True,
+        ),
+        Action(name="replay", emoji="⏪", label="button_replay", on="history", repeats=True),
         Action(name="send", emoji="📤", label="button_send", on="history"),
         Action(
             name="forget",

@@ -1,0 +1,12 @@
+"""What the rows of the actions say of themselves."""
+
+from bot.requests.actions import ACTIONS
+
+
+def test_prompts_are_written_in_the_dialogs_alone() -> None:
+    assert {row.name for row in ACTIONS.values() if row.written} == {"edit", "start", "retry"}
+
+
+def test_which_ask_for_pictures_without_a_dialog() -> None:
+    at_once = {"reroll", "upscale", "vary_subtle", "vary_strong", "replay"}
+    assert {row.name for row in ACTIONS.values() if row.asks} == at_once
