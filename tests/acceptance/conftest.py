@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,13 @@ async def finished(person: Person, channel: str, message: Json) -> Json:
         return message
     await person.wait_for("MESSAGE_UPDATE", shows)
     return await person.message(channel, message["id"])
+
+
+async def told_to_log(logged: Sequence[Mapping[str, Any]], words: str) -> None:
+    """Wait for a line of what `capture_logs` caught whose event has these words."""
+    async with asyncio.timeout(PATIENCE):
+        while not any(words in line["event"] for line in logged):
+            await asyncio.sleep(0.02)
 
 
 def buttons(message: Json) -> list[str]:

@@ -12,7 +12,7 @@ from generation import vocabulary
 from generation.models import ModelKind
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig
+from tests.acceptance.conftest import Json, Rig, told_to_log
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
 
@@ -127,9 +127,7 @@ class TestWelcome:
         await first_start.control.fault("/channels/", method="POST", code=50013, times=1000)
         with capture_logs() as logged:
             await first_start.start()
-            async with asyncio.timeout(PATIENCE):
-                while not any(line["event"] == "no welcome" for line in logged):
-                    await asyncio.sleep(0.02)
+            await told_to_log(logged, "no welcome")
         assert await bo.messages(general) == []
         await first_start.control.clear_faults()
         await first_start.restart()
@@ -187,9 +185,7 @@ async def test_who_could_not_be_answered_is_when_they_write_again(
     await rig.control.fault(f"/channels/{direct}/messages", method="POST", status=503, times=1)
     with capture_logs() as logged:
         await bo.say(direct, "hello?")
-        async with asyncio.timeout(PATIENCE):
-            while not any("could not be answered" in line["event"] for line in logged):
-                await asyncio.sleep(0.02)
+        await told_to_log(logged, "could not be answered")
     await bo.say(direct, "hello?")
     answer = await bo.wait_for("MESSAGE_CREATE", lambda message: message["author"].get("bot"))
     assert "I draw what you describe." in answer["content"]

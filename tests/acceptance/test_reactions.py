@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from bot.delivery import message_chores
 from playground.person import Person
 from storage.errors import DatabaseBusyError
-from tests.acceptance.conftest import Rig, buttons, finished
+from tests.acceptance.conftest import Rig, buttons, finished, told_to_log
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
@@ -166,9 +166,7 @@ async def test_who_could_not_be_told_once_is_told_when_they_react_again(
     await rig.control.fault(f"/channels/{dm}/messages", method="POST", status=503, times=1)
     with capture_logs() as logged:
         await bo.react(first, "❌")
-        async with asyncio.timeout(PATIENCE):
-            while not any("could not be told" in line["event"] for line in logged):
-                await asyncio.sleep(0.02)
+        await told_to_log(logged, "could not be told")
     await bo.unreact(first, "❌")
     await bo.react(first, "❌")
     assert "Only the person who asked" in await told(bo)
