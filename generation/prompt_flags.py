@@ -172,6 +172,4 @@ def _value(name: str, flag: str, quoted: str, rest: str) -> Value:
         raise Refused("flag_empty", flag=flag)
     if name in OTHERS:
         return text
-    value = options()[name].parse(text)
-    options()[name].check(value)
-    return value
+    return options()[name].take(text)

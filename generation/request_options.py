@@ -70,27 +70,55 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
             code = "not_a_whole_number" if self.type is int and _is_number(written) else None
             raise Refused(code or "not_a_number", option=self.name, value=written[:50]) from None
 
+    def take(self, text: str) -> str | int | float:
+        """What somebody typed, at the nearest value that the field's steps allow. Raises Refused
+        for what is outside of the bounds.
+        """
+        value = self.parse(text)
+        self._check_bounds(value)
+        return self.nearest(value) if isinstance(value, int) else value
+
     def check(self, value: str | int | float) -> None:
         """Raise Refused, naming the bound, when a value is outside of what the field declares."""
+        self._check_bounds(value)
+        if self.step is not None and not isinstance(value, str) and value % self.step:
+            nearest = self.nearest(round(value))
+            raise Refused(
+                "no_multiple", option=self.name, value=value, step=self.step, nearest=nearest
+            )
+
+    def _check_bounds(self, value: str | int | float) -> None:
         if isinstance(value, str):
             check_text(self.name, value)
             if self.length_max is not None and len(value) > self.length_max:
                 raise Refused("too_long", option=self.name, length=len(value), high=self.length_max)
             return
         low, high = self.low, self.high
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
+        if not self.holds(value):
             code = "out_of_bounds_or_random" if self.random else "out_of_bounds"
             least = (low or 0) - (RANDOM_SEED if self.random else 0)
             raise Refused(code, option=self.name, value=value, low=least, high=high or 0)
-        if self.step is not None and value % self.step:
-            nearest = self.nearest(round(value))
-            raise Refused(
-                "no_multiple", option=self.name, value=value, step=self.step, nearest=nearest
-            )
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
+        low, high = self.low, self.high
+        return (low is None or value >= low) and (high is None or value <= high)
 
     def nearest(self, value: int) -> int:
         """The nearest whole number that the field's steps allow."""
         return value if self.step is None else round(value / self.step) * self.step
+
+
+def stepped(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, each whole number at the nearest that its option's steps allow. A number
+    outside of the bounds stays as it is, to be refused as that.
+    """
+    return {
+        name: options()[name].nearest(value)
+        if name in options() and isinstance(value, int) and options()[name].holds(value)
+        else value
+        for name, value in given.items()
+    }
 
 
 @functools.cache

@@ -29,7 +29,7 @@ from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.regular_files import printable
 from generation.request import GenerationRequest
-from generation.request_options import Option, defaults, options
+from generation.request_options import Option, defaults, options, stepped
 from generation.sizes import ASPECTS
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
@@ -296,7 +296,7 @@ async def _request(
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
     parsed = prompt_flags.parse(prompt)
-    given = prompt_flags.merge(parsed, given)
+    given = prompt_flags.merge(parsed, stepped(given))
     if "preset" in given:
         raise Refused("preset_needs_chat")
     private = given.pop("private", None)

@@ -67,8 +67,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
             raise Refused("parameter_twice", name=name)
         else:
             option = scalars[name]
-            parsed = option.parse(unquoted(value) if option.type is str else value)
-            option.check(parsed)
+            parsed = option.take(unquoted(value) if option.type is str else value)
             changes[option.field] = drawn(int(parsed)) if option.random else parsed
     loras = list(dict.fromkeys(loras))
     _check_loras(loras)

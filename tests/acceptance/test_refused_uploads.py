@@ -229,6 +229,19 @@ async def test_of_too_many_at_once_those_are_kept_too(
     assert (values["prompt"], values["parameters"]) == ("a fox", "")
 
 
+async def test_a_side_handed_in_again_is_the_nearest_that_can_be_drawn(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    message = await refused(ada, general, prompt="a fox --steps 9999")
+    act = await ada.click(message, RETRY)
+    await act.modal()
+    sent = await act.submit(prompt="a fox", parameters="width: 100\nheight: 64\nsteps: 1")
+    await finished(ada, general, await sent.deferred())
+    job = await rig.studio.store.jobs.get(1)
+    assert job is not None
+    assert (job.request.width, job.request.height) == (96, 64)
+
+
 async def test_of_one_person_few_a_day_are_kept(
     rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

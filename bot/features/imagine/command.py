@@ -22,6 +22,7 @@ from bot.services import Reopener, Services
 from bot.ui.modal import Modal
 from generation import prompt_flags
 from generation.refusal import Refused
+from generation.request_options import stepped
 from storage.drafts import Draft
 from storage.errors import DatabaseError
 
@@ -155,7 +156,7 @@ async def _on_submit(
     # with its pictures, should it be refused again
     typing(interaction, Draft(name="imagine", values={**entered}, uploads=dict(uploads)))
     prompt_of(values)
-    await _imagine(services, interaction, caller, typed.given(entered, uploads))
+    await _imagine(services, interaction, caller, stepped(typed.given(entered, uploads)))
 
 
 async def _uploads_of(

@@ -18,7 +18,7 @@ from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
 from generation.name_search import NameSearch
 from generation.request import SIDE_STEP
-from generation.request_options import Option, options
+from generation.request_options import Option, options, stepped
 from generation.samplers import SAMPLERS
 from generation.sizes import ASPECTS
 
@@ -38,12 +38,7 @@ def with_options(
 
     async def imagine(interaction: Interaction, **given: Any) -> None:
         # Discord can be told the bounds of a number, but not its steps
-        stepped = {
-            name: options()[name].nearest(value)
-            for name, value in given.items()
-            if name in options() and isinstance(value, int)
-        }
-        await callback(interaction, **{**given, **stepped})
+        await callback(interaction, **stepped(given))
 
     found = {
         name: _parameter(option, _most(option, rules.limits)) for name, option in options().items()

@@ -100,7 +100,7 @@ def test_every_option_but_the_prompt_and_pictures_is_a_flag() -> None:
         ("a --steps many", "not_a_number", {"option": "steps", "value": "many"}),
         ("a --cfg nan", "out_of_bounds", {"option": "guidance"}),
         ("a --steps 9999", "out_of_bounds", {"option": "steps", "high": 150}),
-        ("a --width 100", "no_multiple", {"option": "width", "nearest": 96}),
+        ("a --width 2049", "out_of_bounds", {"option": "width", "value": 2049}),
         ("--ar 3:2 a lighthouse", "flag_before_prompt", {}),
     ],
 )
@@ -187,3 +187,7 @@ def test_flags_and_options_are_one_request() -> None:
 def test_a_flag_and_an_option_that_disagree_are_refused() -> None:
     with pytest.raises(Refused, match="flag_twice"):
         merge(parse("a cat --seed 5"), {"prompt": "", "seed": 6})
+
+
+def test_a_side_is_the_nearest_that_can_be_drawn() -> None:
+    assert parse("a --width 100 --height 101").given == {"width": 96, "height": 104}

@@ -41,6 +41,7 @@ def test_lines_are_written_short() -> None:
     ("line", "change"),
     [
         ("steps:20", {"steps": 20}),
+        ("width: 100\nheight: 101", {"width": 96, "height": 104}),
         ("STEPS ：20", {"steps": 20}),
         ("clip skip: 2", {"clip_skip": 2}),
         ("model: a: b", {"model": "a: b"}),
