@@ -102,7 +102,7 @@ class Kernel32:
 
     def tell(self, event: int) -> int:
         """The handler's answer to an event; blocks as long as the handler does."""
-        handler = self.registered and self.registered()
+        handler = None if self.registered is None else self.registered()
         assert handler is not None, "the handler is gone"
         return handler.function(event)
 
