@@ -4,9 +4,10 @@ import discord
 import structlog
 
 from bot.clock import DiscordClock
-from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass, outcome_unknown
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
 from bot.delivery.job_message import TOKEN_MARGIN
 from bot.delivery.message_chores import MessageChores, Pause
+from bot.delivery.sending_once import OutcomeUnknownError, send_once
 from bot.locales import Texts
 from generation.job import Job, JobState
 from storage.errors import DatabaseError
@@ -103,17 +104,15 @@ class Pings:
         )
         webhook.type = discord.WebhookType.application  # as only such may answer one person alone
         try:
-            return await webhook.send(
-                _text(job),
+            return await send_once(
+                webhook,
+                content=_text(job),
                 allowed_mentions=_only(job.origin.user_id),
                 ephemeral=job.origin.private,
-                wait=True,
             )
-        except SENDING_ERRORS as error:
-            if outcome_unknown(error):  # it knows no nonce, and discord.py has repeated it
-                log.warning("a mention may be lost", job=job.id, error=str(error))
-                return None
-            raise
+        except OutcomeUnknownError as error:
+            log.warning("a mention may be lost", job=job.id, error=str(error))
+            return None
 
 
 def _nonce(job: Job) -> str:

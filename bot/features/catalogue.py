@@ -8,7 +8,7 @@ import discord
 
 from bot.access.caller import Caller
 from bot.interactions.contexts import Command, slash_command
-from bot.interactions.responding import Interaction, PageButton, defer, responding
+from bot.interactions.responding import Interaction, PageButton, answer, defer, responding
 from bot.locales import Texts
 from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
@@ -53,7 +53,7 @@ async def _answer(services: Services, interaction: Interaction, kind: ModelKind)
     async with responding(interaction) as caller:
         await defer(interaction, private=True)
         shown = await _page(services, kind, 0, caller.texts)
-        await interaction.followup.send(**shown, ephemeral=True)
+        await answer(interaction, **shown)
 
 
 async def _page(services: Services, kind: ModelKind, page: int, texts: Texts) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bot.interactions.responding import (
     Interaction,
     RespondingItem,
     acknowledge,
+    answer,
     check_can_post,
     defer,
     responding,
@@ -69,7 +70,7 @@ async def _use_as_control(
         await defer(interaction, private=True)
         view = StatelessView()
         view.add_item(DescribeButton.of(await keeping, caller.texts("button_describe")))
-        await interaction.followup.send(caller.texts("control_kept"), view=view, ephemeral=True)
+        await answer(interaction, content=caller.texts("control_kept"), view=view)
         return
     await interaction.response.send_modal(_modal(picture, nets, caller.texts))
 

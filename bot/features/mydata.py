@@ -16,6 +16,8 @@ from bot.interactions.contexts import EVERYWHERE, INSTALLS
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
+    add_answer,
+    answer,
     defer,
     reply_privately,
     responding,
@@ -46,7 +48,8 @@ async def _hand_over(
     sent = [discord.File(file) for file in files]
     try:
         if _takes_more(interaction, number):
-            await interaction.followup.send(text, files=sent, ephemeral=True)
+            tell = answer if number == 1 else add_answer
+            await tell(interaction, content=text, files=sent)
         else:
             await _directly(interaction.user, text, sent, number)
     finally:
@@ -146,4 +149,4 @@ class DeleteButton(
         # there may be thousands, and Discord takes a second for each
         services.delivery.chores.take_back(deleted.messages)
         sentence = caller.texts("mydata_deleted", count=deleted.jobs, pictures=deleted.pictures)
-        await interaction.followup.send(sentence, ephemeral=True)
+        await answer(interaction, content=sentence)

@@ -8,7 +8,7 @@ import discord
 import psutil
 
 from bot.interactions.contexts import Command, slash_command
-from bot.interactions.responding import Interaction, defer, responding
+from bot.interactions.responding import Interaction, answer, defer, responding
 from bot.locales import Texts
 from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, fitted, quoted
@@ -40,7 +40,7 @@ def command(services: Services) -> Command:
                 since=interaction.client.started_at,
                 texts=caller.texts,
             )
-            await interaction.followup.send(embed=embed, ephemeral=True)
+            await answer(interaction, embed=embed)
 
     return slash_command("stats", "How the bot does, for its owner", stats)
 

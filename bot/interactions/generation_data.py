@@ -6,7 +6,7 @@ from typing import Any, Final
 import discord
 
 from bot.access.caller import Caller
-from bot.interactions.responding import Interaction, defer
+from bot.interactions.responding import Interaction, answer, defer
 from bot.pictures import png_text
 from bot.pictures.uploads import fetched
 from bot.requests import typed
@@ -54,9 +54,7 @@ async def show_data(
     view.add_item(button)
     files = [text_file(text, "parameters.txt")] if whole else []
     content = said if whole else f"{block}\n{said}".strip()
-    await interaction.followup.send(
-        cut(content, CONTENT_MAX), files=files, view=view, ephemeral=True
-    )
+    await answer(interaction, content=cut(content, CONTENT_MAX), files=files, view=view)
 
 
 def _read(text: str, caller: Caller) -> tuple[dict[str, str], list[str]]:

@@ -5,7 +5,7 @@ import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 import discord
 import msgspec
@@ -14,7 +14,8 @@ from discord import app_commands
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from bot.delivery.failures import DISCORD_ERRORS, answer_key
+from bot.delivery.failures import DISCORD_ERRORS, SENDING_ERRORS, answer_key, outcome_unknown
+from bot.delivery.sending_once import send_once
 from bot.interactions.callers import caller_of, owns_bot
 from bot.interactions.command_data import command_of
 from bot.interactions.drafts import offer
@@ -27,6 +28,11 @@ from generation.job import Job
 from generation.refusal import Refused
 
 log = structlog.get_logger(__name__)
+
+ACKNOWLEDGED: Final = 40060
+"""Discord's code for an interaction that has been answered already."""
+WAITING: Final = "waiting"
+"""In an interaction's extras: who sees what was deferred and shows nothing yet; None after."""
 
 Interaction = discord.Interaction[Client]
 
@@ -86,37 +92,101 @@ async def _admitted(interaction: Interaction, act: str, caller: Caller) -> Calle
 
 async def defer(interaction: Interaction, *, private: bool) -> None:
     """Acknowledge with "is thinking"; who sees that sees what follows."""
-    interaction.extras["private"] = private
-    await interaction.response.defer(thinking=True, ephemeral=private)
+    try:
+        await interaction.response.defer(thinking=True, ephemeral=private)
+    except SENDING_ERRORS as error:
+        if not await _is_deferred_after(error, interaction, private=private):
+            raise
+    interaction.extras[WAITING] = "privately" if private else "for all"
+
+
+async def _is_deferred_after(error: Exception, interaction: Interaction, *, private: bool) -> bool:
+    """Whether only the answer to it was lost: Discord tells whoever repeats it."""
+    if outcome_unknown(error):
+        try:
+            await interaction.response.defer(thinking=True, ephemeral=private)
+        except discord.HTTPException as again:
+            return again.code == ACKNOWLEDGED
+        return True
+    return isinstance(error, discord.HTTPException) and error.code == ACKNOWLEDGED
+
+
+def is_answered(interaction: Interaction) -> bool:
+    """Whether Discord knows of an answer, if only that one will come."""
+    return interaction.response.is_done() or WAITING in interaction.extras
+
+
+async def answer(interaction: Interaction, **message: Any) -> discord.InteractionMessage:
+    """Show a message in place of what was deferred; returns it.
+
+    `message` is as for a new one. An edit that is repeated shows nothing twice.
+    """
+    files = message.pop("files", [])
+    if "file" in message:
+        files = [message.pop("file")]
+    shown: dict[str, Any] = {"attachments": files, **message}
+    if not isinstance(message.get("view"), discord.ui.LayoutView):
+        # all of an earlier try goes, whose outcome may not be known
+        embed = shown.pop("embed", None)
+        shown = {"view": None, "embeds": [] if embed is None else [embed], **shown}
+        shown["content"] = shown.get("content") or None
+    sent = await interaction.edit_original_response(**shown)
+    interaction.extras[WAITING] = None
+    return sent
+
+
+def leave_to_job(interaction: Interaction) -> None:
+    """What was deferred is a job's message from now on, or gone."""
+    if WAITING in interaction.extras:
+        interaction.extras[WAITING] = None
+
+
+async def add_answer(interaction: Interaction, **message: Any) -> None:
+    """A private message after the first. One whose outcome is unknown is not sent again.
+
+    Raises what a request to Discord may raise.
+    """
+    if message.get("content") is None:
+        message.pop("content", None)
+    await send_once(interaction.followup, ephemeral=True, **message)
 
 
 async def reply_privately(interaction: Interaction, text: str, **more: Any) -> None:
     """Answer so that only the person who asked sees it, however far the interaction is."""
     text = cut(text)
     try:
-        if not interaction.response.is_done():
+        if not is_answered(interaction):
             await interaction.response.send_message(text, ephemeral=True, **more)
             return
-        deferred = discord.InteractionResponseType.deferred_channel_message
-        if interaction.response.type is deferred and not interaction.extras["private"]:
-            # what follows a public "is thinking" is public too, unless that goes first
+        waiting = interaction.extras.get(WAITING)
+        if waiting == "privately":
+            try:
+                await answer(interaction, content=text, **more)
+            except SENDING_ERRORS as error:
+                log.info("what was deferred can't be filled in", error=str(error))
+            else:
+                return
+        if waiting is not None:
+            # what follows a public "is thinking" is public too, unless that goes first, and of an
+            # edit whose answer was lost nothing may stay
             with contextlib.suppress(discord.NotFound):  # taken back already
                 await interaction.delete_original_response()
-        await interaction.followup.send(text, ephemeral=True, **more)
-    except discord.HTTPException as error:
+            leave_to_job(interaction)
+        await add_answer(interaction, content=text, **more)
+    except SENDING_ERRORS as error:
         log.warning("nobody could be told", sentence=text, error=str(error))
 
 
 async def show(interaction: Interaction, view: discord.ui.LayoutView) -> None:
     """Show a panel in place of the one that was used, or as a new private answer."""
-    deferred = interaction.response.is_done()
+    deferred = is_answered(interaction)
     if _is_on_panel(interaction):
         if deferred:
             await interaction.edit_original_response(view=view)
         else:
             await interaction.response.edit_message(view=view)
     elif deferred:
-        await interaction.followup.send(view=view, ephemeral=True)
+        await answer(interaction, view=view)
     else:
         await interaction.response.send_message(view=view, ephemeral=True)
 
@@ -137,9 +207,10 @@ def _is_on_panel(interaction: Interaction) -> bool:
 async def acknowledge(interaction: Interaction, job: Job) -> None:
     """Answer with a job that is written down already, and follow it."""
     try:
-        if not interaction.response.is_done():
+        if not is_answered(interaction):
             await defer(interaction, private=job.origin.private)
     finally:
+        leave_to_job(interaction)
         # what can't be answered is delivered all the same, in another place
         interaction.client.services.delivery.track(job)
 

@@ -70,8 +70,11 @@ def an_interaction(rig: Rig, data: Any, number: int) -> tuple[Any, list[str]]:
     async def followup(text: str = "", **_more: Any) -> None:
         said.append(text)
 
-    async def original(**_more: Any) -> None:
+    async def deleted(**_more: Any) -> None:
         pass
+
+    async def edited(content: str | None = None, **_more: Any) -> None:
+        said.append(content or "")
 
     interaction = SimpleNamespace(
         id=10**15 + number,
@@ -96,8 +99,8 @@ def an_interaction(rig: Rig, data: Any, number: int) -> tuple[Any, list[str]]:
         extras={},
         response=Response(said),
         followup=SimpleNamespace(send=followup),
-        delete_original_response=original,
-        edit_original_response=original,
+        delete_original_response=deleted,
+        edit_original_response=edited,
         type=discord.InteractionType.modal_submit,
     )
     return interaction, said

@@ -13,6 +13,7 @@ from bot.interactions.callers import token_of
 from bot.interactions.responding import (
     Interaction,
     acknowledge,
+    answer,
     check_can_post,
     defer,
     names_of,
@@ -110,16 +111,11 @@ class InteractionReply:
 
     async def privately(self, text: str, files: Sequence[discord.File] = ()) -> None:
         """Ephemeral, as what was deferred."""
-        await self._interaction.edit_original_response(
-            content=text or None, attachments=list(files)
-        )
+        await answer(self._interaction, content=text, files=list(files))
 
     async def post(self, message: dict[str, Any], *, private: bool) -> tuple[int, int]:
         """In place of what was deferred: an edit that is repeated posts nothing twice."""
-        shown = dict(message)
-        shown["content"] = shown.get("content") or None
-        shown["attachments"] = shown.pop("files", [])
-        sent = await self._interaction.edit_original_response(**shown)
+        sent = await answer(self._interaction, **message)
         return self._interaction.channel_id or 0, sent.id
 
     async def take_back(self) -> None:

@@ -9,7 +9,7 @@ from bot.features.history.presets import looked_for, preset_choices
 from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.callers import caller_of
 from bot.interactions.contexts import Command, slash_command
-from bot.interactions.responding import Interaction, defer, responding
+from bot.interactions.responding import Interaction, answer, defer, responding
 from bot.interactions.sight import Sight, job_by_number
 from bot.services import Services
 from generation.name_search import is_short_of
@@ -45,7 +45,7 @@ def command(services: Services) -> Command:
             )
             query_id = await services.store.history.keep_query(caller.person.id, query)
             shown = await pages.page_message(services, caller, query_id)
-            await interaction.followup.send(**shown, ephemeral=True)
+            await answer(interaction, **shown)
 
     async def models(interaction: Interaction, typed: str) -> list[Choice[str]]:
         names = await services.store.history.models(interaction.user.id)
@@ -76,4 +76,4 @@ async def _tree(services: Services, interaction: Interaction, caller: Caller, jo
     sight = Sight(interaction, caller)
     readable = {job.id for _, job in relatives if await sight.reads(job)}
     shown = entries.tree(relatives, job_id, readable, caller.texts)
-    await interaction.followup.send(shown, ephemeral=True)
+    await answer(interaction, content=shown)

@@ -9,7 +9,7 @@ import structlog
 from bot.access.caller import Caller
 from bot.features.history import entries
 from bot.interactions.modal_submit import number_in, part_of
-from bot.interactions.responding import Interaction, PageButton, RespondingItem, defer
+from bot.interactions.responding import Interaction, PageButton, RespondingItem, answer, defer
 from bot.locales import Texts
 from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
@@ -134,12 +134,12 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
         limit = interaction.filesize_limit
         pictures = services.delivery.attachments
         shown = await pictures.within(await pictures.of(job), limit)
-        await interaction.followup.send(
-            shown.remarks(caller.texts),
+        await answer(
+            interaction,
+            content=shown.remarks(caller.texts),
             embed=job_embeds.parameters(job, caller.texts),
             files=shown.files(),
             view=entry_view(job, caller.texts, services.requests.remaking.accepts),
-            ephemeral=True,
         )
 
 

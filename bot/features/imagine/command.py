@@ -14,7 +14,14 @@ from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
-from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer, responding
+from bot.interactions.responding import (
+    Interaction,
+    acknowledge,
+    check_can_post,
+    defer,
+    is_answered,
+    responding,
+)
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from bot.pictures.uploads import read_attachment
 from bot.requests import typed
@@ -95,7 +102,7 @@ class _Uploads:
         """All that was given, with the pictures that can be read, whatever it was refused for;
         the options of those that can't.
         """
-        if self.waiting and not self._interaction.response.is_done():
+        if self.waiting and not is_answered(self._interaction):
             await defer(self._interaction, private=True)
         for name in list(self.waiting):
             if not self._may_keep():

@@ -17,7 +17,14 @@ from bot.features.presets.shelf import OWN, SERVER, Shelf
 from bot.interactions.autocomplete import choices, quiet
 from bot.interactions.callers import caller_of
 from bot.interactions.contexts import EVERYWHERE, INSTALLS, SERVERS, Callback, Command
-from bot.interactions.responding import Interaction, defer, reply_privately, responding, show
+from bot.interactions.responding import (
+    Interaction,
+    answer,
+    defer,
+    reply_privately,
+    responding,
+    show,
+)
 from bot.interactions.sight import job_by_number
 from bot.pictures.uploads import FETCHING_ERRORS
 from bot.services import Client, Services
@@ -219,7 +226,7 @@ def _import(services: Services, shelf: Shelf) -> Callback:
             if fitting != found:
                 dropped = "own_preset_roles_dropped" if shelf.own else "preset_roles_dropped"
                 said += "\n" + caller.texts(dropped)
-            await interaction.followup.send(said, ephemeral=True)
+            await answer(interaction, content=said)
 
     return import_
 
