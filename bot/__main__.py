@@ -1,4 +1,4 @@
-"""`darkroom`, or `python -m bot`: run the bot, make a picture without it, or see what is wrong."""
+"""`darkroom`, or `python -m bot`: run the bot, make a picture without it, see what is wrong."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
-ANSWERING: Final = ("imagine", "doctor", "prompt")
+ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "convert")
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     if parsed.command in ANSWERING and config.log.level == "info":
-        # these have an output of their own, and doctor's has all that it warns of
-        level = "error" if parsed.command == "doctor" else "warning"
+        # these have an output of their own, and doctor's and models' has all that is warned of
+        level = "error" if parsed.command in ("doctor", "models") else "warning"
         config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
     configure_logging(config.log)
     try:
@@ -84,6 +84,14 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.prompt import prompt
 
             return prompt(parsed)
+        case "models":
+            from bot.cli.models import models
+
+            return await models(config, parsed)
+        case "convert":
+            from bot.cli.convert import convert
+
+            return await convert(parsed)
         case _:
             from bot.app import run
 
@@ -137,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
+    from bot.cli import convert, models
+
+    listing = commands.add_parser("models", help="list all models, and what is wrong with files")
+    models.add_flags(listing)
+    converting = commands.add_parser("convert", help="make .safetensors of .ckpt, .pt, .pth, .bin")
+    convert.add_flags(converting)
     return parser
 
 

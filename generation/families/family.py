@@ -87,7 +87,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RECOGNISED: Final[dict[str, str]] = {
-    UNKNOWN: "Stable Diffusion (which version can't be told)",
+    UNKNOWN: "Stable Diffusion (version unknown)",
     "sdxl": "Stable Diffusion XL",
     "sdxl-refiner": "Stable Diffusion XL refiner",
     "sd3": "Stable Diffusion 3",

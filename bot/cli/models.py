@@ -1,0 +1,118 @@
+"""`python -m bot models`: all that lies in the model folders, and what is wrong with it."""
+
+import argparse
+import sys
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bot.config import Config
+from bot.locales import Texts
+from generation.catalog import Catalog
+from generation.completion import check_runnable
+from generation.families import FAMILIES, RECOGNISED
+from generation.models import ModelFile, ModelKind, Unusable
+from generation.refusal import Refused
+from generation.regular_files import printable
+
+LOCALE: Final = "en-US"
+CHECKED_WITH: Final = "a red apple on a wooden table"
+"""What is drawn to see whether a model draws."""
+MIB: Final = 2**20
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """How the list is printed, and what is drawn."""
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument(
+        "--check", metavar="NAME", help="draw one picture with this model instead, into --out"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        default="out",
+        metavar="FOLDER",
+        help="folder for the picture (default: %(default)s)",
+    )
+
+
+async def models(config: Config, arguments: argparse.Namespace) -> int:
+    """Print the list; returns the exit status."""
+    if arguments.check is not None:
+        return await _check(config, arguments)
+    catalog = Catalog(config.model_folders)
+    await catalog.scan()
+    texts = Texts(LOCALE)
+    if arguments.json:
+        document = {
+            "models": [_described(model, texts) for model in catalog.all],
+            "problems": [
+                {
+                    "file": problem.where,
+                    "code": problem.code,
+                    "problem": texts(problem.code, **problem.params),
+                }
+                for problem in catalog.problems
+            ],
+        }
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        return 0
+    console = Console()
+    console.print(_table(catalog, texts))
+    _problems(catalog.problems, texts, console)
+    return 0
+
+
+async def _check(config: Config, arguments: argparse.Namespace) -> int:
+    from bot.cli import imagine
+
+    parser = argparse.ArgumentParser()
+    imagine.add_flags(parser)
+    flags = ["--model", arguments.check, "--seed", "1", "--out", str(arguments.out)]
+    return await imagine.imagine(config, parser.parse_args([CHECKED_WITH, *flags]))
+
+
+def _described(model: ModelFile, texts: Texts) -> dict[str, Any]:
+    return {
+        "kind": str(model.kind),
+        "name": model.name,
+        "family": model.family,
+        "variant": model.variant,
+        "file": printable(str(model.path)),
+        "bytes": model.size,
+        "trigger_words": model.trigger_words,
+        "problem": _problem_of(model, texts),
+    }
+
+
+def _problem_of(model: ModelFile, texts: Texts) -> str:
+    """Why a checkpoint that is whole can't be drawn with; "" where it can."""
+    if model.kind is ModelKind.CHECKPOINT:
+        try:
+            check_runnable(model)
+        except Refused as refused:
+            return texts(refused.code, **refused.params)
+    return ""
+
+
+def _table(catalog: Catalog, texts: Texts) -> Table:
+    table = Table("Kind", "Name", "Family", "Variant", "MiB", "Remarks")
+    table.columns[4].justify = "right"
+    for column in table.columns:
+        column.overflow = "fold"
+    for model in catalog.all:
+        family = FAMILIES.get(model.family)
+        title = family.title if family else RECOGNISED.get(model.family, model.family)
+        row = (str(model.kind), model.name, title, model.variant, f"{model.size / MIB:,.0f}")
+        # names are no markup
+        table.add_row(*(Text(cell) for cell in (*row, _problem_of(model, texts))))
+    return table
+
+
+def _problems(problems: tuple[Unusable, ...], texts: Texts, console: Console) -> None:
+    for problem in problems:
+        line = f"{problem.where}\n  {texts(problem.code, **problem.params)}"
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)

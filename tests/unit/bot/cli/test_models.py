@@ -1,0 +1,62 @@
+"""`python -m bot models`: all that is there, as a table and as JSON."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli import models
+from bot.config import Config, ModelsSettings
+from tests.unit.generation.test_catalog import SD1, SDXL, VAE, kohya, write
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    write(tmp_path / "models" / "dream [v2].safetensors", SD1)
+    write(tmp_path / "models" / "large.safetensors", SDXL)
+    write(tmp_path / "models" / "ink.safetensors", kohya(768))
+    write(tmp_path / "models" / "fine.safetensors", VAE)
+    (tmp_path / "models" / "old.ckpt").touch()
+    monkeypatch.setenv("COLUMNS", "200")
+    settings = ModelsSettings(folders=(tmp_path / "models",))
+    return Config(file=tmp_path / "config.toml", models=settings)
+
+
+async def printed(config: Config, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    parser = argparse.ArgumentParser()
+    models.add_flags(parser)
+    assert await models.models(config, parser.parse_args(flags)) == 0
+    return capsys.readouterr().out
+
+
+async def test_the_table(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    out = await printed(config, capsys)
+    (dream,) = [line for line in out.splitlines() if "dream" in line]
+    assert "dream [v2]" in dream
+    assert "checkpoint" in dream
+    assert "Stable Diffusion 1.x" in dream
+    assert "python -m bot convert" in out
+    assert "old.ckpt" in out
+
+
+async def test_json(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, Any] = json.loads((await printed(config, capsys, "--json")).splitlines()[-1])
+    by_name = {model["name"]: model for model in found["models"]}
+    assert by_name["ink"]["kind"] == "lora"
+    assert by_name["fine"]["family"] == "sd"
+    assert by_name["dream [v2]"]["problem"] == ""
+    assert by_name["dream [v2]"]["file"].endswith("dream [v2].safetensors")
+    (problem,) = found["problems"]
+    assert problem["code"] == "model_pickle"
+
+
+async def test_long_names_are_shown_whole(
+    config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-name-" + "of-many-words-" * 12
+    write(config.models.folders[0] / f"{name}.safetensors", SD1)
+    monkeypatch.setenv("COLUMNS", "100")
+    out = await printed(config, capsys)
+    assert name in "".join(out.split("│")[2].strip() for out in out.splitlines() if "│" in out)
