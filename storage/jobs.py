@@ -31,6 +31,7 @@ from storage.inserting import insert_into
 from storage.intake import AskingLimits, Intake, NewJob
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS, UNREADABLE
+from storage.owed import OwedStore
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.records import RecordUnreadableError
 from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow
@@ -47,6 +48,7 @@ class JobStore(JobReader):
         super().__init__(database, files)
         self._now = now
         self._intake = Intake(database, now)
+        self.owed = OwedStore(database)
 
     # asking
 

@@ -217,6 +217,21 @@ class TakeBackRow(Table):
     user_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class OwedRow(Table):
+    """What is still to be done about a message that shows a job: `ping`, to mention its owner, or
+    `emoji`, to add those that can be pressed, under the picture at `position` or the whole job.
+    """
+
+    __tablename__ = "owed"
+    __table_args__ = (Index("owed_by_job", "job_id"),)
+
+    message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    position: Mapped[int | None] = mapped_column(Integer)
+
+
 class FavouriteRow(Table):
     """A picture that somebody has given a star."""
 

@@ -14,6 +14,7 @@ from bot.requests.actions import Accepts, offered
 from generation.job import Job, JobState, Origin
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
+from storage.owed import Owed
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +45,33 @@ class MessageChores:
         self._reacting = asyncio.Lock()
 
     def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
-        """Add the emoji that people can press under a result, or under its picture `index`."""
+        """Add the emoji that people can press under a result, or under its picture `index`.
+
+        What a stop cuts short goes on after the next start.
+        """
+        owed = self.invitation(job, channel_id, message_id, index)
+        if owed is not None:
+            self._tasks.spawn(self._note_and_invite(job, owed))
+
+    def invitation(
+        self, job: Job, channel_id: int, message_id: int, index: int | None = None
+    ) -> Owed | None:
+        """The emoji that `invite` adds, to be noted and then added; None where it adds none."""
         if job.state is JobState.FINISHED and self._is_in(job.origin, channel_id):
-            self._tasks.spawn(self._invite(job, channel_id, message_id, index))
+            return Owed("emoji", job.id, channel_id, message_id, index)
+        return None
+
+    def add_emoji(self, job: Job, owed: Owed) -> None:
+        """Add the emoji of an invitation that is noted."""
+        self._tasks.spawn(self._invite(job, owed))
+
+    async def settle(self, owed: Owed) -> None:
+        """Note that what was owed is done, or can't be."""
+        try:
+            await self._jobs.owed.done(owed)
+        except DatabaseError as error:
+            # the next start does it again, which does no harm
+            log.warning("what was owed is still noted", job=owed.job_id, error=str(error))
 
     def take_back(self, messages: Sequence[tuple[int, int]]) -> None:
         """Delete messages of deleted jobs, given by channel and id.
@@ -93,18 +118,25 @@ class MessageChores:
             log.warning("a message to be deleted can't be noted", error=str(error))
         self._tasks.spawn(self._delete_later(message.channel.id, message.id))
 
-    async def _invite(self, job: Job, channel_id: int, message_id: int, index: int | None) -> None:
-        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
-        for target in offered(job, index, self._accepts):
-            if not target.action.invites:
-                continue
-            if not await self._react(message, target.emoji):
+    async def _note_and_invite(self, job: Job, owed: Owed) -> None:
+        try:
+            await self._jobs.owed.note([owed])
+        except DatabaseError as error:
+            log.warning("reactions to be added can't be noted", job=job.id, error=str(error))
+        await self._invite(job, owed)
+
+    async def _invite(self, job: Job, owed: Owed) -> None:
+        channel = self._client.get_partial_messageable(owed.channel_id)
+        message = channel.get_partial_message(owed.message_id)
+        for target in offered(job, owed.position, self._accepts):
+            if target.action.invites and not await self._react(message, target.emoji):
                 log.warning("not all reactions were added", job=job.id)
-                return
+                break
+        await self.settle(owed)
 
     async def _react(self, message: discord.PartialMessage, emoji: str) -> bool:
         """Whether Discord takes a reaction, which is tried again after what may pass."""
-        for wait in RETRIES:
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             async with self._reacting:
                 try:
                     await message.add_reaction(emoji)
@@ -116,7 +148,7 @@ class MessageChores:
                     await self._pause(REACTION_SECONDS)
                     return True
             await self._pause(wait)
-        return False
+        raise AssertionError("the waits never end")
 
     async def _delete_later(self, channel_id: int, message_id: int) -> None:
         await self._pause(HINT_SECONDS)

@@ -1,16 +1,21 @@
 """Mentions the people who want it when a request of theirs is done."""
 
+import itertools
+
 import discord
 import structlog
 
+from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
-from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
-from bot.delivery.job_message import TOKEN_MARGIN
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass, outcome_unknown
+from bot.delivery.job_message import LOOKED_THROUGH, TOKEN_MARGIN
 from bot.delivery.message_chores import MessageChores, Pause
 from bot.delivery.sending_once import OutcomeUnknownError, send_once
 from bot.locales import Texts
 from generation.job import Job, JobState
 from storage.errors import DatabaseError
+from storage.jobs import JobStore
+from storage.owed import Owed
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
@@ -24,37 +29,51 @@ class Pings:
         client: discord.Client,
         settings: SettingsStore,
         clock: DiscordClock,
+        jobs: JobStore,
+        tasks: BackgroundTasks,
         chores: MessageChores,
         pause: Pause,
     ) -> None:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._jobs = jobs
+        self._tasks = tasks
         self._chores = chores
         self._pause = pause
 
-    async def ping(self, job: Job, channel_id: int, message_id: int) -> None:
-        """Mention who asked, in an answer to the message of the job, if they want it.
-
-        A private job's owner is told where only they see it.
-        """
+    async def wanted(self, job: Job) -> bool:
+        """Whether who asked wants to be told. Raises storage.errors.DatabaseError."""
         if job.state is JobState.CANCELLED:
-            return
-        for wait in RETRIES:
+            return False
+        return (await self._settings.person(job.origin.user_id)).ping
+
+    def ping(self, job: Job, owed: Owed, *, posted: bool = False) -> None:
+        """Mention who asked, in an answer to the message of the job; it is noted that it is owed.
+
+        A private job's owner is told where only they see it. `posted` says that an earlier process
+        may have done so: then its message is looked for first.
+        """
+        self._tasks.spawn(self._ping(job, owed, posted=posted))
+
+    async def _ping(self, job: Job, owed: Owed, *, posted: bool) -> None:
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
-                if (await self._settings.person(job.origin.user_id)).ping:
-                    await self._mention(job, channel_id, message_id)
-                return
+                if not posted or not await self._jobs.messages_of(job.id, "ping"):
+                    await self._mention(job, owed, posted=posted)
+                break
             except (*SENDING_ERRORS, DatabaseError) as error:
+                # Discord forgets nonces after some minutes
+                posted |= outcome_unknown(error)
                 log.info("a mention is tried again", job=job.id, error=str(error), seconds=wait)
                 await self._pause(wait)
-        log.warning("nobody was mentioned", job=job.id)
+        await self._chores.settle(owed)
 
-    async def _mention(self, job: Job, channel_id: int, message_id: int) -> None:
+    async def _mention(self, job: Job, owed: Owed, *, posted: bool) -> None:
         """In the first place that takes it. Raises what may pass."""
         for way in (self._in_channel, self._through_token, self._in_person):
             try:
-                sent = await way(job, channel_id, message_id)
+                sent = await way(job, owed, posted)
             except SENDING_ERRORS as error:
                 if may_pass(error):
                     raise
@@ -67,13 +86,25 @@ class Pings:
                 return
         log.warning("nobody was mentioned", job=job.id)
 
-    async def _in_channel(
-        self, job: Job, channel_id: int, message_id: int
+    async def _find(
+        self, channel: discord.abc.Messageable, job: Job, owed: Owed
     ) -> discord.Message | None:
+        """What was posted before, known by its text, which names the job."""
+        own, text = self._client.user, _text(job)
+        since = discord.Object(owed.message_id)
+        async for message in channel.history(limit=LOOKED_THROUGH, after=since, oldest_first=True):
+            if own is not None and message.author.id == own.id and message.content == text:
+                return message
+        return None
+
+    async def _in_channel(self, job: Job, owed: Owed, posted: bool) -> discord.Message | None:
         if job.origin.private:
             return None
-        channel = self._client.get_partial_messageable(channel_id, guild_id=job.origin.guild_id)
-        answered = channel.get_partial_message(message_id)
+        where = owed.channel_id
+        channel = self._client.get_partial_messageable(where, guild_id=job.origin.guild_id)
+        if posted and (found := await self._find(channel, job, owed)) is not None:
+            return found
+        answered = channel.get_partial_message(owed.message_id)
         return await channel.send(
             _text(job),
             reference=answered.to_reference(fail_if_not_exists=False),
@@ -81,20 +112,18 @@ class Pings:
             nonce=_nonce(job),
         )
 
-    async def _in_person(
-        self, job: Job, _channel_id: int, _message_id: int
-    ) -> discord.Message | None:
+    async def _in_person(self, job: Job, owed: Owed, posted: bool) -> discord.Message | None:
         """Where nothing else is left. What is private came directly itself when its token ended."""
         if job.origin.private:
             return None
         user = await self._client.fetch_user(job.origin.user_id)
+        if posted and (found := await self._find(user, job, owed)) is not None:
+            return found
         return await user.send(
             _text(job), allowed_mentions=_only(job.origin.user_id), nonce=_nonce(job)
         )
 
-    async def _through_token(
-        self, job: Job, _channel_id: int, _message_id: int
-    ) -> discord.Message | None:
+    async def _through_token(self, job: Job, _owed: Owed, _posted: bool) -> discord.Message | None:
         """Where the bot itself may not write, or the answer is for one person's eyes."""
         interaction = job.origin.interaction
         if interaction is None or self._clock.now() > interaction.expires_at - TOKEN_MARGIN:

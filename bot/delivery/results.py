@@ -25,6 +25,7 @@ from bot.ui.job_embeds import Surroundings
 from generation.job import Job, JobState
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
+from storage.owed import Owed
 
 log = structlog.get_logger(__name__)
 
@@ -159,21 +160,28 @@ class Results:
 
     async def _note(self, job: Job, message: JobMessage, written: tuple[int, int] | None) -> None:
         """Note what was told: while the database is busy nothing is posted a second time."""
+        ping: Owed | None = None
+        emoji: Owed | None = None
+        if written is not None and not job.origin.private:
+            emoji = self._chores.invitation(job, *written)
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
                 if written is not None and not await message.note(written, "result"):
                     # deleted while it was delivered
                     await self._leave_nothing(job.id, message)
                     return
+                if written is not None and await self._pings.wanted(job):
+                    ping = Owed("ping", job.id, *written)
+                await self._jobs.owed.note([each for each in (ping, emoji) if each is not None])
                 await self._jobs.mark_delivered(job.id)
                 break
             except DatabaseError as error:
                 log.warning("a delivery can't be noted yet", job=job.id, error=str(error))
                 await self._pause(wait)
-        if written is not None and not job.origin.private:
-            self._chores.invite(job, *written)
-        if written is not None:
-            await self._pings.ping(job, *written)
+        if emoji is not None:
+            self._chores.add_emoji(job, emoji)
+        if ping is not None:
+            self._pings.ping(job, ping)
 
     async def _surroundings(self, job: Job) -> Surroundings:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):

@@ -96,9 +96,9 @@ class Tracker:
         self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts)
         self._around = around
         self._accepts = accepts
-        pings = Pings(client, settings, clock, self.chores, self._sleep)
+        self._pings = Pings(client, settings, clock, jobs, self._tasks, self.chores, self._sleep)
         self._results = Results(
-            client, jobs, attachments, self.chores, around, pings, self._sleep, accepts
+            client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts
         )
         worker.listen(self._hear)
 
@@ -131,6 +131,8 @@ class Tracker:
         Raises storage.errors.DatabaseError.
         """
         newest = await self._jobs.newest_id()
+        # looked for first: what is delivered from now on is done by itself
+        left = await self._jobs.owed.left()
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
             if _is_ours(job):
                 followed = self._take_up(job, posted=True)
@@ -142,6 +144,14 @@ class Tracker:
             if followed.job.id <= newest:
                 followed.acknowledged.set()
         self._recovered = True
+        for owed in left:
+            job_of = await self._jobs.get(owed.job_id)
+            if job_of is None:
+                continue
+            if owed.kind == "ping":
+                self._pings.ping(job_of, owed, posted=True)
+            else:
+                self.chores.add_emoji(job_of, owed)
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
