@@ -40,6 +40,8 @@ class Pings:
         self._jobs = jobs
         self._tasks = tasks
         self._chores = chores
+        self._under_way: set[int] = set()
+        """The numbers of the jobs whose owners are being told."""
         self._pause = pause
 
     async def wanted(self, job: Job) -> bool:
@@ -54,7 +56,10 @@ class Pings:
         A private job's owner is told where only they see it. `posted` says that an earlier process
         may have done so: then its message is looked for first.
         """
-        self._tasks.spawn(self._ping(job, owed, posted=posted))
+        if job.id not in self._under_way:
+            self._under_way.add(job.id)
+            task = self._tasks.spawn(self._ping(job, owed, posted=posted))
+            task.add_done_callback(lambda _: self._under_way.discard(job.id))
 
     async def _ping(self, job: Job, owed: Owed, *, posted: bool) -> None:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):

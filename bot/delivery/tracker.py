@@ -132,7 +132,7 @@ class Tracker:
         """
         newest = await self._jobs.newest_id()
         # looked for first: what is delivered from now on is done by itself
-        left = await self._jobs.owed.left()
+        left = [(each, await self._jobs.get(each.job_id)) for each in await self._jobs.owed.left()]
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
             if _is_ours(job):
                 followed = self._take_up(job, posted=True)
@@ -144,14 +144,13 @@ class Tracker:
             if followed.job.id <= newest:
                 followed.acknowledged.set()
         self._recovered = True
-        for owed in left:
-            job_of = await self._jobs.get(owed.job_id)
-            if job_of is None:
+        for owed, of in left:
+            if of is None:
                 continue
             if owed.kind == "ping":
-                self._pings.ping(job_of, owed, posted=True)
+                self._pings.ping(of, owed, posted=True)
             else:
-                self.chores.add_emoji(job_of, owed)
+                self.chores.add_emoji(of, owed)
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
