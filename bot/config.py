@@ -14,8 +14,9 @@ import yarl
 from dotenv import dotenv_values
 from msgspec import Meta
 
-from generation import toml_text
+from generation import extra_model_paths, toml_text
 from generation.completion import Limits, Rules
+from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
@@ -51,6 +52,8 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[models]` and its tables `[models.NAME]`."""
 
     folders: tuple[Path, ...] = ()
+    extra_model_paths: tuple[Path, ...] = ()
+    """Files as ComfyUI's extra_model_paths.yaml."""
     default: str = ""
     settings: Mapping[str, ModelSettings] = {}
 
@@ -120,6 +123,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     discord: DiscordSettings = DiscordSettings()
     playground: PlaygroundSettings = PlaygroundSettings()
     models: ModelsSettings = ModelsSettings()
+    extra_folders: tuple[ExtraFolder, ...] = ()
+    """Those that the files of `extra_model_paths` name."""
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
@@ -131,8 +136,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model_folders(self) -> tuple[Path, ...]:
-        """The project's own `models/`, then those that the owner named."""
-        return (PROJECT / "models", *self.models.folders)
+        """The project's own `models/`, then those that the owner named, each once.
+
+        Before them go those that ComfyUI's file says come first.
+        """
+        first = (folder.path for folder in self.extra_folders if folder.first)
+        others = (folder.path for folder in self.extra_folders if not folder.first)
+        named = (*first, PROJECT / "models", *self.models.folders, *others)
+        return tuple(dict.fromkeys(named))
 
     @property
     def rules(self) -> Rules:
@@ -187,7 +198,17 @@ def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Con
     dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
     config = Config(file=file, token=_token(variables.get("DISCORD_TOKEN", "")), **sections)
-    return _with_absolute_paths(config, file.parent)
+    return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
+
+
+def _with_extra_folders(config: Config, place: "_Place") -> Config:
+    found: list[ExtraFolder] = []
+    for paths in config.models.extra_model_paths:
+        try:
+            found += extra_model_paths.read(paths)
+        except ExtraPathsError as error:
+            raise place.error("models", "extra_model_paths", f"{paths}: {error}.") from None
+    return msgspec.structs.replace(config, extra_folders=tuple(found))
 
 
 def _text_of(file: Path) -> str:
@@ -349,5 +370,8 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         models=replace(
             config.models,
             folders=tuple(base / folder.expanduser() for folder in config.models.folders),
+            extra_model_paths=tuple(
+                base / file.expanduser() for file in config.models.extra_model_paths
+            ),
         ),
     )

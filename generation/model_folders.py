@@ -99,9 +99,13 @@ class Walk:
             yield _unreadable(root, error)
             return
         if not stat.S_ISDIR(status.st_mode):
-            yield Unusable(root, "folder_is_file", {"folder": printable(str(root))})
+            params = {"folder": printable(str(root))}
+            if _suffix(root.name) in (".yaml", ".yml"):
+                yield Unusable(root, "folder_is_yaml", params)
+            else:
+                yield Unusable(root, "folder_is_file", params)
             return
-        yield from self._folder(root, root, 0, silent_pickles=False)
+        yield from self._folder(root, root, 0, silent_pickles=_kind_name(root.name) in OTHERS)
 
     def _folder(
         self, folder: Path, root: Path, depth: int, silent_pickles: bool
