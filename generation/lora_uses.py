@@ -1,7 +1,10 @@
 """The LoRAs that a request names: by option, as `NAME:WEIGHT`, or by tags in the prompt."""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+import msgspec
 
 from generation.catalog import Catalog
 from generation.models import ModelKind
@@ -10,11 +13,11 @@ from generation.refusal import Refused
 from generation.request import LORAS_MAX, LoraUse
 from generation.request_options import options
 
-_WEIGHT: Final = re.compile(r"\s*(?:(?P<key>te|unet)\s*=)?(?P<number>[^=]*)", re.IGNORECASE)
+_WEIGHT: Final = re.compile(r"\s*(?:(?P<key>[^=]*?)\s*=)?(?P<number>[^=]*)")
 
 
 def of(asked: object, weight: object, tags: list[Tag], catalog: Catalog) -> list[LoraUse]:
-    """Each LoRA once, as the catalogue names it.
+    """Each LoRA once, as the catalogue names it; what a tag says of it holds.
 
     `asked` is what the option `lora` was given: nothing, a text, or several texts and LoraUses;
     `weight` is that of the option `lora_weight`. Raises Refused.
@@ -26,14 +29,27 @@ def of(asked: object, weight: object, tags: list[Tag], catalog: Catalog) -> list
         raise Refused("lora_weight_of_which")
     if not named and not tags:
         return []
-    uses = [_use(*_option(each, weight, catalog), catalog) for each in named]
-    uses += [_use(*_tagged(tag, catalog), catalog) for tag in tags]
+    found = once(_canonical(_option(each, weight, catalog), catalog) for each in named)
+    found |= once(_canonical(_tagged(tag.parts, str(tag), catalog), catalog) for tag in tags)
+    check_count(len(found))
+    return list(found.values())
+
+
+def once(uses: Iterable[LoraUse]) -> dict[str, LoraUse]:
+    """By name. Raises Refused where one has two weights."""
     found: dict[str, LoraUse] = {}
     for use in uses:
         if found.setdefault(use.name, use) != use:
             raise Refused("lora_twice", name=use.name[:80])
-    check_count(len(found))
-    return list(found.values())
+    return found
+
+
+def over(
+    under: Iterable[LoraUse], uses: Iterable[LoraUse], catalog: Catalog
+) -> tuple[LoraUse, ...]:
+    """Those of both, named as the catalogue does; one that is in both is as in `uses`."""
+    named = [_canonical(use, catalog) for use in (*under, *uses)]
+    return tuple({use.name: use for use in named}.values())
 
 
 def check_count(count: int) -> None:
@@ -42,39 +58,61 @@ def check_count(count: int) -> None:
         raise Refused("loras_too_many", high=LORAS_MAX)
 
 
-def _use(name: str, weight: float, catalog: Catalog) -> LoraUse:
-    options()["lora_weight"].check(weight)
-    options()["lora"].check(name)
-    return LoraUse(name=catalog.get(ModelKind.LORA, name).name, weight=weight)
+def weighed(name: str, written: Sequence[str], shown: str) -> LoraUse:
+    """A LoRA and the weights behind its name, in A1111's order: text encoder, UNet.
 
-
-def _option(asked: str | LoraUse, weight: object, catalog: Catalog) -> tuple[str, float]:
-    """`NAME` or, where there is no LoRA of that whole name, `NAME:WEIGHT`."""
-    if isinstance(asked, LoraUse):
-        return asked.name, asked.weight
-    name, colon, written = asked.rpartition(":")
-    if not colon or _is_lora(asked, catalog):
-        return asked, 1.0 if weight is None else float(str(weight))
-    if weight is not None:
-        raise Refused("lora_weight_twice", name=name[:80])
-    return name.strip(), float(options()["lora_weight"].parse(written))
-
-
-def _tagged(tag: Tag, catalog: Catalog) -> tuple[str, float]:
-    """`<lora:NAME>`, `<lora:NAME:WEIGHT>`, or with the same weight for text encoder and UNet."""
-    # a name may have colons of its own
-    ends = range(len(tag.parts), 0, -1)
-    end = next((n for n in ends if _is_lora(":".join(tag.parts[:n]), catalog)), 1)
-    name = ":".join(tag.parts[:end])
-    weights = [_WEIGHT.fullmatch(part) for part in tag.parts[end:]]
-    if len(weights) > 2 or None in weights:
-        raise Refused("tag_parts", tag=str(tag)[:80])
+    One alone holds for both, and `te=` and `unet=` name theirs; `te=` alone holds for both, too,
+    and beside `unet=` alone the text encoder has 1. `shown` is the whole as it was written. Raises
+    Refused.
+    """
     parse = options()["lora_weight"].parse
-    numbers = {float(parse(weight["number"])) for weight in weights if weight} or {1.0}
-    alone = len(weights) == 1 and weights[0] is not None and weights[0]["key"] is not None
-    if alone or len(numbers) > 1:
-        raise Refused("tag_two_weights", tag=str(tag)[:80])
-    return name if _is_lora(name, catalog) else name.strip(), numbers.pop()
+    plain: list[float] = []
+    named: dict[str, float] = {}
+    for part in written:
+        weight = _WEIGHT.fullmatch(part)
+        if weight is None:
+            raise Refused("tag_parts", tag=shown[:80])
+        key = weight["key"]
+        if key is not None and key.casefold() not in ("te", "unet"):
+            raise Refused("tag_key", tag=shown[:80], key=key[:20])
+        number = float(parse(weight["number"]))
+        options()["lora_weight"].check(number)
+        if key is None:
+            plain.append(number)
+        else:
+            named[key.casefold()] = number
+    if len(plain) > 2:
+        # the third is the rank, which some LoRAs for A1111 can have lowered
+        raise Refused("tag_parts", tag=shown[:80])
+    te = named.get("te", plain[0] if plain else 1.0)
+    unet = named.get("unet", plain[1] if len(plain) > 1 else te)
+    return LoraUse(name, unet, None if te == unet else te)
+
+
+def _canonical(use: LoraUse, catalog: Catalog) -> LoraUse:
+    options()["lora"].check(use.name)
+    options()["lora_weight"].check(use.weight)
+    return msgspec.structs.replace(use, name=catalog.get(ModelKind.LORA, use.name).name)
+
+
+def _option(asked: str | LoraUse, weight: object, catalog: Catalog) -> LoraUse:
+    """`NAME` or, where there is no LoRA of that whole name, with weights behind it."""
+    if isinstance(asked, LoraUse):
+        return asked
+    parts = asked.split(":")
+    if weight is not None:
+        if len(parts) > 1 and not _is_lora(asked, catalog):
+            raise Refused("lora_weight_twice", name=":".join(parts[:-1])[:80])
+        return LoraUse(asked, float(str(weight)))
+    return _tagged(parts, asked, catalog)
+
+
+def _tagged(parts: Sequence[str], shown: str, catalog: Catalog) -> LoraUse:
+    """A name, which may have colons of its own, and weights."""
+    ends = range(len(parts), 0, -1)
+    end = next((n for n in ends if _is_lora(":".join(parts[:n]), catalog)), 1)
+    name = ":".join(parts[:end])
+    return weighed(name if _is_lora(name, catalog) else name.strip(), parts[end:], shown)
 
 
 def _is_lora(name: str, catalog: Catalog) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from generation.prompts import written_tag
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import GenerationRequest, LoraUse
 from generation.request_options import exact, options
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -98,8 +98,13 @@ def embed(png: bytes, about: About) -> bytes:
 
 def _with_loras(request: GenerationRequest) -> str:
     """A1111 names LoRAs inside the prompt."""
-    tags = (written_tag(use.name, exact(use.weight)) for use in request.loras)
+    tags = (written_tag(use.name, *map(exact, _weights(use))) for use in request.loras)
     return "".join([request.prompt, *(f" {tag}" for tag in tags)])
+
+
+def _weights(use: LoraUse) -> tuple[float, ...]:
+    """As A1111 has them: one for all, or the text encoder's before the UNet's."""
+    return (use.weight,) if use.te_weight is None else (use.te_weight, use.weight)
 
 
 def _parameters(about: About) -> list[tuple[str, str]]:

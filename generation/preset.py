@@ -116,15 +116,13 @@ def complete(
         preset = msgspec.structs.replace(preset, template=template)
     request = completion.complete(apply(preset, given), catalog, rules)
     # a LoRA that the person names comes on top of the preset's, or takes its place
-    uses = {catalog.get(ModelKind.LORA, use.name).name: use.weight for use in preset.loras}
-    uses |= {use.name: use.weight for use in lora_uses.of(None, None, tags, catalog)}
+    uses = lora_uses.over(preset.loras, lora_uses.of(None, None, tags, catalog), catalog)
     if not uses:
         return request
-    uses |= {use.name: use.weight for use in request.loras}
+    uses = lora_uses.over(uses, request.loras, catalog)
     if len(uses) > LORAS_MAX:
         raise Refused("preset_loras", name=preset.name, high=LORAS_MAX)
-    loras = [{"name": name, "weight": weight} for name, weight in uses.items()]
-    request = request.with_(loras=loras)
+    request = request.with_(loras=msgspec.to_builtins(uses))
     completion.check(request, catalog, rules)
     return request
 
@@ -250,7 +248,7 @@ def to_toml(presets: Sequence[Preset]) -> str:
 def _table(preset: Preset) -> str:
     # tomli_w alone would put a short preset into one line, hard to edit
     keys = msgspec.to_builtins(preset)
-    loras = keys.pop("loras", [])
+    loras = [{k: v for k, v in use.items() if v is not None} for use in keys.pop("loras", [])]
     uses = (f"\n[[preset.loras]]\n{tomli_w.dumps(use)}" for use in loras)
     return f"[[preset]]\n{tomli_w.dumps(keys)}{''.join(uses)}"
 
@@ -329,9 +327,10 @@ def _check_loras(uses: object) -> None:
         raise _wrong("loras")
     lora_uses.check_count(len(uses))
     for use in uses:
-        if "name" not in use or not use.keys() <= {"name", "weight"}:
+        if "name" not in use or not use.keys() <= {"name", "weight", "te_weight"}:
             raise _wrong("loras")
-        for option, value in (("lora", use["name"]), ("lora_weight", use.get("weight", 1.0))):
+        weights = [use.get("weight", 1.0), *([use["te_weight"]] if "te_weight" in use else [])]
+        for option, value in (("lora", use["name"]), *(("lora_weight", w) for w in weights)):
             if isinstance(value, str) is not (option == "lora"):
                 raise _wrong("loras")
             _check_bounds(options()[option], value)

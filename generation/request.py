@@ -93,6 +93,11 @@ class LoraUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         LoraWeight,
         option("how strongly the LoRA acts; 1 is as trained", name="lora_weight"),
     ] = 1.0
+    te_weight: Annotated[
+        LoraWeight | None,
+        option("how strongly it acts on the text encoder, where that differs", offered=False),
+    ] = None
+    """None where it is the same as `weight`, which then is that of the denoiser alone."""
 
 
 class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

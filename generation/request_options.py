@@ -135,6 +135,8 @@ def options() -> Mapping[str, Option]:
         if isinstance(type_, VarTupleType):
             struct = cast(StructType, type_.item_type)
             for inner in struct.fields:
+                if not _extra(inner.name, inner.type)["offered"]:
+                    continue
                 option = _option(inner.name, inner.type, field=field.name, item=inner.name)
                 found[option.name] = option
         elif _extra(field.name, type_)["offered"]:

@@ -9,12 +9,11 @@ from bot.requests import parameter_lines
 from generation import completion, lora_uses, prompt_flags
 from generation.catalog import Catalog
 from generation.completion import Rules
-from generation.models import ModelKind
 from generation.preset import GIVEN, PLACE, Preset
 from generation.prompt_flags import Parsed
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import GenerationRequest, LoraUse
+from generation.request import GenerationRequest
 from generation.request_options import options
 
 CONTROL: Final = frozenset(("controlnet", "control_scale"))
@@ -79,13 +78,11 @@ def edited(
         template, own_tags = take_tags(under.template or "")
         if template and not framed:
             text = template.replace(PLACE, text.strip())
-        own = {use.name: use.weight for use in lora_uses.of(None, None, own_tags, catalog)}
-        loras = (*under.loras, *(LoraUse(*use) for use in own.items()), *loras)
+        loras = (*under.loras, *lora_uses.of(None, None, own_tags, catalog), *loras)
     added = lora_uses.of(given.pop("lora", None), given.pop("lora_weight", None), tags, catalog)
-    request = request.with_(
-        prompt=text,
-        loras=msgspec.to_builtins(_with_loras(loras, added, catalog)),
-    )
+    uses = lora_uses.over(loras, added, catalog)
+    lora_uses.check_count(len(uses))
+    request = request.with_(prompt=text, loras=msgspec.to_builtins(uses))
     request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
     return Edited(completion.changed(request, given, catalog, rules), private, parsed.ignored)
 
@@ -114,16 +111,6 @@ def _parsed(prompt: str, base: GenerationRequest) -> Parsed:
     if prompt == base.prompt.strip():
         return Parsed(base.prompt, {})
     return prompt_flags.parse(prompt)
-
-
-def _with_loras(
-    now: tuple[LoraUse, ...], added: list[LoraUse], catalog: Catalog
-) -> tuple[LoraUse, ...]:
-    """Those of the lines, named as the catalogue does; what is named again has the new weight."""
-    uses = {catalog.get(ModelKind.LORA, use.name).name: use.weight for use in now}
-    uses |= {use.name: use.weight for use in added}
-    lora_uses.check_count(len(uses))
-    return tuple(LoraUse(name, weight) for name, weight in uses.items())
 
 
 def _with_control(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:

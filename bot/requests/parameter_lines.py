@@ -21,9 +21,12 @@ from generation.request_options import Option, exact, options
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""
 REPEATED: Final = frozenset(("lora", "controlnet"))
-"""A line each: `lora: NAME:WEIGHT`, `controlnet: NAME:SCALE`."""
+"""A line each: `lora: NAME:WEIGHT` (see `lora_text`), `controlnet: NAME:SCALE`."""
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _COLON: Final = re.compile(r"[:：]")
+_NAMED_WEIGHTS: Final = re.compile(
+    r"(?:[:：]\s*+(?:te|unet)\s*+=\s*+[^:：=\x22]*+){1,2}\Z", re.IGNORECASE
+)
 _WIDE_WEIGHT: Final = re.compile(r"(.+)：\s*([-+.\d\s]+)", re.DOTALL)
 
 
@@ -35,7 +38,7 @@ def write(request: GenerationRequest) -> str:
         for option in _scalars()
         if values[option.field] is not None and _matters(option, request)
     ]
-    lines += [f"lora: {name_text(use.name)}:{exact(use.weight)}" for use in request.loras]
+    lines += [f"lora: {lora_text(use)}" for use in request.loras]
     lines += [f"controlnet: {name_text(use.name)}:{exact(use.scale)}" for use in request.controls]
     return "\n".join(lines)
 
@@ -57,7 +60,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     nets: list[tuple[str, float]] = []
     for name, value in lines(text):
         if name == "lora":
-            loras.append(LoraUse(*weighted(value, options()["lora"], options()["lora_weight"])))
+            loras.append(lora_use(value))
         elif name == "controlnet":
             nets.append(weighted(value, options()["controlnet"], options()["control_scale"]))
         elif name not in scalars:
@@ -69,8 +72,8 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
             option = scalars[name]
             parsed = option.take(unquoted(value) if option.type is str else value)
             changes[option.field] = drawn(int(parsed)) if option.random else parsed
-    loras = list(dict.fromkeys(loras))
-    _check_loras(loras)
+    loras = list(lora_uses.once(loras).values())
+    lora_uses.check_count(len(loras))
     if len(nets) > len(base.controls):
         raise Refused("controls_not_added")
     controls = tuple(
@@ -82,14 +85,6 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     return base.with_(
         **changes, loras=msgspec.to_builtins(loras), controls=msgspec.to_builtins(controls)
     )
-
-
-def _check_loras(loras: list[LoraUse]) -> None:
-    weights: dict[str, float] = {}
-    for use in loras:
-        if weights.setdefault(use.name, use.weight) != use.weight:
-            raise Refused("lora_twice", name=use.name[:80])
-    lora_uses.check_count(len(loras))
 
 
 def _scalars() -> Iterator[Option]:
@@ -115,6 +110,24 @@ def lines(text: str) -> Iterator[tuple[str, str]]:
         if not values or not values[0].strip():
             raise Refused("parameter_line", line=line.strip()[:80])
         yield name.strip().casefold().replace(" ", "_"), values[0].strip()
+
+
+def lora_text(use: LoraUse) -> str:
+    """`NAME:WEIGHT`, or `NAME:te=WEIGHT:unet=WEIGHT` where these differ."""
+    weight = exact(use.weight)
+    if use.te_weight is None:
+        return f"{name_text(use.name)}:{weight}"
+    return f"{name_text(use.name)}:te={exact(use.te_weight)}:unet={weight}"
+
+
+def lora_use(value: str) -> LoraUse:
+    """The LoRA that a text names, as `lora_text` writes it or alone. Raises Refused."""
+    option, weight = options()["lora"], options()["lora_weight"]
+    named = _NAMED_WEIGHTS.search(value)
+    if named is None:
+        return LoraUse(*weighted(value, option, weight))
+    name, plain = weighted(value[: named.start()], option, weight)
+    return lora_uses.weighed(name, [exact(plain), *_COLON.split(named[0])[1:]], value)
 
 
 def weighted(value: str, option: Option, weight: Option) -> tuple[str, float]:

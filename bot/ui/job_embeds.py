@@ -13,6 +13,7 @@ from generation import metadata, replay
 from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
 from generation.metadata import About
+from generation.request import LoraUse
 from generation.schedule import Planned
 
 BAR: Final = 14
@@ -187,13 +188,19 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     if request.lineage:
         yield "field_lineage", texts("lineage", count=len(request.lineage))
     if request.loras:
-        uses = (f"{use.name} × {number(use.weight)}" for use in request.loras)
-        yield "field_lora", ", ".join(uses)
+        yield "field_lora", ", ".join(_lora(use, texts) for use in request.loras)
     if request.controls:
         nets = (f"{use.name} × {number(use.scale)}" for use in request.controls)
         yield "field_controlnet", ", ".join(nets)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
+
+
+def _lora(use: LoraUse, texts: Texts) -> str:
+    weight = texts.number(use.weight)
+    if use.te_weight is None:
+        return f"{use.name} × {weight}"
+    return texts("lora_two_weights", name=use.name, weight=weight, te=texts.number(use.te_weight))
 
 
 def picture(job: Job, shown: PictureRecord, texts: Texts) -> discord.Embed:

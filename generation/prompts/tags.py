@@ -48,10 +48,10 @@ def tag_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _TAG.finditer(text)]
 
 
-def written_tag(name: str, weight: str) -> str:
+def written_tag(name: str, *weights: str) -> str:
     """The tag of a LoRA. A name's own colons and brackets stand behind a backslash."""
     escaped = _SPECIAL.sub(r"\\\1", name)
-    return f"<lora:{escaped}:{weight}>"
+    return f"<lora:{':'.join((escaped, *weights))}>"
 
 
 def _parts(body: str) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ async def test_minus_one_is_a_random_seed(rig: Rig, ada: Person, general: str) -
         ("a cat --seed 12345678901234567890", "12,345,678,901,234,567,890; it must be from 0 to "
          "9,007,199,254,740,991, or -1 for a random one."),
         ("a cat <lora:nosuch:1>", "There is no LoRA “nosuch”. Nearest: demo-"),
-        ("a cat <lora:demo-pixel-art:0.5:1>", "different weights"),
+        ("a cat <lora:demo-pixel-art:0.5:lbw=MIDD>", "has lbw=, which does nothing here"),
         ("a cat <hypernet:x:1>", "no hypernetworks here"),
         ("(a cat:500)", "“a cat” in prompt is weighted too strongly."),
         ("a cat --lora nosuch:0.5", "There is no LoRA “nosuch”."),

@@ -17,8 +17,7 @@ from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import LoraUse
-from generation.request_options import bounds_of, exact, options
+from generation.request_options import bounds_of, exact
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "texts": ("name", "description", "template", "negative_prompt"),
@@ -53,7 +52,7 @@ def text(preset: Preset, field: str) -> str:
     """A field as one writes it; empty where it decides nothing."""
     value = getattr(preset, field)
     if field == "loras":
-        return "\n".join(f"{parameter_lines.name_text(u.name)}:{exact(u.weight)}" for u in value)
+        return "\n".join(map(parameter_lines.lora_text, value))
     if value is None:
         return ""
     return exact(value) if isinstance(value, float) else str(value)
@@ -130,7 +129,6 @@ def _read(field: str, entered: str) -> Any:
         bounds.check(number)
         return number
     if field == "loras":
-        lora, weight = options()["lora"], options()["lora_weight"]
         lines = [line.strip() for line in written.splitlines() if line.strip()]
-        return tuple(LoraUse(*parameter_lines.weighted(line, lora, weight)) for line in lines)
+        return tuple(map(parameter_lines.lora_use, lines))
     return written

@@ -20,6 +20,7 @@ from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.preset import starters
 from generation.refusal import Refused
+from generation.request import LoraUse
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
 
@@ -343,6 +344,33 @@ def test_how_loras_are_named(
 
 
 @pytest.mark.parametrize(
+    ("written", "weight", "te"),
+    [
+        ("pixel:0.5:0.5", 0.5, None),
+        ("pixel:0.25:0.5", 0.5, 0.25),
+        ("pixel:te=0.25:unet=0.5", 0.5, 0.25),
+        ("pixel:0.25:UNET = 0.5", 0.5, 0.25),
+        # as A1111 has it: what is not said is the text encoder's
+        ("pixel:unet=0.5", 0.5, 1),
+        ("pixel:te=0.5", 0.5, None),
+        ("pixel:1:te=0.5", 0.5, None),
+    ],
+)
+def test_text_encoder_and_unet_can_have_weights_of_their_own(
+    loras: Catalog, written: str, weight: float, te: float | None
+) -> None:
+    ways: list[dict[str, Any]] = [
+        {"prompt": f"a <lora:{written}>"},
+        {"prompt": f"a <lyco:{written}>"},
+        {"prompt": "a", "lora": written},
+        # the prompt's hold
+        {"prompt": f"a <lora:{written}>", "lora": "pixel", "lora_weight": 2.0},
+    ]
+    for given in ways:
+        assert complete(given, loras, Rules()).loras == (LoraUse("pixel", weight, te),)
+
+
+@pytest.mark.parametrize(
     ("given", "code"),
     [
         ({"prompt": "a <lora:pixl:1>"}, "lora_unknown"),
@@ -350,12 +378,17 @@ def test_how_loras_are_named(
         ({"prompt": "a <lora:pixel:5>"}, "out_of_bounds"),
         ({"prompt": "a <lora:pixel:nan>"}, "out_of_bounds"),
         ({"prompt": f"a <lora:pixel:{'1' * 3000}>"}, "number_too_long"),
-        ({"prompt": "a <lora:pixel:0.5:1>"}, "tag_two_weights"),
-        ({"prompt": "a <lora:pixel:unet=1>"}, "tag_two_weights"),
-        ({"prompt": "a <lora:pixel:1:lbw=OUTD>"}, "tag_parts"),
+        ({"prompt": "a <lora:pixel:0.5:5>"}, "out_of_bounds"),
+        ({"prompt": "a <lora:pixel:te=5>"}, "out_of_bounds"),
+        ({"prompt": "a <lora:pixel:1:lbw=OUTD>"}, "tag_key"),
+        ({"prompt": "a <lora:pixel:1:dyn=8>"}, "tag_key"),
+        ({"prompt": "a <lora:pixel:=1>"}, "tag_key"),
+        ({"prompt": "a <lora:pixel:te=1=1>"}, "tag_parts"),
         ({"prompt": "a <lora:pixel:1:1:1>"}, "tag_parts"),
+        ({"prompt": "a <lora:pixel:1:OUTD>"}, "not_a_number"),
+        ({"lora": "pixel:lbw=1"}, "tag_key"),
         ({"prompt": "a <lora:pixel:1> <lora:pixel:2>"}, "lora_twice"),
-        ({"prompt": "a <lora:pixel:0.5>", "lora": "pixel"}, "lora_twice"),
+        ({"lora": ("pixel:0.5", "pixel")}, "lora_twice"),
         ({"lora": "pixel:x"}, "not_a_number"),
         ({"lora": "pixel:5"}, "out_of_bounds"),
         ({"lora": "pixel:1", "lora_weight": 1.0}, "lora_weight_twice"),

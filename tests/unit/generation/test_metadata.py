@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from PIL import Image
 
-from generation import metadata
+from generation import lora_uses, metadata
 from generation.metadata import NO_VAE, read_infotext
 from generation.prompts import take_tags
 from generation.refusal import Refused
@@ -110,9 +110,8 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
     assert read is not None
     prompt, tags = take_tags(read.prompt)
     assert prompt == request.prompt
-    assert [(tag.parts[0], float(tag.parts[1])) for tag in tags] == [
-        (use.name, use.weight) for use in request.loras
-    ]
+    read_uses = [lora_uses.weighed(tag.parts[0], tag.parts[1:], str(tag)) for tag in tags]
+    assert tuple(read_uses) == request.loras
     expected = {
         "negative_prompt": request.negative_prompt,
         "steps": request.steps,

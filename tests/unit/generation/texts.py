@@ -17,7 +17,10 @@ names = spoken.filter(bool)
 
 def requests() -> st.SearchStrategy[GenerationRequest]:
     """Whole requests whose texts and numbers are of every kind."""
-    uses = st.builds(LoraUse, names, st.floats(-4, 4))
+    weights = st.floats(-4, 4)
+    uses = st.builds(LoraUse, names, weights, st.none() | weights).filter(
+        lambda use: use.te_weight != use.weight
+    )
     return st.builds(
         GenerationRequest,
         prompt=spoken.filter(lambda text: bool(text.strip())),

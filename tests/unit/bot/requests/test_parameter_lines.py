@@ -53,6 +53,8 @@ def test_lines_are_written_short() -> None:
         ("lora: x:2:0.5", {"loras": (LoraUse("x:2", 0.5),)}),
         ('lora: " x":0.5', {"loras": (LoraUse(" x", 0.5),)}),
         ('lora: " x"', {"loras": (LoraUse(" x", 1.0),)}),
+        ("lora: x:te=0.5:unet=1", {"loras": (LoraUse("x", 1.0, 0.5),)}),
+        ("lora: x：2：unet = 1", {"loras": (LoraUse("x", 1.0, 2.0),)}),
         ("lora: x:1\nlora: x:1\nlora: y", {"loras": (LoraUse("x", 1.0), LoraUse("y", 1.0))}),
     ],
 )
@@ -82,6 +84,8 @@ def test_minus_one_draws_a_seed() -> None:
         ("guidance: inf", "out_of_bounds"),
         ("steps: 20\nsteps: 30", "parameter_twice"),
         ("lora: x:strong", "not_a_number"),
+        ("lora: x:te=strong", "not_a_number"),
+        ("lora: x:1:unet=5", "out_of_bounds"),
         ("lora: x:9", "out_of_bounds"),
         ("lora: x:1\nlora: x:2", "lora_twice"),
         ("\n".join(f"lora: l{n}:1" for n in range(9)), "loras_too_many"),
