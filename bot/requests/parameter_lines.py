@@ -113,11 +113,11 @@ def lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def lora_text(use: LoraUse) -> str:
-    """`NAME:WEIGHT`, or `NAME:te=WEIGHT:unet=WEIGHT` where these differ."""
+    """`NAME:WEIGHT`, or `NAME:WEIGHT:unet=WEIGHT` where that of the text encoder differs."""
     weight = exact(use.weight)
     if use.te_weight is None:
         return f"{name_text(use.name)}:{weight}"
-    return f"{name_text(use.name)}:te={exact(use.te_weight)}:unet={weight}"
+    return f"{name_text(use.name)}:{exact(use.te_weight)}:unet={weight}"
 
 
 def lora_use(value: str) -> LoraUse:
