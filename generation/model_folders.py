@@ -14,6 +14,7 @@ from generation.diffusers_folder import is_part
 from generation.model_settings import BESIDE, IN_FOLDER
 from generation.models import Unusable
 from generation.regular_files import is_text, printable
+from generation.side_notes import ENDINGS
 
 WEIGHTS: Final = ".safetensors"
 INDEX: Final = ".safetensors.index.json"
@@ -70,6 +71,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     mark: str
     """Another one whenever the model, or what lies beside it, has changed."""
     settings: Path | None = None
+    notes: tuple[Path, ...] = ()
+    """What other programs laid beside it."""
     files: tuple[str, ...] | None = None
     """Of a diffusers folder: its files by their paths within it, with slashes; None for a file."""
 
@@ -187,7 +190,7 @@ class Walk:
         except OSError as error:
             return _unreadable(folder, error)
         settings = folder / IN_FOLDER if IN_FOLDER in files else None
-        return Candidate(folder, root, mark.hexdigest(), settings, tuple(files))
+        return Candidate(folder, root, mark.hexdigest(), settings, files=tuple(files))
 
 
 def _entries(folder: Path) -> "tuple[dict[str, os.DirEntry[str]], bool]":
@@ -205,10 +208,7 @@ def _entries(folder: Path) -> "tuple[dict[str, os.DirEntry[str]], bool]":
 
 def _matters(name: str) -> bool:
     lower = name.lower()
-    return lower.endswith((WEIGHTS, *PICKLES, BESIDE)) or lower in (
-        "model_index.json",
-        "config.json",
-    )
+    return lower.endswith((WEIGHTS, *PICKLES, BESIDE, *ENDINGS)) or lower == "model_index.json"
 
 
 def _file(
@@ -234,16 +234,18 @@ def _file(
         yield Unusable(path, "model_not_regular", {"file": printable(name)})
         return
     mark = f"{status.st_size} {status.st_mtime_ns}"
-    beside = entries.get(name[: -len(WEIGHTS)] + BESIDE) if _suffix(name) == WEIGHTS else None
-    try:
-        of_settings = beside.stat() if beside is not None else None
-    except OSError:
-        of_settings = None
-    if beside is None or of_settings is None:
-        yield Candidate(path, root, mark)
-    else:
-        mark += f" {of_settings.st_size} {of_settings.st_mtime_ns}"
-        yield Candidate(path, root, mark, settings=Path(beside.path))
+    beside: dict[str, Path] = {}
+    for ending in (BESIDE, *ENDINGS) if _suffix(name) == WEIGHTS else ():
+        entry = entries.get(name[: -len(WEIGHTS)] + ending)
+        try:
+            there = entry.stat() if entry is not None else None
+        except OSError:
+            continue
+        if entry is not None and there is not None:
+            beside[ending] = Path(entry.path)
+            mark += f" {ending} {there.st_size} {there.st_mtime_ns}"
+    settings = beside.pop(BESIDE, None)
+    yield Candidate(path, root, mark, settings, tuple(beside.values()))
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -8,7 +8,7 @@ import msgspec
 from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
 from generation.families.layout import Layout, Shapes, TensorNames
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
-from generation.models import UNKNOWN, ModelKind
+from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
 
 CONTEXT_FAMILIES: Final = {
     family.context_width: name for name, family in DESCRIBED.items() if name != "sdxl-refiner"
@@ -82,16 +82,22 @@ def contents_of(shapes: Shapes) -> TensorContents:
     return _network(layout, names)
 
 
-def family_of(contents: TensorContents, metadata: Mapping[str, str]) -> str:
-    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it."""
+def family_of(contents: TensorContents, metadata: Mapping[str, str], beside: str = "") -> str:
+    """The family of a single file, a key of FAMILIES or RECOGNISED; "" when nothing tells it.
+
+    `beside` is what a file of Civitai's beside it says it was trained on, such as "SDXL 1.0".
+    """
     if contents.certain:
         return contents.family
-    said = [metadata.get("modelspec.architecture", ""), metadata.get("ss_base_model_version", "")]
+    said = [metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version")]
+    said.append(beside)
+    stable = contents.family in (UNKNOWN, *UNKNOWN_FITS)
     for base in (text.lower() for text in said if text):
         for family, begins in adapters.BASES.items():
-            if base.startswith(begins):
+            # what the tensors are of no word changes
+            if base.startswith(begins) and stable == (family in UNKNOWN_FITS):
                 return family
-    return "sd2" if metadata.get("ss_v2") == "True" else contents.family
+    return "sd2" if stable and metadata.get("ss_v2") == "True" else contents.family
 
 
 def prediction(contents: TensorContents, metadata: Mapping[str, str]) -> bool | None:

@@ -14,6 +14,7 @@ from generation.models import ModelFile, ModelKind, Unusable
 from generation.name_search import short_name
 from generation.regular_files import printable
 from generation.safetensors_header import HeaderError, HeaderText, check_end, decode, read_text
+from generation.side_notes import read_notes
 
 LAYOUTS_MAX: Final = 4096
 """Kept of the layouts that were met. A collection has far fewer than files: all LoRAs of one rank
@@ -66,7 +67,7 @@ class ModelReader:
             elif path.suffix.lower() in PICKLES:
                 reading = Reading(None, Unusable(path, "model_pickle", {"file": file}))
             else:
-                reading = self._file(path)
+                reading = self._file(path, candidate.notes)
         except HeaderError as error:
             why = {"file": file, "why": str(error)}
             reading = Reading(None, Unusable(path, error.code, why))
@@ -80,11 +81,14 @@ class ModelReader:
             reading = Reading(None, Unusable(path, "model_broken", why))
         return _with_settings(reading, candidate.settings)
 
-    def _file(self, path: Path) -> Reading:
+    def _file(self, path: Path, beside: tuple[Path, ...]) -> Reading:
         text = read_text(path)
         contents = self._contents(text)
-        family = model_probe.family_of(contents, text.metadata)
-        is_lora = contents.kind is ModelKind.LORA
+        notes = read_notes(beside)
+        family = model_probe.family_of(contents, text.metadata, notes.base)
+        words = notes.trigger_words
+        if contents.kind in (ModelKind.LORA, ModelKind.EMBEDDING):
+            words = words or model_probe.trigger_words(text.metadata)
         file = printable(path.name)
         if contents.what:
             return _unusable(path, "model_other", file=file, what=contents.what)
@@ -103,7 +107,7 @@ class ModelReader:
             zero_terminal_snr=contents.zero_terminal_snr,
             context_width=contents.context_width,
             scaled_fp8=contents.scaled_fp8,
-            trigger_words=model_probe.trigger_words(text.metadata) if is_lora else (),
+            trigger_words=words,
             size=path.stat().st_size,
         )
         return _drawable(model, file) or Reading(model, _note(model, contents, file))
