@@ -142,7 +142,8 @@ def _lacking(layout: Layout, names: TensorNames) -> str:
         if not missing:
             continue
         if not missing[0].endswith("*"):
-            more = f" and {len(missing) - 1} more of its tensors" if len(missing) > 1 else ""
+            what = "sections" if missing[0].endswith("…") else "tensors"
+            more = f" and {len(missing) - 1} more of its {what}" if len(missing) > 1 else ""
             return f"its {part.title} lacks {missing[0]}{more}"
         if part.title != "denoiser":  # one that has no prefix is there all the same
             gone.append(part.title)

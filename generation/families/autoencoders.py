@@ -18,6 +18,7 @@ def _vae(family: str, channels: int, prefix: str) -> Layout:
         needs=(f"^{prefix}{_FIRST}",),
         lacks=("^quantize.embedding.weight$", ".temporal_", ".time_stack."),
         sides=(ShapeSide(f"^{prefix}{_FIRST}", 1, frozenset((channels,))),),
+        alone=True,
         parts=(autoencoder(prefix),) if channels == 4 else (),
     )
 

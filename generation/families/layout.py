@@ -21,16 +21,21 @@ DENOISER_PREFIXES: Final = ("model.diffusion_model.", "control_model.", "diffusi
 ENOUGH: Final = 0.25
 """Share of its tensors with which a part counts as there, and the rest of it as missing."""
 
+SECTIONS_FROM: Final = 20
+"""Tensors of a part of another size from which on it must have all its sections."""
+
 
 class TensorNames:
     """The names of a file's tensors, prepared for searching, and their shapes."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
-        text = "\n" + "\n".join(shapes) + "\n"
+        whole = text = "\n" + "\n".join(shapes) + "\n"
         for prefix in DENOISER_PREFIXES:
             text = text.replace(f"\n{prefix}", "\n")
         self.text = text
+        self.has_prefix = text != whole
+        """Whether some tensors are marked as those of a denoiser."""
 
     def has(self, pattern: str) -> bool:
         """Whether a tensor is named so."""
@@ -84,6 +89,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     begins: str
     published: ShapeSide | None = None
     """By which its published size is told; a model of another size has other tensors."""
+    sections: tuple[str, ...] = ()
+    """How the names of its sections begin, which it has at every size."""
     tensors: tuple[str, ...] = ()
     """What it can't be loaded without, as `a.{0..3}.{weight,bias}`, behind how it begins."""
 
@@ -91,13 +98,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         """The tensors that it lacks; all of which begin so where none does."""
         if not any(name.startswith(self.begins) for name in names.shapes):
             return (f"{self.begins}*",)
-        if self.published is None or not self.published.holds(names):
-            return ()
         wanted = expanded(self.tensors)
         there = [name for name in wanted if self.begins + name in names.shapes]
-        if len(there) < ENOUGH * len(wanted) or len(there) == len(wanted):
+        whole_size = self.published is not None and self.published.holds(names)
+        if whole_size and len(there) >= ENOUGH * len(wanted):
+            return tuple(name for name in wanted if self.begins + name not in names.shapes)
+        if len(there) < SECTIONS_FROM:
             return ()
-        return tuple(name for name in wanted if self.begins + name not in names.shapes)
+        return tuple(
+            f"{section}…"
+            for section in self.sections
+            if not any(name.startswith(self.begins + section) for name in names.shapes)
+        )
 
     def whole(self, names: TensorNames) -> frozenset[str]:
         """All its tensors, by their names in the file; none where its size is not a published one
@@ -122,6 +134,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     any_of: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     sides: tuple[ShapeSide, ...] = ()
+    alone: bool = False
+    """Whether no tensor beside it may be marked as a denoiser's."""
     parts: tuple[Part, ...] = ()
     """What a checkpoint of one file must hold."""
 
@@ -130,6 +144,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return (
             all(names.has(pattern) for pattern in self.needs)
             and not names.has_any(self.lacks)
+            and not (self.alone and names.has_prefix)
             and (not self.any_of or names.has_any(self.any_of))
             and all(side.holds(names) for side in self.sides)
         )

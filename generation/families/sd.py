@@ -7,6 +7,7 @@ from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
     UNET_ENDS,
+    UNET_SECTIONS,
     attention,
     autoencoder,
     clip_text,
@@ -23,6 +24,7 @@ UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
     published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((320,))),
+    sections=UNET_SECTIONS,
     tensors=(
         *UNET_ENDS,
         f"input_blocks.{{3,6,9}}.0.op.{BOTH}",

@@ -8,6 +8,7 @@ from generation.families.tensors import (
     BOTH,
     SIZE_EMBEDDING,
     UNET_ENDS,
+    UNET_SECTIONS,
     attention,
     autoencoder,
     clip_text,
@@ -26,6 +27,7 @@ UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
     published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((320,))),
+    sections=UNET_SECTIONS,
     tensors=(
         *UNET_ENDS,
         *SIZE_EMBEDDING,
@@ -47,6 +49,7 @@ REFINER_UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
     published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((384,))),
+    sections=UNET_SECTIONS,
     tensors=(
         *UNET_ENDS,
         *SIZE_EMBEDDING,

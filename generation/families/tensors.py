@@ -23,6 +23,8 @@ def attention(where: str, depth: int) -> tuple[str, ...]:
     )
 
 
+UNET_SECTIONS: Final = ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.")
+"""Of every UNet of Stable Diffusion."""
 UNET_ENDS: Final = (f"{{time_embed.0,time_embed.2,input_blocks.0.0,out.0,out.2}}.{BOTH}",)
 """Of every UNet of Stable Diffusion."""
 SIZE_EMBEDDING: Final = (f"label_emb.0.{{0,2}}.{BOTH}",)
@@ -48,6 +50,7 @@ def clip_text(begins: str, title: str = "text encoder") -> Part:
         title=title,
         begins=begins,
         published=ShapeSide(f"^{begins}embeddings.token_embedding.weight$", 1, frozenset((768,))),
+        sections=("embeddings.", "encoder.layers.0.", "final_layer_norm."),
         tensors=(
             "embeddings.{token,position}_embedding.weight",
             "encoder.layers.{0..11}.{layer_norm1,layer_norm2,mlp.fc1,mlp.fc2}." + BOTH,
@@ -66,6 +69,7 @@ def open_clip_text(
         title=title,
         begins=begins,
         published=ShapeSide(f"^{begins}token_embedding.weight$", 1, frozenset((width,))),
+        sections=("token_embedding.", "transformer.resblocks.0.", "ln_final."),
         tensors=(
             "token_embedding.weight",
             "positional_embedding",
@@ -83,6 +87,7 @@ def autoencoder(begins: str) -> Part:
         title="VAE",
         begins=begins,
         published=ShapeSide(f"^{begins}decoder.conv_in.weight$", 0, frozenset((512,))),
+        sections=("encoder.", "decoder.", "quant_conv.", "post_quant_conv."),
         tensors=AUTOENCODER,
     )
 

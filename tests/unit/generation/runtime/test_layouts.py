@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from safetensors.torch import load_file, save_file
 
 from generation import model_reader
 from generation.catalog import Catalog
@@ -56,6 +57,42 @@ async def test_parts_of_the_tiny_models_fit_them(
     net, net_xl = (catalog.get(ModelKind.CONTROLNET, name) for name in ("edges", "edges-xl"))
     assert (net.fits(one), net.fits(other)) == (True, False)
     assert (net_xl.fits(one), net_xl.fits(other)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        ("first_stage_model.encoder.", "its VAE lacks encoder.…"),
+        ("first_stage_model.quant_conv.", "its VAE lacks quant_conv.…"),
+        ("model.diffusion_model.output_blocks.", "its denoiser lacks output_blocks.…"),
+        ("cond_stage_model.transformer.text_model.encoder.layers.0", "its text encoder lacks"),
+    ],
+)
+async def test_a_section_that_is_missing_is_named_at_every_size(
+    section: str, why: str, tmp_path: Path
+) -> None:
+    folder = models.tiny_stable_diffusion(tmp_path / "folder")
+    (tmp_path / "models").mkdir()
+    file = sdxl.single_file(folder, tmp_path / "models" / "model.safetensors")
+    left = {name: t for name, t in load_file(file).items() if not name.startswith(section)}
+    save_file(left, file, {"modelspec.architecture": "stable-diffusion-v1"})
+    catalog = Catalog([tmp_path / "models"])
+    await catalog.scan()
+    (problem,) = catalog.problems
+    assert problem.params["why"].startswith(why)
+
+
+async def test_a_checkpoint_of_no_known_make_is_no_vae(tmp_path: Path) -> None:
+    """Its width is none that is known, and no text encoder tells what it is."""
+    folder = models.tiny_stable_diffusion(tmp_path / "folder")
+    (tmp_path / "models").mkdir()
+    file = sdxl.single_file(folder, tmp_path / "models" / "model.safetensors")
+    begin = "cond_stage_model."
+    save_file({n: t for n, t in load_file(file).items() if not n.startswith(begin)}, file)
+    catalog = Catalog([tmp_path / "models"])
+    await catalog.scan()
+    assert catalog.all == []
+    assert [problem.code for problem in catalog.problems] == ["model_unknown_layout"]
 
 
 def test_configs_of_the_tiny_models(tmp_path: Path) -> None:
