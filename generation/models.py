@@ -67,6 +67,12 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Whether it is of that family, or may be, since nothing tells."""
         return self.family == family or (self.family == UNKNOWN and family in UNKNOWN_FITS)
 
+    def made_for(self, model: "ModelFile") -> "ModelFile":
+        """This part of unknown version, taken for one of that checkpoint's."""
+        if self.family == UNKNOWN and self.may_be_of(model.family):
+            return msgspec.structs.replace(self, family=model.family)
+        return self
+
     @property
     def is_folder(self) -> bool:
         """Whether it is a diffusers folder and not a single file."""

@@ -35,7 +35,7 @@ from generation.messages import (
     Ready,
     Unsaved,
 )
-from generation.models import ModelKind
+from generation.models import ModelFile, ModelKind
 from generation.pace import Pace
 from generation.refusal import Refused
 from generation.schedule import Planned
@@ -282,19 +282,22 @@ class Worker:
         hashes = {control.picture for control in request.controls}
         if request.init_picture is not None:
             hashes.add(request.init_picture)
+        checkpoint = self._catalog.get(ModelKind.CHECKPOINT, request.model)
+
+        def part(kind: ModelKind, name: str) -> ModelFile:
+            return self._catalog.get(kind, name).made_for(checkpoint)
+
         return Generate(
             job=str(job.id),
             request=request,
-            checkpoint=self._catalog.get(ModelKind.CHECKPOINT, request.model),
-            loras=tuple(self._catalog.get(ModelKind.LORA, use.name) for use in request.loras),
-            controlnets=tuple(
-                self._catalog.get(ModelKind.CONTROLNET, use.name) for use in request.controls
-            ),
+            checkpoint=checkpoint,
+            loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
+            controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
             pictures={
                 sha256: await self._save(job, partial(self._queue.read_upload, sha256))
                 for sha256 in hashes
             },
-            vae=self._catalog.get(ModelKind.VAE, request.vae) if request.vae is not None else None,
+            vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
             one_by_one=job.attempts > 0,
         )
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Finished, Generate, Picture, Preview, Progress
-from generation.models import ModelKind
+from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
 from tests.fixtures.requests import a_request
 
@@ -70,11 +70,15 @@ class Bench:
         return made
 
     def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Generate:
-        get = self.catalog.get
+        checkpoint = self.catalog.get(ModelKind.CHECKPOINT, request.model)
+
+        def get(kind: ModelKind, name: str) -> ModelFile:
+            return self.catalog.get(kind, name).made_for(checkpoint)
+
         return Generate(
             job,
             request,
-            get(ModelKind.CHECKPOINT, request.model),
+            checkpoint,
             tuple(get(ModelKind.LORA, use.name) for use in request.loras),
             tuple(get(ModelKind.CONTROLNET, use.name) for use in request.controls),
             pictures,

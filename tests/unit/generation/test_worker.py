@@ -13,6 +13,7 @@ from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates
 from generation.job import Failure, Job, JobState, Provenance
 from generation.messages import Failed, Generate, JobEvent, Unsaved
+from generation.models import UNKNOWN, ModelKind
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
@@ -403,6 +404,30 @@ async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     assert sorted(asked) == [False, True]
+
+
+async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: House) -> None:
+    vae = a_model("fine", kind=ModelKind.VAE, family=UNKNOWN)
+    ink = a_model("ink", kind=ModelKind.LORA, family="sd2")
+    catalog = a_catalog(a_model("demo"), vae, ink)
+    house.worker = Worker(house.jobs, house.engine, catalog)
+    house.worker.listen(house._hear)
+    seen: list[Generate] = []
+    generate = house.engine.generate
+
+    def noting(work: Generate) -> AsyncIterator[JobEvent]:
+        seen.append(work)
+        return generate(work)
+
+    house.engine.generate = noting  # type: ignore[assignment,method-assign]
+    request = a_request(vae="fine", loras=[{"name": "ink"}])
+    house.asked.append((await house.jobs.add(request, an_origin(1))).id)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        await house.until_idle()
+    (work,) = seen
+    assert work.vae is not None
+    assert (work.vae.family, work.loras[0].family) == ("sd1", "sd2")
+    assert catalog.get(ModelKind.VAE, "fine").family == UNKNOWN
 
 
 async def test_a_try_counts_once_a_picture_is_begun(
