@@ -1,16 +1,18 @@
 """A LoRA that does not fit, or not whole, is named."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from generation.runtime.faults import JobError
 from generation.runtime.merging import LoraMerge, Merger
-from tests.fixtures import loras
+from tests.fixtures import headers, loras
 from tests.fixtures.loras import Networks
 
 
@@ -102,6 +104,12 @@ def test_a_layer_under_two_names_acts_once(tmp_path: Path, networks: Networks) -
     assert (report.applied, len(report.unused)) == (1, 3)
 
 
+TEXT_ENCODERS: dict[str, Any] = {
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
+
+
 def full_size(family: str, *, materialised: tuple[str, ...] = ()) -> Networks:
     """The networks of a family in full size, of whose weights there are a few."""
     configs = Path("generation/runtime/configs") / family
@@ -109,8 +117,9 @@ def full_size(family: str, *, materialised: tuple[str, ...] = ()) -> Networks:
     config = {key: value for key, value in json.loads(text).items() if not key.startswith("_")}
     with torch.device("meta"):
         networks: Networks = {"unet": UNet2DConditionModel(**config)}
-        text_config = CLIPTextConfig.from_pretrained(configs / "text_encoder")
-        networks["text_encoder"] = CLIPTextModel(text_config)
+        for name, class_ in TEXT_ENCODERS.items():
+            if (configs / name).exists():
+                networks[name] = class_(CLIPTextConfig.from_pretrained(configs / name))
     for name in materialised:
         network, _, module = name.partition(".")
         layer = networks[network].get_submodule(module).to_empty(device="cpu")
@@ -196,3 +205,42 @@ def test_lycoris_of_full_size(
     assert not report.is_partial
     weight = networks["unet"].get_submodule(SD1_TO_K.removeprefix("unet.")).get_parameter("weight")
     assert weight.min() == weight.max() == change
+
+
+BYTES_MAX = 64 * 2**20
+MADE_UP = ("dora", "ia3")
+"""Methods whose headers are kept with shapes that no trainer gives them."""
+
+
+def size_of(header: headers.KnownHeader) -> int:
+    return sum(headers.BYTES[dtype] * math.prod(shape) for dtype, shape in header.tensors.values())
+
+
+KNOWN = {
+    header.name: header
+    for header in headers.read()
+    if header.kind == "lora" and header.variant not in MADE_UP and size_of(header) < BYTES_MAX
+}
+ALIKE = {"kohya-sd1-text-only", "kohya-sdxl-te1-only", "slider-sd1", "slider-that-says-nothing"}
+"""LoRAs whose layers are the same in more than one family."""
+
+
+@pytest.fixture(scope="module")
+def families() -> dict[str, Networks]:
+    return {family: full_size(family) for family in ("sd1", "sd2", "sdxl")}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_all_of_a_published_lora_fits_its_family_and_no_other(
+    tmp_path: Path, families: dict[str, Networks], name: str
+) -> None:
+    known = KNOWN[name]
+    file = known.write(tmp_path / "lora.safetensors")
+    for family, networks in families.items():
+        # of no strength: what fits is asked of networks that have no weights
+        if known.family == family or (known.family == "sd" and family == "sd1"):
+            (report,) = Merger().apply(networks, [loras.use(file, 0.0)])
+            assert report.unused == ()
+            assert report.applied == report.layers
+        elif name not in ALIKE:
+            assert code_of(networks, loras.use(file, 0.0)) == "lora_mismatch"
