@@ -55,9 +55,11 @@ IGNORED_FOLDERS: Final = _names(
     python_embeded __pycache__"""
 )
 """Folders of A1111 and ComfyUI whose files no request can name, as `_kind_name` writes them."""
-OTHERS: Final = _names(
-    """embeddings upscale_models esrgan realesrgan bsrgan swinir scunet dat hat
-    openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor outputs output"""
+CONVERTIBLE: Final = _names("embeddings upscale_models esrgan realesrgan bsrgan swinir dat hat")
+"""Folders whose pickles are nobody's mistake, for there are hardly others, and can be converted."""
+OTHERS: Final = CONVERTIBLE | _names(
+    """scunet openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
+    outputs output"""
 )
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""
 
@@ -135,8 +137,13 @@ class Walk:
         silent_below = silent_pickles or any(_kind_name(name) in MODEL_KINDS for name in folders)
         for name in sorted(entries):
             if name not in folders:
+                if _suffix(name) in PICKLES and f"{_stem(name)}{WEIGHTS}" in entries:
+                    continue  # it is converted already
                 if not (silent_pickles and _suffix(name) in PICKLES):
                     yield from _file(entries, name, folder, root)
+                elif _kind_name(folder.name) in CONVERTIBLE and is_text(name):
+                    file = printable(name)
+                    yield Unusable(folder / name, "model_convertible", {"file": file})
             elif not is_text(name):
                 yield _misnamed(folder / name)
             elif _kind_name(name) not in IGNORED_FOLDERS:
@@ -288,6 +295,10 @@ def _of_the_machine(real: Path) -> bool:
 
 def _kind_name(name: str) -> str:
     return name.lower().replace("-", "_").replace(" ", "_")
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122
 
 
 def _suffix(name: str) -> str:

@@ -190,6 +190,8 @@ def _problems(problems: Sequence[Unusable]) -> Iterator[Finding]:
     texts = Texts("en-US")
     counts: Counter[str] = Counter()
     for problem in problems:
+        if problem.code == "model_convertible":
+            continue  # nothing is wrong with it, and `models` names it
         counts[problem.code] += 1
         if counts[problem.code] <= ALIKE_MAX:
             mend = texts(problem.code, **problem.params)

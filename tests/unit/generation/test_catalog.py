@@ -268,7 +268,8 @@ async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
         (tmp_path / other).write_bytes(b"PK")
     write_json(tmp_path / "a1111" / "config.json", samples_save=True)
     found = await scan(tmp_path / "comfy", tmp_path / "a1111")
-    assert found.problems == ()
+    assert {problem.code for problem in found.problems} == {"model_convertible"}
+    assert [problem.path.parent.name for problem in found.problems] == ["upscale_models", "ESRGAN"]
     assert [model.name for model in found.checkpoints] == ["one", "two"]
     assert [model.name for model in found.loras] == ["face", "style"]
 
@@ -304,6 +305,19 @@ async def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> No
 async def test_a_pickle_is_never_opened(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"model.{suffix}").write_bytes(b"\x80\x02cos\nsystem\n")
     assert await problem(tmp_path) == ("model_pickle", {"file": f"model.{suffix}"})
+
+
+async def test_a_pickle_that_was_converted_is_no_problem_any_more(tmp_path: Path) -> None:
+    for folder in ("checkpoints", "embeddings"):
+        (tmp_path / folder).mkdir()
+        for name in ("old.ckpt", "new.pt"):
+            (tmp_path / folder / name).touch()
+        write(tmp_path / folder / "old.safetensors", SD1)
+    found = await scan(tmp_path)
+    assert [(problem.path.name, problem.code) for problem in found.problems] == [
+        ("new.pt", "model_pickle"),
+        ("new.pt", "model_convertible"),
+    ]
 
 
 async def test_a_folder_of_pickles(tmp_path: Path) -> None:

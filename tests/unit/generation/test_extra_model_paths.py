@@ -124,13 +124,13 @@ async def test_its_folders_are_read(file: Path) -> None:
     write(webui / "models/Stable-diffusion/dream.safetensors", SD1)
     write(webui / "models/Lora/ink.safetensors", kohya(768))
     folders(webui, "embeddings")
-    # what A1111's users have there is converted when they want it
     (webui / "embeddings" / "bad-hands.pt").touch()
     file.write_text(EXAMPLE)
     catalog = Catalog([folder.path for folder in read(file)])
     await catalog.scan()
     assert [model.name for model in catalog.all] == ["dream", "ink"]
-    assert catalog.problems == ()
+    # what A1111's users have there is converted when they want it
+    assert [problem.code for problem in catalog.problems] == ["model_convertible"]
 
 
 async def test_it_is_no_folder(file: Path) -> None:
