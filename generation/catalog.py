@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +11,14 @@ import msgspec
 import structlog
 
 from generation.catalog_cache import CatalogCache, Readings
+from generation.families import DESCRIBED
 from generation.model_folders import Candidate, Walk
 from generation.model_reader import NAME_MAX, ModelReader, Reading
-from generation.models import ModelFile, ModelKind, Unusable
+from generation.models import UNKNOWN, ModelFile, ModelKind, Unusable
 from generation.name_search import NameSearch, fold, is_short_of, short_name
 from generation.refusal import Refused
 from generation.regular_files import printable
+from generation.vae_marks import Mark, family_by
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +188,7 @@ class Catalog:
             # a drive that comes back need not be read again
             if path not in look.seen and any(Path(path).is_relative_to(root) for root in away):
                 look.seen[path] = entry
-        models = Models(look.found.values())
+        models = Models(look.models())
         if models.all != self._models.all or problems != self.problems or not self.scanned:
             log.info("models found", count=len(models.all), unusable=len(problems))
         for folder in away - _away(self.problems, self._folders):
@@ -214,6 +216,7 @@ class _Look:
         self._show_at = time.monotonic() + SHOWN_FIRST
         self._began = time.monotonic()
         self.found: dict[tuple[ModelKind, str], ModelFile] = {}
+        self._marks: dict[Path, Mark] = {}
         self.problems: list[Unusable] = []
         self.seen: Readings = {}
 
@@ -235,10 +238,29 @@ class _Look:
         if reading.model is not None:
             named = _unique(reading.model, self.found, found.root)
             self.found[named.kind, named.name] = named
+            if reading.vae_mark:
+                self._marks[named.path] = reading.vae_mark
         if self._show is not None and time.monotonic() > self._show_at:
-            self._show(list(self.found.values()))
+            self._show(self.models())
             now = time.monotonic()
             self._show_at = now + (now - self._began) * SHOWN_AGAIN
+
+    def models(self) -> list[ModelFile]:
+        """What was found; VAEs of unknown version are told by those within checkpoints."""
+        known: dict[str, list[Mark]] = {}
+        for model in self.found.values():
+            mark = self._marks.get(model.path)
+            if mark and model.kind is ModelKind.CHECKPOINT and model.family in DESCRIBED:
+                known.setdefault(DESCRIBED[model.family].vaes, []).append(mark)
+            elif mark and model.kind is ModelKind.VAE and model.family != UNKNOWN:
+                known.setdefault(model.family, []).append(mark)
+        return [self._told(model, known) for model in self.found.values()]
+
+    def _told(self, model: ModelFile, known: Mapping[str, Sequence[Mark]]) -> ModelFile:
+        if model.kind is not ModelKind.VAE or model.family != UNKNOWN:
+            return model
+        family = family_by(self._marks.get(model.path, ()), known)
+        return msgspec.structs.replace(model, family=family) if family else model
 
 
 def _away(problems: Iterable[Unusable], folders: Iterable[Path]) -> set[Path]:

@@ -21,6 +21,7 @@ from generation import (
     models,
     safetensors_header,
     side_notes,
+    vae_marks,
 )
 from generation.model_reader import Reading
 from generation.regular_files import read_regular
@@ -33,7 +34,7 @@ DIGEST_BYTES: Final = 32
 """At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
     *(diffusers_folder, families, model_folders, model_probe, model_reader),
-    *(model_settings, models, safetensors_header, side_notes),
+    *(model_settings, models, safetensors_header, side_notes, vae_marks),
 )
 """Modules that decide what is made of a file: what an older one made of it does not count. Of a
 package all its files do."""

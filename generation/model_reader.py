@@ -15,6 +15,7 @@ from generation.name_search import short_name
 from generation.regular_files import printable
 from generation.safetensors_header import HeaderError, HeaderText, check_end, decode, read_text
 from generation.side_notes import read_notes
+from generation.vae_marks import Mark, mark_of
 
 LAYOUTS_MAX: Final = 4096
 """Kept of the layouts that were met. A collection has far fewer than files: all LoRAs of one rank
@@ -42,6 +43,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     model: ModelFile | None = None
     problem: Unusable | None = None
     """Why it can't be used; beside a model, what is wrong with its settings."""
+    vae_mark: Mark = ()
+    """What its VAE can be told by, of a checkpoint or a VAE."""
     lasting: bool = True
     """False for what another look may mend though the file stays as it is: rights, a drive."""
 
@@ -110,7 +113,9 @@ class ModelReader:
             trigger_words=words,
             size=path.stat().st_size,
         )
-        return _drawable(model, file) or Reading(model, _note(model, contents, file))
+        has_vae = model.kind in (ModelKind.CHECKPOINT, ModelKind.VAE)
+        mark = mark_of(path, text) if has_vae else ()
+        return _drawable(model, file) or Reading(model, _note(model, contents, file), mark)
 
     def _contents(self, text: HeaderText) -> model_probe.TensorContents:
         """Of the tensors: decoded once for all files that have the same."""
@@ -161,7 +166,17 @@ class ModelReader:
             context_width=found.context_width,
             size=sum(file.stat().st_size for file in weights),
         )
-        return _drawable(model, shown) or Reading(model)
+        return _drawable(model, shown) or Reading(model, vae_mark=self._mark(folder, files))
+
+    def _mark(self, folder: Path, files: tuple[str, ...]) -> Mark:
+        """Of the VAE of a folder, or that is the folder."""
+        within = "vae/" if any(name.startswith("vae/") for name in files) else ""
+        for name in files:
+            if name.startswith(within) and name.lower().endswith(WEIGHTS):
+                mark = mark_of(folder / name, read_text(folder / name))
+                if mark:
+                    return mark
+        return ()
 
     def _weights(self, folder: Path, files: tuple[str, ...]) -> Unusable | None:
         """What is wrong with a folder's weights: each must be whole, and those named be there."""
@@ -236,8 +251,11 @@ def _with_settings(reading: Reading, file: Path | None) -> Reading:
         settings: ModelSettings = read_settings(file)
     except OSError as error:
         why = {"file": shown, "why": printable(error.strerror or type(error).__name__)}
-        return Reading(model, Unusable(file, "model_settings_wrong", why), lasting=False)
+        wrong = Unusable(file, "model_settings_wrong", why)
+        return msgspec.structs.replace(reading, problem=wrong, lasting=False)
     except ValueError as error:
         why = {"file": shown, "why": str(error)}
-        return Reading(model, Unusable(file, "model_settings_wrong", why))
-    return Reading(msgspec.structs.replace(model, defaults=settings), reading.problem)
+        wrong = Unusable(file, "model_settings_wrong", why)
+        return msgspec.structs.replace(reading, problem=wrong)
+    model = msgspec.structs.replace(model, defaults=settings)
+    return msgspec.structs.replace(reading, model=model)
