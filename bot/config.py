@@ -103,6 +103,13 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds that others may be kept waiting so that a loaded model need not be swapped."""
 
 
+class WildcardsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[wildcards]`: what prompts can draw from."""
+
+    folder: Path = Path("wildcards")
+    """Of text files, a choice a line."""
+
+
 class HuggingFaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[huggingface]`: where models would be fetched from."""
 
@@ -130,6 +137,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     direct_messages: DirectMessagesSettings = DirectMessagesSettings()
     queue: QueueSettings = QueueSettings()
+    wildcards: WildcardsSettings = WildcardsSettings()
     huggingface: HuggingFaceSettings = HuggingFaceSettings()
     log: LogSettings = LogSettings()
     token: str = ""
@@ -149,7 +157,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def rules(self) -> Rules:
         """What turns a draft into a request on this machine."""
         return Rules(
-            default_model=self.models.default, models=self.models.settings, limits=self.limits
+            default_model=self.models.default,
+            models=self.models.settings,
+            limits=self.limits,
+            wildcards=self.wildcards.folder,
         )
 
 
@@ -162,6 +173,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "limits": Limits,
     "direct_messages": DirectMessagesSettings,
     "queue": QueueSettings,
+    "wildcards": WildcardsSettings,
     "huggingface": HuggingFaceSettings,
     "log": LogSettings,
 }
@@ -363,6 +375,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     return replace(
         config,
         storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),
+        wildcards=replace(config.wildcards, folder=base / config.wildcards.folder.expanduser()),
         worker=replace(
             config.worker,
             picture_check_model=str(base / Path(classifier).expanduser()) if classifier else "",

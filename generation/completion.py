@@ -2,18 +2,19 @@
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from generation import lora_uses, sizes
+from generation import lora_uses, sizes, templates
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
-from generation.prompts import check_weights, take_tags
+from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
 from generation.request import (
     RANDOM_SEED,
@@ -68,6 +69,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str = ""
     models: Mapping[str, ModelSettings] = {}
     limits: Limits = Limits()
+    wildcards: Path | None = None
+    """A folder of text files that prompts draw from."""
 
 
 def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
@@ -114,6 +117,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     }
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
+    request = templates.drawn(request, rules.wildcards)
     check(request, catalog, rules)
     return request
 
@@ -167,8 +171,8 @@ def check(
     for option, texts in request.texts.items():
         for text in texts:
             check_text(option, text)
-    check_weights("prompt", request.prompt)
-    check_weights("negative_prompt", request.negative_prompt)
+    check_prompt("prompt", request.prompt, request.steps)
+    check_prompt("negative_prompt", request.negative_prompt, request.steps)
     if take_tags(request.negative_prompt)[1]:
         raise Refused("tag_in_negative")
     _check_size(request, limits, enlarging)

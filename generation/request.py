@@ -139,6 +139,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     prompt: Annotated[Prompt, option("what the picture shows", min_length=1)]
     negative_prompt: Annotated[Prompt, option("what the picture should not show")] = ""
+    template: Annotated[
+        Prompt | None, option("the prompt before its wildcards were drawn", offered=False)
+    ] = None
+    negative_template: Annotated[
+        Prompt | None, option("the negative prompt before that", offered=False)
+    ] = None
     model: Annotated[Name, option("the checkpoint that draws", choices_from="models")]
     vae: Annotated[
         Name | None,
@@ -220,8 +226,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def texts(self) -> Mapping[str, tuple[str, ...]]:
         """Everything in it that people write, by the name of its option."""
         return {
-            "prompt": (self.prompt,),
-            "negative_prompt": (self.negative_prompt,),
+            "prompt": (self.prompt, self.template or ""),
+            "negative_prompt": (self.negative_prompt, self.negative_template or ""),
             "model": (self.model,),
             "vae": (self.vae or "",),
             "sampler": (self.sampler,),

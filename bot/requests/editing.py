@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from bot.requests import parameter_lines
-from generation import completion, lora_uses, prompt_flags
+from generation import completion, lora_uses, prompt_flags, templates
 from generation.catalog import Catalog
 from generation.completion import Rules
 from generation.preset import GIVEN, PLACE, Preset
@@ -84,7 +84,10 @@ def edited(
     lora_uses.check_count(len(uses))
     request = request.with_(prompt=text, loras=msgspec.to_builtins(uses))
     request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
-    return Edited(completion.changed(request, given, catalog, rules), private, parsed.ignored)
+    request = completion.changed(request, given, catalog, rules)
+    written = [n for n in templates.TEMPLATES if getattr(request, n) != getattr(base, n)]
+    request = templates.drawn(request, rules.wildcards, written)
+    return Edited(request, private, parsed.ignored)
 
 
 def preset_named(prompt: str, base: GenerationRequest) -> str | None:

@@ -53,7 +53,7 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     changes: dict[str, Any] = {
         field.name: None
         for field in msgspec.structs.fields(GenerationRequest)
-        if field.default is None and field.name != "init_picture"
+        if field.default is None and field.name in {option.field for option in _scalars()}
     }
     seen: dict[str, str] = {}
     loras: list[LoraUse] = []

@@ -3,7 +3,7 @@
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, enlarged, start_from
-from generation import completion
+from generation import completion, templates
 from generation.catalog import Catalog
 from generation.completion import ENLARGED, Rules
 from generation.job import Job, JobState
@@ -61,6 +61,8 @@ class Remaking:
             if max(source.picture.width, source.picture.height) * ENLARGED > side:
                 raise Refused("enlarged_enough", side=side)
         request = target.action.request(source)
+        if target.action.name == "reroll" and not request.varied:
+            request = templates.redrawn(request, self._rules.wildcards)
         # a reroll of an enlarged picture enlarges once more; whatever else comes of one does not
         enlarging = target.action.enlarges or (target.action.on == "job" and enlarged(job))
         return Remade(request if enlarging else self._brought_back(request, job), enlarging)

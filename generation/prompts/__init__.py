@@ -3,7 +3,8 @@ is split at AND (`composition`), each part changes with the steps (`schedule`), 
 as its brackets say (`attention`).
 """
 
-from generation.prompts.attention import attention, check_weights, plain_text
+from generation.prompts.attention import attention, plain_text
+from generation.prompts.checks import check_prompt, check_weights
 from generation.prompts.composition import composed
 from generation.prompts.schedule import drawn_texts, schedule
 from generation.prompts.tags import Tag, tag_spans, take_tags, written_tag
@@ -11,6 +12,7 @@ from generation.prompts.tags import Tag, tag_spans, take_tags, written_tag
 __all__ = [
     "Tag",
     "attention",
+    "check_prompt",
     "check_weights",
     "composed",
     "drawn_texts",

@@ -13,16 +13,12 @@ from typing import Final
 
 import msgspec
 
-from generation.refusal import Refused
-
 STRONGER: Final = 1.1
 WEAKER: Final = 1 / 1.1
 BREAK: Final = ("BREAK", -1)
 """The mark of a new chunk. As in A1111, a bracket around it makes it the word BREAK, for brackets
 multiply its weight as any other's.
 """
-WEIGHT_MAX: Final = 100.0
-"""Far beyond what draws anything; much more overflows in half precision."""
 
 # possessive repeats, so that none is tried again when what follows does not fit
 _PIECE: Final = re.compile(
@@ -79,12 +75,14 @@ def plain_text(text: str) -> str:
     return "".join(" " if piece == BREAK else piece[0] for piece in read)
 
 
-def check_weights(option: str, text: str) -> None:
-    """Raise Refused for a weight that overflows where it is drawn."""
-    for piece, weight in attention(text):
-        if piece.strip() and not abs(weight) <= WEIGHT_MAX:
-            words = piece.strip()[:50]
-            raise Refused("weight_too_strong", option=option, words=words, high=WEIGHT_MAX)
+def depth(text: str) -> int:
+    """How many brackets stand in one another, at most."""
+    now = deepest = 0
+    for piece in _pieces(text):
+        if isinstance(piece, _Bracket):
+            now += 1 if piece.factor is None else -1
+            deepest = max(deepest, now)
+    return deepest
 
 
 def _pieces(text: str) -> Iterator[tuple[str, float] | _Bracket]:

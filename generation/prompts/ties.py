@@ -8,9 +8,10 @@ matters for; it takes hundredths of a second for them and can take minutes for o
 
 import functools
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import lark
+if TYPE_CHECKING:
+    import lark
 
 GRAMMAR: Final = r"""
 !start: (said | /[][():]/+)*
@@ -42,9 +43,12 @@ def changes(prompt: str) -> frozenset[int]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, lark.Token) and value.type == "NUMBER"
+    return getattr(value, "type", None) == "NUMBER"
 
 
 @functools.cache
-def _parser() -> lark.Lark:
-    return lark.Lark(GRAMMAR)
+def _parser() -> "lark.Lark":
+    # few prompts need it, and it takes its time to load
+    from lark import Lark
+
+    return Lark(GRAMMAR)

@@ -15,7 +15,14 @@ from PIL import Image
 
 from bot.app import Studio, make_client, open_studio
 from bot.client import DarkroomClient, point_to
-from bot.config import Config, DiscordSettings, ModelsSettings, StorageSettings, WorkerSettings
+from bot.config import (
+    Config,
+    DiscordSettings,
+    ModelsSettings,
+    StorageSettings,
+    WildcardsSettings,
+    WorkerSettings,
+)
 from bot.connection import stay_connected
 from bot.delivery import audit, failures, message_chores, pings, results
 from generation.completion import Limits
@@ -173,6 +180,7 @@ def config(addresses: Addresses, database: str, tmp_path: Path) -> Config:
         # the engine of these tests finds what it is told to
         worker=WorkerSettings(picture_check_model="a-classifier"),
         limits=Limits(waiting=3, upload_mib=1, upload_megapixels=2, side=512),
+        wildcards=WildcardsSettings(folder=tmp_path / "wildcards"),
     )
 
 

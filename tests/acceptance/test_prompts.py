@@ -1,5 +1,7 @@
 """What people bring from elsewhere: tags, weights, pasted generation data, seeds of -1."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -94,6 +96,12 @@ async def test_minus_one_is_a_random_seed(rig: Rig, ada: Person, general: str) -
         ("a cat <lora:demo-pixel-art:0.5:lbw=MIDD>", "has lbw=, which does nothing here"),
         ("a cat <hypernet:x:1>", "no hypernetworks here"),
         ("(a cat:500)", "“a cat” in prompt is weighted too strongly."),
+        ("(" * 1000 + "a cat" + ")" * 1000, "prompt has more than 100 brackets one in another."),
+        ("a cat" + " AND a dog" * 10, "more than 10 parts that are joined by AND"),
+        ("a __cat__", "There is no wildcard “cat”: this bot has no lists to draw from."),
+        ("a {cat|dog", "The braces in prompt can't be read. {a|b} draws one of the two; a brace"
+         " that is meant as one is written \\{."),
+        ("a {<lora:demo-pixel-art:1>|cat}", "can't be drawn. Write the tag of a LoRA beside"),
         ("a cat --lora nosuch:0.5", "There is no LoRA “nosuch”."),
         ("a cat --seed " + "1" * 4301, "has too many digits"),
     ],
@@ -122,6 +130,43 @@ async def test_brackets_hide_no_word_from_the_blocklist(
     guild = (await ada.state())["guilds"][0]["id"]
     await rig.studio.store.settings.change_guild(int(guild), blocklist=("forbidden",))
     assert "does not want something" in await refused(ada, general, prompt=prompt)
+
+
+async def test_a_reroll_draws_the_prompt_anew(rig: Rig, ada: Person, general: str) -> None:
+    animals = rig.config.wildcards.folder / "animal.txt"
+    animals.parent.mkdir()
+    animals.write_text("cat\ndog\nfox\n", encoding="utf-8")
+    template = "a {red|green|blue|grey} __animal__"
+    first = await imagine(ada, general, prompt=template, seed=7, count=2)
+    asked = (await rig.job(1)).request
+    assert re.fullmatch("a (red|green|blue|grey) (cat|dog|fox)", asked.prompt)
+    assert asked.template == template
+    assert first["embeds"][0]["description"] == asked.prompt
+    again = await imagine(ada, general, prompt=template, seed=7)
+    assert again["embeds"][0]["description"] == asked.prompt
+    for number in range(3, 9):
+        act = await ada.click(await ada.message(general, first["id"]), "Reroll")
+        await act.deferred()
+        await rig.until(lambda job: job.delivered_at is not None, number)
+    rerolled = {(await rig.job(number)).request.prompt for number in range(3, 9)}
+    assert len(rerolled) > 1
+
+    # what is enlarged, edited or replayed is what was drawn
+    act = await ada.click(await ada.message(general, again["id"]), "Edit")
+    shown = {
+        f["custom_id"]: f.get("value", "") for f in fields_of((await act.modal())["components"])
+    }
+    assert shown["prompt"] == asked.prompt
+    act = await ada.click(await ada.message(general, again["id"]), "Edit")
+    fewer = re.sub(r"steps: \d+", "steps: 2", shown["parameters"])
+    await (await act.submit(**shown | {"parameters": fewer})).deferred()
+    edited = (await rig.until(lambda job: job.delivered_at is not None, 9)).request
+    assert (edited.prompt, edited.template, edited.steps) == (asked.prompt, template, 2)
+    act = await ada.click(await ada.message(general, again["id"]), "Edit")
+    await (await act.submit(**shown | {"prompt": "a {big|small} cat"})).deferred()
+    edited = (await rig.until(lambda job: job.delivered_at is not None, 10)).request
+    assert edited.prompt in ("a big cat", "a small cat")
+    assert edited.template == "a {big|small} cat"
 
 
 async def test_what_comes_of_an_enlarged_picture_has_the_size_before(

@@ -429,3 +429,33 @@ def test_what_came_of_an_enlarged_picture_is_brought_back(catalog: Catalog) -> N
     assert within_limits(small, RULES) is small
     odd = within_limits(a_request(width=1368, height=760), RULES)
     check(odd, catalog, RULES)
+
+
+def test_what_is_drawn_is_kept_beside_what_it_was_drawn_from(catalog: Catalog) -> None:
+    given: dict[str, Any] = {"prompt": "a {cat|dog} ", "negative_prompt": "{fog|rain}", "count": 2}
+    found = [complete({**given, "seed": seed}, catalog, RULES) for seed in range(20)]
+    assert {request.prompt for request in found} == {"a cat", "a dog"}
+    assert {request.negative_prompt for request in found} == {"fog", "rain"}
+    assert {request.template for request in found} == {"a {cat|dog}"}
+    assert {request.negative_template for request in found} == {"{fog|rain}"}
+    assert found == [complete({**given, "seed": seed}, catalog, RULES) for seed in range(20)]
+    plain = complete({"prompt": r"a \{cat|dog\} x__y"}, catalog, RULES)
+    assert (plain.prompt, plain.template) == (r"a \{cat|dog\} x__y", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"prompt": "a {cat"}, "braces_unreadable"),
+        ({"prompt": "a __cat__"}, "wildcards_none"),
+        ({"prompt": "a cat", "negative_prompt": "__cat__"}, "wildcards_none"),
+        ({"prompt": "{|}"}, "prompt_drawn_empty"),
+        ({"prompt": "{3$$" + "," * 2500 + "$$a|b|c}"}, "too_long"),
+        ({"prompt": "a {<lora:pixel:1>|b}"}, "tag_drawn"),
+        ({"prompt": "{(cat:101)}"}, "weight_too_strong"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    catalog: Catalog, given: dict[str, Any], code: str
+) -> None:
+    assert refusal(catalog, **given).code == code

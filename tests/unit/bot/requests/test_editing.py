@@ -53,6 +53,20 @@ def test_what_is_not_touched_stays_to_the_last_digit(request: GenerationRequest)
     assert edit(request, catalog=catalog) == Edited(request)
 
 
+def test_a_prompt_that_is_written_anew_is_drawn_anew() -> None:
+    base = a_request(prompt="a cat", template="a {cat|dog}", negative_prompt="{x}")
+    kept = edit(base, negative="fog").request
+    assert (kept.prompt, kept.template) == ("a cat", "a {cat|dog}")
+    assert (kept.negative_prompt, kept.negative_template) == ("fog", None)
+    plain = edit(base, prompt="a fox").request
+    assert (plain.prompt, plain.template) == ("a fox", None)
+    # what was written before braces meant something stays
+    assert plain.negative_prompt == "{x}"
+    drawn = edit(base, prompt="a {fox} --no {fog|fog}").request
+    assert (drawn.prompt, drawn.template) == ("a fox", "a {fox}")
+    assert (drawn.negative_prompt, drawn.negative_template) == ("fog", "{fog|fog}")
+
+
 @pytest.mark.parametrize(
     ("prompt", "change"),
     [

@@ -94,3 +94,18 @@ def test_variations_keep_to_the_bounds_of_the_preset() -> None:
     target = ActionTarget(ACTIONS["vary_subtle"], 0)
     assert remaking.by(target, a_job()).request.count == 4
     assert remaking.by(target, a_job(), Preset(name="one", max_count=2)).request.count == 2
+
+
+def test_only_a_reroll_draws_anew() -> None:
+    template = "a {red|green|blue|grey|black|white|pink|brown} {cat|dog|fox|owl|cow|pig|hen|bee}"
+    job = a_job(prompt="a red cat", template=template, negative_template="{a|b}")
+    remaking = Remaking(a_catalog(a_model("demo", native_size=128)), Rules())
+    made = [remaking.by(ActionTarget(ACTIONS["reroll"]), job).request for _ in range(5)]
+    assert len({request.prompt for request in made}) > 1
+    assert {request.negative_prompt for request in made} <= {"a", "b"}
+    assert {request.template for request in made} == {template}
+    for name in ("upscale", "vary_subtle", "vary_strong"):
+        assert remaking.by(ActionTarget(ACTIONS[name], 0), job).request.prompt == "a red cat"
+    # of variations, others of the same picture
+    varied = a_job(prompt="a red cat", template=template, variation_seed=1, variation_strength=0.5)
+    assert remaking.by(ActionTarget(ACTIONS["reroll"]), varied).request.prompt == "a red cat"

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.prompts import attention, check_weights, plain_text
-from generation.refusal import Refused
+from generation.prompts import attention, plain_text
 from tests.unit.generation.prompts.a1111 import a1111_prompts
 
 
@@ -86,22 +85,6 @@ HOSTILE = [
 def test_a_hostile_prompt_costs_little(prompt: str) -> None:
     """Each is some hundredths of a second; one that is cubic would need half an hour."""
     assert attention(prompt)
-
-
-def test_a_weight_that_overflows_is_refused() -> None:
-    for prompt in (
-        "(cat:101)",
-        "(cat:-101)",
-        "(" * 60 + "cat",
-        "((cat:1000000000))",
-        f"(cat:{'9' * 4301})",
-    ):
-        with pytest.raises(Refused, match="weight_too_strong") as refused:
-            check_weights("prompt", prompt)
-        assert refused.value.params["words"] == "cat"
-    # nothing counts in them
-    check_weights("prompt", "[" * 1333 + "](" * 1333)
-    check_weights("prompt", "(cat:1.5), ((dog)), [fox]")
 
 
 @given(st.text(alphabet=r"()[]\:.,1-a ", max_size=60))

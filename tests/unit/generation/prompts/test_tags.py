@@ -14,6 +14,8 @@ def test_tags_are_taken_out() -> None:
         "a cat, big",
         [Tag(("x", "0.8")), Tag(("y",)), Tag((" a b ", "-1", "2")), Tag(("z", "te=1"))],
     )
+    beside = "<lora:x:1>{a} <lora:y:1> { \\{<lora:z:1>\\}"
+    assert take_tags(beside)[0] == "{a} { \\{\\}"
     assert take_tags("a <b:c> d < e > <3 <lora") == ("a <b:c> d < e > <3 <lora", [])
 
 
@@ -23,6 +25,9 @@ def test_tags_are_taken_out() -> None:
         ("a <lora:x:0.8", "tag_open"),
         ("a <lora:x <lora:y:1>", "tag_open"),
         ("a <hypernet:x:1>", "tag_hypernet"),
+        ("a {<lora:x:1>|b}", "tag_drawn"),
+        ("{a {b} <lora:x:1>}", "tag_drawn"),
+        ("{ <lora:x:1>}", "tag_drawn"),
     ],
 )
 def test_tags_that_nothing_reads_are_refused(text: str, code: str) -> None:
