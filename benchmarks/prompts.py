@@ -15,7 +15,7 @@ from rich.table import Table
 
 from generation.metadata import read_infotext
 from generation.prompt_flags import parse
-from generation.prompts import plain_text
+from generation.prompts import attention, check_prompt, schedule
 from generation.refusal import Refused
 
 LENGTH: Final = 2_000
@@ -28,6 +28,11 @@ HOSTILE: Final[dict[str, str]] = {
     "closing brackets": "](",
     "weights": "(a:1.1)",
     "colons": ":1 ",
+    "turns": "[a|b",
+    "whole turns": "[a|b]",
+    "changes": "[a:b:",
+    "whole changes": "[a:b:1]",
+    "changes in doubt": "[a:b:1]](",
     "backslashes": "\\",
     "tags without an end": "<lora:",
     "flags": " --seed 1",
@@ -36,7 +41,9 @@ HOSTILE: Final[dict[str, str]] = {
     "quotes in parameters": 'Steps: 1, a: "',
 }
 READERS: Final[dict[str, Callable[[str], object]]] = {
-    "grammar": plain_text,
+    "weights": attention,
+    "steps": lambda text: schedule(text, 150),
+    "checks": lambda text: check_prompt("prompt", text, 150),
     "flags": parse,
     "generation data": read_infotext,
 }

@@ -83,7 +83,7 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
         case "prompt":
             from bot.cli.prompt import prompt
 
-            return prompt(parsed)
+            return prompt(config, parsed)
         case "models":
             from bot.cli.models import models
 

@@ -4,13 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
+from bot.config import Config
 from bot.locales import Texts
-from generation.prompts import attention, composed, schedule, take_tags
+from generation.prompts import attention, composed, schedule, take_tags, wildcards
 from generation.prompts.attention import BREAK
 from generation.refusal import Refused
 from generation.regular_files import printable
@@ -31,6 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--hires-steps", type=_steps, metavar="N", help="of a second pass, if there is one"
     )
     parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="draws what braces leave open (%(default)s)",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help='one line: {"attention": [[text, weight], …], "schedule": [[until_step, text], …]}',
@@ -42,7 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def prompt(arguments: argparse.Namespace) -> int:
+def prompt(config: Config, arguments: argparse.Namespace) -> int:
     """Print how the prompt is read; returns the exit status."""
     if arguments.stdin:
         return _lines(sys.stdin.buffer.read().splitlines(), arguments.steps)
@@ -54,7 +63,8 @@ def prompt(arguments: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     try:
-        _show(arguments.prompt, arguments.steps, arguments.hires_steps, console)
+        text = _drawn(arguments.prompt, arguments.seed, config.wildcards.folder, console)
+        _show(text, arguments.steps, arguments.hires_steps, console)
     except Refused as refused:
         console.print(Texts(LOCALE)(refused.code, **refused.params), style="red")
         return 1
@@ -92,6 +102,14 @@ def _lines(lines: Iterable[bytes], steps: int) -> int:
 
 def _write(found: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+
+
+def _drawn(text: str, seed: int, folder: Path, console: Console) -> str:
+    if not wildcards.is_template(text):
+        return text
+    text = wildcards.draw("prompt", text, seed, folder)
+    console.print(Text.assemble((f"drawn with seed {seed}: ", "green"), printable(text)))
+    return text
 
 
 def _show(prompt: str, steps: int, hires_steps: int | None, console: Console) -> None:

@@ -387,6 +387,8 @@ def test_a_prompt_is_shown_as_it_is_read(capsys: pytest.CaptureFixture[str]) -> 
         "steps 1-2: a",
         "steps 3-4: b",
     ]
+    assert main(["prompt", "--seed", "3", "a {cat|cat}"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["drawn with seed 3: a cat", "a cat"]
     assert main(["prompt"]) == 2
     assert "in quotes" in capsys.readouterr().err
     assert main(["prompt", "a <hypernet:x:1>"]) == 1

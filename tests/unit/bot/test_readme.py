@@ -7,14 +7,17 @@ import pytest
 
 from generation import vocabulary
 from generation.catalog import Catalog
+from generation.completion import Rules, complete
 from generation.models import ModelKind
 
 PROJECT = Path(__file__).resolve().parents[3]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+WRITING = (PROJECT / "docs" / "prompts.md").read_text(encoding="utf-8").replace("\\|", "|")
 PROMPTS = [
     *re.findall(r"`/imagine ([^`]+)`", README),
     *re.findall(r"`([^`]+?) --", README)[:1],
     *re.findall(r'imagine "([^"]+)"', README),
+    *re.findall(r"`/imagine ([^`]+)`", WRITING),
 ]
 
 
@@ -24,8 +27,10 @@ async def test_examples_are_in_words_that_the_demo_knows(prompt: str) -> None:
     await catalog.scan()
     words = vocabulary.of_model(catalog.get(ModelKind.CHECKPOINT, "demo"))
     assert words.examples
-    assert vocabulary.unknown_words(words, prompt) == []
+    for seed in range(10):
+        request = complete({"prompt": prompt, "model": "demo", "seed": seed}, catalog, Rules())
+        assert vocabulary.unknown_words(words, request.prompt) == []
 
 
 def test_there_are_such_examples() -> None:
-    assert len(PROMPTS) >= 3
+    assert len(PROMPTS) >= 10
