@@ -10,9 +10,7 @@ from generation.families.layout import Layout, Shapes, TensorNames
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
 from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
 
-CONTEXT_FAMILIES: Final = {
-    family.context_width: name for name, family in DESCRIBED.items() if name != "sdxl-refiner"
-}
+CONTEXT_FAMILIES: Final = {family.context_width: name for name, family in DESCRIBED.items()}
 """Families by the width of the text embedding that the denoiser attends to."""
 VARIANTS: Final = {0: "", 4: "", 5: "depth", 8: "instruct-pix2pix", 9: "inpainting"}
 """Of Stable Diffusion's checkpoints, by the channels that the denoiser takes."""

@@ -109,7 +109,6 @@ RECOGNISED: Final[dict[str, str]] = {
     "cascade": "Stable Cascade",
     "pixart": "PixArt",
     "hunyuan-dit": "Hunyuan-DiT",
-    "kolors": "Kolors",
     "playground-2.5": "Playground 2.5",
 }
 """Families that the catalogue names, so that nobody takes their files for broken ones."""

@@ -8,9 +8,11 @@ from generation import model_reader
 from generation.families import DESCRIBED
 from generation.families.layout import TensorNames, expanded
 from generation.model_folders import Candidate
+from generation.model_probe import contents_of
 from generation.model_reader import ModelReader, Reading
 from generation.models import ModelKind
 from tests.fixtures import headers
+from tests.unit.generation.test_catalog import CONTEXT, SD1, write
 
 KNOWN = {header.name: header for header in headers.read()}
 EVERY = frozenset(("", *model_reader.VARIANT_TITLES))
@@ -66,6 +68,17 @@ def test_the_description_of_a_checkpoint_is_that_of_the_published_one(name: str)
     assert len(known.tensors.keys() - described) < 40
 
 
+@pytest.mark.slow
+def test_what_is_kept_is_what_the_published_configs_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.fixtures import make_headers  # it imports torch and diffusers
+
+    monkeypatch.setattr(headers, "FILE", tmp_path / "headers.json.xz")
+    make_headers.main()
+    assert {header.name: header for header in headers.read()} == KNOWN
+
+
 def test_channels_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     channels = {}
     for name in ("sd1", "sd1-inpainting", "sd1-instruct-pix2pix", "sd2-depth", "sdxl-inpainting"):
@@ -76,6 +89,34 @@ def test_channels_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     marked = read("sdxl-v-zsnr", tmp_path, monkeypatch).model
     assert marked is not None
     assert (marked.v_prediction, marked.zero_terminal_snr) == (True, True)
+
+
+def test_scaled_weights_are_refused_where_they_are_not_read(tmp_path: Path) -> None:
+    scaled = {f"{CONTEXT.format(1)[:-6]}scale_weight": (), **SD1}
+    file = write(tmp_path / "file.safetensors", scaled)
+    reading = ModelReader().read(Candidate(file, tmp_path, ""))
+    assert reading.problem is not None
+    assert reading.problem.code == "model_scaled_fp8"
+
+
+@pytest.mark.parametrize(
+    ("names", "family", "variant"),
+    [
+        # by one sign alone
+        (("lora_unet_middle_block_1_proj_in.lora_down.weight",), "sdxl", ""),
+        (("lora_unet_input_blocks_4_1_proj_in.hada_w1_a",), "sdxl", "loha"),
+        (("lycoris_output_blocks_3_1_proj_in.lokr_w1",), "sdxl", "lokr"),
+        (("unet.mid_block.attentions.0.transformer_blocks.3.ff.lora_A.weight",), "sdxl", ""),
+        (("lora_unet_mid_block_attentions_0_proj_in.lora_down.weight",), "sd", ""),
+        (("task_embedding", "controlnet_cond_embedding.conv_in.weight"), "sdxl", "union"),
+        (("control_type_proj.weight", "zero_convs.0.0.weight"), "sdxl", "union"),
+        (("txt_norm.weight", "img_in.weight"), "qwen-image", ""),
+        (("txt_norm.weight", "img_in.weight", "context_embedder.weight"), "", ""),
+    ],
+)
+def test_one_sign_is_enough(names: tuple[str, ...], family: str, variant: str) -> None:
+    found = contents_of(dict.fromkeys(names, (4, 4)))
+    assert (found.family, found.variant) == (family, variant)
 
 
 def test_variants_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:

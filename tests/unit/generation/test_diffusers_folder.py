@@ -1,0 +1,141 @@
+"""What the JSON of a folder says, where its class alone would mislead."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.generation.test_catalog import scan, write, write_folder, write_json
+
+
+async def told(folder: Path) -> tuple[str, ...]:
+    """Kind, family and variant of the only model; or the code and what it says."""
+    found = await scan(folder.parent)
+    if found.all:
+        (model,) = found.all
+        return str(model.kind), model.family, model.variant
+    (problem,) = found.problems
+    return problem.code, problem.params.get("what", problem.params.get("why", ""))
+
+
+def unet(folder: Path, class_name: str = "StableDiffusionPipeline", **settings: Any) -> Path:
+    """A folder of that class whose UNet is so."""
+    write_folder(folder)
+    encoder = settings.pop("text_encoder", ["transformers", "CLIPTextModel"])
+    write_json(folder / "model_index.json", _class_name=class_name, text_encoder=encoder)
+    write_json(folder / "unet/config.json", **{"cross_attention_dim": 768, **settings})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("class_name", "settings", "expected"),
+    [
+        ("StableDiffusionPipeline", {}, ("checkpoint", "sd1", "")),
+        ("LatentConsistencyModelPipeline", {}, ("checkpoint", "sd1", "")),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 1024}, ("checkpoint", "sd2", "")),
+        (
+            "StableDiffusionPipeline",
+            {"cross_attention_dim": 64, "use_linear_projection": True},
+            ("checkpoint", "sd2", ""),
+        ),
+        (
+            "StableDiffusionPipeline",
+            {"in_channels": 9},
+            ("model_variant", "a model for inpainting"),
+        ),
+        (
+            "LatentConsistencyModelPipeline",
+            {"time_cond_proj_dim": 256},
+            (
+                "model_variant",
+                "a model distilled for few steps that reads the guidance itself (LCM)",
+            ),
+        ),
+        (
+            "AltDiffusionPipeline",
+            {"text_encoder": ["alt_diffusion", "RobertaSeriesModelWithTransformation"]},
+            ("model_other", "a model of diffusers' AltDiffusionPipeline"),
+        ),
+        (
+            "MarigoldDepthPipeline",
+            {"in_channels": 8},
+            ("model_other", "a model of diffusers' MarigoldDepthPipeline"),
+        ),
+        (
+            "StableUnCLIPImg2ImgPipeline",
+            {"class_embed_type": "projection"},
+            (
+                "model_other",
+                "an unCLIP model or an upscaler of Stable Diffusion's make"
+                " (StableUnCLIPImg2ImgPipeline)",
+            ),
+        ),
+        (
+            "KandinskyPipeline",
+            {"_class_name": "UNet2DMine"},
+            ("model_other", "a model of diffusers' KandinskyPipeline"),
+        ),
+    ],
+)
+async def test_pipelines_are_told_by_their_parts(
+    tmp_path: Path, class_name: str, settings: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    assert await told(unet(tmp_path / "model", class_name, **settings)) == expected
+
+
+async def test_sdxl_and_its_refiner(tmp_path: Path) -> None:
+    large = {"cross_attention_dim": 2048, "addition_embed_type": "text_time"}
+    folder = unet(tmp_path / "model", "StableDiffusionXLPipeline", **large)
+    why = "it holds no weights"
+    assert await told(folder) == ("model_broken", why)  # no second text encoder
+    write(folder / "text_encoder_2/model.safetensors", {"weight": (2, 2)})
+    assert await told(folder) == ("model_broken", "it holds no words")
+    write_json(folder / "tokenizer_2/vocab.json", a=0)
+    assert await told(folder) == ("checkpoint", "sdxl", "")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "family"),
+    [("FluxTransformer2DModel", "flux"), ("ZImageTransformer2DModel", "z-image")],
+)
+async def test_families_to_come(tmp_path: Path, class_name: str, family: str) -> None:
+    folder = tmp_path / "model"
+    write_json(folder / "model_index.json", _class_name="AnyPipeline")
+    write_json(folder / "transformer/config.json", _class_name=class_name)
+    write(folder / "transformer/model.safetensors", {"weight": (2, 2)})
+    assert await told(folder) == ("checkpoint", family, "")
+
+
+async def test_other_parts_and_pipelines_are_named(tmp_path: Path) -> None:
+    for name, class_name in (("taesd", "AutoencoderTiny"), ("net", "FluxControlNetModel")):
+        write_json(tmp_path / name / "config.json", _class_name=class_name)
+        write(tmp_path / name / "model.safetensors", {"weight": (2, 2)})
+    write_json(tmp_path / "sound" / "model_index.json", _class_name="AudioLDM2Pipeline")
+    found = await scan(tmp_path)
+    assert [(problem.path.name, problem.params["what"]) for problem in found.problems] == [
+        ("net", "a ControlNet of Flux"),
+        ("sound", "a model of diffusers' AudioLDM2Pipeline"),
+        ("taesd", "an approximate VAE for previews (TAESD)"),
+    ]
+
+
+async def test_controls(tmp_path: Path) -> None:
+    """A union and T2I-Adapters can't be drawn with yet; a ControlNet can."""
+    for name, class_name, settings in (
+        ("a", "ControlNetModel", {"cross_attention_dim": 1024}),
+        ("b", "ControlNetModel", {"addition_embed_type": "text_time"}),
+        ("c", "ControlNetUnionModel", {"addition_embed_type": "text_time"}),
+        ("d", "T2IAdapter", {"adapter_type": "full_adapter_xl"}),
+        ("e", "T2IAdapter", {"adapter_type": "full_adapter"}),
+    ):
+        write_json(tmp_path / name / "config.json", _class_name=class_name, **settings)
+        write(tmp_path / name / "model.safetensors", {"weight": (2, 2)})
+    found = await scan(tmp_path)
+    assert {net.name: (net.family, net.variant) for net in found.controlnets} == {
+        "a": ("sd2", ""),
+        "b": ("sdxl", ""),
+        "c": ("sdxl", "union"),
+        "d": ("sdxl", "t2i-adapter"),
+    }
+    (problem,) = found.problems
+    assert problem.params == {"file": "e", "what": "a T2I-Adapter"}
