@@ -23,7 +23,7 @@ SPACE: /\s+/
 words: /([^\\\[\]():|]|\\.)+/
 %import common.SIGNED_NUMBER -> NUMBER
 """
-SIGNS_MAX: Final = 120
+SIGNS_MAX: Final = 60
 """Brackets and colons in a prompt that is asked about; it is as good as never that one has more
 and a bracket too many, and then the changes stay."""
 _SIGN: Final = re.compile(r"[][():]")
