@@ -107,6 +107,8 @@ class Kronecker(WeightChange):
 
     def fits(self, shape: Shape) -> bool:
         (out, width), (other_out, other_width) = map(_factor_sides, (self.first, self.second))
+        if min(out, width, other_out, other_width) < 0:
+            return False
         return (out * other_out, width * other_width) == (shape[0], _width(shape))
 
     def of(self, weight: torch.Tensor, strength: float) -> torch.Tensor:

@@ -72,12 +72,11 @@ class LayerNames:
 
     def __init__(self, networks: Mapping[str, torch.nn.Module]) -> None:
         self._tables = {network: _table(module) for network, module in networks.items()}
-        known = [
+        self._prefixes = [
             (prefix, network)
             for network in networks
             for prefix in PREFIXES.get(network, (f"{network}_",))
         ]
-        self._prefixes = sorted(known, key=lambda each: -len(each[0]))
 
     def find(self, layer: str) -> Target | None:
         """The module that a file's layer is; None where none of the networks has it."""

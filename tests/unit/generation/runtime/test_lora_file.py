@@ -1,7 +1,9 @@
 """Everything in a LoRA file is understood or named."""
 
+import collections
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +275,52 @@ def test_tensors_of_any_shape_are_read_and_asked_whether_they_fit(
                 assert delta.weight is not None
                 if delta.weight.fits(target):
                     assert delta.weight.of(torch.zeros(target), 1.0).shape == target
+
+
+def test_what_fits_can_be_computed(tmp_path: Path) -> None:
+    """Of tensors of random shapes those that fit do not fail, and have the layer's shape."""
+    chance = random.Random(0)
+    fitting: collections.Counter[str] = collections.Counter()
+    for _ in range(6000):
+        names = chance.choice(METHODS)
+        sides = {
+            name: (4, 4) if chance.random() < 0.8 else chance.choice(SHAPES)
+            for name in names
+            if chance.random() < 0.9
+        }
+        layer = lora_file._Layer(
+            {name: name for name in sides},
+            {name: torch.rand(shape) for name, shape in sides.items()},
+        )
+        delta = layer.delta("layer", lora_file._PeftNotes({}))
+        if delta.weight is None:
+            continue
+        target = chance.choice(((4, 4), (4, 4, 1, 1), (2, 4), (4, 4, 2, 2), (16, 16), (1, 1), (4,)))
+        if delta.weight.fits(target):
+            fitting[names[0]] += 1
+            found = delta.weight.of(torch.rand(target), 0.5)
+            assert (found.shape, found.dtype) == (target, torch.float32)
+    assert len(fitting) == len(METHODS)
+
+
+SHAPES = (
+    (),
+    (4,),
+    (1, 4),
+    (4, 2),
+    (2, 4),
+    (2, 2),
+    (2, 4, 4),
+    (2, 2, 2),
+    (4, 4, 2, 2),
+    (3, 2, 2, 2),
+)
+METHODS = (
+    ("down", "up", "core", "alpha", "magnitude"),
+    ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "alpha"),
+    ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+    ("a1", "a2", "b1", "b2", "alpha"),
+    ("oft_blocks", "rescale", "alpha"),
+    ("factors", "on_input"),
+    ("diff", "diff_b"),
+)
