@@ -28,8 +28,8 @@ PART_KINDS: Final = {
 }
 OTHER_PARTS: Final = {
     "AutoencoderTiny": "an approximate VAE for previews (TAESD)",
-    "AsymmetricAutoencoderKL": "a VAE with two inputs, which can't be used here",
-    "ConsistencyDecoderVAE": "a consistency decoder, which can't be used here",
+    "AsymmetricAutoencoderKL": "a VAE with two inputs",
+    "ConsistencyDecoderVAE": "a consistency decoder",
     "AutoencoderKLWan": "a VAE of Wan",
     "AutoencoderKLQwenImage": "a VAE of Qwen-Image",
     "FluxControlNetModel": "a ControlNet of Flux",

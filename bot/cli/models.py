@@ -21,6 +21,7 @@ from generation.regular_files import printable
 LOCALE: Final = "en-US"
 CHECKED_WITH: Final = "a red apple on a wooden table"
 """What is drawn to see whether a model draws."""
+RECOGNISED_ONLY: Final = "this version can't run it"
 MIB: Final = 2**20
 
 
@@ -81,6 +82,7 @@ def _described(model: ModelFile, texts: Texts) -> dict[str, Any]:
         "name": model.name,
         "family": model.family,
         "variant": model.variant,
+        "scaled_fp8": model.scaled_fp8,
         "file": printable(str(model.path)),
         "bytes": model.size,
         "trigger_words": model.trigger_words,
@@ -106,9 +108,11 @@ def _table(catalog: Catalog, texts: Texts) -> Table:
     for model in catalog.all:
         family = FAMILIES.get(model.family)
         title = family.title if family else RECOGNISED.get(model.family, model.family)
-        row = (str(model.kind), model.name, title, model.variant, f"{model.size / MIB:,.0f}")
+        variant = ", ".join(filter(None, (model.variant, "scaled fp8" if model.scaled_fp8 else "")))
+        row = (str(model.kind), model.name, title, variant, f"{model.size / MIB:,.0f}")
+        remark = RECOGNISED_ONLY if _problem_of(model, texts) else ""
         # names are no markup
-        table.add_row(*(Text(cell) for cell in (*row, _problem_of(model, texts))))
+        table.add_row(*(Text(cell) for cell in (*row, remark)))
     return table
 
 

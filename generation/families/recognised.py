@@ -76,12 +76,12 @@ FAMILIES_TO_COME: Final = (
 """The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
 
 CONTROL: Final = (
-    _what("a ControlNet-LLLite, which can't be used here", "lllite_"),
-    _what("a Control-LoRA, which can't be used here", "^lora_controlnet$"),
-    _what("an IP-Adapter, which can't be used here", "^ip_adapter."),
-    _what("an IP-Adapter, which can't be used here", "^image_proj."),
-    _what("a style adapter (T2I), which can't be used here", "^transformer_layes.0.", "^proj$"),
-    _what("a PhotoMaker, which can't be used here", "^id_encoder."),
+    _what("a ControlNet-LLLite", "lllite_"),
+    _what("a Control-LoRA", "^lora_controlnet$"),
+    _what("an IP-Adapter", "^ip_adapter."),
+    _what("an IP-Adapter", "^image_proj."),
+    _what("a style adapter (T2I)", "^transformer_layes.0.", "^proj$"),
+    _what("a PhotoMaker", "^id_encoder."),
 )
 
 OTHERS: Final = (

@@ -112,4 +112,8 @@ HARMLESS: Final = (
     "conditioner.embedders.0.transformer.text_projection",
 )
 """How tensors begin that are in many checkpoints and that no picture is made of."""
-HARMLESS_ENDS: Final = (".position_ids", ".num_batches_tracked")
+HARMLESS_ENDS: Final = (
+    *(".position_ids", ".num_batches_tracked"),
+    # beside weights of 8 bits, which are told by them
+    *(".scale_weight", ".scale_input", ".weight_scale", ".input_scale", ".comfy_quant"),
+)

@@ -42,6 +42,7 @@ def test_files_are_told_by_their_headers(
     assert found == (known.kind, known.family, known.variant)
     if known.says == "scaled":
         assert model.scaled_fp8
+        assert said == ""
     else:
         assert not model.scaled_fp8
         assert known.says in said

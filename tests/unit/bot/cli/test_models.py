@@ -37,6 +37,7 @@ async def test_the_table(config: Config, capsys: pytest.CaptureFixture[str]) -> 
     assert "dream [v2]" in dream
     assert "checkpoint" in dream
     assert "Stable Diffusion 1.x" in dream
+    assert "can't run it" not in dream
     assert "python -m bot convert" in out
     assert "old.ckpt" in out
 
