@@ -26,6 +26,7 @@ from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
 from generation.models import ModelKind
+from generation.prompts import spaced_weights
 from generation.refusal import Refused
 from generation.regular_files import printable
 from generation.request import GenerationRequest
@@ -309,6 +310,9 @@ async def _request(
     if unknown:
         named = {"unknown": _listed(unknown), "known": _listed(words.words[:KNOWN_SHOWN])}
         remarks.append(texts("words_unknown", model=request.model, **named))
+    spaced = spaced_weights(f"{request.prompt} {request.negative_prompt}")
+    if spaced:
+        remarks.append(texts("weights_spaced", found=_listed(spaced)))
     # the mark of small print is Discord's
     return request, [remark.removeprefix("-# ") for remark in remarks]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bot.config import Config
 from bot.locales import Texts
-from generation.prompts import attention, composed, schedule, take_tags, wildcards
+from generation.prompts import attention, composed, schedule, spaced_weights, take_tags, wildcards
 from generation.prompts.attention import BREAK
 from generation.refusal import Refused
 from generation.regular_files import printable
@@ -117,6 +117,8 @@ def _show(prompt: str, steps: int, hires_steps: int | None, console: Console) ->
     for tag in tags:
         console.print(Text.assemble(("LoRA ", "magenta"), printable(str(tag))))
     parts = composed(text)
+    for spaced in spaced_weights(text):
+        console.print(Text(f"text, for a space beside its number: {printable(spaced)}", "red"))
     for number, (part, weight) in enumerate(parts, 1):
         if len(parts) > 1:
             console.print(Text(f"Part {number} of {len(parts)}, × {exact(weight)}", "bold"))

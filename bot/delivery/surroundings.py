@@ -8,6 +8,7 @@ from generation import vocabulary
 from generation.catalog import Catalog
 from generation.job import Job
 from generation.models import ModelKind
+from generation.prompts import spaced_weights
 from storage.jobs import JobStore
 
 KNOWN_SHOWN: Final = 8
@@ -30,4 +31,5 @@ class JobSurroundings:
             return Surroundings(parent)
         words = vocabulary.of_model(model)
         unknown = vocabulary.unknown_words(words, job.request.prompt)
-        return Surroundings(parent, tuple(unknown), words.words[:KNOWN_SHOWN])
+        spaced = spaced_weights(f"{job.request.prompt} {job.request.negative_prompt}")
+        return Surroundings(parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced))

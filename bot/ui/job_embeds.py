@@ -44,6 +44,8 @@ class Surroundings:
     """Words of the prompt that its model has never seen."""
     known: tuple[str, ...] = ()
     """Some words that it knows."""
+    spaced: tuple[str, ...] = ()
+    """What would be weights but for a space beside their numbers."""
 
 
 NO_SURROUNDINGS: Final = Surroundings()
@@ -116,11 +118,20 @@ def keys_ignored(keys: Sequence[str], texts: Texts) -> str:
     return texts("keys_ignored", keys=named + (", …" if len(keys) > KEYS_SHOWN else ""))
 
 
+def weights_spaced(found: Sequence[str], texts: Texts) -> str:
+    """The line that names what would be a weight but for a space; empty where there is none."""
+    if not found:
+        return ""
+    named = quoted(one_line(", ".join(found[:KEYS_SHOWN])), FIELD_MAX)
+    return texts("weights_spaced", found=named)
+
+
 def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
     """Lines on what was written that had no effect, for who wrote it to read beside the job."""
     lines = (
         keys_ignored(job.origin.ignored, texts),
         words_unknown(around, texts, job.request.model),
+        weights_spaced(around.spaced, texts),
     )
     return "\n".join(filter(None, lines))
 

@@ -3,7 +3,7 @@ is split at AND (`composition`), each part changes with the steps (`schedule`), 
 as its brackets say (`attention`).
 """
 
-from generation.prompts.attention import attention, plain_text
+from generation.prompts.attention import attention, plain_text, spaced_weights
 from generation.prompts.checks import check_prompt, check_weights
 from generation.prompts.composition import composed
 from generation.prompts.schedule import drawn_texts, schedule
@@ -18,6 +18,7 @@ __all__ = [
     "drawn_texts",
     "plain_text",
     "schedule",
+    "spaced_weights",
     "tag_spans",
     "take_tags",
     "written_tag",

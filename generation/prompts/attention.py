@@ -31,6 +31,7 @@ _PIECE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_SPACED: Final = re.compile(r"[^\s()\[\]:\\]*+:(?=\s|[^\s)]{1,20}+\s)\s*+[+-]?[.\d]++\s*+\)")
 _BREAK: Final = re.compile(r"\s*+\bBREAK\b\s*+")
 
 
@@ -73,6 +74,11 @@ def plain_text(text: str) -> str:
     """What the text encoder reads, whatever its weights: `nu()de`, too, is one word there."""
     read = (piece for piece in _pieces(text) if not isinstance(piece, _Bracket))
     return "".join(" " if piece == BREAK else piece[0] for piece in read)
+
+
+def spaced_weights(text: str) -> list[str]:
+    """What looks like a weight and is text for a space beside its number: `fog: 1.2)`."""
+    return list(dict.fromkeys(match[0] for match in _SPACED.finditer(text))) if "(" in text else []
 
 
 def depth(text: str) -> int:

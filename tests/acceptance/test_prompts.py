@@ -132,6 +132,15 @@ async def test_brackets_hide_no_word_from_the_blocklist(
     assert "does not want something" in await refused(ada, general, prompt=prompt)
 
 
+async def test_what_would_be_a_weight_but_for_a_space_is_named(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    shown = await imagine(ada, general, prompt="a (cat: 1.2)", negative_prompt="(fog:2)")
+    assert shown["content"].endswith("with one this was drawn as text: cat: 1.2)")
+    shown = await imagine(ada, general, prompt="a (cat:1.2)")
+    assert "space" not in shown["content"]
+
+
 async def test_a_reroll_draws_the_prompt_anew(rig: Rig, ada: Person, general: str) -> None:
     animals = rig.config.wildcards.folder / "animal.txt"
     animals.parent.mkdir()

@@ -132,4 +132,7 @@ def test_words_that_the_model_does_not_know_are_named() -> None:
     around = Surroundings(unknown=("dusk", "fog"), known=("dog", "cat"))
     body = job_embeds.ended(a_job(), ENGLISH, around)
     assert body.content == "-# demo doesn’t know: dusk, fog. Words that it knows: dog, cat, …"
+    spaced = job_embeds.ended(a_job(), ENGLISH, Surroundings(spaced=("fog: 1.2)", "a:1 )"))).content
+    assert spaced.startswith("-# A weight has no space beside its number")
+    assert spaced.endswith("fog: 1.2), a:1 )")
     assert job_embeds.ended(a_job(), ENGLISH, Surroundings(known=("dog",))).content == ""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.prompts import attention, plain_text
+from generation.prompts import attention, plain_text, spaced_weights
 from tests.unit.generation.prompts.a1111 import a1111_prompts
 
 
@@ -61,6 +61,14 @@ def test_plain_text_is_what_the_encoder_reads() -> None:
     for prompt in ("nu()de", r"nu\de", "(nu)(de)", "nu[]de", "(nude:1.2)"):
         assert plain_text(prompt) == "nude"
     assert plain_text("a dog BREAK a cat") == "a dog a cat"
+
+
+def test_weights_with_a_space_are_named() -> None:
+    text = "(fog: 1.2), (a rain:1.2 ) (sun:1.3) (at 10: 30) [x: 3] (b:c) (b: c) (fog: 1.2)"
+    assert spaced_weights(text) == ["fog: 1.2)", "rain:1.2 )", "10: 30)"]
+    assert spaced_weights("time: 10)") == []
+    for hostile in ("(" + ":" * 4000, "(" + ": 1" * 1300, "(:" + " " * 3990, "(:" + "1" * 3990):
+        assert spaced_weights(hostile) == []
 
 
 HOSTILE = [
