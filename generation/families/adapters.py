@@ -104,6 +104,9 @@ OTHERS: Final = (
 )
 """Families beside Stable Diffusion by what is in the names of their layers."""
 NOT_FOR_PICTURES: Final = (
+    # the file does not say how its rotations are scaled
+    ("a LoRA of a method that can't be used here (peft's OFT)", (".oft_R.weight$",)),
+    ("a LoRA of a method that can't be used here (LyCORIS' first OFT)", (".oft_diag$",)),
     ("a LoRA for a language model", ("^base_model.model.model.layers.", "^model.layers.")),
     ("a LoRA for videos (AnimateDiff)", ("motion_modules",)),
     ("a LoRA for videos (Wan)", ("blocks.0.cross_attn.", "blocks_0_cross_attn_", "_img_emb_")),

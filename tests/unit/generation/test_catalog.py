@@ -529,6 +529,10 @@ async def test_an_entry_that_cannot_be_looked_at_is_passed_over(tmp_path: Path) 
             "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight",
             "a LoRA for a language model",
         ),
+        (
+            "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.oft_R.weight",
+            "a LoRA of a method that can't be used here (peft's OFT)",
+        ),
     ],
 )
 async def test_a_lora_for_something_else_is_not_offered(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from generation.families import adapters
 from generation.runtime import lora_file
 from generation.runtime.faults import JobError
 from generation.runtime.lora_deltas import Decomposed, Full, LowRank, WeightChange
@@ -324,3 +325,13 @@ METHODS = (
     ("factors", "on_input"),
     ("diff", "diff_b"),
 )
+
+
+def test_what_the_catalogue_lists_is_understood() -> None:
+    """Each sign by which it knows a LoRA is the end of a tensor's name that is read here."""
+    refused = {mark for _, marks in adapters.NOT_FOR_PICTURES for mark in marks}
+    known = [mark for algorithm in adapters.ALGORITHMS for mark in algorithm.marks]
+    assert len(known) > 15
+    for mark in set(known) - refused:
+        name = lora_file._ADAPTER.sub(r".\1.\2", f"layer{mark.removesuffix('$')}")
+        assert any(name == f"layer{ending}" for ending in lora_file.ENDINGS), mark
