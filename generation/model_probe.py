@@ -14,6 +14,8 @@ CONTEXT_FAMILIES: Final = {family.context_width: name for name, family in DESCRI
 """Families by the width of the text embedding that the denoiser attends to."""
 VARIANTS: Final = {0: "", 4: "", 5: "depth", 8: "instruct-pix2pix", 9: "inpainting"}
 """Of Stable Diffusion's checkpoints, by the channels that the denoiser takes."""
+MARKED: Final = ("sdxl", "sdxl-refiner")
+"""Families whose models say when they predict v."""
 SCALED: Final = ("^scaled_fp8$", ".scale_weight$", ".comfy_quant$", ".weight_scale$")
 """Beside weights of 8 bits: they are to be multiplied by these."""
 ENCODERS: Final = ("^encoder.", "^first_stage_model.encoder.", "^vae.encoder.")
@@ -101,12 +103,15 @@ def family_of(contents: TensorContents, metadata: Mapping[str, str], beside: str
 def prediction(contents: TensorContents, metadata: Mapping[str, str]) -> bool | None:
     """Whether a single file predicts v; None where neither its tensors nor its metadata say.
 
-    `modelspec.prediction_type` is that of Stability AI's ModelSpec.
+    `modelspec.prediction_type` is that of Stability AI's ModelSpec. A checkpoint of SDXL's make
+    without a mark predicts epsilon, for A1111 and ComfyUI alike.
     """
     if contents.v_prediction:
         return True
     said = metadata.get("modelspec.prediction_type", "")
-    return said in ("v", "v_prediction") if said else None
+    if said:
+        return said in ("v", "v_prediction")
+    return False if contents.family in MARKED else None
 
 
 def _network(layout: Layout, names: TensorNames) -> TensorContents:

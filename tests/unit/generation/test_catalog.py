@@ -195,6 +195,14 @@ async def test_what_a_single_file_says_of_its_prediction(
     assert (await only(tmp_path)).v_prediction is v_prediction
 
 
+async def test_sdxl_without_a_mark_predicts_epsilon(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", SDXL)
+    write(tmp_path / "b.safetensors", {**SDXL, "v_pred": (0,)})
+    write(tmp_path / "c.safetensors", SDXL, **{"modelspec.prediction_type": "v"})
+    found = await scan(tmp_path)
+    assert [model.v_prediction for model in found.checkpoints] == [False, True, True]
+
+
 async def test_a_folder_of_diffusers(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "diffusers" / "demo")
     found = await only(tmp_path)
