@@ -35,6 +35,8 @@ def test_weights_are_those_of_a1111_to_the_last_bit(known: dict[str, Any]) -> No
         # a bracket that is never closed holds to the end, one that was never opened is text
         ("a (b (c", [("a ", 1), ("b ", 1.1), ("c", 1.1 * 1.1)]),
         ("a) b] c:1.2)", [("a) b] c:1.2)", 1)]),
+        # of those the round ones multiply first, which their last digits show
+        ("((([[a", [("a", 1.1 * 1.1 * 1.1 * (1 / 1.1) * (1 / 1.1))]),
         # round and square ones are matched apart
         ("([a)b]", [("a", 1.1 * (1 / 1.1)), ("b", 1 / 1.1)]),
         # behind a backslash they are text, and the backslash is none
