@@ -54,13 +54,14 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     loras.save(
         {
             "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": torch.randn(4, 64, 1, 1),
-            "lora_unet_mid_block_attentions_0_proj_in.oft_R.weight": torch.randn(4, 6),
+            "lora_unet_mid_block_attentions_0_proj_in.lora_sideways.weight": torch.randn(64, 4),
         },
         folder / "unknown.safetensors",
     )
     catalog = Catalog([root])
     await catalog.scan()
-    assert catalog.problems == ()
+    # it says of one that it has words beside the LoRA
+    assert {problem.path.stem for problem in catalog.problems} <= {"bundled"}
     engine = ProcessEngine(RuntimeSettings(device="cpu"), cache=root / "cache")
     yield Bench(engine, catalog, root)
     await engine.stop()
