@@ -11,7 +11,7 @@ from generation.runtime.merging import LoraMerge, Merger
 
 log = structlog.get_logger(__name__)
 
-NETWORKS: Final = ("unet", "text_encoder")
+NETWORKS: Final = ("unet", "text_encoder", "text_encoder_2")
 MERGER: Final = Merger()
 """One for the process: what is merged into a network outlives the pipelines that share it."""
 NAMES_LOGGED: Final = 10
@@ -27,7 +27,8 @@ def applied(pipe: Any, work: Generate) -> Iterator[None]:
         LoraMerge(file.path, file.name, use.weight, use.weight)
         for file, use in zip(work.loras, work.request.loras, strict=True)
     ]
-    networks = {name: getattr(pipe, name) for name in NETWORKS}
+    found = {name: getattr(pipe, name, None) for name in NETWORKS}
+    networks = {name: network for name, network in found.items() if network is not None}
     for report in MERGER.apply(networks, uses, pipe._execution_device):
         if report.is_partial:
             log.warning(

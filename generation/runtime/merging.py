@@ -21,6 +21,9 @@ from generation.runtime.lora_names import LayerNames, Target
 
 KEPT_FOR: Final = 8
 """Jobs without a LoRA after which the originals of a network are forgotten."""
+FILE_MAX: Final = 2**29
+"""Bytes of a LoRA file that stays in memory while it is merged, so that it isn't read again when
+another LoRA joins it."""
 TEXT_ENCODERS: Final = "text_encoder"
 """How the names of networks begin that have the text encoder's strength."""
 ENDS: Final = ("conv_in", "conv_out")
@@ -180,6 +183,7 @@ class Merger:
                     steps.append(_Step(stamp, delta, strength))
         for name, network in networks.items():
             self._write(network, plans[name])
+        self._files = {stamp: file for stamp, file in self._files.items() if stamp[1] <= FILE_MAX}
         return [reports[stamp] for stamp, _ in uses]
 
     def _write(self, network: torch.nn.Module, plan: Mapping[str, list[_Step]]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from generation.runtime import lora_file
+from generation.runtime import lora_file, merging
 from generation.runtime.lora_deltas import LowRank
 from generation.runtime.lora_file import LoraFile
 from generation.runtime.lora_file import NamedTensors as Tensors
@@ -137,6 +137,23 @@ def test_the_same_set_again_touches_nothing(
     assert [report.name for report in merger.apply(networks, [b, a])] == ["b", "a"]
     assert versions_of(networks) == versions
     assert read == ["a", "b"]
+
+
+def test_a_large_file_does_not_stay_in_memory(
+    tmp_path: Path, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = loras.lora_for(tmp_path, networks, "a", 1)
+    b, _ = loras.lora_for(tmp_path, networks, "b", 2)
+    weights = []
+    for most in (0, merging.FILE_MAX):
+        monkeypatch.setattr(merging, "FILE_MAX", most)
+        merger = Merger()
+        merger.apply(networks, [a])
+        assert bool(merger._files) == bool(most)
+        merger.apply(networks, [a, b])
+        weights.append(loras.weights_of(networks))
+        merger.free()
+    assert loras.equal(*weights)
 
 
 def versions_of(networks: Networks) -> dict[str, int]:
