@@ -24,7 +24,12 @@ def applied(pipe: Any, work: Generate) -> Iterator[None]:
     They stay until another job wants others. Raises JobError as `Merger.apply` does.
     """
     uses = [
-        LoraMerge(file.path, file.name, use.weight, use.weight)
+        LoraMerge(
+            file.path,
+            file.name,
+            denoiser=use.weight,
+            text=use.weight if use.te_weight is None else use.te_weight,
+        )
         for file, use in zip(work.loras, work.request.loras, strict=True)
     ]
     found = {name: getattr(pipe, name, None) for name in NETWORKS}

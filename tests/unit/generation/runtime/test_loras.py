@@ -129,8 +129,10 @@ def test_pefts_act_as_with_diffusers(tmp_path: Path, dora: bool) -> None:
         torch.testing.assert_close(found[name], theirs, **TOLERANCE)
 
 
-def work(tiny: ModelFile, *files: Path, weight: float = 1.0) -> Generate:
-    uses = tuple(LoraUse(name=file.stem, weight=weight) for file in files)
+def work(
+    tiny: ModelFile, *files: Path, weight: float = 1.0, te_weight: float | None = None
+) -> Generate:
+    uses = tuple(LoraUse(name=file.stem, weight=weight, te_weight=te_weight) for file in files)
     return Generate(
         job="1",
         request=a_request(loras=uses),
@@ -161,3 +163,23 @@ def test_a_jobs_loras_stay_until_another_job_wants_others(tiny: ModelFile, tmp_p
     half = {name: (plain[name] + seen[(one, two)][name]) / 2 for name in plain}
     for name, weight in weights.items():
         torch.testing.assert_close(weight, half[name])
+
+
+def test_the_text_encoder_has_the_weight_that_the_request_gives_it(
+    tiny: ModelFile, tmp_path: Path
+) -> None:
+    pipe = LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
+    networks = {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    plain = fixtures.weights_of(networks)
+    both = (
+        models.tiny_lora(tmp_path / "one.safetensors", tiny.path),
+        models.tiny_lora(tmp_path / "two.safetensors", tiny.path, text=True),
+    )
+    changed: dict[tuple[float, float | None], set[str]] = {}
+    for weight, te_weight in ((1.0, None), (1.0, 0.0), (0.0, 0.5)):
+        with loras.applied(pipe, work(tiny, *both, weight=weight, te_weight=te_weight)):
+            weights = fixtures.weights_of(networks)
+        changed[weight, te_weight] = {
+            name.split(".")[0] for name in plain if not torch.equal(plain[name], weights[name])
+        }
+    assert list(changed.values()) == [{"unet", "text_encoder"}, {"unet"}, {"text_encoder"}]
