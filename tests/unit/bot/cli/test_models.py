@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +63,19 @@ async def test_long_names_are_shown_whole(
     monkeypatch.setenv("COLUMNS", "100")
     out = await printed(config, capsys)
     assert name in "".join(out.split("│")[2].strip() for out in out.splitlines() if "│" in out)
+
+
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["convert", "nowhere.ckpt"]])
+def test_neither_command_imports_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from bot.__main__ import main; status = main({arguments!r});"
+        "heavy = {'torch', 'diffusers', 'generation.runtime'} & {*sys.modules};"
+        "sys.exit(str(heavy) if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if arguments[0] == "models":
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "demo" in [model["name"] for model in json.loads(done.stdout)["models"]]
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.strip() == "nowhere.ckpt: there is no such file."
