@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from generation import lora_uses, sizes, templates
+from generation import lora_uses, samplers, sizes, templates
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
@@ -30,7 +30,7 @@ from generation.request import (
     check_text,
 )
 from generation.request_options import options
-from generation.samplers import SAMPLERS
+from generation.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
 
 Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 """Values by option name; pictures by the hash that the store gave them.
@@ -91,6 +91,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "steps": _first(settings.steps, family.steps),
         "guidance_scale": _first(settings.guidance_scale, family.guidance_scale),
         "sampler": _first(settings.sampler, family.sampler),
+        "schedule": settings.schedule,
         "clip_skip": _first(settings.clip_skip, 1),
         "negative_prompt": _first(settings.negative_prompt, ""),
         "vae": settings.vae,
@@ -108,7 +109,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "model": model.name,
         "width": width,
         "height": height,
-        "sampler": known_sampler(str(values["sampler"])),
+        **_sampling(str(values["sampler"]), values["schedule"]),
         "vae": catalog.get(ModelKind.VAE, values["vae"]).name
         if values["vae"] is not None
         else None,
@@ -149,8 +150,10 @@ def changed(
     values |= {
         "model": model.name,
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
-        "sampler": known_sampler(str(values.get("sampler", request.sampler))),
     }
+    if "sampler" in given or "schedule" in given:
+        schedule = given.get("schedule", None if "sampler" in given else request.schedule)
+        values |= _sampling(str(values.get("sampler", request.sampler)), schedule)
     return request.with_(**values)
 
 
@@ -181,6 +184,7 @@ def check(
     if request.variation_strength and request.variation_seed is None:
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
     known_sampler(request.sampler)
+    known_schedule(request.schedule)
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
     check_runnable(model)
     _check_abilities(request, model)
@@ -371,9 +375,27 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
 
 
-def known_sampler(name: str) -> str:
-    """The sampler of that name, whatever its case. Raises Refused with the nearest."""
-    return known(name, SAMPLERS, "sampler_unknown")
+def known_sampler(name: str) -> tuple[str, str | None]:
+    """The sampler of that name, whatever its case, and the schedule that an old name has in it,
+    such as `DPM++ 2M Karras`. Raises Refused with the nearest.
+    """
+    found = samplers.read(name)
+    return (known(name, SAMPLERS, "sampler_unknown"), None) if found is None else found
+
+
+def known_schedule(name: str) -> str:
+    """The schedule type of that name, whatever its case. Raises Refused with the nearest."""
+    found = samplers.schedule(name)
+    return known(name, SCHEDULES, "schedule_unknown") if found is None else found
+
+
+def _sampling(name: str, schedule: object) -> dict[str, str]:
+    """Sampler and schedule of a request: what is said of the schedule goes before what the name of
+    the sampler says.
+    """
+    sampler, told = known_sampler(name)
+    chosen = known_schedule(str(schedule)) if schedule is not None else told or AUTOMATIC
+    return {"sampler": sampler, "schedule": chosen}
 
 
 def _at_most(option: str, value: int, high: int) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from generation import samplers
 from generation.prompts import written_tag
 from generation.refusal import Refused
 from generation.request import GenerationRequest, LoraUse
@@ -38,18 +39,6 @@ KEYS: Final[Mapping[str, str]] = {
 SIGNS: Final = frozenset(("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model"))
 """A line that gives two of these is the parameters and no prompt."""
 NO_VAE: Final = frozenset(("automatic", "none"))
-AUTOMATIC: Final[Mapping[str, str]] = {
-    "DPM++ 2M": "Karras",
-    "DPM++ SDE": "Karras",
-    "DPM++ 2S a": "Karras",
-    "DPM2": "Karras",
-    "DPM2 a": "Karras",
-    "Restart": "Karras",
-    "DPM++ 2M SDE": "Exponential",
-    "DPM++ 2M SDE Heun": "Exponential",
-    "DPM++ 3M SDE": "Exponential",
-}
-"""The schedule that A1111 1.9 and later takes where it is said to be automatic."""
 _KEY: Final = re.compile(r"\s*+([A-Za-z][^:,\"\n]{0,80}):[ ]?")
 _VALUE: Final = re.compile(
     r"""[ ]*+(?P<quoted>"(?:\\.|[^"\\])*+")\s*+(?=,|$) | \{[^{}]*+\} | [^,]*+""",
@@ -109,12 +98,10 @@ def _weights(use: LoraUse) -> tuple[float, ...]:
 
 def _parameters(about: About) -> list[tuple[str, str]]:
     request = about.request
-    karras = request.sampler.endswith(" Karras")
     found = [
         ("Steps", str(request.steps)),
-        ("Sampler", request.sampler.removesuffix(" Karras")),
-        # "Automatic" would mean Karras or exponential there for half of the samplers
-        ("Schedule type", "Karras" if karras else "Uniform"),
+        ("Sampler", samplers.sampler_of(request)),
+        ("Schedule type", samplers.schedule_of(request)),
         ("CFG scale", exact(request.guidance_scale)),
         ("Seed", str(about.seed)),
         ("Size", f"{request.width}x{request.height}"),
@@ -246,7 +233,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
     ignored: list[str] = []
     for key, value in parameters.items():
         if key == "Sampler":
-            given["sampler"] = _sampler(value, parameters)
+            given |= _sampling(value, parameters)
         elif key == "Size":
             size = re.fullmatch(r"\s*([0-9]{1,9})\s*[x×]\s*([0-9]{1,9})\s*", value)
             if size is None:
@@ -261,16 +248,17 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
     return given, tuple(ignored)
 
 
-def _sampler(name: str, parameters: Mapping[str, str]) -> str:
-    """The sampler with its schedule, as one name; that it is one of ours is checked later."""
+def _sampling(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Sampler and schedule; that they are ours is checked later."""
     schedule = parameters.get("Schedule type", "")
-    if schedule == "Automatic":
-        # this bot wrote so for what is uniform
-        own = parameters.get("Version", "").startswith("darkroom")
-        schedule = "" if own else AUTOMATIC.get(name, "")
-    if schedule in ("", "Uniform") or name.endswith(f" {schedule}"):
-        return name
-    return f"{name} {schedule}"
+    _, told = samplers.read(name) or (name, None)
+    if told is not None and not schedule:
+        return {"sampler": name}
+    # this bot once wrote "Automatic" for what is uniform; without a word, so did A1111 draw
+    own = parameters.get("Version", "").startswith("darkroom")
+    if not schedule or (schedule == samplers.AUTOMATIC and own):
+        schedule = samplers.UNIFORM
+    return {"sampler": name, "schedule": schedule}
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:

@@ -229,9 +229,6 @@ def _drawable(model: ModelFile, file: str) -> Reading | None:
 
 def _note(model: ModelFile, contents: model_probe.TensorContents, file: str) -> Unusable | None:
     """What of a good file is left out."""
-    if contents.words:
-        words = printable(", ".join(contents.words))[:WHY_MAX]
-        return Unusable(model.path, "lora_brings_words", {"file": file, "words": words})
     if contents.unused:
         params = {"file": file, "name": printable(contents.unused[0])[:WHY_MAX]}
         params["count"] = str(len(contents.unused))

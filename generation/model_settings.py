@@ -5,10 +5,9 @@ from typing import Final
 
 import msgspec
 
-from generation import toml_text
+from generation import samplers, toml_text
 from generation.regular_files import printable, read_regular
 from generation.request import ClipSkip, Guidance, Name, Prompt, Side, Steps
-from generation.samplers import SAMPLERS
 
 IN_FOLDER: Final = "darkroom.toml"
 BESIDE: Final = ".darkroom.toml"
@@ -25,6 +24,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     steps: Steps | None = None
     guidance_scale: Guidance | None = None
     sampler: Name | None = None
+    schedule: Name | None = None
     clip_skip: ClipSkip | None = None
     negative_prompt: Prompt | None = None
     vae: Name | None = None
@@ -49,7 +49,8 @@ def read_settings(file: Path) -> ModelSettings:
         raise ValueError("it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(printable(str(error))[:200]) from None
-    known = {name.casefold() for name in SAMPLERS}
-    if settings.sampler is not None and settings.sampler.casefold() not in known:
+    if settings.sampler is not None and samplers.read(settings.sampler) is None:
         raise ValueError(f"there is no sampler {printable(settings.sampler)[:80]}")
+    if settings.schedule is not None and samplers.schedule(settings.schedule) is None:
+        raise ValueError(f"there is no schedule {printable(settings.schedule)[:80]}")
     return settings

@@ -56,6 +56,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: Steps | None = None
     guidance: Guidance | None = None
     sampler: Name | None = None
+    schedule: Name | None = None
     clip_skip: ClipSkip | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
@@ -76,6 +77,7 @@ GIVEN: Final = (
     "steps",
     "guidance",
     "sampler",
+    "schedule",
     "clip_skip",
 )
 """Fields that are options of the same name."""
@@ -92,7 +94,8 @@ EXAMPLES: Final = {
     "height": "1024",
     "steps": "30",
     "guidance": "5.0",
-    "sampler": '"DPM++ 2M Karras"',
+    "sampler": '"DPM++ 2M"',
+    "schedule": '"Karras"',
     "clip_skip": "2",
     "controlnet": '"a name"',
     "control_scale": "0.8",
@@ -179,6 +182,8 @@ def check(preset: Preset, catalog: Catalog) -> None:
                 completion.check_same_family(part, model)
     if preset.sampler is not None:
         completion.known_sampler(preset.sampler)
+    if preset.schedule is not None:
+        completion.known_schedule(preset.schedule)
     template, tags = take_tags(preset.template or "")
     check_weights("template", template)
     check_weights("negative_prompt", preset.negative_prompt or "")
@@ -197,6 +202,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         steps=request.steps,
         guidance=request.guidance_scale,
         sampler=request.sampler,
+        schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
         controlnet=request.controls[0].name if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,

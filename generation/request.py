@@ -6,12 +6,13 @@ option is offered: its name, the list that its values come from, whether it is a
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from generation.refusal import Refused
+from generation.samplers import UNIFORM
 
 SEED_MAX: Final = 2**53 - 1
 """The largest integer that Discord and JSON carry exactly."""
@@ -29,6 +30,9 @@ SIDE_MIN: Final = 64
 SIDE_MAX: Final = 2048
 SIDE_STEP: Final = 8
 """Latents are an eighth of the picture's size in every family."""
+
+Conventions = Literal["a1111", "comfyui"]
+"""Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
 
 PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of the file of a picture in the store."""
@@ -157,6 +161,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Guidance, option("how closely the prompt is followed (CFG scale)", name="guidance")
     ]
     sampler: Annotated[Name, option("the sampling method", choices_from="samplers")]
+    schedule: Annotated[
+        Name,
+        option("how the noise falls from step to step (schedule type)", choices_from="schedules"),
+    ] = UNIFORM
+    conventions: Annotated[
+        Conventions, option("whose way of drawing is followed", offered=False)
+    ] = "a1111"
     seed: Annotated[
         Seed, option("the same seed draws the same picture; -1 draws a random one", random=True)
     ]
@@ -231,6 +242,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "model": (self.model,),
             "vae": (self.vae or "",),
             "sampler": (self.sampler,),
+            "schedule": (self.schedule,),
             "lora": tuple(use.name for use in self.loras),
             "controlnet": tuple(use.name for use in self.controls),
         }

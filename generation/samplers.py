@@ -1,39 +1,136 @@
-"""The samplers by the names that A1111 gave them, and the diffusers schedulers that they are."""
+"""The samplers and schedule types by the names that A1111 gave them, and ComfyUI's names for them.
 
-from typing import Final
+What they compute stands in `generation/runtime/`: a sampler is one function there and its row here.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 import msgspec
 
+AUTOMATIC: Final = "Automatic"
+"""The schedule that A1111 takes by itself for each sampler."""
+UNIFORM: Final = "Uniform"
 
-class Sampler(msgspec.Struct, frozen=True):
-    """A diffusers scheduler class by name, and what its configuration is changed by."""
 
-    scheduler: str
-    options: dict[str, str | bool | int] = {}
+class Sampler(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of a sampler beside its computation."""
+
+    comfyui: str
+    """Its name in ComfyUI."""
     order: int = 1
-    """Network calls a step; 2 for Heun and the DPM2 family."""
+    """Network calls a step."""
+    automatic: str = UNIFORM
+    """Its schedule where none is chosen."""
+    one_more: bool = False
+    """Whether A1111 computes a sigma more and leaves the next to last out."""
+    timesteps: bool = False
+    """Whether A1111 runs it over whole timesteps, equally far apart, whatever the schedule."""
+    guided: bool = False
+    """Whether it needs the answer to the negative prompt at any guidance (CFG++)."""
 
-
-KARRAS: Final[dict[str, str | bool | int]] = {"use_karras_sigmas": True}
-SDE: Final[dict[str, str | bool | int]] = {"algorithm_type": "sde-dpmsolver++"}
 
 SAMPLERS: Final[dict[str, Sampler]] = {
-    "DPM++ 2M": Sampler("DPMSolverMultistepScheduler"),
-    "DPM++ 2M Karras": Sampler("DPMSolverMultistepScheduler", KARRAS),
-    "DPM++ 2M SDE": Sampler("DPMSolverMultistepScheduler", SDE),
-    "DPM++ 2M SDE Karras": Sampler("DPMSolverMultistepScheduler", SDE | KARRAS),
-    "DPM++ SDE": Sampler("DPMSolverSDEScheduler", order=2),
-    "DPM++ SDE Karras": Sampler("DPMSolverSDEScheduler", KARRAS, order=2),
-    "Euler": Sampler("EulerDiscreteScheduler"),
-    "Euler a": Sampler("EulerAncestralDiscreteScheduler"),
-    "Heun": Sampler("HeunDiscreteScheduler", order=2),
-    "DPM2": Sampler("KDPM2DiscreteScheduler", order=2),
-    "DPM2 a": Sampler("KDPM2AncestralDiscreteScheduler", order=2),
-    "LMS": Sampler("LMSDiscreteScheduler"),
-    "LMS Karras": Sampler("LMSDiscreteScheduler", KARRAS),
-    "UniPC": Sampler("UniPCMultistepScheduler"),
-    "DDIM": Sampler("DDIMScheduler"),
-    "DDPM": Sampler("DDPMScheduler"),
-    "PNDM": Sampler("PNDMScheduler", {"skip_prk_steps": True}),
-    "LCM": Sampler("LCMScheduler"),
+    "DPM++ 2M": Sampler(comfyui="dpmpp_2m", automatic="Karras"),
+    "DPM++ SDE": Sampler(comfyui="dpmpp_sde", order=2, automatic="Karras"),
+    "DPM++ 2M SDE": Sampler(comfyui="dpmpp_2m_sde", automatic="Exponential"),
+    "DPM++ 2M SDE Heun": Sampler(comfyui="dpmpp_2m_sde_heun", automatic="Exponential"),
+    "DPM++ 2S a": Sampler(comfyui="dpmpp_2s_ancestral", order=2, automatic="Karras"),
+    "DPM++ 3M SDE": Sampler(comfyui="dpmpp_3m_sde", automatic="Exponential", one_more=True),
+    "Euler a": Sampler(comfyui="euler_ancestral"),
+    "Euler": Sampler(comfyui="euler"),
+    "LMS": Sampler(comfyui="lms"),
+    "Heun": Sampler(comfyui="heun", order=2),
+    "DPM2": Sampler(comfyui="dpm_2", order=2, automatic="Karras", one_more=True),
+    "DPM2 a": Sampler(comfyui="dpm_2_ancestral", order=2, automatic="Karras", one_more=True),
+    "Restart": Sampler(comfyui="restart", order=2, automatic="Karras"),
+    "DDIM": Sampler(comfyui="ddim", timesteps=True),
+    "DDIM CFG++": Sampler(comfyui="ddim_cfg_pp", timesteps=True, guided=True),
+    "PLMS": Sampler(comfyui="plms", timesteps=True),
+    "UniPC": Sampler(comfyui="uni_pc", timesteps=True),
+    "LCM": Sampler(comfyui="lcm"),
+    "TCD": Sampler(comfyui="tcd"),
+    "DDPM": Sampler(comfyui="ddpm"),
+    "DEIS": Sampler(comfyui="deis"),
+    "IPNDM": Sampler(comfyui="ipndm"),
+    "Heun++ 2": Sampler(comfyui="heunpp2", order=3),
+    "Res Multistep": Sampler(comfyui="res_multistep"),
+    "ER SDE": Sampler(comfyui="er_sde"),
+    "Gradient Estimation": Sampler(comfyui="gradient_estimation"),
 }
+
+SCHEDULES: Final[dict[str, str]] = {
+    AUTOMATIC: "",
+    UNIFORM: "",
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "Polyexponential": "",
+    "SGM Uniform": "sgm_uniform",
+    "KL Optimal": "kl_optimal",
+    "Align Your Steps": "",
+    "Simple": "simple",
+    "Normal": "normal",
+    "DDIM": "ddim_uniform",
+    "Beta": "beta",
+    "Linear Quadratic": "linear_quadratic",
+}
+"""The schedule types, and ComfyUI's names for those that it has."""
+
+FORMER: Final[Mapping[str, str]] = {"PNDM": "PLMS"}
+"""Names that samplers had here before."""
+
+
+def _by_any_name() -> dict[str, tuple[str, str | None]]:
+    found: dict[str, tuple[str, str | None]] = {}
+    schedules = [name for name in SCHEDULES if name not in (AUTOMATIC, UNIFORM)]
+    for name, row in SAMPLERS.items():
+        for known in (name, row.comfyui):
+            found[known.casefold()] = (name, None)
+        for schedule in schedules:
+            found[f"{name} {schedule}".casefold()] = (name, schedule)
+    for former, name in FORMER.items():
+        found[former.casefold()] = (name, None)
+    # what both names mean is the sampler of that name
+    found |= {name.casefold(): (name, None) for name in SAMPLERS}
+    return found
+
+
+_NAMES: Final = _by_any_name()
+_SCHEDULE_NAMES: Final = {
+    known.casefold(): name
+    for name, comfyui in SCHEDULES.items()
+    for known in (name, comfyui)
+    if known
+}
+
+
+def read(name: str) -> tuple[str, str | None] | None:
+    """The sampler of that name, whatever its case, and the schedule where the name has one in it,
+    as A1111 named them before 1.9: `DPM++ 2M Karras`. None where there is none.
+    """
+    return _NAMES.get(" ".join(name.split()).casefold())
+
+
+def schedule(name: str) -> str | None:
+    """The schedule type of that name, whatever its case; None where there is none."""
+    return _SCHEDULE_NAMES.get(" ".join(name.split()).casefold())
+
+
+class _Request(Protocol):
+    @property
+    def sampler(self) -> str: ...
+
+    @property
+    def schedule(self) -> str: ...
+
+
+def sampler_of(request: _Request) -> str:
+    """The sampler of a request by its present name; requests of before have the schedule in it."""
+    return (read(request.sampler) or (request.sampler, None))[0]
+
+
+def schedule_of(request: _Request) -> str:
+    """The schedule that a request is drawn with, never AUTOMATIC."""
+    name, told = read(request.sampler) or (request.sampler, None)
+    chosen = told or request.schedule
+    return SAMPLERS[name].automatic if chosen == AUTOMATIC and name in SAMPLERS else chosen

@@ -27,7 +27,7 @@ from bot.storage_folder import (
     why_no_database,
 )
 from generation.catalog import Catalog
-from generation.completion import complete, known_sampler
+from generation.completion import complete, known_sampler, known_schedule
 from generation.engines import EngineError
 from generation.families import FAMILIES, RECOGNISED
 from generation.messages import Ready
@@ -233,6 +233,7 @@ def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
 def _parts(where: str, settings: ModelSettings, catalog: Catalog) -> Iterator[Finding]:
     checks = (
         (settings.sampler, known_sampler),
+        (settings.schedule, known_schedule),
         (settings.vae, lambda name: catalog.get(ModelKind.VAE, name)),
     )
     for name, look_up in checks:

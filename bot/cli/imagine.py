@@ -41,7 +41,7 @@ LOOK_EVERY: Final = 0.5
 """Seconds, where another process makes the pictures."""
 OF_THE_MODEL: Final = "the model's"
 UNSET: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("width", "height", "steps", "guidance", "sampler"), OF_THE_MODEL),
+    **dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule"), OF_THE_MODEL),
     **dict.fromkeys(("negative_prompt", "vae"), OF_THE_MODEL),
     "model": "that of config.toml, or the first",
     "seed": "random",

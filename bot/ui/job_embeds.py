@@ -14,6 +14,7 @@ from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
 from generation.metadata import About
 from generation.request import LoraUse
+from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
 BAR: Final = 14
@@ -187,7 +188,7 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     yield "field_model", request.model
     yield "field_size", f"{request.width} × {request.height}"
     yield "field_steps", number(request.steps)
-    yield "field_sampler", request.sampler
+    yield "field_sampler", f"{sampler_of(request)}, {schedule_of(request)}"
     yield "field_guidance", number(request.guidance_scale)
     seeds = dict.fromkeys(request.seeds)
     yield "field_seed" if len(seeds) == 1 else "field_seeds", ", ".join(map(str, seeds))

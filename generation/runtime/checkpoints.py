@@ -1,125 +1,337 @@
-"""Model files become diffusers' pipelines and networks, without a hub."""
+"""Model files become networks, without a hub: each part by its own class, each tensor in its place.
 
+A single file has the tensors of all parts under the names of the original code (CompVis' ldm,
+Stability's sgm, OpenCLIP); diffusers knows what each is called in its modules.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import accelerate
 import diffusers
-import safetensors
+import safetensors.torch
 import structlog
 import torch
 import transformers
+from diffusers.loaders import single_file_utils
 
-from generation.families import FAMILIES
+from generation.families import FAMILIES, Family, TextEncoder
 from generation.models import ModelFile
-from generation.runtime import prompts
-from generation.safetensors_header import read_header
+from generation.request import Conventions
+from generation.runtime.conditioning import Conditioner
+from generation.runtime.encoders.clip import ClipEncoder
+from generation.runtime.faults import JobError
+from generation.runtime.model_sampling import ModelSampling, discrete
+from generation.runtime.tokenizers import CONFIGS, load_tokenizer
 
 log = structlog.get_logger(__name__)
 
-CONFIGS = Path(__file__).parent / "configs"
-OLD_WORDS = "cond_stage_model.transformer."
-"""Before its weights; checkpoints of 2022 lack the `text_model.` that followed later."""
-LOOK_SIDE = 32
+LOOK_SIDE: Final = 32
 """Latents a side that a denoiser is shown to see what it predicts."""
-NOISE_SHARE = 0.5
+NOISE_SHARE: Final = 0.5
 """Of pure noise, an epsilon model gives back nearly all, one that predicts v next to nothing."""
+UNET: Final = "model.diffusion_model."
+CLIP_NAMES: Final = (
+    "cond_stage_model.transformer.text_model.",
+    "cond_stage_model.transformer.",  # checkpoints of 2022
+    "conditioner.embedders.0.transformer.text_model.",
+)
+"""Before the weights of a CLIP as transformers has it."""
+OPENCLIP_NAMES: Final = (
+    "cond_stage_model.model.",
+    "conditioner.embedders.0.model.",
+    "conditioner.embedders.1.model.",
+)
+"""Before the weights of an OpenCLIP."""
+VAE_NAMES: Final = ("first_stage_model.", "vae.", "")
+
+Weights = dict[str, torch.Tensor]
 
 
-def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Any:
-    """The family's text-to-image pipeline, on the CPU."""
+@dataclass
+class Checkpoint:
+    """A model whose parts are loaded."""
+
+    file: ModelFile
+    family: Family
+    denoiser: Any
+    vae: Any
+    encoders: tuple[ClipEncoder, ...]
+    noise_schedule: dict[str, Any]
+    """The settings of its scheduler, as diffusers writes them."""
+    conditioner: Conditioner
+
+    @property
+    def text_encoders(self) -> tuple[Any, ...]:
+        """The networks that read the prompt."""
+        return tuple(encoder.module for encoder in self.encoders)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All its networks."""
+        return (self.denoiser, self.vae, *self.text_encoders)
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a latent's side; a small VAE has fewer levels than its family's own."""
+        levels: int = len(self.vae.config.block_out_channels)
+        factor: int = 2 ** (levels - 1)
+        return factor
+
+    def sampling(self, conventions: Conventions) -> ModelSampling:
+        """What its denoiser's answers mean."""
+        return discrete(self.noise_schedule, conventions)
+
+
+def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
+    """All parts of a checkpoint, on the CPU. Raises JobError for one that lacks something."""
     family = FAMILIES[model.family]
-    class_ = getattr(diffusers, family.pipeline)
-    common = {"safety_checker": None, "requires_safety_checker": False}
     if model.is_folder:
-        return _load_folder(class_, model.path, model.path / "unet", dtype, **common)
+        return _load_folder(model, family, dtype)
     config = CONFIGS / family.config
-    pipe = class_.from_single_file(
-        str(model.path),
-        config=str(config),
-        dtype=dtype,
-        local_files_only=True,
-        **common,
-        **_old_text_encoder(model.path, config, dtype),
-    )
-    changes: dict[str, Any] = {}
-    if model.v_prediction:
-        changes["prediction_type"] = "v_prediction"
+    tensors = read_tensors(model.path)
+    schedule = _json(config / "scheduler" / "scheduler_config.json")
+    if model.v_prediction is not None:
+        schedule["prediction_type"] = "v_prediction" if model.v_prediction else "epsilon"
     if model.zero_terminal_snr:
-        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    if changes:
-        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
-    return pipe
-
-
-def load_part(model: ModelFile, class_: Any, config: str, dtype: torch.dtype) -> Any:
-    """A model of one network, on the CPU.
-
-    `config` is the folder of its kind among its family's configs.
-    """
-    if model.is_folder:
-        return _load_folder(class_, model.path, model.path, dtype)
-    return class_.from_single_file(
-        str(model.path),
-        config=str(CONFIGS / FAMILIES[model.family].config),
-        subfolder=config,
-        dtype=dtype,
-        local_files_only=True,
+        schedule["rescale_betas_zero_snr"] = True
+    unet_config = _json(config / "unet" / "config.json")
+    first = tensors.get(f"{UNET}input_blocks.0.0.weight")
+    if first is not None:
+        unet_config["in_channels"] = first.shape[1]
+    unet = single_file_utils.convert_ldm_unet_checkpoint(tensors, unet_config)
+    encoders = []
+    for row in family.encoders:
+        module = _empty_encoder(row, config / row.part)
+        encoders.append(
+            ClipEncoder(
+                row,
+                _filled(module, _words(tensors, module), dtype, model, "text encoder"),
+                load_tokenizer(config / row.tokenizer),
+            )
+        )
+    return _joined(
+        model,
+        family,
+        _filled(_empty(diffusers.UNet2DConditionModel, unet_config), unet, dtype, model, "UNet"),
+        _vae(tensors, _json(config / "vae" / "config.json"), dtype, model),
+        encoders,
+        schedule,
     )
 
 
-def look_what_it_predicts(pipe: Any) -> None:
-    """Set the prediction type of a pipeline whose file says nothing of it, by asking the denoiser.
+def _joined(
+    model: ModelFile,
+    family: Family,
+    denoiser: Any,
+    vae: Any,
+    encoders: list[ClipEncoder],
+    noise_schedule: dict[str, Any],
+) -> Checkpoint:
+    conditioner = Conditioner(family, encoders)
+    return Checkpoint(model, family, denoiser, vae, tuple(encoders), noise_schedule, conditioner)
+
+
+def load_vae(model: ModelFile, dtype: torch.dtype) -> Any:
+    """A VAE of its own, on the CPU."""
+    if model.is_folder:
+        return _load_part(diffusers.AutoencoderKL, model.path, dtype, model)
+    family = FAMILIES[model.family]
+    config = _json(CONFIGS / family.config / "vae" / "config.json")
+    return _vae(read_tensors(model.path), config, dtype, model)
+
+
+def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
+    """A ControlNet, on the CPU."""
+    if model.is_folder:
+        return _load_part(diffusers.ControlNetModel, model.path, dtype, model)
+    config = _json(CONFIGS / FAMILIES[model.family].config / "controlnet" / "config.json")
+    tensors = single_file_utils.convert_controlnet_checkpoint(read_tensors(model.path), config)
+    module = _empty(diffusers.ControlNetModel, config)
+    return _filled(module, tensors, dtype, model, "ControlNet")
+
+
+def look_what_it_predicts(model: Checkpoint) -> None:
+    """Set the prediction type of a model whose file says nothing of it, by asking the denoiser.
 
     At the last timestep its input is nearly all noise: a model that predicts epsilon answers with
     its input, and one that predicts v with little of it. What overflows in half precision there is
     Stable Diffusion 2.1 of 768 pixels, which predicts v.
     """
+    unet = model.denoiser
     generator = torch.Generator("cpu").manual_seed(0)
-    channels = pipe.unet.config.in_channels
-    noise = torch.randn((1, channels, LOOK_SIDE, LOOK_SIDE), generator=generator)
-    latents = noise.to(pipe._execution_device, pipe.unet.dtype)
-    last = pipe.scheduler.config.num_train_timesteps - 1
+    latents = model.family.latents.channels
+    noise = torch.randn((1, latents, LOOK_SIDE, LOOK_SIDE), generator=generator)
+    beside = torch.zeros(1, unet.config.in_channels - latents, LOOK_SIDE, LOOK_SIDE)
+    shown = torch.cat((noise, beside), dim=1).to(unet.device, unet.dtype)
+    last = int(model.noise_schedule.get("num_train_timesteps", 1000)) - 1
+    words = torch.zeros(1, 77, unet.config.cross_attention_dim, device=unet.device)
     with torch.no_grad():
-        words, _ = prompts.encode(pipe, "", "", 1)
-        answer = pipe.unet(latents, last, encoder_hidden_states=words).sample.float().cpu()
-    pipe.maybe_free_model_hooks()
+        prompts = model.conditioner.prompts("", "", 1)
+        words = prompts.parts[0][1].at(0).cross.to(unet.device, unet.dtype)
+        answer = unet(shown, last, encoder_hidden_states=words).sample.float().cpu()
     share = float((answer * noise).sum() / noise.square().sum())
     kind = "epsilon" if share > NOISE_SHARE else "v_prediction"
     log.info("prediction type found", kind=kind, share_of_noise=round(share, 3))
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type=kind)
+    model.noise_schedule["prediction_type"] = kind
 
 
-def _load_folder(
-    class_: Any, folder: Path, weights: Path, dtype: torch.dtype, **options: Any
-) -> Any:
-    """`weights` is the folder whose files tell whether the download is one of half size."""
-    names = [file.name for file in weights.glob("*.safetensors")]
-    half = names and all(".fp16." in name for name in names)
-    return class_.from_pretrained(
-        folder,
-        dtype=dtype,
-        use_safetensors=True,
-        variant="fp16" if half else None,
-        local_files_only=True,
-        **options,
+def read_tensors(file: Path) -> Weights:
+    """The tensors of a file; of those in 8 bits with scales beside them, their values.
+
+    Both layouts of ComfyUI: `scale_weight` and, newer, `weight_scale`.
+    """
+    tensors: Weights = safetensors.torch.load_file(file)
+    for name in [name for name in tensors if name.endswith((".scale_weight", ".weight_scale"))]:
+        scale = tensors.pop(name)
+        weight = f"{name.rpartition('.')[0]}.weight"
+        if weight in tensors:
+            tensors[weight] = tensors[weight].float() * scale.float()
+    for name in list(tensors):
+        if name == "scaled_fp8" or name.endswith((".scale_input", ".input_scale", ".comfy_quant")):
+            del tensors[name]
+    return tensors
+
+
+def _load_folder(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpoint:
+    """Part by part: of what else model_index.json lists nothing is needed."""
+    folder = model.path
+    encoders = []
+    for row in family.encoders:
+        module = _empty_encoder(row, folder / row.part)
+        words = {name.removeprefix("text_model."): t for name, t in _weights(folder / row.part)}
+        tokenizer = folder / row.tokenizer
+        if not tokenizer.is_dir():
+            tokenizer = CONFIGS / family.config / row.tokenizer
+        module = _filled(module, _as_in(module, words), dtype, model, "text encoder")
+        encoders.append(ClipEncoder(row, module, load_tokenizer(tokenizer)))
+    schedule = folder / "scheduler" / "scheduler_config.json"
+    if not schedule.is_file():
+        schedule = CONFIGS / family.config / "scheduler" / "scheduler_config.json"
+    return _joined(
+        model,
+        family,
+        _load_part(diffusers.UNet2DConditionModel, folder / "unet", dtype, model),
+        _load_part(diffusers.AutoencoderKL, folder / "vae", dtype, model),
+        encoders,
+        _json(schedule),
     )
 
 
-def _old_text_encoder(file: Path, config: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The text encoder of a file whose names diffusers does not know, as an argument; or nothing.
+def _load_part(class_: Any, folder: Path, dtype: torch.dtype, model: ModelFile) -> Any:
+    found, told = class_.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        variant=_variant(folder),
+        local_files_only=True,
+        output_loading_info=True,
+        low_cpu_mem_usage=False,
+    )
+    _check_whole(told["missing_keys"], model, folder.name)
+    return found.eval()
 
-    Before transformers 4.31 the names of a CLIPTextModel began where they begin in these files.
+
+def _variant(folder: Path) -> str | None:
+    """Which of several precisions of a part is there; None for the plain one, which goes first."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    variants = [re.match(r"[\w-]+?\.([a-z]\w*)(?:-\d+-of-\d+)?\.safetensors", n) for n in names]
+    if not variants or any(found is None for found in variants):
+        return None
+    return sorted(found[1] for found in variants if found is not None)[0]
+
+
+def _weights(folder: Path) -> list[tuple[str, torch.Tensor]]:
+    """The tensors of a part in one file or several."""
+    variant = _variant(folder)
+    files = [
+        file
+        for file in sorted(folder.glob("*.safetensors"))
+        if (f".{variant}" in file.name) == (variant is not None)
+        or (variant is None and not re.match(r"[\w-]+?\.[a-z]\w*(-\d+-of-\d+)?\.safet", file.name))
+    ]
+    return [pair for file in files for pair in read_tensors(file).items()]
+
+
+def _empty(class_: Any, config: Mapping[str, Any]) -> Any:
+    with accelerate.init_empty_weights(include_buffers=False):
+        return class_.from_config(dict(config))
+
+
+def _empty_encoder(row: TextEncoder, config: Path) -> Any:
+    class_ = transformers.CLIPTextModelWithProjection if row.pooled else transformers.CLIPTextModel
+    settings = transformers.CLIPTextConfig.from_pretrained(config)
+    with accelerate.init_empty_weights(include_buffers=False):
+        return class_(settings)
+
+
+def _filled(
+    module: Any,
+    tensors: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+    model: ModelFile,
+    part: str,
+) -> Any:
+    """The module with these weights. Raises JobError where some are missing or of another shape."""
+    wanted = module.state_dict()
+    for name, like in wanted.items():
+        if name in tensors and tensors[name].shape != like.shape:
+            why = f"{part}: {name} has the shape {tuple(tensors[name].shape)}"
+            raise JobError("model_broken", file=model.path.name, why=why)
+    kept = {name: tensor.to(dtype) for name, tensor in tensors.items() if name in wanted}
+    told = module.load_state_dict(kept, strict=False, assign=True)
+    _check_whole(told.missing_keys, model, part)
+    return module.eval().requires_grad_(False)
+
+
+def _check_whole(missing: list[str], model: ModelFile, part: str) -> None:
+    if missing:
+        why = f"its {part} lacks {len(missing)} tensors, such as {missing[0]}"
+        raise JobError("model_broken", file=model.path.name, why=why)
+
+
+def _vae(tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile) -> Any:
+    prefix = next(p for p in VAE_NAMES if any(name.startswith(p) for name in tensors))
+    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    if "decoder.up_blocks.0.resnets.0.norm1.weight" not in own:
+        own = single_file_utils.convert_ldm_vae_checkpoint(own, config)
+    return _filled(_empty(diffusers.AutoencoderKL, config), own, dtype, model, "VAE")
+
+
+def _words(tensors: Weights, module: Any) -> Weights:
+    """The weights of a text encoder under the names that its module gives them.
+
+    SDXL's two are told apart by their width.
     """
-    if f"{OLD_WORDS}embeddings.token_embedding.weight" not in read_header(file).shapes:
-        return {}
-    settings = transformers.CLIPTextConfig.from_pretrained(config / "text_encoder")
-    encoder = transformers.CLIPTextModel(settings)
-    wanted = encoder.state_dict().keys()
-    with safetensors.safe_open(file, "pt") as tensors:
-        weights = {
-            name: tensors.get_tensor(OLD_WORDS + name)
-            for name in wanted
-            if OLD_WORDS + name in tensors.keys()  # noqa: SIM118
-        }
-    encoder.load_state_dict(weights)
-    return {"text_encoder": encoder.to(dtype).eval()}
+    inner = getattr(module, "text_model", module)
+    width = inner.embeddings.token_embedding.weight.shape[1]
+    for prefix in CLIP_NAMES:
+        embedding = tensors.get(f"{prefix}embeddings.token_embedding.weight")
+        if embedding is not None and embedding.shape[1] == width:
+            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            return _as_in(module, own)
+    for prefix in OPENCLIP_NAMES:
+        embedding = tensors.get(f"{prefix}token_embedding.weight")
+        if embedding is not None and embedding.shape[1] == width:
+            found = single_file_utils.convert_open_clip_checkpoint(module, tensors, prefix=prefix)
+            return _as_in(module, {n.removeprefix("text_model."): t for n, t in found.items()})
+    return {}
+
+
+def _as_in(module: Any, words: Weights) -> Weights:
+    """Names without `text_model.`, as that version of transformers has them."""
+    if not hasattr(module, "text_model"):
+        return words
+    return {
+        name if name.startswith("text_projection") else f"text_model.{name}": tensor
+        for name, tensor in words.items()
+    }
+
+
+def _json(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found

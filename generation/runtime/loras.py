@@ -1,40 +1,42 @@
-"""The LoRAs of a job, merged into the networks of its pipeline."""
+"""The LoRAs of a job, merged into the networks of its checkpoint."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
+import torch
 
 from generation.messages import Generate
+from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.merging import LoraMerge, Merger
 
 log = structlog.get_logger(__name__)
 
-NETWORKS: Final = ("unet", "text_encoder", "text_encoder_2")
-MERGER: Final = Merger()
-"""One for the process: what is merged into a network outlives the pipelines that share it."""
 NAMES_LOGGED: Final = 10
 
 
-@contextlib.contextmanager
-def applied(pipe: Any, work: Generate) -> Iterator[None]:
-    """Let the pipeline have the job's LoRAs, each at its weight.
+def merge(
+    merger: Merger, model: Checkpoint, work: Generate, device: torch.device
+) -> Mapping[str, Mapping[str, torch.Tensor]]:
+    """Let the checkpoint have the job's LoRAs, each at its weight; they stay until another job
+    wants others. Returns the textual inversions that they bring along.
 
-    They stay until another job wants others. Raises JobError as `Merger.apply` does.
+    Raises JobError as `Merger.apply` does.
     """
     uses = [
         LoraMerge(
             file.path,
             file.name,
-            denoiser=use.weight,
-            text=use.weight if use.te_weight is None else use.te_weight,
+            use.weight,
+            use.weight if use.te_weight is None else use.te_weight,
         )
         for file, use in zip(work.loras, work.request.loras, strict=True)
     ]
-    found = {name: getattr(pipe, name, None) for name in NETWORKS}
-    networks = {name: network for name, network in found.items() if network is not None}
-    for report in MERGER.apply(networks, uses, pipe._execution_device):
+    networks = {encoder.row.part: encoder.module for encoder in model.encoders}
+    reports = merger.apply({"unet": model.denoiser, **networks}, uses, device)
+    vectors: dict[str, Mapping[str, torch.Tensor]] = {}
+    for report in reports:
+        vectors |= report.embeddings
         if report.is_partial:
             log.warning(
                 "only a part of a LoRA fits",
@@ -42,4 +44,4 @@ def applied(pipe: Any, work: Generate) -> Iterator[None]:
                 layers=f"{report.applied} of {report.layers}",
                 unused=report.unused[:NAMES_LOGGED],
             )
-    yield
+    return vectors

@@ -1,48 +1,86 @@
 """Seeds that mean the same everywhere: noise from the CPU, in float32, a stream a picture."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
-from diffusers.utils import torch_utils
+import torchsde
 
-from generation.request import Variation
+from generation.request import Conventions, Variation
 
-_library_randn = torch_utils.randn_tensor
-
-
-NEARLY_PARALLEL = 0.9995
+NEARLY_PARALLEL: Final = 0.9995
 """Mean cosine above which the angle is too small to divide by its sine; A1111's bound."""
 
+DIGITS: Final = 6
+"""Of a time, as torchsde rounds it."""
 
-class Varied(torch.Generator):
-    """A picture's generator whose first noise, the initial one, is moved towards other seeds'.
+Brownian = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From the noise of one sigma to that of the next, of unit variance."""
 
-    What samplers draw later is the first seed's own, as in A1111.
+
+class Streams:
+    """The noise of a batch: first the initial one, then what its sampler draws.
+
+    In A1111's way each picture has a generator of its own, which goes on where the initial noise
+    ended, so that a picture is the same whatever it is drawn beside. In ComfyUI's the batch has
+    one, with the first seed, and samplers begin anew.
     """
 
-    variations: Sequence[Variation] = ()
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        variations: Sequence[Sequence[Variation]] = (),
+        conventions: Conventions = "a1111",
+    ) -> None:
+        """`variations` are what each picture's initial noise is moved towards."""
+        self._shared = conventions == "comfyui"
+        self._seeds = list(seeds)
+        self._variations = variations or [()] * len(seeds)
+        self._generators = [_generator(seed) for seed in seeds[: 1 if self._shared else None]]
 
-    def moved(self, noise: torch.Tensor) -> torch.Tensor:
-        """What to use for noise of shape (C, h, w) that this generator has drawn."""
-        for variation in self.variations:
-            second = torch.Generator("cpu").manual_seed(variation.seed)
-            towards = torch.randn(noise.shape, generator=second, dtype=noise.dtype)
-            noise = slerp(variation.strength, noise, towards)
-        self.variations = ()
-        return noise
+    def initial(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """(N, *shape), to be called first."""
+        noise = self._drawn((len(self._seeds), *shape))
+        if self._shared:
+            # ComfyUI's samplers have generators of their own, on the CPU of the seed behind it
+            self._generators = [_generator(self._seeds[0] + 1)]
+        moved = [
+            _moved(one, variations) for one, variations in zip(noise, self._variations, strict=True)
+        ]
+        return torch.stack(moved)
 
+    def normal(self, x: torch.Tensor) -> torch.Tensor:
+        """Noise like x (N, C, h, w), on its device."""
+        return self._drawn(x.shape).to(x.device)
 
-def generators(
-    seeds: Sequence[int], variations: Sequence[Sequence[Variation]] = ()
-) -> list[torch.Generator]:
-    """A generator for each picture of a batch; `variations` are those of each picture."""
-    found: list[torch.Generator] = []
-    for seed, own in zip(seeds, variations or [()] * len(seeds), strict=True):
-        generator = Varied("cpu")
-        generator.variations = own
-        found.append(generator.manual_seed(seed))
-    return found
+    def brownian(self, x: torch.Tensor, sigmas: torch.Tensor) -> Brownian:
+        """A Brownian path a picture over all sigmas but 0, by its seed: what a sampler adds does
+        not depend on the number of its steps.
+        """
+        positive = sigmas[sigmas > 0]
+        low, high = float(positive.min()), float(positive.max())
+        # torchsde rounds its ends, and warns of what lies beyond
+        first, last = round(low, DIGITS), round(high, DIGITS)
+        seeds = self._seeds[:1] if self._shared else self._seeds
+        shape = x.shape if self._shared else x.shape[1:]
+        trees = [
+            torchsde.BrownianTree(low, torch.zeros(shape), high, entropy=seed) for seed in seeds
+        ]
+
+        def between(sigma: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+            begin, end = sorted((float(sigma), float(after)))
+            sign = 1 if sigma < after else -1
+            found = [tree(max(begin, first), min(end, last)) for tree in trees]
+            path = found[0] if self._shared else torch.stack(found)
+            noise: torch.Tensor = path * sign / abs(end - begin) ** 0.5
+            return noise.to(x.device)
+
+        return between
+
+    def _drawn(self, shape: Sequence[int]) -> torch.Tensor:
+        if self._shared:
+            return torch.randn(shape, generator=self._generators[0])
+        return torch.stack([torch.randn(shape[1:], generator=own) for own in self._generators])
 
 
 def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -63,39 +101,13 @@ def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tenso
     return from_low * low + from_high * high
 
 
-def _randn_float32(
-    shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, layout: Any = None
-) -> torch.Tensor:
-    several = generator if isinstance(generator, list) else [generator]
-    if not isinstance(several[0], Varied):
-        noise: torch.Tensor = _library_randn(shape, generator, device, torch.float32, layout)
-        return noise.to(dtype) if dtype is not None else noise
-    drawn = _library_randn(shape, generator, torch.device("cpu"), torch.float32, layout)
-    noise = torch.stack([one.moved(own) for one, own in zip(several, drawn, strict=True)])
-    return noise.to(device=device, dtype=dtype)
+def _moved(noise: torch.Tensor, variations: Sequence[Variation]) -> torch.Tensor:
+    """A picture's initial noise (C, h, w), moved towards that of other seeds, one after another."""
+    for variation in variations:
+        towards = torch.randn(noise.shape, generator=_generator(variation.seed))
+        noise = slerp(variation.strength, noise, towards)
+    return noise
 
 
-def install() -> None:
-    """Have diffusers draw on the CPU in float32, whatever the model computes in and on.
-
-    torch's generators give other numbers in float16 than in float32, and others on each device, so
-    that a seed would mean one picture on the GPU and another on the CPU. To be called before a
-    pipeline or scheduler module is imported, for they take the function by name.
-    """
-    torch_utils.randn_tensor = _randn_float32
-    from diffusers.schedulers import scheduling_dpmsolver_sde as sde
-
-    library_sampler = sde.BrownianTreeNoiseSampler
-
-    class BrownianNoiseOnCpu(library_sampler):  # type: ignore[valid-type, misc]
-        """The noise of DPM++ SDE, which has a Brownian path for each seed."""
-
-        def __init__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-            super().__init__(x.float().cpu(), *args, **kwargs)
-            self._like = x
-
-        def __call__(self, sigma: Any, sigma_next: Any) -> torch.Tensor:
-            noise: torch.Tensor = super().__call__(sigma.cpu(), sigma_next.cpu())
-            return noise.to(self._like)
-
-    sde.BrownianTreeNoiseSampler = BrownianNoiseOnCpu
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(seed)

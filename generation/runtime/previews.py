@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from generation.runtime.checkpoints import Checkpoint
+
 FIT_SIDE = 128  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
 SHEET_MAX = 512  # pixels of the longer side of what is shown
@@ -29,38 +31,12 @@ class Previews:
         return True
 
 
-class CleanLatents:
-    """Remembers the denoised latents that a scheduler predicts at each step, for previews."""
-
-    def __init__(self, scheduler: Any) -> None:
-        self._scheduler = scheduler
-        self._predicted: torch.Tensor | None = None
-        step = scheduler.step
-
-        def recording(*args: Any, **kwargs: Any) -> Any:
-            result = step(*args, **kwargs)
-            if isinstance(result, tuple) and len(result) > 1:
-                self._predicted = result[1]
-            return result
-
-        # pipelines look at the parameters of step() to see whether it takes a generator
-        recording.__wrapped__ = step  # type: ignore[attr-defined]
-        scheduler.step = recording
-
-    def latest(self, latents: torch.Tensor) -> torch.Tensor:
-        """The newest prediction; where the scheduler gives none, the noisy latents themselves."""
-        predicted = self._predicted
-        outputs = getattr(self._scheduler, "model_outputs", None)
-        if predicted is None and outputs:
-            predicted = outputs[-1]
-        return predicted if predicted is not None and predicted.shape == latents.shape else latents
-
-
-def preview(pipe: Any, latents: torch.Tensor) -> bytes:
-    """A JPEG of latents as the denoiser has them; the map is fitted once for each model."""
-    if not hasattr(pipe.vae, "preview_map"):
-        pipe.vae.preview_map = fit_map(pipe.vae, pipe._execution_device)
-    return to_jpeg(latents / pipe.vae.config.scaling_factor, pipe.vae.preview_map)
+def preview(model: Checkpoint, latents: torch.Tensor) -> bytes:
+    """A JPEG of latents as the denoiser has them; the map is fitted once for each VAE."""
+    vae = model.vae
+    if not hasattr(vae, "preview_map"):
+        vae.preview_map = fit_map(vae, latents.device)
+    return to_jpeg(latents / vae.config.scaling_factor, vae.preview_map)
 
 
 def fit_map(vae: Any, device: torch.device) -> torch.Tensor:

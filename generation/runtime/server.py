@@ -11,29 +11,26 @@ import torch
 
 from generation.messages import Configure, Failed, Finished, Generate, Ready, Stop
 from generation.metadata import TENSORS
-from generation.runtime import noise
-
-noise.install()  # before anything that draws noise is imported
-
-from generation.runtime import previews  # noqa: E402
-from generation.runtime.device import (  # noqa: E402
+from generation.runtime import previews
+from generation.runtime.device import (
     check_device,
     choose_device,
     describe,
     lower_priority,
     wider_dtype,
 )
-from generation.runtime.drawing import Drawing  # noqa: E402
-from generation.runtime.faults import (  # noqa: E402
+from generation.runtime.faults import (
     JobError,
     NotFiniteError,
     is_fatal,
     is_out_of_memory,
 )
-from generation.runtime.hashes import Hashes  # noqa: E402
-from generation.runtime.loading import LoadedModels  # noqa: E402
-from generation.runtime.picture_check import PictureCheck  # noqa: E402
-from generation.runtime.pipe import End, Inbox, Outbox  # noqa: E402
+from generation.runtime.hashes import Hashes
+from generation.runtime.lessons import Lessons, Plan
+from generation.runtime.parts import Parts
+from generation.runtime.picture_check import PictureCheck
+from generation.runtime.pipe import End, Inbox, Outbox
+from generation.runtime.recipe import Drawing
 
 log = structlog.get_logger(__name__)
 
@@ -72,14 +69,15 @@ class Server:
             torch.set_num_threads(settings.cpu_threads)
         device = choose_device(settings)
         self._settings = settings
-        self._models = LoadedModels(settings, device)
-        check_device(device, self._models.dtype)
+        self._parts = Parts(settings, device)
+        self._lessons = Lessons()
+        check_device(device, self._parts.dtype)
         self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
         self._outbox = outbox
         self._inbox = inbox
-        self.ready: Ready = describe(device, self._models.dtype)
+        self.ready: Ready = describe(device, self._parts.dtype)
 
     def run(self, work: Generate) -> None:
         """Make the pictures; the last message sent is Finished or Failed.
@@ -113,7 +111,8 @@ class Server:
         hashing = self._hasher.submit(self._hash_files, work)
         drawing = Drawing(
             work,
-            self._models,
+            self._parts,
+            self._lessons,
             self._outbox.send,
             cancelled=lambda: self._inbox.is_cancelled(work.job),
             hashes=hashing,
@@ -137,32 +136,41 @@ class Server:
 
         A denoiser that overflows in half precision is tried once more in a wider one.
         """
-        wider = wider_dtype(self._models.dtype, self._models.device)
-        try:
-            return self._draw_in_memory(drawing, work)
-        except NotFiniteError:
-            if wider is None:
-                raise
-        # out of the handler, whose exception holds the frames that hold the tensors
-        log.warning("not a number in half precision: once more", precision=str(wider))
-        gc.collect()
-        with self._models.in_precision(wider):
-            return self._draw_in_memory(drawing, work)
+        wider = wider_dtype(self._parts.dtype, self._parts.device)
+        known = self._lessons.wider(work.checkpoint)
+        if wider is None or known is None:
+            try:
+                return self._draw_in_memory(drawing, work)
+            except NotFiniteError:
+                if wider is None:
+                    raise
+            # out of the handler, whose exception holds the frames that hold the tensors
+            log.warning("not a number in half precision: once more", precision=str(wider))
+            gc.collect()
+        with self._parts.in_precision(wider):
+            drawn = self._draw_in_memory(drawing, work)
+        self._lessons.needs_wider(work.checkpoint, wider)
+        return drawn
 
     def _draw_in_memory(self, drawing: Drawing, work: Generate) -> int:
-        batch_size = 1 if work.one_by_one else self._settings.batch_size
-        if _fits(drawing, batch_size):
-            return batch_size
-        crowded = self._models.keeps_more_than(work)
-        self._models.free()
-        if crowded:
-            log.warning("out of memory: once more, with the models of this job only")
-            if _fits(drawing, batch_size):
-                return batch_size
-            self._models.free()
-        log.warning("out of memory: once more, one picture at a time")
-        drawing.draw(1, frugal=True)
-        return 1
+        """Begin where a job like this fitted before, and go down the ladder from there."""
+        most = 1 if work.one_by_one else self._settings.batch_size
+        plan = self._lessons.plan(work, most)
+        if not plan.frugal:
+            if _fits(drawing, plan):
+                return plan.batch_size
+            crowded = self._parts.keeps_more_than(work)
+            self._parts.free()
+            if crowded:
+                log.warning("out of memory: once more, with the models of this job only")
+                if _fits(drawing, plan):
+                    return plan.batch_size
+                self._parts.free()
+            log.warning("out of memory: once more, one picture at a time")
+        frugal = Plan(1, frugal=True)
+        drawing.draw(frugal)
+        self._lessons.needs(work, frugal)
+        return frugal.batch_size
 
     def _hash_files(self, work: Generate) -> dict[str, str]:
         vaes = (work.vae,) if work.vae is not None else ()
@@ -174,10 +182,10 @@ class Server:
         return found | {name: sha256 for name, sha256 in weights.items() if sha256}
 
 
-def _fits(drawing: Drawing, batch_size: int) -> bool:
+def _fits(drawing: Drawing, plan: Plan) -> bool:
     """Draw; False when memory ran out. By then no frame of the attempt holds a tensor any more."""
     try:
-        drawing.draw(batch_size)
+        drawing.draw(plan)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

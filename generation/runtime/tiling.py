@@ -4,9 +4,8 @@ The denoiser's answers for the tiles are blended at every step, so that schedule
 only the whole picture and no seam can grow (MultiDiffusion, Bar-Tal et al. 2023).
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -82,73 +81,3 @@ def _window(length: int, device: torch.device) -> torch.Tensor:
     """Weights that rise from next to nothing at the ends of a tile: Hann's window."""
     places = torch.arange(length, device=device, dtype=torch.float32) + 0.5
     return torch.sin(torch.pi * places / length) ** 2
-
-
-@contextlib.contextmanager
-def tiled(pipe: Any, tiles: Tiles, after_tile: Callable[[], None]) -> Iterator[None]:
-    """For one call of the pipeline, its denoiser and ControlNets work tile by tile."""
-    if len(tiles) == 1:
-        yield
-        return
-    factor = pipe.vae_scale_factor
-    with contextlib.ExitStack() as stack:
-        denoise = _tiled_unet(pipe.unet.forward, tiles, factor, after_tile)
-        stack.enter_context(_replaced(pipe.unet, denoise))
-        net = getattr(pipe, "controlnet", None)
-        if net is not None:
-            stack.enter_context(_replaced(net, _tiled_controlnet(net.forward, factor)))
-        yield
-
-
-def _tiled_unet(
-    whole: Callable[..., Any], tiles: Tiles, factor: int, after_tile: Callable[[], None]
-) -> Callable[..., Any]:
-    def forward(sample: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
-        residuals_of = kwargs.pop("down_block_additional_residuals", None)
-        kwargs.pop("mid_block_additional_residual", None)
-
-        def part(tile: Tile) -> torch.Tensor:
-            more = residuals_of(tile) if residuals_of is not None else {}
-            answer: torch.Tensor = whole(tile.of(sample, factor), *args, **kwargs, **more)[0]
-            after_tile()
-            return answer
-
-        return (blended(tiles, factor, part),)
-
-    return forward
-
-
-def _tiled_controlnet(whole: Callable[..., Any], factor: int) -> Callable[..., Any]:
-    """Answers with what the denoiser asks for each tile: the residuals of its own part."""
-
-    def forward(sample: torch.Tensor, timestep: Any, **kwargs: Any) -> tuple[Any, None]:
-        hints = kwargs.pop("controlnet_cond")
-
-        def residuals_of(tile: Tile) -> dict[str, Any]:
-            part = [tile.of(hint, 1) for hint in hints] if isinstance(hints, list) else None
-            down, mid = whole(
-                tile.of(sample, factor),
-                timestep,
-                controlnet_cond=part if part is not None else tile.of(hints, 1),
-                **kwargs,
-            )
-            return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
-
-        return residuals_of, None
-
-    return forward
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """Another `forward` for a while; an offloading hook may be there, and go, before it ends."""
-    before = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if module.__dict__.get("forward") is forward:
-            if before is None:
-                del module.forward
-            else:
-                module.forward = before

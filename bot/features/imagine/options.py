@@ -19,7 +19,7 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import NameSearch
 from generation.request import SIDE_STEP
 from generation.request_options import Option, options, stepped
-from generation.samplers import SAMPLERS
+from generation.samplers import SAMPLERS, SCHEDULES
 from generation.sizes import ASPECTS
 
 ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
@@ -113,6 +113,8 @@ def _names(
     """The names of an option; of parts those made for the model that is chosen so far."""
     if option.choices_from == "samplers":
         return NameSearch(SAMPLERS)
+    if option.choices_from == "schedules":
+        return NameSearch(SCHEDULES)
     if option.choices_from == "models":
         return catalog.names(
             ModelKind.CHECKPOINT, "runnable", lambda model: model.family in FAMILIES

@@ -21,7 +21,7 @@ from generation.request_options import bounds_of, exact
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "texts": ("name", "description", "template", "negative_prompt"),
-    "numbers": ("steps", "guidance", "clip_skip"),
+    "numbers": ("steps", "guidance", "clip_skip", "schedule"),
     "size": ("width", "height"),
     "files": ("model", "vae", "controlnet", "control_scale"),
     "loras": ("loras",),
@@ -31,7 +31,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 LONG: Final = frozenset(("template", "negative_prompt", "loras"))
 NUMBERS: Final = frozenset(
     field for part in ("numbers", "size", "bounds") for field in PARTS[part]
-) | {"control_scale"}
+) - {"schedule"} | {"control_scale"}
 MARK: Final = 4
 """Characters of a mark; of five fields they fit into a custom_id, beside the longest name."""
 OPEN: Final = {"description": "", "loras": (), "roles": ()}

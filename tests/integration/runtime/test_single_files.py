@@ -23,7 +23,7 @@ from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Generate, Picture, RuntimeSettings
 from generation.models import ModelFile, ModelKind
-from generation.runtime.loading import LoadedModels
+from generation.runtime.parts import Parts
 from tests.fixtures import ldm
 from tests.fixtures.requests import a_request
 
@@ -123,7 +123,7 @@ def test_a_single_vae_file_is_the_folder_that_it_was_made_of(family: str, tmp_pa
             kind=ModelKind.VAE, name=name, path=tmp_path / f"{name}.safetensors", family=family
         )
         half = RuntimeSettings(precision="float16")
-        vae = LoadedModels(half, torch.device("cpu")).vae(file)
+        vae = Parts(half, torch.device("cpu")).vae(file)
         loaded = vae.state_dict()
         assert loaded.keys() == weights.keys()
         assert all(torch.equal(loaded[name], weights[name]) for name in weights), name

@@ -58,7 +58,7 @@ def test_defaults_come_from_the_settings_then_the_model_then_the_family(catalog:
     assert request.prompt == "a cat"
     assert (request.model, request.width, request.height) == ("demo", 128, 128)
     assert (request.steps, request.guidance_scale, request.negative_prompt) == (8, 0, "fog")
-    assert request.sampler == "DPM++ 2M Karras"
+    assert (request.sampler, request.schedule) == ("DPM++ 2M", "Automatic")
     other = complete({"prompt": "a cat", "model": "Dream"}, catalog, RULES)
     assert (other.model, other.width, other.steps) == ("dream", 512, 20)
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import assume, example, given
 from PIL import Image
 
-from generation import lora_uses, metadata
+from generation import lora_uses, metadata, samplers
 from generation.metadata import NO_VAE, read_infotext
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import GenerationRequest
-from generation.samplers import SAMPLERS
+from generation.samplers import SAMPLERS, schedule_of
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts
 
@@ -116,6 +116,7 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
         "negative_prompt": request.negative_prompt,
         "steps": request.steps,
         "sampler": request.sampler,
+        "schedule": schedule_of(request),
         "guidance": request.guidance_scale,
         "seed": request.seed,
         "width": request.width,
@@ -143,23 +144,31 @@ def test_a_schedule_is_never_one_that_a1111_chooses_itself(sampler: str) -> None
 @pytest.mark.parametrize(
     ("parameters", "sampler"),
     [
-        ("Sampler: DPM++ 2M Karras", "DPM++ 2M Karras"),
-        ("Sampler: DPM++ 2M", "DPM++ 2M"),
-        ("Sampler: DPM++ 2M, Schedule type: Karras", "DPM++ 2M Karras"),
-        ("Sampler: DPM++ 2M, Schedule type: Automatic", "DPM++ 2M Karras"),
-        ("Sampler: DPM++ SDE, Schedule type: Automatic", "DPM++ SDE Karras"),
-        ("Sampler: DPM2, Schedule type: Automatic", "DPM2 Karras"),
-        ("Sampler: DPM++ 2M SDE, Schedule type: Automatic", "DPM++ 2M SDE Exponential"),
-        ("Sampler: DPM++ 2M SDE, Schedule type: Exponential", "DPM++ 2M SDE Exponential"),
-        ("Sampler: Euler a, Schedule type: Automatic", "Euler a"),
-        ("Sampler: Euler, Schedule type: Uniform", "Euler"),
-        ("Sampler: DPM++ 2M, Schedule type: Automatic, Version: darkroom 0.1.0", "DPM++ 2M"),
+        # before 1.9 the name says it, and says nothing of what is uniform
+        ("Sampler: DPM++ 2M Karras", ("DPM++ 2M", "Karras")),
+        ("Sampler: DPM++ 2M", ("DPM++ 2M", "Uniform")),
+        ("Sampler: DPM++ 2M, Schedule type: Karras", ("DPM++ 2M", "Karras")),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic", ("DPM++ 2M", "Karras")),
+        ("Sampler: DPM++ SDE, Schedule type: Automatic", ("DPM++ SDE", "Karras")),
+        ("Sampler: DPM2, Schedule type: Automatic", ("DPM2", "Karras")),
+        ("Sampler: DPM++ 2M SDE, Schedule type: Automatic", ("DPM++ 2M SDE", "Exponential")),
+        ("Sampler: DPM++ 2M SDE, Schedule type: Exponential", ("DPM++ 2M SDE", "Exponential")),
+        ("Sampler: Euler a, Schedule type: Automatic", ("Euler a", "Uniform")),
+        ("Sampler: Euler, Schedule type: Uniform", ("Euler", "Uniform")),
+        (
+            "Sampler: DPM++ 2M, Schedule type: Automatic, Version: darkroom 0.1.0",
+            ("DPM++ 2M", "Uniform"),
+        ),
     ],
 )
-def test_schedules_are_read_as_a1111_means_them(parameters: str, sampler: str) -> None:
+def test_schedules_are_read_as_a1111_means_them(parameters: str, sampler: tuple[str, str]) -> None:
     read = read_infotext(f"a cat\nSteps: 20, {parameters}")
     assert read is not None
-    assert read.given["sampler"] == sampler
+    name, told = samplers.read(str(read.given["sampler"])) or ("", None)
+    schedule = str(read.given.get("schedule", told))
+    if schedule == samplers.AUTOMATIC:
+        schedule = samplers.SAMPLERS[name].automatic
+    assert (name, schedule) == sampler
 
 
 def test_what_others_write_is_read() -> None:

@@ -14,7 +14,7 @@ from generation.models import ModelKind
 from tests.fixtures import layouts, models, sdxl
 from tests.fixtures.layouts import LAYOUTS, ModelLayout
 
-NOTES = {"sd1 lora with words": ["lora_brings_words"]}
+NOTES: dict[str, list[str]] = {}
 """What is said of a layout though it can be used."""
 
 

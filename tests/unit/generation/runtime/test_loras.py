@@ -17,8 +17,8 @@ from generation.messages import Generate, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.request import LoraUse
 from generation.runtime import loras, merging
-from generation.runtime.loading import LoadedModels
 from generation.runtime.merging import Merger
+from generation.runtime.parts import Parts
 from tests.fixtures import loras as fixtures
 from tests.fixtures import models
 from tests.fixtures.requests import a_request
@@ -145,21 +145,21 @@ def work(
 
 
 def test_a_jobs_loras_stay_until_another_job_wants_others(tiny: ModelFile, tmp_path: Path) -> None:
-    pipe = LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
-    networks = {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    model = Parts(RuntimeSettings(), CPU).checkpoint(tiny)
+    networks = {"unet": model.denoiser, "text_encoder": model.encoders[0].module}
+    merger = Merger()
     plain = fixtures.weights_of(networks)
     one = models.tiny_lora(tmp_path / "one.safetensors", tiny.path)
     two = models.tiny_lora(tmp_path / "two.safetensors", tiny.path, text=True)
     seen: dict[tuple[Path, ...], fixtures.Tensors] = {}
     for job in ((one,), (one, two), (two,), (), (one,)):
-        with loras.applied(pipe, work(tiny, *job)):
-            weights = fixtures.weights_of(networks)
-        assert fixtures.equal(weights, fixtures.weights_of(networks))
+        loras.merge(merger, model, work(tiny, *job), CPU)
+        weights = fixtures.weights_of(networks)
         assert fixtures.equal(seen.setdefault(job, weights), weights)
     assert fixtures.equal(seen[()], plain)
     assert not fixtures.equal(seen[(one,)], plain)
-    with loras.applied(pipe, work(tiny, one, two, weight=0.5)):
-        weights = fixtures.weights_of(networks)
+    loras.merge(merger, model, work(tiny, one, two, weight=0.5), CPU)
+    weights = fixtures.weights_of(networks)
     half = {name: (plain[name] + seen[(one, two)][name]) / 2 for name in plain}
     for name, weight in weights.items():
         torch.testing.assert_close(weight, half[name])

@@ -1,53 +1,51 @@
-"""A seed is the same noise in every precision and on every device."""
+"""A seed is the same noise whatever a picture is drawn beside, and in whatever way."""
 
-import pytest
 import torch
-from diffusers.schedulers import scheduling_dpmsolver_sde
-from diffusers.utils import torch_utils
 
 from generation.request import Variation
-from generation.runtime import noise
+from generation.runtime.noise import Streams, slerp
 
-SHAPE = (2, 4, 8, 8)
-
-
-@pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installed for one test; what was there comes back."""
-    for owner, name in (
-        (torch_utils, "randn_tensor"),
-        (scheduling_dpmsolver_sde, "BrownianTreeNoiseSampler"),
-    ):
-        monkeypatch.setattr(owner, name, getattr(owner, name))
-    noise.install()
+SHAPE = (4, 8, 8)
+SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.1, 0.0])
 
 
-def test_half_precision_gets_the_same_numbers() -> None:
-    exact, half = [
-        torch_utils.randn_tensor(SHAPE, noise.generators((7, 8)), torch.device("cpu"), dtype)
-        for dtype in (torch.float32, torch.float16)
-    ]
-    assert half.dtype == torch.float16
-    assert torch.equal(exact.half(), half)
+def randn(seed: int) -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.manual_seed(seed))
 
 
 def test_each_picture_has_a_stream_of_its_own() -> None:
-    batch = torch_utils.randn_tensor(SHAPE, noise.generators((7, 8)))
-    alone = torch_utils.randn_tensor((1, *SHAPE[1:]), noise.generators((8,)))
-    assert torch.equal(batch[1:], alone)
-    # as ComfyUI draws it
-    expected = torch.randn((1, *SHAPE[1:]), generator=torch.manual_seed(8))
-    assert torch.equal(alone, expected)
+    batch, alone = Streams((7, 8)), Streams((8,))
+    first = batch.initial(SHAPE)
+    assert torch.equal(first[1:], alone.initial(SHAPE))
+    assert torch.equal(first[1], randn(8))
+    for _ in range(3):
+        later = batch.normal(first)
+        assert torch.equal(later[1:], alone.normal(first[1:]))
+        assert not torch.equal(later[0], later[1])
+        assert not torch.equal(later, first)
+
+
+def test_later_noise_goes_on_where_the_initial_ended() -> None:
+    streams, generator = Streams((7,)), torch.manual_seed(7)
+    assert torch.equal(streams.initial(SHAPE)[0], torch.randn(SHAPE, generator=generator))
+    for _ in range(2):
+        found = streams.normal(torch.zeros(1, *SHAPE))[0]
+        assert torch.equal(found, torch.randn(SHAPE, generator=generator))
+
+
+def test_comfyui_has_one_stream_a_batch_and_another_for_samplers() -> None:
+    streams = Streams((7, 8), conventions="comfyui")
+    first = streams.initial(SHAPE)
+    assert torch.equal(first, torch.randn((2, *SHAPE), generator=torch.manual_seed(7)))
+    later = streams.normal(first)
+    assert torch.equal(later, torch.randn((2, *SHAPE), generator=torch.manual_seed(8)))
 
 
 def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
-    one, other = [torch_utils.randn_tensor(SHAPE[1:], s) for s in map(torch.manual_seed, (7, 9))]
+    one, other = randn(7), randn(9)
 
     def varied(strength: float) -> torch.Tensor:
-        made = noise.generators((7, 7), 2 * [[Variation(9, strength)]])
-        drawn: torch.Tensor = torch_utils.randn_tensor(
-            SHAPE, made, torch.device("cpu"), torch.float32
-        )
+        drawn = Streams((7, 7), 2 * [[Variation(9, strength)]]).initial(SHAPE)
         assert torch.equal(drawn[0], drawn[1])
         return drawn[0]
 
@@ -61,9 +59,7 @@ def test_a_variation_is_some_of_the_way_from_one_seed_to_the_other() -> None:
 
 def test_a_variation_of_a_variation_is_nearer_to_it_than_to_the_first() -> None:
     def drawn(*variations: Variation) -> torch.Tensor:
-        made = noise.generators((7,), [variations])
-        initial: torch.Tensor = torch_utils.randn_tensor((1, *SHAPE[1:]), made)
-        return initial
+        return Streams((7,), [variations]).initial(SHAPE)
 
     parent = drawn(Variation(9, 0.45))
     child = drawn(Variation(9, 0.45), Variation(11, 0.15))
@@ -73,37 +69,37 @@ def test_a_variation_of_a_variation_is_nearer_to_it_than_to_the_first() -> None:
 
 
 def test_only_the_first_noise_is_varied() -> None:
-    (varied,) = noise.generators((7,), [[Variation(9, 0.5)]])
-    (plain,) = noise.generators((7,))
-    first, second = [
-        [torch_utils.randn_tensor((1, *SHAPE[1:]), [generator]) for _ in range(2)]
-        for generator in (varied, plain)
-    ]
-    assert not torch.equal(first[0], second[0])
-    assert torch.equal(first[1], second[1])
+    varied, plain = Streams((7,), [[Variation(9, 0.5)]]), Streams((7,))
+    first, second = varied.initial(SHAPE), plain.initial(SHAPE)
+    assert not torch.equal(first, second)
+    assert torch.equal(varied.normal(first), plain.normal(second))
 
 
 def test_slerp_is_a1111s() -> None:
     """By hand: each column of a channel is a vector; right angles are halved at 45 degrees."""
     low, high = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[[0.0], [2.0]]])
-    half = noise.slerp(0.5, low, high)
+    half = slerp(0.5, low, high)
     assert torch.allclose(half, torch.tensor([[[1.0], [2.0]]]) * 0.5**0.5)
-    assert torch.equal(noise.slerp(0.0, low, high), low)
+    assert torch.equal(slerp(0.0, low, high), low)
 
 
 def test_noises_that_are_nearly_parallel_are_mixed() -> None:
-    low = torch.randn(SHAPE[1:], generator=torch.manual_seed(7))
-    assert torch.allclose(noise.slerp(0.25, low, low), low)
-    assert torch.allclose(noise.slerp(0.25, low, low * 2), low * 1.25)
+    low = randn(7)
+    assert torch.allclose(slerp(0.25, low, low), low)
+    assert torch.allclose(slerp(0.25, low, low * 2), low * 1.25)
 
 
-def test_brownian_noise_too() -> None:
-    exact, half = [
-        scheduling_dpmsolver_sde.BrownianTreeNoiseSampler(
-            torch.zeros(SHAPE, dtype=dtype), 0.03, 14.6, [7, 8]
-        )(torch.tensor(10.0), torch.tensor(9.0))
-        for dtype in (torch.float32, torch.float16)
-    ]
-    assert half.dtype == torch.float16
-    assert torch.equal(exact.half(), half)
-    assert abs(float(exact.std()) - 1) < 0.2
+def test_each_picture_has_a_brownian_path_of_its_own() -> None:
+    x = torch.zeros(2, *SHAPE)
+    both, alone = Streams((7, 8)).brownian(x, SIGMAS), Streams((8,)).brownian(x[1:], SIGMAS)
+    one, other = both(SIGMAS[0], SIGMAS[1])
+    assert not torch.allclose(one, other, atol=0.1)
+    assert torch.equal(other, alone(SIGMAS[0], SIGMAS[1])[0])
+    assert abs(float(one.std()) - 1) < 0.2
+
+
+def test_a_path_is_the_same_however_many_steps_go_along_it() -> None:
+    path = Streams((7,)).brownian(torch.zeros(1, *SHAPE), SIGMAS)
+    whole = path(SIGMAS[1], SIGMAS[3]) * (SIGMAS[1] - SIGMAS[3]) ** 0.5
+    parts = [path(a, b) * (a - b) ** 0.5 for a, b in ((SIGMAS[1], SIGMAS[2]), SIGMAS[2:4])]
+    assert torch.allclose(whole, parts[0] + parts[1], atol=1e-4)

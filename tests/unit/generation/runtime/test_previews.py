@@ -10,14 +10,14 @@ from PIL import Image
 from generation.messages import RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime import previews
-from generation.runtime.loading import LoadedModels
+from generation.runtime.parts import Parts
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def vae(tiny: ModelFile) -> Any:
-    return LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny).vae
+    return Parts(RuntimeSettings(), CPU).checkpoint(tiny).vae
 
 
 def shown(latents: torch.Tensor, map_: torch.Tensor) -> Image.Image:

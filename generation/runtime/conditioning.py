@@ -1,0 +1,144 @@
+"""What the denoiser is told: each prompt's states, scheduled over the steps, and kept."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from generation.families import Family
+from generation.prompts import composed, schedule
+from generation.request import Conventions
+from generation.runtime.encoders.clip import ClipEncoder, Vectors
+from generation.runtime.faults import JobError
+
+KEPT: Final = 128
+"""Encoded texts; one of SDXL in one chunk takes 630 kB."""
+AESTHETIC: Final = (6.0, 2.5)
+"""Scores that SDXL's refiner is told of what is wanted and of what is not, as everywhere."""
+
+
+class Conditioning(NamedTuple):
+    """One text as the denoiser reads it: `cross` (1, tokens, width); `pooled` (1, width) of the
+    whole text, where its family has one.
+    """
+
+    cross: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+
+class Scheduled(NamedTuple):
+    """What one prompt says at each step: until which step (inclusive) each conditioning holds."""
+
+    entries: tuple[tuple[int, Conditioning], ...]
+
+    def at(self, step: int) -> Conditioning:
+        """At the `step`-th call of the denoiser, from 0. Behind the last entry the first holds,
+        as in A1111.
+        """
+        return next((found for until, found in self.entries if step <= until), self.entries[0][1])
+
+
+class Prompts(NamedTuple):
+    """All that a request's prompts say: the parts of the prompt with their weights (AND), and the
+    negative prompt.
+    """
+
+    parts: tuple[tuple[float, Scheduled], ...]
+    negative: Scheduled
+
+
+class Conditioner:
+    """Encodes prompts for one checkpoint; what was encoded before is not encoded again."""
+
+    def __init__(self, family: Family, encoders: Sequence[ClipEncoder]) -> None:
+        self._family = family
+        self._encoders = encoders
+        self._kept: OrderedDict[tuple[Any, ...], Conditioning] = OrderedDict()
+
+    def prompts(
+        self,
+        prompt: str,
+        negative: str,
+        steps: int,
+        *,
+        clip_skip: int = 1,
+        vectors: Vectors | None = None,
+        conventions: Conventions = "a1111",
+        changed_by: object = None,
+    ) -> Prompts:
+        """Encode what a request says, over `steps` calls of the denoiser.
+
+        `changed_by` tells what the encoders' weights were changed by, such as LoRAs; with the
+        names of `vectors` it must tell apart whatever encodes differently.
+        Raises JobError: clip_skip_too_deep, embedding_mismatch.
+        """
+        for name, parts in (vectors or {}).items():
+            if not any(encoder.vector(parts) is not None for encoder in self._encoders):
+                raise JobError("embedding_mismatch", name=name)
+
+        def scheduled(text: str, unwanted: bool) -> Scheduled:
+            return Scheduled(
+                tuple(
+                    (until, self._text(said, unwanted, clip_skip, vectors, conventions, changed_by))
+                    for until, said in schedule(text, steps)
+                    if until > 0
+                )
+            )
+
+        said = tuple((weight, scheduled(text, False)) for text, weight in composed(prompt))
+        return Prompts(said, scheduled(negative, True))
+
+    def _text(
+        self,
+        text: str,
+        unwanted: bool,
+        clip_skip: int,
+        vectors: Vectors | None,
+        conventions: Conventions,
+        changed_by: object,
+    ) -> Conditioning:
+        vectors = vectors or {}
+        key = (text, unwanted and not text, clip_skip, *vectors, conventions, changed_by)
+        if key not in self._kept:
+            self._kept[key] = self._encoded(text, unwanted, clip_skip, vectors, conventions)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _encoded(
+        self, text: str, unwanted: bool, clip_skip: int, vectors: Vectors, conventions: Conventions
+    ) -> Conditioning:
+        found = [
+            encoder.encode(text, clip_skip, vectors, conventions) for encoder in self._encoders
+        ]
+        longest = max(one.states.shape[1] for one in found)
+        cross = torch.cat([_filled(one.states, longest) for one in found], dim=-1)
+        pooled = next((one.pooled for one in found if one.pooled is not None), None)
+        if self._family.size_conditioning and unwanted and not text and conventions == "a1111":
+            # what its base model was trained to read as no text at all
+            cross = torch.zeros_like(cross)
+            pooled = torch.zeros_like(pooled) if pooled is not None else None
+        return Conditioning(cross, pooled)
+
+
+def size_ids(family: Family, width: int, height: int, unwanted: bool) -> tuple[float, ...]:
+    """What a denoiser is told of sizes: original height and width, crop from above and from left,
+    then target height and width, or an aesthetic score; nothing where its family has none.
+    """
+    match family.size_conditioning:
+        case "size":
+            return (height, width, 0, 0, height, width)
+        case "aesthetic":
+            return (height, width, 0, 0, AESTHETIC[unwanted])
+        case _:
+            return ()
+
+
+def _filled(states: torch.Tensor, length: int) -> torch.Tensor:
+    """Repeats the last token; encoders disagree on the length where a learned word has another
+    number of vectors in each.
+    """
+    missing = length - states.shape[1]
+    return torch.cat((states, states[:, -1:].expand(-1, missing, -1)), dim=1) if missing else states

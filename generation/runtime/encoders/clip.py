@@ -1,0 +1,231 @@
+"""CLIP: text to hidden states, 75 tokens at a time, each token as strongly as it was written.
+
+Conventions are those of A1111's webui: a comma near the end of a chunk takes what follows it along
+to the next, BREAK begins one, a weight multiplies a token's states and the chunk's mean is
+restored. ComfyUI's: no look for commas, and a weight moves a token away from the empty prompt's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+
+from generation.families import TextEncoder
+from generation.prompts.attention import BREAK, attention
+from generation.request import Conventions
+from generation.runtime.faults import JobError
+
+CHUNK = 75
+"""Tokens to a chunk: CLIP's 77 without the marks of beginning and end."""
+COMMA_BACKTRACK = 20
+"""So many tokens behind a comma go with it to the next chunk, rather than being torn apart."""
+
+Vectors = Mapping[str, Mapping[str, torch.Tensor]]
+"""Textual inversion embeddings by the name that prompts call them by, each by the part that it is
+for: (tokens, width)."""
+
+
+class Chunk(msgspec.Struct):
+    """Up to 75 tokens, how strongly each counts, and where learned vectors stand in for them."""
+
+    ids: list[int] = msgspec.field(default_factory=list)
+    weights: list[float] = msgspec.field(default_factory=list)
+    vectors: list[tuple[int, torch.Tensor]] = msgspec.field(default_factory=list)
+    """Each with the place of its first token."""
+
+
+class Encoded(NamedTuple):
+    """A prompt's hidden states (1, 77 x chunks, width), and of the first chunk what the encoder
+    pools (1, projection), where it pools.
+    """
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None
+
+
+class ClipEncoder:
+    """One text encoder of a checkpoint with its tokenizer."""
+
+    def __init__(self, row: TextEncoder, module: Any, tokenizer: Any) -> None:
+        self.row = row
+        self.module = module
+        self.tokenizer = tokenizer
+        inner = getattr(module, "text_model", module)
+        self._embedding: Any = inner.embeddings.token_embedding
+        self._final_norm: torch.nn.Module = inner.final_layer_norm
+        self._comma: int = tokenizer.encode(",", add_special_tokens=False)[0]
+
+    def encode(
+        self, text: str, clip_skip: int, vectors: Vectors, conventions: Conventions
+    ) -> Encoded:
+        """Raises JobError("clip_skip_too_deep")."""
+        chunks = self.chunks(text, vectors, conventions)
+        states, pooled = self._run(chunks, clip_skip)
+        weights = [self._framed(chunk.weights, 1.0) for chunk in chunks]
+        if any(weight != 1.0 for row in weights for weight in row):
+            factors = torch.tensor(weights, device=states.device).unsqueeze(-1)
+            if conventions == "comfyui":
+                empty, _ = self._run([Chunk()], clip_skip)
+                states = (states.float() - empty.float()) * factors + empty.float()
+            else:
+                states = emphasized(states, factors)
+        return Encoded(states.reshape(1, -1, states.shape[-1]), pooled)
+
+    def chunks(self, text: str, vectors: Vectors, conventions: Conventions) -> list[Chunk]:
+        """The prompt's tokens, in chunks of at most 75; one at least."""
+        named = self._named(vectors)
+        chunks = [Chunk()]
+        comma = -1
+        """Behind which token of the last chunk a comma stands; -1 where none does."""
+        for piece, weight in attention(text):
+            if (piece, weight) == BREAK:
+                chunks.append(Chunk())
+                comma = -1
+                continue
+            for token in self._tokens(piece, named):
+                chunk = chunks[-1]
+                if isinstance(token, torch.Tensor):
+                    if len(chunk.ids) + len(token) > CHUNK:
+                        chunk = Chunk()
+                        chunks.append(chunk)
+                        comma = -1
+                    chunk.vectors.append((len(chunk.ids), token))
+                    chunk.ids += [0] * len(token)
+                    chunk.weights += [weight] * len(token)
+                    continue
+                if token == self._comma:
+                    comma = len(chunk.ids)
+                elif len(chunk.ids) == CHUNK and conventions == "a1111":
+                    chunks.append(_torn_off(chunk, comma))
+                    comma = -1
+                if len(chunks[-1].ids) == CHUNK:
+                    chunks.append(Chunk())
+                    comma = -1
+                chunks[-1].ids.append(token)
+                chunks[-1].weights.append(weight)
+        return chunks
+
+    def vector(self, parts: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        """Of the parts of an embedding the one that is for this encoder, (tokens, width)."""
+        own = "clip_g" if self.row.pooled else "clip_l"
+        width = self._embedding.weight.shape[1]
+        for part in (own, *sorted(parts.keys() - {"clip_g", "clip_l"})):
+            tensor = parts.get(part)
+            if tensor is not None and tensor.shape[-1] == width:
+                return tensor.reshape(-1, width)
+        return None
+
+    def _named(self, vectors: Vectors) -> list[tuple[list[int], torch.Tensor]]:
+        """The vectors by the tokens of their names, the longest name first."""
+        named: list[tuple[list[int], torch.Tensor]] = []
+        for name, parts in vectors.items():
+            tensor = self.vector(parts)
+            if tensor is not None:
+                named.append((self._ids(name), tensor))
+        return sorted(named, key=lambda entry: -len(entry[0]))
+
+    def _tokens(
+        self, text: str, named: Sequence[tuple[list[int], torch.Tensor]]
+    ) -> Iterator[int | torch.Tensor]:
+        ids = self._ids(text)
+        at = 0
+        while at < len(ids):
+            for name, tensor in named:
+                if ids[at : at + len(name)] == name:
+                    yield tensor
+                    at += len(name)
+                    break
+            else:
+                yield ids[at]
+                at += 1
+
+    def _ids(self, text: str) -> list[int]:
+        # the padding of Stable Diffusion 2 is "!", which in a prompt is a word as any other
+        ids: list[int] = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            truncation=False,
+            verbose=False,
+            split_special_tokens=True,
+        ).input_ids
+        return ids
+
+    def _framed(self, values: list[Any], filling: Any) -> list[Any]:
+        return [filling, *values] + [filling] * (CHUNK + 1 - len(values))
+
+    def _run(self, chunks: list[Chunk], clip_skip: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """States (chunks, 77, width), and what is pooled of the first chunk (1, projection)."""
+        begin, end, pad = (
+            self.tokenizer.bos_token_id,
+            self.tokenizer.eos_token_id,
+            self.tokenizer.pad_token_id,
+        )
+        rows = [[begin, *chunk.ids, end] + [pad] * (CHUNK - len(chunk.ids)) for chunk in chunks]
+        ids = torch.tensor(rows, device=self._embedding.weight.device)
+        layer = self.row.layer
+        if self.row.final_norm:
+            layer = max(layer, clip_skip)
+            depth = self.module.config.num_hidden_layers
+            if layer > depth:
+                raise JobError("clip_skip_too_deep", high=str(depth))
+        with torch.no_grad(), _standing_in(self._embedding, chunks):
+            found = self.module(ids, output_hidden_states=layer > 1)
+            if layer == 1:
+                states = found.last_hidden_state
+            else:
+                states = found.hidden_states[-layer]
+                if self.row.final_norm:
+                    states = self._final_norm(states)
+        pooled = found.text_embeds[:1] if self.row.pooled else None
+        return states, pooled
+
+
+def emphasized(states: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """States of shape (chunks, 77, width), each token's times its factor, the chunk's mean kept.
+
+    `factors` are (chunks, 77, 1). A1111's "Original" emphasis.
+    """
+    wide = states.float()
+    before = wide.mean(dim=(1, 2), keepdim=True)
+    wide = wide * factors
+    restored = (wide * (before / wide.mean(dim=(1, 2), keepdim=True))).to(states.dtype)
+    # a mean that the weights brought to nothing can't be brought back
+    usable = torch.isfinite(restored).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    return torch.where(usable, restored, wide.to(states.dtype))
+
+
+def _torn_off(chunk: Chunk, comma: int) -> Chunk:
+    """What goes to the next chunk of one that is full: all behind a comma that is near its end."""
+    at = comma + 1
+    if comma < 0 or len(chunk.ids) - comma > COMMA_BACKTRACK:
+        return Chunk()
+    moved = [(place - at, vector) for place, vector in chunk.vectors if place >= at]
+    rest = Chunk(chunk.ids[at:], chunk.weights[at:], moved)
+    chunk.vectors = [(place, vector) for place, vector in chunk.vectors if place < at]
+    del chunk.ids[at:], chunk.weights[at:]
+    return rest
+
+
+class _standing_in:  # noqa: N801 - reads as the with statement that it is
+    """Learned vectors take the place of the embeddings of the tokens that stand for them."""
+
+    def __init__(self, embedding: torch.nn.Module, chunks: list[Chunk]) -> None:
+        self._embedding = embedding
+        self._vectors = [chunk.vectors for chunk in chunks]
+        self._hook: Any = None
+
+    def __enter__(self) -> None:
+        if any(self._vectors):
+            self._hook = self._embedding.register_forward_hook(self._put)
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _put(self, _module: Any, _inputs: Any, states: torch.Tensor) -> torch.Tensor:
+        states = states.clone()
+        for row, vectors in enumerate(self._vectors):
+            for place, tensor in vectors:
+                states[row, 1 + place : 1 + place + len(tensor)] = tensor.to(states)
+        return states

@@ -1,0 +1,176 @@
+"""What a denoiser's answer means: the noise levels that it was trained with, and its prediction.
+
+The state of a picture in the making is x = picture + sigma * noise (of flow models
+x = (1 - sigma) * picture + sigma * noise), in float32. Conventions "a1111" are those of k-diffusion
+(Crowson) as A1111 uses it, "comfyui" those of ComfyUI.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+
+from generation.families.family import Prediction
+from generation.request import Conventions
+
+LAST_SIGNAL: Final = 4.8973451890853435e-08
+"""What is left of the picture's variance at the last timestep of zero terminal SNR, in A1111 and
+in ComfyUI; 0 would divide by zero."""
+
+
+class ModelSampling:
+    """A discrete model's noise levels, and what its answers mean."""
+
+    flow = False
+
+    def __init__(
+        self, alphas_cumprod: torch.Tensor, prediction: Prediction, conventions: Conventions
+    ) -> None:
+        """`alphas_cumprod` (T,): how much of the picture's variance is left at each timestep."""
+        self.prediction = prediction
+        self.conventions = conventions
+        self.alphas_cumprod = alphas_cumprod
+        self.sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
+        self._log_sigmas = self.sigmas.log()
+
+    @property
+    def sigma_min(self) -> float:
+        return float(self.sigmas[0])
+
+    @property
+    def sigma_max(self) -> float:
+        return float(self.sigmas[-1])
+
+    def sigma_of(self, t: torch.Tensor) -> torch.Tensor:
+        """The noise level of timesteps, also between two, log-linearly."""
+        t = t.float().clamp(0, len(self.sigmas) - 1)
+        low, high, share = t.floor().long(), t.ceil().long(), t.frac()
+        return ((1 - share) * self._log_sigmas[low] + share * self._log_sigmas[high]).exp()
+
+    def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
+        """What the network is told of a noise level: a timestep, between two in A1111's way, the
+        nearest in ComfyUI's.
+        """
+        log_sigma = sigma.float().cpu().log()
+        distances = log_sigma - self._log_sigmas.view(-1, *[1] * log_sigma.dim())
+        if self.conventions == "comfyui":
+            return distances.abs().argmin(dim=0).float()
+        low = distances.ge(0).cumsum(dim=0).argmax(dim=0).clamp(max=len(self.sigmas) - 2)
+        below, above = self._log_sigmas[low], self._log_sigmas[low + 1]
+        share = ((below - log_sigma) / (below - above)).clamp(0, 1)
+        return (1 - share) * low + share * (low + 1)
+
+    def network_input(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """x as the network expects it: of unit variance."""
+        return x / (sigma.to(x.device) ** 2 + 1) ** 0.5
+
+    def denoised(self, answer: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """The picture that the network's answer to x of that noise level stands for."""
+        sigma = sigma.to(x.device)
+        if self.prediction == "v_prediction":
+            return x / (sigma**2 + 1) - answer * sigma / (sigma**2 + 1) ** 0.5
+        return x - answer * sigma
+
+    def begin(
+        self,
+        noise: torch.Tensor,
+        sigma: torch.Tensor,
+        latents: torch.Tensor | None = None,
+        *,
+        whole: bool = False,
+    ) -> torch.Tensor:
+        """What is denoised first: latents with noise of that level, or where there are none the
+        noise alone. `whole` gives the noise the variance of a picture with it, as ComfyUI does,
+        and A1111 where it runs over timesteps.
+        """
+        if latents is not None:
+            return latents + noise * sigma
+        return noise * ((1 + sigma**2) ** 0.5 if whole or self.conventions == "comfyui" else sigma)
+
+    def again(
+        self, denoised: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        """A picture with new noise of that level."""
+        return denoised + noise * sigma
+
+
+class FlowSampling(ModelSampling):
+    """A flow model's noise levels, from 0 to 1, in `steps` of its training."""
+
+    flow = True
+
+    def __init__(
+        self,
+        shift: float = 1.0,
+        *,
+        steps: int = 1000,
+        multiplier: float = 1000.0,
+        exponential: bool = False,
+    ) -> None:
+        """`multiplier` is what the network is told of the level 1; `exponential` is Flux' shift."""
+        self.prediction = "flow"
+        self.conventions = "comfyui"
+        self._shift = shift
+        self._multiplier = multiplier
+        self._exponential = exponential
+        self.sigmas = self.sigma_of(torch.arange(1, steps + 1) / steps * multiplier)
+
+    def sigma_of(self, t: torch.Tensor) -> torch.Tensor:
+        share = t / self._multiplier
+        if self._exponential:
+            factor = math.exp(self._shift)
+            return factor / (factor + (1 / share - 1))
+        return self._shift * share / (1 + (self._shift - 1) * share)
+
+    def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
+        return sigma * self._multiplier
+
+    def network_input(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def denoised(self, answer: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return x - answer * sigma.to(x.device)
+
+    def begin(
+        self,
+        noise: torch.Tensor,
+        sigma: torch.Tensor,
+        latents: torch.Tensor | None = None,
+        *,
+        whole: bool = False,
+    ) -> torch.Tensor:
+        return noise * sigma if latents is None else self.again(latents, noise, sigma)
+
+    def again(
+        self, denoised: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        return noise * sigma + denoised * (1 - sigma)
+
+
+def discrete(settings: Mapping[str, Any], conventions: Conventions) -> ModelSampling:
+    """Of the settings of a scheduler, as diffusers writes them: betas, prediction type, whether the
+    last timestep is noise only.
+
+    Source of the last: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed".
+    """
+    count = int(settings.get("num_train_timesteps", 1000))
+    start = float(settings.get("beta_start", 0.00085))
+    end = float(settings.get("beta_end", 0.012))
+    if settings.get("trained_betas") is not None:
+        betas = torch.tensor(settings["trained_betas"], dtype=torch.float64)
+    elif settings.get("beta_schedule", "scaled_linear") == "scaled_linear":
+        betas = torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+    else:
+        betas = torch.linspace(start, end, count, dtype=torch.float64)
+    alphas = (1 - betas).cumprod(dim=0)
+    if settings.get("rescale_betas_zero_snr"):
+        alphas = alphas.float()
+        root = alphas.sqrt()
+        first, last = root[0].clone(), root[-1].clone()
+        alphas = ((root - last) * (first / (first - last))) ** 2
+        alphas[-1] = LAST_SIGNAL
+    prediction = settings.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise ValueError(f"its denoiser predicts {prediction}, which is not known here")
+    return ModelSampling(alphas.float(), prediction, conventions)

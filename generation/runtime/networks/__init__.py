@@ -1,0 +1,1 @@
+"""Denoisers: how each architecture is called, one file each."""

@@ -1,0 +1,189 @@
+"""Model files become parts in place, kept while there is room for them."""
+
+import contextlib
+import gc
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from generation.families import FAMILIES
+from generation.messages import Generate, RuntimeSettings
+from generation.models import ModelFile
+from generation.runtime.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    load_controlnet,
+    load_vae,
+    look_what_it_predicts,
+)
+from generation.runtime.device import choose_dtype
+from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
+from generation.runtime.merging import Merger
+from generation.runtime.residency import Residency
+from generation.safetensors_header import HeaderError, read_header
+
+log = structlog.get_logger(__name__)
+
+CONTROLNETS_KEPT = 3
+"""As many as one request can have."""
+VAES_KEPT = 2
+
+Stamp = tuple[Path, int, int, torch.dtype]
+"""Path, bytes, time of change, precision: a file that was replaced is another model."""
+Kept = OrderedDict[Stamp, Any]
+
+
+class Parts:
+    """The loaded checkpoints, VAEs and ControlNets; what was used longest ago makes room."""
+
+    def __init__(self, settings: RuntimeSettings, device: torch.device) -> None:
+        self.device = device
+        self.dtype = choose_dtype(settings.precision, device)
+        self.residency = Residency(settings, device)
+        self.merger = Merger()
+        self._models_kept = settings.models_kept
+        self._checkpoints: Kept = OrderedDict()
+        self._controlnets: Kept = OrderedDict()
+        self._vaes: Kept = OrderedDict()
+
+    def checkpoint(self, model: ModelFile) -> Checkpoint:
+        """All its parts, in place. Raises JobError for a broken file."""
+        kept, stamp, family = self._checkpoints, self.stamp(model), FAMILIES[model.family]
+        if stamp not in kept:
+            while kept and not (
+                len(kept) < self._models_kept and self.residency.has_room(family, self.dtype)
+            ):
+                _unload_oldest(kept)
+            with _naming_broken_files(model):
+                found = load_checkpoint(model, self.dtype)
+                self._place(found.parts, model)
+                if model.v_prediction is None and not model.is_folder:
+                    with self.residency.at_work(found.denoiser, *found.text_encoders):
+                        look_what_it_predicts(found)
+            kept[stamp] = found
+        kept.move_to_end(stamp)
+        model_there: Checkpoint = kept[stamp]
+        return model_there
+
+    def controlnet(self, model: ModelFile) -> Any:
+        """A ControlNet, in place. Raises JobError for a broken file."""
+        return self._part(model, load_controlnet, self._controlnets, CONTROLNETS_KEPT)
+
+    def with_vae(self, base: Checkpoint, vae: ModelFile) -> Checkpoint:
+        """The same checkpoint, but with another VAE.
+
+        Raises JobError for a broken file, or "vae_mismatch" for one that has other latents.
+        """
+        other = self.vae(vae)
+        if _latents(other) != _latents(base.vae):
+            raise JobError("vae_mismatch", name=vae.name, model=base.file.name)
+        return replace(base, vae=other)
+
+    def vae(self, model: ModelFile) -> Any:
+        """A VAE of its own, in place. Raises JobError for a broken file."""
+        return self._part(model, load_vae, self._vaes, VAES_KEPT)
+
+    @contextlib.contextmanager
+    def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
+        """Load and find models in that precision; those of another are kept beside them."""
+        usual, self.dtype = self.dtype, dtype
+        try:
+            yield
+        finally:
+            self.dtype = usual
+
+    def keeps_more_than(self, work: Generate) -> bool:
+        """Whether anything is loaded that this job does not use."""
+        used = 1 + len(set(work.controlnets)) + (work.vae is not None)
+        return len(self._checkpoints) + len(self._controlnets) + len(self._vaes) > used
+
+    def free(self) -> None:
+        """Unload everything."""
+        self.merger.free()
+        self._checkpoints.clear()
+        self._controlnets.clear()
+        self._vaes.clear()
+        _collect()
+
+    def stamp(self, model: ModelFile) -> Stamp:
+        """What tells this file, as it is now and in this precision, from every other."""
+        return (*_stamp(model), self.dtype)
+
+    def _part(self, model: ModelFile, load: Any, kept: Kept, room: int) -> Any:
+        stamp = self.stamp(model)
+        if stamp not in kept:
+            while len(kept) >= room:
+                _unload_oldest(kept)
+            with _naming_broken_files(model):
+                part = load(model, self.dtype)
+                self._place((part,), model)
+            kept[stamp] = part
+        kept.move_to_end(stamp)
+        return kept[stamp]
+
+    def _place(self, parts: tuple[Any, ...], model: ModelFile) -> None:
+        mode = self.residency.mode(FAMILIES[model.family], self.dtype)
+        for part in parts:
+            part.origin = (model.path, type(part).__name__)
+            self.residency.place(part, mode)
+
+
+def _latents(vae: Any) -> tuple[int, int]:
+    """Channels of a latent, and how often it was halved from the picture's size."""
+    return vae.config.latent_channels, len(vae.config.block_out_channels)
+
+
+@contextlib.contextmanager
+def _naming_broken_files(model: ModelFile) -> Iterator[None]:
+    """Whatever a library says of a file that can't be loaded, people are told which one it is."""
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or is_fatal(error):
+            raise
+        log.warning("model can't be loaded", path=str(model.path), error=repr(error)[:500])
+        raise JobError("model_broken", **_broken_file(model.path, error)) from error
+
+
+def _broken_file(path: Path, error: Exception) -> dict[str, str]:
+    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
+        name = file.relative_to(path.parent).as_posix()
+        try:
+            read_header(file)
+        except (HeaderError, OSError) as found:
+            return {"file": name, "why": str(found)}
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return {"file": path.name, "why": why[:200]}
+
+
+def _stamp(model: ModelFile) -> tuple[Path, int, int]:
+    files = [model.path]
+    if model.path.is_dir():
+        files = [file for file in model.path.rglob("*") if file.is_file()]
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise JobError("model_broken", file=model.path.name, why=str(error)) from error
+    newest = max((stat.st_mtime_ns for stat in stats), default=0)
+    return model.path, sum(stat.st_size for stat in stats), newest
+
+
+def _unload_oldest(kept: Kept) -> None:
+    """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
+    stamp = next(iter(kept))
+    del kept[stamp]
+    _collect()
+    log.info("model unloaded", path=str(stamp[0]))
+
+
+def _collect() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

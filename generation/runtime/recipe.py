@@ -1,0 +1,301 @@
+"""One job, from its request to its pictures; the method `draw` reads like the recipe."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from generation.messages import Generate, Picture, Preview, Progress
+from generation.runtime import loras, previews
+from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.conditioning import Prompts
+from generation.runtime.denoiser import Denoiser
+from generation.runtime.faults import CancelledError, JobError, NotFiniteError
+from generation.runtime.latents import (
+    StartPicture,
+    decode,
+    further_channels,
+    pixels_of,
+    read_picture,
+    to_png,
+)
+from generation.runtime.lessons import Lessons, Plan
+from generation.runtime.liveness import beating
+from generation.runtime.model_sampling import ModelSampling
+from generation.runtime.networks.unet import Control, UNet
+from generation.runtime.noise import Streams
+from generation.runtime.parts import Parts
+from generation.runtime.samplers import SAMPLING, Step
+from generation.runtime.schedules import Timeline, timeline
+from generation.runtime.tiling import tiles_of
+from generation.samplers import SAMPLERS, sampler_of, schedule_of
+
+CHECK_EVERY = 5
+"""Steps between looks at whether the latents are still numbers."""
+BEAT_EVERY = 10.0
+"""Seconds of a single step after which its progress is said once more."""
+WAIT_STEP = 1.0
+"""Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
+
+Send = Callable[[Progress | Preview | Picture], None]
+
+
+class Inputs(NamedTuple):
+    """What holds for every picture of a job."""
+
+    sampling: ModelSampling
+    timeline: Timeline
+    prompts: Prompts
+    network: UNet
+    start: StartPicture | None
+    beside: torch.Tensor | None
+
+
+class Drawing:
+    """What one job has in hand.
+
+    `cancelled` tells whether somebody stopped it, `hashes` will have the hashes of its files,
+    `unsafe` is the picture check's probability for a picture, or None where there is no check.
+    """
+
+    def __init__(
+        self,
+        work: Generate,
+        parts: Parts,
+        lessons: Lessons,
+        send: Send,
+        *,
+        cancelled: Callable[[], bool],
+        hashes: Future[dict[str, str]],
+        unsafe: Callable[[Image.Image], float | None],
+        shown: previews.Previews,
+    ) -> None:
+        self.loaded_at = 0.0
+        """When the models were in place, by the monotonic clock."""
+        self._work = work
+        self._parts = parts
+        self._lessons = lessons
+        self._send = send
+        self._cancelled = cancelled
+        self._hashes = hashes
+        self._unsafe = unsafe
+        self._shown = shown
+        request = work.request
+        self._sampler_name = sampler_of(request)
+        self._sampler = SAMPLERS[self._sampler_name]
+        self._tiles = tiles_of(request.width, request.height, request.tile)
+        self._steps = request.steps * len(self._tiles)
+        """Of each picture."""
+        self._calls = 0
+        """Of the network within the present step."""
+        self._made = 0
+        self._saves: list[Future[None]] = []
+        self._progress = Progress(work.job, "loading", 0, 0)
+
+    def draw(self, plan: Plan) -> None:
+        """Make all pictures that were not made yet.
+
+        Raises JobError, NotFiniteError, and whatever tells that memory ran out.
+        """
+        request, work = self._work.request, self._work
+        self._stage("loading", self._made)
+        model = self._parts.checkpoint(work.checkpoint)
+        if work.vae is not None:
+            model = self._parts.with_vae(model, work.vae)
+        nets = [self._controlnet(model, file) for file in work.controlnets]
+        self.loaded_at = time.monotonic()
+        self._stop_if_cancelled()
+        with (
+            torch.no_grad(),
+            beating((*model.parts, *nets), self._beat, BEAT_EVERY),
+            _frugal(model.vae, plan.frugal),
+            ThreadPoolExecutor(1, "save") as saver,
+        ):
+            inputs = self._inputs(model, nets)
+            for first in range(self._made, request.count, plan.batch_size):
+                last = min(first + plan.batch_size, request.count)
+                with self._parts.residency.at_work(model.denoiser, *nets):
+                    latents = self._denoise(inputs, model, first, last)
+                self._stage("decoding", last)
+                with self._parts.residency.at_work(model.vae):
+                    for index, latent in enumerate(latents, first):
+                        self._stop_if_cancelled()
+                        picture = decode(model, latent, self._tiles, self._lessons)
+                        # saved while the next one is drawn
+                        self._saves.append(saver.submit(self._save, index, picture))
+                        self._made = index + 1
+        for save in self._saves:
+            save.result()
+
+    def _inputs(self, model: Checkpoint, nets: list[Any]) -> Inputs:
+        request, work = self._work.request, self._work
+        residency = self._parts.residency
+        size = (request.width, request.height)
+        vectors = loras.merge(self._parts.merger, model, work, self._parts.device)
+        self._stop_if_cancelled()
+        self._stage("encoding", self._made)
+        merged = tuple(self._parts.merger.merged(part) for part in model.text_encoders)
+        with residency.at_work(*model.text_encoders):
+            prompts = model.conditioner.prompts(
+                request.prompt,
+                request.negative_prompt,
+                request.steps * self._sampler.order,
+                clip_skip=request.clip_skip,
+                vectors=vectors,
+                changed_by=merged,
+                conventions=request.conventions,
+            )
+        sampling = model.sampling(request.conventions)
+        start = beside = None
+        with residency.at_work(model.vae):
+            if request.init_picture is not None:
+                start = StartPicture.of(model, self._pixels(request.init_picture), self._tiles)
+            beside = further_channels(model, start, *size, self._tiles, self._parts.device)
+        controls = [
+            Control(net, self._pixels(use.picture), use.scale)
+            for net, use in zip(nets, request.controls, strict=True)
+        ]
+        return Inputs(
+            sampling,
+            timeline(
+                schedule_of(request),
+                self._sampler_name,
+                sampling,
+                request.steps,
+                request.denoising_strength if start is not None else None,
+                large=bool(model.family.size_conditioning),
+            ),
+            prompts,
+            UNet(model.denoiser, controls),
+            start,
+            beside,
+        )
+
+    def _pixels(self, sha256: str) -> torch.Tensor:
+        """A picture that was handed in, at the size of what is drawn."""
+        request = self._work.request
+        picture = read_picture(self._work.pictures[sha256], request.width, request.height)
+        return pixels_of(picture, self._parts.device)
+
+    def _controlnet(self, model: Checkpoint, file: Any) -> Any:
+        net = self._parts.controlnet(file)
+        for figure in ("cross_attention_dim", "block_out_channels"):
+            if net.config[figure] != model.denoiser.config[figure]:
+                raise JobError("controlnet_mismatch", name=file.name, model=model.file.name)
+        return net
+
+    def _denoise(self, inputs: Inputs, model: Checkpoint, first: int, last: int) -> torch.Tensor:
+        """Latents of shape (last - first, C, H / 8, W / 8), as the denoiser left them."""
+        request, sigmas = self._work.request, inputs.timeline.sigmas
+        seeds, device = request.seeds[first:last], self._parts.device
+        count, factor = last - first, model.factor
+        shape = (
+            model.family.latents.channels,
+            request.height // factor,
+            request.width // factor,
+        )
+        noise = Streams(seeds, request.variations[first:last], request.conventions)
+        x = noise.initial(shape).to(device)
+        start = None
+        if inputs.start is not None:
+            sampled = request.conventions == "a1111" and len(sigmas) > 1
+            start = inputs.start.latents(x if sampled else None, count)
+        if len(sigmas) <= 1:
+            assert start is not None
+            return start
+        whole = self._sampler.timesteps
+        x = inputs.sampling.begin(x, inputs.timeline.noise, start, whole=whole)
+        x = x * inputs.timeline.gain
+        denoiser = Denoiser(
+            inputs.network,
+            inputs.sampling,
+            model.family,
+            inputs.prompts,
+            request.guidance_scale,
+            self._tiles,
+            model.factor,
+            beside=inputs.beside,
+            guided=self._sampler.guided,
+            after_call=lambda: self._after_call(first, count, done, len(sigmas) - 1),
+        )
+        done = 0
+        sampler = SAMPLING[self._sampler_name]
+        for step in sampler(denoiser, x, sigmas, noise, inputs.sampling):
+            self._stop_if_cancelled()
+            x, done = step.x, step.number + 1
+            if step.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
+                raise NotFiniteError
+            self._calls = 0
+            self._stage("denoising", first + done / (len(sigmas) - 1) * count)
+            self._preview(model, step)
+        if not torch.isfinite(x).all():
+            raise NotFiniteError
+        return x
+
+    def _after_call(self, first: int, count: int, done: int, steps: int) -> None:
+        """Behind each tile of each call of the network."""
+        self._stop_if_cancelled()
+        if len(self._tiles) == 1:
+            return
+        self._calls += 1
+        within = min(1.0, self._calls / (len(self._tiles) * self._sampler.order))
+        self._stage("denoising", first + (done + within) / steps * count)
+
+    def _preview(self, model: Checkpoint, step: Step) -> None:
+        if self._shown.due():
+            jpeg = previews.preview(model, step.denoised)
+            self._send(Preview(self._work.job, jpeg))
+
+    def _save(self, index: int, picture: Image.Image) -> None:
+        request, unsafe = self._work.request, self._unsafe(picture)
+        png, pixels = to_png(picture)
+        self._send(
+            Picture(
+                job=self._work.job,
+                index=index,
+                seed=request.seeds[index],
+                variation_seed=request.variation_seeds[index],
+                png=png,
+                width=picture.width,
+                height=picture.height,
+                pixels_sha256=pixels,
+                hashes=self._wait_for_hashes(),
+                unsafe=unsafe,
+            )
+        )
+
+    def _wait_for_hashes(self) -> dict[str, str]:
+        """A first look at a large file on a slow disk outlasts a picture: show life meanwhile."""
+        while not wait((self._hashes,), WAIT_STEP).done:
+            self._stop_if_cancelled()
+            self._beat()
+        return self._hashes.result()
+
+    def _stage(self, stage: Any, pictures_done: float) -> None:
+        """Steps are counted over all pictures, so that the bar runs once from left to right."""
+        done = round(pictures_done * self._steps)
+        whole = self._steps * self._work.request.count
+        self._progress = Progress(self._work.job, stage, done, whole)
+        self._send(self._progress)
+
+    def _beat(self) -> None:
+        self._send(self._progress)
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled():
+            raise CancelledError
+
+
+@contextlib.contextmanager
+def _frugal(vae: Any, frugal: bool) -> Iterator[None]:
+    """Where memory is short the VAE works on small tiles."""
+    if frugal:
+        vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_tiling()

@@ -1,0 +1,79 @@
+"""Every sampler against k-diffusion's and ComfyUI's numbers, and how well each solves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from generation.runtime.model_sampling import FlowSampling, ModelSampling, discrete
+from generation.runtime.noise import Streams
+from generation.runtime.samplers import SAMPLING
+from generation.runtime.schedules import sigmas_of
+from generation.samplers import SAMPLERS, read
+
+GOLDENS: dict[str, Any] = json.loads(Path("tests/data/goldens/samplers.json").read_text())
+SEEDS = (7, 8)
+SHAPE = (4, 4, 4)
+ANCESTRAL = ("Euler a", "DPM2 a", "DPM++ 2S a")
+A1111 = sorted(case for case in GOLDENS["a1111"] if case.split(", ")[0] not in ANCESTRAL)
+LEFT_OUT = {
+    *("about", "ipndm_v"),
+    *("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "lcm", "ddpm", "er_sde"),
+}
+"""What is no sampler here, and those whose noise is of other generators than that text says: they
+are held against what their sources publish, below."""
+FLOW = sorted(GOLDENS["comfyui_flow"].keys() - LEFT_OUT)
+EPS = sorted(GOLDENS["comfyui_eps"].keys() - LEFT_OUT)
+
+
+class Toy:
+    """A denoiser that solvers of different order answer differently."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.uncond: torch.Tensor | None = None
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        scaled = x / (1 + sigma)
+        self.uncond = 0.5 * scaled
+        return 0.7 * scaled + 0.2 * torch.sin(2 * scaled) + 0.05
+
+
+def run(name: str, sigmas: torch.Tensor, sampling: ModelSampling, toy: Any = None) -> torch.Tensor:
+    noise = Streams(SEEDS)
+    x = noise.initial(SHAPE) * sigmas[0]
+    steps = list(SAMPLING[name](toy or Toy(), x, sigmas, noise, sampling))
+    assert [step.number for step in steps][-1] == len(sigmas) - 2
+    return steps[-1].x
+
+
+def distance(found: torch.Tensor, expected: list[float]) -> float:
+    return float((found.flatten() - torch.tensor(expected)).abs().max())
+
+
+@pytest.mark.parametrize("case", A1111)
+def test_samplers_are_a1111s(case: str) -> None:
+    name, schedule, _ = case.split(", ")
+    sampling = discrete({}, "a1111")
+    assert SAMPLERS[name].one_more == GOLDENS["a1111"][case]["discard"]
+    found = run(name, sigmas_of(schedule, name, sampling, 8), sampling)
+    assert distance(found, GOLDENS["a1111"][case]["x"]) < 1e-4
+
+
+@pytest.mark.parametrize("name", FLOW)
+def test_samplers_of_flow_models_are_comfyuis(name: str) -> None:
+    ours, sampling = read(name), FlowSampling(3.0)
+    assert ours is not None
+    found = run(ours[0], sigmas_of("Simple", "Euler", sampling, 8), sampling)
+    assert distance(found, GOLDENS["comfyui_flow"][name]) < 1e-4
+
+
+@pytest.mark.parametrize("name", EPS)
+def test_further_samplers_are_comfyuis(name: str) -> None:
+    ours, sampling = read(name), discrete({}, "a1111")
+    assert ours is not None
+    found = run(ours[0], sigmas_of("Karras", "Euler", sampling, 8), sampling)
+    assert distance(found, GOLDENS["comfyui_eps"][name]) < 1e-4
