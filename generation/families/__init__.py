@@ -13,7 +13,12 @@ from generation.families.upscalers import UPSCALERS
 
 __all__ = ["DESCRIBED", "FAMILIES", "LAYOUTS", "RECOGNISED", "Ability", "Family", "TextEncoder"]
 
-FAMILIES: Final[dict[str, Family]] = {"sd1": SD1, "sd2": SD2}
+FAMILIES: Final[dict[str, Family]] = {
+    "sd1": SD1,
+    "sd2": SD2,
+    "sdxl": SDXL,
+    "sdxl-refiner": REFINER,
+}
 """Those that can be drawn with."""
 DESCRIBED: Final[dict[str, Family]] = {
     "sdxl": SDXL,

@@ -16,6 +16,7 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
+VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix"))
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )
@@ -62,6 +63,8 @@ SD1: Final = Family(
     guidance_scale=7.0,
     sampler="DPM++ 2M",
     abilities=ABILITIES,
+    variants=VARIANTS,
+    reads_scaled_fp8=True,
     vaes="sd1",
     context_width=768,
     layouts=(
@@ -112,6 +115,8 @@ SD2: Final = Family(
     guidance_scale=7.0,
     sampler="DPM++ 2M",
     abilities=ABILITIES,
+    variants=VARIANTS,
+    reads_scaled_fp8=True,
     vaes="sd1",
     context_width=1024,
     layouts=(

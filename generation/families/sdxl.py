@@ -17,9 +17,11 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
+VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix"))
 ABILITIES: Final[frozenset[Ability]] = frozenset(
-    ("text_to_image", "image_to_image", "lora", "controlnet", "vae")
+    ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )
+"""Clip skip changes nothing, as in A1111: its encoders' last layer is left out always."""
 BIG_G: Final = TextEncoder(
     part="text_encoder_2", tokenizer="tokenizer_2", layer=2, final_norm=False, pooled=True
 )
@@ -117,6 +119,8 @@ SDXL: Final = Family(
     guidance_scale=6.0,
     sampler="DPM++ 2M",
     abilities=ABILITIES,
+    variants=VARIANTS,
+    reads_scaled_fp8=True,
     vaes="sdxl",
     context_width=2048,
     layouts=(
@@ -143,6 +147,8 @@ REFINER: Final = Family(
     guidance_scale=6.0,
     sampler="DPM++ 2M",
     abilities=ABILITIES,
+    variants=VARIANTS,
+    reads_scaled_fp8=True,
     vaes="sdxl",
     context_width=1280,
     layouts=(

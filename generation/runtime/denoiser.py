@@ -5,7 +5,7 @@ parts of a prompt, as A1111's AND has it: Liu et al., "Compositional Visual Gene
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 
@@ -13,6 +13,9 @@ from generation.families import Family
 from generation.runtime.conditioning import Conditioning, Prompts, size_ids
 from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.tiling import Tile, Tiles, blended
+
+PICTURE_GUIDANCE: Final = 1.5
+"""How closely an edit keeps to the picture, as A1111 has it."""
 
 
 class Network(Protocol):
@@ -47,12 +50,14 @@ class Denoiser:
         factor: int,
         *,
         beside: torch.Tensor | None = None,
+        edits: bool = False,
         guided: bool = False,
         after_call: Callable[[], None] = lambda: None,
     ) -> None:
         """`factor` is that of pixels to latents; `beside` are further input channels (1 or N, D, h,
-        w); `guided` asks for the answer to the negative prompt even where guidance does not
-        (CFG++); `after_call` is told of each call of the network.
+        w), which, where it `edits`, are the picture that is edited; `guided` asks for the answer to
+        the negative prompt even where guidance does not (CFG++); `after_call` is told of each call
+        of the network.
         """
         self.calls = 0
         self.uncond: torch.Tensor | None = None
@@ -65,6 +70,7 @@ class Denoiser:
         self._tiles = tiles
         self._factor = factor
         self._beside = beside
+        self._edits = edits
         alone = len(prompts.parts) == 1 and prompts.parts[0][0] == guidance_scale == 1.0
         self._both = guided or not alone
         self._after_call = after_call
@@ -74,9 +80,11 @@ class Denoiser:
         step, self.calls = self.calls, self.calls + 1
         prompts = self._prompts
         wanted = _level([scheduled.at(step) for _, scheduled in prompts.parts])
+        unwanted = prompts.negative.at(step)
+        if self._edits:
+            return self._edited(x, sigma, wanted[0], unwanted)
         if not self._both:
             return self._denoised(x, sigma, wanted, [False])[0]
-        unwanted = prompts.negative.at(step)
         if unwanted.cross.shape == wanted[0].cross.shape:
             *answers, empty = self._denoised(
                 x, sigma, [*wanted, unwanted], [False] * len(wanted) + [True]
@@ -89,6 +97,22 @@ class Denoiser:
         for (weight, _), answer in zip(prompts.parts, answers, strict=True):
             guided = guided + (answer - empty) * (weight * self._guidance_scale)
         return guided
+
+    def _edited(
+        self, x: torch.Tensor, sigma: torch.Tensor, wanted: Conditioning, unwanted: Conditioning
+    ) -> torch.Tensor:
+        """Brooks et al., "InstructPix2Pix": away from no picture towards the picture, and from
+        there towards the text.
+        """
+        picture = self._beside
+        (told,) = self._denoised(x, sigma, [wanted], [False])
+        (untold,) = self._denoised(x, sigma, [unwanted], [True])
+        self._beside = None if picture is None else torch.zeros_like(picture)
+        (nothing,) = self._denoised(x, sigma, [unwanted], [True])
+        self._beside = picture
+        self.uncond = untold
+        towards_text = (told - untold) * self._guidance_scale
+        return nothing + towards_text + (untold - nothing) * PICTURE_GUIDANCE
 
     def _denoised(
         self,

@@ -16,6 +16,7 @@ from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.faults import CancelledError, JobError, NotFiniteError
 from generation.runtime.latents import (
+    EDITING,
     StartPicture,
     decode,
     further_channels,
@@ -192,12 +193,8 @@ class Drawing:
         """Latents of shape (last - first, C, H / 8, W / 8), as the denoiser left them."""
         request, sigmas = self._work.request, inputs.timeline.sigmas
         seeds, device = request.seeds[first:last], self._parts.device
-        count, factor = last - first, model.factor
-        shape = (
-            model.family.latents.channels,
-            request.height // factor,
-            request.width // factor,
-        )
+        count, factor, size = last - first, model.factor, model.family.latents.channels
+        shape = (size, request.height // factor, request.width // factor)
         noise = Streams(seeds, request.variations[first:last], request.conventions)
         x = noise.initial(shape).to(device)
         start = None
@@ -219,6 +216,7 @@ class Drawing:
             self._tiles,
             model.factor,
             beside=inputs.beside,
+            edits=model.denoiser.config.in_channels == size + EDITING,
             guided=self._sampler.guided,
             after_call=lambda: self._after_call(first, count, done, len(sigmas) - 1),
         )

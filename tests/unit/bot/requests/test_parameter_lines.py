@@ -33,7 +33,8 @@ def test_what_is_shown_is_read_the_same(request: GenerationRequest) -> None:
 def test_lines_are_written_short() -> None:
     assert write(a_request(loras=[{"name": "pixel", "weight": 0.5}])).splitlines() == [
         "model: demo", "width: 128", "height: 128", "steps: 4", "guidance: 3.5",
-        "sampler: DPM++ 2M", "seed: 7", "count: 1", "clip_skip: 1", "lora: pixel:0.5",
+        "sampler: DPM++ 2M", "schedule: Uniform", "seed: 7", "count: 1", "clip_skip: 1",
+        "lora: pixel:0.5",
     ]  # fmt: skip
 
 
