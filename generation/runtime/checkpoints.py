@@ -282,7 +282,8 @@ def _filled(
         if name in tensors and tensors[name].shape != like.shape:
             why = f"{part}: {name} has the shape {tuple(tensors[name].shape)}"
             raise JobError("model_broken", file=model.path.name, why=why)
-    kept = {name: tensor.to(dtype) for name, tensor in tensors.items() if name in wanted}
+    # copies: what a file maps is not aligned, which changes the last bits of what is computed
+    kept = {name: tensor.to(dtype, copy=True) for name, tensor in tensors.items() if name in wanted}
     told = module.load_state_dict(kept, strict=False, assign=True)
     _check_whole(told.missing_keys, model, part)
     return module.eval().requires_grad_(False)

@@ -33,7 +33,7 @@ CONTROLNETS_KEPT = 3
 """As many as one request can have."""
 VAES_KEPT = 2
 
-Stamp = tuple[Path, int, int, torch.dtype]
+Stamp = tuple[Any, ...]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
 Kept = OrderedDict[Stamp, Any]
 
@@ -115,7 +115,8 @@ class Parts:
         return (*_stamp(model), self.dtype)
 
     def _part(self, model: ModelFile, load: Any, kept: Kept, room: int) -> Any:
-        stamp = self.stamp(model)
+        # one of unknown version is another for each family that it is used with
+        stamp = (*self.stamp(model), model.family)
         if stamp not in kept:
             while len(kept) >= room:
                 _unload_oldest(kept)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from generation import model_reader
-from generation.families import DESCRIBED
+from generation.families import DESCRIBED, FAMILIES
 from generation.families.layout import TensorNames, expanded
 from generation.model_folders import Candidate
 from generation.model_probe import contents_of
@@ -98,7 +99,7 @@ def test_scaled_weights_are_refused_where_they_are_not_read(
 ) -> None:
     families = {
         name: msgspec.structs.replace(family, reads_scaled_fp8=False)
-        for name, family in model_reader.FAMILIES.items()
+        for name, family in FAMILIES.items()
     }
     monkeypatch.setattr(model_reader, "FAMILIES", families)
     scaled = {f"{CONTEXT.format(1)[:-6]}scale_weight": (), **SD1}
@@ -129,7 +130,7 @@ def test_one_sign_is_enough(names: tuple[str, ...], family: str, variant: str) -
 
 
 def test_variants_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
-    for name, code in (("sd1-inpainting", "model_variant"), ("control-sd1", "")):
+    for name, code in (("sd2-depth", "model_variant"), ("sd1-inpainting", ""), ("control-sd1", "")):
         file = KNOWN[name].write(tmp_path / "file.safetensors")
         reading = ModelReader().read(Candidate(file, tmp_path, ""))
         assert (reading.problem.code if reading.problem else "") == code

@@ -168,8 +168,8 @@ def test_a_jobs_loras_stay_until_another_job_wants_others(tiny: ModelFile, tmp_p
 def test_the_text_encoder_has_the_weight_that_the_request_gives_it(
     tiny: ModelFile, tmp_path: Path
 ) -> None:
-    pipe = LoadedModels(RuntimeSettings(), CPU).checkpoint(tiny)
-    networks = {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    model, merger = Parts(RuntimeSettings(), CPU).checkpoint(tiny), Merger()
+    networks = {"unet": model.denoiser, "text_encoder": model.encoders[0].module}
     plain = fixtures.weights_of(networks)
     both = (
         models.tiny_lora(tmp_path / "one.safetensors", tiny.path),
@@ -177,8 +177,8 @@ def test_the_text_encoder_has_the_weight_that_the_request_gives_it(
     )
     changed: dict[tuple[float, float | None], set[str]] = {}
     for weight, te_weight in ((1.0, None), (1.0, 0.0), (0.0, 0.5)):
-        with loras.applied(pipe, work(tiny, *both, weight=weight, te_weight=te_weight)):
-            weights = fixtures.weights_of(networks)
+        loras.merge(merger, model, work(tiny, *both, weight=weight, te_weight=te_weight), CPU)
+        weights = fixtures.weights_of(networks)
         changed[weight, te_weight] = {
             name.split(".")[0] for name in plain if not torch.equal(plain[name], weights[name])
         }
