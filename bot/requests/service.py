@@ -1,7 +1,7 @@
 """Where people's wishes become jobs: commands, buttons, reactions and dialogs all come here."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
 from storage.store import Store
 
+NO_PICTURE: Final = "0" * 64
+"""Stands for the hash of a picture that nobody has looked at yet."""
 OnBlocked = Callable[[Caller, str | None, Refused], None]
 """Told who asked, for what prompt unless it is private, and what they were answered."""
 MODELS_SECONDS: Final = 1.0
@@ -68,15 +70,29 @@ class RequestService:
         preset_name: str | None = None,
     ) -> Job:
         """A request from what a person gave; the preset and then the defaults fill it in."""
+        request, use = await self._request_of(given, caller, preset_name)
+        return await self._add(request, caller, origin, preset=use)
+
+    async def check_given(
+        self, given: Mapping[str, Any], pictures: Iterable[str], caller: Caller, name: str | None
+    ) -> None:
+        """Refuse what would be refused whatever these options' pictures show, before they are
+        fetched and kept; `name` is the preset's.
+        """
+        given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
+        await self._request_of(given, caller, name)
+
+    async def _request_of(
+        self, given: Mapping[str, Any], caller: Caller, preset_name: str | None
+    ) -> tuple[GenerationRequest, PresetUse | None]:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.preset_for(caller, preset_name)
         if chosen is None:
-            request = completion.complete(given, self.catalog, self.rules)
-            return await self._add(request, caller, origin)
+            return completion.complete(given, self.catalog, self.rules), None
         request = preset.complete(given, chosen.preset, self.catalog, self.rules)
         preset.check_bounds(chosen.preset, request)
-        return await self._add(request, caller, origin, preset=chosen.use)
+        return request, chosen.use
 
     async def preset_for(self, caller: Caller, name: str | None) -> ChosenPreset | None:
         """The preset of that name, or else the default of somebody and their place."""

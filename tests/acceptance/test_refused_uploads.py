@@ -256,6 +256,19 @@ async def test_of_one_person_few_a_day_are_kept(
         assert [await left(ada), await left(ada), await left(bo)] == [False, True, False]
 
 
+async def test_what_is_refused_whatever_the_picture_shows_keeps_few_of_them(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "KEPT_A_DAY", 1)
+    left = []
+    for _ in range(2):
+        upload = await ada.upload("start.png", png())
+        given = {"prompt": "a fox", "init_picture": upload, "model": "nobody"}
+        message = await refused(ada, general, **given)
+        left.append("is not kept" in message["content"])
+    assert left == [False, True]
+
+
 async def test_a_refused_control_picture_stays_as_long_as_its_draft(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
