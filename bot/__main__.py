@@ -113,6 +113,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if not rest:
         return parsed
     shown = printable(rest[0])[:80]
+    if parsed.command and shown.split("=")[0] == "--config":
+        parser.error(f"--config FILE stands before {parsed.command}, not behind it")
     parser.prog += f" {parsed.command}" if parsed.command else ""
     if parsed.command in ("imagine", "prompt") and not shown.startswith("-"):
         parser.error(f"“{shown}” is one text too many; put the whole prompt in quotes")

@@ -117,6 +117,7 @@ async def test_bad_input_gets_one_sentence(
         (("prompt", "a cat", "--steps", "0"), "it must be from 1 to 150"),
         (("prompt", "a cat", "--steps", "x"), "invalid"),
         (("doctor", "--now"), "--now means nothing there"),
+        (("doctor", "--config", "own.toml"), "--config FILE stands before doctor"),
         (("nothing",), "nothing"),
         (("--config",), "--config"),
     ],
