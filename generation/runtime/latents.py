@@ -138,6 +138,8 @@ def _in_float32(vae: Any, device: torch.device) -> Any:
     """A copy; one that is offloaded can't be cast where it is."""
     copy = type(vae).from_config(vae.config)
     copy.load_state_dict({name: tensor.float() for name, tensor in vae.state_dict().items()})
+    if vae.use_tiling:
+        copy.enable_tiling()
     return copy.to(device).eval()
 
 

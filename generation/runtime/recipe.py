@@ -292,8 +292,10 @@ class Drawing:
 def _frugal(vae: Any, frugal: bool) -> Iterator[None]:
     """Where memory is short the VAE works on small tiles."""
     if frugal:
-        vae.enable_tiling()
+        for used in (vae, getattr(vae, "float32_copy", vae)):
+            used.enable_tiling()
     try:
         yield
     finally:
-        vae.disable_tiling()
+        for used in (vae, getattr(vae, "float32_copy", vae)):
+            used.disable_tiling()

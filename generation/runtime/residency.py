@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from diffusers.hooks import apply_group_offloading
-from diffusers.hooks.group_offloading import _GROUP_OFFLOADING
 
 from generation.families import Family
 from generation.messages import Memory, RuntimeSettings
@@ -74,22 +73,6 @@ class Residency:
                 part.to("cpu")
             if moving and self.device.type == "cuda":
                 torch.cuda.empty_cache()
-
-    @contextlib.contextmanager
-    def weights_at_rest(self, part: Any) -> Iterator[None]:
-        """While it lasts, the weights of a part can be read and changed where they lie."""
-        if part.residency != "low":
-            yield
-            return
-        for module in part.modules():
-            registry = getattr(module, "_diffusers_hook", None)
-            if registry is not None:
-                registry.remove_hook(_GROUP_OFFLOADING, recurse=False)
-        part.to("cpu")
-        try:
-            yield
-        finally:
-            self._stream(part)
 
     def _stream(self, part: Any) -> None:
         apply_group_offloading(
