@@ -51,7 +51,8 @@ Waiting = Annotated[int, Meta(ge=1, le=1000)]
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[limits]`: the most that anybody may ask for."""
 
-    side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 1024
+    side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = SIDE_MAX
+    """The area bounds what is drawn: a wide picture of a megapixel has long sides."""
     pixels: Pixels = 1024 * 1024
     upscaled_side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 2048
     """Of a picture that was made before and is enlarged."""
@@ -216,6 +217,16 @@ def native_size(model: ModelFile) -> int:
     return model.native_size or FAMILIES[model.family].native_size
 
 
+def shaped(model: ModelFile, aspect: str, area: int, limits: Limits) -> tuple[int, int]:
+    """Width and height in pixels of that shape and area: of the family's own, if it is its area.
+
+    Raises Refused.
+    """
+    family = FAMILIES.get(model.family)
+    buckets = family.buckets if family is not None and area == family.native_size**2 else ()
+    return sizes.of(sizes.ratio(aspect), area, limits.side, limits.pixels, buckets)
+
+
 def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> None:
     side = limits.upscaled_side if enlarging else limits.side
     _at_most("width", request.width, side)
@@ -346,15 +357,15 @@ def _size(
 ) -> tuple[int, int]:
     """Width and height in pixels.
 
-    An aspect keeps the area of the model's native square, or has the nearest that the limits allow.
+    An aspect keeps the area of the model's native square, in a shape that its family was trained
+    on where there are such, or has the nearest that the limits allow.
     """
     native = native_size(model)
     width, height = settings.width or native, settings.height or native
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        ratio = sizes.ratio(str(given["aspect"]))
-        width, height = sizes.of(ratio, width * height, limits.side, limits.pixels)
+        width, height = shaped(model, str(given["aspect"]), width * height, limits)
     return int(_number(given, "width", width)), int(_number(given, "height", height))
 
 

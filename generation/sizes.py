@@ -1,7 +1,7 @@
 """Sizes of pictures: aspects by name or as any ratio, and the sides that come nearest."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from generation.refusal import Refused, known
@@ -19,6 +19,8 @@ ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
 }
 ASPECT_MAX: Final = 4
 """The longer side is at most so many times the shorter."""
+BUCKET_APART: Final = 1.2
+"""A shape that a family was trained on stands for ratios at most so many times its own."""
 _RATIO: Final = re.compile(
     r"\s*(?P<across>\d{1,12}(?:[.,]\d{1,12})?)\s*(?:[:：∶/xX×*]\s*"
     r"(?P<down>\d{1,12}(?:[.,]\d{1,12})?))?\s*"
@@ -26,15 +28,36 @@ _RATIO: Final = re.compile(
 """`3:2`, `1920x1080`, `2.39:1`, or the first over the second as one number with a point."""
 
 
-def of(ratio: float, area: int, side_max: int, pixels_max: int) -> tuple[int, int]:
-    """Width and height of that ratio and about that area, within the bounds, in pixels."""
+def of(
+    ratio: float,
+    area: int,
+    side_max: int,
+    pixels_max: int,
+    buckets: Sequence[tuple[int, int]] = (),
+) -> tuple[int, int]:
+    """Width and height of that ratio and about that area, within the bounds, in pixels.
+
+    Where a family has `buckets`, the nearest of them, unless the bounds or the ratio are far from
+    it.
+    """
     stretch = max(ratio, 1 / ratio)
+    if buckets:
+        nearest = min(buckets, key=lambda sides: _apart(stretch, sides))
+        fits = nearest[0] <= side_max and nearest[0] * nearest[1] <= pixels_max
+        if fits and _apart(stretch, nearest) <= BUCKET_APART:
+            return nearest if ratio >= 1 else nearest[::-1]
     long = min(side_max, (min(area, pixels_max) * stretch) ** 0.5)
     largest = max(SIDE_MIN, side_max // SIDE_STEP * SIDE_STEP)
     sides = min(to_step(long), largest), min(to_step(long / stretch), largest)
     while sides[0] * sides[1] > pixels_max and sides[0] > SIDE_MIN:
         sides = (sides[0] - SIDE_STEP, sides[1])
     return sides if ratio >= 1 else sides[::-1]
+
+
+def _apart(ratio: float, sides: tuple[int, int]) -> float:
+    """By which factor a shape is wider or narrower than a ratio."""
+    found = sides[0] / sides[1]
+    return max(ratio / found, found / ratio)
 
 
 def ratio(text: str) -> float:

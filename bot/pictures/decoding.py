@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,7 @@ class PictureDecoder:
         self._bounds = Bounds(
             pixels=limits.upload_megapixels * 1_000_000,
             side=max(limits.side, limits.upscaled_side),
-            cover=limits.side,
+            cover=min(limits.side, math.isqrt(limits.pixels)),
             longest=max(limits.upscaled_side, limits.side * ASPECT_MAX),
         )
         memory = MEMORY + BYTES_A_PIXEL * self._bounds.pixels

@@ -58,6 +58,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """What the denoiser is told beside the text: of SDXL the original size, crop and target size,
     of its refiner the original size, crop and an aesthetic score."""
     native_size: int
+    buckets: tuple[tuple[int, int], ...] = ()
+    """Width and height of the shapes that its models were trained on in the native square's area,
+    the wide ones; turned they are as good. An aspect gets the nearest."""
     side_step: int = 8
     """Pixels; every side is a multiple of it."""
     steps: int

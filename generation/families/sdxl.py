@@ -22,6 +22,8 @@ ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )
 """Clip skip changes nothing, as in A1111: its encoders' last layer is left out always."""
+BUCKETS: Final = ((1024, 1024), (1152, 896), (1216, 832), (1344, 768), (1536, 640))
+"""Those that were published with it."""
 BIG_G: Final = TextEncoder(
     part="text_encoder_2", tokenizer="tokenizer_2", layer=2, final_norm=False, pooled=True
 )
@@ -115,6 +117,7 @@ SDXL: Final = Family(
     ),
     size_conditioning="size",
     native_size=1024,
+    buckets=BUCKETS,
     steps=25,
     guidance_scale=6.0,
     sampler="DPM++ 2M",
@@ -143,6 +146,7 @@ REFINER: Final = Family(
     encoders=(BIG_G,),
     size_conditioning="aesthetic",
     native_size=1024,
+    buckets=BUCKETS,
     steps=25,
     guidance_scale=6.0,
     sampler="DPM++ 2M",

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from generation.completion import Limits
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, with_limits
 from tests.acceptance.test_imagine import imagine
@@ -31,6 +32,7 @@ async def test_discord_is_told_the_configured_limits(rig: Rig, ada: Person) -> N
     ("limits", "expected"),
     [
         ({"steps": 150, "side": 2048, "count": 10}, {"steps": 150, "width": 2048, "count": 10}),
+        ({"side": Limits().side}, {"width": 2048, "height": 2048}),
         # 100 is no multiple of 8, and nobody is offered what is refused
         ({"steps": 1, "side": 100, "count": 1}, {"steps": 1, "width": 96, "count": 1}),
     ],

@@ -9,7 +9,7 @@ import msgspec
 
 from bot.features.presets.shelf import Shelf
 from bot.requests import parameter_lines
-from generation import completion, sizes
+from generation import completion
 from generation import preset as presets
 from generation.catalog import Catalog
 from generation.completion import Rules
@@ -114,8 +114,7 @@ def sized(preset: Preset, aspect: str, catalog: Catalog, rules: Rules) -> Preset
     name = preset.model or completion.default_model(catalog, rules)
     model = catalog.get(ModelKind.CHECKPOINT, name)
     native = completion.native_size(model) if model.family in FAMILIES else 512
-    limits = rules.limits
-    width, height = sizes.of(sizes.ratio(aspect), native**2, limits.side, limits.pixels)
+    width, height = completion.shaped(model, aspect, native**2, rules.limits)
     return msgspec.structs.replace(preset, width=width, height=height)
 
 

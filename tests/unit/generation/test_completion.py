@@ -10,6 +10,7 @@ from generation.completion import (
     Given,
     Limits,
     Rules,
+    changed,
     check,
     complete,
     default_model,
@@ -19,6 +20,7 @@ from generation.families import FAMILIES
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.preset import starters
+from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request import LoraUse
 from tests.fixtures.requests import a_request
@@ -31,6 +33,7 @@ def catalog() -> Catalog:
         a_model("demo", native_size=128),
         a_model("dream"),
         a_model("big", family="sdxl"),
+        a_model("flow", family="flux"),
         a_model("pixel", kind=ModelKind.LORA),
         a_model("other", kind=ModelKind.LORA, family="sd2"),
         a_model("edges", kind=ModelKind.CONTROLNET),
@@ -118,7 +121,8 @@ def test_a_control_picture_takes_the_only_controlnet(catalog: Catalog) -> None:
         ({"prompt": " \n"}, "prompt_empty"),
         ({"prompt": "x" * 4001}, "too_long"),
         ({"model": "demi"}, "checkpoint_unknown"),
-        ({"model": "big"}, "family_unsupported"),
+        ({"model": "flow"}, "family_unsupported"),
+        ({"model": "big"}, "out_of_bounds"),
         ({"lora": "other"}, "family_mismatch"),
         ({"lora": "pixle"}, "lora_unknown"),
         ({"sampler": "Eula"}, "sampler_unknown"),
@@ -165,7 +169,7 @@ def test_the_nearest_names_are_offered(catalog: Catalog) -> None:
 
 def test_without_a_model(catalog: Catalog) -> None:
     with pytest.raises(Refused, match="no_models"):
-        complete({"prompt": "a cat"}, a_catalog(a_model("big", family="sdxl")), RULES)
+        complete({"prompt": "a cat"}, a_catalog(a_model("flow", family="flux")), RULES)
     two = a_catalog(
         a_model("demo"),
         a_model("a", kind=ModelKind.CONTROLNET),
@@ -285,6 +289,52 @@ def test_a_lora_of_another_width_is_refused_before_queueing() -> None:
         complete({"prompt": "a cat", "lora": "pixel"}, catalog, Rules())
     assert refused.value.code == "lora_mismatch"
     assert not [preset for preset in starters(catalog) or () if preset.loras]
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [
+        ("square", (1024, 1024)),
+        ("4:3", (1152, 896)),
+        ("3:2", (1216, 832)),
+        ("portrait 2:3", (832, 1216)),
+        ("16:9", (1344, 768)),
+        ("9:16", (768, 1344)),
+        ("panorama 21:9", (1536, 640)),
+        ("4:1", (2048, 512)),
+    ],
+)
+def test_an_aspect_is_a_shape_that_the_family_was_trained_on(
+    catalog: Catalog, aspect: str, size: tuple[int, int]
+) -> None:
+    [prompt, flags] = ["a cat", merge(parse(f"a cat --ar {aspect}"), {})]
+    given: Given = {**flags, "prompt": prompt, "model": "big"}
+    request = complete(given, catalog, Rules())
+    assert (request.width, request.height) == size
+    assert changed(a_request(model="big"), {"aspect": aspect}, catalog, Rules()).width == size[0]
+
+
+def test_where_its_own_shapes_do_not_hold_an_aspect_keeps_the_area(catalog: Catalog) -> None:
+    given: Given = {"prompt": "a cat", "model": "big", "aspect": "3:2"}
+    rules = Rules(limits=Limits(side=1024))
+    request = complete(given, catalog, rules)
+    assert (request.width, request.height) == (1024, 680)
+    rules = Rules(limits=Limits(pixels=700_000))
+    request = complete(given, catalog, rules)
+    assert request.width * request.height <= 700_000
+    rules = Rules(models={"big": ModelSettings(width=512, height=512)})
+    request = complete(given, catalog, rules)
+    assert (request.width, request.height) == (624, 416)
+    assert complete({**given, "model": "two"}, catalog, Rules()).width == 944
+
+
+def test_what_a_family_draws_by_nature_is_within_the_default_limits() -> None:
+    for family in FAMILIES.values():
+        native = (family.native_size, family.native_size)
+        for width, height in (native, *family.buckets):
+            assert width % family.side_step == height % family.side_step == 0
+            assert max(width, height) <= Limits().side
+            assert width * height <= Limits().pixels
 
 
 def test_an_aspect_fits_what_may_be_asked_for() -> None:
