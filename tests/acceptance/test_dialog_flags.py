@@ -30,6 +30,7 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "preset": ("--preset night", {"preset": "night", "steps": 2, "prompt": "a dog at night"}),
     "private": ("--private", {"private": True}),
     "sampler": ("--sampler Euler", {"sampler": "Euler"}),
+    "schedule": ("--schedule karras", {"schedule": "Karras"}),
     "seed": ("--seed 5", {"seed": 5}),
     "steps": ("--steps 3", {"steps": 3}),
     "vae": ("--vae nothing", "VAE"),

@@ -54,7 +54,8 @@ async def test_data_of_a_file_are_shown_and_drawn(
         values["prompt"],
         values["negative_prompt"],
     )
-    assert (request.sampler, request.steps, request.guidance_scale) == ("DPM++ 2M Karras", 4, 6.5)
+    assert (request.sampler, request.schedule) == ("DPM++ 2M", "Karras")
+    assert (request.steps, request.guidance_scale) == (4, 6.5)
     assert (request.seed, request.width, request.height) == (41, 64, 128)
 
 

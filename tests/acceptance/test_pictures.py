@@ -186,7 +186,7 @@ async def test_a_dialog_from_before_a_restart_can_be_handed_in(
         ("stepps: 20", "Did you mean steps"),
         ("steps: many", "steps must be a number"),
         ("steps: 1000", "steps is 1000; it must be from 1 to 150"),
-        ("width: 100", "multiple of 8"),
+        ("width: 2049", "width is 2049; it must be from 64 to 2048"),
         ("sampler: Eulr a", "Nearest: Euler a"),
         ("lora: nothing:0.5", "There is no LoRA “nothing”"),
         ("controlnet: canny", "A ControlNet can't be added here"),

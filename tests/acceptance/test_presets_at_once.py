@@ -77,7 +77,7 @@ async def test_one_that_is_deleted_leaves_what_was_typed(
     texts, numbers = await ada.click(panel, "As text"), await part(ada, panel, "numbers")
     await texts.modal()
     await rig.studio.store.presets.delete(int(guild), "tiny")
-    entered = {"steps": "7", "guidance": "", "clip_skip": ""}
+    entered = {"steps": "7", "guidance": "", "clip_skip": "", "schedule": ""}
     message = await answer_to(await numbers.submit(**entered))
     assert "That preset was deleted" in message["content"]
     assert await shown(await ada.click(message, RETRY)) == entered

@@ -36,7 +36,6 @@ async def refused(person: Person, channel: str, **options: object) -> str:
     ("options", "said"),
     [
         ({"prompt": "   "}, "the prompt is empty"),
-        ({"prompt": "a fox --width 100"}, "width is 100; it must be a multiple of 8, such as 96"),
         ({"prompt": "a fox --width 1024"}, "width is 1024; it must be from 64 to 512"),
         ({"prompt": "a fox --steps 100"}, "steps is 100; it must be from 1 to 60"),
         ({"prompt": "a fox --count 9"}, "count is 9; it must be from 1 to 4"),
