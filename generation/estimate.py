@@ -10,7 +10,7 @@ import msgspec
 
 from generation.job import Job
 from generation.request import GenerationRequest
-from generation.samplers import SAMPLERS
+from generation.samplers import SAMPLERS, sampler_of
 from generation.schedule import Planned, Times
 
 RATE: Final = 0.5
@@ -54,7 +54,7 @@ class Speed(msgspec.Struct, frozen=True):
 def calls(request: GenerationRequest) -> float:
     """Network calls for one picture; one without guidance is half of one with it."""
     share = request.denoising_strength if request.init_picture is not None else 1.0
-    sampler = SAMPLERS.get(request.sampler)
+    sampler = SAMPLERS.get(sampler_of(request))
     guided = 1.0 if request.guidance_scale > 1 else 0.5
     return max(1.0, request.steps * share) * (sampler.order if sampler else 1) * guided
 
