@@ -6,7 +6,11 @@ import os
 import re
 from pathlib import Path
 
+import structlog
+
 from generation.safetensors_header import HeaderError, read_header
+
+log = structlog.get_logger(__name__)
 
 CHUNK = 2**20
 OWN_HASH = "sshs_model_hash"
@@ -71,7 +75,11 @@ class Hashes:
         return self._known[key]
 
     def _save(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        """Keep them for the next start; where that can't be, only the next start is slower."""
         part = self._file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(self._known), encoding="utf-8")
-        part.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(self._known), encoding="utf-8")
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("hashes of files can't be kept", path=str(self._file), error=str(error))

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import structlog
 
 from generation.runtime.hashes import Hashes
 
@@ -79,6 +80,20 @@ def test_a_cache_that_was_damaged_is_only_slow(tmp_path: Path, content: str) -> 
     file = tmp_path / "a.safetensors"
     file.write_bytes(CONTENT)
     assert Hashes(tmp_path).of(file) == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("taken", ["cache", "cache/hashes.json"])
+def test_a_cache_that_can_not_be_written_costs_no_picture(tmp_path: Path, taken: str) -> None:
+    """A file lies where the folder would be, or a folder where the file would."""
+    if "/" in taken:
+        (tmp_path / taken / "x").mkdir(parents=True)
+    else:
+        (tmp_path / taken).touch()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    with structlog.testing.capture_logs() as logged:
+        assert Hashes(tmp_path / "cache").of(file) == hashlib.sha256(CONTENT).hexdigest()
+    assert [line["log_level"] for line in logged] == ["warning"]
 
 
 def a_lora(file: Path, metadata: dict[str, str]) -> bytes:
