@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from generation.messages import RuntimeSettings
 from generation.runtime.faults import JobError
@@ -70,6 +69,9 @@ class PictureCheck:
     def _load(self) -> None:
         if not Path(self._folder).is_dir():
             raise JobError("picture_check_broken", why=f"there is no folder {self._folder}")
+        # half a second, which only those pay whose pictures are checked
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
         # code that lies beside the weights is never run
         safe = {"local_files_only": True, "trust_remote_code": False}
         processor = AutoImageProcessor.from_pretrained(self._folder, backend="pil", **safe)
