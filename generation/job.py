@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from generation.numerics import Numerics
 from generation.request import GenerationRequest
 
 
@@ -111,6 +112,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     hashes: dict[str, str]
     versions: dict[str, str]
     device: str = ""
+    numerics: Numerics | None = None
+    """None of what was drawn before this was kept."""
 
 
 class PresetUse(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from generation.models import ModelFile
+from generation.numerics import Numerics
 from generation.request import GenerationRequest, PictureHash
 
 FRAME_MAX = 256 * 2**20
@@ -72,6 +73,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     vae: ModelFile | None = None
     one_by_one: bool = False
     """Whether to draw one picture at a time: an earlier try may have died of too many."""
+    numerics: Numerics | None = None
+    """How the pictures were computed that this job draws again; kept to as far as it can be."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -136,6 +139,8 @@ class Picture(msgspec.Struct, frozen=True, tag=True):
     """The second seed that its noise was moved towards; None where it was not."""
     unsafe: float | None = None
     """Summed probability of the unsafe labels; None where no picture check is set up."""
+    numerics: Numerics | None = None
+    """How it was computed."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -152,6 +157,9 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     hashes: dict[str, str]
     """SHA-256 by `kind:name` of every file used."""
     versions: dict[str, str]
+    numerics: Numerics | None = None
+    """How the last picture was computed: an earlier one may have been drawn before memory ran
+    out."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from generation import samplers
+from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
 from generation.request import GenerationRequest, LoraUse
@@ -60,6 +61,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     variation_seed: int | None = None
     hashes: dict[str, str] = {}
     versions: dict[str, str] = {}
+    numerics: Numerics | None = None
 
 
 def infotext(about: About) -> str:

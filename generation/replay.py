@@ -1,18 +1,43 @@
 """Whether a picture that was made again could be the same: what has changed since."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from generation.job import Job, Provenance
 from generation.metadata import TENSORS
+from generation.numerics import Numerics
+
+What = Literal[
+    "file",
+    "library",
+    "device",
+    "threads",
+    "batch_size",
+    "precision",
+    "vae_precision",
+    "frugal",
+    "memory",
+    "compiled",
+]
+NUMERICS: Final[tuple[What, ...]] = (
+    "device",
+    "threads",
+    "batch_size",
+    "precision",
+    "vae_precision",
+    "frugal",
+    "memory",
+    "compiled",
+)
+"""Fields of Numerics, in the order in which they are named."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A file (`checkpoint:demo`), library or device that is another than it was."""
+    """A file (`checkpoint:demo`), library, device or way to compute that is another than it was."""
 
-    what: Literal["file", "library", "device"]
+    what: What
     name: str
     before: str
     now: str
@@ -28,12 +53,16 @@ def same_pictures(first: Job, second: Job) -> bool:
 
 
 def changes(before: Provenance, now: Provenance) -> list[Change]:
-    """What the two were made with differs in: files first, then libraries, then the device."""
+    """What the two were made with differs in: files first, then libraries, then the device and how
+    it computed.
+    """
     found = [
         *_differing("file", _files(before), _files(now)),
         *_differing("library", before.versions, now.versions),
     ]
-    if before.device != now.device:
+    if before.numerics is not None and now.numerics is not None:
+        found += _otherwise_computed(before.numerics, now.numerics)
+    elif before.device != now.device:
         found.append(Change("device", now.device, before.device, now.device))
     return found
 
@@ -41,6 +70,14 @@ def changes(before: Provenance, now: Provenance) -> list[Change]:
 def _files(provenance: Provenance) -> dict[str, str]:
     """Hashes of whole files; those of weights alone are for other programs."""
     return {k: v for k, v in provenance.hashes.items() if not k.startswith(f"{TENSORS}:")}
+
+
+def _otherwise_computed(before: Numerics, now: Numerics) -> list[Change]:
+    if before.device != now.device:
+        # how many threads each has says nothing more
+        now = msgspec.structs.replace(now, threads=before.threads)
+    pairs = [(what, str(getattr(before, what)), str(getattr(now, what))) for what in NUMERICS]
+    return [Change(what, new, old, new) for what, old, new in pairs if old != new]
 
 
 def _differing(

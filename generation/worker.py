@@ -36,6 +36,7 @@ from generation.messages import (
     Unsaved,
 )
 from generation.models import ModelFile, ModelKind
+from generation.numerics import Numerics
 from generation.pace import Pace
 from generation.refusal import Refused
 from generation.schedule import Planned
@@ -299,7 +300,17 @@ class Worker:
             },
             vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
             one_by_one=job.attempts > 0,
+            numerics=await self._numerics_of_first(job),
         )
+
+    async def _numerics_of_first(self, job: Job) -> Numerics | None:
+        """How the job was computed that this one draws again, as far as that is known."""
+        if job.action != "replay" or job.parent is None:
+            return None
+        first = await self._save(job, partial(self._queue.get, job.parent))
+        if first is None or first.provenance is None:
+            return None
+        return first.provenance.numerics
 
     async def _record(self, job: Job, event: EngineEvent) -> None:
         match event:
@@ -338,6 +349,7 @@ class Worker:
             variation_seed=picture.variation_seed,
             hashes=picture.hashes,
             versions=ready.versions if ready else {},
+            numerics=picture.numerics,
         )
         png = await asyncio.to_thread(metadata.embed, picture.png, about)
         await self._save(job, partial(self._queue.add_picture, job.id, record, png), drawn=True)
@@ -384,6 +396,7 @@ class Worker:
             hashes=finished.hashes,
             versions=finished.versions,
             device=ready.device_name if ready else "",
+            numerics=finished.numerics,
         )
 
     def _try_again(self, job: Job) -> bool:

@@ -154,7 +154,10 @@ def replayed(first: Job, second: Job, texts: Texts) -> str:
     found: list[replay.Change] = []
     if first.provenance and second.provenance:
         found = replay.changes(first.provenance, second.provenance)
-    names = [texts(f"change_{change.what}", name=change.name) for change in found]
+    names = [
+        texts(f"change_{change.what}", name=change.name, before=change.before, now=change.now)
+        for change in found
+    ]
     said = ", ".join(names) or texts("change_unknown")
     return texts("replay_differs", job=first.id, changes=quoted(said, 600))
 

@@ -19,6 +19,7 @@ from generation.messages import (
     Progress,
     Ready,
 )
+from generation.numerics import Numerics
 from generation.request import GenerationRequest
 
 READY = Ready(
@@ -91,6 +92,9 @@ class FakeEngine:
                 return
         files = (work.checkpoint, *((work.vae,) if work.vae else ()))
         hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
+        numerics = work.numerics or Numerics(
+            batch_size=request.count, precision="float32", vae_precision="float32"
+        )
         for index, seed in enumerate(request.seeds):
             picture = paint(request, index, 0, self.file_hash)
             yield Picture(
@@ -104,6 +108,7 @@ class FakeEngine:
                 hashes=hashes,
                 variation_seed=request.variation_seeds[index],
                 unsafe=self.unsafe[index] if index < len(self.unsafe) else None,
+                numerics=numerics,
             )
         yield Finished(
             job=work.job,
@@ -113,6 +118,7 @@ class FakeEngine:
             memory_peak=0,
             hashes=hashes,
             versions=READY.versions,
+            numerics=numerics,
         )
 
     async def cancel(self, job: str) -> None:

@@ -3,15 +3,21 @@
 import importlib.metadata
 import platform
 import sys
+from typing import Final
 
 import psutil
 import torch
 from torch.nn import functional
 
 from generation.messages import Precision, Ready, RuntimeSettings
+from generation.numerics import Computed
 from generation.runtime.faults import JobError, is_out_of_memory
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES: Final[dict[Computed, torch.dtype]] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors")
 
 
@@ -74,11 +80,11 @@ def wider_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
 
 def describe(device: torch.device, dtype: torch.dtype) -> Ready:
     """The worker's first message."""
+    name = name_of(device)
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
         memory = torch.cuda.get_device_properties(device).total_memory
     else:
-        name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        name = f"{name}, {torch.get_num_threads()} threads"
         memory = psutil.virtual_memory().total
     return Ready(
         device=str(device),
@@ -88,6 +94,23 @@ def describe(device: torch.device, dtype: torch.dtype) -> Ready:
         versions={name: importlib.metadata.version(name) for name in LIBRARIES}
         | {"darkroom": importlib.metadata.version("darkroom")},
     )
+
+
+def name_of(device: torch.device) -> str:
+    """What the processor or graphics card is called."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def computes_in(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a device has that precision."""
+    return _why_not(device, dtype) is None
+
+
+def name_of_dtype(dtype: torch.dtype) -> Computed:
+    """As numerics and settings call it."""
+    return next(name for name, found in DTYPES.items() if found == dtype)
 
 
 def lower_priority() -> None:

@@ -101,17 +101,26 @@ def further_channels(
     return torch.cat((mask, masked.mean * masked.scale), dim=1)
 
 
-def decode(model: Checkpoint, latent: torch.Tensor, tiles: Tiles, lessons: Lessons) -> Image.Image:
-    """The picture of one latent of shape (C, h, w), scaled as the denoiser has it.
+def decode(
+    model: Checkpoint,
+    latent: torch.Tensor,
+    tiles: Tiles,
+    lessons: Lessons,
+    wanted: torch.dtype | None = None,
+) -> tuple[Image.Image, torch.dtype]:
+    """The picture of one latent of shape (C, h, w), scaled as the denoiser has it, and in which
+    precision it was decoded.
 
     The VAE of SDXL and those of some merges overflow in float16: then in float32, and from then on
-    at once. Raises NotFiniteError.
+    at once. What a picture was decoded in that is drawn again is `wanted`, whatever was learned
+    since. Raises NotFiniteError.
     """
     vae = model.vae
     scaled = latent[None] / vae.config.scaling_factor
-    if not lessons.overflows(vae.origin):
+    wider = lessons.overflows(vae.origin) if wanted is None else wanted == torch.float32
+    if not wider or vae.dtype == torch.float32:
         try:
-            return _to_pillow(_decoded(model, vae, scaled.to(vae.dtype), tiles))
+            return _to_pillow(_decoded(model, vae, scaled.to(vae.dtype), tiles)), vae.dtype
         except NotFiniteError:
             if vae.dtype == torch.float32:
                 raise
@@ -120,7 +129,7 @@ def decode(model: Checkpoint, latent: torch.Tensor, tiles: Tiles, lessons: Lesso
     if not hasattr(vae, "float32_copy"):
         # past torch, which would take it for a part of the VAE
         object.__setattr__(vae, "float32_copy", _in_float32(vae, latent.device))
-    return _to_pillow(_decoded(model, vae.float32_copy, scaled.float(), tiles))
+    return _to_pillow(_decoded(model, vae.float32_copy, scaled.float(), tiles)), torch.float32
 
 
 def _decoded(model: Checkpoint, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from generation.messages import Generate, Picture, Preview, Progress
+from generation.numerics import Numerics
 from generation.runtime import loras, previews
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
+from generation.runtime.device import DTYPES, name_of, name_of_dtype
 from generation.runtime.faults import CancelledError, JobError, NotFiniteError
 from generation.runtime.latents import (
     EDITING,
@@ -85,6 +87,8 @@ class Drawing:
         self._hashes = hashes
         self._unsafe = unsafe
         self._shown = shown
+        first = work.numerics
+        self._decode_in = DTYPES[first.vae_precision] if first is not None else None
         request = work.request
         self._sampler_name = sampler_of(request)
         self._sampler = SAMPLERS[self._sampler_name]
@@ -94,6 +98,8 @@ class Drawing:
         self._calls = 0
         """Of the network within the present step."""
         self._made = 0
+        self.numerics: Numerics | None = None
+        """How the last picture was computed."""
         self._saves: list[Future[None]] = []
         self._progress = Progress(work.job, "loading", 0, 0)
 
@@ -125,12 +131,28 @@ class Drawing:
                 with self._parts.residency.at_work(model.vae):
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
-                        picture = decode(model, latent, self._tiles, self._lessons)
+                        picture, decoded_in = decode(
+                            model, latent, self._tiles, self._lessons, self._decode_in
+                        )
+                        numerics = self._computed(plan, model, decoded_in)
                         # saved while the next one is drawn
-                        self._saves.append(saver.submit(self._save, index, picture))
+                        self._saves.append(saver.submit(self._save, index, picture, numerics))
+                        self.numerics = numerics
                         self._made = index + 1
         for save in self._saves:
             save.result()
+
+    def _computed(self, plan: Plan, model: Checkpoint, decoded_in: torch.dtype) -> Numerics:
+        device = self._parts.device
+        return Numerics(
+            batch_size=min(plan.batch_size, self._work.request.count),
+            precision=name_of_dtype(self._parts.dtype),
+            vae_precision=name_of_dtype(decoded_in),
+            frugal=plan.frugal,
+            memory=model.denoiser.residency,
+            device=name_of(device),
+            threads=torch.get_num_threads() if device.type == "cpu" else 0,
+        )
 
     def _inputs(self, model: Checkpoint, nets: list[Any]) -> Inputs:
         request, work = self._work.request, self._work
@@ -248,7 +270,7 @@ class Drawing:
             jpeg = previews.preview(model, step.denoised)
             self._send(Preview(self._work.job, jpeg))
 
-    def _save(self, index: int, picture: Image.Image) -> None:
+    def _save(self, index: int, picture: Image.Image, numerics: Numerics) -> None:
         request, unsafe = self._work.request, self._unsafe(picture)
         png, pixels = to_png(picture)
         self._send(
@@ -263,6 +285,7 @@ class Drawing:
                 pixels_sha256=pixels,
                 hashes=self._wait_for_hashes(),
                 unsafe=unsafe,
+                numerics=numerics,
             )
         )
 

@@ -13,8 +13,10 @@ from generation.messages import Configure, Failed, Finished, Generate, Ready, St
 from generation.metadata import TENSORS
 from generation.runtime import previews
 from generation.runtime.device import (
+    DTYPES,
     check_device,
     choose_device,
+    computes_in,
     describe,
     lower_priority,
     wider_dtype,
@@ -129,18 +131,23 @@ class Server:
             memory_peak=peak,
             hashes=hashing.result(),
             versions=self.ready.versions,
+            numerics=drawing.numerics,
         )
 
     def _draw(self, drawing: Drawing, work: Generate) -> int:
         """Draw; returns how many pictures were drawn at once.
 
-        A denoiser that overflows in half precision is tried once more in a wider one.
+        A denoiser that overflows in half precision is tried once more in a wider one. What is drawn
+        again is drawn in the precision that it was, whatever was learned since.
         """
-        wider = wider_dtype(self._parts.dtype, self._parts.device)
-        known = self._lessons.wider(work.checkpoint)
+        first = self._first_precision(work)
+        usual = first or self._parts.dtype
+        wider = wider_dtype(usual, self._parts.device)
+        known = self._lessons.wider(work.checkpoint) if first is None else None
         if wider is None or known is None:
             try:
-                return self._draw_in_memory(drawing, work)
+                with self._parts.in_precision(usual):
+                    return self._draw_in_memory(drawing, work)
             except NotFiniteError:
                 if wider is None:
                     raise
@@ -149,13 +156,28 @@ class Server:
             gc.collect()
         with self._parts.in_precision(wider):
             drawn = self._draw_in_memory(drawing, work)
-        self._lessons.needs_wider(work.checkpoint, wider)
+        if first is None:
+            self._lessons.needs_wider(work.checkpoint, wider)
         return drawn
 
+    def _first_precision(self, work: Generate) -> torch.dtype | None:
+        """In which the pictures were drawn that this job draws again, where the device has it."""
+        if work.numerics is None:
+            return None
+        dtype = DTYPES[work.numerics.precision]
+        return dtype if computes_in(self._parts.device, dtype) else None
+
     def _draw_in_memory(self, drawing: Drawing, work: Generate) -> int:
-        """Begin where a job like this fitted before, and go down the ladder from there."""
-        most = 1 if work.one_by_one else self._settings.batch_size
-        plan = self._lessons.plan(work, most)
+        """Begin where a job like this fitted before, and go down the ladder from there.
+
+        What is drawn again begins as it was drawn, and what it takes is no lesson for others.
+        """
+        again = work.numerics
+        if again is not None:
+            plan = Plan(1 if work.one_by_one else again.batch_size, frugal=again.frugal)
+        else:
+            most = 1 if work.one_by_one else self._settings.batch_size
+            plan = self._lessons.plan(work, most)
         if not plan.frugal:
             if _fits(drawing, plan):
                 return plan.batch_size
@@ -169,7 +191,8 @@ class Server:
             log.warning("out of memory: once more, one picture at a time")
         frugal = Plan(1, frugal=True)
         drawing.draw(frugal)
-        self._lessons.needs(work, frugal)
+        if again is None:
+            self._lessons.needs(work, frugal)
         return frugal.batch_size
 
     def _hash_files(self, work: Generate) -> dict[str, str]:

@@ -14,6 +14,7 @@ from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.job import Job, JobState, Provenance
 from generation.models import ModelKind
+from generation.numerics import Numerics
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.replay import changes, same_pictures
@@ -330,6 +331,34 @@ def test_what_has_changed_since() -> None:
     found = [(change.what, change.name) for change in changes(before, now)]
     assert found == [("file", "checkpoint:demo"), ("library", "torch"), ("device", "cuda")]
     assert changes(before, before) == []
+
+
+def test_what_is_computed_in_another_way_is_named() -> None:
+    plain = Numerics(
+        batch_size=4, precision="float16", vae_precision="float16", device="a card", threads=0
+    )
+
+    def made(numerics: Numerics) -> Provenance:
+        return Provenance(
+            seconds=1, seconds_loading=0, batch_size=1, memory_peak=0, hashes={}, versions={},
+            numerics=numerics,
+        )  # fmt: skip
+
+    for field, other in {
+        "batch_size": 1,
+        "precision": "bfloat16",
+        "vae_precision": "float32",
+        "frugal": True,
+        "memory": "low",
+        "device": "another card",
+        "threads": 2,
+        "compiled": True,
+    }.items():
+        now = msgspec.structs.replace(plain, **{field: other})
+        (change,) = changes(made(plain), made(now))
+        assert (change.what, change.now) == (field, str(other))
+    processor = msgspec.structs.replace(plain, device="a processor", threads=4)
+    assert [change.what for change in changes(made(plain), made(processor))] == ["device"]
 
 
 def test_hashes_for_other_programs_are_no_change() -> None:

@@ -2,18 +2,23 @@
 
 import asyncio
 import contextlib
+import io
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from PIL import Image
 
+from generation import metadata
 from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates
 from generation.job import Failure, Job, JobState, Provenance
 from generation.messages import Failed, Generate, JobEvent, Unsaved
 from generation.models import UNKNOWN, ModelKind
+from generation.numerics import Numerics
 from generation.worker import Worker
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
@@ -145,6 +150,44 @@ async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
     assert cancelled is not None
     assert cancelled.state is JobState.CANCELLED
     assert house.engine.began == [str(numbers[0]), str(numbers[2])]
+
+
+async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
+    told: list[Generate] = []
+    real = house.engine.generate
+
+    def generate(work: Generate) -> Any:
+        told.append(work)
+        return real(work)
+
+    house.engine.generate = generate  # type: ignore[method-assign]
+    kept = Numerics(batch_size=3, precision="float16", vae_precision="float32", threads=2)
+    first = await house.ask(1)
+    await house.jobs.claim(first)
+    provenance = Provenance(
+        seconds=1.0,
+        seconds_loading=0.0,
+        batch_size=4,
+        memory_peak=0,
+        hashes={},
+        versions={},
+        numerics=kept,
+    )
+    await house.jobs.finish(first, provenance)
+    for action in ("reroll", "replay"):
+        job = await house.jobs.add(a_request(), an_origin(1), action=action, parent=first)
+        house.asked.append(job.id)
+    async with running(house.worker), asyncio.timeout(PATIENCE):
+        house.worker.wake()
+        await house.until_idle()
+    assert {int(work.job): work.numerics for work in told} == {first + 1: None, first + 2: kept}
+    replayed = await found(house, first + 2)
+    assert replayed.provenance is not None
+    assert replayed.provenance.numerics == kept
+    png = await house.jobs._files.read(replayed.pictures[0].file)
+    with Image.open(io.BytesIO(png)) as picture:
+        about = msgspec.json.decode(str(picture.info["darkroom"]), type=metadata.About)
+    assert about.numerics == kept
 
 
 @pytest.fixture

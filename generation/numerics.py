@@ -1,0 +1,31 @@
+"""What decides the last bits of a picture beside its request, its files and its libraries."""
+
+from typing import Literal
+
+import msgspec
+
+Computed = Literal["float32", "float16", "bfloat16"]
+
+
+class Numerics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the numbers of a picture were computed.
+
+    A second drawing with the same request, files, libraries and numerics has the same pixels.
+    """
+
+    batch_size: int
+    """Pictures to one call of the network, of the job's."""
+    precision: Computed
+    """Of the denoiser and the text encoders."""
+    vae_precision: Computed
+    """In which the VAE decoded; float32 where it overflows in half."""
+    frugal: bool = False
+    """Whether the VAE worked on small tiles, for want of memory."""
+    memory: Literal["high", "medium", "low"] = "high"
+    """Where the weights lay: on the device, there while they worked, or layer by layer."""
+    device: str = ""
+    """The name of the processor or graphics card."""
+    threads: int = 0
+    """Of the processor; 0 where a graphics card computed."""
+    compiled: bool = False
+    """Whether the denoiser was compiled."""
