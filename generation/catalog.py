@@ -133,6 +133,11 @@ class Catalog:
         """The VAEs, by name."""
         return list(self._models.by_kind[ModelKind.VAE])
 
+    @property
+    def embeddings(self) -> list[ModelFile]:
+        """The embeddings, which prompts call by their files' names, by name."""
+        return list(self._models.by_kind[ModelKind.EMBEDDING])
+
     def get(self, kind: ModelKind, name: str) -> ModelFile:
         """The model of that name, whatever its case, with or without the file's ending.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from generation import lora_uses, samplers, sizes, templates
+from generation import embedding_uses, lora_uses, samplers, sizes, templates
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
@@ -38,6 +38,8 @@ Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 `lora` is a name, a `NAME:WEIGHT`, or several of these.
 """
 
+EDITING: Final = "instruct-pix2pix"
+"""The variant of models that change a picture, and draw none without."""
 ENLARGED: Final = 2
 """So many times the size is a picture that was enlarged."""
 LARGE: Final = 512
@@ -189,6 +191,8 @@ def check(
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
     check_runnable(model)
     _check_abilities(request, model)
+    if model.variant == EDITING and request.init_picture is None:
+        raise Refused("start_picture_needed", model=model.name)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
         if not FAMILIES[model.family].takes_vae_of(vae.family):
@@ -197,6 +201,7 @@ def check(
         check_same_family(catalog.get(ModelKind.LORA, use.name), model)
     for control in request.controls:
         check_same_family(catalog.get(ModelKind.CONTROLNET, control.name), model)
+    embedding_uses.check(request, model, catalog)
 
 
 def within_limits(request: GenerationRequest, rules: Rules) -> GenerationRequest:

@@ -71,6 +71,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     pictures: dict[PictureHash, bytes] = {}
     """The init picture and control pictures that the request refers to."""
     vae: ModelFile | None = None
+    embeddings: tuple[ModelFile, ...] = ()
+    """The learned words that its prompts name, each with its word for a name."""
     one_by_one: bool = False
     """Whether to draw one picture at a time: an earlier try may have died of too many."""
     numerics: Numerics | None = None
@@ -166,7 +168,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """The job ended without its pictures, or, in place of Ready and with no `job`, the process
     can't work with these settings. `code` names a sentence of `bot/locales/`.
 
-    cancelled, out_of_memory, model_broken, nan_pictures, lora_mismatch, lora_nan, lora_kind,
+    cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
+    embedding_mismatch, start_picture_needed, lora_mismatch, lora_nan, lora_kind,
     lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep, picture_unreadable,
     picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;

@@ -25,6 +25,9 @@ NEGATIVE: Final = "Negative prompt:"
 TENSORS: Final = "tensors"
 """Kind of the hashes that A1111 and Civitai know LoRAs by: of the weights without the header."""
 
+EMBEDDING: Final = "embedding:"
+"""How the hashes' names begin of learned words (textual inversion)."""
+
 KEYS: Final[Mapping[str, str]] = {
     "Steps": "steps",
     "CFG scale": "guidance",
@@ -134,6 +137,12 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if any(short for _, short in loras):
         value = ", ".join(f"{name}: {short}" for name, short in loras if short)
         found.append(("Lora hashes", _quoted(value)))
+    words = [name for name in about.hashes if name.startswith(EMBEDDING)]
+    if words:
+        value = ", ".join(
+            f"{_bare(name.removeprefix(EMBEDDING))}: {about.hashes[name][:12]}" for name in words
+        )
+        found.append(("TI hashes", _quoted(value)))
     found.append(("Version", f"darkroom {about.versions.get('darkroom', '')}".strip()))
     return found
 

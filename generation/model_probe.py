@@ -234,7 +234,9 @@ def _embedding(shapes: Shapes) -> TensorContents | None:
         if not all(len(shape) == 2 for shape in shapes.values()):
             return None
         family = "sdxl" if "clip_g" in shapes else "sd1"
-        return TensorContents(kind=kind, family="sd3/flux" if "t5xxl" in shapes else family)
+        width = shapes["clip_l"][1] if family == "sd1" else 0
+        family = "sd3/flux" if "t5xxl" in shapes else family
+        return TensorContents(kind=kind, family=family, context_width=width)
     name, shape = next(iter(shapes.items()))
     named = name in ("emb_params", "string_to_param.*")
     if not named and (len(shapes) > 1 or "." in name or len(shape) not in (1, 2)):

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, assert_never
 import msgspec
 import structlog
 
-from generation import metadata
+from generation import embedding_uses, metadata
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.estimate import Measurement
@@ -299,6 +299,7 @@ class Worker:
                 for sha256 in hashes
             },
             vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
+            embeddings=embedding_uses.of(request, checkpoint, self._catalog),
             one_by_one=job.attempts > 0,
             numerics=await self._numerics_of_first(job),
         )

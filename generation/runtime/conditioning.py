@@ -74,7 +74,8 @@ class Conditioner:
         Raises JobError: clip_skip_too_deep, embedding_mismatch.
         """
         for name, parts in (vectors or {}).items():
-            if not any(encoder.vector(parts) is not None for encoder in self._encoders):
+            fits = [encoder.fits(parts) for encoder in self._encoders]
+            if False in fits or True not in fits:
                 raise JobError("embedding_mismatch", name=name)
 
         def scheduled(text: str, unwanted: bool) -> Scheduled:

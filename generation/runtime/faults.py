@@ -1,6 +1,11 @@
 """What can go wrong with a job, each with the code that people's sentence is found by."""
 
+import os
+
 import torch
+
+from generation.regular_files import NotRegularError, TooLargeError
+from generation.safetensors_header import HeaderError
 
 
 class JobError(Exception):
@@ -10,6 +15,20 @@ class JobError(Exception):
         super().__init__(code, params)
         self.code = code
         self.params = params
+
+
+def broken(file: str, error: Exception, otherwise: str = "its tensors can't be read") -> JobError:
+    """What people are told of a file that can't be loaded; `file` is its name as they know it.
+
+    Neither a path nor a library's text is in it: those are for the log.
+    """
+    if isinstance(error, HeaderError):
+        return JobError(error.code, file=file, why=str(error))
+    if isinstance(error, OSError) and isinstance(error.errno, int):
+        return JobError("model_broken", file=file, why=os.strerror(error.errno))
+    if isinstance(error, NotRegularError | TooLargeError):
+        return JobError("model_broken", file=file, why=str(error.strerror))
+    return JobError("model_broken", file=file, why=otherwise)
 
 
 class CancelledError(JobError):

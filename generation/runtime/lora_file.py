@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 
 from generation.regular_files import open_regular
-from generation.runtime.faults import JobError
+from generation.runtime.faults import JobError, broken
 from generation.runtime.lora_deltas import (
     Decomposed,
     Full,
@@ -158,13 +158,8 @@ def _load(path: Path) -> tuple[NamedTensors, Mapping[str, str]]:
         # read, not mapped: of a file that is cut short meanwhile, mapped pages end the process
         with open_regular(path) as file:
             return safetensors.torch.load(file.read()), header.metadata
-    except HeaderError as error:
-        raise JobError(error.code, file=path.name, why=str(error)) from error
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise JobError("model_broken", file=path.name, why=why) from error
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise JobError("model_broken", file=path.name, why=str(error)[:200]) from error
+    except (HeaderError, OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise broken(path.name, error) from error
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

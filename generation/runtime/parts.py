@@ -14,6 +14,7 @@ import torch
 from generation.families import FAMILIES
 from generation.messages import Generate, RuntimeSettings
 from generation.models import ModelFile
+from generation.regular_files import printable
 from generation.runtime.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -22,7 +23,8 @@ from generation.runtime.checkpoints import (
     look_what_it_predicts,
 )
 from generation.runtime.device import choose_dtype
-from generation.runtime.faults import JobError, is_fatal, is_out_of_memory
+from generation.runtime.embeddings import Embeddings
+from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
 from generation.runtime.residency import Residency
 from generation.safetensors_header import HeaderError, read_header
@@ -46,6 +48,7 @@ class Parts:
         self.dtype = choose_dtype(settings.precision, device)
         self.residency = Residency(settings, device)
         self.merger = Merger()
+        self.embeddings = Embeddings()
         self._models_kept = settings.models_kept
         self._checkpoints: Kept = OrderedDict()
         self._controlnets: Kept = OrderedDict()
@@ -150,18 +153,16 @@ def _naming_broken_files(model: ModelFile) -> Iterator[None]:
         if is_out_of_memory(error) or is_fatal(error):
             raise
         log.warning("model can't be loaded", path=str(model.path), error=repr(error)[:500])
-        raise JobError("model_broken", **_broken_file(model.path, error)) from error
+        raise _broken_file(model.path, error) from error
 
 
-def _broken_file(path: Path, error: Exception) -> dict[str, str]:
+def _broken_file(path: Path, error: Exception) -> JobError:
     for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
-        name = file.relative_to(path.parent).as_posix()
         try:
             read_header(file)
         except (HeaderError, OSError) as found:
-            return {"file": name, "why": str(found)}
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return {"file": path.name, "why": why[:200]}
+            return broken(printable(file.relative_to(path.parent).as_posix()), found)
+    return broken(printable(path.name), error, "its parts are laid out as nothing here reads them")
 
 
 def _stamp(model: ModelFile) -> tuple[Path, int, int]:
@@ -171,7 +172,7 @@ def _stamp(model: ModelFile) -> tuple[Path, int, int]:
     try:
         stats = [file.stat() for file in files]
     except OSError as error:
-        raise JobError("model_broken", file=model.path.name, why=str(error)) from error
+        raise broken(printable(model.path.name), error) from error
     newest = max((stat.st_mtime_ns for stat in stats), default=0)
     return model.path, sum(stat.st_size for stat in stats), newest
 

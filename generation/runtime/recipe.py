@@ -158,7 +158,8 @@ class Drawing:
         request, work = self._work.request, self._work
         residency = self._parts.residency
         size = (request.width, request.height)
-        vectors = loras.merge(self._parts.merger, model, work, self._parts.device)
+        learned, stamps = self._parts.embeddings.read(work.embeddings)
+        bundled = loras.merge(self._parts.merger, model, work, self._parts.device)
         self._stop_if_cancelled()
         self._stage("encoding", self._made)
         merged = tuple(self._parts.merger.merged(part) for part in model.text_encoders)
@@ -168,8 +169,8 @@ class Drawing:
                 request.negative_prompt,
                 request.steps * self._sampler.order,
                 clip_skip=request.clip_skip,
-                vectors=vectors,
-                changed_by=merged,
+                vectors={**learned, **bundled},
+                changed_by=(merged, stamps),
                 conventions=request.conventions,
             )
         sampling = model.sampling(request.conventions)

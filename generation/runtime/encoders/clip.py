@@ -106,9 +106,22 @@ class ClipEncoder:
                 chunks[-1].weights.append(weight)
         return chunks
 
+    def fits(self, parts: Mapping[str, torch.Tensor]) -> bool | None:
+        """Whether an embedding has a part for this encoder; False where it is of another width,
+        None where there is none.
+        """
+        if self.vector(parts) is not None:
+            return True
+        return False if self._own in parts else None
+
+    @property
+    def _own(self) -> str:
+        """What embeddings of several parts call the one for this encoder."""
+        return "clip_g" if self.row.pooled else "clip_l"
+
     def vector(self, parts: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
         """Of the parts of an embedding the one that is for this encoder, (tokens, width)."""
-        own = "clip_g" if self.row.pooled else "clip_l"
+        own = self._own
         width = self._embedding.weight.shape[1]
         for part in (own, *sorted(parts.keys() - {"clip_g", "clip_l"})):
             tensor = parts.get(part)

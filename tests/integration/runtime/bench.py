@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
+from generation import embedding_uses
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import Failed, Finished, Generate, Picture, Preview, Progress
@@ -24,6 +25,7 @@ TOLERANCE = 2
 class Made:
     """What came of a job."""
 
+    request: GenerationRequest
     progress: list[Progress] = field(default_factory=list)
     previews: list[Preview] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Bench:
         request = small(model=model, **changes)
         self.jobs += 1
         job = str(self.jobs)
-        made = Made()
+        made = Made(request)
         async for event in self.engine.generate(self.work(job, request, pictures)):
             match event:
                 case Progress():
@@ -83,6 +85,7 @@ class Bench:
             tuple(get(ModelKind.CONTROLNET, use.name) for use in request.controls),
             pictures,
             get(ModelKind.VAE, request.vae) if request.vae is not None else None,
+            embedding_uses.of(request, checkpoint, self.catalog),
         )
 
 

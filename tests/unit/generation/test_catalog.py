@@ -419,14 +419,14 @@ async def test_tensors_of_no_known_layout(tmp_path: Path, shapes: Shapes) -> Non
 
 
 async def test_a_checkpoint_that_could_not_draw_alone(tmp_path: Path) -> None:
-    inpainting = {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
+    depth = {"model.diffusion_model.input_blocks.0.0.weight": (320, 5, 3, 3)}
     no_vae = {name: shape for name, shape in SD1.items() if "first_stage" not in name}
-    write(tmp_path / "inpainting.safetensors", {**SD1, **inpainting})
+    write(tmp_path / "depth.safetensors", {**SD1, **depth})
     write(tmp_path / "unet.safetensors", no_vae)
     found = await scan(tmp_path)
     assert found.all == []
     assert [(problem.code, *problem.params.values()) for problem in found.problems] == [
-        ("model_variant", "inpainting.safetensors", "a model for inpainting"),
+        ("model_variant", "depth.safetensors", "a model that is guided by depth"),
         ("model_broken", "unet.safetensors", "it has no VAE"),
     ]
 

@@ -349,6 +349,14 @@ def test_an_aspect_fits_what_may_be_asked_for() -> None:
     assert (wide.width, wide.height) == (1360, 768)
 
 
+def test_a_model_that_changes_pictures_wants_one() -> None:
+    catalog = a_catalog(a_model("edit", variant="instruct-pix2pix"))
+    with pytest.raises(Refused) as refused:
+        complete({"prompt": "make it snow"}, catalog, Rules())
+    assert (refused.value.code, refused.value.params) == ("start_picture_needed", {"model": "edit"})
+    assert complete({"prompt": "make it snow", "init_picture": "0" * 64}, catalog, Rules())
+
+
 @pytest.mark.parametrize("option", ["seed", "variation_seed"])
 def test_minus_one_is_a_random_seed(catalog: Catalog, option: str) -> None:
     given: Given = {"prompt": "a", "variation_strength": 0.5, option: -1}
