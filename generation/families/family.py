@@ -31,6 +31,14 @@ class Latents(msgspec.Struct, frozen=True, kw_only=True):
 
     channels: int = 4
     factor: int = 8
+    scale: float = 0.18215
+    """What the published VAE's are multiplied by for the denoiser."""
+    widths: tuple[int, ...] = (128, 256, 512, 512)
+    """Channels of the published VAE's levels."""
+    colours: tuple[tuple[float, float, float], ...] = ()
+    """What a latent pixel of the published VAE looks like, for previews: red, green and blue, from
+    -1 to 1, by channel as the denoiser has it, and last what is added. Empty where not known.
+    """
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.families.family import Ability, Family, TextEncoder
+from generation.families.family import Ability, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -21,6 +21,16 @@ ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )
 
+LATENTS: Final = Latents(
+    colours=(
+        (0.3512, 0.2297, 0.3227),
+        (0.3250, 0.4974, 0.2350),
+        (-0.2829, 0.1762, 0.2721),
+        (-0.2120, -0.2616, -0.7177),
+        (0.0, 0.0, 0.0),
+    )
+)
+"""Colours as measured for ComfyUI (`comfy/latent_formats.py`, SD15)."""
 UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
@@ -58,6 +68,7 @@ SD1: Final = Family(
     pipeline="StableDiffusionPipeline",
     config="sd1",
     encoders=(TextEncoder(part="text_encoder", tokenizer="tokenizer"),),
+    latents=LATENTS,
     native_size=512,
     steps=20,
     guidance_scale=7.0,
@@ -110,6 +121,7 @@ SD2: Final = Family(
     pipeline="StableDiffusionPipeline",
     config="sd2",
     encoders=(TextEncoder(part="text_encoder", tokenizer="tokenizer"),),
+    latents=LATENTS,
     native_size=768,
     steps=20,
     guidance_scale=7.0,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.families.family import Ability, Family, TextEncoder
+from generation.families.family import Ability, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -27,6 +27,17 @@ BUCKETS: Final = ((1024, 1024), (1152, 896), (1216, 832), (1344, 768), (1536, 64
 BIG_G: Final = TextEncoder(
     part="text_encoder_2", tokenizer="tokenizer_2", layer=2, final_norm=False, pooled=True
 )
+LATENTS: Final = Latents(
+    scale=0.13025,
+    colours=(
+        (0.3651, 0.4232, 0.4341),
+        (-0.2533, -0.0042, 0.1068),
+        (0.1076, 0.1111, -0.0362),
+        (-0.3165, -0.2492, -0.2188),
+        (0.1084, -0.0175, -0.0011),
+    ),
+)
+"""Colours as measured for ComfyUI (`comfy/latent_formats.py`, SDXL)."""
 UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
@@ -115,6 +126,7 @@ SDXL: Final = Family(
         TextEncoder(part="text_encoder", tokenizer="tokenizer", layer=2, final_norm=False),
         BIG_G,
     ),
+    latents=LATENTS,
     size_conditioning="size",
     native_size=1024,
     buckets=BUCKETS,
@@ -144,6 +156,7 @@ REFINER: Final = Family(
     pipeline="StableDiffusionXLImg2ImgPipeline",
     config="sdxl-refiner",
     encoders=(BIG_G,),
+    latents=LATENTS,
     size_conditioning="aesthetic",
     native_size=1024,
     buckets=BUCKETS,

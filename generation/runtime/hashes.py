@@ -1,16 +1,11 @@
 """SHA-256 of model files, remembered by path, size and time of change."""
 
 import hashlib
-import json
-import os
 import re
 from pathlib import Path
 
-import structlog
-
+from generation.runtime.kept import Kept
 from generation.safetensors_header import HeaderError, read_header
-
-log = structlog.get_logger(__name__)
 
 CHUNK = 2**20
 OWN_HASH = "sshs_model_hash"
@@ -21,13 +16,9 @@ class Hashes:
     """Remembers in `hashes.json` of its folder; hashing a checkpoint takes seconds to a minute."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "hashes.json"
-        self._known: dict[str, str] = {}
-        try:
-            loaded = json.loads(self._file.read_text(encoding="utf-8"))
-            self._known = {str(key): str(value) for key, value in loaded.items()}
-        except (OSError, ValueError, AttributeError):
-            pass  # not there yet, or half written by a crash: hashes can be computed anew
+        self._kept = Kept(folder / "hashes.json")
+        self._known = {key: str(value) for key, value in self._kept.found.items()}
+        self._kept.found = self._known
 
     def of(self, path: Path) -> str:
         """The SHA-256 of a file; of a folder, that of the names and hashes of its files.
@@ -71,15 +62,5 @@ class Hashes:
                     file.seek(8 + int.from_bytes(file.read(8), "little"))
                 self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
             if stat.st_size > CHUNK:
-                self._save()
+                self._kept.save()
         return self._known[key]
-
-    def _save(self) -> None:
-        """Keep them for the next start; where that can't be, only the next start is slower."""
-        part = self._file.with_suffix(f".{os.getpid()}.part")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self._known), encoding="utf-8")
-            part.replace(self._file)
-        except OSError as error:
-            log.warning("hashes of files can't be kept", path=str(self._file), error=str(error))

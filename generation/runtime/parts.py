@@ -132,8 +132,10 @@ class Parts:
 
     def _place(self, parts: tuple[Any, ...], model: ModelFile) -> None:
         mode = self.residency.mode(FAMILIES[model.family], self.dtype)
+        stamp = self.stamp(model)
         for part in parts:
             part.origin = (model.path, type(part).__name__)
+            part.stamp = stamp
             self.residency.place(part, mode)
 
 

@@ -1,15 +1,17 @@
-"""Small pictures of latents, by a linear map that is fitted to the model's own VAE."""
+"""Small pictures of latents, by a linear map from their channels to colours."""
 
 import io
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
 from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.kept import Kept
 
-FIT_SIDE = 128  # pixels of the pictures that the map is fitted on
+FIT_SIDE = 64  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
 SHEET_MAX = 512  # pixels of the longer side of what is shown
 SIDE_MAX = 256  # pixels of the longer side of one picture in it
@@ -22,6 +24,11 @@ class Previews:
         self._every = every
         self._last = 0.0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there will be any."""
+        return self._every > 0
+
     def due(self) -> bool:
         """Whether it is time for one; then the clock starts anew."""
         now = time.monotonic()
@@ -31,16 +38,45 @@ class Previews:
         return True
 
 
-def preview(model: Checkpoint, latents: torch.Tensor) -> bytes:
-    """A JPEG of latents as the denoiser has them; the map is fitted once for each VAE."""
-    vae = model.vae
-    if not hasattr(vae, "preview_map"):
-        vae.preview_map = fit_map(vae, latents.device)
-    return to_jpeg(latents / vae.config.scaling_factor, vae.preview_map)
+class Maps:
+    """How latents become colours: a family's own constants where the VAE is the published one, else
+    a map that is fitted to the VAE, once for each file, and kept in the cache folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._kept = Kept(folder / "preview_maps.json")
+
+    def of(self, model: Checkpoint, device: torch.device) -> torch.Tensor:
+        """The matrix (channels + 1, 3) for latents as the denoiser has them.
+
+        Where it must be fitted the VAE encodes four small pictures, so it must be at work.
+        """
+        vae, latents = model.vae, model.family.latents
+        scale = vae.config.scaling_factor
+        published = (
+            scale == latents.scale and tuple(vae.config.block_out_channels) == latents.widths
+        )
+        if published and latents.colours:
+            return torch.tensor(latents.colours)
+        key = "|".join(map(str, vae.stamp))
+        found = self._read(key, vae.config.latent_channels)
+        if found is None:
+            found = fit_map(vae, device)
+            self._kept.found[key] = found.tolist()
+            self._kept.save()
+        return torch.cat((found[:-1] / scale, found[-1:]))
+
+    def _read(self, key: str, channels: int) -> torch.Tensor | None:
+        try:
+            found = torch.tensor(self._kept.found.get(key), dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+        return found if found.shape == (channels + 1, 3) else None
 
 
 def fit_map(vae: Any, device: torch.device) -> torch.Tensor:
-    """The matrix (channels + 1, 3) that best maps a latent pixel to the mean colour under it.
+    """The matrix (channels + 1, 3) that best maps a latent pixel, as the VAE gives it, to the mean
+    colour under it.
 
     Least squares on smooth random pictures that the VAE encodes: every VAE gets a map of its own.
     One that overflows in half precision gets a grey one.
@@ -63,7 +99,7 @@ def fit_map(vae: Any, device: torch.device) -> torch.Tensor:
 
 
 def to_jpeg(latents: torch.Tensor, map_: torch.Tensor) -> bytes:
-    """Latents of shape (N, C, h, w), as the VAE would be given them: N pictures, row after row.
+    """Latents of shape (N, C, h, w), as the denoiser has them: N pictures, row after row.
 
     Up to four lie two by two, as Discord shows the finished ones; more in three columns.
     """

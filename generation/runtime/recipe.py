@@ -32,7 +32,7 @@ from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.networks.unet import Control, UNet
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
-from generation.runtime.samplers import SAMPLING, Step
+from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
 from generation.runtime.tiling import tiles_of
 from generation.samplers import SAMPLERS, sampler_of, schedule_of
@@ -56,6 +56,8 @@ class Inputs(NamedTuple):
     network: UNet
     start: StartPicture | None
     beside: torch.Tensor | None
+    colours: torch.Tensor | None
+    """Of latents, for previews; None where there are none."""
 
 
 class Drawing:
@@ -76,6 +78,7 @@ class Drawing:
         hashes: Future[dict[str, str]],
         unsafe: Callable[[Image.Image], float | None],
         shown: previews.Previews,
+        maps: previews.Maps,
     ) -> None:
         self.loaded_at = 0.0
         """When the models were in place, by the monotonic clock."""
@@ -87,6 +90,7 @@ class Drawing:
         self._hashes = hashes
         self._unsafe = unsafe
         self._shown = shown
+        self._maps = maps
         first = work.numerics
         self._decode_in = DTYPES[first.vae_precision] if first is not None else None
         request = work.request
@@ -174,11 +178,13 @@ class Drawing:
                 conventions=request.conventions,
             )
         sampling = model.sampling(request.conventions)
-        start = beside = None
+        start = beside = colours = None
         with residency.at_work(model.vae):
             if request.init_picture is not None:
                 start = StartPicture.of(model, self._pixels(request.init_picture), self._tiles)
             beside = further_channels(model, start, *size, self._tiles, self._parts.device)
+            if self._shown.wanted:
+                colours = self._maps.of(model, self._parts.device)
         controls = [
             Control(net, self._pixels(use.picture), use.scale)
             for net, use in zip(nets, request.controls, strict=True)
@@ -197,6 +203,7 @@ class Drawing:
             UNet(model.denoiser, controls),
             start,
             beside,
+            colours,
         )
 
     def _pixels(self, sha256: str) -> torch.Tensor:
@@ -252,7 +259,9 @@ class Drawing:
                 raise NotFiniteError
             self._calls = 0
             self._stage("denoising", first + done / (len(sigmas) - 1) * count)
-            self._preview(model, step)
+            if inputs.colours is not None and self._shown.due():
+                jpeg = previews.to_jpeg(step.denoised, inputs.colours)
+                self._send(Preview(self._work.job, jpeg))
         if not torch.isfinite(x).all():
             raise NotFiniteError
         return x
@@ -265,11 +274,6 @@ class Drawing:
         self._calls += 1
         within = min(1.0, self._calls / (len(self._tiles) * self._sampler.order))
         self._stage("denoising", first + (done + within) / steps * count)
-
-    def _preview(self, model: Checkpoint, step: Step) -> None:
-        if self._shown.due():
-            jpeg = previews.preview(model, step.denoised)
-            self._send(Preview(self._work.job, jpeg))
 
     def _save(self, index: int, picture: Image.Image, numerics: Numerics) -> None:
         request, unsafe = self._work.request, self._unsafe(picture)

@@ -76,6 +76,7 @@ class Server:
         check_device(device, self._parts.dtype)
         self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))
+        self._maps = previews.Maps(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
         self._outbox = outbox
         self._inbox = inbox
@@ -120,6 +121,7 @@ class Server:
             hashes=hashing,
             unsafe=self._check.unsafe,
             shown=previews.Previews(self._settings.preview_every),
+            maps=self._maps,
         )
         batch_size = self._draw(drawing, work)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

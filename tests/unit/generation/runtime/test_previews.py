@@ -1,12 +1,15 @@
 """Previews: how often, how large, and that their colours are near the decoded ones."""
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from generation.families import FAMILIES
 from generation.messages import RuntimeSettings
 from generation.models import ModelFile
 from generation.runtime import previews
@@ -84,6 +87,68 @@ def test_the_map_of_a_real_vae_is_finite(vae: Any) -> None:
     map_ = previews.fit_map(vae, CPU)
     assert map_.shape == (5, 3)
     assert torch.isfinite(map_).all()
+
+
+def a_model(vae: Any, family: str, **config: Any) -> Any:
+    """A loaded model as far as a preview looks at it."""
+    vae.config = SimpleNamespace(**{"latent_channels": 4} | config)
+    vae.stamp = ("file", 1)
+    return SimpleNamespace(vae=vae, family=FAMILIES[family])
+
+
+PUBLISHED = (128, 256, 512, 512)
+
+
+@pytest.mark.parametrize(
+    ("family", "scale"), [("sd1", 0.18215), ("sd2", 0.18215), ("sdxl", 0.13025)]
+)
+def test_a_published_vae_is_asked_nothing(tmp_path: Path, family: str, scale: float) -> None:
+    maps = previews.Maps(tmp_path)
+    config = {"scaling_factor": scale, "block_out_channels": PUBLISHED}
+    found = maps.of(a_model(SimpleNamespace(), family, **config), CPU)
+    assert found.shape == (5, 3)
+    grey = shown(torch.zeros(1, 4, 8, 8), found).resize((1, 1)).getpixel((0, 0))
+    assert grey == pytest.approx((128, 128, 128), abs=16)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"scaling_factor": 1.0, "block_out_channels": PUBLISHED},
+        {"scaling_factor": 0.18215, "block_out_channels": (8, 16)},
+    ],
+)
+def test_any_other_is_asked_once_for_all_starts(tmp_path: Path, config: dict[str, Any]) -> None:
+    asked: list[int] = []
+
+    class Counting(LinearVae):
+        def encode(self, pictures: torch.Tensor) -> Any:
+            asked.append(1)
+            return super().encode(pictures)
+
+    vae = Counting()
+    model = a_model(vae, "sd1", **config)
+    map_ = previews.Maps(tmp_path).of(model, CPU)
+    assert torch.allclose(previews.Maps(tmp_path).of(model, CPU), map_)
+    assert len(asked) == 1
+    colour = torch.tensor([0.8, -0.4, 0.1])
+    picture = colour[None, :, None, None].expand(1, 3, 64, 64)
+    scaled = LinearVae().encode(picture).latent_dist.mean * config["scaling_factor"]
+    found = shown(scaled, map_).resize((1, 1)).getpixel((0, 0))
+    assert found == pytest.approx(((colour + 1) * 127.5).tolist(), abs=6)
+    # a file that was replaced is another VAE
+    model.vae.stamp = ("file", 2)
+    previews.Maps(tmp_path).of(model, CPU)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("kept", ["[]", '{"file|1": "x"}', '{"file|1": [[1, 2]]}', '{"file|1": nu'])
+def test_maps_that_were_damaged_are_fitted_anew(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "preview_maps.json").write_text(kept)
+    config = {"scaling_factor": 1.0, "block_out_channels": (8, 16)}
+    found = previews.Maps(tmp_path).of(a_model(LinearVae(), "sd1", **config), CPU)
+    assert found.shape == (5, 3)
 
 
 def test_latents_that_are_no_numbers_still_give_a_picture() -> None:

@@ -19,6 +19,7 @@ from generation.messages import (
     Finished,
     Generate,
     Picture,
+    Preview,
     Progress,
 )
 from generation.models import ModelFile, ModelKind
@@ -298,6 +299,29 @@ def test_a_long_step_gives_signs_of_life(
     assert len(ends.of(Progress)) > 10 * plain
     steps = [progress.step for progress in ends.of(Progress)]
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize(("every", "asked"), [(0, 0), (60, 1)])
+def test_a_vae_is_asked_for_its_colours_before_the_first_step_and_once(
+    ends: Ends, tiny: ModelFile, tmp_path: Path, every: int, asked: int
+) -> None:
+    encoded: list[int] = []
+
+    def counting(module: Any, _inputs: Any, _outputs: Any) -> None:
+        if type(module).__name__ == "Encoder":
+            encoded.append(sum(sent.stage == "denoising" for sent in ends.of(Progress)))
+
+    settings = msgspec.structs.replace(SETTINGS, preview_every=every)
+    hook = torch.nn.modules.module.register_module_forward_hook(counting)
+    try:
+        for _ in range(2):  # two starts
+            server = Server(Configure(settings, tmp_path), ends, ends)  # type: ignore[arg-type]
+            server.run(work(tiny))
+            server.run(work(tiny, seed=9))
+    finally:
+        hook.remove()
+    assert encoded == [0] * asked
+    assert bool(ends.of(Preview)) == bool(every)
 
 
 def test_only_work_gives_signs_of_life() -> None:
