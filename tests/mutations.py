@@ -1,4 +1,5 @@
-"""Breaks the rules of who may do what on purpose, one at a time, and says which go unnoticed.
+"""Breaks rules on purpose, one at a time, and says which breakages go unnoticed: of who may do what,
+of the queue, of how pictures are drawn.
 
     python -m tests.mutations [WORD]
 
@@ -14,12 +15,17 @@ from pathlib import Path
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
+RUNTIME: Final = "tests/unit/generation/runtime"
 TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
     "doors": "tests/acceptance/test_permissions.py",
     "privacy": "tests/acceptance/test_privacy.py",
     "limits": "tests/acceptance/test_limits.py",
     "schedule": "tests/unit/generation/test_schedule.py",
+    "solvers": f"{RUNTIME}/test_solvers.py",
+    "schedules": f"{RUNTIME}/test_schedules.py",
+    "noise": f"{RUNTIME}/test_noise.py",
+    "recipe": f"{RUNTIME}/test_recipe.py",
 }
 """Which tests are to notice the breakages of a section."""
 
