@@ -1,5 +1,5 @@
-"""Breaks rules on purpose, one at a time, and says which breakages go unnoticed: of who may do what,
-of the queue, of how pictures are drawn.
+"""Breaks rules on purpose, one at a time, and says which go unnoticed: rules of who may do what, of
+the queue, and of how pictures are drawn.
 
     python -m tests.mutations [WORD]
 
