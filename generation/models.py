@@ -74,6 +74,11 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self
 
     @property
+    def shown(self) -> str:
+        """What people know its file by: no path is in it."""
+        return self.name if self.is_folder else printable(self.path.name)
+
+    @property
     def is_folder(self) -> bool:
         """Whether it is a diffusers folder and not a single file."""
         return self.path.suffix.lower() != ".safetensors"

@@ -281,7 +281,7 @@ def _filled(
     for name, like in wanted.items():
         if name in tensors and tensors[name].shape != like.shape:
             why = f"{part}: {name} has the shape {tuple(tensors[name].shape)}"
-            raise JobError("model_broken", file=model.path.name, why=why)
+            raise JobError("model_broken", file=model.shown, why=why)
     # copies: what a file maps is not aligned, which changes the last bits of what is computed
     kept = {name: tensor.to(dtype, copy=True) for name, tensor in tensors.items() if name in wanted}
     told = module.load_state_dict(kept, strict=False, assign=True)
@@ -292,7 +292,7 @@ def _filled(
 def _check_whole(missing: list[str], model: ModelFile, part: str) -> None:
     if missing:
         why = f"its {part} lacks {len(missing)} tensors, such as {missing[0]}"
-        raise JobError("model_broken", file=model.path.name, why=why)
+        raise JobError("model_broken", file=model.shown, why=why)
 
 
 def _vae(tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile) -> Any:

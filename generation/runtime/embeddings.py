@@ -66,12 +66,12 @@ def _read(file: ModelFile) -> Parts:
     except (HeaderError, OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
         raise broken(path.name, error) from error
     if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise JobError("nan_weights", file=path.name, part="vector")
+        raise JobError("nan_weights", file=file.shown, part="vector")
     named: Parts = {part: tensors[part] for part in ("clip_l", "clip_g") if part in tensors}
     if named:
         return named
     # of A1111 `emb_params` or `string_to_param.*`, of diffusers the word itself
     first = tensors.get("emb_params", next(iter(tensors.values()), None))
     if first is None or first.ndim not in (1, 2):
-        raise JobError("model_broken", file=path.name, why="it holds no vector of a word")
+        raise JobError("model_broken", file=file.shown, why="it holds no vector of a word")
     return {"*": first.reshape(-1, first.shape[-1])}

@@ -345,6 +345,5 @@ def stamp_of(path: Path) -> FileStamp:
     try:
         found = path.stat()
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise JobError("model_broken", file=path.name, why=why) from error
+        raise broken(path.name, error) from error
     return os.fspath(path), found.st_size, found.st_mtime_ns

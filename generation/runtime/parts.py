@@ -155,16 +155,17 @@ def _naming_broken_files(model: ModelFile) -> Iterator[None]:
         if is_out_of_memory(error) or is_fatal(error):
             raise
         log.warning("model can't be loaded", path=str(model.path), error=repr(error)[:500])
-        raise _broken_file(model.path, error) from error
+        raise _broken_file(model, error) from error
 
 
-def _broken_file(path: Path, error: Exception) -> JobError:
+def _broken_file(model: ModelFile, error: Exception) -> JobError:
+    path = model.path
     for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
         try:
             read_header(file)
         except (HeaderError, OSError) as found:
             return broken(printable(file.relative_to(path.parent).as_posix()), found)
-    return broken(printable(path.name), error, "its parts are laid out as nothing here reads them")
+    return broken(model.shown, error, "its parts are laid out as nothing here reads them")
 
 
 def _stamp(model: ModelFile) -> tuple[Path, int, int]:
@@ -174,7 +175,7 @@ def _stamp(model: ModelFile) -> tuple[Path, int, int]:
     try:
         stats = [file.stat() for file in files]
     except OSError as error:
-        raise broken(printable(model.path.name), error) from error
+        raise broken(model.shown, error) from error
     newest = max((stat.st_mtime_ns for stat in stats), default=0)
     return model.path, sum(stat.st_size for stat in stats), newest
 

@@ -14,6 +14,7 @@ from generation.numerics import Numerics
 from generation.runtime import loras, previews
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
+from generation.runtime.damage import blame
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.device import DTYPES, name_of, name_of_dtype
 from generation.runtime.faults import CancelledError, JobError, NotFiniteError
@@ -112,7 +113,7 @@ class Drawing:
 
         Raises JobError, NotFiniteError, and whatever tells that memory ran out.
         """
-        request, work = self._work.request, self._work
+        work = self._work
         self._stage("loading", self._made)
         model = self._parts.checkpoint(work.checkpoint)
         if work.vae is not None:
@@ -120,6 +121,16 @@ class Drawing:
         nets = [self._controlnet(model, file) for file in work.controlnets]
         self.loaded_at = time.monotonic()
         self._stop_if_cancelled()
+        try:
+            self._draw(plan, model, nets)
+        except NotFiniteError:
+            blame(work, model, nets)
+            raise
+        for save in self._saves:
+            save.result()
+
+    def _draw(self, plan: Plan, model: Checkpoint, nets: list[Any]) -> None:
+        request = self._work.request
         with (
             torch.no_grad(),
             beating((*model.parts, *nets), self._beat, BEAT_EVERY),
@@ -143,8 +154,6 @@ class Drawing:
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
                         self.numerics = numerics
                         self._made = index + 1
-        for save in self._saves:
-            save.result()
 
     def _computed(self, plan: Plan, model: Checkpoint, decoded_in: torch.dtype) -> Numerics:
         device = self._parts.device

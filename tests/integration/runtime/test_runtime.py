@@ -302,9 +302,12 @@ async def test_a_lora_cut_off_is_named(bench: Bench) -> None:
 
 
 async def test_a_model_that_gives_nan_is_named(bench: Bench) -> None:
-    made = await bench.make("tiny-nan")
+    made = await bench.make("tiny-unet-nan")
     assert made.failed is not None
-    assert (made.failed.code, made.failed.params) == ("nan_pictures", {"model": "tiny-nan"})
+    assert (made.failed.code, made.failed.params) == (
+        "nan_weights",
+        {"file": "tiny-unet-nan", "part": "UNet"},
+    )
     assert made.pictures == []
 
 

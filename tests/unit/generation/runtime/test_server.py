@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import msgspec
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from bot.locales import Texts
 from generation.messages import (
     Configure,
     Failed,
@@ -24,7 +27,7 @@ from generation.messages import (
 )
 from generation.models import ModelFile, ModelKind
 from generation.runtime import latents, recipe, residency
-from generation.runtime.faults import is_fatal, is_out_of_memory
+from generation.runtime.faults import NotFiniteError, is_fatal, is_out_of_memory
 from generation.runtime.hashes import Hashes
 from generation.runtime.liveness import beating
 from generation.runtime.server import Server
@@ -260,9 +263,101 @@ def test_a_model_that_gives_nan_in_every_precision_fails(
 ) -> None:
     settings = msgspec.structs.replace(SETTINGS, precision="float16")
     server = Server(Configure(settings, str(tmp_path)), ends, ends)  # type: ignore[arg-type]
-    server.run(work(checkpoint(models.poison_weights(tiny.path))))
+    poisoned = models.poison_weights(copied(tiny, tmp_path))
+    server.run(work(checkpoint(poisoned)))
     (failed,) = ends.of(Failed)
-    assert failed.code == "nan_pictures"
+    # one try: in no precision is it a number
+    assert (failed.code, server._parts.dtype) == ("nan_weights", torch.float16)
+    assert len(server._parts._checkpoints) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "title"), [("unet", "UNet"), ("vae", "VAE"), ("text_encoder", "text encoder")]
+)
+def test_of_a_damaged_model_the_part_is_named(
+    server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path, part: str, title: str
+) -> None:
+    poisoned = models.poison_weights(copied(tiny, tmp_path), part)
+    server.run(work(checkpoint(poisoned)))
+    (failed,) = ends.of(Failed)
+    assert (failed.code, failed.params) == ("nan_weights", {"file": poisoned.name, "part": title})
+
+
+@pytest.mark.parametrize("kind", [ModelKind.VAE, ModelKind.CONTROLNET])
+def test_a_damaged_part_is_named_and_not_the_checkpoint(
+    server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path, kind: ModelKind
+) -> None:
+    folder = tmp_path / "part"
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((64, 64)).save(file, "PNG")
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    if kind is ModelKind.VAE:
+        models.tiny_vae(folder)
+    else:
+        models.tiny_controlnet(folder, tiny.path)
+    poisoned = models.poison_weights(folder, "")
+    part = ModelFile(kind=kind, name="edges", path=poisoned, family="sd1")
+    request = a_request(width=64, height=64)
+    parts: dict[str, Any] = {"vae": part}
+    title = "VAE"
+    if kind is ModelKind.CONTROLNET:
+        title = "ControlNet"
+        request = a_request(width=64, height=64, controls=[{"name": "edges", "picture": sha256}])
+        parts = {"controlnets": (part,), "pictures": {sha256: file.getvalue()}}
+    server.run(Generate("1", request, tiny, **parts))
+    (failed,) = ends.of(Failed)
+    assert (failed.code, failed.params) == ("nan_weights", {"file": "edges", "part": title})
+
+
+def test_what_is_no_picture_with_sound_weights_is_blamed_on_none(
+    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: Any, **__: Any) -> Any:
+        raise NotFiniteError
+
+    monkeypatch.setattr(recipe, "decode", nowhere)
+    server.run(work(tiny))
+    (failed,) = ends.of(Failed)
+    assert (failed.code, failed.params) == ("nan_pictures", {"model": "tiny"})
+
+
+def test_what_people_read_of_a_broken_file_has_no_path_and_no_library_text(
+    server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    for damage in (no_config, other_shapes, cut, gone):
+        folder = copied(tiny, tmp_path / damage.__name__)
+        damage(folder)
+        ends.sent.clear()
+        server.run(work(checkpoint(folder)))
+        (failed,) = ends.of(Failed)
+        said = Texts("en-US")(failed.code, **failed.params)
+        assert failed.code == "model_broken", damage
+        assert str(tmp_path) not in said, said
+        assert "Error" not in said, said
+        assert "tiny" in said, said
+
+
+def no_config(folder: Path) -> None:
+    (folder / "unet" / "config.json").write_text("{")
+
+
+def other_shapes(folder: Path) -> None:
+    file = next((folder / "text_encoder").glob("*.safetensors"))
+    save_file({name: t[:-1] for name, t in load_file(file).items()}, file)
+
+
+def cut(folder: Path) -> None:
+    file = next((folder / "vae").glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def gone(folder: Path) -> None:
+    shutil.rmtree(folder / "unet")
+
+
+def copied(model: ModelFile, folder: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(model.path, folder / "tiny"))
 
 
 def test_a_clip_skip_beyond_the_encoder_is_refused(
