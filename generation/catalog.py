@@ -28,6 +28,14 @@ SHOWN_FIRST: Final = 0.5
 SHOWN_AGAIN: Final = 1.0
 """And then once more after so many times as long as it has taken until now."""
 SUFFIX: Final = ".safetensors"
+UNUSABLE: Final = frozenset(
+    (
+        *("model_broken", "model_misnamed", "model_page", "model_lfs_pointer", "model_unreadable"),
+        *("model_pickle", "model_convertible", "model_unknown_layout", "model_other"),
+        *("model_variant", "model_scaled_fp8", "model_not_regular"),
+    )
+)
+"""What keeps a file from being drawn with; whoever asks for it by its name is told."""
 
 
 class Models:
@@ -141,14 +149,19 @@ class Catalog:
     def get(self, kind: ModelKind, name: str) -> ModelFile:
         """The model of that name, whatever its case, with or without the file's ending.
 
-        Also by the short form that `short_name` gives it. Raises Refused with the nearest names,
-        or while the folders are read for the first time, saying so.
+        Also by the short form that `short_name` gives it. Raises Refused with what is wrong with a
+        file of that name, with the nearest names, or while the folders are read for the first
+        time, saying so.
         """
         found = self.find(kind, name)
         if found is not None:
             return found
         if not self.scanned:
             raise Refused("models_being_read", found=len(self._models.all))
+        folded = fold(name).removesuffix(SUFFIX)
+        for problem in self.problems:
+            if problem.code in UNUSABLE and fold(problem.path.stem) == folded:
+                raise Refused(problem.code, **problem.params)
         alike = self.names(kind).nearest(name, NEAREST)
         raise Refused(f"{kind}_unknown", name=printable(name[:80]), nearest=", ".join(alike) or "—")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from generation import diffusers_folder, model_probe
 from generation.families import DESCRIBED, FAMILIES
@@ -16,6 +17,8 @@ from generation.regular_files import printable
 from generation.safetensors_header import HeaderError, HeaderText, check_end, decode, read_text
 from generation.side_notes import read_notes
 from generation.vae_marks import Mark, mark_of
+
+log = structlog.get_logger(__name__)
 
 LAYOUTS_MAX: Final = 4096
 """Kept of the layouts that were met. A collection has far fewer than files: all LoRAs of one rank
@@ -80,7 +83,10 @@ class ModelReader:
             why = {"file": file, "why": printable(error.strerror or type(error).__name__)}
             return Reading(None, Unusable(path, "model_unreadable", why), lasting=False)
         except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
-            why = {"file": file, "why": printable(str(error))[:WHY_MAX] or type(error).__name__}
+            log.warning(
+                "a file of another make", path=printable(str(path)), error=repr(error)[:500]
+            )
+            why = {"file": file, "why": "it is laid out as nothing here reads it"}
             reading = Reading(None, Unusable(path, "model_broken", why))
         return _with_settings(reading, candidate.settings)
 

@@ -6,12 +6,15 @@ import sys
 from typing import Final
 
 import psutil
+import structlog
 import torch
 from torch.nn import functional
 
 from generation.messages import Precision, Ready, RuntimeSettings
 from generation.numerics import Computed
 from generation.runtime.faults import JobError, is_out_of_memory
+
+log = structlog.get_logger(__name__)
 
 DTYPES: Final[dict[Computed, torch.dtype]] = {
     "float32": torch.float32,
@@ -47,11 +50,12 @@ def check_device(device: torch.device, dtype: torch.dtype) -> None:
     why = _why_not(device, dtype)
     if why is None:
         return
+    log.error("the device does not compute", device=str(device), dtype=str(dtype), why=why)
     other = _why_not(device, torch.float32) if dtype != torch.float32 else why
     if other is not None:
-        raise JobError("device_unusable", device=str(device), why=other)
+        raise JobError("device_unusable", device=str(device))
     precision = str(dtype).removeprefix("torch.")
-    raise JobError("precision_unusable", precision=precision, device=str(device), why=why)
+    raise JobError("precision_unusable", precision=precision, device=str(device))
 
 
 def _why_not(device: torch.device, dtype: torch.dtype) -> str | None:

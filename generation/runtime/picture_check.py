@@ -24,8 +24,8 @@ def _saying_why() -> Iterator[None]:
         raise
     except Exception as error:
         log.error("the picture check does not work", error=repr(error)[:500])
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise JobError("picture_check_broken", why=why[:200].rstrip(".")) from error
+        why = "its model can't be used, and the log says why"
+        raise JobError("picture_check_broken", why=why) from error
 
 
 class PictureCheck:
@@ -68,7 +68,8 @@ class PictureCheck:
 
     def _load(self) -> None:
         if not Path(self._folder).is_dir():
-            raise JobError("picture_check_broken", why=f"there is no folder {self._folder}")
+            log.error("there is no such folder", picture_check_model=self._folder)
+            raise JobError("picture_check_broken", why="there is no folder picture_check_model")
         # half a second, which only those pay whose pictures are checked
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 

@@ -42,6 +42,8 @@ async def refused(person: Person, channel: str, **options: object) -> str:
         ({"model": "dmeo"}, "There is no model “dmeo”. Nearest: demo"),
         ({"sampler": "Eulr a"}, "Nearest: Euler a"),
         ({"lora": "nothing"}, "There is no LoRA “nothing”"),
+        ({"prompt": "a fox <lora:nothing:1>"}, "There is no LoRA “nothing”"),
+        ({"prompt": "(" * 1000 + "fox" + ")" * 1000}, "more than 100 brackets one in another"),
         ({"lora_weight": 0.5}, "lora_weight only makes sense together with lora"),
         ({"denoising": 0.5}, "together with init_picture"),
         ({"control_scale": 0.5}, "together with control_picture"),

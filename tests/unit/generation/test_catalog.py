@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bot.locales import Texts
 from generation.catalog import Catalog
 from generation.families import DESCRIBED
 from generation.model_reader import ModelReader
@@ -479,6 +480,28 @@ async def test_names_are_found_whatever_their_case_and_nearly(tmp_path: Path) ->
     assert len(nearest) == 3
     with pytest.raises(Refused, match="lora_unknown"):
         catalog.get(ModelKind.LORA, "dreamy")
+
+
+@pytest.mark.parametrize("name", ["Dream", "dream.safetensors"])
+async def test_who_asks_for_a_file_that_cannot_be_used_is_told_why(
+    tmp_path: Path, name: str
+) -> None:
+    file = write(tmp_path / "dream.safetensors", SD1)
+    cases = {
+        "model_broken": file.read_bytes()[:-10],
+        "model_page": b"<!DOCTYPE html><html><body>Log in</body></html>",
+        "model_misnamed": b"PK\x03\x04" + bytes(100),
+    }
+    for code, content in cases.items():
+        file.write_bytes(content)
+        catalog = await scan(tmp_path)
+        for kind in (ModelKind.CHECKPOINT, ModelKind.LORA):
+            with pytest.raises(Refused) as refused:
+                catalog.get(kind, name)
+            assert (refused.value.code, refused.value.params["file"]) == (code, file.name)
+            said = Texts("en-US")(code, **refused.value.params)
+            assert file.name in said
+            assert str(tmp_path) not in said
 
 
 def test_the_process_that_has_the_catalogue_and_the_engine_never_imports_torch() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bot.cli.doctor import ALIKE_MAX, Finding, check_models
 from bot.config import Config, ModelsSettings
 from generation.model_settings import ModelSettings
-from tests.unit.generation.test_catalog import SD1, SDXL, write, write_folder, write_json
+from tests.unit.generation.test_catalog import FLUX, SD1, write, write_folder, write_json
 
 
 async def findings(*folders: Path, **models: Any) -> list[Finding]:
@@ -41,7 +41,7 @@ async def test_a_default_that_names_no_model_is_a_failure(tmp_path: Path) -> Non
 
 
 async def test_a_default_that_cannot_be_drawn_with(tmp_path: Path) -> None:
-    write(tmp_path / "large.safetensors", SDXL)
+    write(tmp_path / "large.safetensors", FLUX)
     found = [one for one in await findings(tmp_path, default="large") if one.fatal and one.mend]
     assert [one.found for one in found] == ['default = "large"']
 

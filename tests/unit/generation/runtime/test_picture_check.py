@@ -103,6 +103,7 @@ def test_one_that_cannot_be_loaded_lets_nothing_through(
     (failed,) = ends.of(Failed)
     assert failed.code == "picture_check_broken"
     assert failed.params["why"]
+    assert str(tmp_path) not in failed.params["why"]
 
 
 def test_one_that_breaks_on_a_picture_lets_nothing_through(tiny: ModelFile, tmp_path: Path) -> None:
