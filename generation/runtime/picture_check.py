@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import torch
 from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from generation.messages import RuntimeSettings
 from generation.runtime.faults import JobError
@@ -70,9 +71,6 @@ class PictureCheck:
         if not Path(self._folder).is_dir():
             log.error("there is no such folder", picture_check_model=self._folder)
             raise JobError("picture_check_broken", why="there is no folder picture_check_model")
-        # half a second, which only those pay whose pictures are checked
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
-
         # code that lies beside the weights is never run
         safe = {"local_files_only": True, "trust_remote_code": False}
         processor = AutoImageProcessor.from_pretrained(self._folder, backend="pil", **safe)
