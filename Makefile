@@ -55,3 +55,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.upkeep
 	$(BIN)/python -m benchmarks.catalogue
+	$(BIN)/python -m benchmarks.drawing

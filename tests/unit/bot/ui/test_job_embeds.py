@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import discord
+import msgspec
 
 from bot.locales import Texts
 from bot.ui import job_embeds
 from bot.ui.job_embeds import Surroundings
 from generation.job import Job, JobState, PictureRecord, PresetUse, Provenance
+from generation.numerics import Numerics
 from tests.fixtures.requests import a_request, an_origin
 
 ENGLISH, CHINESE = Texts("en-US"), Texts("zh-CN")
@@ -136,3 +138,22 @@ def test_words_that_the_model_does_not_know_are_named() -> None:
     assert spaced.startswith("-# A weight has no space beside its number")
     assert spaced.endswith("fog: 1.2), a:1 )")
     assert job_embeds.ended(a_job(), ENGLISH, Surroundings(known=("dog",))).content == ""
+
+
+def test_a_replay_names_what_was_computed_in_another_way() -> None:
+    def drawn(id_: int, pixels: str, **numerics: Any) -> Job:
+        record = PictureRecord(index=0, seed=1, width=64, height=64, file="", pixels_sha256=pixels)
+        plain = Numerics(batch_size=4, precision="float32", vae_precision="float32")
+        computed = msgspec.structs.replace(plain, **numerics)
+        made = msgspec.structs.replace(MADE, numerics=computed)
+        return msgspec.structs.replace(a_job(id_), pictures=(record,), provenance=made)
+
+    first = drawn(1, "a", threads=2)
+    second = drawn(2, "b", threads=8, batch_size=1)
+    said = job_embeds.replayed(first, second, ENGLISH)
+    assert "Not quite the same as #1" in said
+    assert "cpu\\_threads: 8 instead of 2" in said
+    assert "batch\\_size: 1 instead of 4" in said
+    assert "8" in job_embeds.replayed(first, second, CHINESE)
+    # what differs without effect is not worth a word
+    assert "to the last bit" in job_embeds.replayed(first, drawn(2, "a", threads=8), ENGLISH)

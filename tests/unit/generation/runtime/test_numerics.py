@@ -135,3 +135,26 @@ def test_how_many_threads_there_were_is_told(ends: Ends, tiny: ModelFile, tmp_pa
     assert [numerics.threads for numerics in found] == [2, 1]
     # what was drawn by two is drawn again by one, and says so
     assert drawn(server, ends, again(work, found[0]))[1] == found[1]
+
+
+def without_end(module: Any, _inputs: Any, outputs: Any) -> Any:
+    """A hook: the denoiser gives infinities in float16."""
+    if type(module).__name__ != "UNet2DConditionModel" or outputs[0].dtype != torch.float16:
+        return outputs
+    return (outputs[0] * torch.inf,)
+
+
+def test_a_denoiser_that_has_overflowed_since_draws_what_it_drew_before(
+    ends: Ends, tiny: ModelFile, tmp_path: Path
+) -> None:
+    server = a_server(ends, tmp_path, precision="float16")
+    work = Generate("1", a_request(width=64, height=64), tiny)
+    before, numerics = drawn(server, ends, work)
+    hook = torch.nn.modules.module.register_module_forward_hook(without_end)
+    try:
+        wide, in_float32 = drawn(server, ends, work)
+    finally:
+        hook.remove()
+    assert (numerics.precision, in_float32.precision) == ("float16", "float32")
+    assert drawn(server, ends, work) == (wide, in_float32)
+    assert drawn(server, ends, again(work, numerics)) == (before, numerics)
