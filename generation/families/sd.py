@@ -16,7 +16,7 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
-VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix"))
+VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter"))
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )

@@ -49,6 +49,9 @@ OPENCLIP_NAMES: Final = (
 """Before the weights of an OpenCLIP."""
 VAE_NAMES: Final = ("first_stage_model.", "vae.", "")
 
+ADAPTER: Final = "t2i-adapter"
+"""The variant of what is no ControlNet but is used as one."""
+
 Weights = dict[str, torch.Tensor]
 
 
@@ -146,13 +149,42 @@ def load_vae(model: ModelFile, dtype: torch.dtype) -> Any:
 
 
 def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
-    """A ControlNet, on the CPU."""
+    """A ControlNet or a T2I-Adapter, on the CPU."""
+    if model.variant == ADAPTER:
+        return _load_adapter(model, dtype)
     if model.is_folder:
         return _load_part(diffusers.ControlNetModel, model.path, dtype, model)
     config = _json(CONFIGS / FAMILIES[model.family].config / "controlnet" / "config.json")
     tensors = single_file_utils.convert_controlnet_checkpoint(read_tensors(model.path), config)
     module = _empty(diffusers.ControlNetModel, config)
     return _filled(module, tensors, dtype, model, "ControlNet")
+
+
+def _load_adapter(model: ModelFile, dtype: torch.dtype) -> Any:
+    if model.is_folder:
+        return _load_part(diffusers.T2IAdapter, model.path, dtype, model)
+    config = _json(CONFIGS / FAMILIES[model.family].config / "t2i_adapter" / "config.json")
+    tensors = _adapter_names(read_tensors(model.path), config["num_res_blocks"])
+    first = tensors.get("adapter.conv_in.weight")
+    if first is not None:
+        config["in_channels"] = first.shape[1] // config["downscale_factor"] ** 2
+    return _filled(_empty(diffusers.T2IAdapter, config), tensors, dtype, model, "T2I-Adapter")
+
+
+def _adapter_names(tensors: Weights, per_level: int) -> Weights:
+    """Under diffusers' names; the original ones count the blocks of all levels in one row."""
+    found: Weights = {}
+    for full_name, tensor in tensors.items():
+        name = full_name.removeprefix("adapter.")
+        block = re.fullmatch(r"body\.(\d+)\.(block\d|in_conv)\.(\w+)", name)
+        if block:
+            level, number = divmod(int(block[1]), per_level)
+            if block[2] != "in_conv":
+                name = f"body.{level}.resnets.{number}.{block[2]}.{block[3]}"
+            elif number == 0 and f"body.{block[1]}.block1.weight" in tensors:
+                name = f"body.{level}.in_conv.{block[3]}"
+        found[f"adapter.{name}"] = tensor
+    return found
 
 
 def look_what_it_predicts(model: Checkpoint) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from generation.messages import Generate, Picture, Preview, Progress
 from generation.numerics import Numerics
 from generation.runtime import loras, previews
-from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.checkpoints import ADAPTER, Checkpoint
 from generation.runtime.conditioning import Prompts
 from generation.runtime.damage import blame
 from generation.runtime.denoiser import Denoiser
@@ -223,6 +223,11 @@ class Drawing:
 
     def _controlnet(self, model: Checkpoint, file: Any) -> Any:
         net = self._parts.controlnet(file)
+        if file.variant == ADAPTER:
+            levels = model.denoiser.config.block_out_channels
+            if any(a != b for a, b in zip(net.config.channels, levels, strict=False)):
+                raise JobError("controlnet_mismatch", name=file.name, model=model.file.name)
+            return net
         for figure in ("cross_attention_dim", "block_out_channels"):
             if net.config[figure] != model.denoiser.config[figure]:
                 raise JobError("controlnet_mismatch", name=file.name, model=model.file.name)

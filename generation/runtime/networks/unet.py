@@ -1,15 +1,22 @@
-"""The UNets of Stable Diffusion 1, 2 and XL, with ControlNets beside them."""
+"""The UNets of Stable Diffusion 1, 2 and XL, with ControlNets and T2I-Adapters beside them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import diffusers
 import torch
+from torch.nn import functional
 
 from generation.runtime.tiling import Tile
 
+LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue, as Pillow makes grey of them."""
+
 
 class Control(NamedTuple):
-    """A ControlNet, the picture that it reads, (1, 3, H, W) from 0 to 1, and its strength."""
+    """A ControlNet or T2I-Adapter, the picture that it reads, (1, 3, H, W) from 0 to 1, and how
+    strongly it acts.
+    """
 
     module: Any
     hint: torch.Tensor
@@ -21,7 +28,12 @@ class UNet:
 
     def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
         self._module = module
-        self._controls = controls
+        self._adapters = [one for one in controls if isinstance(one.module, diffusers.T2IAdapter)]
+        self._controls = [
+            one for one in controls if not isinstance(one.module, diffusers.T2IAdapter)
+        ]
+        self._features: dict[Tile, list[torch.Tensor]] = {}
+        """What the adapters make of a tile, at each step the same."""
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +81,7 @@ class UNet:
             else:
                 down = [one + more for one, more in zip(down, more_down, strict=True)]
                 middle = middle + more_middle
+        within = [one.expand(len(latents), -1, -1, -1) for one in self._features_of(tile, latents)]
         if beside is not None:
             latents = torch.cat((latents, beside.to(dtype)), dim=1)
         answer: torch.Tensor = self._module(
@@ -77,7 +90,29 @@ class UNet:
             encoder_hidden_states=cross,
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
+            down_intrablock_additional_residuals=within or None,
             return_dict=False,
             **further,
         )[0]
         return answer
+
+    def _features_of(self, tile: Tile, like: torch.Tensor) -> list[torch.Tensor]:
+        """What the adapters add to each level of the UNet, (1, C, h, w); nothing without any."""
+        if tile not in self._features:
+            found: list[torch.Tensor] = []
+            for control in self._adapters:
+                made = control.module(_folded(control, tile).to(like))
+                scaled = [level * control.scale for level in made]
+                found = [a + b for a, b in zip(found, scaled, strict=True)] if found else scaled
+            self._features[tile] = found
+        return self._features[tile]
+
+
+def _folded(control: Control, tile: Tile) -> torch.Tensor:
+    """A tile's part of the picture in the adapter's channels, filled up to what it folds."""
+    hint = tile.of(control.hint, 1)
+    if control.module.config.in_channels == 1:
+        hint = (hint * hint.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    step = control.module.config.downscale_factor
+    right, below = -hint.shape[-1] % step, -hint.shape[-2] % step
+    return functional.pad(hint, (0, right, 0, below), mode="replicate")

@@ -41,7 +41,7 @@ def unet(folder: Path, class_name: str = "StableDiffusionPipeline", **settings: 
         (
             "StableDiffusionPipeline",
             {"in_channels": 9},
-            ("model_variant", "a model for inpainting"),
+            ("checkpoint", "sd1", "inpainting"),
         ),
         (
             "LatentConsistencyModelPipeline",
@@ -134,8 +134,8 @@ async def test_controls(tmp_path: Path) -> None:
     assert {net.name: (net.family, net.variant) for net in found.controlnets} == {
         "a": ("sd2", ""),
         "b": ("sdxl", ""),
-        "c": ("sdxl", "union"),
         "d": ("sdxl", "t2i-adapter"),
+        "e": ("sd1", "t2i-adapter"),
     }
     (problem,) = found.problems
-    assert problem.params == {"file": "e", "what": "a T2I-Adapter"}
+    assert problem.params == {"file": "c", "what": "a ControlNet Union"}

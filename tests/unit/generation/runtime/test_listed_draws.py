@@ -43,7 +43,7 @@ SAME = (
     ),
 )
 """Layouts of the same weights."""
-NOT_DRAWN = ("union", "t2i-adapter")
+NOT_DRAWN = ("union",)
 """Variants that no family can draw with yet."""
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
 ALONE = [
