@@ -7,7 +7,7 @@ import torch
 
 from generation.messages import Generate
 from generation.models import ModelFile
-from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.checkpoints import ADAPTER, Checkpoint
 from generation.runtime.faults import JobError
 
 
@@ -33,5 +33,5 @@ def _parts(
         yield work.checkpoint, "second text encoder" if number else "text encoder", encoder
     yield work.checkpoint, "UNet", model.denoiser
     for file, net in zip(work.controlnets, nets, strict=True):
-        yield file, "ControlNet", net
+        yield file, "T2I-Adapter" if file.variant == ADAPTER else "ControlNet", net
     yield work.vae or work.checkpoint, "VAE", model.vae

@@ -452,7 +452,8 @@ async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
 async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: House) -> None:
     vae = a_model("fine", kind=ModelKind.VAE, family=UNKNOWN)
     ink = a_model("ink", kind=ModelKind.LORA, family="sd2")
-    catalog = a_catalog(a_model("demo"), vae, ink)
+    word = a_model("fog", kind=ModelKind.EMBEDDING, family=UNKNOWN)
+    catalog = a_catalog(a_model("demo"), vae, ink, word)
     house.worker = Worker(house.jobs, house.engine, catalog)
     house.worker.listen(house._hear)
     seen: list[Generate] = []
@@ -463,13 +464,14 @@ async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: Hou
         return generate(work)
 
     house.engine.generate = noting  # type: ignore[assignment,method-assign]
-    request = a_request(vae="fine", loras=[{"name": "ink"}])
+    request = a_request(vae="fine", negative_prompt="(Fog:1.2)", loras=[{"name": "ink"}])
     house.asked.append((await house.jobs.add(request, an_origin(1))).id)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     (work,) = seen
     assert work.vae is not None
     assert (work.vae.family, work.loras[0].family) == ("sd1", "sd2")
+    assert [(one.name, one.family) for one in work.embeddings] == [("fog", "sd1")]
     assert catalog.get(ModelKind.VAE, "fine").family == UNKNOWN
 
 
