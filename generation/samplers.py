@@ -28,6 +28,8 @@ class Sampler(msgspec.Struct, frozen=True, kw_only=True):
     """Whether A1111 runs it over whole timesteps, equally far apart, whatever the schedule."""
     guided: bool = False
     """Whether it needs the answer to the negative prompt at any guidance (CFG++)."""
+    consistency: bool = False
+    """Whether A1111 runs it over the timesteps that consistency models are distilled at."""
 
 
 SAMPLERS: Final[dict[str, Sampler]] = {
@@ -48,7 +50,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "DDIM CFG++": Sampler(comfyui="ddim_cfg_pp", timesteps=True, guided=True),
     "PLMS": Sampler(comfyui="plms", timesteps=True),
     "UniPC": Sampler(comfyui="uni_pc", timesteps=True),
-    "LCM": Sampler(comfyui="lcm"),
+    "LCM": Sampler(comfyui="lcm", consistency=True),
     "TCD": Sampler(comfyui="tcd"),
     "DDPM": Sampler(comfyui="ddpm"),
     "DEIS": Sampler(comfyui="deis"),

@@ -7,6 +7,7 @@ other, so they may cross. BREAK, alone among words, begins a new chunk.
 Source: A1111's wiki, "Attention/emphasis", and what its parser answers (tests/data).
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -68,6 +69,51 @@ def attention(text: str) -> list[tuple[str, float]]:
         for begin in opened[kind]:
             multiply(begin, factor)
     return _joined(texts, weights) or [("", 1.0)]
+
+
+def comfyui_attention(text: str) -> list[tuple[str, float]]:
+    """The pieces of a text as ComfyUI reads it: round brackets alone count, a weight in them holds
+    whatever stands around them, and there is no BREAK.
+    """
+    # what is escaped stands for itself, until all brackets are read
+    hidden = text.replace(r"\)", "\0\1").replace(r"\(", "\0\2")
+    found: list[tuple[str, float]] = []
+    left = [(hidden, 1.0)]
+    while left:
+        said, weight = left.pop()
+        inner: list[tuple[str, float | None]] = []
+        for piece in _outer_brackets(said):
+            if len(piece) < 2 or (piece[0], piece[-1]) != ("(", ")"):
+                inner.append((piece, None))
+                continue
+            words, strength = piece[1:-1], weight * STRONGER
+            before, _, number = words.rpartition(":")
+            if before:
+                with contextlib.suppress(ValueError):
+                    strength = float(number)
+                    words = before
+            inner.append((words, strength))
+        if len(inner) == 1 and inner[0][1] is None:
+            shown = said.replace("\0\1", ")").replace("\0\2", "(")
+            found.append((shown, weight))
+        else:
+            left += [(words, weight if own is None else own) for words, own in reversed(inner)]
+    return found
+
+
+def _outer_brackets(text: str) -> list[str]:
+    """The text's pieces, each outermost pair of round brackets one of its own."""
+    pieces, piece, level = [], "", 0
+    for sign in text:
+        if sign == "(" and level == 0 and piece:
+            pieces.append(piece)
+            piece = ""
+        piece += sign
+        level += (sign == "(") - (sign == ")")
+        if sign == ")" and level == 0:
+            pieces.append(piece)
+            piece = ""
+    return [*pieces, piece] if piece else pieces
 
 
 def plain_text(text: str) -> str:

@@ -156,7 +156,8 @@ def _to_pillow(pixels: torch.Tensor) -> Image.Image:
     """A decoded picture of shape (3, H, W), values -1 to 1. Raises NotFiniteError."""
     if not torch.isfinite(pixels).all():
         raise NotFiniteError
-    bytes_ = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    # rounded down, as A1111 and ComfyUI do
+    bytes_ = (((pixels.float() + 1) / 2).clamp(0, 1) * 255).to(torch.uint8)
     return Image.fromarray(bytes_.permute(1, 2, 0).cpu().numpy())
 
 

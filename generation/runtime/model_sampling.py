@@ -18,6 +18,12 @@ LAST_SIGNAL: Final = 4.8973451890853435e-08
 """What is left of the picture's variance at the last timestep of zero terminal SNR, in A1111 and
 in ComfyUI; 0 would divide by zero."""
 
+HIGHEST: Final = 1e-5
+"""How near to the highest level counts as it."""
+LCM_TIMESTEPS: Final = 50
+LCM_SCALE: Final = 10.0
+LCM_SPREAD: Final = 0.5
+
 
 class ModelSampling:
     """A discrete model's noise levels, and what its answers mean."""
@@ -81,18 +87,50 @@ class ModelSampling:
         whole: bool = False,
     ) -> torch.Tensor:
         """What is denoised first: latents with noise of that level, or where there are none the
-        noise alone. `whole` gives the noise the variance of a picture with it, as ComfyUI does,
-        and A1111 where it runs over timesteps.
+        noise alone. `whole` gives the noise alone the variance of a picture with it, as A1111 does
+        where it runs over timesteps, and ComfyUI wherever it begins at the highest level.
         """
-        if latents is not None:
-            return latents + noise * sigma
-        return noise * ((1 + sigma**2) ** 0.5 if whole or self.conventions == "comfyui" else sigma)
+        if self.conventions == "comfyui":
+            whole = float(sigma) >= self.sigma_max * (1 - HIGHEST)
+        elif latents is not None:
+            whole = False
+        scaled = noise * ((1 + sigma**2) ** 0.5 if whole else sigma)
+        return scaled if latents is None else latents + scaled
 
     def again(
         self, denoised: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor
     ) -> torch.Tensor:
         """A picture with new noise of that level."""
         return denoised + noise * sigma
+
+
+class LcmSampling(ModelSampling):
+    """What A1111 gives its LCM: every 20th timestep alone, and the boundary of the paper.
+
+    Luo et al., "Latent Consistency Models": the less noise, the more of x itself.
+    """
+
+    def __init__(self, of: ModelSampling) -> None:
+        self._apart = max(len(of.sigmas) // LCM_TIMESTEPS, 1)
+        last = self._apart - 1
+        super().__init__(of.alphas_cumprod[last :: self._apart], of.prediction, of.conventions)
+
+    def sigma_of(self, t: torch.Tensor) -> torch.Tensor:
+        return super().sigma_of((t - (self._apart - 1)) / self._apart)
+
+    def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
+        """The nearest of them."""
+        log_sigma = sigma.float().cpu().log()
+        distances = log_sigma - self._log_sigmas.view(-1, *[1] * log_sigma.dim())
+        nearest = distances.abs().argmin(dim=0).float()
+        return nearest * self._apart + self._apart - 1
+
+    def denoised(self, answer: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        picture = super().denoised(answer, x, sigma)
+        scaled = float(self.timestep(sigma)) * LCM_SCALE
+        variance = scaled**2 + LCM_SPREAD**2
+        found: torch.Tensor = picture * (scaled / variance**0.5) + x * (LCM_SPREAD**2 / variance)
+        return found
 
 
 class FlowSampling(ModelSampling):

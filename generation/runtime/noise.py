@@ -31,10 +31,14 @@ class Streams:
         seeds: Sequence[int],
         variations: Sequence[Sequence[Variation]] = (),
         conventions: Conventions = "a1111",
+        span: torch.Tensor | None = None,
     ) -> None:
-        """`variations` are what each picture's initial noise is moved towards."""
+        """`variations` are what each picture's initial noise is moved towards; `span` are sigmas
+        that Brownian paths run over, where they are more than the sampler's.
+        """
         self._shared = conventions == "comfyui"
         self._seeds = list(seeds)
+        self._span = span
         self._variations = variations or [()] * len(seeds)
         self._generators = [_generator(seed) for seed in seeds[: 1 if self._shared else None]]
 
@@ -57,7 +61,8 @@ class Streams:
         """A Brownian path a picture over all sigmas but 0, by its seed: what a sampler adds does
         not depend on the number of its steps.
         """
-        positive = sigmas[sigmas > 0]
+        over = sigmas if self._span is None else self._span
+        positive = over[over > 0]
         low, high = float(positive.min()), float(positive.max())
         # torchsde rounds its ends, and warns of what lies beyond
         first, last = round(low, DIGITS), round(high, DIGITS)

@@ -29,7 +29,7 @@ from generation.runtime.latents import (
 )
 from generation.runtime.lessons import Lessons, Plan
 from generation.runtime.liveness import beating
-from generation.runtime.model_sampling import ModelSampling
+from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.unet import Control, UNet
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
@@ -44,6 +44,9 @@ BEAT_EVERY = 10.0
 """Seconds of a single step after which its progress is said once more."""
 WAIT_STEP = 1.0
 """Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
+
+CFG_PP = 12.5
+"""A1111 divides the guidance of CFG++ by it, so that usual ones mean 0 to 1."""
 
 Send = Callable[[Progress | Preview | Picture], None]
 
@@ -187,6 +190,8 @@ class Drawing:
                 conventions=request.conventions,
             )
         sampling = model.sampling(request.conventions)
+        if self._sampler.consistency and request.conventions == "a1111" and not sampling.flow:
+            sampling = LcmSampling(sampling)
         start = beside = colours = None
         with residency.at_work(model.vae):
             if request.init_picture is not None:
@@ -239,7 +244,8 @@ class Drawing:
         seeds, device = request.seeds[first:last], self._parts.device
         count, factor, size = last - first, model.factor, model.family.latents.channels
         shape = (size, request.height // factor, request.width // factor)
-        noise = Streams(seeds, request.variations[first:last], request.conventions)
+        variations, span = request.variations[first:last], inputs.timeline.span
+        noise = Streams(seeds, variations, request.conventions, span)
         x = noise.initial(shape).to(device)
         start = None
         if inputs.start is not None:
@@ -256,7 +262,7 @@ class Drawing:
             inputs.sampling,
             model.family,
             inputs.prompts,
-            request.guidance_scale,
+            request.guidance_scale / (CFG_PP if self._sampler.guided else 1),
             self._tiles,
             model.factor,
             beside=inputs.beside,

@@ -33,6 +33,8 @@ DEIS_POINTS: Final = 10_000
 ER_POINTS: Final = 200
 """Of the sums that stand for integrals."""
 TCD_ETA: Final = 0.3
+COMFYUI_END: Final = 0.001
+"""Where ComfyUI's UniPC ends."""
 ESTIMATION: Final = 2.0
 """How far gradient estimation goes along the change of the derivative."""
 
@@ -303,17 +305,15 @@ def plms(
 ) -> Iterator[Step]:
     """Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds"."""
     slopes: list[torch.Tensor] = []
-    last = len(sigmas) - 2
     for i, (sigma, after) in _steps(sigmas):
         denoised = denoise(x, sigma)
         slope = _slope(x, sigma, denoised)
         slopes = [slope, *slopes][:4]
         if len(slopes) == 1:
             # the first has no other before it: it looks one step ahead
-            second = x + slope * (after - sigma)
-            level = sigmas[min(i + 1, last)]
-            ahead = _slope(second, level, denoise(second, level))
-            slope = (slope + ahead) / 2
+            if after > 0:
+                second = x + slope * (after - sigma)
+                slope = (slope + _slope(second, after, denoise(second, after))) / 2
         else:
             shares = IPNDM[len(slopes) - 1]
             slope = sum(
@@ -329,6 +329,8 @@ def unipc(
 ) -> Iterator[Step]:
     """Zhao et al., "UniPC", of third order with B(h) = h, the last steps of lower order."""
     last = len(sigmas) - 2
+    if sampling.conventions == "comfyui" and not sampling.flow and sigmas[-1] == 0:
+        sigmas = torch.cat((sigmas[:-1], torch.tensor([COMFYUI_END])))
     levels = [float(-sigma.log()) if sigma > 0 else math.inf for sigma in sigmas]
     known: list[tuple[float, torch.Tensor]] = [(levels[0], denoise(x, sigmas[0]))]
     for i, (_, after) in _steps(sigmas):

@@ -36,6 +36,9 @@ class Timeline(NamedTuple):
     """The level of the noise that is put on a start picture."""
     gain: float = 1.0
     """What it is multiplied by afterwards."""
+    span: torch.Tensor | None = None
+    """All sigmas of the schedule, where image to image begins later: a Brownian path of A1111's
+    runs over them whole."""
 
 
 def timeline(
@@ -64,9 +67,10 @@ def timeline(
         sigmas = whole[-(steps + 1) :]
         return Timeline(sigmas, sigmas[0])
     sigmas = sigmas_of(schedule, sampler, sampling, steps, large=large)
-    if strength is not None:
-        sigmas = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
-    return Timeline(sigmas, sigmas[0])
+    if strength is None:
+        return Timeline(sigmas, sigmas[0])
+    later = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
+    return Timeline(later, later[0], span=sigmas)
 
 
 def sigmas_of(
@@ -88,8 +92,9 @@ def sigmas_of(
 def _over_timesteps(
     sampler: str, sampling: ModelSampling, steps: int, strength: float | None
 ) -> Timeline:
-    """A1111's DDIM, PLMS and UniPC: whole timesteps, equally far apart; the last leads to the
-    first timestep and not to 0. A start picture gets the noise of the timestep before the first.
+    """A1111's DDIM, PLMS and UniPC: whole timesteps, equally far apart, the last of which is where
+    DDIM and PLMS end: they do a step less than is asked for. A start picture gets the noise of the
+    timestep before the first.
     """
     count = len(sampling.sigmas)
     times = [min(t + 1, count - 1) for t in range(0, count, count // steps)]
@@ -99,7 +104,8 @@ def _over_timesteps(
     done = times[:begin]
     if not done:
         return Timeline(torch.zeros(1), torch.zeros(()))
-    sigmas = sampling.sigmas[torch.tensor([*reversed(done), 0])]
+    # one alone would be no step at all
+    sigmas = sampling.sigmas[torch.tensor(done[::-1] if len(done) > 1 else [*done, 0])]
     if strength is None:
         return Timeline(sigmas, sigmas[0])
     noise = sampling.sigmas[times[begin]]
@@ -125,10 +131,6 @@ def _by_continuous_time(
     if strength is None:
         return Timeline(sigmas, sigmas[0])
     return Timeline(sigmas, noise, float(((1 + sigmas[0] ** 2) / (1 + noise**2)) ** 0.5))
-
-
-def uniform(sampling: ModelSampling, n: int) -> torch.Tensor:
-    return _ending(sampling.sigma_of(torch.linspace(len(sampling.sigmas) - 1, 0, n)))
 
 
 def normal(sampling: ModelSampling, n: int) -> torch.Tensor:
@@ -236,7 +238,7 @@ def linear_quadratic(sampling: ModelSampling, n: int) -> torch.Tensor:
 
 Scheduling = Callable[[ModelSampling, int], torch.Tensor]
 SCHEDULING: Final[dict[str, tuple[Scheduling, Scheduling]]] = {
-    "Uniform": (uniform, normal_comfyui),
+    "Uniform": (normal, normal_comfyui),
     "Karras": (karras, karras),
     "Exponential": (exponential, exponential),
     "Polyexponential": (polyexponential, polyexponential),

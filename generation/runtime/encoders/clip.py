@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from generation.families import TextEncoder
-from generation.prompts.attention import BREAK, attention
+from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
 from generation.runtime.faults import JobError
 
@@ -20,6 +20,8 @@ CHUNK = 75
 """Tokens to a chunk: CLIP's 77 without the marks of beginning and end."""
 COMMA_BACKTRACK = 20
 """So many tokens behind a comma go with it to the next chunk, rather than being torn apart."""
+COMFYUI_WORD = 8
+"""From so many tokens on, ComfyUI tears a piece of one weight apart at the border of a chunk."""
 
 Vectors = Mapping[str, Mapping[str, torch.Tensor]]
 """Textual inversion embeddings by the name that prompts call them by, each by the part that it is
@@ -57,24 +59,50 @@ class ClipEncoder:
         self._comma: int = tokenizer.encode(",", add_special_tokens=False)[0]
 
     def encode(
-        self, text: str, clip_skip: int, vectors: Vectors, conventions: Conventions
-    ) -> Encoded:
-        """Raises JobError("clip_skip_too_deep")."""
-        chunks = self.chunks(text, vectors, conventions)
-        states, pooled = self._run(chunks, clip_skip)
-        weights = [self._framed(chunk.weights, 1.0) for chunk in chunks]
-        if any(weight != 1.0 for row in weights for weight in row):
-            factors = torch.tensor(weights, device=states.device).unsqueeze(-1)
+        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+    ) -> dict[str, Encoded]:
+        """What one prompt says, one text after another; the same one may come again.
+
+        As in A1111 they have one number of chunks, and their emphasis restores one mean.
+        Raises JobError("clip_skip_too_deep").
+        """
+        chunks = {text: self.chunks(text, vectors, conventions) for text in texts}
+        if conventions == "a1111":
+            most = max(map(len, chunks.values()))
+            chunks = {
+                text: found + [Chunk() for _ in range(most - len(found))]
+                for text, found in chunks.items()
+            }
+        layer = self._layer(clip_skip, conventions)
+        run = {text: self._run(found, layer) for text, found in chunks.items()}
+        states = {text: found for text, (found, _) in run.items()}
+        weighted = {
+            text: torch.tensor(
+                [self._framed(chunk.weights, 1.0) for chunk in found], device=states[text].device
+            ).unsqueeze(-1)
+            for text, found in chunks.items()
+        }
+        if any(bool((factors != 1).any()) for factors in weighted.values()):
             if conventions == "comfyui":
-                empty, _ = self._run([Chunk()], clip_skip)
-                states = (states.float() - empty.float()) * factors + empty.float()
+                empty = self._run([Chunk()], layer)[0].float()
+                for text, factors in weighted.items():
+                    states[text] = (states[text].float() - empty) * factors + empty
             else:
-                states = emphasized(states, factors)
-        return Encoded(states.reshape(1, -1, states.shape[-1]), pooled)
+                together = torch.stack([states[text] for text in texts])
+                factors = torch.stack([weighted[text] for text in texts])
+                places = zip(together.unbind(1), factors.unbind(1), strict=True)
+                together = torch.stack([emphasized(*place) for place in places], dim=1)
+                states = dict(zip(texts, together, strict=True))
+        return {
+            text: Encoded(found.reshape(1, -1, found.shape[-1]), run[text][1])
+            for text, found in states.items()
+        }
 
     def chunks(self, text: str, vectors: Vectors, conventions: Conventions) -> list[Chunk]:
         """The prompt's tokens, in chunks of at most 75; one at least."""
         named = self._named(vectors)
+        if conventions == "comfyui":
+            return self._comfyui_chunks(text, named)
         chunks = [Chunk()]
         comma = -1
         """Behind which token of the last chunk a comma stands; -1 where none does."""
@@ -96,7 +124,7 @@ class ClipEncoder:
                     continue
                 if token == self._comma:
                     comma = len(chunk.ids)
-                elif len(chunk.ids) == CHUNK and conventions == "a1111":
+                elif len(chunk.ids) == CHUNK:
                     chunks.append(_torn_off(chunk, comma))
                     comma = -1
                 if len(chunks[-1].ids) == CHUNK:
@@ -104,6 +132,38 @@ class ClipEncoder:
                     comma = -1
                 chunks[-1].ids.append(token)
                 chunks[-1].weights.append(weight)
+        # behind a BREAK at the end nothing follows
+        return chunks[:-1] if len(chunks) > 1 and not chunks[-1].ids else chunks
+
+    def _comfyui_chunks(
+        self, text: str, named: Sequence[tuple[list[int], torch.Tensor]]
+    ) -> list[Chunk]:
+        """What has one weight and fewer than 8 tokens is not torn apart."""
+        chunks = [Chunk()]
+        for piece, weight in comfyui_attention(text):
+            plain: list[int] = []
+            groups: list[list[int] | torch.Tensor] = [plain]
+            for token in self._tokens(piece, named):
+                if isinstance(token, torch.Tensor):
+                    groups += [token, plain := []]
+                else:
+                    plain.append(token)
+            for group in groups:
+                rest, whole = group, len(group) < COMFYUI_WORD
+                while len(rest):
+                    room = CHUNK - len(chunks[-1].ids)
+                    if len(rest) > room and whole:
+                        chunks.append(Chunk())
+                        continue
+                    if isinstance(rest, torch.Tensor) and room:
+                        chunks[-1].vectors.append((len(chunks[-1].ids), rest[:room]))
+                    taken = min(room, len(rest))
+                    ids = [0] * taken if isinstance(rest, torch.Tensor) else rest[:taken]
+                    chunks[-1].ids += ids
+                    chunks[-1].weights += [weight] * taken
+                    rest = rest[taken:]
+                    if len(rest):
+                        chunks.append(Chunk())
         return chunks
 
     def fits(self, parts: Mapping[str, torch.Tensor]) -> bool | None:
@@ -167,7 +227,17 @@ class ClipEncoder:
     def _framed(self, values: list[Any], filling: Any) -> list[Any]:
         return [filling, *values] + [filling] * (CHUNK + 1 - len(values))
 
-    def _run(self, chunks: list[Chunk], clip_skip: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _layer(self, clip_skip: int, conventions: Conventions) -> int:
+        """Whose states count, from behind. SDXL's is always the same in A1111."""
+        layer = self.row.layer
+        if self.row.final_norm or conventions == "comfyui":
+            layer = max(layer, clip_skip)
+            depth = self.module.config.num_hidden_layers
+            if layer > depth:
+                raise JobError("clip_skip_too_deep", high=str(depth))
+        return layer
+
+    def _run(self, chunks: list[Chunk], layer: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """States (chunks, 77, width), and what is pooled of the first chunk (1, projection)."""
         begin, end, pad = (
             self.tokenizer.bos_token_id,
@@ -176,12 +246,6 @@ class ClipEncoder:
         )
         rows = [[begin, *chunk.ids, end] + [pad] * (CHUNK - len(chunk.ids)) for chunk in chunks]
         ids = torch.tensor(rows, device=self._embedding.weight.device)
-        layer = self.row.layer
-        if self.row.final_norm:
-            layer = max(layer, clip_skip)
-            depth = self.module.config.num_hidden_layers
-            if layer > depth:
-                raise JobError("clip_skip_too_deep", high=str(depth))
         with torch.no_grad(), _standing_in(self._embedding, chunks):
             found = self.module(ids, output_hidden_states=layer > 1)
             if layer == 1:
@@ -195,17 +259,16 @@ class ClipEncoder:
 
 
 def emphasized(states: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """States of shape (chunks, 77, width), each token's times its factor, the chunk's mean kept.
+    """States of shape (texts, 77, width), each token's times its factor, the mean of all kept.
 
-    `factors` are (chunks, 77, 1). A1111's "Original" emphasis.
+    `factors` are (texts, 77, 1). A1111's "Original" emphasis.
     """
     wide = states.float()
-    before = wide.mean(dim=(1, 2), keepdim=True)
+    before = wide.mean()
     wide = wide * factors
-    restored = (wide * (before / wide.mean(dim=(1, 2), keepdim=True))).to(states.dtype)
+    restored = (wide * (before / wide.mean())).to(states.dtype)
     # a mean that the weights brought to nothing can't be brought back
-    usable = torch.isfinite(restored).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
-    return torch.where(usable, restored, wide.to(states.dtype))
+    return restored if torch.isfinite(restored).all() else wide.to(states.dtype)
 
 
 def _torn_off(chunk: Chunk, comma: int) -> Chunk:

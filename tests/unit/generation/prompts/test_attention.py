@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.prompts import attention, plain_text, spaced_weights
+from generation.prompts.attention import comfyui_attention
 from tests.unit.generation.prompts.a1111 import a1111_prompts
 
 
@@ -104,3 +105,28 @@ def test_pieces_are_in_order_and_neighbours_differ(prompt: str) -> None:
     assert all(a[1] != b[1] for a, b in itertools.pairwise(pieces))
     kept = iter(prompt)
     assert all(sign in kept for sign in "".join(text for text, _ in pieces))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a cat", [("a cat", 1.0)]),
+        ("a (cat) [dog]", [("a ", 1.0), ("cat", 1.1), (" [dog]", 1.0)]),
+        # a weight holds whatever stands around it, and numbers may have spaces
+        ("((cat:1.2) dog:0.5)", [("cat", 1.2), (" dog", 0.5)]),
+        ("(a (b))", [("a ", 1.1), ("b", 1.1 * 1.1)]),
+        ("(cat: 1.5 )", [("cat", 1.5)]),
+        ("(cat:-1)", [("cat", -1.0)]),
+        ("(cat:big)", [("cat:big", 1.1)]),
+        ("(:2)", [(":2", 1.1)]),
+        (r"cat \(big\) (\(red\):1.3)", [("cat (big) ", 1.0), ("(red)", 1.3)]),
+        # one that is never closed counts for nothing
+        ("a (cat", [("a ", 1.0), ("(cat", 1.0)]),
+        ("cat BREAK dog", [("cat BREAK dog", 1.0)]),
+        ("", []),
+    ],
+)
+def test_comfyui_reads_weights_in_its_own_way(text: str, expected: list[tuple[str, float]]) -> None:
+    found = comfyui_attention(text)
+    assert [said for said, _ in found] == [said for said, _ in expected]
+    assert [weight for _, weight in found] == pytest.approx([weight for _, weight in expected])

@@ -86,6 +86,7 @@ def test_one_chunk_is_what_diffusers_makes_of_it(model: Any, tiny: ModelFile) ->
         (75 * "cat " + ", dog", [75, 2]),
         ("cat BREAK dog", [1, 1]),
         ("BREAK dog", [0, 1]),
+        ("cat BREAK", [1]),
     ],
 )
 def test_chunks_end_where_a1111_ends_them(
@@ -205,3 +206,52 @@ def test_a_mean_that_is_gone_is_not_divided_by() -> None:
 def test_a_prompt_of_brackets_is_harmless(model: Any) -> None:
     made, _ = encode(model, "[" * 1333 + "](" * 1333, "", 1)
     assert torch.equal(made, encode(model, "", "", 1)[0])
+
+
+def test_all_that_a_prompt_says_has_one_number_of_chunks(model: Any) -> None:
+    """In A1111 they are encoded together, the shorter with empty chunks."""
+    (_, said) = model.conditioner.prompts(f"[{'fog ' * 100}:a cat:2]", "", 4).parts[0]
+    long, short = said.at(0).cross, said.at(3).cross
+    assert long.shape == short.shape == (1, 154, WIDTH)
+    alone, empty = encode(model, "a cat", "", 1)
+    assert torch.allclose(short, torch.cat((alone, empty), dim=1), atol=1e-6)
+
+
+def test_emphasis_restores_the_mean_of_all_that_a_prompt_says() -> None:
+    generator = torch.manual_seed(3)
+    states = torch.randn((2, 77, 8), generator=generator) + torch.tensor([1.0, 3.0])[:, None, None]
+    factors = torch.ones(2, 77, 1)
+    factors[0, 3:9] = 1.5
+    made = emphasized(states, factors)
+    assert made.mean().item() == pytest.approx(states.mean().item(), rel=1e-5)
+    assert made[1].mean().item() != pytest.approx(states[1].mean().item(), rel=1e-5)
+
+
+def test_emphasis_of_one_text_acts_on_what_is_said_later(model: Any, encoder: ClipEncoder) -> None:
+    plain = encoder.encode(["a cat", "a dog"], 1, {}, "a1111")
+    mixed = encoder.encode(["a (cat:1.5)", "a dog"], 1, {}, "a1111")
+    alone = encoder.encode(["a dog"], 1, {}, "a1111")
+    assert torch.allclose(plain["a dog"].states, alone["a dog"].states, atol=1e-6)
+    assert mixed.keys() == {"a (cat:1.5)", "a dog"}
+    own = encoder.encode(["a (cat:1.5)", "a dog"], 1, {}, "comfyui")
+    assert torch.allclose(own["a dog"].states, alone["a dog"].states, atol=1e-6)
+
+
+def test_comfyui_keeps_short_pieces_of_one_weight_together(encoder: ClipEncoder) -> None:
+    """From 8 tokens on they are torn apart."""
+
+    def lengths(text: str) -> list[int]:
+        return [len(chunk.ids) for chunk in encoder.chunks(text, {}, "comfyui")]
+
+    assert lengths(70 * "cat " + "(dog dog dog dog dog dog dog:1.2)") == [70, 7]
+    assert lengths(70 * "cat " + "(dog dog dog dog dog dog dog dog:1.2)") == [75, 3]
+    assert lengths("cat BREAK [dog]") == [5]
+    vectors = {"my style": {"*": torch.randn(6, WIDTH)}}
+    chunks = encoder.chunks(71 * "cat " + "my style", vectors, "comfyui")
+    assert [(len(c.ids), [place for place, _ in c.vectors]) for c in chunks] == [(71, []), (6, [0])]
+
+
+def test_comfyui_knows_no_schedule_and_no_and(model: Any) -> None:
+    found = model.conditioner.prompts("a [cat:dog:2] AND fog", "", 4, conventions="comfyui")
+    assert len(found.parts) == 1
+    assert torch.equal(found.parts[0][1].at(0).cross, found.parts[0][1].at(3).cross)

@@ -103,3 +103,12 @@ def test_a_path_is_the_same_however_many_steps_go_along_it() -> None:
     whole = path(SIGMAS[1], SIGMAS[3]) * (SIGMAS[1] - SIGMAS[3]) ** 0.5
     parts = [path(a, b) * (a - b) ** 0.5 for a, b in ((SIGMAS[1], SIGMAS[2]), SIGMAS[2:4])]
     assert torch.allclose(whole, parts[0] + parts[1], atol=1e-4)
+
+
+def test_a_path_over_more_than_the_samplers_levels_is_that_of_them_all() -> None:
+    x = torch.zeros(1, *SHAPE)
+    whole = Streams((7,)).brownian(x, SIGMAS)
+    later = Streams((7,), span=SIGMAS).brownian(x, SIGMAS[1:])
+    own = Streams((7,)).brownian(x, SIGMAS[1:])
+    assert torch.equal(whole(SIGMAS[1], SIGMAS[2]), later(SIGMAS[1], SIGMAS[2]))
+    assert not torch.equal(own(SIGMAS[1], SIGMAS[2]), later(SIGMAS[1], SIGMAS[2]))

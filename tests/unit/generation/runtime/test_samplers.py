@@ -77,3 +77,26 @@ def test_further_samplers_are_comfyuis(name: str) -> None:
     assert ours is not None
     found = run(ours[0], sigmas_of("Karras", "Euler", sampling, 8), sampling)
     assert distance(found, GOLDENS["comfyui_eps"][name]) < 1e-4
+
+
+def test_plms_looks_ahead_to_where_its_first_step_ends() -> None:
+    asked: list[float] = []
+
+    class Told(Toy):
+        def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            asked.append(float(sigma))
+            return super().__call__(x, sigma)
+
+    for sigmas, wanted in (([5.0, 1.0], [5, 1]), ([5.0, 2.0, 1.0], [5, 2, 2]), ([5.0, 0.0], [5])):
+        asked.clear()
+        run("PLMS", torch.tensor(sigmas), discrete({}, "a1111"), Told())
+        assert asked == wanted
+
+
+def test_unipc_of_comfyui_ends_just_above_nothing() -> None:
+    sigmas = torch.tensor([5.0, 2.0, 1.0, 0.5, 0.0])
+    theirs = run("UniPC", sigmas, discrete({}, "comfyui"))
+    near = torch.cat((sigmas[:-1], torch.tensor([0.001])))
+    expected = run("UniPC", near, discrete({}, "a1111")) * (1 + 0.001**2) ** 0.5
+    assert torch.allclose(theirs * (1 + 0.001**2) ** 0.5, expected, atol=1e-6)
+    assert not torch.allclose(theirs, run("UniPC", sigmas, discrete({}, "a1111")), atol=1e-5)
