@@ -148,13 +148,14 @@ class Drawing:
         model = self.guided(lambda x, sigma, cond: denoiser(x, sigma, cond=cond))
         low, high = denoiser.sigmas[0], denoiser.sigmas[-1]
         count = told.steps + (told.sampler in DISCARDING)
+        sigmas: torch.Tensor
         match told.schedule:
             case "Karras":
                 sigmas = webui.sampling.get_sigmas_karras(count, float(low), float(high))
             case "Exponential":
                 sigmas = webui.sampling.get_sigmas_exponential(count, float(low), float(high))
             case _:
-                sigmas: torch.Tensor = denoiser.get_sigmas(count)
+                sigmas = denoiser.get_sigmas(count)
         if told.sampler in DISCARDING:
             sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
         whole = sigmas

@@ -4,11 +4,13 @@ All samplers, true widths and ComfyUI are measured by `benchmarks.exactness`; do
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import exactness
 from benchmarks.exactness_a1111 import Webui
@@ -17,6 +19,15 @@ from benchmarks.exactness_models import make_models
 STEPS = 5
 SAMPLERS = ("LCM", "DDIM", "DDIM CFG++", "PLMS")
 CASES = re.compile(", (text|image)$|weights|BREAK|^prompt schedule( of|$)|negative|clip")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of networks this small wait for each other."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny-xl"])
