@@ -111,7 +111,8 @@ class Webui:
             for weight, before in kept:
                 weight.data.copy_(before)
         shown = 255.0 * torch.clamp((pixels + 1.0) / 2.0, 0.0, 1.0).permute(1, 2, 0).numpy()
-        found: np.ndarray[Any, Any] = shown.astype(np.uint8)
+        # where A1111 rounds down, the project rounds to the nearest; not what is measured here
+        found: np.ndarray[Any, Any] = shown.round().astype(np.uint8)
         return found
 
     def _merge(self, lora: tuple[Path, float] | None) -> list[tuple[Any, torch.Tensor]]:

@@ -107,20 +107,23 @@ def decode(
     tiles: Tiles,
     lessons: Lessons,
     wanted: torch.dtype | None = None,
+    *,
+    down: bool = False,
 ) -> tuple[Image.Image, torch.dtype]:
     """The picture of one latent of shape (C, h, w), scaled as the denoiser has it, and in which
     precision it was decoded.
 
     The VAE of SDXL and those of some merges overflow in float16: then in float32, and from then on
     at once. What a picture was decoded in that is drawn again is `wanted`, whatever was learned
-    since. Raises NotFiniteError.
+    since. Values are rounded, `down` as ComfyUI does, else to the nearest. Raises NotFiniteError.
     """
     vae = model.vae
     scaled = latent[None] / vae.config.scaling_factor
     wider = lessons.overflows(vae.origin) if wanted is None else wanted == torch.float32
     if not wider or vae.dtype == torch.float32:
         try:
-            return _to_pillow(_decoded(model, vae, scaled.to(vae.dtype), tiles)), vae.dtype
+            pixels = _decoded(model, vae, scaled.to(vae.dtype), tiles)
+            return _to_pillow(pixels, down), vae.dtype
         except NotFiniteError:
             if vae.dtype == torch.float32:
                 raise
@@ -129,7 +132,8 @@ def decode(
     if not hasattr(vae, "float32_copy"):
         # past torch, which would take it for a part of the VAE
         object.__setattr__(vae, "float32_copy", _in_float32(vae, latent.device))
-    return _to_pillow(_decoded(model, vae.float32_copy, scaled.float(), tiles)), torch.float32
+    pixels = _decoded(model, vae.float32_copy, scaled.float(), tiles)
+    return _to_pillow(pixels, down), torch.float32
 
 
 def _decoded(model: Checkpoint, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:
@@ -152,12 +156,12 @@ def _in_float32(vae: Any, device: torch.device) -> Any:
     return copy.to(device).eval()
 
 
-def _to_pillow(pixels: torch.Tensor) -> Image.Image:
+def _to_pillow(pixels: torch.Tensor, down: bool) -> Image.Image:
     """A decoded picture of shape (3, H, W), values -1 to 1. Raises NotFiniteError."""
     if not torch.isfinite(pixels).all():
         raise NotFiniteError
-    # rounded down, as A1111 and ComfyUI do
-    bytes_ = (((pixels.float() + 1) / 2).clamp(0, 1) * 255).to(torch.uint8)
+    values = ((pixels.float() + 1) / 2).clamp(0, 1) * 255
+    bytes_ = (values if down else values.round()).to(torch.uint8)
     return Image.fromarray(bytes_.permute(1, 2, 0).cpu().numpy())
 
 

@@ -46,8 +46,9 @@ class Streams:
         """(N, *shape), to be called first."""
         noise = self._drawn((len(self._seeds), *shape))
         if self._shared:
-            # ComfyUI's samplers have generators of their own, on the CPU of the seed behind it
-            self._generators = [_generator(self._seeds[0] + 1)]
+            # ComfyUI's samplers have generators of their own; later versions than that of October
+            # 2025 give those on the CPU the seed behind it
+            self._generators = [_generator(self._seeds[0])]
         moved = [
             _moved(one, variations) for one, variations in zip(noise, self._variations, strict=True)
         ]

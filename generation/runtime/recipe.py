@@ -150,7 +150,12 @@ class Drawing:
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
                         picture, decoded_in = decode(
-                            model, latent, self._tiles, self._lessons, self._decode_in
+                            model,
+                            latent,
+                            self._tiles,
+                            self._lessons,
+                            self._decode_in,
+                            down=request.conventions == "comfyui",
                         )
                         numerics = self._computed(plan, model, decoded_in)
                         # saved while the next one is drawn

@@ -160,11 +160,11 @@ def test_pictures_that_were_sent_are_not_made_again(
     tries: list[int] = []
     decode = latents.decode
 
-    def short_of_memory(*given: Any) -> Any:
+    def short_of_memory(*given: Any, **said: Any) -> Any:
         tries.append(1)
         if len(tries) == 2:
             raise torch.OutOfMemoryError
-        return decode(*given)
+        return decode(*given, **said)
 
     monkeypatch.setattr(recipe, "decode", short_of_memory)
     server.run(work(tiny, count=3))
