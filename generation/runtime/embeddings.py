@@ -19,24 +19,26 @@ KEPT: Final = 64
 FILE_MAX: Final = 64 * 2**20
 """Bytes of a file: 200 vectors of every encoder that there is take a fraction of it."""
 
-Parts = Mapping[str, torch.Tensor]
-Stamp = tuple[Path, int, int]
+VectorParts = Mapping[str, torch.Tensor]
+EmbeddingStamp = tuple[Path, int, int]
 
 
 class Embeddings:
     """Reads them, and keeps what was read until its file changes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Stamp, Parts] = OrderedDict()
+        self._kept: OrderedDict[EmbeddingStamp, VectorParts] = OrderedDict()
 
-    def read(self, files: Sequence[ModelFile]) -> tuple[dict[str, Parts], tuple[Stamp, ...]]:
+    def read(
+        self, files: Sequence[ModelFile]
+    ) -> tuple[dict[str, VectorParts], tuple[EmbeddingStamp, ...]]:
         """Vectors (tokens, width) by word and part, `clip_l`, `clip_g` or `*` for the only one,
         and what tells these files from others.
 
         Raises JobError: model_broken or another code of what is no safetensors file, nan_weights.
         """
-        found: dict[str, Parts] = {}
-        stamps: list[Stamp] = []
+        found: dict[str, VectorParts] = {}
+        stamps: list[EmbeddingStamp] = []
         for file in files:
             stamp = _stamp(file.path)
             if stamp not in self._kept:
@@ -49,7 +51,7 @@ class Embeddings:
         return found, tuple(stamps)
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> EmbeddingStamp:
     try:
         stat = path.stat()
     except OSError as error:
@@ -57,7 +59,7 @@ def _stamp(path: Path) -> Stamp:
     return path, stat.st_size, stat.st_mtime_ns
 
 
-def _read(file: ModelFile) -> Parts:
+def _read(file: ModelFile) -> VectorParts:
     path = file.path
     try:
         read_header(path)
@@ -67,7 +69,7 @@ def _read(file: ModelFile) -> Parts:
         raise broken(path.name, error) from error
     if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise JobError("nan_weights", file=file.shown, part="vector")
-    named: Parts = {part: tensors[part] for part in ("clip_l", "clip_g") if part in tensors}
+    named: VectorParts = {part: tensors[part] for part in ("clip_l", "clip_g") if part in tensors}
     if named:
         return named
     # of A1111 `emb_params` or `string_to_param.*`, of diffusers the word itself

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from generation.runtime.kept import Kept
+from generation.runtime.kept import KeptFile
 from generation.safetensors_header import HeaderError, read_header
 
 CHUNK = 2**20
@@ -16,7 +16,7 @@ class Hashes:
     """Remembers in `hashes.json` of its folder; hashing a checkpoint takes seconds to a minute."""
 
     def __init__(self, folder: Path) -> None:
-        self._kept = Kept(folder / "hashes.json")
+        self._kept = KeptFile(folder / "hashes.json")
         self._known = {key: str(value) for key, value in self._kept.found.items()}
         self._kept.found = self._known
 

@@ -10,7 +10,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-class Kept:
+class KeptFile:
     """A dictionary in a file. Where it can't be read or written, things are computed anew."""
 
     def __init__(self, file: Path) -> None:

@@ -37,7 +37,7 @@ VAES_KEPT = 2
 
 Stamp = tuple[Any, ...]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
-Kept = OrderedDict[Stamp, Any]
+LoadedParts = OrderedDict[Stamp, Any]
 
 
 class Parts:
@@ -50,9 +50,9 @@ class Parts:
         self.merger = Merger()
         self.embeddings = Embeddings()
         self._models_kept = settings.models_kept
-        self._checkpoints: Kept = OrderedDict()
-        self._controlnets: Kept = OrderedDict()
-        self._vaes: Kept = OrderedDict()
+        self._checkpoints: LoadedParts = OrderedDict()
+        self._controlnets: LoadedParts = OrderedDict()
+        self._vaes: LoadedParts = OrderedDict()
 
     def checkpoint(self, model: ModelFile) -> Checkpoint:
         """All its parts, in place. Raises JobError for a broken file."""
@@ -117,7 +117,7 @@ class Parts:
         """What tells this file, as it is now and in this precision, from every other."""
         return (*_stamp(model), self.dtype)
 
-    def _part(self, model: ModelFile, load: Any, kept: Kept, room: int) -> Any:
+    def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with
         stamp = (*self.stamp(model), model.family)
         if stamp not in kept:
@@ -180,7 +180,7 @@ def _stamp(model: ModelFile) -> tuple[Path, int, int]:
     return model.path, sum(stat.st_size for stat in stats), newest
 
 
-def _unload_oldest(kept: Kept) -> None:
+def _unload_oldest(kept: LoadedParts) -> None:
     """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
     stamp = next(iter(kept))
     del kept[stamp]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from generation.runtime.checkpoints import Checkpoint
-from generation.runtime.kept import Kept
+from generation.runtime.kept import KeptFile
 
 FIT_SIDE = 64  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
@@ -44,7 +44,7 @@ class Maps:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._kept = Kept(folder / "preview_maps.json")
+        self._kept = KeptFile(folder / "preview_maps.json")
 
     def of(self, model: Checkpoint, device: torch.device) -> torch.Tensor:
         """The matrix (channels + 1, 3) for latents as the denoiser has them.
