@@ -150,6 +150,7 @@ def test_help_says_every_range_and_default(
         assert option.low is None or f"{option.low:,} to {option.high:,}" in found[1]
 
 
+@pytest.mark.slow
 async def test_what_has_no_effect_is_said(config: Path, tmp_path: Path) -> None:
     prompt = "a castle at dusk\nSteps: 1, Sampler: Euler, Seed: 7, Size: 64x64, ENSD: 1\n--private"
     command = ("-m", "bot", "--config", str(config), "imagine", prompt, "-o", str(tmp_path))
@@ -205,6 +206,7 @@ async def test_doctor_names_what_is_broken_and_goes_on(
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 async def test_doctor_looks_at_the_token_and_the_permissions(config: Path) -> None:
     async with (
         local_discord("--token", "the-right-one") as discord,
@@ -263,6 +265,7 @@ async def test_a_database_that_cannot_be_opened_is_one_sentence(config: Path, ur
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 async def test_a_broken_model_does_not_keep_the_others_from_drawing(
     config: Path, tmp_path: Path
 ) -> None:
@@ -313,6 +316,7 @@ async def test_an_output_folder_that_can_t_be_written_is_refused_before_drawing(
     assert not (tmp_path / "data").exists(), "it began all the same"
 
 
+@pytest.mark.slow
 async def test_prompts_come_from_a_file_and_one_that_fails_stops_none(
     config: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from tests.integration.runtime.bench import Bench, upload
 
 SETTINGS = RuntimeSettings(preview_every=0, cpu_threads=1)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

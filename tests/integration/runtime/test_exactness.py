@@ -16,6 +16,8 @@ from benchmarks import exactness
 from benchmarks.exactness_a1111 import Webui
 from benchmarks.exactness_models import make_models
 
+pytestmark = pytest.mark.slow
+
 STEPS = 5
 SAMPLERS = ("LCM", "DDIM", "DDIM CFG++", "PLMS")
 CASES = re.compile(", (text|image)$|weights|BREAK|^prompt schedule( of|$)|negative|clip")

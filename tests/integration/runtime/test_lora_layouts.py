@@ -13,7 +13,7 @@ from generation.messages import RuntimeSettings
 from tests.fixtures import loras, models
 from tests.integration.runtime.bench import Bench
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 SAME = {
     "peft": loras.dotted("base_model.model.", ".lora_A.weight", ".lora_B.weight"),

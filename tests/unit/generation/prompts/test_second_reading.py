@@ -9,6 +9,8 @@ import pytest
 from generation.prompts import schedule
 from generation.prompts.ties import GRAMMAR
 
+pytestmark = pytest.mark.slow
+
 STEPS = 10
 WORDS = ["a", "b c", " d", "e ", ",", "é", "BREAK", "1", "0.5", "  ", "\n", "\\(", "\\]", "\\\\"]
 NUMBERS = ["3", "4", ".5", "0.25", "0", "1", "99", " 2", "\t3", "1e0", "0.", "1E-1", "+3", "-1"]

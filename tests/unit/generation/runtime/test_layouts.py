@@ -14,6 +14,8 @@ from generation.models import ModelKind
 from tests.fixtures import layouts, models, sdxl
 from tests.fixtures.layouts import LAYOUTS, ModelLayout
 
+pytestmark = pytest.mark.slow
+
 NOTES: dict[str, list[str]] = {}
 """What is said of a layout though it can be used."""
 

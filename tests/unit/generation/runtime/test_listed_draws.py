@@ -19,7 +19,7 @@ from tests.fixtures.layouts import LAYOUTS, ModelLayout
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")]
 SAME = (
     (
         *("sd1 folder", "sd1 file", "sd1 file of 2022", "sd1 folder, both precisions"),

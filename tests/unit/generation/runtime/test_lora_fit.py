@@ -15,6 +15,8 @@ from generation.runtime.merging import LoraMerge, Merger
 from tests.fixtures import headers, loras
 from tests.fixtures.loras import Networks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def networks() -> Networks:

@@ -14,6 +14,8 @@ from generation.runtime.server import Server
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ends() -> Ends:
