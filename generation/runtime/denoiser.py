@@ -21,9 +21,6 @@ PICTURE_GUIDANCE: Final = 1.5
 class Network(Protocol):
     """How a denoiser's network is called; see `networks/`."""
 
-    @property
-    def device(self) -> torch.device: ...
-
     def predict(
         self,
         latents: torch.Tensor,
@@ -104,12 +101,9 @@ class Denoiser:
         """Brooks et al., "InstructPix2Pix": away from no picture towards the picture, and from
         there towards the text.
         """
-        picture = self._beside
         (told,) = self._denoised(x, sigma, [wanted], [False])
         (untold,) = self._denoised(x, sigma, [unwanted], [True])
-        self._beside = None if picture is None else torch.zeros_like(picture)
-        (nothing,) = self._denoised(x, sigma, [unwanted], [True])
-        self._beside = picture
+        (nothing,) = self._denoised(x, sigma, [unwanted], [True], blank=True)
         self.uncond = untold
         towards_text = (told - untold) * self._guidance_scale
         return nothing + towards_text + (untold - nothing) * PICTURE_GUIDANCE
@@ -120,8 +114,12 @@ class Denoiser:
         sigma: torch.Tensor,
         texts: list[Conditioning],
         unwanted: list[bool],
+        *,
+        blank: bool = False,
     ) -> list[torch.Tensor]:
-        """An answer to each text, from one call of the network for all."""
+        """An answer to each text, from one call of the network for all; `blank` hides the picture
+        beside the latents.
+        """
         count, sampling = len(x), self._sampling
         latents = sampling.network_input(x, sigma).repeat(len(texts), 1, 1, 1)
         cross = torch.cat([text.cross.expand(count, -1, -1) for text in texts])
@@ -130,6 +128,8 @@ class Denoiser:
             pooled = torch.cat([_sure(text.pooled).expand(count, -1) for text in texts])
         beside = self._beside
         if beside is not None:
+            if blank:
+                beside = torch.zeros_like(beside)
             beside = beside.expand(count, -1, -1, -1).repeat(len(texts), 1, 1, 1)
         timestep = sampling.timestep(sigma).to(x.device)
         factor = self._factor

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import safetensors
@@ -12,6 +11,7 @@ import torch
 from generation.models import ModelFile
 from generation.regular_files import open_regular
 from generation.runtime.faults import JobError, broken
+from generation.runtime.lora_file import FileStamp, stamp_of
 from generation.safetensors_header import HeaderError, read_header
 
 KEPT: Final = 64
@@ -20,27 +20,26 @@ FILE_MAX: Final = 64 * 2**20
 """Bytes of a file: 200 vectors of every encoder that there is take a fraction of it."""
 
 VectorParts = Mapping[str, torch.Tensor]
-EmbeddingStamp = tuple[Path, int, int]
 
 
 class Embeddings:
     """Reads them, and keeps what was read until its file changes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[EmbeddingStamp, VectorParts] = OrderedDict()
+        self._kept: OrderedDict[FileStamp, VectorParts] = OrderedDict()
 
     def read(
         self, files: Sequence[ModelFile]
-    ) -> tuple[dict[str, VectorParts], tuple[EmbeddingStamp, ...]]:
+    ) -> tuple[dict[str, VectorParts], tuple[FileStamp, ...]]:
         """Vectors (tokens, width) by word and part, `clip_l`, `clip_g` or `*` for the only one,
         and what tells these files from others.
 
         Raises JobError: model_broken or another code of what is no safetensors file, nan_weights.
         """
         found: dict[str, VectorParts] = {}
-        stamps: list[EmbeddingStamp] = []
+        stamps: list[FileStamp] = []
         for file in files:
-            stamp = _stamp(file.path)
+            stamp = stamp_of(file.path)
             if stamp not in self._kept:
                 self._kept[stamp] = _read(file)
                 if len(self._kept) > KEPT:
@@ -49,14 +48,6 @@ class Embeddings:
             found[file.name] = self._kept[stamp]
             stamps.append(stamp)
         return found, tuple(stamps)
-
-
-def _stamp(path: Path) -> EmbeddingStamp:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise broken(path.name, error) from error
-    return path, stat.st_size, stat.st_mtime_ns
 
 
 def _read(file: ModelFile) -> VectorParts:

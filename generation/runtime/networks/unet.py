@@ -35,12 +35,6 @@ class UNet:
         self._features: dict[Tile, list[torch.Tensor]] = {}
         """What the adapters make of a tile, at each step the same."""
 
-    @property
-    def device(self) -> torch.device:
-        """Where latents must lie."""
-        device: torch.device = self._module.device
-        return device
-
     def predict(
         self,
         latents: torch.Tensor,

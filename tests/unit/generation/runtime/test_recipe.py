@@ -162,8 +162,6 @@ def test_what_a_single_file_says_of_its_noise_is_followed(tiny: ModelFile) -> No
 class Echo:
     """A network whose answer is the mean of what it is told."""
 
-    device = torch.device("cpu")
-
     def __init__(self) -> None:
         self.told: list[torch.Tensor] = []
 
