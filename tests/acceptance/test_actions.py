@@ -177,7 +177,8 @@ async def test_cancel_while_it_runs(rig: Rig, ada: Person, bo: Person, general: 
     refused = await (await bo.click(await bo.message(general, waiting["id"]), "Cancel")).response()
     assert "Only the person who asked" in refused["content"]
     assert refused["flags"] & 64
-    await ada.click(await ada.message(general, waiting["id"]), "Cancel")
+    cancel = await ada.click(await ada.message(general, waiting["id"]), "Cancel")
+    await cancel.wait_for("INTERACTION_SUCCESS")
     gate.set()
     job = await rig.until(lambda job: job.delivered_at is not None)
     assert job.state is JobState.CANCELLED

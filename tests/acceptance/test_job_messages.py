@@ -92,7 +92,8 @@ async def test_nobody_is_mentioned_who_cancelled(rig: Rig, ada: Person, general:
     rig.engine.gate = asyncio.Event()
     message = await (await ada.command(general, "imagine", prompt="a castle")).deferred()
     await ada.wait_for("MESSAGE_UPDATE", lambda update: update["embeds"])
-    await ada.click(await ada.message(general, message["id"]), "Cancel")
+    cancel = await ada.click(await ada.message(general, message["id"]), "Cancel")
+    await cancel.wait_for("INTERACTION_SUCCESS")
     rig.engine.gate.set()
     job = await rig.until(lambda job: job.delivered_at is not None)
     assert job.state is JobState.CANCELLED
