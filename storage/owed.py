@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from storage.database import Database
 from storage.inserting import insert_into
@@ -41,6 +41,20 @@ class OwedStore:
 
         if owed:
             await self._database.write(write)
+
+    async def turn(self, owed: Owed, kind: str) -> Owed | None:
+        """Note that it is something else now that is owed; returns that.
+
+        None where it is owed no more: its job was deleted.
+        """
+        statement = (
+            update(OwedRow)
+            .where(OwedRow.message_id == owed.message_id, OwedRow.kind == owed.kind)
+            .values(kind=kind)
+            .returning(OwedRow.kind)
+        )
+        found = await self._database.write(lambda c: c.execute(statement).scalar_one_or_none())
+        return msgspec.structs.replace(owed, kind=kind) if found is not None else None
 
     async def done(self, owed: Owed) -> None:
         """Note that it is done, or that nothing can be done."""

@@ -218,8 +218,9 @@ class TakeBackRow(Table):
 
 
 class OwedRow(Table):
-    """What is still to be done about a message that shows a job: `ping`, to mention its owner, or
-    `emoji`, to add those that can be pressed, under the picture at `position` or the whole job.
+    """What is still to be done about a message that shows a job: `ping`, to mention its owner
+    (`ping_sent`: which may have been done, where it can't be looked for), or `emoji`, to add those
+    that can be pressed, under the picture at `position` or the whole job.
     """
 
     __tablename__ = "owed"

@@ -16,11 +16,14 @@ async def send_once(webhook: discord.Webhook, **message: Any) -> discord.Webhook
     """Post through a webhook; discord.py's own repetitions are kept to what was surely refused.
 
     Raises OutcomeUnknownError for an answer that was lost, and what else a request to Discord may
-    raise.
+    raise: then nothing has arrived.
     """
     async with aiohttp.ClientSession(middlewares=(_unrepeated,)) as session:
         webhook.session = session
-        return await webhook.send(wait=True, **message)
+        try:
+            return await webhook.send(wait=True, **message)
+        except aiohttp.ClientPayloadError as error:  # cut off, when it had begun to answer
+            raise OutcomeUnknownError(str(error)) from error
 
 
 async def _unrepeated(
@@ -29,6 +32,8 @@ async def _unrepeated(
     """Raise what discord.py takes for no reason to ask again."""
     try:
         response = await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
     except (OSError, aiohttp.ClientError) as error:
         raise OutcomeUnknownError(str(error)) from error
     if response.status >= SERVER_ERROR:

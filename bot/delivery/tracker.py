@@ -147,10 +147,10 @@ class Tracker:
         for owed, of in left:
             if of is None:
                 continue
-            if owed.kind == "ping":
-                self._pings.ping(of, owed, posted=True)
-            else:
+            if owed.kind == "emoji":
                 self.chores.add_emoji(of, owed)
+            else:
+                self._pings.ping(of, owed, posted=True)
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
