@@ -66,11 +66,15 @@ class Models:
         return None
 
     def names(
-        self, kind: ModelKind, key: Hashable, keep: Callable[[ModelFile], bool]
+        self,
+        kind: ModelKind,
+        key: Hashable,
+        keep: Callable[[ModelFile], bool],
+        told: Callable[[ModelFile], Iterable[str]],
     ) -> NameSearch:
         """The names of those to keep; prepared once for each `key`."""
         if (kind, key) not in self._searches:
-            kept = (model.name for model in self.by_kind[kind] if keep(model))
+            kept = (name for model in self.by_kind[kind] if keep(model) for name in told(model))
             self._searches[kind, key] = NameSearch(kept)
         return self._searches[kind, key]
 
@@ -174,12 +178,15 @@ class Catalog:
         kind: ModelKind,
         key: Hashable = None,
         keep: Callable[[ModelFile], bool] = lambda _: True,
+        told: Callable[[ModelFile], Iterable[str]] = lambda model: (model.name,),
     ) -> NameSearch:
-        """The names of a kind, or of those of it to `keep`, prepared for searching.
+        """The names of a kind, or of those of it to `keep`, prepared for searching; `told` are
+        those of a model.
 
-        They are prepared once after a scan for each `key`, which stands for what `keep` keeps.
+        They are prepared once after a scan for each `key`, which stands for what `keep` keeps and
+        what is told.
         """
-        return self._models.names(kind, key, keep)
+        return self._models.names(kind, key, keep, told)
 
     # in the thread
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from generation import embedding_uses, lora_uses, samplers, sizes, templates
+from generation import control_uses, embedding_uses, lora_uses, samplers, sizes, templates
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
@@ -200,7 +200,9 @@ def check(
     for use in request.loras:
         check_same_family(catalog.get(ModelKind.LORA, use.name), model)
     for control in request.controls:
-        check_same_family(catalog.get(ModelKind.CONTROLNET, control.name), model)
+        net = catalog.get(ModelKind.CONTROLNET, control.name)
+        check_same_family(net, model)
+        control_uses.check(control, net)
     embedding_uses.check(request, model, catalog)
 
 
@@ -378,17 +380,16 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     """A control picture without a named ControlNet takes the only one that fits the model."""
     if "control_picture" not in given:
         return ()
+    picture = str(given["control_picture"])
+    scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
     if "controlnet" in given:
-        name = catalog.get(ModelKind.CONTROLNET, str(given["controlnet"])).name
-    else:
-        fitting = [net.name for net in catalog.controlnets if net.fits(model)]
-        if not fitting:
-            raise Refused("no_controlnets", model=model.name)
-        if len(fitting) > 1:
-            raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
-        name = fitting[0]
-    scale = _number(given, "control_scale", 1.0)
-    return (ControlUse(name=name, picture=str(given["control_picture"]), scale=scale),)
+        return (control_uses.of(str(given["controlnet"]), picture, scale, catalog),)
+    fitting = [net.name for net in catalog.controlnets if net.fits(model)]
+    if not fitting:
+        raise Refused("no_controlnets", model=model.name)
+    if len(fitting) > 1:
+        raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
+    return (ControlUse(name=fitting[0], picture=picture, scale=1.0 if scale is None else scale),)
 
 
 def known_sampler(name: str) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from generation.families import DESCRIBED
 from generation.families.autoencoders import SCALING
+from generation.families.control import union_of
 from generation.model_probe import CONTEXT_FAMILIES, VARIANTS
 from generation.models import UNKNOWN, ModelKind
 from generation.regular_files import is_regular, read_regular
@@ -23,9 +24,12 @@ WORDS: Final = ("vocab.json", "tokenizer.json", "spiece.model", "tokenizer.model
 PART_KINDS: Final = {
     "ControlNetModel": ModelKind.CONTROLNET,
     "ControlNetUnionModel": ModelKind.CONTROLNET,
+    "ControlNetModel_Union": ModelKind.CONTROLNET,
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
 }
+UNIONS: Final = ("ControlNetUnionModel", "ControlNetModel_Union")
+"""ControlNets of several kinds, by diffusers' class and by that of its author."""
 OTHER_PARTS: Final = {
     "AutoencoderTiny": "an approximate VAE for previews (TAESD)",
     "AsymmetricAutoencoderKL": "a VAE with two inputs",
@@ -78,6 +82,7 @@ class _Settings(msgspec.Struct):
     time_cond_proj_dim: int | None = None
     use_linear_projection: bool | None = None
     adapter_type: str | None = None
+    num_control_type: int | None = None
     text_encoder: Any = None
     """Of a pipeline: library and class, both null where it has none."""
 
@@ -243,7 +248,7 @@ def _control(name: str, settings: _Settings) -> FolderModel:
     width = _context_of(settings)
     large = settings.addition_embed_type == "text_time"
     family = "sdxl" if large else CONTEXT_FAMILIES.get(width, UNKNOWN)
-    variant = "union" if name == "ControlNetUnionModel" else ""
+    variant = union_of(settings.num_control_type or 0) if name in UNIONS else ""
     return FolderModel(kind=kind, family=family, variant=variant, context_width=width)
 
 

@@ -132,6 +132,10 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("Denoising strength", exact(request.denoising_strength)))
     for number, use in enumerate(request.controls):
         value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
+        if use.start > 0 or use.end < 1:
+            value += f", Guidance Start: {exact(use.start)}, Guidance End: {exact(use.end)}"
+        if use.kind is not None:
+            value += f", Union Control Type: {use.kind}"
         found.append((f"ControlNet {number}", _quoted(value)))
     loras = [(_bare(use.name), _lora_hash(about, use.name)) for use in request.loras]
     if any(short for _, short in loras):

@@ -34,7 +34,6 @@ VARIANT_TITLES: Final = {
     "instruct-pix2pix": "a model that edits pictures (InstructPix2Pix)",
     "depth": "a model that is guided by depth",
     "lcm": "a model distilled for few steps that reads the guidance itself (LCM)",
-    "union": "a ControlNet Union",
     "t2i-adapter": "a T2I-Adapter",
 }
 """Variants as the end of "it is …"."""

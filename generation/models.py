@@ -38,8 +38,9 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler."""
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
-    inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, t2i-adapter; of a LoRA its
-    algorithm: loha, lokr, oft, ia3, glora, full, dora; of an upscaler its architecture."""
+    inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
+    of a LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora; of an upscaler its
+    architecture."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""

@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import completion, lora_uses, toml_text
+from generation import completion, control_uses, lora_uses, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
@@ -19,8 +19,10 @@ from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
     LORAS_MAX,
+    NAME_MAX,
     ClipSkip,
     ControlScale,
+    ControlUse,
     Count,
     GenerationRequest,
     Guidance,
@@ -177,6 +179,10 @@ def check(preset: Preset, catalog: Catalog) -> None:
         *((ModelKind.LORA, use.name) for use in preset.loras),
     ):
         if name is not None:
+            if kind is ModelKind.CONTROLNET:
+                use = control_uses.of(name, "", None, catalog)
+                control_uses.check(use, catalog.get(kind, use.name))
+                name = use.name
             part = catalog.get(kind, name)
             if model is not None and kind is not ModelKind.VAE:
                 completion.check_same_family(part, model)
@@ -204,10 +210,15 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         sampler=request.sampler,
         schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
-        controlnet=request.controls[0].name if request.controls else None,
+        controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
         loras=request.loras,
     )
+
+
+def _control(use: ControlUse) -> str:
+    """Its name and what it is told; the scale has a field of its own."""
+    return f"{use.name}{control_uses.written(use)}"[:NAME_MAX]
 
 
 def without_roles(preset: Preset) -> Preset:

@@ -123,6 +123,12 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ControlScale,
         option("how closely the control picture is followed", name="control_scale"),
     ] = 1.0
+    kind: Annotated[
+        Name | None, option("which kind of picture a ControlNet Union is handed", offered=False)
+    ] = None
+    """A key of `generation.families.control.KINDS`; None where nobody said."""
+    start: Annotated[Strength, option("from which share of the steps on", offered=False)] = 0.0
+    end: Annotated[Strength, option("until before which share", offered=False)] = 1.0
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,6 +26,7 @@ TESTS: Final = {
     "schedules": f"{RUNTIME}/test_schedules.py",
     "noise": f"{RUNTIME}/test_noise.py",
     "recipe": f"{RUNTIME}/test_recipe.py",
+    "networks": f"{RUNTIME}/test_unet.py",
 }
 """Which tests are to notice the breakages of a section."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from bot.requests.actions import ACTIONS
 from bot.ui.job_embeds import Surroundings
-from generation import vocabulary
+from generation import control_uses, vocabulary
 from generation.catalog import Catalog
 from generation.job import Job
 from generation.models import ModelKind
@@ -32,4 +32,7 @@ class JobSurroundings:
         words = vocabulary.of_model(model)
         unknown = vocabulary.unknown_words(words, job.request.prompt)
         spaced = spaced_weights(f"{job.request.prompt} {job.request.negative_prompt}")
-        return Surroundings(parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced))
+        untold = tuple(net.name for net in control_uses.untold(job.request.controls, self._catalog))
+        return Surroundings(
+            parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold
+        )

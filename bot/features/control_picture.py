@@ -33,7 +33,7 @@ from bot.pictures.uploads import read_attachment
 from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
-from generation import prompt_flags
+from generation import control_uses, prompt_flags
 from generation.completion import default_model
 from generation.models import ModelKind
 from generation.name_search import choice_of
@@ -117,7 +117,7 @@ async def _on_submit(
 ) -> None:
     parsed = prompt_flags.parse(prompt_of(values))
     fields: dict[str, Any] = {
-        "controlnet": _chosen_net(services, values),
+        "controlnet": _chosen_net(values),
         "control_scale": number_of(values, "control_scale"),
     }
     # a flag wins over a field that was filled in
@@ -141,18 +141,20 @@ ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
 REOPEN: Final[Mapping[str, Reopener]] = {"control": _reopen}
 
 
-def _chosen_net(services: Services, values: Values) -> str:
-    """The ControlNet that was named, or else the one that was chosen. Raises Refused."""
+def _chosen_net(values: Values) -> str:
+    """The ControlNet that was named, or else the one that was chosen."""
     chosen = values.get("controlnet")
-    name = text_of(values, "other") or (str(chosen[0]) if chosen else "")
-    return services.catalog.get(ModelKind.CONTROLNET, name).name
+    return text_of(values, "other") or (str(chosen[0]) if chosen else "")
 
 
 def _nets(services: Services) -> list[str]:
-    """The ControlNets that fit the model that is drawn with where nobody names one."""
+    """The ControlNets that fit the model that is drawn with where nobody names one, those that are
+    told the kind of a picture with each kind.
+    """
     catalog, rules = services.catalog, services.requests.rules
     model = catalog.get(ModelKind.CHECKPOINT, default_model(catalog, rules))
-    found = [net.name for net in catalog.controlnets if net.fits(model)]
+    fitting = (net for net in catalog.controlnets if net.fits(model))
+    found = [name for net in fitting for name in control_uses.names(net)]
     if not found:
         raise Refused("no_controlnets", model=model.name)
     return found

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from bot.requests import parameter_lines
-from generation import completion, lora_uses, prompt_flags, templates
+from generation import completion, control_uses, lora_uses, prompt_flags, templates
 from generation.catalog import Catalog
 from generation.completion import Rules
 from generation.preset import GIVEN, PLACE, Preset
@@ -83,7 +83,7 @@ def edited(
     uses = lora_uses.over(loras, added, catalog)
     lora_uses.check_count(len(uses))
     request = request.with_(prompt=text, loras=msgspec.to_builtins(uses))
-    request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()})
+    request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()}, catalog)
     request = completion.changed(request, given, catalog, rules)
     written = [n for n in templates.TEMPLATES if getattr(request, n) != getattr(base, n)]
     request = templates.drawn(request, rules.wildcards, written)
@@ -116,15 +116,20 @@ def _parsed(prompt: str, base: GenerationRequest) -> Parsed:
     return prompt_flags.parse(prompt)
 
 
-def _with_control(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:
+def _with_control(
+    request: GenerationRequest, given: Mapping[str, Any], catalog: Catalog
+) -> GenerationRequest:
     """The one ControlNet that there is, as the flags say."""
     if not given:
         return request
     if len(request.controls) != 1:
         raise Refused("controls_not_added")
-    use = msgspec.structs.replace(
-        request.controls[0],
-        name=given.get("controlnet", request.controls[0].name),
-        scale=given.get("control_scale", request.controls[0].scale),
-    )
+    [use] = request.controls
+    scale = given.get("control_scale")
+    if "controlnet" in given:
+        # another ControlNet, or the same told anew
+        asked = str(given["controlnet"])
+        use = control_uses.of(asked, use.picture, scale, catalog, use.scale)
+    elif scale is not None:
+        use = msgspec.structs.replace(use, scale=scale)
     return request.with_(controls=[msgspec.to_builtins(use)])

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from generation import lora_uses
+from generation import control_uses, lora_uses
 from generation.completion import drawn
 from generation.name_search import nearest
 from generation.refusal import Refused
@@ -21,7 +21,7 @@ from generation.request_options import Option, exact, options
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""
 REPEATED: Final = frozenset(("lora", "controlnet"))
-"""A line each: `lora: NAME:WEIGHT` (see `lora_text`), `controlnet: NAME:SCALE`."""
+"""A line each: `lora: NAME:WEIGHT` (see `lora_text`), `controlnet: NAME:SCALE:kind=KIND`."""
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _COLON: Final = re.compile(r"[:：]")
 _NAMED_WEIGHTS: Final = re.compile(
@@ -39,7 +39,7 @@ def write(request: GenerationRequest) -> str:
         if values[option.field] is not None and _matters(option, request)
     ]
     lines += [f"lora: {lora_text(use)}" for use in request.loras]
-    lines += [f"controlnet: {name_text(use.name)}:{exact(use.scale)}" for use in request.controls]
+    lines += [f"controlnet: {_control_text(use)}" for use in request.controls]
     return "\n".join(lines)
 
 
@@ -57,12 +57,12 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     }
     seen: dict[str, str] = {}
     loras: list[LoraUse] = []
-    nets: list[tuple[str, float]] = []
+    nets: list[dict[str, Any]] = []
     for name, value in lines(text):
         if name == "lora":
             loras.append(lora_use(value))
         elif name == "controlnet":
-            nets.append(weighted(value, options()["controlnet"], options()["control_scale"]))
+            nets.append(_control(value))
         elif name not in scalars:
             [alike] = nearest(name, [*scalars, *sorted(REPEATED)])
             raise Refused("parameter_unknown", name=name[:50], nearest=alike)
@@ -77,8 +77,8 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     if len(nets) > len(base.controls):
         raise Refused("controls_not_added")
     controls = tuple(
-        ControlUse(name=name, picture=use.picture, scale=scale)
-        for (name, scale), use in zip(nets, base.controls, strict=False)
+        ControlUse(picture=use.picture, **net)
+        for net, use in zip(nets, base.controls, strict=False)
     )
     if changes.get("variation_seed") is None and base.variation_seed is not None:
         changes |= {"variation_strength": 0.0, "lineage": ()}
@@ -128,6 +128,19 @@ def lora_use(value: str) -> LoraUse:
         return LoraUse(*weighted(value, option, weight))
     name, plain = weighted(value[: named.start()], option, weight)
     return lora_uses.weighed(name, [exact(plain), *_COLON.split(named[0])[1:]], value)
+
+
+def _control_text(use: ControlUse) -> str:
+    return f"{name_text(use.name)}:{exact(use.scale)}{control_uses.written(use)}"
+
+
+def _control(value: str) -> dict[str, Any]:
+    """A ControlNet's name, scale and what else is set, as `_control_text` writes it or in part."""
+    named = control_uses.NAMED.search(value)
+    plain, parts = (value, "") if named is None else (value[: named.start()], named[0])
+    name, scale = weighted(plain, options()["controlnet"], options()["control_scale"])
+    told = control_uses.settings(_COLON.split(parts)[1:], value)
+    return {"name": name, "scale": scale, **told}
 
 
 def weighted(value: str, option: Option, weight: Option) -> tuple[str, float]:

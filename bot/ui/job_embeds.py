@@ -10,10 +10,11 @@ import discord
 from bot.locales import Texts
 from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line, quoted, sentence
 from generation import metadata, replay
+from generation.families.control import USUAL_KIND
 from generation.job import Failure, Job, JobState, PictureRecord
 from generation.messages import Progress
 from generation.metadata import About
-from generation.request import LoraUse
+from generation.request import ControlUse, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
@@ -47,6 +48,8 @@ class Surroundings:
     """Some words that it knows."""
     spaced: tuple[str, ...] = ()
     """What would be weights but for a space beside their numbers."""
+    untold: tuple[str, ...] = ()
+    """ControlNet Unions that nobody told the kind of their picture."""
 
 
 NO_SURROUNDINGS: Final = Surroundings()
@@ -127,12 +130,21 @@ def weights_spaced(found: Sequence[str], texts: Texts) -> str:
     return texts("weights_spaced", found=named)
 
 
+def kinds_untold(unions: Sequence[str], texts: Texts) -> str:
+    """The line that says what unions took their pictures for; empty where all were told."""
+    if not unions:
+        return ""
+    named = quoted(one_line(", ".join(unions)), FIELD_MAX)
+    return texts("kind_untold", names=named, kind=USUAL_KIND)
+
+
 def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
     """Lines on what was written that had no effect, for who wrote it to read beside the job."""
     lines = (
         keys_ignored(job.origin.ignored, texts),
         words_unknown(around, texts, job.request.model),
         weights_spaced(around.spaced, texts),
+        kinds_untold(around.untold, texts),
     )
     return "\n".join(filter(None, lines))
 
@@ -205,10 +217,16 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     if request.loras:
         yield "field_lora", ", ".join(_lora(use, texts) for use in request.loras)
     if request.controls:
-        nets = (f"{use.name} × {number(use.scale)}" for use in request.controls)
-        yield "field_controlnet", ", ".join(nets)
+        yield "field_controlnet", ", ".join(_control(use, texts) for use in request.controls)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
+
+
+def _control(use: ControlUse, texts: Texts) -> str:
+    told = [use.kind] if use.kind is not None else []
+    if use.start > 0 or use.end < 1:
+        told.append(f"{texts.number(use.start)} – {texts.number(use.end)}")
+    return f"{use.name} × {texts.number(use.scale)}" + (f" ({', '.join(told)})" if told else "")
 
 
 def _lora(use: LoraUse, texts: Texts) -> str:

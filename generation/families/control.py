@@ -1,5 +1,6 @@
 """Networks that steer a denoiser by a picture: ControlNets, unions of them and T2I-Adapters."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from generation.families.layout import Layout, ShapeSide
@@ -7,6 +8,34 @@ from generation.models import UNKNOWN, ModelKind
 
 _CONTEXT: Final = ".attn2.to_k.weight$"
 _WIDTHS: Final = (("sd1", 768), ("sd2", 1024), ("sdxl", 2048))
+
+KINDS: Final[Mapping[str, int]] = {
+    "openpose": 0,
+    "depth": 1,
+    **dict.fromkeys(("hed", "pidi", "scribble", "ted"), 2),
+    **dict.fromkeys(("canny", "lineart", "anime_lineart", "mlsd"), 3),
+    "normal": 4,
+    "segment": 5,
+    "tile": 6,
+    "repaint": 7,
+}
+"""Kinds of control pictures, by the numbers that xinsir's ControlNet Unions know them by."""
+USUAL_KIND: Final = "canny"
+"""What a union takes a picture for where nobody says its kind: lines, as most of them are."""
+UNIONS: Final[Mapping[str, int]] = {"union": 6, "union-promax": 8}
+"""Variants of unions, and how many kinds each knows: the first so many numbers."""
+
+
+def kinds_of(variant: str) -> tuple[str, ...]:
+    """The kinds of control pictures that a ControlNet of that variant is told; () for one that is
+    made for a single kind.
+    """
+    return tuple(kind for kind, number in KINDS.items() if number < UNIONS.get(variant, 0))
+
+
+def union_of(kinds: int) -> str:
+    """The variant of a union that knows so many kinds."""
+    return "union-promax" if kinds == UNIONS["union-promax"] else "union"
 
 
 def _control(
@@ -40,7 +69,10 @@ def _adapter(family: str, sides: frozenset[int]) -> Layout:
     )
 
 
+_PROMAX: Final = ShapeSide("^task_embedding$", 0, frozenset((UNIONS["union-promax"],)))
+
 CONTROLNETS: Final = (
+    *_control("sdxl", "^task_embedding$", variant="union-promax", sides=(_PROMAX,)),
     *(
         layout
         for mark in ("^task_embedding$", "^control_add_embedding.", "^control_type_proj.")

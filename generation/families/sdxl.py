@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from generation.families.control import UNIONS
 from generation.families.family import Ability, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
@@ -17,7 +18,7 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
-VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter"))
+VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter", *UNIONS))
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )

@@ -20,6 +20,7 @@ import transformers
 from diffusers.loaders import single_file_utils
 
 from generation.families import FAMILIES, Family, TextEncoder
+from generation.families.control import UNIONS
 from generation.models import ModelFile
 from generation.request import Conventions
 from generation.runtime.conditioning import Conditioner
@@ -35,6 +36,13 @@ LOOK_SIDE: Final = 32
 NOISE_SHARE: Final = 0.5
 """Of pure noise, an epsilon model gives back nearly all, one that predicts v next to nothing."""
 UNET: Final = "model.diffusion_model."
+CONTROL: Final = "control_model."
+UNION_PARTS: Final = (
+    *("task_embedding", "transformer_layes.", "transformer_layers."),
+    *("spatial_ch_projs.", "control_add_embedding."),
+)
+"""How the names begin of what a union has beside a ControlNet's parts, in every layout: the layers
+as their author spelt them, and as they are spelt."""
 CLIP_NAMES: Final = (
     "cond_stage_model.transformer.text_model.",
     "cond_stage_model.transformer.",  # checkpoints of 2022
@@ -149,15 +157,46 @@ def load_vae(model: ModelFile, dtype: torch.dtype) -> Any:
 
 
 def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
-    """A ControlNet or a T2I-Adapter, on the CPU."""
+    """A ControlNet, a union of several or a T2I-Adapter, on the CPU."""
     if model.variant == ADAPTER:
         return _load_adapter(model, dtype)
+    if model.variant in UNIONS:
+        return _load_union(model, dtype)
     if model.is_folder:
         return _load_part(diffusers.ControlNetModel, model.path, dtype, model)
     config = _json(CONFIGS / FAMILIES[model.family].config / "controlnet" / "config.json")
-    tensors = single_file_utils.convert_controlnet_checkpoint(read_tensors(model.path), config)
+    tensors = _control_names(read_tensors(model.path), config)
     module = _empty(diffusers.ControlNetModel, config)
     return _filled(module, tensors, dtype, model, "ControlNet")
+
+
+def _load_union(model: ModelFile, dtype: torch.dtype) -> Any:
+    if model.is_folder:
+        return _load_part(diffusers.ControlNetUnionModel, model.path, dtype, model)
+    config = _json(CONFIGS / FAMILIES[model.family].config / "controlnet_union" / "config.json")
+    tensors = read_tensors(model.path)
+    own = {
+        name.replace("transformer_layers.", "transformer_layes.").replace("in_proj.", "in_proj_"): t
+        for name, t in ((name.removeprefix(CONTROL), t) for name, t in tensors.items())
+        if name.startswith(UNION_PARTS)
+    }
+    if "task_embedding" in own:
+        config["num_control_type"] = len(own["task_embedding"])
+    module = _empty(diffusers.ControlNetUnionModel, config)
+    return _filled(module, _control_names(tensors, config) | own, dtype, model, "ControlNet Union")
+
+
+def _control_names(tensors: Weights, config: dict[str, Any]) -> Weights:
+    """Of a ControlNet, under diffusers' names; what SDXL's are told of sizes it leaves behind."""
+    sizes = {
+        f"add_embedding.linear_{number}.{end}": found
+        for number, place in ((1, 0), (2, 2))
+        for end in ("weight", "bias")
+        for prefix in ("", CONTROL)
+        if (found := tensors.get(f"{prefix}label_emb.0.{place}.{end}")) is not None
+    }
+    converted: Weights = single_file_utils.convert_controlnet_checkpoint(tensors, config)
+    return converted | sizes
 
 
 def _load_adapter(model: ModelFile, dtype: torch.dtype) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
+from generation.families.control import KINDS, USUAL_KIND
 from generation.messages import Generate, Picture, Preview, Progress
 from generation.numerics import Numerics
 from generation.runtime import loras, previews
@@ -205,7 +206,14 @@ class Drawing:
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
         controls = [
-            Control(net, self._pixels(use.picture), use.scale)
+            Control(
+                net,
+                self._pixels(use.picture),
+                use.scale,
+                KINDS[use.kind or USUAL_KIND],
+                use.start,
+                use.end,
+            )
             for net, use in zip(nets, request.controls, strict=True)
         ]
         return Inputs(
@@ -276,10 +284,12 @@ class Drawing:
             after_call=lambda: self._after_call(first, count, done, len(sigmas) - 1),
         )
         done = 0
+        inputs.network.done = 0.0
         sampler = SAMPLING[self._sampler_name]
         for step in sampler(denoiser, x, sigmas, noise, inputs.sampling):
             self._stop_if_cancelled()
             x, done = step.x, step.number + 1
+            inputs.network.done = done / (len(sigmas) - 1)
             if step.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
                 raise NotFiniteError
             self._calls = 0

@@ -92,3 +92,34 @@ async def test_more_controlnets_than_a_select_holds_are_named(
     await finished(ada, general, await sent.deferred())
     [use] = (await rig.job(1)).request.controls
     assert use.name == "net-39"
+
+
+async def test_a_union_is_told_the_kind_of_its_picture(
+    rig: Rig, ada: Person, general: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models" / "controlnet" / "all"
+    write_json(folder / "config.json", _class_name="ControlNetUnionModel", cross_attention_dim=192)
+    write(folder / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    await rig.studio.catalog.scan()
+    offered = await ada.autocomplete(general, "imagine", "controlnet", "all:kind=de")
+    assert offered[0]["value"] == "all:kind=depth"
+    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    posted = await ada.say_with_file(general, "sketch.png", png())
+    act = await ada.use_on_message("Use as control picture", posted)
+    sent = await act.submit(prompt="a castle", controlnet=["all:kind=depth"], control_scale="0.8")
+    done = await finished(ada, general, await sent.deferred())
+    [use] = (await rig.job(1)).request.controls
+    assert (use.name, use.kind, use.scale) == ("all", "depth", 0.8)
+    shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
+    assert shown["ControlNet"] == "all × 0.8 (depth)"
+    assert "kind" not in done["content"]
+    # nothing tells the kind: it is said what it was taken for
+    act = await ada.use_on_message("Use as control picture", posted)
+    sent = await act.submit(prompt="a castle", controlnet=["all"], control_scale="1")
+    done = await finished(ada, general, await sent.deferred())
+    assert "it is taken for lines (canny)" in done["content"]
+    act = await ada.use_on_message("Use as control picture", posted)
+    prompt = "a castle --controlnet all:kind=tile"
+    sent = await act.submit(prompt=prompt, controlnet=["all"], control_scale="1")
+    said = (await sent.response())["content"]
+    assert "all takes no control pictures of the kind tile. It takes: openpose, depth" in said

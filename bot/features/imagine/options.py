@@ -1,6 +1,7 @@
 """The options of `/imagine`, made from the fields of GenerationRequest; their autocomplete."""
 
 import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import discord
@@ -11,7 +12,7 @@ from bot.features.imagine.vocabulary import suggest
 from bot.interactions.autocomplete import Completer, choices, quiet
 from bot.interactions.contexts import Callback
 from bot.interactions.responding import Interaction
-from generation import vocabulary
+from generation import control_uses, vocabulary
 from generation.catalog import Catalog
 from generation.completion import Limits, Rules, default_model
 from generation.families import FAMILIES
@@ -26,6 +27,11 @@ ORDER: Final = ("prompt", "preset", "negative_prompt", "model", "aspect")
 """Options that people want first; the rest follow as the request declares them."""
 PART_KINDS: Final = {"loras": ModelKind.LORA, "controlnets": ModelKind.CONTROLNET}
 """Kinds of what is offered as far as it fits the model."""
+TOLD: Final[Mapping[ModelKind, Callable[[ModelFile], Iterable[str]]]] = {
+    ModelKind.LORA: lambda lora: (lora.name,),
+    ModelKind.CONTROLNET: control_uses.names,
+}
+"""What is offered of each."""
 
 
 def with_options(
@@ -128,10 +134,11 @@ def _names(
             lambda vae: family is None or family.takes_vae_of(vae.family),
         )
     kind = PART_KINDS[option.choices_from]
+    told = TOLD[kind]
     if model is None:
-        return catalog.names(kind)
+        return catalog.names(kind, "told", told=told)
     key = (model.family, model.context_width)
-    return catalog.names(kind, key, lambda part: part.fits(model))
+    return catalog.names(kind, key, lambda part: part.fits(model), told)
 
 
 def _chosen_model(

@@ -15,12 +15,20 @@ LUMA = (0.299, 0.587, 0.114)
 
 class Control(NamedTuple):
     """A ControlNet or T2I-Adapter, the picture that it reads, (1, 3, H, W) from 0 to 1, and how
-    strongly it acts.
+    strongly it acts: from the share `start` of the steps on, until before `end`.
     """
 
     module: Any
     hint: torch.Tensor
     scale: float
+    kind: int = 0
+    """Of the picture; by which number a union knows it."""
+    start: float = 0.0
+    end: float = 1.0
+
+    def acts(self, done: float) -> bool:
+        """Whether it does once so much of the steps is done."""
+        return self.start <= done and (done < self.end or self.end >= 1)
 
 
 class UNet:
@@ -32,8 +40,10 @@ class UNet:
         self._controls = [
             one for one in controls if not isinstance(one.module, diffusers.T2IAdapter)
         ]
-        self._features: dict[Tile, list[torch.Tensor]] = {}
-        """What the adapters make of a tile, at each step the same."""
+        self._features: dict[tuple[int, Tile], list[torch.Tensor]] = {}
+        """What an adapter makes of a tile, at each step the same."""
+        self.done = 0.0
+        """The share of the steps that are done, by which ControlNets begin and end to act."""
 
     def predict(
         self,
@@ -60,14 +70,16 @@ class UNet:
         down: list[torch.Tensor] | None = None
         middle: torch.Tensor | None = None
         for control in self._controls:
+            if not control.acts(self.done):
+                continue
             hint = tile.of(control.hint, 1).to(latents).expand(len(latents), -1, -1, -1)
             more_down, more_middle = control.module(
                 latents,
                 timestep,
                 encoder_hidden_states=cross,
-                controlnet_cond=hint,
                 conditioning_scale=control.scale,
                 return_dict=False,
+                **_told(control, hint),
                 **further,
             )
             if down is None or middle is None:
@@ -75,7 +87,7 @@ class UNet:
             else:
                 down = [one + more for one, more in zip(down, more_down, strict=True)]
                 middle = middle + more_middle
-        within = [one.expand(len(latents), -1, -1, -1) for one in self._features_of(tile, latents)]
+        within = [one.expand(len(latents), -1, -1, -1) for one in self._within(tile, latents)]
         if beside is not None:
             latents = torch.cat((latents, beside.to(dtype)), dim=1)
         answer: torch.Tensor = self._module(
@@ -90,16 +102,33 @@ class UNet:
         )[0]
         return answer
 
-    def _features_of(self, tile: Tile, like: torch.Tensor) -> list[torch.Tensor]:
+    def _within(self, tile: Tile, like: torch.Tensor) -> list[torch.Tensor]:
         """What the adapters add to each level of the UNet, (1, C, h, w); nothing without any."""
-        if tile not in self._features:
-            found: list[torch.Tensor] = []
-            for control in self._adapters:
+        found: list[torch.Tensor] = []
+        for number, control in enumerate(self._adapters):
+            if not control.acts(self.done):
+                continue
+            if (number, tile) not in self._features:
                 made = control.module(_folded(control, tile).to(like))
-                scaled = [level * control.scale for level in made]
-                found = [a + b for a, b in zip(found, scaled, strict=True)] if found else scaled
-            self._features[tile] = found
-        return self._features[tile]
+                self._features[number, tile] = [level * control.scale for level in made]
+            scaled = self._features[number, tile]
+            found = [a + b for a, b in zip(found, scaled, strict=True)] if found else scaled
+        return found
+
+
+def _told(control: Control, hint: torch.Tensor) -> dict[str, Any]:
+    """A ControlNet's picture (B, 3, h, w); a union is told its kind beside it, as one of so many
+    numbers that is 1.
+    """
+    if not isinstance(control.module, diffusers.ControlNetUnionModel):
+        return {"controlnet_cond": hint}
+    kinds = hint.new_zeros(len(hint), control.module.config.num_control_type)
+    kinds[:, control.kind] = 1
+    return {
+        "controlnet_cond": [hint],
+        "control_type": kinds,
+        "control_type_idx": [control.kind],
+    }
 
 
 def _folded(control: Control, tile: Tile) -> torch.Tensor:

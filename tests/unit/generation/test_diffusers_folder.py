@@ -120,11 +120,16 @@ async def test_other_parts_and_pipelines_are_named(tmp_path: Path) -> None:
 
 
 async def test_controls(tmp_path: Path) -> None:
-    """A union and T2I-Adapters can't be drawn with yet; a ControlNet can."""
+    """A union is told by its class, and by how many kinds of pictures it knows."""
     for name, class_name, settings in (
         ("a", "ControlNetModel", {"cross_attention_dim": 1024}),
         ("b", "ControlNetModel", {"addition_embed_type": "text_time"}),
         ("c", "ControlNetUnionModel", {"addition_embed_type": "text_time"}),
+        (
+            "c max",
+            "ControlNetModel_Union",
+            {"addition_embed_type": "text_time", "num_control_type": 8},
+        ),
         ("d", "T2IAdapter", {"adapter_type": "full_adapter_xl"}),
         ("e", "T2IAdapter", {"adapter_type": "full_adapter"}),
     ):
@@ -134,8 +139,9 @@ async def test_controls(tmp_path: Path) -> None:
     assert {net.name: (net.family, net.variant) for net in found.controlnets} == {
         "a": ("sd2", ""),
         "b": ("sdxl", ""),
+        "c": ("sdxl", "union"),
+        "c max": ("sdxl", "union-promax"),
         "d": ("sdxl", "t2i-adapter"),
         "e": ("sd1", "t2i-adapter"),
     }
-    (problem,) = found.problems
-    assert problem.params == {"file": "c", "what": "a ControlNet Union"}
+    assert found.problems == ()

@@ -119,6 +119,7 @@ def test_scaled_weights_are_refused_where_they_are_not_read(
         (("unet.mid_block.attentions.0.transformer_blocks.3.ff.lora_A.weight",), "sdxl", ""),
         (("lora_unet_mid_block_attentions_0_proj_in.lora_down.weight",), "sd", ""),
         (("task_embedding", "controlnet_cond_embedding.conv_in.weight"), "sdxl", "union"),
+        (("task_embedding", "zero_convs.0.0.weight"), "sdxl", "union"),
         (("control_type_proj.weight", "zero_convs.0.0.weight"), "sdxl", "union"),
         (("txt_norm.weight", "img_in.weight"), "qwen-image", ""),
         (("txt_norm.weight", "img_in.weight", "context_embedder.weight"), "", ""),

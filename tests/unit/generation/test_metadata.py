@@ -72,6 +72,9 @@ def test_a_variation_of_a_variation_names_what_it_comes_from() -> None:
 def test_a_value_with_a_comma_is_quoted() -> None:
     text = metadata.infotext(about(controls=[{"name": "edges", "picture": "0" * 64}]))
     assert 'ControlNet 0: "Model: edges, Weight: 1"' in text
+    use = {"name": "union", "picture": "0" * 64, "kind": "depth", "end": 0.5}
+    text = metadata.infotext(about(controls=[use]))
+    assert "Guidance Start: 0, Guidance End: 0.5, Union Control Type: depth" in text
 
 
 @pytest.mark.parametrize("prompt", ["a cat", "灯台 💡", "naïve café"])

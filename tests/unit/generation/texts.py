@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from generation.request import LORAS_MAX, SEED_MAX, GenerationRequest, LoraUse
+from generation.families.control import KINDS
+from generation.request import LORAS_MAX, SEED_MAX, ControlUse, GenerationRequest, LoraUse
 from generation.samplers import SAMPLERS
 
 SIGNS = "a ：:，,“”\"'\\\n\r\t <>(){}[]=#|é灯💡\u2028\x85\x0b%;0.5-"
@@ -21,6 +22,16 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
     uses = st.builds(LoraUse, names, weights, st.none() | weights).filter(
         lambda use: use.te_weight != use.weight
     )
+    shares = st.floats(0, 1)
+    controls = st.builds(
+        ControlUse,
+        names,
+        st.just("0" * 64),
+        st.floats(0, 2),
+        st.none() | st.sampled_from(sorted(KINDS)),
+        shares,
+        shares,
+    )
     return st.builds(
         GenerationRequest,
         prompt=spoken.filter(lambda text: bool(text.strip())),
@@ -37,5 +48,6 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
         variation_strength=st.floats(0, 1),
         clip_skip=st.integers(1, 12),
         count=st.integers(1, 10),
+        controls=st.lists(controls, max_size=3).map(tuple),
         loras=st.lists(uses, max_size=LORAS_MAX, unique_by=lambda use: use.name).map(tuple),
     )

@@ -142,6 +142,12 @@ def test_pasted_data_win_over_a_preset() -> None:
 def test_a_controlnet_is_changed_and_none_added() -> None:
     base = a_request(controls=[{"name": "edges", "picture": "0" * 64}])
     assert edit(base, "a dog --control_scale 0.5").request.controls[0].scale == 0.5
+    [use] = edit(base, "a dog --controlnet edges:end=0.5").request.controls
+    assert (use.name, use.scale, use.end) == ("edges", 1.0, 0.5)
+    half = a_request(controls=[{"name": "edges", "picture": "0" * 64, "scale": 0.5}])
+    [use] = edit(half, "a dog --controlnet edges:start=0.2").request.controls
+    assert (use.scale, use.start) == (0.5, 0.2)
+    assert edit(half, "a dog --controlnet edges:1").request.controls[0].scale == 1.0
     with pytest.raises(Refused, match="controls_not_added"):
         edit(a_request(), "a dog --controlnet edges")
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 
 from bot.requests.parameter_lines import read, write
 from generation.refusal import Refused
-from generation.request import GenerationRequest, LoraUse
+from generation.request import ControlUse, GenerationRequest, LoraUse
 from generation.request_options import options
 from tests.fixtures import fuzz
 from tests.fixtures.requests import a_request
@@ -56,11 +56,21 @@ def test_lines_are_written_short() -> None:
         ('lora: " x"', {"loras": (LoraUse(" x", 1.0),)}),
         ("lora: x:te=0.5:unet=1", {"loras": (LoraUse("x", 1.0, 0.5),)}),
         ("lora: x：2：unet = 1", {"loras": (LoraUse("x", 1.0, 2.0),)}),
+        (
+            "controlnet: x:kind=depth\ncontrolnet: x:0.5:end=0.8:start = 0.1",
+            {
+                "controls": (
+                    ControlUse("x", "0" * 64, kind="depth"),
+                    ControlUse("x", "1" * 64, 0.5, start=0.1, end=0.8),
+                )
+            },
+        ),
         ("lora: x:1\nlora: x:1\nlora: y", {"loras": (LoraUse("x", 1.0), LoraUse("y", 1.0))}),
     ],
 )
 def test_how_lines_are_written(line: str, change: dict[str, Any]) -> None:
-    found = read(line, a_request())
+    base = a_request(controls=[{"name": "y", "picture": digit * 64} for digit in "01"])
+    found = read(line, base)
     assert {name: getattr(found, name) for name in change} == change
 
 
@@ -94,6 +104,9 @@ def test_minus_one_draws_a_seed() -> None:
         ("lora: \ud83d", "text_unusable"),
         ("model: a\0", "text_unusable"),
         ("controlnet: edges:1", "controls_not_added"),
+        ("controlnet: edges:kind=deep", "control_kind_unknown"),
+        ("controlnet: edges:1:start=2", "control_share"),
+        ("controlnet: edges:end=0.5:end=0.6", "control_parts"),
     ],
 )
 def test_what_is_wrong_is_named(line: str, code: str) -> None:

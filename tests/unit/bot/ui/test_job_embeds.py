@@ -121,6 +121,15 @@ def test_preset_loras_and_controlnets_are_named() -> None:
     assert shown["ControlNet"] == "edges × 1"
 
 
+def test_what_a_controlnet_is_told_is_shown() -> None:
+    use = {"name": "union", "picture": "0" * 64, "kind": "depth"}
+    job = a_job(request=a_request(controls=[use, use | {"kind": None, "end": 0.5}]))
+    shown = fields(job_embeds.parameters(job, ENGLISH))
+    assert shown["ControlNet"] == "union × 1 (depth), union × 1 (0 – 0.5)"
+    around = Surroundings(untold=("union",))
+    assert "union; it is taken for lines (canny)" in job_embeds.ended(job, ENGLISH, around).content
+
+
 def test_numbers_are_written_as_people_write_them_and_seeds_to_be_copied() -> None:
     request = a_request(guidance_scale=7.123456789, seed=2**53 - 1)
     embed = job_embeds.parameters(a_job(request=request), ENGLISH)

@@ -36,21 +36,23 @@ SAME = (
         *("controlnet folder", "controlnet file", "controlnet file without prefix"),
         "controlnet file in diffusers' names",
     ),
-    ("sdxl controlnet folder", "sdxl controlnet file"),
+    (
+        *("sdxl controlnet folder", "sdxl controlnet file"),
+        "sdxl controlnet file in diffusers' names",
+    ),
+    (
+        *("sdxl union folder", "sdxl union file", "sdxl union file, respelt"),
+        "sdxl union file in diffusers' names",
+    ),
+    ("sdxl promax folder", "sdxl promax file"),
     (
         *("sd1 lora of kohya", "sd1 lora of peft", "sd1 lora of peft's model"),
         *("sd1 lora without prefix", "sd1 lora of attention processors", "sd1 lora with words"),
     ),
 )
 """Layouts of the same weights."""
-NOT_DRAWN = ("union",)
-"""Variants that no family can draw with yet."""
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
-ALONE = [
-    layout
-    for layout in LAYOUTS
-    if not any(layout.name in same for same in SAME) and layout.variant not in NOT_DRAWN
-]
+ALONE = [layout for layout in LAYOUTS if not any(layout.name in same for same in SAME)]
 
 
 @pytest.fixture(scope="module")

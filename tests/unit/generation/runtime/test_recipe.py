@@ -22,7 +22,7 @@ from generation.runtime.model_sampling import discrete
 from generation.runtime.parts import Parts
 from generation.runtime.server import Server
 from generation.runtime.tiling import tiles_of
-from tests.fixtures import models
+from tests.fixtures import models, sdxl
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
@@ -83,6 +83,33 @@ def test_each_controlnet_has_its_own_scale(bench: Bench) -> None:
     assert drawn((0, 0.8), (1, 0.0)) == drawn((0, 0.8))
     assert drawn((0, 0.0), (1, 0.8)) == drawn((1, 0.8))
     assert drawn((0, 0.8)) != drawn((1, 0.8))
+
+
+def test_each_control_picture_has_its_kind_and_its_part_of_the_steps(tmp_path: Path) -> None:
+    folder = sdxl.tiny_sdxl(tmp_path / "large")
+    kind = ModelKind.CHECKPOINT
+    large = ModelFile(kind=kind, name="large", path=folder, family="sdxl", v_prediction=False)
+    bench = Bench(large, tmp_path)
+    net = msgspec.structs.replace(
+        bench.part(
+            ModelKind.CONTROLNET, sdxl.tiny_controlnet_union(tmp_path / "net", folder, kinds=8)
+        ),
+        family="sdxl",
+        variant="union-promax",
+    )
+    shown, uploads = picture()
+
+    def drawn(**told: Any) -> str:
+        controls = [{"name": net.name, "picture": shown, **told}]
+        return bench.draw({"controlnets": (net,), "pictures": uploads}, controls=controls)
+
+    pictures = {kind: drawn(kind=kind) for kind in ("openpose", "depth", "canny", "tile")}
+    assert len({bench.draw(), *pictures.values()}) == 5
+    assert drawn() == drawn(kind="mlsd") == pictures["canny"]
+    spans = [drawn(start=start, end=end) for start, end in ((0, 0.25), (0.25, 0.5), (0.5, 1))]
+    assert len({bench.draw(), pictures["canny"], *spans}) == 5
+    # four steps: from a tenth until before two tenths none begins
+    assert drawn(start=0.1, end=0.2) == bench.draw()
 
 
 def test_each_lora_has_its_own_weight(bench: Bench) -> None:

@@ -1,0 +1,116 @@
+"""What follows a control picture: the kind that a union is told, and over which steps it acts."""
+
+from typing import Any
+
+import pytest
+
+from generation import control_uses
+from generation.catalog import Catalog
+from generation.completion import Rules, complete
+from generation.families.control import KINDS, kinds_of
+from generation.models import ModelKind
+from generation.preset import Preset, of_request
+from generation.preset import check as check_preset
+from generation.preset import complete as complete_preset
+from generation.refusal import Refused
+from generation.request import ControlUse
+from tests.unit.generation.catalogs import a_catalog, a_model
+
+NET: dict[str, Any] = {"kind": ModelKind.CONTROLNET, "family": "sdxl"}
+CATALOG = a_catalog(
+    a_model("big", family="sdxl", native_size=512),
+    a_model("lines", **NET),
+    a_model("all", variant="union", **NET),
+    a_model("most", variant="union-promax", **NET),
+    a_model("a:0.5", **NET),
+    a_model("long-" * 30, variant="union", **NET),
+)
+RULES = Rules(default_model="big")
+
+
+def use_of(net: str, catalog: Catalog = CATALOG, **given: Any) -> ControlUse:
+    wanted = {"prompt": "a cat", "control_picture": "0" * 64, "controlnet": net, **given}
+    [use] = complete(wanted, catalog, RULES).controls
+    return use
+
+
+@pytest.mark.parametrize(
+    ("net", "scale", "told"),
+    [
+        ("lines", 1.0, (None, 0.0, 1.0)),
+        ("LINES:0.5", 0.5, (None, 0.0, 1.0)),
+        ("all:kind=depth", 1.0, ("depth", 0.0, 1.0)),
+        ("all:0.7:kind = Lineart", 0.7, ("lineart", 0.0, 1.0)),
+        ("most:kind=tile:start=0.25:end=0.5", 1.0, ("tile", 0.25, 0.5)),
+        ("a:0.5", 1.0, (None, 0.0, 1.0)),
+        ("a:0.5:2:end=0.5", 2.0, (None, 0.0, 0.5)),
+    ],
+)
+def test_what_stands_behind_a_name(
+    net: str, scale: float, told: tuple[str | None, float, float]
+) -> None:
+    use = use_of(net)
+    assert use.scale == scale
+    assert (use.kind, use.start, use.end) == told
+    assert use.name == (net.split(":")[0].casefold() if not net.startswith("a:") else "a:0.5")
+
+
+@pytest.mark.parametrize(
+    ("net", "code", "said"),
+    [
+        ("all:kind=tile", "control_kind", "openpose, depth, hed"),
+        ("all:kind=deep", "control_kind_unknown", "depth"),
+        ("lines:kind=depth", "control_kind_alone", "lines"),
+        ("all:start=0.5:end=0.5", "control_span", "0.5"),
+        ("all:start=half", "control_share", "half"),
+        ("all:end=1.5", "control_share", "1.5"),
+        ("all:kind=depth:kind=depth", "control_parts", "all:"),
+        ("all:0.5:depth", "control_parts", "all:0.5:depth"),
+        ("all:3", "out_of_bounds", "3"),
+        ("al:kind=depth", "controlnet_unknown", "all"),
+    ],
+)
+def test_what_is_wrong_is_refused(net: str, code: str, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        use_of(net)
+    assert refused.value.code == code
+    assert said in ", ".join(map(str, refused.value.params.values()))
+
+
+def test_two_scales_are_refused() -> None:
+    assert use_of("all:0.5", control_scale=0.5).scale == 0.5
+    assert use_of("all:kind=depth", control_scale=0.5).scale == 0.5
+    with pytest.raises(Refused, match="control_scale_twice"):
+        use_of("all:0.5", control_scale=0.6)
+
+
+def test_each_kind_is_offered_with_the_name() -> None:
+    assert set(kinds_of("union-promax")) - set(kinds_of("union")) == {"tile", "repaint"}
+    offered = [name for net in CATALOG.controlnets for name in control_uses.names(net)]
+    assert "lines" in offered
+    assert not any(name.startswith("lines:") for name in offered)
+    assert {f"most:kind={kind}" for kind in KINDS} <= set(offered)
+    long = [name for name in offered if name.endswith(":kind=anime_lineart") and "… #" in name]
+    assert len(long) == 1
+    assert len(long[0]) <= 100
+    assert use_of(long[0]) == ControlUse("long-" * 30, "0" * 64, kind="anime_lineart")
+
+
+def test_only_unions_that_were_told_nothing_are_named() -> None:
+    uses = [use_of(net) for net in ("lines", "all", "most", "all:kind=depth")]
+    assert [net.name for net in control_uses.untold(uses, CATALOG)] == ["all", "most"]
+
+
+def test_a_preset_says_the_kind() -> None:
+    request = complete(
+        {"prompt": "a cat", "control_picture": "0" * 64, "controlnet": "all:0.5:kind=depth"},
+        CATALOG,
+        RULES,
+    )
+    preset = of_request("deep", request)
+    assert (preset.controlnet, preset.control_scale) == ("all:kind=depth", 0.5)
+    check_preset(preset, CATALOG)
+    given = {"prompt": "a dog", "control_picture": "0" * 64}
+    assert complete_preset(given, preset, CATALOG, RULES).controls == request.controls
+    with pytest.raises(Refused, match="control_kind"):
+        check_preset(Preset(name="a", controlnet="lines:kind=depth"), CATALOG)
