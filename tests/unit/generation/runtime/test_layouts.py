@@ -7,9 +7,7 @@ import msgspec
 import pytest
 from safetensors.torch import load_file, save_file
 
-from generation import model_reader
 from generation.catalog import Catalog
-from generation.families import FAMILIES
 from generation.models import ModelKind
 from tests.fixtures import layouts, models, sdxl
 from tests.fixtures.layouts import LAYOUTS, ModelLayout
@@ -20,41 +18,31 @@ NOTES: dict[str, list[str]] = {}
 """What is said of a layout though it can be used."""
 
 
-async def scanned(root: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
-    """What is found where every variant can be drawn with."""
-    every = frozenset(("", *model_reader.VARIANT_TITLES))
-    families = {
-        name: msgspec.structs.replace(family, variants=every) for name, family in FAMILIES.items()
-    }
-    monkeypatch.setattr(model_reader, "FAMILIES", families)
+async def scanned(root: Path) -> Catalog:
     catalog = Catalog([root])
     await catalog.scan()
     return catalog
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-async def test_each_layout_is_told(
-    layout: ModelLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_layout_is_told(layout: ModelLayout, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     layout.make(tmp_path / "models")
-    catalog = await scanned(tmp_path / "models", monkeypatch)
+    catalog = await scanned(tmp_path / "models")
     assert [problem.code for problem in catalog.problems] == NOTES.get(layout.name, [])
     (found,) = catalog.all
     assert (str(found.kind), found.family) == (layout.kind, layout.family)
     assert (found.variant, found.name) == (layout.variant, layout.listed_as)
 
 
-async def test_parts_of_the_tiny_models_fit_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_parts_of_the_tiny_models_fit_them(tmp_path: Path) -> None:
     """A part of unknown version fits by its width; one of another make does not."""
     root = tmp_path / "models"
     small = models.tiny_stable_diffusion(root / "small")
     large = sdxl.tiny_sdxl(root / "large")
     models.tiny_controlnet(root / "edges", small)
     sdxl.tiny_xl_controlnet(root / "edges-xl", large)
-    catalog = await scanned(root, monkeypatch)
+    catalog = await scanned(root)
     one, other = (catalog.get(ModelKind.CHECKPOINT, name) for name in ("small", "large"))
     net, net_xl = (catalog.get(ModelKind.CONTROLNET, name) for name in ("edges", "edges-xl"))
     assert (net.fits(one), net.fits(other)) == (True, False)
