@@ -79,6 +79,13 @@ class ThreadEngine:
                 break
         await running
 
+    def hand_ahead(self, work: Generate) -> bool:
+        """It takes one at a time."""
+        return False
+
+    def withdraw(self, job: str) -> None:
+        """Nothing was handed ahead."""
+
     async def cancel(self, job: str) -> None:
         """Stop at the next step."""
         self._inbox.cancelled.add(job)

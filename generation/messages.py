@@ -61,7 +61,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True):
 
 
 class Generate(msgspec.Struct, frozen=True, tag=True):
-    """Make the pictures of `request`. `files` has every model that it names, by kind and name."""
+    """Make the pictures of `request`, after those of the job in hand if there is one."""
 
     job: str
     request: GenerationRequest

@@ -89,6 +89,8 @@ class Queue:
         self._times: Times | None = None
         self._costs: dict[int, float] = {}
         """What jobs cost by those times, as far as somebody asked."""
+        self._held: tuple[Job, Turns] | None = None
+        """The job that runs next whoever comes, and whose turn it is after it."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -119,10 +121,28 @@ class Queue:
             return
         self.version += 1
         self._costs.pop(job_id, None)
+        if self.holds(job_id):
+            self._held = None
         own = self._own[_user(job)]
         del own[bisect.bisect_left(own, job_id, key=attrgetter("id"))]
         if not own:
             del self._own[_user(job)]
+
+    def hold(self, job: Job, turns: Turns) -> None:
+        """Have the first of a course run next whoever comes, and the others as its course said."""
+        if job.id in self._jobs:
+            self.version += 1
+            self._held = job, turns
+
+    def holds(self, job_id: int) -> bool:
+        """Whether this job runs next whoever comes."""
+        return self._held is not None and self._held[0].id == job_id
+
+    def release(self) -> None:
+        """Let the job that was held wait as the others do."""
+        if self._held is not None:
+            self.version += 1
+            self._held = None
 
     def take(self, job: Job, turns: Turns) -> None:
         """Let a job run, after which it is the turn that its course said."""
@@ -140,7 +160,14 @@ class Queue:
         if times is not self._times:
             self._times, self._costs = times, {}
         left = {user: deque(own) for user, own in self._own.items()}
-        return Course(left, self.turns, self._costs, times, loaded, self._affinity)
+        if self._held is None:
+            return Course(left, self.turns, self._costs, times, loaded, self._affinity)
+        first, turns = self._held
+        left[_user(first)].remove(first)
+        if not left[_user(first)]:
+            del left[_user(first)]
+        model = first.request.model
+        return Course(left, turns, self._costs, times, model, self._affinity, first)
 
 
 class Course:
@@ -157,7 +184,10 @@ class Course:
         times: Times,
         loaded: str,
         affinity: float,
+        first: Job | None = None,
     ) -> None:
+        self._first = first
+        """Of which it is settled that it runs first, so that the turns are those after it."""
         self._left = left
         self._known_costs = costs
         self._heads: dict[int, Job] = {}
@@ -195,6 +225,8 @@ class Course:
         return Turns(tuple(self._ring), self._credited, dict(self._credits))
 
     def _reckon(self) -> Iterator[Job | None]:
+        if self._first is not None:
+            yield self._first
         known = set(self._ring)
         oldest = sorted((own[0] for own in self._left.values()), key=attrgetter("id"))
         for count, job in enumerate(oldest):

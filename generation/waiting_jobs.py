@@ -72,10 +72,33 @@ class WaitingJobs:
     async def next(self, loaded: str) -> tuple[Job, Turns] | None:
         """The job that runs next, to be taken with these turns; None where none waits."""
         await self.look(again=not self._queue)
-        estimates = await self.estimates()
+        found = await self._first(loaded)
         if not self._queue:
             self._queue.rest()
+        return found
+
+    async def hold_next(self, loaded: str) -> Job | None:
+        """The job that is next after the running one, which is of the model that is `loaded`.
+
+        `next` gives it then, whoever comes meanwhile, unless it waits no more or is let go.
+        """
+        await self.look()
+        found = await self._first(loaded)
+        if found is None:
             return None
+        self._queue.hold(*found)
+        return found[0]
+
+    def holds(self, job_id: int) -> bool:
+        """Whether this job is the one that `hold_next` gave, and waits still."""
+        return self._queue.holds(job_id)
+
+    def release(self) -> None:
+        """Let the job that was held wait as the others do."""
+        self._queue.release()
+
+    async def _first(self, loaded: str) -> tuple[Job, Turns] | None:
+        estimates = await self.estimates()
         course = self._queue.course(estimates, loaded=loaded)
         await asyncio.sleep(0)
         breath = _Breath()

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar, assert_never
 import msgspec
 import structlog
 
-from generation import embedding_uses, metadata
+from generation import metadata, preparing
+from generation.ahead import Ahead
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.estimate import Measurement
@@ -27,7 +28,6 @@ from generation.messages import (
     EngineEvent,
     Failed,
     Finished,
-    Generate,
     JobEvent,
     Picture,
     Preview,
@@ -35,8 +35,6 @@ from generation.messages import (
     Ready,
     Unsaved,
 )
-from generation.models import ModelFile, ModelKind
-from generation.numerics import Numerics
 from generation.pace import Pace
 from generation.refusal import Refused
 from generation.schedule import Planned
@@ -78,6 +76,9 @@ class Worker:
         self._catalog = catalog
         self._listeners: list[Listener] = []
         self._waiting = WaitingJobs(queue, affinity)
+        self._ahead = Ahead(queue, self._waiting, engine, catalog)
+        self._alone = False
+        """Whether one job is all that is to be drawn."""
         self._pace = Pace()
         self._begun = False
         """Whether the pictures of the running job are being drawn: before that, no try counts."""
@@ -112,6 +113,12 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        try:
+            await self._work_for_ever()
+        finally:
+            await self._ahead.give_up()
+
+    async def _work_for_ever(self) -> None:
         while True:
             self._wake.clear()
             try:
@@ -131,6 +138,7 @@ class Worker:
 
     async def run_only(self, job_id: int) -> None:
         """Work until this one job has ended, and touch no other."""
+        self._alone = True
         try:
             while (job := await self._queue.claim(job_id)) is not None:
                 await self._work(job)
@@ -177,6 +185,7 @@ class Worker:
         return self._pace.left(expected)
 
     async def _next(self) -> Job | None:
+        await self._ahead.settled()
         for job_id in tuple(self._unsure):
             with contextlib.suppress(IllegalTransitionError):
                 self._waiting.hear(await self._queue.requeue(job_id))
@@ -192,6 +201,7 @@ class Worker:
                 self._waiting.take(job, turns)
                 return job
             self._waiting.discard(candidate.id)
+        await self._ahead.give_up()
         return None
 
     async def _work(self, job: Job) -> None:
@@ -265,7 +275,9 @@ class Worker:
     async def _make(self, job: Job) -> None:
         self.tell(job, None)
         try:
-            work = await self._prepare(job)
+            work = self._ahead.take(job) or await preparing.work_for(
+                job, self._catalog, self._queue, partial(self._save, job)
+            )
         except Refused as refused:
             await self._end(job, Failed(str(job.id), refused.code, _texts(refused)))
             return
@@ -277,42 +289,6 @@ class Worker:
         except EngineError as error:
             await self._record(job, Failed(str(job.id), "worker_died", detail=str(error)))
 
-    async def _prepare(self, job: Job) -> Generate:
-        """Find the files that the request names. They may have gone since it was accepted."""
-        request = job.request
-        hashes = {control.picture for control in request.controls}
-        if request.init_picture is not None:
-            hashes.add(request.init_picture)
-        checkpoint = self._catalog.get(ModelKind.CHECKPOINT, request.model)
-
-        def part(kind: ModelKind, name: str) -> ModelFile:
-            return self._catalog.get(kind, name).made_for(checkpoint)
-
-        return Generate(
-            job=str(job.id),
-            request=request,
-            checkpoint=checkpoint,
-            loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
-            controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
-            pictures={
-                sha256: await self._save(job, partial(self._queue.read_upload, sha256))
-                for sha256 in hashes
-            },
-            vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
-            embeddings=embedding_uses.of(request, checkpoint, self._catalog),
-            one_by_one=job.attempts > 0,
-            numerics=await self._numerics_of_first(job),
-        )
-
-    async def _numerics_of_first(self, job: Job) -> Numerics | None:
-        """How the job was computed that this one draws again, as far as that is known."""
-        if job.action != "replay" or job.parent is None:
-            return None
-        first = await self._save(job, partial(self._queue.get, job.parent))
-        if first is None or first.provenance is None:
-            return None
-        return first.provenance.numerics
-
     async def _record(self, job: Job, event: EngineEvent) -> None:
         match event:
             case Progress():
@@ -320,6 +296,8 @@ class Worker:
                     self._begun = True
                     await self._save(job, partial(self._queue.begin, job.id))
                 self._pace.hear(event)
+                if self._pace.ending and not self._alone:
+                    self._ahead.hand(job.request.model)
                 self.tell(job, event)
             case Preview():
                 self.tell(job, event)
@@ -357,6 +335,9 @@ class Worker:
 
     async def _end(self, job: Job, event: Finished | Failed) -> None:
         """Record how a job has ended, or that it is tried again."""
+        if isinstance(event, Failed) and event.code in FAULTS:
+            # nobody has it any more
+            await self._ahead.give_up()
         if isinstance(event, Finished):
             log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
             act = partial(self._queue.finish, job.id, self._provenance(event))
@@ -414,6 +395,7 @@ class Worker:
         if event is None or job.ended:
             self._waiting.hear(job)
         if job.ended:
+            self._ahead.forget(job)
             self._faults.pop(job.id, None)
         for listener in self._listeners:
             try:

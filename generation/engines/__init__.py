@@ -33,8 +33,18 @@ class Engine(Protocol):
 
         An engine that died or hangs is started anew by the next call, and the job that it had ends
         with Failed(code="worker_died" or "worker_hung"). With settings that it can't work with, the
-        job ends with the sentence that names them.
+        job ends with the sentence that names them. Whatever else was handed ahead is taken back.
         """
+
+    def hand_ahead(self, work: Generate) -> bool:
+        """Have a job follow the running one at once, before anybody asks `generate` for its events.
+
+        False where nothing runs, or something was handed ahead before. Where the engine dies first,
+        nothing is said of it: it was not begun.
+        """
+
+    def withdraw(self, job: str) -> None:
+        """Take back a job that was handed ahead and not asked for; begun meanwhile, it stops."""
 
     async def cancel(self, job: str) -> None:
         """Ask the running job to stop; unknown jobs are none of its business."""

@@ -52,6 +52,8 @@ class FakeEngine:
         self.unsafe = unsafe
         self.file_hash = FILE_HASH
         self.began: list[str] = []
+        self.handed: list[str] = []
+        self.withdrawn: list[str] = []
         self.gate: asyncio.Event | None = None
         """Where a test sets one, jobs wait for it after their first step."""
         self._ready: Ready | None = None
@@ -120,6 +122,15 @@ class FakeEngine:
             versions=READY.versions,
             numerics=numerics,
         )
+
+    def hand_ahead(self, work: Generate) -> bool:
+        """Note it in `handed`; it begins when it is asked for."""
+        self.handed.append(work.job)
+        return True
+
+    def withdraw(self, job: str) -> None:
+        """Note it in `withdrawn`."""
+        self.withdrawn.append(job)
 
     async def cancel(self, job: str) -> None:
         """The job ends at its next step."""

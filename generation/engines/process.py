@@ -48,8 +48,9 @@ LINES_KEPT: Final = 30
 
 
 class ProcessEngine:
-    """Runs `python -m generation.runtime` and gives it one job at a time.
+    """Runs `python -m generation.runtime` and gives it one job after the other.
 
+    The child reads ahead: a job that it is handed while it draws another waits in its inbox.
     The child is killed and started anew when it is silent for `hang_after` seconds during a job,
     and killed when it has not ended `stop_within` seconds after it was asked to.
     """
@@ -127,13 +128,19 @@ class ProcessEngine:
         ended = False
         patience = self._hang_after * LOADING_FACTOR
         try:
-            await child.free(patience)
+            handed = child.ahead == work.job
+            if handed:
+                child.ahead = None
+            elif child.ahead is not None:
+                self.withdraw(child.ahead)
+            await child.free(patience, work.job if handed else None)
             if work.job in self._cancelled:
                 ended = True
                 self._cancelled.discard(work.job)
                 yield Failed(work.job, "cancelled")
                 return
-            await child.begin(work.job, message, patience)
+            if not handed:
+                await child.begin(work.job, message, patience)
             while not ended:
                 event = await child.receive(patience)
                 if isinstance(event, Ready) or event.job != work.job:
@@ -162,8 +169,29 @@ class ProcessEngine:
         self._cancelled.add(job)
         await self._send_cancel(job)
 
+    def hand_ahead(self, work: Generate) -> bool:
+        """Send it at once, to lie in the child's inbox; see Engine."""
+        child = self._child
+        if child is None or not child.alive or len(child.jobs) != 1:
+            return False
+        try:
+            child.write(frame(work))
+        except (MessageError, _ChildDiedError):
+            return False
+        child.jobs.append(work.job)
+        child.ahead = work.job
+        return True
+
+    def withdraw(self, job: str) -> None:
+        """Tell the child, which answers that it was cancelled."""
+        child = self._child
+        if child is not None and child.ahead == job:
+            child.ahead = None
+            with contextlib.suppress(_ChildDiedError):
+                child.write(frame(Cancel(job)))
+
     async def _send_cancel(self, job: str) -> None:
-        if self._child is not None and self._child.job == job:
+        if self._child is not None and job in self._child.jobs:
             # one that can't even read is for the watchdog
             with contextlib.suppress(_ChildDiedError, TimeoutError):
                 await self._child.send(frame(Cancel(job)), CANCEL_SECONDS)
@@ -209,8 +237,11 @@ class _Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.ready: Ready | None = None
-        self.job: str | None = None
-        """The job that it works on."""
+        self.jobs: deque[str] = deque()
+        """Those that it was given and has not ended, as far as was received: the first it works on.
+        """
+        self.ahead: str | None = None
+        """The last of them, where it was handed ahead and nobody has asked for its events yet."""
         self._process = process
         self._events: asyncio.Queue[FromRuntime | None] = asyncio.Queue()
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
@@ -237,25 +268,35 @@ class _Child:
     def alive(self) -> bool:
         return self._process.returncode is None and not self._readers[0].done()
 
-    async def free(self, seconds: float) -> None:
-        """Wait until the job before, which nobody listens to any more, has ended.
+    async def free(self, seconds: float, job: str | None = None) -> None:
+        """Wait until the jobs before, which nobody listens to any more, have ended; with `job`, all
+        that come before it.
 
         Raises TimeoutError when it is silent for so long, _ChildDiedError at its end.
         """
-        while self.job is not None:
+        while self.jobs and self.jobs[0] != job:
             await self.receive(seconds)
 
     async def begin(self, job: str, message: bytes, seconds: float) -> None:
         """Give it a job. Raises as `send` does."""
-        self.job = job
+        self.jobs.append(job)
         await self.send(message, seconds)
+
+    def write(self, message: bytes) -> None:
+        """Have a frame written whenever it is read. Raises _ChildDiedError."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(message)
+        except (ConnectionError, RuntimeError) as error:
+            raise _ChildDiedError("its pipe is closed") from error
 
     async def send(self, message: bytes, seconds: float) -> None:
         """Write a frame. Raises TimeoutError when nobody reads it, _ChildDiedError at the end."""
         stdin = self._process.stdin
         assert stdin is not None
+        self.write(message)
         try:
-            stdin.write(message)
             await asyncio.wait_for(stdin.drain(), seconds)
         except (ConnectionError, RuntimeError) as error:
             raise _ChildDiedError(f"its pipe is closed; {await self._status()}") from error
@@ -266,8 +307,8 @@ class _Child:
         if event is None:
             self._events.put_nowait(None)
             raise _ChildDiedError(await self._status())
-        if isinstance(event, Finished | Failed) and event.job == self.job:
-            self.job = None
+        if isinstance(event, Finished | Failed) and self.jobs and event.job == self.jobs[0]:
+            self.jobs.popleft()
         return event
 
     async def end(self, grace: float) -> str:

@@ -47,7 +47,7 @@ class Outbox:
         """Have a message written. Only Progress and Preview may be dropped for a newer one."""
         with self._changed:
             if isinstance(message, Progress | Preview) and len(self._waiting) > STALE_BEYOND:
-                kept = [other for other in self._waiting if type(other) is not type(message)]
+                kept = [other for other in self._waiting if not _is_stale(other, message)]
                 self._waiting = deque(kept)
             self._waiting.append(message)
             self._changed.notify()
@@ -72,6 +72,10 @@ class Outbox:
                 self._stream.flush()
             except OSError:
                 return  # the parent is gone; the inbox notices too and ends the process
+
+
+def _is_stale(older: FromRuntime, newer: Progress | Preview) -> bool:
+    return isinstance(older, type(newer)) and older.job == newer.job
 
 
 def _frame(message: FromRuntime) -> bytes:

@@ -22,6 +22,7 @@ from generation.runtime.device import (
     wider_dtype,
 )
 from generation.runtime.faults import (
+    CancelledError,
     JobError,
     NotFiniteError,
     is_fatal,
@@ -108,6 +109,9 @@ class Server:
 
     def _run(self, work: Generate) -> Finished:
         begun = time.monotonic()
+        if self._inbox.is_cancelled(work.job):
+            # while it waited behind another
+            raise CancelledError
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._check.load()

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,9 +13,10 @@ import pytest
 from generation.engines import EngineError, process
 from generation.engines.process import ProcessEngine
 from generation.job import Failure
-from generation.messages import Device, Failed, Generate, JobEvent, RuntimeSettings, frame
+from generation.messages import Device, Failed, Generate, JobEvent, Progress, RuntimeSettings, frame
 from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
+from tests.patience import PATIENCE
 
 HANG_AFTER = 1.0
 STOP_WITHIN = 0.5
@@ -194,6 +195,95 @@ async def test_what_is_said_of_another_job_is_nothing_to_this_one(make: Make) ->
     found = await events(make("speaks of another job"))
     assert {event.job for event in found} == {"1"}
     assert failure(found).code == "nan_pictures"
+
+
+def work(job: str) -> Generate:
+    return Generate(job, a_request(), DEMO)
+
+
+async def next_of(drawn: AsyncGenerator[JobEvent, None]) -> JobEvent:
+    return await asyncio.wait_for(anext(drawn), PATIENCE)
+
+
+async def until_there(file: Path) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not file.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_is_handed_ahead_begins_before_anybody_asks_for_it(
+    make: Make, tmp_path: Path
+) -> None:
+    engine = make("waits to be told")
+    assert not engine.hand_ahead(work("1")), "nothing runs"
+    first = engine.generate(work("1"))
+    assert (await next_of(first)).job == "1"
+    assert engine.hand_ahead(work("2"))
+    assert not engine.hand_ahead(work("3")), "one ahead, no more"
+    (tmp_path / "end-1").touch()
+    assert {event.job async for event in first} == {"1"}
+    await until_there(tmp_path / "begun-2")
+    (tmp_path / "end-2").touch()
+    await asyncio.sleep(HANG_AFTER * 1.5)  # nobody listens, and that is no fault of its
+    found = [event async for event in engine.generate(work("2"))]
+    assert [(type(event), event.job) for event in found] == [(Progress, "2"), (Failed, "2")]
+    assert failure(found).code == "nan_pictures"
+    assert (tmp_path / "begun-2").read_text() == "once\n"
+    assert not (tmp_path / "begun-3").exists()
+    assert not engine.hand_ahead(work("4")), "nothing runs any more"
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+async def test_another_than_was_handed_ahead_is_drawn_when_asked_for(
+    make: Make, tmp_path: Path, withdrawn: bool
+) -> None:
+    engine = make("waits to be told")
+    first = engine.generate(work("1"))
+    await next_of(first)
+    assert engine.hand_ahead(work("2"))
+    if withdrawn:
+        engine.withdraw("2")
+    assert not engine.hand_ahead(work("3")), "the child has two to end"
+    for number in (1, 2, 3):
+        (tmp_path / f"end-{number}").touch()
+    assert {event.job async for event in first} == {"1"}
+    found = [event async for event in engine.generate(work("3"))]
+    assert {event.job for event in found} == {"3"}
+    assert failure(found).code == "nan_pictures"
+
+
+async def test_one_that_dies_leaves_what_was_handed_ahead_to_the_next(
+    make: Make, tmp_path: Path
+) -> None:
+    engine = make("dies when told once")
+    first = engine.generate(work("1"))
+    await next_of(first)
+    assert engine.hand_ahead(work("2"))
+    (tmp_path / "end-1").touch()
+    left = [event async for event in first]
+    assert [(event.job, event.code) for event in left if isinstance(event, Failed)] == [
+        ("1", "worker_died")
+    ]
+    assert not (tmp_path / "begun-2").exists()
+    found = [event async for event in engine.generate(work("2"))]
+    assert [type(event) for event in found] == [Failed]
+    assert failure(found).params == {"model": "second time"}
+
+
+async def test_who_cancels_one_that_was_handed_ahead_when_it_is_asked_for(
+    make: Make, tmp_path: Path
+) -> None:
+    engine = make("waits to be told")
+    first = engine.generate(work("1"))
+    await next_of(first)
+    assert engine.hand_ahead(work("2"))
+    await engine.cancel("2")
+    for number in (1, 2):
+        (tmp_path / f"end-{number}").touch()
+    assert {event.job async for event in first} == {"1"}
+    found = [event async for event in engine.generate(work("2"))]
+    assert [getattr(event, "code", "") for event in found] == ["cancelled"]
+    assert failure(await events(engine)).code == "nan_pictures"
 
 
 async def test_a_job_that_can_not_be_sent_fails_at_once_and_the_next_is_drawn(make: Make) -> None:

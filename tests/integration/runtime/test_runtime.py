@@ -23,7 +23,11 @@ from generation.messages import (
     Finished,
     FromRuntime,
     Generate,
+    JobEvent,
+    Picture,
+    Preview,
     Progress,
+    Ready,
     RuntimeSettings,
     frame,
 )
@@ -270,6 +274,44 @@ async def test_who_stops_listening_stops_the_job(
     work = bench.work("unheard", small(model="tiny"), {})
     again = [event async for event in bench.engine.generate(work)]
     assert isinstance(again[-1], Finished)
+
+
+async def test_one_that_is_handed_ahead_is_drawn_as_if_it_were_alone(bench: Bench) -> None:
+    alone = await bench.make(seed=11, model="tiny-v")
+    requests = {"ahead-1": small(model="tiny"), "ahead-2": small(model="tiny-v", seed=11)}
+    first, second = (bench.work(job, request, {}) for job, request in requests.items())
+    found: list[JobEvent] = []
+    async for event in bench.engine.generate(first):
+        if not found:
+            assert bench.engine.hand_ahead(second)
+        found.append(event)
+    assert {event.job for event in found} == {"ahead-1"}
+    assert isinstance(found[-1], Finished)
+    found = [event async for event in bench.engine.generate(second)]
+    assert {event.job for event in found} == {"ahead-2"}
+    assert {type(event) for event in found} == {Progress, Preview, Picture, Finished}
+    assert [event.pixels_sha256 for event in found if isinstance(event, Picture)] == alone.pixels
+
+
+async def test_one_that_is_taken_back_before_its_turn_is_never_begun(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[FromRuntime] = []
+    receive = process._Child.receive
+
+    async def overheard(child: Any, seconds: float) -> FromRuntime:
+        said.append(await receive(child, seconds))
+        return said[-1]
+
+    monkeypatch.setattr(process._Child, "receive", overheard)
+    first = bench.work("before", small(model="tiny", steps=20), {})
+    async for _ in bench.engine.generate(first):
+        if len(said) == 1:
+            assert bench.engine.hand_ahead(bench.work("unwanted", small(model="tiny"), {}))
+            bench.engine.withdraw("unwanted")
+    assert (await bench.make()).failed is None
+    of_it = [event for event in said if not isinstance(event, Ready) and event.job == "unwanted"]
+    assert [getattr(event, "code", type(event)) for event in of_it] == ["cancelled"]
 
 
 async def test_a_model_that_was_replaced_is_read_anew(bench: Bench) -> None:

@@ -288,6 +288,49 @@ def test_the_order_that_is_announced_is_the_order_that_is_kept(waiting: list[Job
     assert not queue
 
 
+def hold_next(queue: Queue, loaded: str) -> Job:
+    course = queue.course(TIMES, loaded=loaded)
+    job = next(job for job in course if job is not None)
+    queue.hold(job, course.turns)
+    assert queue.holds(job.id)
+    return job
+
+
+@given(queues(), st.sampled_from((0.0, 30.0, 1e6)), st.data())
+def test_one_that_is_held_runs_next_and_moves_no_other(
+    waiting: list[Job], affinity: float, data: st.DataObject
+) -> None:
+    queue, loaded = queue_of(waiting, affinity), "a"
+    for _ in range(data.draw(st.integers(0, len(waiting) - 1))):
+        loaded = take_next(queue, loaded).request.model
+    announced = order(queue, loaded=loaded)
+    held = hold_next(queue, loaded)
+    assert order(queue, loaded=loaded) == announced
+    late = a_job(1000, data.draw(st.integers(1, 6)), 1, loaded)
+    queue.add(late)
+    assert order(queue, loaded=loaded)[0] is held
+    queue.discard(late.id)
+    assert take_next(queue, loaded) is held is announced[0]
+    assert not queue.holds(held.id)
+    assert order(queue, loaded=held.request.model) == announced[1:]
+
+
+@given(queues(), st.sampled_from((0.0, 30.0, 1e6)), st.booleans())
+def test_one_that_is_let_go_leaves_the_order_as_if_it_had_not_been_held(
+    waiting: list[Job], affinity: float, cancelled: bool
+) -> None:
+    queue, other = queue_of(waiting, affinity), queue_of(waiting, affinity)
+    held = hold_next(queue, "a")
+    if cancelled:
+        queue.discard(held.id)
+        other.discard(held.id)
+    else:
+        queue.release()
+    assert not queue.holds(held.id)
+    assert order(queue, loaded="a") == order(other, loaded="a")
+    assert queue.turns == other.turns
+
+
 class Scaled(Clockwork):
     """As if everything had been measured anew."""
 

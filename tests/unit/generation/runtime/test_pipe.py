@@ -20,6 +20,7 @@ from generation.messages import (
     Cancel,
     Configure,
     Failed,
+    Finished,
     FromRuntime,
     Generate,
     MessageError,
@@ -76,6 +77,19 @@ def test_a_full_pipe_delays_nobody_and_loses_only_what_is_stale() -> None:
     assert len(steps) <= STALE_BEYOND + 2
     assert steps == sorted(steps)
     assert steps[-1] == 999
+
+
+def test_what_is_said_of_the_next_job_drops_nothing_of_the_one_before() -> None:
+    pipe = SlowPipe()
+    outbox = Outbox(pipe)
+    outbox.send(Progress("1", "denoising", 4, 4))
+    outbox.send(Finished("1", 1.0, 0.0, 1, 0, {}, {}))
+    for step in range(100):
+        outbox.send(Progress("2", "denoising", step, 100))
+    pipe.opened.set()
+    outbox.close()
+    first = [message for message in pipe.messages() if getattr(message, "job", "") == "1"]
+    assert [type(message) for message in first] == [Progress, Finished]
 
 
 def test_an_outbox_outlives_its_reader() -> None:

@@ -85,6 +85,15 @@ def test_what_does_not_fit_is_drawn_one_by_one(server: Server, ends: Ends, tiny:
     assert ends.of(Failed) == []
 
 
+def test_one_that_was_cancelled_while_it_waited_is_not_begun(
+    server: Server, ends: Ends, tiny: ModelFile
+) -> None:
+    ends.cancelled = True
+    server.run(work(tiny))
+    assert [type(message) for message in ends.sent] == [Failed]
+    assert ends.of(Failed)[0].code == "cancelled"
+
+
 def test_what_fits_without_the_models_of_others_is_drawn_at_once(
     server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path
 ) -> None:

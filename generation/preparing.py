@@ -1,0 +1,66 @@
+"""From a job to what an engine is told: the files that its request names, wherever they lie now."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from generation import embedding_uses
+from generation.catalog import Catalog
+from generation.job import Job
+from generation.job_queue import JobQueue
+from generation.messages import Generate
+from generation.models import ModelFile, ModelKind
+from generation.numerics import Numerics
+
+Returned = TypeVar("Returned")
+
+
+class Reading(Protocol):
+    """How something is read of the store: at once, or as soon as it can be."""
+
+    def __call__(
+        self, act: Callable[[], Coroutine[Any, Any, Returned]], /
+    ) -> Coroutine[Any, Any, Returned]:
+        """What `act` returns."""
+
+
+def at_once(act: Callable[[], Coroutine[Any, Any, Returned]], /) -> Coroutine[Any, Any, Returned]:
+    """A Reading that fails where the store does."""
+    return act()
+
+
+async def work_for(job: Job, catalog: Catalog, queue: JobQueue, reading: Reading) -> Generate:
+    """Find the files that the request names. Raises Refused: they may have gone since it was
+    accepted.
+    """
+    request = job.request
+    hashes = {control.picture for control in request.controls}
+    if request.init_picture is not None:
+        hashes.add(request.init_picture)
+    checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
+
+    def part(kind: ModelKind, name: str) -> ModelFile:
+        return catalog.get(kind, name).made_for(checkpoint)
+
+    return Generate(
+        job=str(job.id),
+        request=request,
+        checkpoint=checkpoint,
+        loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
+        controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
+        pictures={sha256: await reading(partial(queue.read_upload, sha256)) for sha256 in hashes},
+        vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
+        embeddings=embedding_uses.of(request, checkpoint, catalog),
+        one_by_one=job.attempts > 0,
+        numerics=await _numerics_of_first(job, queue, reading),
+    )
+
+
+async def _numerics_of_first(job: Job, queue: JobQueue, reading: Reading) -> Numerics | None:
+    """How the job was computed that this one draws again, as far as that is known."""
+    if job.action != "replay" or job.parent is None:
+        return None
+    first = await reading(partial(queue.get, job.parent))
+    if first is None or first.provenance is None:
+        return None
+    return first.provenance.numerics
