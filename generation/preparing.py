@@ -12,24 +12,24 @@ from generation.messages import Generate
 from generation.models import ModelFile, ModelKind
 from generation.numerics import Numerics
 
-Returned = TypeVar("Returned")
+Read = TypeVar("Read")
 
 
-class Reading(Protocol):
+class StoreRead(Protocol):
     """How something is read of the store: at once, or as soon as it can be."""
 
     def __call__(
-        self, act: Callable[[], Coroutine[Any, Any, Returned]], /
-    ) -> Coroutine[Any, Any, Returned]:
+        self, act: Callable[[], Coroutine[Any, Any, Read]], /
+    ) -> Coroutine[Any, Any, Read]:
         """What `act` returns."""
 
 
-def at_once(act: Callable[[], Coroutine[Any, Any, Returned]], /) -> Coroutine[Any, Any, Returned]:
-    """A Reading that fails where the store does."""
+def at_once(act: Callable[[], Coroutine[Any, Any, Read]], /) -> Coroutine[Any, Any, Read]:
+    """A StoreRead that fails where the store does."""
     return act()
 
 
-async def work_for(job: Job, catalog: Catalog, queue: JobQueue, reading: Reading) -> Generate:
+async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> Generate:
     """Find the files that the request names. Raises Refused: they may have gone since it was
     accepted.
     """
@@ -48,19 +48,19 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, reading: Reading
         checkpoint=checkpoint,
         loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
-        pictures={sha256: await reading(partial(queue.read_upload, sha256)) for sha256 in hashes},
+        pictures={sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes},
         vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
         embeddings=embedding_uses.of(request, checkpoint, catalog),
         one_by_one=job.attempts > 0,
-        numerics=await _numerics_of_first(job, queue, reading),
+        numerics=await _numerics_of_first(job, queue, read),
     )
 
 
-async def _numerics_of_first(job: Job, queue: JobQueue, reading: Reading) -> Numerics | None:
+async def _numerics_of_first(job: Job, queue: JobQueue, read: StoreRead) -> Numerics | None:
     """How the job was computed that this one draws again, as far as that is known."""
     if job.action != "replay" or job.parent is None:
         return None
-    first = await reading(partial(queue.get, job.parent))
+    first = await read(partial(queue.get, job.parent))
     if first is None or first.provenance is None:
         return None
     return first.provenance.numerics
