@@ -116,6 +116,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
             around,
             store.settings,
             requests.remaking.accepts,
+            audit,
         ),
         audit=audit,
         clock=studio.clock,

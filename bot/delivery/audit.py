@@ -1,10 +1,12 @@
-"""The audit channel of a server: what was asked for, what came of it, and what was refused."""
+"""The audit channel of a server: what was asked for, what came of it, what was refused, and what
+the bot can't do there.
+"""
 
 import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import discord
@@ -30,11 +32,15 @@ LINES_MAX: Final = 1000
 """Lines that wait for Discord, all servers together."""
 
 
+Params = Mapping[str, str]
+"""What a sentence names."""
+
+
 class Audit:
     """Posts to the audit channels that servers have chosen.
 
     What may pass is tried again; a channel that is gone or closed is remembered, to be shown beside
-    the setting.
+    the setting. So is what the bot can't do in other channels.
     """
 
     def __init__(self, client: discord.Client, settings: SettingsStore, worker: Worker) -> None:
@@ -46,6 +52,8 @@ class Audit:
         """Servers, and their channels that can't be written to."""
         self._lost: Counter[int] = Counter()
         """Lines of each server that could not be posted."""
+        self._troubles: dict[int, dict[tuple[int, str], Params]] = {}
+        """By server: the channels, the keys of the sentences and what they are about."""
         worker.listen(self._hear)
 
     def refused(self, caller: Caller, prompt: str | None, refused: Refused) -> None:
@@ -57,6 +65,39 @@ class Audit:
             text = refused_line(caller.person, caller.place, prompt, refused, texts)
             guild_id = caller.place.guild_id
             self._spawn(guild_id, self._post(guild_id, lambda _: text))
+
+    def untold(self, job: Job) -> None:
+        """Note that the end of a job could be shown to nobody."""
+        if job.origin.guild_id is not None:
+            guild_id = job.origin.guild_id
+            self._spawn(guild_id, self._post(guild_id, lambda texts: untold_line(job, texts)))
+
+    def cannot(self, guild_id: int | None, channel_id: int, trouble: str, **params: str) -> None:
+        """Note what can't be done in a channel: once, until `can` says that it can be again.
+
+        `trouble` is the key of the sentence, which says what to change.
+        """
+        troubles = self._troubles.setdefault(guild_id, {}) if guild_id is not None else None
+        if guild_id is None or troubles is None or (channel_id, trouble) in troubles:
+            return
+        params = {"where": f"<#{channel_id}>", **params}
+        troubles[channel_id, trouble] = params
+        self._spawn(guild_id, self._post(guild_id, lambda texts: texts(trouble, **params)))
+
+    def can(self, guild_id: int | None, channel_id: int, *troubles: str) -> None:
+        """Note that it can be done in a channel."""
+        if guild_id in self._troubles:
+            for trouble in troubles:
+                self._troubles[guild_id].pop((channel_id, trouble), None)
+
+    def troubles(self, guild_id: int) -> list[tuple[str, Params]]:
+        """What can't be done in the channels that a server has: the sentences' keys and params."""
+        guild = self._client.get_guild(guild_id)
+        return [
+            (trouble, params)
+            for (channel_id, trouble), params in self._troubles.get(guild_id, {}).items()
+            if guild is not None and guild.get_channel_or_thread(channel_id) is not None
+        ]
 
     def is_closed(self, guild_id: int, channel_id: int) -> bool:
         """Whether a channel could not be written to when that was tried last."""
@@ -105,6 +146,9 @@ class Audit:
                 await self._pause(wait)
                 if self._closing.is_set():
                     break
+            except Exception:
+                log.exception("an audit line can't be written", guild=guild_id)
+                break
             else:
                 self._closed.discard((guild_id, channel_id))
                 return
@@ -140,6 +184,12 @@ def job_line(job: Job, texts: Texts) -> str:
         prompt=_words(None if private else job.request.prompt, texts),
         outcome=outcome,
     )
+
+
+def untold_line(job: Job, texts: Texts) -> str:
+    """One line on a job of whose end nobody could be told."""
+    where = f"<#{job.origin.channel_id}>" if job.origin.channel_id else ""
+    return texts("audit_untold", job=job.id, who=f"<@{job.origin.user_id}>", where=where)
 
 
 def refused_line(

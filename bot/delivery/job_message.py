@@ -106,6 +106,11 @@ class JobMessage:
         self._looked_up = False
         self._may_be_posted = posted
 
+    @property
+    def channel_id(self) -> int | None:
+        """Where it is written, unless it has to be elsewhere."""
+        return self._job.origin.channel_id
+
     async def write(self, message: OutgoingMessage, kind: str) -> tuple[int, int]:
         """Show `message`; returns the ids of the channel and the message, for `note`.
 

@@ -9,6 +9,7 @@ import discord
 import structlog
 
 from bot.background import BackgroundTasks
+from bot.delivery.audit import Audit
 from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass
 from bot.requests.actions import Accepts, offered
 from generation.job import Job, JobState, Origin
@@ -19,6 +20,7 @@ from storage.owed import Owed
 log = structlog.get_logger(__name__)
 
 HINT_SECONDS: Final = 60.0
+UNKNOWN_EMOJI: Final = 10014
 REACTION_SECONDS: Final = 0.25
 """Discord takes one reaction in so many seconds."""
 
@@ -36,12 +38,14 @@ class MessageChores:
         tasks: BackgroundTasks,
         pause: Pause,
         accepts: Accepts,
+        audit: Audit,
     ) -> None:
         self._client = client
         self._jobs = jobs
         self._tasks = tasks
         self._pause = pause
         self._accepts = accepts
+        self._audit = audit
         self._reacting = asyncio.Lock()
 
     def invite(self, job: Job, channel_id: int, message_id: int, index: int | None = None) -> None:
@@ -128,25 +132,39 @@ class MessageChores:
     async def _invite(self, job: Job, owed: Owed) -> None:
         channel = self._client.get_partial_messageable(owed.channel_id)
         message = channel.get_partial_message(owed.message_id)
+        where, refused = (job.origin.guild_id, owed.channel_id), False
         for target in offered(job, owed.position, self._accepts):
-            if target.action.invites and not await self._react(message, target.emoji):
-                log.warning("not all reactions were added", job=job.id)
+            error = await self._react(message, target.emoji) if target.action.invites else None
+            if error is None:
+                continue
+            log.info("a reaction was refused", job=job.id, emoji=target.emoji, error=str(error))
+            if isinstance(error, discord.NotFound) and error.code != UNKNOWN_EMOJI:
+                break  # with its message all is gone that was owed
+            refused = True
+            if isinstance(error, discord.Forbidden):
+                self._audit.cannot(*where, "trouble_emoji")
                 break
+            self._audit.cannot(*where, "trouble_emoji_refused", code=str(error.code))
+        else:
+            if not refused:
+                self._audit.can(*where, "trouble_emoji", "trouble_emoji_refused")
         await self.settle(owed)
 
-    async def _react(self, message: discord.PartialMessage, emoji: str) -> bool:
-        """Whether Discord takes a reaction, which is tried again after what may pass."""
+    async def _react(
+        self, message: discord.PartialMessage, emoji: str
+    ) -> discord.HTTPException | None:
+        """Add a reaction, again after what may pass; returns why Discord never will take it."""
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             async with self._reacting:
                 try:
                     await message.add_reaction(emoji)
                 except SENDING_ERRORS as error:
-                    log.info("a reaction could not be added", error=str(error))
-                    if not may_pass(error):
-                        return False
+                    if isinstance(error, discord.HTTPException) and not may_pass(error):
+                        return error
+                    log.info("a reaction is tried again", error=str(error), seconds=wait)
                 else:
                     await self._pause(REACTION_SECONDS)
-                    return True
+                    return None
             await self._pause(wait)
         raise AssertionError("the waits never end")
 
@@ -156,26 +174,44 @@ class MessageChores:
 
     async def _take_back(self, messages: Sequence[tuple[int, int]]) -> None:
         for done, (channel_id, message_id) in enumerate(messages):
-            channel, gone = self._client.get_partial_messageable(channel_id), False
-            for wait in RETRIES:
-                try:
-                    await channel.get_partial_message(message_id).delete()
-                except SENDING_ERRORS as error:
-                    if not may_pass(error):
-                        log.info("a message could not be deleted", error=str(error))
-                        gone = isinstance(error, discord.NotFound)
-                        break
-                    try:
-                        await self._pause(wait)
-                    except asyncio.CancelledError:
-                        log.warning("messages are left on Discord", count=len(messages) - done)
-                        raise
-                else:
-                    gone = True
-                    break
-            # one that is still there stays noted, so that who had asked for it may delete it
+            try:
+                gone = await self._delete(channel_id, message_id)
+            except asyncio.CancelledError:
+                log.warning("messages are left on Discord", count=len(messages) - done)
+                raise
             if gone:
                 await self._taken_back(message_id)
+            else:
+                # it stays noted, so that who had asked for it may delete it
+                self.left_standing(channel_id)
+
+    def left_standing(self, channel_id: int) -> None:
+        """Tell that messages which were to go are left in a channel."""
+        self._audit.cannot(self._guild_of(channel_id), channel_id, "trouble_deleting")
+
+    async def _delete(self, channel_id: int, message_id: int) -> bool:
+        """Whether a message is gone; deleting is tried again after what may pass."""
+        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                await message.delete()
+            except SENDING_ERRORS as error:
+                if not may_pass(error):
+                    log.info("a message could not be deleted", error=str(error))
+                    return isinstance(error, discord.NotFound)
+                await self._pause(wait)
+            else:
+                self._audit.can(self._guild_of(channel_id), channel_id, "trouble_deleting")
+                return True
+        raise AssertionError("the waits never end")
+
+    def _guild_of(self, channel_id: int) -> int | None:
+        channel = self._client.get_channel(channel_id)
+        return (
+            None
+            if isinstance(channel, discord.abc.PrivateChannel) or channel is None
+            else channel.guild.id
+        )
 
     async def _taken_back(self, message_id: int) -> None:
         try:

@@ -16,6 +16,7 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
+from bot.delivery.audit import Audit
 from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass, outcome_unknown
 from bot.delivery.job_message import LOOKED_THROUGH, ORIGINAL, TOKEN_MARGIN
 from bot.delivery.message_chores import MessageChores, Pause
@@ -58,6 +59,7 @@ class Pings:
         tasks: BackgroundTasks,
         chores: MessageChores,
         pause: Pause,
+        audit: Audit,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -68,6 +70,7 @@ class Pings:
         self._under_way: set[int] = set()
         """The numbers of the jobs whose owners are being told."""
         self._pause = pause
+        self._audit = audit
 
     async def wanted(self, job: Job) -> bool:
         """Whether who asked wants to be told. Raises storage.errors.DatabaseError."""
@@ -120,6 +123,8 @@ class Pings:
                     await self._chores.note((told.channel.id, told.id), job, "ping")
                 return
         log.warning("nobody was mentioned", job=job.id)
+        if not job.origin.private:
+            self._audit.cannot(*_where(mention), "trouble_mention")
 
     async def _find(
         self, channel: discord.abc.Messageable, mention: _Mention
@@ -143,12 +148,14 @@ class Pings:
                 return found
             mention.sent = False  # what went through the token would be here
         answered = channel.get_partial_message(owed.message_id)
-        return await channel.send(
+        sent = await channel.send(
             _text(job),
             reference=answered.to_reference(fail_if_not_exists=False),
             allowed_mentions=_only(job.origin.user_id),
             nonce=_nonce(job),
         )
+        self._audit.can(*_where(mention), "trouble_mention")
+        return sent
 
     async def _in_person(self, mention: _Mention) -> discord.Message | None:
         """Where nothing else is left. What is private came directly itself when its token ended."""
@@ -222,6 +229,11 @@ class Pings:
         )
         webhook.type = discord.WebhookType.application  # as only such may answer one person alone
         return webhook
+
+
+def _where(mention: _Mention) -> tuple[int | None, int]:
+    """The server and the channel of what is answered."""
+    return mention.job.origin.guild_id, mention.owed.channel_id
 
 
 def _nonce(job: Job) -> str:

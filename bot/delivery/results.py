@@ -6,6 +6,7 @@ import secrets
 import discord
 import structlog
 
+from bot.delivery.audit import Audit
 from bot.delivery.failures import (
     RETRIES,
     SENDING_ERRORS,
@@ -43,6 +44,7 @@ class Results:
         pings: Pings,
         pause: Pause,
         accepts: Accepts,
+        audit: Audit,
     ) -> None:
         self._client = client
         self._jobs = jobs
@@ -52,6 +54,7 @@ class Results:
         self._pings = pings
         self._pause = pause
         self._accepts = accepts
+        self._audit = audit
 
     async def deliver(self, job_id: int, message: JobMessage) -> None:
         """Show the end of a job, and note that its owner has been told."""
@@ -64,7 +67,6 @@ class Results:
         try:
             written = await self._write_pictures(job, message)
         except NowhereError:
-            log.warning("nobody could be told", job=job.id)
             written = None
         except SENDING_ERRORS as error:
             log.warning("Discord refuses a result", job=job.id, error=str(error))
@@ -73,23 +75,27 @@ class Results:
             incident = secrets.token_hex(4)
             log.exception("a result can't be shown", job=job.id, incident=incident)
             written = await self._write_words(job, message, "incident", incident=incident)
+        if written is None:
+            log.warning("nobody could be told", job=job.id)
+            self._audit.untold(job)
         await self._note(job, message, written)
 
     async def _leave_nothing(self, job_id: int, message: JobMessage) -> None:
         """Take back what was written of a job that was deleted meanwhile."""
-        for wait in RETRIES:
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
                 left = await message.remains()
             except SENDING_ERRORS as error:
                 if not may_pass(error):
                     log.info("a deleted job's message can't be found", job=job_id, error=str(error))
+                    if message.channel_id is not None:
+                        self._chores.left_standing(message.channel_id)
                     return
                 await self._pause(wait)
             else:
                 if left is not None:
                     self._chores.take_back([left])
                 return
-        log.warning("a deleted job's message may be left on Discord", job=job_id)
 
     async def _read(self, job_id: int) -> Job | None:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
@@ -141,7 +147,6 @@ class Results:
                 break
             except SENDING_ERRORS as error:
                 log.warning("Discord refuses words, too", job=job.id, error=str(error))
-        log.warning("nobody could be told", job=job.id)
         return None
 
     async def _write(

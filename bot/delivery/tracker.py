@@ -10,6 +10,7 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
+from bot.delivery.audit import Audit
 from bot.delivery.failures import SENDING_ERRORS
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
 from bot.delivery.message_chores import MessageChores
@@ -77,6 +78,7 @@ class Tracker:
         around: JobSurroundings,
         settings: SettingsStore,
         accepts: Accepts,
+        audit: Audit,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
@@ -93,12 +95,14 @@ class Tracker:
         """Before that the worker may take up what an earlier process has posted."""
         self._one_by_one = asyncio.Lock()
         self._places: asyncio.Task[dict[int, Planned]] | None = None
-        self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts)
+        self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts, audit)
         self._around = around
         self._accepts = accepts
-        self._pings = Pings(client, settings, clock, jobs, self._tasks, self.chores, self._sleep)
+        self._pings = Pings(
+            client, settings, clock, jobs, self._tasks, self.chores, self._sleep, audit
+        )
         self._results = Results(
-            client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts
+            client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts, audit
         )
         worker.listen(self._hear)
 

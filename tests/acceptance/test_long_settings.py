@@ -1,5 +1,6 @@
 """`/settings` with the longest lists that the declarations allow."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from storage.settings import PHRASES_MAX, GuildSettings
 from tests.acceptance.conftest import Json, Rig
 from tests.acceptance.test_retry import answer_to
 from tests.acceptance.test_servers import say, texts
+from tests.patience import PATIENCE
 
 GUILD_MENU = "darkroom:settings:guild"
 PHRASES = tuple(f"{i:03} " + "*_~" * 150 + "x" * 46 for i in range(PHRASES_MAX))
@@ -156,3 +158,29 @@ async def test_everybody_else_sees_the_panel_too(
     rig: Rig, bo: Person, general: str, full: GuildSettings
 ) -> None:
     assert len(texts((await say(bo, general, "settings"))["components"])) <= 4000
+
+
+async def test_what_the_bot_can_not_do_fits_beside_them(
+    rig: Rig, control: Control, ada: Person, general: str, guild: int, full: GuildSettings
+) -> None:
+    audit = rig.client.services.audit
+    await rig.studio.store.settings.change_guild(guild, audit_channel=int(general))
+    closed = {"status": 403, "code": 50013, "times": 9999}
+    await rig.control.fault(f"/channels/{general}/messages$", method="POST", **closed)
+    audit._lost[guild] += 10**6
+    for number in range(9):
+        channel = await control.add_channel(str(guild), f"c{number}")
+        for trouble in ("trouble_emoji", "trouble_mention", "trouble_deleting"):
+            audit.cannot(guild, int(channel["id"]), trouble)
+    async with asyncio.timeout(PATIENCE):
+        while len(audit._tasks):
+            await asyncio.sleep(0.02)
+    shown = texts((await say(ada, general, "settings"))["components"])
+    assert len(shown) <= 4000
+    assert shown.count("⚠️") == 5
+    # a channel that is gone is nobody's trouble
+    assert len(audit.troubles(guild)) == 27
+    await control.delete_channel(str(channel["id"]))
+    async with asyncio.timeout(PATIENCE):
+        while len(audit.troubles(guild)) != 24:
+            await asyncio.sleep(0.02)

@@ -44,14 +44,15 @@ def command(services: Services) -> Command:
 
 
 def _audit_troubles(services: Services, caller: Caller) -> dict[str, Any]:
-    """What the panel says of the audit channel."""
+    """What the panel says of the audit channel, and of what the bot can't do elsewhere."""
     guild_id, channel_id = caller.place.guild_id, caller.guild.audit_channel
-    if guild_id is None or channel_id is None:
+    if guild_id is None:
         return {}
     audit = services.audit
     return {
-        "audit_closed": audit.is_closed(guild_id, channel_id),
-        "audit_lost": audit.lost(guild_id),
+        "audit_closed": channel_id is not None and audit.is_closed(guild_id, channel_id),
+        "audit_lost": audit.lost(guild_id) if channel_id is not None else 0,
+        "troubles": audit.troubles(guild_id),
     }
 
 

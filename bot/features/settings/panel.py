@@ -38,6 +38,7 @@ SettingKind = Literal[
 
 Entry = TypeVar("Entry", int, str)
 PRESET_MAX: Final = 200
+TROUBLES_SHOWN: Final = 3
 VALUE_SHOWN: Final = 140
 """Characters of a list in the panel, which has 4000 for all settings."""
 TABLES: Final = frozenset(("channel_preset", "number_by_role"))
@@ -101,12 +102,16 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 
 
 def shown(
-    caller: Caller, *, audit_closed: bool = False, audit_lost: int = 0
+    caller: Caller,
+    *,
+    audit_closed: bool = False,
+    audit_lost: int = 0,
+    troubles: Sequence[tuple[str, Mapping[str, str]]] = (),
 ) -> discord.ui.LayoutView:
     """The panel: the person's settings; in a server, its settings too, to change for managers.
 
     `audit_closed`: the audit channel can't be written to. `audit_lost`: lines that did not get
-    there.
+    there. `troubles`: what the bot can't do in channels, as keys of sentences and what they name.
     """
     texts = caller.texts
     view = StatelessLayout()
@@ -120,6 +125,8 @@ def shown(
             lines.append(texts("audit_closed"))
         if scope == "guild" and audit_lost:
             lines.append(texts("audit_lost", count=audit_lost))
+        if scope == "guild" and caller.person.manager:
+            lines += [texts(key, **params) for key, params in troubles[:TROUBLES_SHOWN]]
         parts: list[Any] = [discord.ui.TextDisplay("\n".join(lines))]
         if scope == "person" or caller.person.manager:
             menu: discord.ui.Select[Any] = discord.ui.Select(

@@ -126,6 +126,18 @@ async def test_a_database_that_is_busy_for_a_moment_costs_no_line() -> None:
     assert (len(channel.posted), audit.lost(10)) == (1, 0)
 
 
+async def test_a_line_that_can_not_be_written_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would have been in the log alone."""
+    audit = an_audit(Channel())
+
+    def broken(*_args: Any) -> str:
+        raise KeyError("who")
+
+    monkeypatch.setattr(audit_module, "cut", broken)
+    await posted(audit)
+    assert audit.lost(10) == 1
+
+
 @pytest.mark.parametrize(
     "answers", [[http_error(400, 50035)], [http_error(503)] * 4, [OSError()] * 4], ids=str
 )
