@@ -206,6 +206,9 @@ class Pings:
         """Say under the result that its owner may not have been mentioned. Raises what may pass."""
         job, webhook = mention.job, self._webhook(mention.job)
         log.warning("a mention may be lost", job=job.id)
+        if not job.origin.private:
+            # the channel is closed, so that it could neither be made nor looked for there
+            self._audit.cannot(*_where(mention), "trouble_mention")
         if webhook is None:
             return
         line = Texts(job.origin.locale)("ping_unconfirmed")

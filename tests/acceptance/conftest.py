@@ -245,6 +245,27 @@ async def told_to_log(logged: Sequence[Mapping[str, Any]], words: str) -> None:
             await asyncio.sleep(0.02)
 
 
+async def made_up_for(rig: Rig) -> None:
+    """Wait until the bot has done what its start found undone."""
+    delivery = rig.client.services.delivery
+    async with asyncio.timeout(PATIENCE):
+        while not delivery._recovered or len(delivery):
+            await asyncio.sleep(0.02)
+
+
+async def reacted(rig: Rig, person: Person, message: Json) -> None:
+    """Wait until all is done that a person has reacted with so far, and whoever reacted has been
+    heard: reactions come in order, and each person's are answered in turn. It leaves a star.
+    """
+    user_id = int((await person.state())["me"]["id"])
+    shown = await rig.studio.jobs.shown_by(int(message["id"]))
+    assert shown is not None
+    await person.react(message, "⭐")
+    async with asyncio.timeout(PATIENCE):
+        while not await rig.studio.store.history.is_favourite(user_id, shown[0].id, 0):
+            await asyncio.sleep(0.02)
+
+
 def buttons(message: Json) -> list[str]:
     """The labels of a message's buttons."""
     return [item.get("label", "") for row in message["components"] for item in row["components"]]

@@ -12,7 +12,7 @@ from generation.catalog import Models
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, buttons, finished, with_limits
+from tests.acceptance.conftest import Json, Rig, buttons, finished, reacted, with_limits
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
 
@@ -91,11 +91,12 @@ async def test_other_reactions_and_other_messages_mean_nothing(
     rig: Rig, ada: Person, general: str
 ) -> None:
     first = await imagine(ada, general)
+    await delivered(rig, 1)
     chat = await ada.say(general, "hello")
     await ada.react(chat, "🔁")
     await ada.react(first, "👍")
     await ada.react(first, "⛔")
-    await asyncio.sleep(0.3)
+    await reacted(rig, ada, first)
     assert await rig.studio.jobs.get(2) is None
 
 

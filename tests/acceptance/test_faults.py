@@ -12,7 +12,7 @@ from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import EDIT_EVERY, Json, Rig, finished
+from tests.acceptance.conftest import EDIT_EVERY, Json, Rig, finished, made_up_for
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
@@ -94,7 +94,7 @@ async def test_a_restart_between_the_end_and_the_delivery(
     await delivered(rig, 1)
     assert len(await shown_pictures(ada, general)) == 1
     await rig.restart()
-    await asyncio.sleep(0.3)
+    await made_up_for(rig)
     assert len(await shown_pictures(ada, general)) == 1
     assert rig.engine.began == []
 

@@ -89,6 +89,8 @@ async def test_where_it_may_not_it_is_not_made_elsewhere_either(
     assert len(await mentions(ada, general)) == 1
     assert await ada.messages(await ada.channel("dm")) == []
     assert await said(ada, general, result)
+    guild = int((await ada.state())["guilds"][0]["id"])
+    assert [each for each, _ in rig.client.services.audit.troubles(guild)] == ["trouble_mention"]
 
 
 async def test_one_that_surely_was_not_taken_is_made_after_a_stop(

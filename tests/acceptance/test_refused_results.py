@@ -14,11 +14,13 @@ from playground.person import Person
 from storage.errors import DatabaseBusyError
 from storage.job_reader import JobReader
 from storage.jobs import JobStore
-from tests.acceptance.conftest import Rig, buttons, with_limits
+from tests.acceptance.conftest import Rig, buttons, made_up_for, reacted, with_limits
 from tests.acceptance.test_actions import delivered
+from tests.acceptance.test_answered_once import at_rest
 from tests.acceptance.test_faults import begin, shown_pictures
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_retry import answer_to
+from tests.acceptance.test_servers import say
 from tests.patience import PATIENCE
 
 PATCH = {"method": "PATCH", "times": 1000}
@@ -47,7 +49,7 @@ async def test_the_owner_of_a_refused_result_is_told_in_words(
     # it is dealt with: the next start does not post it again
     await rig.control.clear_faults()
     await rig.restart()
-    await asyncio.sleep(0.3)
+    await made_up_for(rig)
     assert said in (await ada.message(general, message["id"]))["content"]
 
 
@@ -135,7 +137,9 @@ async def test_an_interaction_that_comes_twice_makes_one_job(
     await rig.control.gateway("twice", event="INTERACTION_CREATE", times=1)
     answer = await (await ada.click(first, "darkroom:favourite:1")).response()
     assert "favourites" in answer["content"]
-    await asyncio.sleep(0.3)
+    # the second events have come before this one
+    await say(ada, general, "settings")
+    await at_rest(rig)
     assert await rig.studio.jobs.get(3) is None
     assert await rig.client.services.requests.is_favourite(
         int((await ada.state())["me"]["id"]), await rig.job(1), None
@@ -150,7 +154,7 @@ async def test_a_reaction_that_comes_twice_makes_one_job(
     await rig.control.gateway("twice", event="MESSAGE_REACTION_ADD", times=1)
     await ada.react(first, "🔁")
     await delivered(rig, 2)
-    await asyncio.sleep(0.3)
+    await reacted(rig, ada, first)
     assert await rig.studio.jobs.get(3) is None
     # taken away and given again it is meant
     await ada.unreact(first, "🔁")
@@ -227,7 +231,7 @@ async def test_a_result_is_noted_when_the_database_is_free_again(
     assert busy == 0
     await ada.delete(message)
     await rig.restart()
-    await asyncio.sleep(0.3)
+    await made_up_for(rig)
     assert await shown_pictures(ada, general) == []
 
 
@@ -255,7 +259,11 @@ async def test_a_hundred_reactions_are_answered_within_the_limits(
         for one in emoji:
             await bo.react(message, one)
             await bo.unreact(message, one)
-    await asyncio.sleep(2)
+    await reacted(rig, ada, message)
+    lanes = rig.client._reactions
+    async with asyncio.timeout(PATIENCE):
+        while lanes._workers or len(lanes):
+            await asyncio.sleep(0.02)
     limits = await rig.control.rate_limits()
     assert limits["refused"] <= 3, limits
     dm = await bo.channel("dm")
