@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from generation import control_uses, embedding_uses, lora_uses, samplers, sizes, templates
+from generation import (
+    control_uses,
+    embedding_uses,
+    lora_uses,
+    refining,
+    samplers,
+    sizes,
+    templates,
+)
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
@@ -116,6 +124,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "vae": catalog.get(ModelKind.VAE, values["vae"]).name
         if values["vae"] is not None
         else None,
+        **_refiner(values.get("refiner"), given.get("refiner_switch"), catalog),
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
         "controls": _controls(given, catalog, model),
     }
@@ -153,6 +162,7 @@ def changed(
     values |= {
         "model": model.name,
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
+        **_refiner(values.get("refiner", request.refiner), given.get("refiner_switch"), catalog),
     }
     if "sampler" in given or "schedule" in given:
         schedule = given.get("schedule", None if "sampler" in given else request.schedule)
@@ -191,14 +201,18 @@ def check(
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
     check_runnable(model)
     _check_abilities(request, model)
-    if model.variant == EDITING and request.init_picture is None:
-        raise Refused("start_picture_needed", model=model.name)
+    _check_start_picture(request, model)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
         if not FAMILIES[model.family].takes_vae_of(vae.family):
             raise _mismatch(vae, model)
+    models = [model]
+    if request.refiner is not None:
+        models.append(_check_refiner(request.refiner, model, request, catalog))
     for use in request.loras:
-        check_same_family(catalog.get(ModelKind.LORA, use.name), model)
+        lora = catalog.get(ModelKind.LORA, use.name)
+        if not any(lora.fits(each) for each in models):
+            check_same_family(lora, model)
     for control in request.controls:
         net = catalog.get(ModelKind.CONTROLNET, control.name)
         check_same_family(net, model)
@@ -268,6 +282,28 @@ def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
             raise Refused("ability_missing", model=model.name, family=family.title, what=option)
 
 
+def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
+    if model.variant == EDITING and request.init_picture is None:
+        raise Refused("start_picture_needed", model=model.name)
+
+
+def _check_refiner(
+    name: str, model: ModelFile, request: GenerationRequest, catalog: Catalog
+) -> ModelFile:
+    refiner = catalog.get(ModelKind.CHECKPOINT, name)
+    check_refiner(refiner, model)
+    _check_start_picture(request, refiner)
+    return refiner
+
+
+def check_refiner(refiner: ModelFile, model: ModelFile | None) -> None:
+    """Refuse a refiner that can't be drawn with, or not after that model."""
+    check_runnable(refiner)
+    if model is not None:
+        check_runnable(model)
+        refining.check(refiner, model)
+
+
 def _check_values(given: Given) -> None:
     for name, value in given.items():
         for each in value if isinstance(value, tuple) else (value,):
@@ -285,6 +321,8 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="denoising", needs="init_picture")
     if "variation_seed" in given and "variation_strength" not in given:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")
+    if "refiner_switch" in given and "refiner" not in given:
+        raise Refused("option_needs", option="refiner_switch", needs="refiner")
     for name in ("controlnet", "control_scale"):
         if name in given and "control_picture" not in given:
             raise Refused("option_needs", option=name, needs="control_picture")
@@ -390,6 +428,14 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
     if len(fitting) > 1:
         raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
     return (ControlUse(name=fitting[0], picture=picture, scale=1.0 if scale is None else scale),)
+
+
+def _refiner(asked: object, switch: object, catalog: Catalog) -> dict[str, str | float | None]:
+    """The refiner of a request, and where it takes over if that is said."""
+    if asked is None:
+        return {}
+    name, share = refining.of(str(asked), None if switch is None else float(str(switch)), catalog)
+    return {"refiner": name, **({} if share is None else {"refiner_switch": share})}
 
 
 def known_sampler(name: str) -> tuple[str, str | None]:

@@ -128,7 +128,7 @@ class Estimates:
 
 def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
     """What a request is measured with, from the most like it to all."""
-    size = (request.width * request.height, request.tile, len(request.controls))
+    size = (request.width * request.height, request.tile, len(request.controls), request.refiner)
     return ((request.model, *size), (request.model,), ())
 
 

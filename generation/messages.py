@@ -71,6 +71,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     pictures: dict[PictureHash, bytes] = {}
     """The init picture and control pictures that the request refers to."""
     vae: ModelFile | None = None
+    refiner: ModelFile | None = None
+    """The checkpoint that draws the last steps."""
     embeddings: tuple[ModelFile, ...] = ()
     """The learned words that its prompts name, each with its word for a name."""
     one_by_one: bool = False

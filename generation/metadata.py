@@ -38,11 +38,16 @@ KEYS: Final[Mapping[str, str]] = {
     "Denoising strength": "denoising",
     "Model": "model",
     "VAE": "vae",
+    "Refiner switch at": "refiner_switch",
 }
 """What an infotext calls the options that it gives as they are."""
 SIGNS: Final = frozenset(("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model"))
 """A line that gives two of these is the parameters and no prompt."""
 NO_VAE: Final = frozenset(("automatic", "none"))
+BY_STEPS: Final = "Refiner switch by sampling steps"
+"""How A1111 tells it from a switch at a level of noise, which newer versions have by default."""
+_HASHED: Final = re.compile(r" \[[0-9a-f]{8,64}\]$")
+"""What A1111 writes behind the name of a refiner."""
 _KEY: Final = re.compile(r"\s*+([A-Za-z][^:,\"\n]{0,80}):[ ]?")
 _VALUE: Final = re.compile(
     r"""[ ]*+(?P<quoted>"(?:\\.|[^"\\])*+")\s*+(?=,|$) | \{[^{}]*+\} | [^,]*+""",
@@ -120,6 +125,12 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         if vae:
             found.append(("VAE hash", vae[:10]))
         found.append(("VAE", _quoted(request.vae)))
+    if request.refiner is not None:
+        refiner = about.hashes.get(f"checkpoint:{request.refiner}")
+        name = f"{request.refiner} [{refiner[:10]}]" if refiner else request.refiner
+        found.append(("Refiner", _quoted(name)))
+        found.append(("Refiner switch at", exact(request.refiner_switch)))
+        found.append((BY_STEPS, "True"))
     if about.variation_seed is not None:
         found.append(("Variation seed", str(about.variation_seed)))
         found.append(("Variation seed strength", exact(request.variation_strength)))
@@ -254,7 +265,11 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
             if size is None:
                 raise Refused("infotext_value", key=key, value=value[:50])
             given |= {"width": int(size[1]), "height": int(size[2])}
-        elif key == "VAE" and value.casefold() in NO_VAE:
+        elif key == "Refiner":
+            name = _HASHED.sub("", value).strip()
+            if name.casefold() not in NO_VAE:
+                given["refiner"] = options()["refiner"].parse(name)
+        elif key == BY_STEPS or (key == "VAE" and value.casefold() in NO_VAE):
             continue
         elif key in KEYS:
             given[KEYS[key]] = options()[KEYS[key]].parse(value)

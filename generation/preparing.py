@@ -50,6 +50,9 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
         pictures={sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes},
         vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
+        refiner=None
+        if request.refiner is None
+        else catalog.get(ModelKind.CHECKPOINT, request.refiner),
         embeddings=embedding_uses.of(request, checkpoint, catalog),
         one_by_one=job.attempts > 0,
         numerics=await _numerics_of_first(job, queue, read),

@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import completion, control_uses, lora_uses, toml_text
+from generation import completion, control_uses, lora_uses, refining, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
@@ -32,6 +32,7 @@ from generation.request import (
     Prompt,
     Side,
     Steps,
+    Strength,
 )
 from generation.request_options import Option, bounds_of, options
 
@@ -50,6 +51,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: Annotated[str, Meta(max_length=200)] = ""
     model: Name | None = None
     vae: Name | None = None
+    refiner: Name | None = None
+    refiner_switch: Strength | None = None
     template: Prompt | None = None
     """Text around `{prompt}`."""
     negative_prompt: Prompt | None = None
@@ -73,6 +76,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 GIVEN: Final = (
     "model",
     "vae",
+    "refiner",
+    "refiner_switch",
     "negative_prompt",
     "width",
     "height",
@@ -92,6 +97,8 @@ EXAMPLES: Final = {
     "negative_prompt": '"text, watermark"',
     "model": '"as /models has it"',
     "vae": '"a name"',
+    "refiner": '"as /models has it"',
+    "refiner_switch": "0.8",
     "width": "1024",
     "height": "1024",
     "steps": "30",
@@ -137,6 +144,9 @@ def apply(preset: Preset, given: Given) -> Given:
     under = {name: getattr(preset, name) for name in GIVEN}
     if "aspect" in given:
         under |= {"width": None, "height": None}
+    if preset.refiner is None or "refiner" in given:
+        # where another one takes over is said with its name
+        under["refiner_switch"] = None
     if "control_picture" in given:
         under |= {"controlnet": preset.controlnet, "control_scale": preset.control_scale}
     merged = {name: value for name, value in under.items() if value is not None} | dict(given)
@@ -186,6 +196,10 @@ def check(preset: Preset, catalog: Catalog) -> None:
             part = catalog.get(kind, name)
             if model is not None and kind is not ModelKind.VAE:
                 completion.check_same_family(part, model)
+    if preset.refiner is not None:
+        name, _ = refining.of(preset.refiner, None, catalog)
+        if name is not None:
+            completion.check_refiner(catalog.get(ModelKind.CHECKPOINT, name), model)
     if preset.sampler is not None:
         completion.known_sampler(preset.sampler)
     if preset.schedule is not None:
@@ -202,6 +216,8 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         name=name,
         model=request.model,
         vae=request.vae,
+        refiner=request.refiner,
+        refiner_switch=request.refiner_switch if request.refiner is not None else None,
         negative_prompt=request.negative_prompt or None,
         width=request.width,
         height=request.height,

@@ -59,19 +59,22 @@ def option(
     choices_from: str = "",
     picture: bool = False,
     offered: bool = True,
+    slash: bool = True,
     random: bool = False,
     **bounds: Any,
 ) -> Meta:
     """The declaration of a field that people can set; its option has the field's name or `name`.
 
-    One that is not `offered` is set by actions on finished pictures only; one that may be `random`
-    is drawn where people write RANDOM_SEED.
+    One that is not `offered` is set by actions on finished pictures only. One that is no `slash`
+    option, of which Discord takes 25, is written: as a flag, a line or a field of a preset. One
+    that may be `random` is drawn where people write RANDOM_SEED.
     """
     extra = {
         "option": name,
         "choices_from": choices_from,
         "picture": picture,
         "offered": offered,
+        "slash": slash,
         "random": random,
     }
     return Meta(description=help_, extra=extra, **bounds)
@@ -160,6 +163,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Name | None,
         option("a VAE that decodes instead of the checkpoint's own", choices_from="vaes"),
     ] = None
+    refiner: Annotated[
+        Name | None,
+        option("a second checkpoint that draws the last steps", choices_from="models", slash=False),
+    ] = None
+    refiner_switch: Annotated[
+        Strength,
+        option("the share of the steps after which the refiner takes over", slash=False),
+    ] = 0.8
     width: Annotated[Side, option("width in pixels")]
     height: Annotated[Side, option("height in pixels")]
     steps: Annotated[Steps, option("denoising steps")]
@@ -246,6 +257,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "prompt": (self.prompt, self.template or ""),
             "negative_prompt": (self.negative_prompt, self.negative_template or ""),
             "model": (self.model,),
+            "refiner": (self.refiner or "",),
             "vae": (self.vae or "",),
             "sampler": (self.sampler,),
             "schedule": (self.schedule,),

@@ -54,6 +54,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """models, vaes, loras, controlnets or samplers: where its values come from."""
     picture: bool = False
     """Whether people give it as an uploaded picture."""
+    slash: bool = True
+    """Whether it is one of `/imagine`'s options, and not only written."""
     random: bool = False
     """Whether RANDOM_SEED, which then is its lowest value, stands for one that is drawn."""
 
@@ -206,6 +208,7 @@ def _option(name: str, declared: Any, **where: Any) -> Option:
         help=(declared.extra_json_schema or {}).get("description", ""),
         choices_from=extra["choices_from"],
         picture=extra["picture"],
+        slash=extra["slash"],
         random=extra["random"],
         **bounds,
         **where,

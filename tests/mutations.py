@@ -27,6 +27,7 @@ TESTS: Final = {
     "noise": f"{RUNTIME}/test_noise.py",
     "recipe": f"{RUNTIME}/test_recipe.py",
     "networks": f"{RUNTIME}/test_unet.py",
+    "refiner": f"{RUNTIME}/test_refiner.py",
 }
 """Which tests are to notice the breakages of a section."""
 

@@ -47,6 +47,7 @@ UNSET: Final[Mapping[str, str]] = {
     "seed": "random",
     "variation_seed": "random where --variation-strength is given",
     "init_picture": "none",
+    "refiner": "none",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",
 }

@@ -99,6 +99,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.init_picture is not None
     if option.name == "variation_strength":
         return request.variation_seed is not None
+    if option.name == "refiner_switch":
+        return request.refiner is not None
     return True
 
 

@@ -201,6 +201,9 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         own = texts("preset_personal", name=job.preset.name)
         yield "field_preset", own if job.preset.own else job.preset.name
     yield "field_model", request.model
+    if request.refiner is not None:
+        switch = number(request.refiner_switch)
+        yield "field_refiner", texts("refiner", name=request.refiner, switch=switch)
     yield "field_size", f"{request.width} × {request.height}"
     yield "field_steps", number(request.steps)
     yield "field_sampler", f"{sampler_of(request)}, {schedule_of(request)}"

@@ -73,10 +73,8 @@ class Conditioner:
         names of `vectors` it must tell apart whatever encodes differently.
         Raises JobError: clip_skip_too_deep, embedding_mismatch.
         """
-        for name, parts in (vectors or {}).items():
-            fits = [encoder.fits(parts) for encoder in self._encoders]
-            if False in fits or True not in fits:
-                raise JobError("embedding_mismatch", name=name)
+        for name in (vectors or {}).keys() - self.known(vectors or {}).keys():
+            raise JobError("embedding_mismatch", name=name)
 
         a1111 = conventions == "a1111"
 
@@ -90,6 +88,16 @@ class Conditioner:
         composition = composed(prompt) if a1111 else [(prompt, 1.0)]
         said = tuple((weight, scheduled(text, False)) for text, weight in composition)
         return Prompts(said, scheduled(negative, True))
+
+    def known(self, vectors: Vectors) -> Vectors:
+        """The learned words that its encoders can read."""
+        return {
+            name: parts
+            for name, parts in vectors.items()
+            if (fits := [encoder.fits(parts) for encoder in self._encoders])
+            and False not in fits
+            and True in fits
+        }
 
     def _texts(
         self,

@@ -30,8 +30,8 @@ def _parts(
 ) -> Iterator[tuple[ModelFile, str, Any]]:
     """Each with its file and what people call it."""
     for number, encoder in enumerate(model.text_encoders):
-        yield work.checkpoint, "second text encoder" if number else "text encoder", encoder
-    yield work.checkpoint, "UNet", model.denoiser
+        yield model.file, "second text encoder" if number else "text encoder", encoder
+    yield model.file, "UNet", model.denoiser
     for file, net in zip(work.controlnets, nets, strict=True):
         yield file, "T2I-Adapter" if file.variant == ADAPTER else "ControlNet", net
-    yield work.vae or work.checkpoint, "VAE", model.vae
+    yield work.vae or model.file, "VAE", model.vae

@@ -55,6 +55,7 @@ def _like(work: Generate) -> tuple[object, ...]:
     request = work.request
     return (
         work.checkpoint.path,
+        None if work.refiner is None else work.refiner.path,
         request.width,
         request.height,
         request.tile,

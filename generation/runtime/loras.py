@@ -16,10 +16,16 @@ NAMES_LOGGED: Final = 10
 
 
 def merge(
-    merger: Merger, model: Checkpoint, work: Generate, device: torch.device
+    merger: Merger,
+    model: Checkpoint,
+    work: Generate,
+    device: torch.device,
+    *,
+    alone: bool = True,
 ) -> Mapping[str, Mapping[str, torch.Tensor]]:
     """Let the checkpoint have the job's LoRAs, each at its weight; they stay until another job
-    wants others. Returns the textual inversions that they bring along.
+    wants others. One that is not `alone` has those that are made for it. Returns the textual
+    inversions that they bring along.
 
     Raises JobError as `Merger.apply` does.
     """
@@ -31,9 +37,14 @@ def merge(
             use.weight if use.te_weight is None else use.te_weight,
         )
         for file, use in zip(work.loras, work.request.loras, strict=True)
+        if alone or file.fits(model.file)
     ]
     networks = {encoder.row.part: encoder.module for encoder in model.encoders}
-    reports = merger.apply({"unet": model.denoiser, **networks}, uses, device)
+    networks["unet"] = model.denoiser
+    if not alone and not uses and not any(map(merger.merged, networks.values())):
+        # or the files of the other checkpoint's would be forgotten
+        return {}
+    reports = merger.apply(networks, uses, device)
     vectors: dict[str, Mapping[str, torch.Tensor]] = {}
     for report in reports:
         vectors |= report.embeddings

@@ -12,7 +12,7 @@ import structlog
 import torch
 
 from generation.families import FAMILIES
-from generation.messages import Generate, RuntimeSettings
+from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
 from generation.regular_files import printable
 from generation.runtime.checkpoints import (
@@ -54,17 +54,23 @@ class Parts:
         self._controlnets: LoadedParts = OrderedDict()
         self._vaes: LoadedParts = OrderedDict()
 
-    def checkpoint(self, model: ModelFile) -> Checkpoint:
-        """All its parts, in place. Raises JobError for a broken file."""
+    def checkpoint(self, model: ModelFile, beside: ModelFile | None = None) -> Checkpoint:
+        """All its parts, in place. One that draws `beside` a model does not push it out: where
+        there is no room for both, its parts are on the device only while they work.
+
+        Raises JobError for a broken file.
+        """
         kept, stamp, family = self._checkpoints, self.stamp(model), FAMILIES[model.family]
+        held = None if beside is None else self.stamp(beside)
         if stamp not in kept:
-            while kept and not (
+            while any(other != held for other in kept) and not (
                 len(kept) < self._models_kept and self.residency.has_room(family, self.dtype)
             ):
-                _unload_oldest(kept)
+                _unload(kept, next(other for other in kept if other != held))
             with _naming_broken_files(model):
                 found = load_checkpoint(model, self.dtype)
-                self._place(found.parts, model)
+                crowded = held is not None and not self.residency.has_room(family, self.dtype)
+                self._place(found.parts, model, "medium" if crowded else None)
                 if model.v_prediction is None and not model.is_folder:
                     with self.residency.at_work(found.denoiser, *found.text_encoders):
                         look_what_it_predicts(found)
@@ -83,7 +89,7 @@ class Parts:
         Raises JobError for a broken file, or "vae_mismatch" for one that has other latents.
         """
         other = self.vae(vae)
-        if _latents(other) != _latents(base.vae):
+        if latents_of(other) != latents_of(base.vae):
             raise JobError("vae_mismatch", name=vae.name, model=base.file.name)
         return replace(base, vae=other)
 
@@ -103,6 +109,7 @@ class Parts:
     def keeps_more_than(self, work: Generate) -> bool:
         """Whether anything is loaded that this job does not use."""
         used = 1 + len(set(work.controlnets)) + (work.vae is not None)
+        used += work.refiner is not None
         return len(self._checkpoints) + len(self._controlnets) + len(self._vaes) > used
 
     def free(self) -> None:
@@ -122,7 +129,7 @@ class Parts:
         stamp = (*self.stamp(model), model.family)
         if stamp not in kept:
             while len(kept) >= room:
-                _unload_oldest(kept)
+                _unload(kept, next(iter(kept)))
             with _naming_broken_files(model):
                 part = load(model, self.dtype)
                 self._place((part,), model)
@@ -130,8 +137,8 @@ class Parts:
         kept.move_to_end(stamp)
         return kept[stamp]
 
-    def _place(self, parts: tuple[Any, ...], model: ModelFile) -> None:
-        mode = self.residency.mode(FAMILIES[model.family], self.dtype)
+    def _place(self, parts: tuple[Any, ...], model: ModelFile, mode: Memory | None = None) -> None:
+        mode = mode or self.residency.mode(FAMILIES[model.family], self.dtype)
         stamp = self.stamp(model)
         for part in parts:
             part.origin = (model.path, type(part).__name__)
@@ -139,7 +146,7 @@ class Parts:
             self.residency.place(part, mode)
 
 
-def _latents(vae: Any) -> tuple[int, int]:
+def latents_of(vae: Any) -> tuple[int, int]:
     """Channels of a latent, and how often it was halved from the picture's size."""
     return vae.config.latent_channels, len(vae.config.block_out_channels)
 
@@ -180,9 +187,8 @@ def _stamp(model: ModelFile) -> tuple[Path, int, int]:
     return model.path, sum(stat.st_size for stat in stats), newest
 
 
-def _unload_oldest(kept: LoadedParts) -> None:
+def _unload(kept: LoadedParts, stamp: Stamp) -> None:
     """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
-    stamp = next(iter(kept))
     del kept[stamp]
     _collect()
     log.info("model unloaded", path=str(stamp[0]))

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from generation.families.control import KINDS, USUAL_KIND
 from generation.messages import Generate, Picture, Preview, Progress
+from generation.models import ModelFile
 from generation.numerics import Numerics
 from generation.runtime import loras, previews
 from generation.runtime.checkpoints import ADAPTER, Checkpoint
@@ -18,7 +19,9 @@ from generation.runtime.conditioning import Prompts
 from generation.runtime.damage import blame
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.device import DTYPES, name_of, name_of_dtype
+from generation.runtime.encoders.clip import Vectors
 from generation.runtime.faults import CancelledError, JobError, NotFiniteError
+from generation.runtime.hand_over import HandOver
 from generation.runtime.latents import (
     EDITING,
     StartPicture,
@@ -33,7 +36,7 @@ from generation.runtime.liveness import beating
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.unet import Control, UNet
 from generation.runtime.noise import Streams
-from generation.runtime.parts import Parts
+from generation.runtime.parts import Parts, latents_of
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
 from generation.runtime.tiling import tiles_of
@@ -52,17 +55,36 @@ CFG_PP = 12.5
 Send = Callable[[Progress | Preview | Picture], None]
 
 
+class Drawer(NamedTuple):
+    """What one checkpoint draws with."""
+
+    model: Checkpoint
+    nets: tuple[Any, ...]
+    """The ControlNets that fit it."""
+    sampling: ModelSampling
+    prompts: Prompts
+    network: UNet
+    beside: torch.Tensor | None
+
+    @property
+    def at_work(self) -> tuple[Any, ...]:
+        """The networks that each step takes."""
+        return (self.model.denoiser, *self.nets)
+
+
 class Inputs(NamedTuple):
     """What holds for every picture of a job."""
 
-    sampling: ModelSampling
+    drawers: tuple[Drawer, ...]
+    """One, or two of which the second, the refiner, draws the last steps."""
     timeline: Timeline
-    prompts: Prompts
-    network: UNet
     start: StartPicture | None
-    beside: torch.Tensor | None
     colours: torch.Tensor | None
     """Of latents, for previews; None where there are none."""
+
+    @property
+    def base(self) -> Drawer:
+        return self.drawers[0]
 
 
 class Drawing:
@@ -122,30 +144,43 @@ class Drawing:
         model = self._parts.checkpoint(work.checkpoint)
         if work.vae is not None:
             model = self._parts.with_vae(model, work.vae)
+        models = [model]
+        if work.refiner is not None and work.request.refiner_switch < 1:
+            models.append(self._refiner(work.refiner, model))
         nets = [self._controlnet(model, file) for file in work.controlnets]
         self.loaded_at = time.monotonic()
         self._stop_if_cancelled()
         try:
-            self._draw(plan, model, nets)
+            self._draw(plan, models, nets)
         except NotFiniteError:
-            blame(work, model, nets)
+            for each in models:
+                blame(work, each, nets)
             raise
         for save in self._saves:
             save.result()
 
-    def _draw(self, plan: Plan, model: Checkpoint, nets: list[Any]) -> None:
+    def _refiner(self, file: ModelFile, base: Checkpoint) -> Checkpoint:
+        """Beside the base, whose latents it must have."""
+        refiner = self._parts.checkpoint(file, beside=base.file)
+        if self._work.vae is not None:
+            return self._parts.with_vae(refiner, self._work.vae)
+        if latents_of(refiner.vae) != latents_of(base.vae):
+            raise JobError("refiner_mismatch", name=file.name, model=base.file.name)
+        return refiner
+
+    def _draw(self, plan: Plan, models: list[Checkpoint], nets: list[Any]) -> None:
         request = self._work.request
+        parts = [part for model in models for part in model.parts]
         with (
             torch.no_grad(),
-            beating((*model.parts, *nets), self._beat, BEAT_EVERY),
-            _frugal(model.vae, plan.frugal),
+            beating((*parts, *nets), self._beat, BEAT_EVERY),
+            _frugal([model.vae for model in models], plan.frugal),
             ThreadPoolExecutor(1, "save") as saver,
         ):
-            inputs = self._inputs(model, nets)
+            inputs = self._inputs(models, nets)
             for first in range(self._made, request.count, plan.batch_size):
                 last = min(first + plan.batch_size, request.count)
-                with self._parts.residency.at_work(model.denoiser, *nets):
-                    latents = self._denoise(inputs, model, first, last)
+                latents, model = self._denoise(inputs, first, last)
                 self._stage("decoding", last)
                 with self._parts.residency.at_work(model.vae):
                     for index, latent in enumerate(latents, first):
@@ -176,35 +211,74 @@ class Drawing:
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
         )
 
-    def _inputs(self, model: Checkpoint, nets: list[Any]) -> Inputs:
-        request, work = self._work.request, self._work
-        residency = self._parts.residency
-        size = (request.width, request.height)
-        learned, stamps = self._parts.embeddings.read(work.embeddings)
-        bundled = loras.merge(self._parts.merger, model, work, self._parts.device)
-        self._stop_if_cancelled()
+    def _inputs(self, models: list[Checkpoint], nets: list[Any]) -> Inputs:
+        request, model = self._work.request, models[0]
         self._stage("encoding", self._made)
-        merged = tuple(self._parts.merger.merged(part) for part in model.text_encoders)
-        with residency.at_work(*model.text_encoders):
+        start = colours = None
+        with self._parts.residency.at_work(model.vae):
+            if request.init_picture is not None:
+                start = StartPicture.of(model, self._pixels(request.init_picture), self._tiles)
+            if self._shown.wanted:
+                colours = self._maps.of(model, self._parts.device)
+        drawers = tuple(self._drawer(each, nets, start, models) for each in models)
+        return Inputs(
+            drawers,
+            timeline(
+                schedule_of(request),
+                self._sampler_name,
+                drawers[0].sampling,
+                request.steps,
+                request.denoising_strength if start is not None else None,
+                large=bool(model.family.size_conditioning),
+            ),
+            start,
+            colours,
+        )
+
+    def _drawer(
+        self,
+        model: Checkpoint,
+        nets: list[Any],
+        start: StartPicture | None,
+        models: list[Checkpoint],
+    ) -> Drawer:
+        """What a checkpoint among `models` draws with, its prompts encoded by itself."""
+        request, work = self._work.request, self._work
+        parts = self._parts
+        learned, stamps = parts.embeddings.read(work.embeddings)
+        alone = len(models) == 1
+        vectors: Vectors = {
+            **learned,
+            **loras.merge(parts.merger, model, work, parts.device, alone=alone),
+        }
+        self._stop_if_cancelled()
+        if not alone and model is not models[0]:
+            # a word that the base has learned is any other word to it
+            vectors = model.conditioner.known(vectors)
+        merged = tuple(parts.merger.merged(part) for part in model.text_encoders)
+        with parts.residency.at_work(*model.text_encoders):
             prompts = model.conditioner.prompts(
                 request.prompt,
                 request.negative_prompt,
                 request.steps * self._sampler.order,
                 clip_skip=request.clip_skip,
-                vectors={**learned, **bundled},
+                vectors=vectors,
                 changed_by=(merged, stamps),
                 conventions=request.conventions,
             )
         sampling = model.sampling(request.conventions)
         if self._sampler.consistency and request.conventions == "a1111" and not sampling.flow:
             sampling = LcmSampling(sampling)
-        start = beside = colours = None
-        with residency.at_work(model.vae):
-            if request.init_picture is not None:
-                start = StartPicture.of(model, self._pixels(request.init_picture), self._tiles)
-            beside = further_channels(model, start, *size, self._tiles, self._parts.device)
-            if self._shown.wanted:
-                colours = self._maps.of(model, self._parts.device)
+        beside = None
+        if model.denoiser.config.in_channels > model.family.latents.channels:
+            size = (request.width, request.height)
+            with parts.residency.at_work(model.vae):
+                beside = further_channels(model, start, *size, self._tiles, parts.device)
+        steering = [
+            (net, use)
+            for net, use, file in zip(nets, request.controls, work.controlnets, strict=True)
+            if alone or model is models[0] or file.fits(model.file)
+        ]
         controls = [
             Control(
                 net,
@@ -214,24 +288,10 @@ class Drawing:
                 use.start,
                 use.end,
             )
-            for net, use in zip(nets, request.controls, strict=True)
+            for net, use in steering
         ]
-        return Inputs(
-            sampling,
-            timeline(
-                schedule_of(request),
-                self._sampler_name,
-                sampling,
-                request.steps,
-                request.denoising_strength if start is not None else None,
-                large=bool(model.family.size_conditioning),
-            ),
-            prompts,
-            UNet(model.denoiser, controls),
-            start,
-            beside,
-            colours,
-        )
+        network = UNet(model.denoiser, controls)
+        return Drawer(model, tuple(net for net, _ in steering), sampling, prompts, network, beside)
 
     def _pixels(self, sha256: str) -> torch.Tensor:
         """A picture that was handed in, at the size of what is drawn."""
@@ -251,9 +311,11 @@ class Drawing:
                 raise JobError("controlnet_mismatch", name=file.name, model=model.file.name)
         return net
 
-    def _denoise(self, inputs: Inputs, model: Checkpoint, first: int, last: int) -> torch.Tensor:
-        """Latents of shape (last - first, C, H / 8, W / 8), as the denoiser left them."""
-        request, sigmas = self._work.request, inputs.timeline.sigmas
+    def _denoise(self, inputs: Inputs, first: int, last: int) -> tuple[torch.Tensor, Checkpoint]:
+        """Latents of shape (last - first, C, H / 8, W / 8), as the denoiser left them, and the
+        checkpoint that drew them to their end.
+        """
+        request, sigmas, model = self._work.request, inputs.timeline.sigmas, inputs.base.model
         seeds, device = request.seeds[first:last], self._parts.device
         count, factor, size = last - first, model.factor, model.family.latents.channels
         shape = (size, request.height // factor, request.width // factor)
@@ -266,40 +328,78 @@ class Drawing:
             start = inputs.start.latents(x if sampled else None, count)
         if len(sigmas) <= 1:
             assert start is not None
-            return start
-        whole = self._sampler.timesteps
-        x = inputs.sampling.begin(x, inputs.timeline.noise, start, whole=whole)
+            return start, model
+        sampling, whole, steps = inputs.base.sampling, self._sampler.timesteps, len(sigmas) - 1
+        x = sampling.begin(x, inputs.timeline.noise, start, whole=whole)
         x = x * inputs.timeline.gain
-        denoiser = Denoiser(
-            inputs.network,
-            inputs.sampling,
-            model.family,
-            inputs.prompts,
-            request.guidance_scale / (CFG_PP if self._sampler.guided else 1),
-            self._tiles,
-            model.factor,
-            beside=inputs.beside,
-            edits=model.denoiser.config.in_channels == size + EDITING,
-            guided=self._sampler.guided,
-            after_call=lambda: self._after_call(first, count, done, len(sigmas) - 1),
-        )
         done = 0
-        inputs.network.done = 0.0
-        sampler = SAMPLING[self._sampler_name]
-        for step in sampler(denoiser, x, sigmas, noise, inputs.sampling):
-            self._stop_if_cancelled()
-            x, done = step.x, step.number + 1
-            inputs.network.done = done / (len(sigmas) - 1)
-            if step.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
-                raise NotFiniteError
-            self._calls = 0
-            self._stage("denoising", first + done / (len(sigmas) - 1) * count)
-            if inputs.colours is not None and self._shown.due():
-                jpeg = previews.to_jpeg(step.denoised, inputs.colours)
-                self._send(Preview(self._work.job, jpeg))
+
+        def after_call() -> None:
+            self._after_call(first, count, done, steps)
+
+        with contextlib.ExitStack() as working:
+            denoiser = self._at_work(inputs, working, steps, after_call)
+            for step in SAMPLING[self._sampler_name](denoiser, x, sigmas, noise, sampling):
+                self._stop_if_cancelled()
+                x, done = step.x, step.number + 1
+                for drawer in inputs.drawers:
+                    drawer.network.done = done / steps
+                if step.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
+                    raise NotFiniteError
+                self._calls = 0
+                self._stage("denoising", first + done / steps * count)
+                if inputs.colours is not None and self._shown.due():
+                    jpeg = previews.to_jpeg(step.denoised, inputs.colours)
+                    self._send(Preview(self._work.job, jpeg))
         if not torch.isfinite(x).all():
             raise NotFiniteError
-        return x
+        handed_over = isinstance(denoiser, HandOver) and denoiser.handed_over
+        return x, inputs.drawers[1 if handed_over else 0].model
+
+    def _at_work(
+        self,
+        inputs: Inputs,
+        working: contextlib.ExitStack,
+        steps: int,
+        after_call: Callable[[], None],
+    ) -> Denoiser | HandOver:
+        """What samplers call, its networks on the device while the stack is open: those of the
+        base, and once it has handed over those of the refiner.
+        """
+        request, residency = self._work.request, self._parts.residency
+        denoisers = []
+        for drawer in inputs.drawers:
+            drawer.network.done = 0.0
+            denoisers.append(self._denoiser(drawer, after_call))
+        working.enter_context(residency.at_work(*inputs.base.at_work))
+        if len(denoisers) == 1:
+            return denoisers[0]
+
+        def hand_over() -> None:
+            working.close()
+            refiner = inputs.drawers[1]
+            aside = [part for part in inputs.base.at_work if part not in refiner.at_work]
+            working.enter_context(residency.at_work(*refiner.at_work, aside=aside))
+
+        base, refiner = denoisers
+        calls = steps * self._sampler.order
+        return HandOver(base, refiner, request.refiner_switch, calls, hand_over)
+
+    def _denoiser(self, drawer: Drawer, after_call: Callable[[], None]) -> Denoiser:
+        model, guided = drawer.model, self._sampler.guided
+        return Denoiser(
+            drawer.network,
+            drawer.sampling,
+            model.family,
+            drawer.prompts,
+            self._work.request.guidance_scale / (CFG_PP if guided else 1),
+            self._tiles,
+            model.factor,
+            beside=drawer.beside,
+            edits=model.denoiser.config.in_channels == model.family.latents.channels + EDITING,
+            guided=guided,
+            after_call=after_call,
+        )
 
     def _after_call(self, first: int, count: int, done: int, steps: int) -> None:
         """Behind each tile of each call of the network."""
@@ -352,13 +452,15 @@ class Drawing:
 
 
 @contextlib.contextmanager
-def _frugal(vae: Any, frugal: bool) -> Iterator[None]:
-    """Where memory is short the VAE works on small tiles."""
+def _frugal(vaes: Sequence[Any], frugal: bool) -> Iterator[None]:
+    """Where memory is short VAEs work on small tiles."""
     if frugal:
-        for used in (vae, getattr(vae, "float32_copy", vae)):
-            used.enable_tiling()
+        for vae in vaes:
+            for used in (vae, getattr(vae, "float32_copy", vae)):
+                used.enable_tiling()
     try:
         yield
     finally:
-        for used in (vae, getattr(vae, "float32_copy", vae)):
-            used.disable_tiling()
+        for vae in vaes:
+            for used in (vae, getattr(vae, "float32_copy", vae)):
+                used.disable_tiling()

@@ -6,7 +6,7 @@ device (--lowvram).
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -61,16 +61,23 @@ class Residency:
             self._stream(part)
 
     @contextlib.contextmanager
-    def at_work(self, *parts: Any) -> Iterator[None]:
-        """While it lasts, these parts compute on the device."""
+    def at_work(self, *parts: Any, aside: Sequence[Any] = ()) -> Iterator[None]:
+        """While it lasts, these parts compute on the device. Those `aside`, which do not work
+        meanwhile, leave it where the others have no room of their own.
+        """
         moving = [part for part in parts if part.residency == "medium"]
+        leaving = [part for part in aside if moving and part.residency == "high"]
         try:
+            for part in leaving:
+                part.to("cpu")
             for part in moving:
                 part.to(self.device)
             yield
         finally:
             for part in moving:
                 part.to("cpu")
+            for part in leaving:
+                part.to(self.device)
             if moving and self.device.type == "cuda":
                 torch.cuda.empty_cache()
 

@@ -202,8 +202,8 @@ class Server:
         return frugal.batch_size
 
     def _hash_files(self, work: Generate) -> dict[str, str]:
-        vaes = (work.vae,) if work.vae is not None else ()
-        files = (work.checkpoint, *vaes, *work.loras, *work.controlnets, *work.embeddings)
+        more = [file for file in (work.refiner, work.vae) if file is not None]
+        files = (work.checkpoint, *more, *work.loras, *work.controlnets, *work.embeddings)
         found = {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras

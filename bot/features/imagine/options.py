@@ -46,8 +46,9 @@ def with_options(
         # Discord can be told the bounds of a number, but not its steps
         await callback(interaction, **stepped(given))
 
+    slashed = {name: option for name, option in options().items() if option.slash}
     found = {
-        name: _parameter(option, _most(option, rules.limits)) for name, option in options().items()
+        name: _parameter(option, _most(option, rules.limits)) for name, option in slashed.items()
     }
     found["aspect"] = inspect.Parameter(
         "aspect", inspect.Parameter.KEYWORD_ONLY, annotation=str, default=None
@@ -68,14 +69,14 @@ def with_options(
         preset=locale_str("a preset, this server's or your own", key="option_imagine_preset_help"),
         **{
             name: locale_str(option.help, key=f"option_{name}_help")
-            for name, option in options().items()
+            for name, option in slashed.items()
         },
     )
     chosen = app_commands.choices(aspect=[Choice(name=name, value=name) for name in ASPECTS])
     completed = app_commands.autocomplete(
         **{
             name: autocompleter(option, catalog, rules)
-            for name, option in options().items()
+            for name, option in slashed.items()
             if option.choices_from
         },
         **_prompt_completer(catalog, rules),

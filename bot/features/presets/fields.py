@@ -24,6 +24,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "numbers": ("steps", "guidance", "clip_skip", "schedule"),
     "size": ("width", "height"),
     "files": ("model", "vae", "controlnet", "control_scale"),
+    "refiner": ("refiner", "refiner_switch"),
     "loras": ("loras",),
     "bounds": ("max_steps", "max_count", "max_pixels"),
 }
@@ -31,7 +32,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 LONG: Final = frozenset(("template", "negative_prompt", "loras"))
 NUMBERS: Final = frozenset(
     field for part in ("numbers", "size", "bounds") for field in PARTS[part]
-) - {"schedule"} | {"control_scale"}
+) - {"schedule"} | {"control_scale", "refiner_switch"}
 MARK: Final = 4
 """Characters of a mark; of five fields they fit into a custom_id, beside the longest name."""
 OPEN: Final = {"description": "", "loras": (), "roles": ()}

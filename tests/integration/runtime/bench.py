@@ -85,6 +85,9 @@ class Bench:
             tuple(get(ModelKind.CONTROLNET, use.name) for use in request.controls),
             pictures,
             get(ModelKind.VAE, request.vae) if request.vae is not None else None,
+            None
+            if request.refiner is None
+            else self.catalog.get(ModelKind.CHECKPOINT, request.refiner),
             embedding_uses.of(request, checkpoint, self.catalog),
         )
 
