@@ -155,6 +155,8 @@ def changed(
         settings = settings_of(model, rules)
         width, height = _size(given, model, settings, rules.limits)
         values |= {"width": width, "height": height}
+    if "refiner_switch" in given and values.get("refiner", request.refiner) is None:
+        raise Refused("option_needs", option="refiner_switch", needs="refiner")
     second = values.get("variation_seed", request.variation_seed)
     if values.get("variation_strength") and second is None:
         values["variation_seed"] = RANDOM_SEED

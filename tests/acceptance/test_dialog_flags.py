@@ -1,6 +1,7 @@
 """Every flag of a prompt in every dialog that has one: it means what it means after `/imagine`."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.acceptance.conftest import Rig, png
 from tests.acceptance.test_control_pictures import config as config
 from tests.acceptance.test_retry import RETRY, answer_to, refused
 from tests.acceptance.test_servers import preset_of, save_preset
+from tests.unit.generation.test_catalog import write_folder
 
 FLAGS: dict[str, tuple[str, Any]] = {
     "aspect": ("--aspect 1:1", {"width": 128, "height": 128}),
@@ -29,6 +31,8 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "negative_prompt": ("--no fog", {"negative_prompt": "fog"}),
     "preset": ("--preset night", {"preset": "night", "steps": 2, "prompt": "a dog at night"}),
     "private": ("--private", {"private": True}),
+    "refiner": ("--refiner second:0.5", {"refiner": "second", "refiner_switch": 0.5}),
+    "refiner_switch": ("--refiner second --refiner-switch 0.3", {"refiner_switch": 0.3}),
     "sampler": ("--sampler Euler", {"sampler": "Euler"}),
     "schedule": ("--schedule karras", {"schedule": "Karras"}),
     "seed": ("--seed 5", {"seed": 5}),
@@ -104,8 +108,10 @@ def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dialog", ["imagine", "control", "edit", "start", "retry"])
 async def test_every_flag_means_what_it_means_in_a_command(
-    rig: Rig, ada: Person, general: str, dialog: str
+    rig: Rig, ada: Person, general: str, tmp_path: Path, dialog: str
 ) -> None:
+    write_folder(tmp_path / "models" / "second")
+    await rig.studio.catalog.scan()
     named = {name for name, option in options().items() if not option.picture} | {*OTHERS}
     assert {*FLAGS} >= named - {"prompt"}
     await save_preset(ada, general, "night", NIGHT)

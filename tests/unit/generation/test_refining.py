@@ -97,6 +97,9 @@ def test_a_dialog_changes_it() -> None:
     other = changed(request, {"refiner": "big: 0.5:0.7"}, CATALOG, RULES)
     assert (other.refiner, other.refiner_switch) == ("big: 0.5", 0.7)
     assert changed(request, {"refiner": "none"}, CATALOG, RULES).refiner is None
+    assert changed(request, {"refiner_switch": 0.1}, CATALOG, RULES).refiner_switch == 0.1
+    with pytest.raises(Refused, match="option_needs"):
+        changed(asked(), {"refiner_switch": 0.1}, CATALOG, RULES)
     # as the line of a dialog has it
     lined = changed(request.with_(refiner="REFINER:0.25"), {}, CATALOG, RULES)
     assert (lined.refiner, lined.refiner_switch) == ("refiner", 0.25)

@@ -453,7 +453,7 @@ async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: Hou
     vae = a_model("fine", kind=ModelKind.VAE, family=UNKNOWN)
     ink = a_model("ink", kind=ModelKind.LORA, family="sd2")
     word = a_model("fog", kind=ModelKind.EMBEDDING, family=UNKNOWN)
-    catalog = a_catalog(a_model("demo"), vae, ink, word)
+    catalog = a_catalog(a_model("demo"), a_model("late"), vae, ink, word)
     house.worker = Worker(house.jobs, house.engine, catalog)
     house.worker.listen(house._hear)
     seen: list[Generate] = []
@@ -464,12 +464,14 @@ async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: Hou
         return generate(work)
 
     house.engine.generate = noting  # type: ignore[assignment,method-assign]
-    request = a_request(vae="fine", negative_prompt="(Fog:1.2)", loras=[{"name": "ink"}])
+    loras = [{"name": "ink"}]
+    request = a_request(vae="fine", refiner="late", negative_prompt="(Fog:1.2)", loras=loras)
     house.asked.append((await house.jobs.add(request, an_origin(1))).id)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
     (work,) = seen
     assert work.vae is not None
+    assert work.refiner == catalog.get(ModelKind.CHECKPOINT, "late")
     assert (work.vae.family, work.loras[0].family) == ("sd1", "sd2")
     assert [(one.name, one.family) for one in work.embeddings] == [("fog", "sd1")]
     assert catalog.get(ModelKind.VAE, "fine").family == UNKNOWN

@@ -38,6 +38,7 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
         negative_prompt=spoken,
         model=names,
         vae=st.none() | names,
+        refiner=st.none() | names,
         width=st.integers(8, 256).map(lambda side: side * 8),
         height=st.integers(8, 256).map(lambda side: side * 8),
         steps=st.integers(1, 150),

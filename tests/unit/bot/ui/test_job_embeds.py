@@ -121,6 +121,12 @@ def test_preset_loras_and_controlnets_are_named() -> None:
     assert shown["ControlNet"] == "edges × 1"
 
 
+def test_a_refiner_is_shown_with_its_share_of_the_steps() -> None:
+    shown = fields(job_embeds.parameters(a_job(request=a_request(refiner="fine")), ENGLISH))
+    assert shown["Refiner"] == "fine from 0.8 of the steps on"
+    assert "Refiner" not in fields(job_embeds.parameters(a_job(), ENGLISH))
+
+
 def test_what_a_controlnet_is_told_is_shown() -> None:
     use = {"name": "union", "picture": "0" * 64, "kind": "depth"}
     job = a_job(request=a_request(controls=[use, use | {"kind": None, "end": 0.5}]))

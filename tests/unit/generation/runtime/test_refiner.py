@@ -3,6 +3,7 @@
 import io
 import itertools
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from generation.messages import Configure, Failed, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
-from generation.runtime import recipe
+from generation.runtime import latents, recipe
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Scheduled
 from generation.runtime.noise import Streams
@@ -100,7 +101,7 @@ def guided(
                     },
                 ).sample
             )
-    noise = answers[1] + 5 * (answers[0] - answers[1])
+    noise: torch.Tensor = answers[1] + 5 * (answers[0] - answers[1])
     return x - sigma * noise
 
 
@@ -109,11 +110,11 @@ def test_the_last_steps_are_the_refiners(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, switch: float, by_base: int
 ) -> None:
     """Against Euler written by hand: the base's steps, then the refiner's, told its own score."""
-    latents = []
-    decode = recipe.decode
+    found = []
+    decode = latents.decode
 
     def seen(model: Checkpoint, latent: torch.Tensor, *more: Any, **named: Any) -> Any:
-        latents.append(latent)
+        found.append(latent)
         assert model.file.name == "refiner"
         return decode(model, latent, *more, **named)
 
@@ -125,7 +126,7 @@ def test_the_last_steps_are_the_refiners(
     sampling = base.sampling("a1111")
     times = torch.linspace(len(sampling.sigmas) - 1, 0, 5)
     sigmas = torch.cat((sampling.sigma_of(times), torch.zeros(1)))
-    x = Streams((3,), ((),), "a1111", (sigmas[-2], sigmas[0])).initial((4, 8, 8)) * sigmas[0]
+    x = Streams((3,), ((),), "a1111", sigmas).initial((4, 8, 8)) * sigmas[0]
     for step, (sigma, after) in enumerate(itertools.pairwise(sigmas)):
         if step < by_base:
             told = [*SIZES, 64.0, 64.0]
@@ -133,8 +134,8 @@ def test_the_last_steps_are_the_refiners(
         else:
             denoised = guided(refiner, x, sigma, ([*SIZES, 6.0], [*SIZES, 2.5]))
         x = x + (x - denoised) / sigma * (after - sigma)
-    (found,) = latents
-    assert (found - x[0]).abs().max() < 1e-5 * x.abs().max()
+    (drawn,) = found
+    assert (drawn - x[0]).abs().max() < 1e-5 * x.abs().max()
 
 
 def test_a_switch_at_the_end_is_the_base_alone(bench: Bench) -> None:
@@ -152,7 +153,7 @@ def test_a_switch_at_once_is_the_refiner_alone(bench: Bench) -> None:
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_a_sampler_does_not_notice(bench: Bench, sampler: str) -> None:
     """A refiner of the same weights makes the same picture: noise, state, prompts go on."""
-    changes = {
+    changes: dict[str, Any] = {
         "sampler": sampler,
         "prompt": "a [lighthouse:cat:0.7] at dusk AND fog",
         "count": 2,
@@ -162,7 +163,11 @@ def test_a_sampler_does_not_notice(bench: Bench, sampler: str) -> None:
 
 def test_a_start_picture_is_gone_on_with(bench: Bench) -> None:
     shown, pictures = picture()
-    changes = {"init_picture": shown, "denoising_strength": 0.7, "parts": {"pictures": pictures}}
+    changes: dict[str, Any] = {
+        "init_picture": shown,
+        "denoising_strength": 0.7,
+        "parts": {"pictures": pictures},
+    }
     alone = bench.draw(**changes)
     assert bench.draw(bench.twin, refiner_switch=0.5, **changes) == alone
     assert bench.draw(bench.refiner, refiner_switch=0.5, **changes) != alone
@@ -186,7 +191,7 @@ def test_who_draws_last_decodes_unless_a_vae_is_named(bench: Bench, tmp_path: Pa
     alone = bench.draw()
     assert bench.draw(twin, refiner_switch=0.5) != alone
     vae = file(Path(shutil.copytree(other / "vae", tmp_path / "fine")), "sdxl", ModelKind.VAE)
-    named = {"vae": vae.name, "parts": {"vae": vae}}
+    named: dict[str, Any] = {"vae": vae.name, "parts": {"vae": vae}}
     assert bench.draw(twin, refiner_switch=0.5, **named) == bench.draw(**named)
 
 
@@ -224,7 +229,7 @@ def test_controlnets_steer_the_checkpoint_that_they_fit(bench: Bench, tmp_path: 
         sdxl.tiny_xl_controlnet(tmp_path / "net", bench.base.path), "sdxl", ModelKind.CONTROLNET
     )
     shown, pictures = picture()
-    changes = {
+    changes: dict[str, Any] = {
         "controls": [{"name": net.name, "picture": shown}],
         "parts": {"controlnets": (net,), "pictures": pictures},
     }
@@ -255,16 +260,12 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
     def watched(*arguments: Any) -> Checkpoint:
         refiner = load(*arguments)
         for title, part in (("base", base.denoiser), ("refiner", refiner.denoiser)):
-            move = type(part).to
-            monkeypatch.setattr(
-                part,
-                "to",
-                lambda where, title=title, part=part, move=move: (
-                    moves.append((title, str(where))),
-                    move(part, where),
-                )[1],
-            )
+            monkeypatch.setattr(part, "to", partial(moved, title, part))
         return refiner
+
+    def moved(title: str, part: Any, where: Any) -> Any:
+        moves.append((title, str(where)))
+        return type(part).to(part, where)
 
     monkeypatch.setattr(recipe.Drawing, "_refiner", watched)
     device = str(bench.parts.device)
