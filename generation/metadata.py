@@ -266,8 +266,8 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
                 raise Refused("infotext_value", key=key, value=value[:50])
             given |= {"width": int(size[1]), "height": int(size[2])}
         elif key == "Refiner":
-            name = _HASHED.sub("", value).strip()
-            if name.casefold() not in NO_VAE:
+            name = _HASHED.sub("", value)
+            if name.strip().casefold() not in NO_VAE:
                 given["refiner"] = options()["refiner"].parse(name)
         elif key == BY_STEPS or (key == "VAE" and value.casefold() in NO_VAE):
             continue

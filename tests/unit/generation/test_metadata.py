@@ -108,7 +108,8 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
     # a prompt that holds generation data itself is taken apart before it is a request
     assume("\n" + metadata.NEGATIVE not in "\n" + request.prompt)
     assume("<" not in request.prompt)
-    assume((request.vae or "").casefold() not in NO_VAE)
+    for name in (request.vae, request.refiner):
+        assume((name or "").strip().casefold() not in NO_VAE)
     read = read_infotext(of(request))
     assert read is not None
     prompt, tags = take_tags(read.prompt)
@@ -126,6 +127,8 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
         "height": request.height,
         "model": request.model,
         "vae": request.vae,
+        "refiner": request.refiner,
+        "refiner_switch": request.refiner_switch if request.refiner is not None else None,
         "variation_seed": request.variation_seed,
         "clip_skip": request.clip_skip if request.clip_skip > 1 else None,
     }
