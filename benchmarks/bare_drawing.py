@@ -95,9 +95,10 @@ def _bare(steps: int, side: int) -> Draw:
             guided=row.guided,
             after_call=lambda: None,
         )
-        for step in SAMPLING[name](denoiser, x, times.sigmas, noise, sampling):
-            x = step.x
-        return [to_png(decode(model, latent, tiles, Lessons())[0])[0] for latent in x]
+        with parts.tuning.tuned([model.denoiser], [model.vae], None):
+            for step in SAMPLING[name](denoiser, x, times.sigmas, noise, sampling):
+                x = step.x
+            return [to_png(decode(model, latent, tiles, Lessons())[0])[0] for latent in x]
 
     return draw
 

@@ -36,6 +36,9 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Memory = "auto"
     batch_size: Annotated[int, Meta(ge=1, le=10)] = 4
     models_kept: Annotated[int, Meta(ge=1, le=16)] = 2
+    channels_last: bool = False
+    compile: bool = False
+    """Where it can't be, denoisers run as they are."""
     preview_every: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Seconds between previews; 0 for none."""
     cpu_threads: Annotated[int, Meta(ge=0, le=256)] = 0
@@ -107,6 +110,11 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     precision: str
     versions: dict[str, str]
     """torch, diffusers, transformers, …"""
+    channels_last: bool = False
+    compiled: bool = False
+    """Whether denoisers are compiled."""
+    remark: str = ""
+    """What the settings ask for in vain: a sentence for the owner's log."""
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -164,6 +172,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     numerics: Numerics | None = None
     """How the last picture was computed: an earlier one may have been drawn before memory ran
     out."""
+    remark: str = ""
+    """What went wrong with it and was got round: a sentence for the owner's log."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -29,3 +29,5 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     """Of the processor; 0 where a graphics card computed."""
     compiled: bool = False
     """Whether the denoiser was compiled."""
+    channels_last: bool = False
+    """Whether the weights of convolutions lay in the order in which they are read."""

@@ -20,6 +20,7 @@ What = Literal[
     "frugal",
     "memory",
     "compiled",
+    "channels_last",
 ]
 NUMERICS: Final[tuple[What, ...]] = (
     "device",
@@ -30,6 +31,7 @@ NUMERICS: Final[tuple[What, ...]] = (
     "frugal",
     "memory",
     "compiled",
+    "channels_last",
 )
 """Fields of Numerics, in the order in which they are named."""
 

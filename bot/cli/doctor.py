@@ -111,7 +111,15 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
     versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
     yield Finding("torch", versions)
     yield Finding("device", f"{ready.device_name} ({ready.device}), {ready.precision}")
+    yield _tuning(ready)
     yield _video_memory(ready)
+
+
+def _tuning(ready: Ready) -> Finding:
+    """What `channels_last` and `compile` do here."""
+    last = "weights channels-last" if ready.channels_last else "weights as they come"
+    compiled = "compiled, so first pictures take longer" if ready.compiled else "not compiled"
+    return Finding("speed", f"{last}; denoisers {compiled}", ready.remark, fatal=False)
 
 
 def _video_memory(ready: Ready) -> Finding:

@@ -107,6 +107,8 @@ class ProcessEngine:
                 raise EngineError(f"the worker began with {type(event).__name__}")
             child.ready = event
             log.info("worker ready", device=event.device_name, precision=event.precision)
+            if event.remark:
+                log.warning(event.remark)
             return event
 
     async def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
@@ -148,6 +150,8 @@ class ProcessEngine:
                 if isinstance(event, Progress):
                     loading = event.stage == "loading"
                     patience = self._hang_after * (LOADING_FACTOR if loading else 1)
+                if isinstance(event, Finished) and event.remark:
+                    log.warning(event.remark)
                 ended = isinstance(event, Finished | Failed)
                 if ended:
                     self._cancelled.discard(work.job)

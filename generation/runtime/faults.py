@@ -38,6 +38,10 @@ class CancelledError(JobError):
         super().__init__("cancelled")
 
 
+class NotCompiledError(Exception):
+    """The denoiser could not be compiled, or what came of that does not run."""
+
+
 class NotFiniteError(Exception):
     """Latents or pixels are NaN or infinite, which would give a black picture."""
 

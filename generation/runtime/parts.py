@@ -27,6 +27,7 @@ from generation.runtime.embeddings import Embeddings
 from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
 from generation.runtime.residency import Residency
+from generation.runtime.tuning import Tuning
 from generation.safetensors_header import HeaderError, read_header
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class Parts:
         self.device = device
         self.dtype = choose_dtype(settings.precision, device)
         self.residency = Residency(settings, device)
+        self.tuning = Tuning(settings, device)
         self.merger = Merger()
         self.embeddings = Embeddings()
         self._models_kept = settings.models_kept

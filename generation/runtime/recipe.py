@@ -40,6 +40,7 @@ from generation.runtime.parts import Parts, latents_of
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
 from generation.runtime.tiling import tiles_of
+from generation.runtime.tuning import Tuned
 from generation.samplers import SAMPLERS, sampler_of, schedule_of
 
 CHECK_EVERY = 5
@@ -171,10 +172,14 @@ class Drawing:
     def _draw(self, plan: Plan, models: list[Checkpoint], nets: list[Any]) -> None:
         request = self._work.request
         parts = [part for model in models for part in model.parts]
+        vaes = [model.vae for model in models]
         with (
             torch.no_grad(),
-            beating((*parts, *nets), self._beat, BEAT_EVERY),
-            _frugal([model.vae for model in models], plan.frugal),
+            self._parts.tuning.tuned(
+                [model.denoiser for model in models], [*vaes, *nets], self._work.numerics
+            ) as tuned,
+            beating((*parts, *nets), self._beat, BEAT_EVERY, tuned.blocks),
+            _frugal(vaes, plan.frugal),
             ThreadPoolExecutor(1, "save") as saver,
         ):
             inputs = self._inputs(models, nets)
@@ -193,13 +198,15 @@ class Drawing:
                             self._decode_in,
                             down=request.conventions == "comfyui",
                         )
-                        numerics = self._computed(plan, model, decoded_in)
+                        numerics = self._computed(plan, model, decoded_in, tuned)
                         # saved while the next one is drawn
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
                         self.numerics = numerics
                         self._made = index + 1
 
-    def _computed(self, plan: Plan, model: Checkpoint, decoded_in: torch.dtype) -> Numerics:
+    def _computed(
+        self, plan: Plan, model: Checkpoint, decoded_in: torch.dtype, tuned: Tuned
+    ) -> Numerics:
         device = self._parts.device
         return Numerics(
             batch_size=min(plan.batch_size, self._work.request.count),
@@ -209,6 +216,8 @@ class Drawing:
             memory=model.denoiser.residency,
             device=name_of(device),
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
+            compiled=bool(tuned.blocks),
+            channels_last=tuned.channels_last,
         )
 
     def _inputs(self, models: list[Checkpoint], nets: list[Any]) -> Inputs:

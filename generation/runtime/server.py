@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+import msgspec
 import structlog
 import torch
 
@@ -24,6 +25,7 @@ from generation.runtime.device import (
 from generation.runtime.faults import (
     CancelledError,
     JobError,
+    NotCompiledError,
     NotFiniteError,
     is_fatal,
     is_out_of_memory,
@@ -34,6 +36,7 @@ from generation.runtime.parts import Parts
 from generation.runtime.picture_check import PictureCheck
 from generation.runtime.pipe import End, Inbox, Outbox
 from generation.runtime.recipe import Drawing
+from generation.runtime.tuning import keep_compiled_in
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,7 @@ def serve(inbox: Inbox, outbox: Outbox) -> End:
     while not isinstance(message := inbox.messages.get(), Stop):
         match message:
             case Configure() if server is None:
+                keep_compiled_in(message.cache / "compiled")
                 try:
                     server = Server(message, outbox, inbox)
                 except JobError as error:
@@ -81,7 +85,13 @@ class Server:
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
         self._outbox = outbox
         self._inbox = inbox
-        self.ready: Ready = describe(device, self._parts.dtype)
+        tuning = self._parts.tuning
+        self.ready: Ready = msgspec.structs.replace(
+            describe(device, self._parts.dtype),
+            channels_last=tuning.channels_last,
+            compiled=tuning.compiled,
+            remark=tuning.remark,
+        )
 
     def run(self, work: Generate) -> None:
         """Make the pictures; the last message sent is Finished or Failed.
@@ -127,7 +137,16 @@ class Server:
             shown=previews.Previews(self._settings.preview_every),
             maps=self._maps,
         )
-        batch_size = self._draw(drawing, work)
+        remark = ""
+        try:
+            batch_size = self._draw(drawing, work)
+        except NotCompiledError as error:
+            batch_size, remark = 0, self._parts.tuning.remark
+            log.warning("not compiled: once more without", why=_traceback(error))
+        if not batch_size:
+            # out of the handler, whose exception holds the frames that hold the tensors
+            gc.collect()
+            batch_size = self._draw(drawing, work)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         return Finished(
             job=work.job,
@@ -138,6 +157,7 @@ class Server:
             hashes=hashing.result(),
             versions=self.ready.versions,
             numerics=drawing.numerics,
+            remark=remark,
         )
 
     def _draw(self, drawing: Drawing, work: Generate) -> int:

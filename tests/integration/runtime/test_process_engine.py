@@ -9,11 +9,21 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from generation.engines import EngineError, process
 from generation.engines.process import ProcessEngine
 from generation.job import Failure
-from generation.messages import Device, Failed, Generate, JobEvent, Progress, RuntimeSettings, frame
+from generation.messages import (
+    Device,
+    Failed,
+    Finished,
+    Generate,
+    JobEvent,
+    Progress,
+    RuntimeSettings,
+    frame,
+)
 from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
 from tests.patience import PATIENCE
@@ -311,6 +321,27 @@ async def test_settings_that_the_machine_can_not_follow_are_said_in_a_sentence(
     failed = failure(await events(engine))
     assert (failed.code, failed.params) == ("device_missing", {"device": device})
     await engine.stop()
+
+
+async def test_what_a_job_went_round_is_a_line_of_the_log(make: Make) -> None:
+    with capture_logs() as logs:
+        found = await events(make("remarks"))
+    assert isinstance(found[-1], Finished)
+    said = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert said == ["it went another way"]
+
+
+async def test_what_the_settings_ask_for_in_vain_is_a_line_of_the_log(tmp_path: Path) -> None:
+    """Of the real child, on a machine without a compiler."""
+    settings = RuntimeSettings(device="cpu", compile=True)
+    engine = ProcessEngine(settings, cache=tmp_path, environment={"CXX": "no-such-compiler"})
+    with capture_logs() as logs:
+        ready = await engine.start()
+    await engine.stop()
+    assert not ready.compiled
+    (said,) = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert said == ready.remark
+    assert "no-such-compiler is not found" in said
 
 
 RUNTIME = (sys.executable, "-m", "generation.runtime")

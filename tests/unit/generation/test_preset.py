@@ -353,6 +353,7 @@ def test_what_is_computed_in_another_way_is_named() -> None:
         "device": "another card",
         "threads": 2,
         "compiled": True,
+        "channels_last": True,
     }.items():
         now = msgspec.structs.replace(plain, **{field: other})
         (change,) = changes(made(plain), made(now))

@@ -3,9 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from bot.cli.doctor import Finding, check_database, check_hugging_face, check_models, check_settings
+from bot.cli.doctor import (
+    Finding,
+    check_database,
+    check_device,
+    check_hugging_face,
+    check_models,
+    check_settings,
+)
 from bot.config import (
     Config,
     DirectMessagesSettings,
@@ -14,6 +22,8 @@ from bot.config import (
     WorkerSettings,
 )
 from generation.completion import Limits
+from generation.engines.fake import READY, FakeEngine
+from generation.messages import Ready
 
 
 async def findings(check: Any, **sections: Any) -> list[Finding]:
@@ -44,6 +54,25 @@ async def test_a_model_whose_own_size_is_more_than_the_limits_allow(limits: Limi
     assert found.found.startswith("demo with a prompt alone: ")
     assert found.fatal
     assert await findings(check_models, limits=Limits()) == []
+
+
+class Tuned(FakeEngine):
+    """An engine that says how it computes."""
+
+    async def start(self) -> Ready:
+        return msgspec.structs.replace(
+            READY, channels_last=True, remark="compile = true in [worker] does nothing: no compiler"
+        )
+
+
+async def test_what_is_done_to_draw_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.cli.doctor.make_engine", lambda _config: Tuned())
+    found = {each.check: each for each in await findings(check_device)}
+    assert found["speed"].found == "weights channels-last; denoisers not compiled"
+    assert found["speed"].mend == "compile = true in [worker] does nothing: no compiler"
+    assert not found["speed"].fatal
+    monkeypatch.setattr("bot.cli.doctor.make_engine", lambda _config: FakeEngine())
+    assert "speed" not in {each.check for each in await findings(check_device)}
 
 
 async def test_an_address_that_is_none() -> None:
