@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import torch
 
-from generation.families import FAMILIES
+from generation.families import FAMILIES, Family
 from generation.messages import Generate, Memory, RuntimeSettings
 from generation.models import ModelFile
 from generation.regular_files import printable
@@ -79,7 +79,16 @@ class Parts:
             kept[stamp] = found
         kept.move_to_end(stamp)
         model_there: Checkpoint = kept[stamp]
+        if held is None and model_there.denoiser.residency == "medium":
+            self._settle(model_there, family)
         return model_there
+
+    def _settle(self, model: Checkpoint, family: Family) -> None:
+        """One that was loaded where another had the room has the device for itself by now."""
+        residency = self.residency
+        if residency.mode(family, self.dtype) == "high" and residency.has_room(family, self.dtype):
+            for part in model.parts:
+                residency.place(part, "high")
 
     def controlnet(self, model: ModelFile) -> Any:
         """A ControlNet, in place. Raises JobError for a broken file."""

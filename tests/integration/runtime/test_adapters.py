@@ -1,4 +1,4 @@
-"""T2I-Adapters by the real worker process, in the names that they are published in."""
+"""T2I-Adapters, ControlNet Unions and refiners by the real worker process."""
 
 import re
 from collections.abc import AsyncIterator
@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     root = tmp_path_factory.mktemp("models")
     models.tiny_stable_diffusion(root / "diffusers" / "tiny")
-    sdxl.tiny_sdxl(root / "diffusers" / "large")
+    large = sdxl.tiny_sdxl(root / "diffusers" / "large")
+    sdxl.tiny_refiner(root / "diffusers" / "refiner")
+    sdxl.tiny_controlnet_union(root / "controlnet" / "union", large)
     sdxl.tiny_t2i_adapter(root / "controlnet" / "lines", xl=False)
     sdxl.tiny_t2i_adapter(root / "controlnet" / "lines-xl")
     catalog = Catalog([root])
@@ -52,6 +54,22 @@ async def test_an_adapter_follows_its_picture_by_its_scale(
         made[picture, scale] = drawn.pixels[0]
     assert made.pop((red, 0.0)) == plain
     assert len({plain, *made.values()}) == 4
+
+
+async def test_a_union_and_a_refiner_draw_together(bench: Bench) -> None:
+    red, pictures = upload("red")
+    made = {}
+    for kind in ("depth", "canny"):
+        controls = [{"name": "union", "picture": red, "kind": kind}]
+        for refiner in (None, "refiner"):
+            drawn = await bench.make(
+                "large", controls=controls, pictures=pictures, refiner=refiner, refiner_switch=0.5
+            )
+            assert drawn.failed is None, drawn.failed
+            assert drawn.finished is not None
+            assert ("checkpoint:refiner" in drawn.finished.hashes) is (refiner is not None)
+            made[kind, refiner] = drawn.pixels[0]
+    assert len(set(made.values())) == 4
 
 
 async def test_of_several_the_effects_add_up(bench: Bench) -> None:

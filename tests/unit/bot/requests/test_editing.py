@@ -49,7 +49,8 @@ def edit(
 def test_what_is_not_touched_stays_to_the_last_digit(request: GenerationRequest) -> None:
     vaes = [] if request.vae is None else [a_model(request.vae, kind=ModelKind.VAE)]
     loras = [a_model(use.name, kind=ModelKind.LORA) for use in request.loras]
-    catalog = a_catalog(a_model(request.model), *vaes, *loras)
+    refiners = [] if request.refiner is None else [a_model(request.refiner)]
+    catalog = a_catalog(a_model(request.model), *refiners, *vaes, *loras)
     assert edit(request, catalog=catalog) == Edited(request)
 
 

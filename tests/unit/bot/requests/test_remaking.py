@@ -109,3 +109,14 @@ def test_only_a_reroll_draws_anew() -> None:
     # of variations, others of the same picture
     varied = a_job(prompt="a red cat", template=template, variation_seed=1, variation_strength=0.5)
     assert remaking.by(ActionTarget(ACTIONS["reroll"]), varied).request.prompt == "a red cat"
+
+
+@pytest.mark.parametrize("action", ["reroll", "upscale", "vary_subtle"])
+def test_a_refiner_goes_on_with_what_comes_of_a_picture(action: str) -> None:
+    """Also in the second pass, where A1111 has it by default; and nothing is offered without it."""
+    job = a_job(refiner="late", refiner_switch=0.6)
+    remaking = Remaking(a_catalog(a_model("demo"), a_model("late")), Rules())
+    made = remaking.by(ActionTarget(ACTIONS[action], 0), job)
+    remaking.check(made)
+    assert (made.request.refiner, made.request.refiner_switch) == ("late", 0.6)
+    assert action not in names(job, catalog=a_catalog(a_model("demo")))

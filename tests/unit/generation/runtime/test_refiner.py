@@ -279,6 +279,10 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
         ("base", device),
     ]
     assert bench.parts.checkpoint(bench.base) is base
+    # alone, and with room, it stays on the device
+    monkeypatch.undo()
+    assert bench.parts.checkpoint(bench.refiner, beside=bench.base).denoiser.residency == "medium"
+    assert bench.parts.checkpoint(bench.refiner).denoiser.residency == "high"
     bench.parts.free()
 
 
