@@ -28,7 +28,7 @@ PART_KINDS: Final = {
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
 }
-UNIONS: Final = ("ControlNetUnionModel", "ControlNetModel_Union")
+UNION_CLASSES: Final = ("ControlNetUnionModel", "ControlNetModel_Union")
 """ControlNets of several kinds, by diffusers' class and by that of its author."""
 OTHER_PARTS: Final = {
     "AutoencoderTiny": "an approximate VAE for previews (TAESD)",
@@ -248,7 +248,7 @@ def _control(name: str, settings: _Settings) -> FolderModel:
     width = _context_of(settings)
     large = settings.addition_embed_type == "text_time"
     family = "sdxl" if large else CONTEXT_FAMILIES.get(width, UNKNOWN)
-    variant = union_of(settings.num_control_type or 0) if name in UNIONS else ""
+    variant = union_of(settings.num_control_type or 0) if name in UNION_CLASSES else ""
     return FolderModel(kind=kind, family=family, variant=variant, context_width=width)
 
 

@@ -23,16 +23,20 @@ class Lessons:
     """
 
     def __init__(self) -> None:
-        self._wider: dict[Path, torch.dtype] = {}
+        self._wider: dict[tuple[Path, ...], torch.dtype] = {}
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._overflowing: set[object] = set()
 
-    def wider(self, model: ModelFile) -> torch.dtype | None:
-        """In which precision a denoiser must draw, whose own overflows; None for the usual one."""
-        return self._wider.get(model.path)
+    def wider(self, *models: ModelFile) -> torch.dtype | None:
+        """In which precision denoisers must draw of which one alone overflows, or one of these
+        together; None for the usual one.
+        """
+        together = tuple(model.path for model in models)
+        known = (self._wider.get(key) for key in (*((path,) for path in together), together))
+        return next((dtype for dtype in known if dtype is not None), None)
 
-    def needs_wider(self, model: ModelFile, dtype: torch.dtype) -> None:
-        self._wider[model.path] = dtype
+    def needs_wider(self, *models: ModelFile, dtype: torch.dtype) -> None:
+        self._wider[tuple(model.path for model in models)] = dtype
 
     def plan(self, work: Generate, most: int) -> Plan:
         """What a job like this needed, which is at most `most` pictures at once."""

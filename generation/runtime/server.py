@@ -169,7 +169,8 @@ class Server:
         first = self._first_precision(work)
         usual = first or self._parts.dtype
         wider = wider_dtype(usual, self._parts.device)
-        known = self._lessons.wider(work.checkpoint) if first is None else None
+        models = (work.checkpoint, *((work.refiner,) if work.refiner is not None else ()))
+        known = self._lessons.wider(*models) if first is None else None
         if wider is None or known is None:
             try:
                 with self._parts.in_precision(usual):
@@ -183,7 +184,7 @@ class Server:
         with self._parts.in_precision(wider):
             drawn = self._draw_in_memory(drawing, work)
         if first is None:
-            self._lessons.needs_wider(work.checkpoint, wider)
+            self._lessons.needs_wider(*models, dtype=wider)
         return drawn
 
     def _first_precision(self, work: Generate) -> torch.dtype | None:

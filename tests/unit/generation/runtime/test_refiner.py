@@ -18,6 +18,7 @@ from generation.models import ModelFile, ModelKind
 from generation.runtime import latents, recipe
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Scheduled
+from generation.runtime.lessons import Lessons
 from generation.runtime.noise import Streams
 from generation.runtime.residency import Residency
 from generation.runtime.server import Server
@@ -30,6 +31,8 @@ from tests.unit.generation.runtime.test_recipe import picture
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 SIZES = (64.0, 64.0, 0.0, 0.0)
 """Original height and width, and the crop."""
+REMEMBER = ("DPM++ 2M", "DPM++ SDE", "Heun", "LMS", "UniPC", "DDIM CFG++")
+"""Samplers that have a state each of another kind."""
 
 
 def file(path: Path, family: str, kind: ModelKind = ModelKind.CHECKPOINT, **more: Any) -> ModelFile:
@@ -150,7 +153,13 @@ def test_a_switch_at_once_is_the_refiner_alone(bench: Bench) -> None:
     assert bench.draw(bench.refiner, refiner_switch=0.0) == bench.draw(base=bench.refiner)
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(name, marks=[] if name in REMEMBER else [pytest.mark.slow])
+        for name in sorted(SAMPLERS)
+    ],
+)
 def test_a_sampler_does_not_notice(bench: Bench, sampler: str) -> None:
     """A refiner of the same weights makes the same picture: noise, state, prompts go on."""
     changes: dict[str, Any] = {
@@ -290,3 +299,13 @@ def test_the_picture_is_one(bench: Bench) -> None:
     bench.draw(bench.refiner, refiner_switch=0.5)
     with Image.open(io.BytesIO(bench.pictures[0].png)) as image:
         assert len(set(image.convert("L").tobytes())) > 20
+
+
+def test_what_overflowed_in_one_of_two_is_no_lesson_for_one_alone(bench: Bench) -> None:
+    lessons = Lessons()
+    lessons.needs_wider(bench.base, bench.refiner, dtype=torch.float32)
+    assert lessons.wider(bench.base, bench.refiner) == torch.float32
+    assert lessons.wider(bench.base) is None
+    assert lessons.wider(bench.refiner) is None
+    lessons.needs_wider(bench.twin, dtype=torch.bfloat16)
+    assert lessons.wider(bench.base, bench.twin) == torch.bfloat16
