@@ -11,6 +11,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
+	$(PIP) --no-deps spandrel
 	touch $@
 
 # what tests and checks need on top

@@ -55,8 +55,9 @@ class Art:
 
     def __init__(self, folder: Path) -> None:
         self.folder = find_art(folder)
-        codes = _hexcodes(self.folder)
-        self.sprites = [_load_sprite(self.folder, codes, thing.label) for thing in THINGS]
+        codes = hexcodes(self.folder)
+        self.paths = [sprite_path(self.folder, codes, thing.label) for thing in THINGS]
+        self.sprites = [_load_sprite(path) for path in self.paths]
 
     def paint(self, scene: Scene) -> Picture:
         """Paint `scene` as (128, 128, 3)."""
@@ -101,12 +102,14 @@ def _fetch(folder: Path) -> None:
         raise ArtError("npm could not fetch the emoji art: see its message above")
 
 
-def _hexcodes(folder: Path) -> dict[str, str]:
+def hexcodes(folder: Path) -> dict[str, str]:
+    """The code points of every emoji of the art in `folder`, as in file names, by its label."""
     data = json.loads((folder / "emojibase-data/en/data.json").read_text(encoding="utf-8"))
     return {entry["label"]: entry["hexcode"].lower() for entry in data}
 
 
-def _load_sprite(folder: Path, codes: dict[str, str], label: str) -> Image.Image:
+def sprite_path(folder: Path, codes: dict[str, str], label: str) -> Path:
+    """The picture of the emoji called `label`. Raises ArtError."""
     code = codes.get(label)
     if code is None:
         raise ArtError(f"emojibase-data has no emoji called '{label}'")
@@ -114,10 +117,14 @@ def _load_sprite(folder: Path, codes: dict[str, str], label: str) -> Image.Image
     for name in (code, code.replace("-fe0f", ""), f"{code}-fe0f"):
         path = assets / f"{name}.webp"
         if path.is_file():
-            with Image.open(path) as picture:
-                square = picture.convert("RGBA")
-            return square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            return path
     raise ArtError(f"the emoji art has no picture of '{label}' ({code}.webp)")
+
+
+def _load_sprite(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        square = picture.convert("RGBA")
+    return square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
 def random_for(*parts: object) -> random.Random:

@@ -54,7 +54,7 @@ Eight steps and a guidance scale of 3 are enough. Other sizes than 128 x 128 wor
 
 ## Measured
 {figures}
-
+{enlarged}
 ## Training
 `python -m training all` makes everything here from nothing: see `training/`. {n_things} pictures \
 of Fluent Emoji 3D were composed on the fly with captions; the autoencoder (4.3 M parameters, \
@@ -85,6 +85,19 @@ Every prompt's figures: [measured.json](../../../docs/demo-model/measured.json).
 `python -m training evaluate`, then `python -m training card`.
 """
 
+_ENLARGED = """
+The upscaler `demo-x4`, on pictures of emoji that it never saw in training, scaled down to \
+a quarter and enlarged again; and the share of the things that the classifier recognises in \
+pictures of 32 x 32 that were enlarged to 128 x 128:
+
+| | PSNR | SSIM | recognised |
+|---|---|---|---|
+{rows}
+
+Again: `python -m training enlarged`. Four of the demo's pictures, as they are, by Lanczos and \
+by the upscaler: [enlarged.png](../../../docs/demo-model/enlarged.png).
+"""
+
 _MORE = {
     "decibels": "| the autoencoder on held-out pictures | {:.1f} dB | 30 dB |",
     "edges": "| given edges that the ControlNet draws, within two pixels | {:.1%} | |",
@@ -94,11 +107,12 @@ _MORE = {
 _FIGURES = ("seeds", "steps", "guidance", "thing", "background", "pair")
 
 
-def write_card(models: Path, measured: Path, state: str) -> None:
+def write_card(models: Path, docs: Path, state: str) -> None:
     """Write models/diffusers/demo/README.md; `state` says in words how far training went.
 
-    The figures are those of `measured`, which `evaluate` left, if there is such a file.
+    The figures are those that `evaluate` and `enlarged` left in `docs`, as far as they did.
     """
+    measured = docs / "measured.json"
     text = _CARD.format(
         n_things=len(THINGS),
         things=", ".join(thing.name for thing in THINGS),
@@ -107,6 +121,7 @@ def write_card(models: Path, measured: Path, state: str) -> None:
         places=", ".join(words[0].strip() for words in PLACE_WORDS.values()),
         beside=_beside(models),
         figures=_figures(measured) if measured.is_file() else "Not yet.",
+        enlarged=_enlarged(docs / "enlarged.json"),
         state=state,
     )
     path = models / "diffusers" / "demo" / "README.md"
@@ -128,6 +143,17 @@ def _figures(measured: Path) -> str:
     ).strip()
 
 
+def _enlarged(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    rows = "\n".join(
+        f"| {name} | {figure['psnr']:.2f} dB | {figure['ssim']:.4f} | {figure['recognised']:.1%} |"
+        for name, figure in figures.items()
+    )
+    return _ENLARGED.format(rows=rows)
+
+
 def _share(outcome: dict[str, Any]) -> float:
     return float(outcome["things"])
 
@@ -142,4 +168,7 @@ def _beside(models: Path) -> str:
     if (models / "controlnet" / "demo-edges").is_dir():
         sheet = f"[controlnet-edges.png]({_SHEETS}/controlnet-edges.png)"
         lines.append(f"- the ControlNet `demo-edges`: draws along Canny edges, in {sheet}")
+    if (models / "upscale_models" / "demo-x4.safetensors").is_file():
+        sheet = f"[enlarged.png]({_SHEETS}/enlarged.png)"
+        lines.append(f"- the upscaler `demo-x4`: four times the size, in {sheet}")
     return "\n".join(lines) or "Its LoRAs and its ControlNet are not trained yet."

@@ -41,6 +41,15 @@ def load_run(folder: Path, device: torch.device) -> StableDiffusionPipeline:
     return assemble(load_vae(folder, device), load_text(folder, device), unet)
 
 
+def load_pipeline(folder: Path) -> StableDiffusionPipeline:
+    """The pipeline of a folder that `export` wrote, in float32."""
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
 def export(pipeline: StableDiffusionPipeline, target: Path) -> None:
     """Write `pipeline` and vocabulary.json to `target`; its README and licence stay."""
     beside = target.with_name(target.name + ".new")

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
+from training import enlarging
 from training.art import Art
 from training.card import write_card
 from training.classifier import load_classifier, train_classifier
 from training.controlnet import train_controlnet
 from training.evaluate import evaluate
-from training.export import assemble, export, load_run
+from training.export import assemble, export, load_pipeline, load_run
 from training.latents import encode_scenes
 from training.loop import Budget
 from training.lora import train_lora
@@ -22,6 +23,7 @@ from training.sheets import contact_sheet, draw_controlled, lora_sheet, prompt_s
 from training.styles import STYLES
 from training.text import train_text
 from training.unet import load_text, load_vae, train_unet
+from training.upscaler import load_upscaler, train_upscaler
 from training.vae import held_out_pictures, psnr, train_vae
 
 # minutes on two CPU cores that bring a good model; also the shares of a shorter `all`
@@ -33,6 +35,7 @@ MINUTES = {
     "classifier": 12.0,
     "lora": 12.0,
     "controlnet": 60.0,
+    "upscaler": 60.0,
 }
 
 
@@ -81,6 +84,10 @@ class Recipe:
     @property
     def demo(self) -> Path:
         return self.models / "diffusers" / "demo"
+
+    @property
+    def upscaler(self) -> Path:
+        return self.models / "upscale_models" / "demo-x4.safetensors"
 
     @property
     def controlnet(self) -> Path:
@@ -134,7 +141,7 @@ def _export(recipe: Recipe, budget: Budget) -> None:
 
 
 def _card(recipe: Recipe, budget: Budget) -> None:
-    write_card(recipe.models, recipe.docs / "measured.json", _state(recipe.out))
+    write_card(recipe.models, recipe.docs, _state(recipe.out))
 
 
 def _lora(recipe: Recipe, budget: Budget) -> None:
@@ -146,6 +153,20 @@ def _lora(recipe: Recipe, budget: Budget) -> None:
 def _controlnet(recipe: Recipe, budget: Budget) -> None:
     target = recipe.controlnet
     train_controlnet(recipe.art, recipe.out, budget, recipe.device, target, recipe.pictures)
+
+
+def _upscaler(recipe: Recipe, budget: Budget) -> None:
+    train_upscaler(recipe.art, recipe.demo, recipe.out, budget, recipe.device, recipe.upscaler)
+
+
+def _enlarged(recipe: Recipe, budget: Budget) -> None:
+    network = load_upscaler(recipe.upscaler)
+    recipe.docs.mkdir(parents=True, exist_ok=True)
+    figures = enlarging.measure(network, load_classifier(recipe.out), recipe.art)
+    enlarging.save(figures, recipe.docs / "enlarged.json")
+    pipeline = load_pipeline(recipe.demo)
+    enlarging.sheet(pipeline, network).save(recipe.docs / "enlarged.png", optimize=True)
+    print("\n".join(f"{name}: {figure}" for name, figure in figures.items()), flush=True)
 
 
 def _sheets(recipe: Recipe, budget: Budget) -> None:
@@ -207,6 +228,8 @@ PARTS: dict[str, Callable[[Recipe, Budget], None]] = {
     "export": _export,
     "lora": _lora,
     "controlnet": _controlnet,
+    "upscaler": _upscaler,
+    "enlarged": _enlarged,
     "sheets": _sheets,
     "evaluate": _evaluate,
     "card": _card,

@@ -20,14 +20,18 @@ INPAINTING, EDITING = 5, 4
 latents of the picture that is edited (InstructPix2Pix)."""
 
 
-def read_picture(data: bytes, width: int, height: int) -> Image.Image:
-    """An RGB picture that covers width x height pixels, cropped at its centre."""
+def open_picture(data: bytes) -> Image.Image:
+    """The picture in these bytes, in RGB. Raises JobError."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            rgb = picture.convert("RGB")
+            return picture.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise JobError("picture_unreadable") from error
-    return ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS)
+
+
+def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture so that it covers width x height pixels, cropped at its centre."""
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
 
 
 def pixels_of(picture: Image.Image, device: torch.device) -> torch.Tensor:

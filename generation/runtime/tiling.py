@@ -5,6 +5,7 @@ only the whole picture and no seam can grow (MultiDiffusion, Bar-Tal et al. 2023
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
@@ -23,8 +24,10 @@ class Tile(NamedTuple):
     bottom: int
     right: int
 
-    def of(self, whole: torch.Tensor, pixels: int) -> torch.Tensor:
-        """Its part of a tensor (..., H, W) whose elements cover `pixels` pixels a side; a view."""
+    def of(self, whole: torch.Tensor, pixels: int | Fraction) -> torch.Tensor:
+        """Its part of a tensor (..., H, W) whose elements cover `pixels` pixels a side, or 1/n of
+        one where it is enlarged; a view.
+        """
         return whole[
             ...,
             self.top // pixels : self.bottom // pixels,
@@ -55,11 +58,13 @@ def _spans(length: int, side: int) -> list[tuple[int, int]]:
     return [(start, start + side) for start in starts]
 
 
-def blended(tiles: Tiles, pixels: int, part: Callable[[Tile], torch.Tensor]) -> torch.Tensor:
+def blended(
+    tiles: Tiles, pixels: int | Fraction, part: Callable[[Tile], torch.Tensor]
+) -> torch.Tensor:
     """What `part` gives for each tile, put together with soft borders.
 
-    Its tensors are (..., H, W) of elements that cover `pixels` pixels a side. One tile is returned
-    as it is, to the last bit.
+    Its tensors are (..., H, W) of elements that cover `pixels` pixels a side, as in Tile.of. One
+    tile is returned as it is, to the last bit.
     """
     if len(tiles) == 1:
         return part(tiles[0])

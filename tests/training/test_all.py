@@ -41,4 +41,8 @@ def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
     for file in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
         assert (demo / file).is_file()
     assert (models / "controlnet" / "demo-edges" / "config.json").is_file()
+    assert (models / "upscale_models" / "demo-x4.safetensors").is_file()
+    figures = json.loads((tmp_path / "docs" / "enlarged.json").read_text(encoding="utf-8"))
+    assert set(figures) == {"bicubic", "lanczos", "upscaler"}
+    assert figures["upscaler"]["psnr"] > figures["bicubic"]["psnr"] - 1
     assert len(list((models / "loras").glob("demo-*.safetensors"))) == 2
