@@ -28,6 +28,7 @@ from bot.features import (
     queue,
     replay,
     stats,
+    upscale,
 )
 from bot.features.actions import menus, modals, reactions
 from bot.features.help import command as help_
@@ -114,6 +115,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         imagine.command(services),
         history.command(services),
         replay.command(services),
+        upscale.command(services),
         generation_data.command(services),
         queue.queue(services),
         queue.cancel(services),

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from generation import extra_model_paths, toml_text
 from generation.completion import Limits, Rules
+from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
@@ -135,6 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
+    enlarging: EnlargingSettings = EnlargingSettings()
     direct_messages: DirectMessagesSettings = DirectMessagesSettings()
     queue: QueueSettings = QueueSettings()
     wildcards: WildcardsSettings = WildcardsSettings()
@@ -160,6 +162,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             default_model=self.models.default,
             models=self.models.settings,
             limits=self.limits,
+            enlarging=self.enlarging,
             wildcards=self.wildcards.folder,
         )
 
@@ -171,6 +174,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "storage": StorageSettings,
     "worker": WorkerSettings,
     "limits": Limits,
+    "enlarging": EnlargingSettings,
     "direct_messages": DirectMessagesSettings,
     "queue": QueueSettings,
     "wildcards": WildcardsSettings,

@@ -146,6 +146,11 @@ class Catalog:
         return list(self._models.by_kind[ModelKind.VAE])
 
     @property
+    def upscalers(self) -> list[ModelFile]:
+        """The networks that enlarge pictures, by name."""
+        return list(self._models.by_kind[ModelKind.UPSCALER])
+
+    @property
     def embeddings(self) -> list[ModelFile]:
         """The embeddings, which prompts call by their files' names, by name."""
         return list(self._models.by_kind[ModelKind.EMBEDDING])

@@ -18,6 +18,7 @@ from generation import (
     templates,
 )
 from generation.catalog import Catalog
+from generation.enlarging import EnlargingSettings, file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
@@ -25,12 +26,14 @@ from generation.name_search import fold
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
 from generation.request import (
+    ENLARGED_SIDE_MAX,
     RANDOM_SEED,
     RANDOM_SEED_MAX,
     SIDE_MAX,
     SIDE_MIN,
     ControlUse,
     Count,
+    Enlargement,
     GenerationRequest,
     LoraUse,
     Pixels,
@@ -64,7 +67,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = SIDE_MAX
     """The area bounds what is drawn: a wide picture of a megapixel has long sides."""
     pixels: Pixels = 1024 * 1024
-    upscaled_side: Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX)] = 2048
+    upscaled_side: Annotated[int, Meta(ge=SIDE_MIN, le=ENLARGED_SIDE_MAX)] = 2048
     """Of a picture that was made before and is enlarged."""
     steps: Steps = 60
     count: Count = 4
@@ -80,6 +83,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str = ""
     models: Mapping[str, ModelSettings] = {}
     limits: Limits = Limits()
+    enlarging: EnlargingSettings = EnlargingSettings()
     wildcards: Path | None = None
     """A folder of text files that prompts draw from."""
 
@@ -193,13 +197,21 @@ def check(
     check_prompt("negative_prompt", request.negative_prompt, request.steps)
     if take_tags(request.negative_prompt)[1]:
         raise Refused("tag_in_negative")
-    _check_size(request, limits, enlarging)
+    if request.enlargement is None:
+        _check_size(request, limits, enlarging)
     _at_most("steps", request.steps, limits.steps)
     _at_most("count", request.count, 1 if enlarging else limits.count)
     if request.variation_strength and request.variation_seed is None:
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
     known_sampler(request.sampler)
     known_schedule(request.schedule)
+    if request.enlargement is not None:
+        _check_enlargement(request.enlargement, catalog, limits)
+        if request.only_enlarges:
+            return
+        request, enlarging = second_pass(request), True
+    if not request.prompt.strip():
+        raise Refused("prompt_empty")
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
     check_runnable(model)
     _check_abilities(request, model)
@@ -267,6 +279,12 @@ def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> 
         )
     if request.tile and request.init_picture is None:
         raise Refused("option_needs", option="tile", needs="init_picture")
+
+
+def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> None:
+    file_of(made, catalog)
+    _at_most("width", made.width, limits.upscaled_side)
+    _at_most("height", made.height, limits.upscaled_side)
 
 
 def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from generation.enlarging import second_pass
 from generation.job import Job
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS, sampler_of
@@ -53,6 +54,10 @@ class Speed(msgspec.Struct, frozen=True):
 
 def calls(request: GenerationRequest) -> float:
     """Network calls for one picture; one without guidance is half of one with it."""
+    if request.only_enlarges:
+        return 1.0
+    if request.enlargement is not None:
+        request = second_pass(request)
     share = request.denoising_strength if request.init_picture is not None else 1.0
     sampler = SAMPLERS.get(sampler_of(request))
     guided = 1.0 if request.guidance_scale > 1 else 0.5
@@ -60,7 +65,13 @@ def calls(request: GenerationRequest) -> float:
 
 
 def megapixels(request: GenerationRequest) -> float:
-    """What the denoiser sees of one picture; where there are tiles, all of them together."""
+    """What the denoiser sees of one picture; where there are tiles, all of them together. Of one
+    that is only enlarged, what comes out.
+    """
+    if request.enlargement is not None:
+        if request.only_enlarges:
+            return request.enlargement.width * request.enlargement.height / 1e6
+        request = second_pass(request)
     across, down = _seen(request.width, request.tile), _seen(request.height, request.tile)
     return across * down / 1e6
 
@@ -86,7 +97,7 @@ class Estimates:
         self._loads: dict[str, float] = {}
         """What `loading` has found already."""
         newest_first = list(measurements)
-        models = [measured.request.model for measured in newest_first]
+        models = [measured.request.checkpoint for measured in newest_first]
         for measured, model_before in zip(newest_first, [*models, None][1:], strict=True):
             self._add(measured, model_before)
 
@@ -99,9 +110,10 @@ class Estimates:
             if len(points) < RECENT:
                 points.append(point)
         # a swap to a model that is kept in memory takes next to nothing, and counts as such
-        swapped = model_before is not None and model_before != request.model
-        if swapped or measured.seconds_loading > LOADED:
-            self._loading.setdefault(request.model, []).append(measured.seconds_loading)
+        model = request.checkpoint
+        swapped = bool(model_before) and model_before != model
+        if model and (swapped or measured.seconds_loading > LOADED):
+            self._loading.setdefault(model, []).append(measured.seconds_loading)
 
     def making(self, request: GenerationRequest) -> float:
         """Seconds that a request takes once its model is loaded."""
@@ -113,7 +125,9 @@ class Estimates:
         return Speed(RATE).seconds(request)
 
     def loading(self, model: str) -> float:
-        """Seconds from a job of another model to the first of this one."""
+        """Seconds from a job of another model to the first of this one; "" needs none."""
+        if not model:
+            return 0.0
         if model not in self._loads:
             self._loads[model] = self._median_load(model)
         return self._loads[model]
@@ -128,6 +142,10 @@ class Estimates:
 
 def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
     """What a request is measured with, from the most like it to all."""
+    if request.enlargement is not None:
+        if request.only_enlarges:
+            return (("", request.enlargement.upscaler), ("",))
+        request = second_pass(request)
     size = (request.width * request.height, request.tile, len(request.controls), request.refiner)
     return ((request.model, *size), (request.model,), ())
 
@@ -161,11 +179,12 @@ def plan(
         if job is None:
             yield None
             continue
-        swap = job.request.model != loaded
+        model = job.request.checkpoint or loaded
+        swap = model != loaded
         start = clock
         clock += times.making(job.request)
         if swap:
-            clock += times.loading(job.request.model)
-        loaded = job.request.model
+            clock += times.loading(model)
+        loaded = model
         yield Planned(job, place, start, clock, swap)
         place += 1

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from generation.models import ModelFile
 from generation.numerics import Numerics
-from generation.request import GenerationRequest, PictureHash
+from generation.request import Enlargement, GenerationRequest, PictureHash
 
 FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4
@@ -82,6 +82,23 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """Whether to draw one picture at a time: an earlier try may have died of too many."""
     numerics: Numerics | None = None
     """How the pictures were computed that this job draws again; kept to as far as it can be."""
+    enlargement: Enlargement | None = None
+    """How the picture is enlarged first that the request starts from; it is then the second pass
+    over that."""
+    upscaler: ModelFile | None = None
+    """What enlarges it; None for an upscaler without a file."""
+
+
+class Enlarge(msgspec.Struct, frozen=True, tag=True):
+    """Make the picture larger that `request.enlargement` names, without a second pass."""
+
+    job: str
+    request: GenerationRequest
+    upscaler: ModelFile | None
+    """None for one without a file."""
+    pictures: dict[PictureHash, bytes]
+    numerics: Numerics | None = None
+    """As in Generate."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -94,7 +111,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process. A closed pipe means the same."""
 
 
-ToRuntime = Configure | Generate | Cancel | Stop
+Work = Generate | Enlarge
+ToRuntime = Configure | Work | Cancel | Stop
 
 # from the worker process
 
@@ -121,7 +139,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """How far a job is. Sent at its start, at each denoising step, and at each change of stage."""
 
     job: str
-    stage: Literal["loading", "encoding", "denoising", "decoding"]
+    stage: Literal["loading", "enlarging", "encoding", "denoising", "decoding"]
     step: int
     """Steps done in all batches together."""
     steps: int
@@ -183,7 +201,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
     embedding_mismatch, start_picture_needed, lora_mismatch, lora_nan, lora_kind,
     lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep, picture_unreadable,
-    picture_check_broken, internal_error;
+    upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.
     """

@@ -13,7 +13,7 @@ from generation import samplers
 from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
-from generation.request import GenerationRequest, LoraUse
+from generation.request import Enlargement, GenerationRequest, LoraUse
 from generation.request_options import exact, options
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -107,7 +107,10 @@ def _weights(use: LoraUse) -> tuple[float, ...]:
 
 
 def _parameters(about: About) -> list[tuple[str, str]]:
-    request = about.request
+    request, made = about.request, about.request.enlargement
+    if made is not None and not request.prompt:
+        # all that is known of a picture which was not drawn here
+        return [*_enlarged(made, about), _version(about)]
     found = [
         ("Steps", str(request.steps)),
         ("Sampler", samplers.sampler_of(request)),
@@ -139,7 +142,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("Variation of", _quoted(earlier)))
     if request.clip_skip > 1:
         found.append(("Clip skip", str(request.clip_skip)))
-    if request.init_picture is not None:
+    second_pass = made is not None and made.denoising_strength > 0
+    if request.init_picture is not None and not second_pass:
         found.append(("Denoising strength", exact(request.denoising_strength)))
     for number, use in enumerate(request.controls):
         value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
@@ -158,8 +162,33 @@ def _parameters(about: About) -> list[tuple[str, str]]:
             f"{_bare(name.removeprefix(EMBEDDING))}: {about.hashes[name][:12]}" for name in words
         )
         found.append(("TI hashes", _quoted(value)))
-    found.append(("Version", f"darkroom {about.versions.get('darkroom', '')}".strip()))
+    if made is not None:
+        found += _enlarged(made, about)
+    return [*found, _version(about)]
+
+
+def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
+    """As A1111 has it of a second pass (its hires. fix), and of an upscaler alone (its extras)."""
+    name = _quoted(made.upscaler)
+    if made.denoising_strength:
+        found = [
+            ("Denoising strength", exact(made.denoising_strength)),
+            ("Hires resize", f"{made.width}x{made.height}"),
+            ("Hires upscaler", name),
+        ]
+    else:
+        found = [
+            ("Postprocess upscale by", exact(round(made.factor, 4))),
+            ("Postprocess upscaler", name),
+        ]
+    upscaler = about.hashes.get(f"upscaler:{made.upscaler}")
+    if upscaler:
+        found.append(("Upscaler hash", upscaler[:10]))
     return found
+
+
+def _version(about: About) -> tuple[str, str]:
+    return "Version", f"darkroom {about.versions.get('darkroom', '')}".strip()
 
 
 def _lora_hash(about: About, name: str) -> str:

@@ -1,14 +1,14 @@
 """From a job to what an engine is told: the files that its request names, wherever they lie now."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import embedding_uses
+from generation import embedding_uses, enlarging
 from generation.catalog import Catalog
 from generation.job import Job
 from generation.job_queue import JobQueue
-from generation.messages import Generate
+from generation.messages import Enlarge, Generate, Work
 from generation.models import ModelFile, ModelKind
 from generation.numerics import Numerics
 
@@ -29,14 +29,22 @@ def at_once(act: Callable[[], Coroutine[Any, Any, Read]], /) -> Coroutine[Any, A
     return act()
 
 
-async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> Generate:
+async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> Work:
     """Find the files that the request names. Raises Refused: they may have gone since it was
     accepted.
     """
-    request = job.request
-    hashes = {control.picture for control in request.controls}
-    if request.init_picture is not None:
-        hashes.add(request.init_picture)
+    request, made, upscaler = job.request, job.request.enlargement, None
+    numerics = await _numerics_of_first(job, queue, read)
+
+    async def pictures(hashes: Iterable[str]) -> dict[str, bytes]:
+        return {sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes}
+
+    if made is not None:
+        upscaler = enlarging.file_of(made, catalog)
+        if request.only_enlarges:
+            shown = await pictures({made.picture})
+            return Enlarge(str(job.id), request, upscaler, shown, numerics)
+        request = enlarging.second_pass(request)
     checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
 
     def part(kind: ModelKind, name: str) -> ModelFile:
@@ -48,14 +56,16 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         checkpoint=checkpoint,
         loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
-        pictures={sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes},
+        pictures=await pictures(set(request.uploads)),
         vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
         refiner=None
         if request.refiner is None
         else catalog.get(ModelKind.CHECKPOINT, request.refiner),
         embeddings=embedding_uses.of(request, checkpoint, catalog),
         one_by_one=job.attempts > 0,
-        numerics=await _numerics_of_first(job, queue, read),
+        numerics=numerics,
+        enlargement=made,
+        upscaler=upscaler,
     )
 
 

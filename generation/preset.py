@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import completion, control_uses, lora_uses, refining, toml_text
+from generation import completion, control_uses, enlarging, lora_uses, refining, toml_text
 from generation.catalog import Catalog
 from generation.completion import Given, Rules
 from generation.families import FAMILIES
@@ -65,6 +65,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clip_skip: ClipSkip | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
+    upscaler: Name | None = None
+    second_pass: Strength | None = None
+    """Of 🔍, as in EnlargingSettings."""
     max_steps: Steps | None = None
     max_count: Count | None = None
     max_pixels: Pixels | None = None
@@ -108,6 +111,8 @@ EXAMPLES: Final = {
     "clip_skip": "2",
     "controlnet": '"a name"',
     "control_scale": "0.8",
+    "upscaler": '"a name, or Lanczos"',
+    "second_pass": "0.3",
     "max_steps": "50",
     "max_count": "4",
     "max_pixels": "1048576",
@@ -204,6 +209,8 @@ def check(preset: Preset, catalog: Catalog) -> None:
         completion.known_sampler(preset.sampler)
     if preset.schedule is not None:
         completion.known_schedule(preset.schedule)
+    if preset.upscaler is not None:
+        enlarging.find(preset.upscaler, catalog)
     template, tags = take_tags(preset.template or "")
     check_weights("template", template)
     check_weights("negative_prompt", preset.negative_prompt or "")
@@ -228,6 +235,8 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
         controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
+        upscaler=request.enlargement.upscaler if request.enlargement else None,
+        second_pass=request.enlargement.denoising_strength if request.enlargement else None,
         loras=request.loras,
     )
 

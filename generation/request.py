@@ -28,6 +28,8 @@ LINEAGE_MAX: Final = 64
 """Variations of variations that one picture can come from."""
 SIDE_MIN: Final = 64
 SIDE_MAX: Final = 2048
+ENLARGED_SIDE_MAX: Final = 4096
+"""Of a picture that an upscaler has made larger."""
 SIDE_STEP: Final = 8
 """Latents are an eighth of the picture's size in every family."""
 
@@ -41,6 +43,7 @@ PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Prompt = Annotated[str, Meta(max_length=PROMPT_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_MAX)]
 Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)]
+EnlargedSide = Annotated[int, Meta(ge=1, le=ENLARGED_SIDE_MAX)]
 Pixels = Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)]
 Steps = Annotated[int, Meta(ge=1, le=150)]
 Guidance = Annotated[float, Meta(ge=0, le=30)]
@@ -141,16 +144,44 @@ class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strength: Strength
 
 
+class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A finished picture made larger: by an upscaler, and where `denoising_strength` is not 0 by a
+    second pass of the model over what it made.
+
+    Sizes are in pixels, `width` and `height` of the result and `from_width` and `from_height` of
+    the picture before it.
+    """
+
+    picture: PictureHash
+    upscaler: Name
+    """Of the catalogue, or one of generation.enlarging.PLAIN."""
+    width: EnlargedSide
+    height: EnlargedSide
+    from_width: EnlargedSide
+    from_height: EnlargedSide
+    denoising_strength: Strength = 0.0
+    tile: Annotated[int, Meta(ge=0, le=SIDE_MAX, multiple_of=SIDE_STEP)] = 0
+    """Pixels of the tiles of the second pass; 0 for the whole at once."""
+
+    @property
+    def factor(self) -> float:
+        """How many times larger the result is, by its longer side."""
+        return max(self.width, self.height) / max(self.from_width, self.from_height)
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
     Picture `i` of `count` has the seed `seed + i`. Where there is a variation, as A1111 has it, all
     have the seed `seed`, and its noise is moved towards that of `variation_seed + i`; before that
     towards those of `lineage`, which make it the noise of the picture that is varied. Sizes are
-    in pixels of the finished picture.
+    in pixels of the picture that is drawn.
+
+    With an `enlargement` it says how that picture was drawn, and what is made is a larger one of
+    it. Of a picture that was not drawn here the prompt and the model are empty.
     """
 
-    prompt: Annotated[Prompt, option("what the picture shows", min_length=1)]
+    prompt: Annotated[Prompt, option("what the picture shows")]
     negative_prompt: Annotated[Prompt, option("what the picture should not show")] = ""
     template: Annotated[
         Prompt | None, option("the prompt before its wildcards were drawn", offered=False)
@@ -221,6 +252,32 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 0
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
+    enlargement: Annotated[
+        Enlargement | None, option("how a finished picture is made larger", offered=False)
+    ] = None
+
+    @property
+    def only_enlarges(self) -> bool:
+        """Whether an upscaler does it all, and no checkpoint."""
+        return self.enlargement is not None and self.enlargement.denoising_strength == 0
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of the checkpoint that must be loaded for it; "" where an upscaler does all."""
+        return "" if self.only_enlarges else self.model
+
+    @property
+    def made_with(self) -> str:
+        """The name of what makes the picture: the checkpoint, or an upscaler that does all."""
+        if self.enlargement is not None and self.only_enlarges:
+            return self.enlargement.upscaler
+        return self.model
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is made."""
+        made = self.enlargement or self
+        return made.width, made.height
 
     @property
     def varied(self) -> bool:
@@ -263,13 +320,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "schedule": (self.schedule,),
             "lora": tuple(use.name for use in self.loras),
             "controlnet": tuple(use.name for use in self.controls),
+            "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
         }
 
     @property
     def uploads(self) -> tuple[str, ...]:
         """Hashes of the pictures in the store that it starts from or follows."""
         init = () if self.init_picture is None else (self.init_picture,)
-        return (*init, *(use.picture for use in self.controls))
+        enlarged = () if self.enlargement is None else (self.enlargement.picture,)
+        return (*init, *enlarged, *(use.picture for use in self.controls))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

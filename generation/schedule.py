@@ -241,7 +241,7 @@ class Course:
             yield from self._pass_turn()
             job = self._choose()
             self._charge(job)
-            self._loaded = job.request.model
+            self._loaded = job.request.checkpoint or self._loaded
             yield job
 
     def _lead(self, job: Job) -> None:
@@ -252,7 +252,7 @@ class Course:
         self._costs[user] = cost = self._known_costs[job.id]
         self._heads[user] = job
         self._weights.setdefault(job.origin.guild_id, _Weights()).add(job.origin.weight)
-        self._models.setdefault(job.request.model, set()).add(user)
+        self._models.setdefault(job.request.checkpoint, set()).add(user)
         heapq.heappush(self._cheapest, (cost, job.id, user))
         heapq.heappush(self._dearest, (-cost, job.id, user))
 
@@ -304,7 +304,7 @@ class Course:
     def _choose(self) -> Job:
         """The job of whose turn it is, or one of the loaded model that may go ahead of it."""
         first = self._heads[self._ring[0]]
-        model = first.request.model
+        model = first.request.checkpoint
         if model == self._loaded or self._times.loading(model) < WORTH_WAITING:
             return first
         debt = self._debt()
@@ -329,7 +329,7 @@ class Course:
             self._debtors.add(user)
         del self._heads[user]
         self._weights[job.origin.guild_id].discard(job.origin.weight)
-        self._models[job.request.model].discard(user)
+        self._models[job.request.checkpoint].discard(user)
         own = self._left[user]
         own.popleft()
         if own:

@@ -158,7 +158,7 @@ class Worker:
 
         With `first` no more than so many, and with `user_id` all of that person's besides.
         """
-        loaded = self.loaded if self.current is None else self.current.request.model
+        loaded = self.loaded if self.current is None else self._model_after(self.current)
         planned = await self._waiting.plan(loaded, first, user_id)
         left = await self.seconds_left()
         return [
@@ -180,8 +180,8 @@ class Worker:
         if self.current is None:
             return 0.0
         expected = estimates.making(self.current.request)
-        if self.current.request.model != self.loaded:
-            expected += estimates.loading(self.current.request.model)
+        if self._model_after(self.current) != self.loaded:
+            expected += estimates.loading(self.current.request.checkpoint)
         return self._pace.left(expected)
 
     async def _next(self) -> Job | None:
@@ -222,7 +222,11 @@ class Worker:
             await self._give_up(job, error)
         finally:
             self.current = None
-            self.loaded = job.request.model
+            self.loaded = self._model_after(job)
+
+    def _model_after(self, job: Job) -> str:
+        """The checkpoint that is loaded once a job is done: an upscaler leaves it alone."""
+        return job.request.checkpoint or self.loaded
 
     async def _give_up(self, job: Job, error: Exception) -> None:
         try:
@@ -297,7 +301,7 @@ class Worker:
                     await self._save(job, partial(self._queue.begin, job.id))
                 self._pace.hear(event)
                 if self._pace.ending and not self._alone:
-                    self._ahead.hand(job.request.model)
+                    self._ahead.hand(self._model_after(job))
                 self.tell(job, event)
             case Preview():
                 self.tell(job, event)

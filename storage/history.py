@@ -92,7 +92,9 @@ class HistoryStore:
             select(following.scalar_subquery()).where(found.c.model.is_not(None))
         )
         statement = select(found.c.model).where(found.c.model.is_not(None))
-        return sorted(await self._database.read(lambda c: list(c.execute(statement).scalars())))
+        found_there = await self._database.read(lambda c: list(c.execute(statement).scalars()))
+        # a picture that was not drawn here has none
+        return sorted(filter(None, found_there))
 
     async def tree(self, job_id: int) -> list[tuple[int, Job]]:
         """All relatives of a job by their depth below the first, each under its parent."""

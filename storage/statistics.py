@@ -77,8 +77,8 @@ def _times(jobs: Iterable[Job]) -> tuple[tuple[ModelTimes, ...], int]:
         if provenance is None:
             continue  # it is there, and can't be read
         each = (provenance.seconds - provenance.seconds_loading) / request.count
-        seconds.setdefault(request.model, []).append(each)
-        pictures[request.model] = pictures.get(request.model, 0) + request.count
+        seconds.setdefault(request.made_with, []).append(each)
+        pictures[request.made_with] = pictures.get(request.made_with, 0) + request.count
         peak = max(peak, provenance.memory_peak)
     times = tuple(
         ModelTimes(model, pictures[model], statistics.median(found), _p95(found))

@@ -58,6 +58,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "/history entry": Rule(who="owner"),
     "/history tree": Rule(who="reader"),
     "/replay": DRAWS,
+    "/upscale": ASKS,
+    "/upscale job": DRAWS,
     "/queue": ANYBODY,
     "/cancel": ANYBODY,
     "/cancel job": Rule(who="moderator"),

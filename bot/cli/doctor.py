@@ -1,6 +1,7 @@
 """`python -m bot doctor`: a line for each check, and for each failure how to mend it."""
 
 import asyncio
+import importlib.util
 import platform
 import shutil
 import sys
@@ -29,6 +30,7 @@ from bot.storage_folder import (
 from generation.catalog import Catalog
 from generation.completion import complete, known_sampler, known_schedule
 from generation.engines import EngineError
+from generation.enlarging import upscaler_of
 from generation.families import FAMILIES, RECOGNISED
 from generation.messages import Ready
 from generation.model_settings import ModelSettings
@@ -188,6 +190,8 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
         yield finding
     for finding in _refused_alone(config, catalog):
         yield finding
+    for finding in _enlarging(config, catalog):
+        yield finding
     if not any(model.family in FAMILIES for model in catalog.checkpoints):
         mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."
         yield Finding("models", "no checkpoint that can be used", mend)
@@ -264,6 +268,20 @@ def _refused_alone(config: Config, catalog: Catalog) -> Iterator[Finding]:
                 why = Texts("en-US")(refused.code, **refused.params)
                 mend = f"Change [limits], or its size and steps in [models.{_quoted(model.name)}]."
                 yield Finding("[limits]", f"{model.name} with a prompt alone: {why}", mend)
+
+
+def _enlarging(config: Config, catalog: Catalog) -> Iterator[Finding]:
+    """The upscaler that config.toml names, and what all but the plain ones need."""
+    wanted = config.enlarging.upscaler
+    try:
+        upscaler_of(None, catalog, config.enlarging)
+    except Refused as refused:
+        mend = Texts("en-US")(refused.code, **refused.params)
+        yield Finding("[enlarging]", f"upscaler = {_quoted(wanted)}", mend)
+    if catalog.upscalers and importlib.util.find_spec("spandrel") is None:
+        found = f"{len(catalog.upscalers)} that can't be used: spandrel is not installed"
+        mend = 'Run "make install" again. On Windows the line for it is in README.md.'
+        yield Finding("upscalers", found, mend, fatal=False)
 
 
 def _nearest(refused: Refused) -> str:

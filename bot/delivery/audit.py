@@ -17,7 +17,7 @@ from bot.background import BackgroundTasks
 from bot.delivery.failures import RETRIES, SENDING_ERRORS, closes_the_way, may_pass
 from bot.locales import Texts
 from bot.ui.formatting import cut, one_line, quoted, sentence
-from bot.ui.job_embeds import failure
+from bot.ui.job_embeds import failure, subject
 from generation.job import Job, JobState
 from generation.messages import JobEvent
 from generation.refusal import Refused
@@ -181,7 +181,7 @@ def job_line(job: Job, texts: Texts) -> str:
         job=job.id,
         who=f"<@{job.origin.user_id}>",
         where=where,
-        prompt=_words(None if private else job.request.prompt, texts),
+        prompt=_words(None if private else subject(job, texts), texts),
         outcome=outcome,
     )
 

@@ -14,6 +14,7 @@ from bot.interactions.sight import job_by_number
 from bot.locales import Texts
 from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, duration, one_line, quoted
+from bot.ui.job_embeds import subject
 from generation.job import Job
 from generation.refusal import Refused
 from generation.schedule import Planned
@@ -55,8 +56,9 @@ def cancel(services: Services) -> Command:
 
     async def complete(interaction: Interaction, typed: str) -> list[Choice[int]]:
         own = await _own(services, interaction.user.id)
+        texts = Texts(str(interaction.locale))
         return [
-            Choice(name=f"#{job.id} {job.request.prompt}"[:100], value=job.id)
+            Choice(name=f"#{job.id} {subject(job, texts)}"[:100], value=job.id)
             for job in own
             if str(typed).lstrip("#") in str(job.id)
         ][:25]
@@ -99,5 +101,5 @@ def _embed(
 
 def _named(job: Job, user_id: int, texts: Texts) -> str:
     if job.origin.user_id == user_id:
-        return f"**#{job.id}** {quoted(one_line(job.request.prompt), PROMPT_MAX)}"
-    return texts("queue_someone", model=quoted(job.request.model, PROMPT_MAX))
+        return f"**#{job.id}** {quoted(one_line(subject(job, texts)), PROMPT_MAX)}"
+    return texts("queue_someone", model=quoted(job.request.made_with, PROMPT_MAX))

@@ -6,12 +6,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from generation.completion import ENLARGED
 from generation.job import Job, JobState, PictureRecord
 from generation.refusal import Refused
 from generation.request import (
     LINEAGE_MAX,
     RANDOM_SEED_MAX,
+    Enlargement,
     GenerationRequest,
     Variation,
 )
@@ -21,10 +21,8 @@ SUBTLE: Final = 0.15
 STRONG: Final = 0.45
 """Variation strengths: how far the noise goes towards another seed's."""
 VARIATIONS: Final = 4
-ENLARGING_STRENGTH: Final = 0.3
-"""Denoising strength of the second pass: new detail, the same picture."""
-WHOLE: Final = 1.5
-"""Up to so many times the native side, the second pass sees the picture whole."""
+OLD_STRENGTH: Final = 0.3
+"""Denoising strength by which requests are known that enlarged pictures before upscalers did."""
 
 On = Literal["unfinished", "failed", "job", "picture", "either", "pick", "history"]
 """What an action is offered on: a request that is not finished, one that failed or was cancelled,
@@ -37,8 +35,8 @@ class Source(msgspec.Struct, frozen=True):
 
     job: Job
     index: int | None
-    native: int
-    """Side in pixels of the pictures that the job's model was trained on."""
+    enlarge: Callable[[PictureRecord], Enlargement]
+    """How one of its pictures is made larger. Raises Refused."""
     count_max: int
     """How many pictures one request may have."""
 
@@ -66,8 +64,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bot adds the emoji under the result; it works as a reaction in any case."""
     posts: bool = True
     """Whether it posts something where the picture is."""
-    enlarges: bool = False
-    """Whether its pictures may be larger than what people may ask for."""
+    draws: bool = True
+    """Whether it asks the job's model for something, where it asks for pictures."""
     repeats: bool = False
     """Whether its handler asks for the job's own request once more."""
     written: bool = False
@@ -101,37 +99,44 @@ Accepts = Callable[[ActionTarget, Job], bool]
 def reroll(source: Source) -> GenerationRequest:
     """The same request with another seed; of variations, others of the same picture."""
     request = source.job.request
-    return request.with_(**{"variation_seed" if request.varied else "seed": _new_seed()})
+    if request.only_enlarges:
+        # an upscaler gives the same each time: what it enlarged is drawn anew
+        request = drawn(source.job)
+    varied = request.varied and request.enlargement is None
+    return request.with_(**{"variation_seed" if varied else "seed": _new_seed()})
 
 
 def upscale(source: Source) -> GenerationRequest:
-    """Twice the size by a second pass over the enlarged picture, in tiles where it is large."""
+    """The picture made larger; how it was drawn stays in the request."""
     picture = source.picture
-    width, height = picture.width * ENLARGED, picture.height * ENLARGED
-    large = max(width, height) > WHOLE * source.native
     return source.job.request.with_(
-        init_picture=picture.file,
-        width=width,
-        height=height,
-        tile=source.native if large else 0,
-        denoising_strength=ENLARGING_STRENGTH,
         seed=picture.seed,
-        variation_seed=None,
-        variation_strength=0.0,
-        lineage=(),
+        variation_seed=picture.variation_seed,
         count=1,
-        # control pictures have done their work in the first pass
-        controls=(),
+        enlargement=msgspec.to_builtins(source.enlarge(picture)),
     )
 
 
+def drawn(job: Job) -> GenerationRequest:
+    """How the picture was drawn that a job shows, before it was enlarged. Raises Refused for one
+    that was not drawn here.
+    """
+    if not job.request.prompt:
+        raise Refused("not_drawn_here")
+    return job.request.with_(enlargement=None)
+
+
 def enlarged(job: Job) -> bool:
-    """Whether a job's picture is an enlarged one, by itself or as one that was made again."""
+    """Whether a job's picture was drawn larger than people may ask for, as enlarging once was: by
+    itself, or as one that was made again.
+    """
     request = job.request
+    if request.enlargement is not None:
+        return False
     again = (
         job.action in ("reroll", "replay", "retry")
         and request.init_picture is not None
-        and request.denoising_strength == ENLARGING_STRENGTH
+        and request.denoising_strength == OLD_STRENGTH
     )
     return job.action == "upscale" or request.tile > 0 or again
 
@@ -148,11 +153,13 @@ def vary_strong(source: Source) -> GenerationRequest:
 
 def start_from(source: Source) -> GenerationRequest:
     """An img2img from a picture: the request that the dialog begins with."""
-    picture = source.picture
-    return source.job.request.with_(
+    picture, request = source.picture, drawn(source.job)
+    enlargement = source.job.request.enlargement
+    return request.with_(
         init_picture=picture.file,
-        width=picture.width,
-        height=picture.height,
+        # in the size that its model draws
+        width=request.width if enlargement else picture.width,
+        height=request.height if enlargement else picture.height,
         tile=0,
         denoising_strength=0.6,
         seed=_new_seed(),
@@ -164,7 +171,7 @@ def start_from(source: Source) -> GenerationRequest:
 
 
 def _vary(source: Source, strength: float) -> GenerationRequest:
-    request, picture = source.job.request, source.picture
+    request, picture = drawn(source.job), source.picture
     lineage = request.lineage
     if picture.variation_seed is not None:
         # full, it ends in the parent's siblings
@@ -194,7 +201,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             label="button_upscale",
             on="picture",
             request=upscale,
-            enlarges=True,
+            draws=False,
         ),
         Action(
             name="vary_subtle",

@@ -2,15 +2,17 @@
 
 import msgspec
 
-from bot.requests.actions import ActionTarget, Source, enlarged, start_from
+from bot.requests.actions import ActionTarget, Source, drawn, enlarged, start_from
 from generation import completion, templates
 from generation.catalog import Catalog
-from generation.completion import ENLARGED, Rules
-from generation.job import Job, JobState
+from generation.completion import Rules
+from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
+from generation.families import FAMILIES
+from generation.job import Job, JobState, PictureRecord
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import Enlargement, GenerationRequest
 
 
 class Remade(msgspec.Struct, frozen=True):
@@ -52,20 +54,50 @@ class Remaking:
         """Raise Refused for what this machine can't or may not make."""
         completion.check(made.request, self._catalog, self._rules, enlarging=made.enlarging)
 
-    def by(self, target: ActionTarget, job: Job, drawn_with: Preset | None = None) -> Remade:
-        """What an action asks for of a job that was drawn with a preset. Raises Refused."""
+    def by(
+        self,
+        target: ActionTarget,
+        job: Job,
+        drawn_with: Preset | None = None,
+        wish: Wish = NO_WISH,
+    ) -> Remade:
+        """What an action asks for of a job that was drawn with a preset; `wish` says how a picture
+        is enlarged. Raises Refused.
+        """
         assert target.action.request is not None
-        source = self._source(job, target.index, drawn_with)
-        if target.action.enlarges:
-            side = self._rules.limits.upscaled_side
-            if max(source.picture.width, source.picture.height) * ENLARGED > side:
-                raise Refused("enlarged_enough", side=side)
+        source = self._source(target, job, drawn_with, wish)
         request = target.action.request(source)
-        if target.action.name == "reroll" and not request.varied:
+        again = target.action.name == "reroll" and request.enlargement is None
+        if again and not request.varied:
             request = templates.redrawn(request, self._rules.wildcards)
-        # a reroll of an enlarged picture enlarges once more; whatever else comes of one does not
-        enlarging = target.action.enlarges or (target.action.on == "job" and enlarged(job))
-        return Remade(request if enlarging else self._brought_back(request, job), enlarging)
+        # a reroll of what was drawn so large is as large; whatever else comes of it is not
+        as_large = target.action.on == "job" and enlarged(job)
+        return Remade(request if as_large else self._brought_back(request, job), as_large)
+
+    def enlarge(
+        self,
+        picture: str,
+        size: tuple[int, int],
+        wish: Wish,
+        usual: Wish = NO_WISH,
+        model: str = "",
+    ) -> Enlargement:
+        """How a picture of that hash and size in pixels is made larger: as somebody wishes, or else
+        as is usual with their preset. The model of that name draws the second pass, if there is
+        any. Raises Refused.
+        """
+        rules, native = self._rules, 0
+        file = self._catalog.find(ModelKind.CHECKPOINT, model) if model else None
+        family = FAMILIES.get(file.family) if file is not None else None
+        if file is not None and family is not None and "image_to_image" in family.abilities:
+            native = completion.native_size(file)
+        if wish.second_pass and native < DRAWS_DETAIL:
+            code = "second_pass_small" if model else "second_pass_unknown"
+            raise Refused(code, model=model, side=DRAWS_DETAIL)
+        side, wish = rules.limits.upscaled_side, wish.over(usual)
+        return of_picture(
+            picture, size, wish, self._catalog, rules.enlarging, side=side, native=native
+        )
 
     def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
         """What a dialog shows and begins from: the job's request, or one that starts from a
@@ -75,21 +107,37 @@ class Remaking:
         if target.action.on == "failed":
             return request
         if target.action.name == "start":
-            request = start_from(self._source(job, target.index))
+            request = start_from(self._source(target, job))
+        elif request.enlargement is not None:
+            request = drawn(job)
         return self._brought_back(request, job)
 
     def _brought_back(self, request: GenerationRequest, job: Job) -> GenerationRequest:
         return completion.within_limits(request, self._rules) if enlarged(job) else request
 
-    def _source(self, job: Job, index: int | None, drawn_with: Preset | None = None) -> Source:
+    def _source(
+        self,
+        target: ActionTarget,
+        job: Job,
+        drawn_with: Preset | None = None,
+        wish: Wish = NO_WISH,
+    ) -> Source:
         """What an action makes its request from. Raises Refused when it isn't there yet."""
+        index = target.index
         if job.state is not JobState.FINISHED:
             raise Refused("job_unfinished")
         if index is not None and all(picture.index != index for picture in job.pictures):
             raise Refused("own_picture_gone", job=job.id)
-        model = self._catalog.get(ModelKind.CHECKPOINT, job.request.model)
-        completion.check_runnable(model)
-        count = self._rules.limits.count
-        if drawn_with is not None and drawn_with.max_count is not None:
-            count = min(count, drawn_with.max_count)
-        return Source(job, index, completion.native_size(model), count)
+        if target.action.draws and job.request.prompt:
+            completion.check_runnable(self._catalog.get(ModelKind.CHECKPOINT, job.request.model))
+        count, usual = self._rules.limits.count, NO_WISH
+        if drawn_with is not None:
+            usual = Wish(upscaler=drawn_with.upscaler, second_pass=drawn_with.second_pass)
+            if drawn_with.max_count is not None:
+                count = min(count, drawn_with.max_count)
+
+        def enlarge(picture: PictureRecord) -> Enlargement:
+            size = (picture.width, picture.height)
+            return self.enlarge(picture.file, size, wish, usual, job.request.model)
+
+        return Source(job=job, index=index, enlarge=enlarge, count_max=count)

@@ -17,6 +17,7 @@ from bot.requests.remaking import Remaking
 from generation import completion, preset
 from generation.catalog import Catalog
 from generation.completion import Rules
+from generation.enlarging import NO_WISH, Wish, of_upload
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
@@ -126,13 +127,31 @@ class RequestService:
             preset=use_there(parent, origin),
         )
 
-    async def remake(self, target: ActionTarget, job: Job, caller: Caller, origin: Origin) -> Job:
+    async def remake(
+        self,
+        target: ActionTarget,
+        job: Job,
+        caller: Caller,
+        origin: Origin,
+        wish: Wish = NO_WISH,
+    ) -> Job:
         """The new job of an action that asks for pictures."""
         await self.catalog.ready(MODELS_SECONDS)
-        made = self.remaking.by(target, job, await self.presets.bounding(job, caller.person.id))
+        drawn_with = await self.presets.bounding(job, caller.person.id)
+        made = self.remaking.by(target, job, drawn_with, wish)
         return await self.submit(
             made.request, caller, origin, target, job, enlarging=made.enlarging
         )
+
+    async def enlarge(
+        self, picture: str, size: tuple[int, int], wish: Wish, caller: Caller, origin: Origin
+    ) -> Job:
+        """A picture of the store, handed in by somebody and of that size, made larger."""
+        permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
+        request = of_upload(self.remaking.enlarge(picture, size, wish))
+        completion.check(request, self.catalog, self.rules)
+        return await self._add(request, caller, origin, action="upscale")
 
     async def change(
         self,

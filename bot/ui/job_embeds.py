@@ -19,6 +19,11 @@ from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
 BAR: Final = 14
+STAGES_WITH_BAR: Final = {
+    "denoising": ("stage_denoising", "stage_denoising_left"),
+    "enlarging": ("stage_enlarging", "stage_enlarging_left"),
+}
+"""Without and with the time that is left."""
 PROMPT_MAX: Final = 1000
 PROMPT_MAX_ON_THE_WAY: Final = 300
 FIELD_MAX: Final = 300
@@ -65,7 +70,8 @@ def waiting(planned: Planned, now: datetime, texts: Texts) -> MessageBody:
 
 def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts) -> MessageBody:
     """A job that is being made."""
-    if event.stage != "denoising":
+    keys = STAGES_WITH_BAR.get(event.stage)
+    if keys is None:
         return MessageBody(
             texts(f"stage_{event.stage}", model=quoted(job.request.model, FIELD_MAX))
         )
@@ -74,14 +80,22 @@ def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts
     bar = "▰" * filled + "▱" * (BAR - filled)
     percent = round(share * 100)
     if seconds_left is None:
-        return MessageBody(texts("stage_denoising", bar=bar, percent=percent))
+        return MessageBody(texts(keys[0], bar=bar, percent=percent))
     left = duration(seconds_left, texts)
-    return MessageBody(texts("stage_denoising_left", bar=bar, percent=percent, left=left))
+    return MessageBody(texts(keys[1], bar=bar, percent=percent, left=left))
+
+
+def subject(job: Job, texts: Texts) -> str:
+    """What a job is about: its prompt, or that a picture which was not drawn here is enlarged."""
+    made = job.request.enlargement
+    if job.request.prompt or made is None:
+        return job.request.prompt
+    return texts("subject_enlarged", width=made.from_width, height=made.from_height)
 
 
 def asked(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> discord.Embed:
     """What is asked for and by whom, while it waits and is made."""
-    prompt = quoted(job.request.prompt, PROMPT_MAX_ON_THE_WAY)
+    prompt = quoted(subject(job, texts), PROMPT_MAX_ON_THE_WAY)
     return _named(discord.Embed(description=prompt, colour=COLOUR), job, texts, around)
 
 
@@ -155,7 +169,8 @@ def ended(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> Mes
         return MessageBody(remarks(job, texts, around), parameters(job, texts, around))
     embed = discord.Embed(description=failure(job, texts), colour=COLOUR_FAILED)
     _named(embed, job, texts, around)
-    embed.add_field(name=texts("command_imagine"), value=quoted(job.request.prompt, FIELD_MAX))
+    about = quoted(subject(job, texts), FIELD_MAX)
+    embed.add_field(name=texts("command_imagine"), value=about)
     return MessageBody(keys_ignored(job.origin.ignored, texts), fitted(embed))
 
 
@@ -183,7 +198,8 @@ def failure(job: Job, texts: Texts) -> str:
 def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -> discord.Embed:
     """The embed under finished pictures: what makes them again."""
     request = job.request
-    embed = discord.Embed(description=quoted(request.prompt, PROMPT_MAX), colour=COLOUR)
+    description = quoted(subject(job, texts), PROMPT_MAX)
+    embed = discord.Embed(description=description, colour=COLOUR)
     _named(embed, job, texts, around)
     if request.negative_prompt:
         negative = quoted(request.negative_prompt, FIELD_MAX)
@@ -200,11 +216,18 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     if job.preset:
         own = texts("preset_personal", name=job.preset.name)
         yield "field_preset", own if job.preset.own else job.preset.name
+    width, height = request.size
+    made = request.enlargement
+    if made is not None:
+        yield "field_upscaler", f"{made.upscaler} × {number(round(made.factor, 2))}"
+    if not request.prompt:
+        yield "field_size", f"{width} × {height}"
+        return
     yield "field_model", request.model
     if request.refiner is not None:
         switch = number(request.refiner_switch)
         yield "field_refiner", texts("refiner", name=request.refiner, switch=switch)
-    yield "field_size", f"{request.width} × {request.height}"
+    yield "field_size", f"{width} × {height}"
     yield "field_steps", number(request.steps)
     yield "field_sampler", f"{sampler_of(request)}, {schedule_of(request)}"
     yield "field_guidance", number(request.guidance_scale)
@@ -223,6 +246,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_controlnet", ", ".join(_control(use, texts) for use in request.controls)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
+    if made is not None and made.denoising_strength:
+        yield "field_second_pass", number(made.denoising_strength)
 
 
 def _control(use: ControlUse, texts: Texts) -> str:
@@ -241,7 +266,8 @@ def _lora(use: LoraUse, texts: Texts) -> str:
 
 def picture(job: Job, shown: PictureRecord, texts: Texts) -> discord.Embed:
     """The embed under one picture among several."""
-    embed = discord.Embed(description=quoted(job.request.prompt, PROMPT_MAX), colour=COLOUR)
+    description = quoted(subject(job, texts), PROMPT_MAX)
+    embed = discord.Embed(description=description, colour=COLOUR)
     _named(embed, job, texts)
     embed.add_field(name=texts("field_size"), value=f"{shown.width} × {shown.height}")
     embed.add_field(name=texts("field_seed"), value=str(shown.seed))

@@ -6,11 +6,13 @@ import hashlib
 import io
 import random
 from collections.abc import AsyncGenerator, Sequence
+from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from generation.messages import (
     EngineEvent,
+    Enlarge,
     Failed,
     Finished,
     Generate,
@@ -18,6 +20,7 @@ from generation.messages import (
     Preview,
     Progress,
     Ready,
+    Work,
 )
 from generation.numerics import Numerics
 from generation.request import GenerationRequest
@@ -69,21 +72,26 @@ class FakeEngine:
         self._ready = READY
         return READY
 
-    async def generate(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
+    async def generate(self, work: Work) -> AsyncGenerator[EngineEvent, None]:
         """The events that a real engine would give."""
         await self.start()
         self.began.append(work.job)
         self._cancelled.discard(work.job)
         failure = self.failures.pop(0) if self.failures else ""
         request = work.request
+        stage: Literal["enlarging", "denoising"] = (
+            "enlarging" if isinstance(work, Enlarge) else "denoising"
+        )
         yield Progress(work.job, "loading", 0, request.steps)
         for step in range(1, request.steps + 1):
             await asyncio.sleep(self.step_seconds)
-            yield Progress(work.job, "denoising", step, request.steps)
-            if step == 1:
+            yield Progress(work.job, stage, step, request.steps)
+            if step == 1 and isinstance(work, Enlarge):
+                yield Preview(work.job, _encode(larger(work, (64, 64)), "JPEG"))
+            elif step == 1:
                 yield Preview(work.job, _encode(paint(request, 0, 64, self.file_hash), "JPEG"))
-                if self.gate is not None:
-                    await self.gate.wait()
+            if step == 1 and self.gate is not None:
+                await self.gate.wait()
             if work.job in self._cancelled:
                 yield Failed(work.job, "cancelled")
                 return
@@ -92,20 +100,25 @@ class FakeEngine:
             if failure and step * 2 >= request.steps:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
-        files = (work.checkpoint, *((work.vae,) if work.vae else ()))
+        files = [work.upscaler] if work.upscaler is not None else []
+        if isinstance(work, Generate):
+            files += [work.checkpoint, *((work.vae,) if work.vae else ())]
         hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
         numerics = work.numerics or Numerics(
             batch_size=request.count, precision="float32", vae_precision="float32"
         )
         for index, seed in enumerate(request.seeds):
-            picture = paint(request, index, 0, self.file_hash)
+            if isinstance(work, Enlarge):
+                picture = larger(work, request.size)
+            else:
+                picture = paint(request, index, 0, self.file_hash)
             yield Picture(
                 job=work.job,
                 index=index,
                 seed=seed,
                 png=_encode(picture, "PNG"),
-                width=request.width,
-                height=request.height,
+                width=picture.width,
+                height=picture.height,
                 pixels_sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
                 hashes=hashes,
                 variation_seed=request.variation_seeds[index],
@@ -123,7 +136,7 @@ class FakeEngine:
             numerics=numerics,
         )
 
-    def hand_ahead(self, work: Generate) -> bool:
+    def hand_ahead(self, work: Work) -> bool:
         """Note it in `handed`; it begins when it is asked for."""
         self.handed.append(work.job)
         return True
@@ -139,6 +152,14 @@ class FakeEngine:
     async def stop(self) -> None:
         """Nothing runs on."""
         self._ready = None
+
+
+def larger(work: Enlarge, size: tuple[int, int]) -> Image.Image:
+    """The picture that is to be enlarged, at that size in pixels."""
+    made = work.request.enlargement
+    assert made is not None
+    with Image.open(io.BytesIO(work.pictures[made.picture])) as picture:
+        return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def paint(

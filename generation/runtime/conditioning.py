@@ -66,8 +66,10 @@ class Conditioner:
         vectors: Vectors | None = None,
         conventions: Conventions = "a1111",
         changed_by: object = None,
+        second_pass: bool = False,
     ) -> Prompts:
-        """Encode what a request says, over `steps` calls of the denoiser.
+        """Encode what a request says, over `steps` calls of the denoiser; in a second pass whole
+        numbers in prompts count on from those of a first of as many.
 
         `changed_by` tells what the encoders' weights were changed by, such as LoRAs; with the
         names of `vectors` it must tell apart whatever encodes differently.
@@ -79,7 +81,8 @@ class Conditioner:
         a1111 = conventions == "a1111"
 
         def scheduled(text: str, unwanted: bool) -> Scheduled:
-            said = schedule(text, steps) if a1111 else [(steps, text)]
+            before = steps if second_pass else None
+            said = schedule(text, steps, before) if a1111 else [(steps, text)]
             said = [entry for entry in said if entry[0] > 0]
             texts = tuple(text for _, text in said)
             found = self._texts(texts, unwanted, clip_skip, vectors, conventions, changed_by)

@@ -17,12 +17,21 @@ def blame(work: Generate, model: Checkpoint, nets: Sequence[Any]) -> None:
     Infinite ones in float16 may be so for their precision, and are none to blame.
     """
     for file, title, network in _parts(work, model, nets):
-        for tensor in network.state_dict().values():
-            if not tensor.is_floating_point() or tensor.is_meta:
-                continue
-            half = tensor.dtype == torch.float16
-            if torch.isnan(tensor).any() or (not half and not torch.isfinite(tensor).all()):
-                raise JobError("nan_weights", file=file.shown, part=title)
+        _check(file, title, network)
+
+
+def blame_upscaler(file: ModelFile, network: Any) -> None:
+    """The same of an upscaler, whose picture is no numbers."""
+    _check(file, "upscaler", network)
+
+
+def _check(file: ModelFile, title: str, network: Any) -> None:
+    for tensor in network.state_dict().values():
+        if not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        half = tensor.dtype == torch.float16
+        if torch.isnan(tensor).any() or (not half and not torch.isfinite(tensor).all()):
+            raise JobError("nan_weights", file=file.shown, part=title)
 
 
 def _parts(

@@ -13,7 +13,7 @@ import torch
 
 from generation.families import FAMILIES, Family
 from generation.messages import Generate, Memory, RuntimeSettings
-from generation.models import ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.regular_files import printable
 from generation.runtime.checkpoints import (
     Checkpoint,
@@ -28,6 +28,7 @@ from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memo
 from generation.runtime.merging import Merger
 from generation.runtime.residency import Residency
 from generation.runtime.tuning import Tuning
+from generation.runtime.upscaling import load_upscaler
 from generation.safetensors_header import HeaderError, read_header
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 CONTROLNETS_KEPT = 3
 """As many as one request can have."""
 VAES_KEPT = 2
+UPSCALERS_KEPT = 2
 
 Stamp = tuple[Any, ...]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
@@ -55,6 +57,7 @@ class Parts:
         self._checkpoints: LoadedParts = OrderedDict()
         self._controlnets: LoadedParts = OrderedDict()
         self._vaes: LoadedParts = OrderedDict()
+        self._upscalers: LoadedParts = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: ModelFile | None = None) -> Checkpoint:
         """All its parts, in place. One that draws `beside` a model does not push it out: where
@@ -108,6 +111,10 @@ class Parts:
         """A VAE of its own, in place. Raises JobError for a broken file."""
         return self._part(model, load_vae, self._vaes, VAES_KEPT)
 
+    def upscaler(self, model: ModelFile) -> Any:
+        """The network of an upscaler, in place. Raises JobError for a broken file."""
+        return self._part(model, load_upscaler, self._upscalers, UPSCALERS_KEPT)
+
     @contextlib.contextmanager
     def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
         """Load and find models in that precision; those of another are kept beside them."""
@@ -120,20 +127,23 @@ class Parts:
     def keeps_more_than(self, work: Generate) -> bool:
         """Whether anything is loaded that this job does not use."""
         used = 1 + len(set(work.controlnets)) + (work.vae is not None)
-        used += work.refiner is not None
-        return len(self._checkpoints) + len(self._controlnets) + len(self._vaes) > used
+        used += (work.refiner is not None) + (work.upscaler is not None)
+        return sum(map(len, self._kept)) > used
 
     def free(self) -> None:
         """Unload everything."""
         self.merger.free()
-        self._checkpoints.clear()
-        self._controlnets.clear()
-        self._vaes.clear()
+        for kept in self._kept:
+            kept.clear()
         _collect()
 
     def stamp(self, model: ModelFile) -> Stamp:
         """What tells this file, as it is now and in this precision, from every other."""
         return (*_stamp(model), self.dtype)
+
+    @property
+    def _kept(self) -> tuple[LoadedParts, ...]:
+        return (self._checkpoints, self._controlnets, self._vaes, self._upscalers)
 
     def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with
@@ -149,6 +159,8 @@ class Parts:
         return kept[stamp]
 
     def _place(self, parts: tuple[Any, ...], model: ModelFile, mode: Memory | None = None) -> None:
+        if model.kind is ModelKind.UPSCALER:
+            mode = self.residency.mode_of_small()
         mode = mode or self.residency.mode(FAMILIES[model.family], self.dtype)
         stamp = self.stamp(model)
         for part in parts:

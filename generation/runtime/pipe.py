@@ -12,6 +12,7 @@ import structlog
 from generation.messages import (
     LENGTH_BYTES,
     Cancel,
+    Enlarge,
     Failed,
     FromRuntime,
     Generate,
@@ -144,7 +145,7 @@ class Inbox:
                     return End.STOPPED
                 case Cancel():
                     self._cancelled.add(message.job)
-                case Generate():
+                case Generate() | Enlarge():
                     # a job that is tried again keeps its name, but not what was said of it before
                     self._cancelled.discard(message.job)
                     self._worked = True

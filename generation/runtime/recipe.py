@@ -3,14 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 
 from generation.families.control import KINDS, USUAL_KIND
-from generation.messages import Generate, Picture, Preview, Progress
+from generation.messages import Generate, Preview
 from generation.models import ModelFile
 from generation.numerics import Numerics
 from generation.runtime import loras, previews
@@ -20,16 +20,17 @@ from generation.runtime.damage import blame
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.device import DTYPES, name_of, name_of_dtype
 from generation.runtime.encoders.clip import Vectors
-from generation.runtime.faults import CancelledError, JobError, NotFiniteError
+from generation.runtime.enlargement import enlarged
+from generation.runtime.faults import JobError, NotFiniteError
 from generation.runtime.hand_over import HandOver
 from generation.runtime.latents import (
     EDITING,
     StartPicture,
     decode,
+    fitted,
     further_channels,
+    open_picture,
     pixels_of,
-    read_picture,
-    to_png,
 )
 from generation.runtime.lessons import Lessons, Plan
 from generation.runtime.liveness import beating
@@ -37,6 +38,7 @@ from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.unet import Control, UNet
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts, latents_of
+from generation.runtime.report import JobReport, Send
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
 from generation.runtime.tiling import tiles_of
@@ -47,13 +49,9 @@ CHECK_EVERY = 5
 """Steps between looks at whether the latents are still numbers."""
 BEAT_EVERY = 10.0
 """Seconds of a single step after which its progress is said once more."""
-WAIT_STEP = 1.0
-"""Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
 
 CFG_PP = 12.5
 """A1111 divides the guidance of CFG++ by it, so that usual ones mean 0 to 1."""
-
-Send = Callable[[Progress | Preview | Picture], None]
 
 
 class Drawer(NamedTuple):
@@ -88,12 +86,8 @@ class Inputs(NamedTuple):
         return self.drawers[0]
 
 
-class Drawing:
-    """What one job has in hand.
-
-    `cancelled` tells whether somebody stopped it, `hashes` will have the hashes of its files,
-    `unsafe` is the picture check's probability for a picture, or None where there is no check.
-    """
+class Drawing(JobReport):
+    """What one job has in hand."""
 
     def __init__(
         self,
@@ -108,32 +102,29 @@ class Drawing:
         shown: previews.Previews,
         maps: previews.Maps,
     ) -> None:
-        self.loaded_at = 0.0
-        """When the models were in place, by the monotonic clock."""
+        request = work.request
+        self._tiles = tiles_of(request.width, request.height, request.tile)
+        super().__init__(
+            work,
+            send,
+            steps=request.steps * len(self._tiles),
+            cancelled=cancelled,
+            hashes=hashes,
+            unsafe=unsafe,
+        )
         self._work = work
         self._parts = parts
         self._lessons = lessons
-        self._send = send
-        self._cancelled = cancelled
-        self._hashes = hashes
-        self._unsafe = unsafe
         self._shown = shown
         self._maps = maps
         first = work.numerics
         self._decode_in = DTYPES[first.vae_precision] if first is not None else None
-        request = work.request
         self._sampler_name = sampler_of(request)
         self._sampler = SAMPLERS[self._sampler_name]
-        self._tiles = tiles_of(request.width, request.height, request.tile)
-        self._steps = request.steps * len(self._tiles)
-        """Of each picture."""
         self._calls = 0
         """Of the network within the present step."""
         self._made = 0
-        self.numerics: Numerics | None = None
-        """How the last picture was computed."""
         self._saves: list[Future[None]] = []
-        self._progress = Progress(work.job, "loading", 0, 0)
 
     def draw(self, plan: Plan) -> None:
         """Make all pictures that were not made yet.
@@ -222,11 +213,12 @@ class Drawing:
 
     def _inputs(self, models: list[Checkpoint], nets: list[Any]) -> Inputs:
         request, model = self._work.request, models[0]
+        before = self._start_pixels()
         self._stage("encoding", self._made)
         start = colours = None
         with self._parts.residency.at_work(model.vae):
-            if request.init_picture is not None:
-                start = StartPicture.of(model, self._pixels(request.init_picture), self._tiles)
+            if before is not None:
+                start = StartPicture.of(model, before, self._tiles)
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
         drawers = tuple(self._drawer(each, nets, start, models) for each in models)
@@ -274,6 +266,7 @@ class Drawing:
                 vectors=vectors,
                 changed_by=(merged, stamps),
                 conventions=request.conventions,
+                second_pass=work.enlargement is not None,
             )
         sampling = model.sampling(request.conventions)
         if self._sampler.consistency and request.conventions == "a1111" and not sampling.flow:
@@ -302,11 +295,26 @@ class Drawing:
         network = UNet(model.denoiser, controls)
         return Drawer(model, tuple(net for net, _ in steering), sampling, prompts, network, beside)
 
+    def _start_pixels(self) -> torch.Tensor | None:
+        """The picture to start from, enlarged where this is the second pass over it."""
+        work = self._work
+        if work.request.init_picture is None:
+            return None
+        if work.enlargement is None:
+            return self._pixels(work.request.init_picture)
+        data = work.pictures[work.enlargement.picture]
+
+        def after_tile(_share: float) -> None:
+            self._stop_if_cancelled()
+            self._stage("enlarging", self._made)
+
+        picture = enlarged(self._parts, work.enlargement, work.upscaler, data, after_tile)
+        return pixels_of(picture, self._parts.device)
+
     def _pixels(self, sha256: str) -> torch.Tensor:
         """A picture that was handed in, at the size of what is drawn."""
-        request = self._work.request
-        picture = read_picture(self._work.pictures[sha256], request.width, request.height)
-        return pixels_of(picture, self._parts.device)
+        request, picture = self._work.request, open_picture(self._work.pictures[sha256])
+        return pixels_of(fitted(picture, request.width, request.height), self._parts.device)
 
     def _controlnet(self, model: Checkpoint, file: Any) -> Any:
         net = self._parts.controlnet(file)
@@ -418,46 +426,6 @@ class Drawing:
         self._calls += 1
         within = min(1.0, self._calls / (len(self._tiles) * self._sampler.order))
         self._stage("denoising", first + (done + within) / steps * count)
-
-    def _save(self, index: int, picture: Image.Image, numerics: Numerics) -> None:
-        request, unsafe = self._work.request, self._unsafe(picture)
-        png, pixels = to_png(picture)
-        self._send(
-            Picture(
-                job=self._work.job,
-                index=index,
-                seed=request.seeds[index],
-                variation_seed=request.variation_seeds[index],
-                png=png,
-                width=picture.width,
-                height=picture.height,
-                pixels_sha256=pixels,
-                hashes=self._wait_for_hashes(),
-                unsafe=unsafe,
-                numerics=numerics,
-            )
-        )
-
-    def _wait_for_hashes(self) -> dict[str, str]:
-        """A first look at a large file on a slow disk outlasts a picture: show life meanwhile."""
-        while not wait((self._hashes,), WAIT_STEP).done:
-            self._stop_if_cancelled()
-            self._beat()
-        return self._hashes.result()
-
-    def _stage(self, stage: Any, pictures_done: float) -> None:
-        """Steps are counted over all pictures, so that the bar runs once from left to right."""
-        done = round(pictures_done * self._steps)
-        whole = self._steps * self._work.request.count
-        self._progress = Progress(self._work.job, stage, done, whole)
-        self._send(self._progress)
-
-    def _beat(self) -> None:
-        self._send(self._progress)
-
-    def _stop_if_cancelled(self) -> None:
-        if self._cancelled():
-            raise CancelledError
 
 
 @contextlib.contextmanager

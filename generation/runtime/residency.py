@@ -41,6 +41,10 @@ class Residency:
             return "high"
         return "medium" if total >= MEDIUM_BYTES else "low"
 
+    def mode_of_small(self) -> Memory:
+        """How what belongs to no family is kept: it makes room for models while it rests."""
+        return "medium" if self.device.type == "cuda" else "high"
+
     def bytes_needed(self, family: Family, dtype: torch.dtype) -> float:
         """What a whole model takes on the device at work."""
         return family.bytes_of_all * (2 if dtype == torch.float32 else 1) * ROOM_FOR_WORK

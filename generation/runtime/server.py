@@ -4,14 +4,17 @@ import concurrent.futures
 import gc
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
 import torch
 
-from generation.messages import Configure, Failed, Finished, Generate, Ready, Stop
+from generation.messages import Configure, Enlarge, Failed, Finished, Generate, Ready, Stop, Work
 from generation.metadata import TENSORS
+from generation.models import ModelFile
 from generation.runtime import previews
 from generation.runtime.device import (
     DTYPES,
@@ -22,6 +25,7 @@ from generation.runtime.device import (
     lower_priority,
     wider_dtype,
 )
+from generation.runtime.enlargement import Enlarging
 from generation.runtime.faults import (
     CancelledError,
     JobError,
@@ -36,6 +40,7 @@ from generation.runtime.parts import Parts
 from generation.runtime.picture_check import PictureCheck
 from generation.runtime.pipe import End, Inbox, Outbox
 from generation.runtime.recipe import Drawing
+from generation.runtime.report import JobReport
 from generation.runtime.tuning import keep_compiled_in
 
 log = structlog.get_logger(__name__)
@@ -55,7 +60,7 @@ def serve(inbox: Inbox, outbox: Outbox) -> End:
                     outbox.close()
                     return End.UNUSABLE
                 outbox.send(server.ready)
-            case Generate() if server is not None:
+            case Generate() | Enlarge() if server is not None:
                 server.run(message)
             case _:
                 # whoever waits for an answer would wait for ever
@@ -93,7 +98,7 @@ class Server:
             remark=tuning.remark,
         )
 
-    def run(self, work: Generate) -> None:
+    def run(self, work: Work) -> None:
         """Make the pictures; the last message sent is Finished or Failed.
 
         Raises what leaves the device unusable, so that the process ends and a new one is started.
@@ -103,9 +108,9 @@ class Server:
         except JobError as error:
             answer = Failed(work.job, error.code, error.params, _traceback(error))
         except NotFiniteError as error:
-            answer = Failed(
-                work.job, "nan_pictures", {"model": work.checkpoint.name}, _traceback(error)
-            )
+            made_by = work.checkpoint if isinstance(work, Generate) else work.upscaler
+            name = made_by.name if made_by is not None else ""
+            answer = Failed(work.job, "nan_pictures", {"model": name}, _traceback(error))
         except Exception as error:
             # the process outlives whatever else a library raises
             if is_fatal(error):
@@ -117,7 +122,7 @@ class Server:
             gc.collect()
         self._outbox.send(answer)
 
-    def _run(self, work: Generate) -> Finished:
+    def _run(self, work: Work) -> Finished:
         begun = time.monotonic()
         if self._inbox.is_cancelled(work.job):
             # while it waited behind another
@@ -126,27 +131,27 @@ class Server:
             torch.cuda.reset_peak_memory_stats()
         self._check.load()
         hashing = self._hasher.submit(self._hash_files, work)
-        drawing = Drawing(
-            work,
-            self._parts,
-            self._lessons,
-            self._outbox.send,
-            cancelled=lambda: self._inbox.is_cancelled(work.job),
-            hashes=hashing,
-            unsafe=self._check.unsafe,
-            shown=previews.Previews(self._settings.preview_every),
-            maps=self._maps,
-        )
+        told: Any = {
+            "cancelled": lambda: self._inbox.is_cancelled(work.job),
+            "hashes": hashing,
+            "unsafe": self._check.unsafe,
+        }
+        drawing: JobReport
         remark = ""
-        try:
-            batch_size = self._draw(drawing, work)
-        except NotCompiledError as error:
-            batch_size, remark = 0, self._parts.tuning.remark
-            log.warning("not compiled: once more without", why=_traceback(error))
-        if not batch_size:
-            # out of the handler, whose exception holds the frames that hold the tensors
-            gc.collect()
-            batch_size = self._draw(drawing, work)
+        if isinstance(work, Enlarge):
+            drawing, batch_size = Enlarging(work, self._parts, self._outbox.send, **told), 1
+            self._enlarge(drawing)
+        else:
+            drawing = Drawing(
+                work,
+                self._parts,
+                self._lessons,
+                self._outbox.send,
+                shown=previews.Previews(self._settings.preview_every),
+                maps=self._maps,
+                **told,
+            )
+            batch_size, remark = self._draw_compiled(drawing, work)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         return Finished(
             job=work.job,
@@ -159,6 +164,26 @@ class Server:
             numerics=drawing.numerics,
             remark=remark,
         )
+
+    def _draw_compiled(self, drawing: Drawing, work: Generate) -> tuple[int, str]:
+        """Draw; returns how many pictures were drawn at once, and what the owner must know where
+        the denoiser can't be compiled.
+        """
+        try:
+            return self._draw(drawing, work), ""
+        except NotCompiledError as error:
+            remark = self._parts.tuning.remark
+            log.warning("not compiled: once more without", why=_traceback(error))
+        # out of the handler, whose exception holds the frames that hold the tensors
+        gc.collect()
+        return self._draw(drawing, work), remark
+
+    def _enlarge(self, enlarging: Enlarging) -> None:
+        """Once more without the models of other jobs where memory runs out."""
+        if not _fits(enlarging, Plan(1)):
+            log.warning("out of memory: once more, with nothing else loaded")
+            self._parts.free()
+            enlarging.draw(Plan(1))
 
     def _draw(self, drawing: Drawing, work: Generate) -> int:
         """Draw; returns how many pictures were drawn at once.
@@ -222,17 +247,23 @@ class Server:
             self._lessons.needs(work, frugal)
         return frugal.batch_size
 
-    def _hash_files(self, work: Generate) -> dict[str, str]:
+    def _hash_files(self, work: Work) -> dict[str, str]:
+        upscalers = (work.upscaler,) if work.upscaler is not None else ()
+        if isinstance(work, Enlarge):
+            return self._hashes_of(upscalers)
         more = [file for file in (work.refiner, work.vae) if file is not None]
         files = (work.checkpoint, *more, *work.loras, *work.controlnets, *work.embeddings)
-        found = {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
         }
-        return found | {name: sha256 for name, sha256 in weights.items() if sha256}
+        known = {name: sha256 for name, sha256 in weights.items() if sha256}
+        return self._hashes_of((*files, *upscalers)) | known
+
+    def _hashes_of(self, files: Iterable[ModelFile]) -> dict[str, str]:
+        return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
 
 
-def _fits(drawing: Drawing, plan: Plan) -> bool:
+def _fits(drawing: Drawing | Enlarging, plan: Plan) -> bool:
     """Draw; False when memory ran out. By then no frame of the attempt holds a tensor any more."""
     try:
         drawing.draw(plan)

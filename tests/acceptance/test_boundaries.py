@@ -119,7 +119,7 @@ async def test_a_picture_is_enlarged_until_it_is_as_large_as_pictures_get(
 ) -> None:
     message = await imagine(ada, general, width=512, height=512)
     await rig.until(lambda job: job.delivered_at is not None)
-    rig.config = with_limits(rig.config, side=512, upscaled_side=1000)
+    rig.config = with_limits(rig.config, side=512, upscaled_side=530)
     await rig.restart()
     answer = await (await ada.click(message, "Upscale")).response()
     assert "as large as pictures get" in answer["content"]

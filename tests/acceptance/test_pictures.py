@@ -50,18 +50,20 @@ async def test_buttons_and_reactions_are_those_that_apply(
     ]
 
 
-async def test_upscale_is_a_second_pass_at_twice_the_size(
+async def test_upscale_makes_the_picture_larger_without_drawing(
     rig: Rig, ada: Person, general: str
 ) -> None:
     first = await imagine(ada, general, width=128, height=192, seed=5)
     job, parent = await pressed(rig, ada, general, first, "Upscale"), await rig.job(1)
-    assert (job.request.width, job.request.height) == (256, 384)
-    assert job.request.init_picture == parent.pictures[0].file
+    made = job.request.enlargement
+    assert made is not None
+    assert (made.picture, made.upscaler) == (parent.pictures[0].file, "demo-x4")
+    # the demo model draws pictures of 128 pixels, and would draw nine of its subject
+    assert (made.denoising_strength, made.tile) == (0.0, 0)
+    [picture] = job.pictures
+    assert (picture.width, picture.height) == (made.width, made.height) == (512, 768)
     assert (job.parent, job.parent_picture, job.action) == (1, 0, "upscale")
-    assert job.request.seed == 5
-    assert job.request.denoising_strength < 0.5
-    # the demo model draws squares of 128 pixels, so this is large for it
-    assert job.request.tile == 128
+    assert job.request.with_(enlargement=None) == parent.request
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,8 @@ async def test_one_of_four_is_picked_and_upscaled(
     parent = await rig.job(1)
     assert job.parent_picture == 2
     assert job.request.seed == 12
-    assert job.request.init_picture == parent.pictures[2].file
+    assert job.request.enlargement is not None
+    assert job.request.enlargement.picture == parent.pictures[2].file
 
 
 async def test_edit_is_filled_in_and_sends_a_new_request(

@@ -2,7 +2,6 @@
 
 import re
 
-import msgspec
 import pytest
 
 from generation.completion import Limits
@@ -187,7 +186,7 @@ async def test_what_comes_of_an_enlarged_picture_has_the_size_before(
     act = await ada.click(await ada.message(general, first["id"]), "Upscale")
     large = await act.deferred()
     job = await rig.until(lambda job: job.delivered_at is not None, 2)
-    assert (job.request.width, job.request.tile) == (1024, 128)
+    assert job.request.size == (2048, 2048)
 
     act = await ada.click(await ada.message(general, large["id"]), "Edit")
     modal = await act.modal()
@@ -208,4 +207,4 @@ async def test_what_comes_of_an_enlarged_picture_has_the_size_before(
 
     await ada.click(await ada.message(general, large["id"]), "Reroll")
     again = await rig.until(lambda job: job.delivered_at is not None, 5)
-    assert again.request == msgspec.structs.replace(job.request, seed=again.request.seed)
+    assert again.request == (await rig.job(1)).request.with_(seed=again.request.seed)

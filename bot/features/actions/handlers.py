@@ -105,6 +105,12 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
 
 async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Opens the dialog of a request, or of one that starts from its picture."""
+    if target.action.name == "retry" and job.request.only_enlarges:
+        # there is nothing to write
+        origin = reply.origin(private=reply.caller.answers_privately(job))
+        again = await services.requests.submit(job.request, reply.caller, origin, target, job)
+        await reply.accept(again)
+        return
     request = services.requests.remaking.editable(target, job)
     index = target.index or 0 if target.action.name == "start" else target.index
     modal = modals.request_modal(target.action.name, request, job, index, reply.caller.texts)

@@ -11,6 +11,7 @@ from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
 from bot.interactions.drafts import typing
+from bot.interactions.enlarging import enlarge_attachment
 from bot.interactions.generation_data import show_data
 from bot.interactions.responding import Interaction, responding
 from bot.interactions.shown_jobs import shown_by
@@ -42,7 +43,12 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
             ours = message.author == interaction.client.user
             shown = await shown_by(services, message.id, ours=ours)
             if shown is None and not ours and action == "parameters":
-                await show_data(services, interaction, caller, _picture_in(message))
+                attachment = _picture_in(message, "message_not_ours")
+                await show_data(services, interaction, caller, attachment)
+                return
+            if shown is None and action == "upscale":
+                attachment = _picture_in(message, "message_without_picture")
+                await enlarge_attachment(services, interaction, caller, attachment)
                 return
             if shown is None:
                 raise Refused("message_not_ours")
@@ -61,16 +67,16 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
     return message_menu(locale_str(name, key=key), callback)
 
 
-def _picture_in(message: discord.Message) -> discord.Attachment:
+def _picture_in(message: discord.Message, code: str) -> discord.Attachment:
     """The first PNG of a message that others have posted, or else its first picture.
 
-    Raises Refused where it has none.
+    Raises Refused with that code where it has none.
     """
     for kind in ("image/png", "image/"):
         for attachment in message.attachments:
             if (attachment.content_type or "").startswith(kind):
                 return attachment
-    raise Refused("message_not_ours")
+    raise Refused(code)
 
 
 async def _only_picture(

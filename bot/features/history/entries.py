@@ -7,6 +7,7 @@ import discord
 
 from bot.locales import Texts
 from bot.ui.formatting import cut_lines, one_line, quoted
+from bot.ui.job_embeds import subject
 from generation.job import Job
 
 PROMPT_MAX: Final = 80
@@ -16,11 +17,11 @@ def entry(job: Job, texts: Texts) -> str:
     """One entry of a history."""
     request = job.request
     when = discord.utils.format_dt(job.created_at, "R")
-    prompt = quoted(one_line(request.prompt), PROMPT_MAX * 2)
+    prompt = quoted(one_line(subject(job, texts)), PROMPT_MAX * 2)
     about = texts(
         "history_entry",
         job=job.id,
-        model=quoted(request.model, PROMPT_MAX),
+        model=quoted(request.made_with, PROMPT_MAX),
         seed=request.seed,
         when=when,
     )
@@ -44,7 +45,7 @@ def tree(
         if job.id not in readable:
             continue
         mark = "➤ " if job.id == job_id else ""
-        prompt = quoted(one_line(job.request.prompt), PROMPT_MAX)
+        prompt = quoted(one_line(subject(job, texts)), PROMPT_MAX)
         action = texts(f"action_{job.action}")
         indent = "\u2003" * min(len(above), 12)
         above.append(depth)

@@ -77,7 +77,9 @@ def _page(
     menu: discord.ui.Select[Any] = discord.ui.Select(
         placeholder=texts("history_choose"),
         options=[
-            discord.SelectOption(label=f"#{job.id} {job.request.prompt}"[:100], value=str(job.id))
+            discord.SelectOption(
+                label=f"#{job.id} {job_embeds.subject(job, texts)}"[:100], value=str(job.id)
+            )
             for job in page.jobs
         ],
         custom_id="darkroom:entry",

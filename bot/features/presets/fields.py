@@ -21,9 +21,9 @@ from generation.request_options import bounds_of, exact
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "texts": ("name", "description", "template", "negative_prompt"),
-    "numbers": ("steps", "guidance", "clip_skip", "schedule"),
+    "numbers": ("steps", "guidance", "clip_skip", "schedule", "second_pass"),
     "size": ("width", "height"),
-    "files": ("model", "vae", "controlnet", "control_scale"),
+    "files": ("model", "vae", "controlnet", "control_scale", "upscaler"),
     "refiner": ("refiner", "refiner_switch"),
     "loras": ("loras",),
     "bounds": ("max_steps", "max_count", "max_pixels"),

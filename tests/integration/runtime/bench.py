@@ -8,10 +8,19 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from generation import embedding_uses
+from generation import embedding_uses, enlarging
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
-from generation.messages import Failed, Finished, Generate, Picture, Preview, Progress
+from generation.messages import (
+    Enlarge,
+    Failed,
+    Finished,
+    Generate,
+    Picture,
+    Preview,
+    Progress,
+    Work,
+)
 from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
 from tests.fixtures.requests import a_request
@@ -71,7 +80,13 @@ class Bench:
                     made.failed = event
         return made
 
-    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Generate:
+    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Work:
+        enlargement, upscaler = request.enlargement, None
+        if enlargement is not None:
+            upscaler = enlarging.file_of(enlargement, self.catalog)
+            if request.only_enlarges:
+                return Enlarge(job, request, upscaler, pictures)
+            request = enlarging.second_pass(request)
         checkpoint = self.catalog.get(ModelKind.CHECKPOINT, request.model)
 
         def get(kind: ModelKind, name: str) -> ModelFile:
@@ -89,6 +104,8 @@ class Bench:
             if request.refiner is None
             else self.catalog.get(ModelKind.CHECKPOINT, request.refiner),
             embedding_uses.of(request, checkpoint, self.catalog),
+            enlargement=enlargement,
+            upscaler=upscaler,
         )
 
 

@@ -75,9 +75,9 @@ ABOUT_REQUESTS: Final = """
 reroll upscale vary_subtle vary_strong start edit public  . . . . . . . u u
 reroll upscale vary_subtle vary_strong start edit private . . u u u u u u u
 reroll upscale vary_subtle vary_strong start edit role    r e r r r r r u u
-/replay                                           public  . . . . . . . u u
-/replay                                           private . . u u u u u u u
-/replay                                           role    r e r r r r r u u
+/replay /upscale-job                              public  . . . . . . . u u
+/replay /upscale-job                              private . . u u u u u u u
+/replay /upscale-job                              role    r e r r r r r u u
 pick                                              public  . . . . . . . u u
 pick                                              private . . u u u u u u u
 pick                                              role    . . . . . . . u u
@@ -111,7 +111,7 @@ control-picture /settings /settings-person                . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
 /mypreset-show /mypreset-export                           . . . . . . . . .
-/mydata-export /mydata-delete /parameters                 . . . . . . . . .
+/mydata-export /mydata-delete /parameters /upscale        . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
 /stats                                                    b b b b b b . b b
@@ -120,8 +120,8 @@ control-picture /settings /settings-person                . . . . . . . . .
 ONLY_OWNERS_PRESS: Final = """
 reroll upscale vary_subtle vary_strong start edit public  . . p . p p p u u
 reroll upscale vary_subtle vary_strong start edit private . . u u u u u u u
-/replay pick                                      public  . . p . p p p u u
-/replay pick                                      private . . u u u u u u u
+/replay /upscale-job pick                         public  . . p . p p p u u
+/replay /upscale-job pick                         private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u
 delete cancel /cancel-job                         public  . . m . m m m u u
 """

@@ -1,5 +1,6 @@
 """What doctor says of the models and of the settings that name them."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from bot.cli.doctor import ALIKE_MAX, Finding, check_models
 from bot.config import Config, ModelsSettings
+from generation.enlarging import EnlargingSettings
 from generation.model_settings import ModelSettings
 from tests.unit.generation.test_catalog import FLUX, SD1, write, write_folder, write_json
 
@@ -44,6 +46,24 @@ async def test_a_default_that_cannot_be_drawn_with(tmp_path: Path) -> None:
     write(tmp_path / "large.safetensors", FLUX)
     found = [one for one in await findings(tmp_path, default="large") if one.fatal and one.mend]
     assert [one.found for one in found] == ['default = "large"']
+
+
+async def test_an_upscaler_that_is_not_there_and_one_that_can_not_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = Config(file=Path("config.toml"), enlarging=EnlargingSettings(upscaler="demo-x5"))
+    found = [finding async for finding in check_models(config)]
+    (told,) = [finding for finding in found if finding.mend]
+    assert told.fatal
+    assert (told.check, told.found) == ("[enlarging]", 'upscaler = "demo-x5"')
+    assert "Nearest: demo-x4" in told.mend
+    config = Config(file=Path("config.toml"), enlarging=EnlargingSettings(upscaler="lanczos"))
+    assert not [finding async for finding in check_models(config) if finding.mend]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    (told,) = [finding async for finding in check_models(config) if finding.mend]
+    assert told.found == "1 that can't be used: spandrel is not installed"
+    assert "make install" in told.mend
+    assert not told.fatal
 
 
 async def test_tables_of_models_that_are_not_there(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def names(
     return found
 
 
-@pytest.mark.parametrize(("side", "high", "offers"), [(128, 256, True), (136, 256, False)])
+@pytest.mark.parametrize(("side", "high", "offers"), [(128, 256, True), (248, 256, False)])
 def test_enlarging_is_offered_up_to_what_is_configured(side: int, high: int, offers: bool) -> None:
     assert ("upscale" in names(a_job(side), upscaled_side=high)) is offers
     assert ("upscale" in names(a_job(side, 4), 2, upscaled_side=high)) is offers
@@ -78,7 +78,8 @@ def test_nothing_is_offered_that_limits_forbid_which_were_lowered_since() -> Non
 def test_nothing_is_drawn_with_a_model_that_is_gone_or_of_another_family() -> None:
     for catalog in (a_catalog(a_model("other")), a_catalog(a_model("demo", family="flux"))):
         found = names(a_job(), catalog=catalog)
-        assert found == {"edit", "parameters", "favourite", "delete"}
+        # an upscaler needs no model
+        assert found == {"edit", "parameters", "favourite", "delete", "upscale"}
         remaking = Remaking(catalog, Rules())
         assert not remaking.accepts(ActionTarget(ACTIONS["replay"]), a_job())
         assert remaking.accepts(ActionTarget(ACTIONS["send"]), a_job())
