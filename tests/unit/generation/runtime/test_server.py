@@ -26,7 +26,7 @@ from generation.messages import (
     Progress,
 )
 from generation.models import ModelFile, ModelKind
-from generation.runtime import latents, recipe, residency
+from generation.runtime import latents, recipe, report, residency
 from generation.runtime.faults import NotFiniteError, is_fatal, is_out_of_memory
 from generation.runtime.hashes import Hashes
 from generation.runtime.liveness import beating
@@ -137,7 +137,7 @@ def test_a_large_file_on_a_slow_disk_is_hashed_with_signs_of_life(
         if len(ends.sent) > 100:
             arrived.set()
 
-    monkeypatch.setattr(recipe, "WAIT_STEP", 0.001)
+    monkeypatch.setattr(report, "WAIT_STEP", 0.001)
     monkeypatch.setattr(Hashes, "of", slow)
     monkeypatch.setattr(ends, "send", send)
     server = Server(Configure(SETTINGS, ""), ends, ends)  # type: ignore[arg-type]
