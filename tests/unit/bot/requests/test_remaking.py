@@ -8,6 +8,7 @@ from bot.requests.actions import ACTIONS, ActionTarget, applying, offered
 from bot.requests.remaking import Remaking
 from generation.catalog import Catalog
 from generation.completion import Limits, Rules
+from generation.enlarging import EnlargingSettings
 from generation.job import Job, JobState, PictureRecord
 from generation.preset import Preset
 from generation.refusal import Refused
@@ -114,10 +115,12 @@ def test_only_a_reroll_draws_anew() -> None:
 
 @pytest.mark.parametrize("action", ["reroll", "upscale", "vary_subtle"])
 def test_a_refiner_goes_on_with_what_comes_of_a_picture(action: str) -> None:
-    """Also in the second pass, where A1111 has it by default; and nothing is offered without it."""
+    """Also in the second pass, where A1111 has it by default; and nothing is drawn without it."""
     job = a_job(refiner="late", refiner_switch=0.6)
-    remaking = Remaking(a_catalog(a_model("demo"), a_model("late")), Rules())
+    rules = Rules(enlarging=EnlargingSettings(second_pass=0.3))
+    remaking = Remaking(a_catalog(a_model("demo"), a_model("late")), rules)
     made = remaking.by(ActionTarget(ACTIONS[action], 0), job)
     remaking.check(made)
     assert (made.request.refiner, made.request.refiner_switch) == ("late", 0.6)
-    assert action not in names(job, catalog=a_catalog(a_model("demo")))
+    with pytest.raises(Refused, match="checkpoint_unknown"):
+        Remaking(a_catalog(a_model("demo")), rules).check(made)
