@@ -24,7 +24,7 @@ run: install
 
 test: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
-	$(BIN)/python -m pytest -n 3 -m "not slow"
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
@@ -32,7 +32,7 @@ test-slow: $(VENV)/installed-dev
 
 # the same on PostgreSQL: a server of its own, for as long as it takes
 test-postgres: $(VENV)/installed-dev
-	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 3 -m "not slow" tests/unit/storage tests/acceptance
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow" tests/unit/storage tests/acceptance
 
 # breaks the rules of who may do what, one at a time: a test must fail for each
 mutations: $(VENV)/installed-dev

@@ -9,7 +9,7 @@ from generation.catalog import Catalog
 from generation.engines import Engine
 from generation.job import Job
 from generation.job_queue import JobQueue
-from generation.messages import Work
+from generation.messages import EngineWork
 from generation.waiting_jobs import WaitingJobs
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class Ahead:
         self._engine = engine
         self._catalog = catalog
         self._handing: asyncio.Task[None] | None = None
-        self._work: Work | None = None
+        self._work: EngineWork | None = None
 
     def hand(self, loaded: str) -> None:
         """Hand over what follows the running job, which is of the model that is `loaded`.
@@ -60,7 +60,7 @@ class Ahead:
             await asyncio.wait([self._handing])
             self._handing = None
 
-    def take(self, job: Job) -> Work | None:
+    def take(self, job: Job) -> EngineWork | None:
         """What was handed over, if it is this job, which runs from now on."""
         work, self._work = self._work, None
         return work if work is not None and work.job == str(job.id) else None

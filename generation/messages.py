@@ -111,8 +111,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process. A closed pipe means the same."""
 
 
-Work = Generate | Enlarge
-ToRuntime = Configure | Work | Cancel | Stop
+EngineWork = Generate | Enlarge
+ToRuntime = Configure | EngineWork | Cancel | Stop
 
 # from the worker process
 

@@ -8,7 +8,7 @@ from generation import embedding_uses, enlarging
 from generation.catalog import Catalog
 from generation.job import Job
 from generation.job_queue import JobQueue
-from generation.messages import Enlarge, Generate, Work
+from generation.messages import EngineWork, Enlarge, Generate
 from generation.models import ModelFile, ModelKind
 from generation.numerics import Numerics
 
@@ -29,7 +29,7 @@ def at_once(act: Callable[[], Coroutine[Any, Any, Read]], /) -> Coroutine[Any, A
     return act()
 
 
-async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> Work:
+async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> EngineWork:
     """Find the files that the request names. Raises Refused: they may have gone since it was
     accepted.
     """

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from generation.job import Failure
-from generation.messages import EngineEvent, Ready, Work
+from generation.messages import EngineEvent, EngineWork, Ready
 
 
 class EngineError(Exception):
@@ -28,7 +28,7 @@ class Engine(Protocol):
     async def start(self) -> Ready:
         """Start and wait until it can take a job. Raises EngineError when it can't."""
 
-    def generate(self, work: Work) -> AsyncGenerator[EngineEvent, None]:
+    def generate(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
         """The events of one job as they come; the last is Finished or Failed, never an exception.
 
         An engine that died or hangs is started anew by the next call, and the job that it had ends
@@ -36,7 +36,7 @@ class Engine(Protocol):
         job ends with the sentence that names them. Whatever else was handed ahead is taken back.
         """
 
-    def hand_ahead(self, work: Work) -> bool:
+    def hand_ahead(self, work: EngineWork) -> bool:
         """Have a job follow the running one at once, before anybody asks `generate` for its events.
 
         False where nothing runs, or something was handed ahead before. Where the engine dies first,

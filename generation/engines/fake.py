@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from generation.messages import (
     EngineEvent,
+    EngineWork,
     Enlarge,
     Failed,
     Finished,
@@ -20,7 +21,6 @@ from generation.messages import (
     Preview,
     Progress,
     Ready,
-    Work,
 )
 from generation.numerics import Numerics
 from generation.request import GenerationRequest
@@ -72,7 +72,7 @@ class FakeEngine:
         self._ready = READY
         return READY
 
-    async def generate(self, work: Work) -> AsyncGenerator[EngineEvent, None]:
+    async def generate(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
         """The events that a real engine would give."""
         await self.start()
         self.began.append(work.job)
@@ -136,7 +136,7 @@ class FakeEngine:
             numerics=numerics,
         )
 
-    def hand_ahead(self, work: Work) -> bool:
+    def hand_ahead(self, work: EngineWork) -> bool:
         """Note it in `handed`; it begins when it is asked for."""
         self.handed.append(work.job)
         return True

@@ -18,6 +18,7 @@ from generation.messages import (
     Cancel,
     Configure,
     EngineEvent,
+    EngineWork,
     Failed,
     Finished,
     FromRuntime,
@@ -26,7 +27,6 @@ from generation.messages import (
     Ready,
     RuntimeSettings,
     Stop,
-    Work,
     frame,
     frame_length,
     read_from_runtime,
@@ -111,7 +111,7 @@ class ProcessEngine:
                 log.warning(event.remark)
             return event
 
-    async def generate(self, work: Work) -> AsyncGenerator[EngineEvent, None]:
+    async def generate(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
         """The events of one job; see Engine. Closing the iterator cancels the job."""
         try:
             message = frame(work)
@@ -173,7 +173,7 @@ class ProcessEngine:
         self._cancelled.add(job)
         await self._send_cancel(job)
 
-    def hand_ahead(self, work: Work) -> bool:
+    def hand_ahead(self, work: EngineWork) -> bool:
         """Send it at once, to lie in the child's inbox; see Engine."""
         child = self._child
         if child is None or not child.alive or len(child.jobs) != 1:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from generation.messages import Picture, Preview, Progress, Work
+from generation.messages import EngineWork, Picture, Preview, Progress
 from generation.numerics import Numerics
 from generation.runtime.faults import CancelledError
 from generation.runtime.latents import to_png
@@ -27,7 +27,7 @@ class JobReport:
 
     def __init__(
         self,
-        work: Work,
+        work: EngineWork,
         send: Send,
         *,
         steps: int,

@@ -12,7 +12,16 @@ import msgspec
 import structlog
 import torch
 
-from generation.messages import Configure, Enlarge, Failed, Finished, Generate, Ready, Stop, Work
+from generation.messages import (
+    Configure,
+    EngineWork,
+    Enlarge,
+    Failed,
+    Finished,
+    Generate,
+    Ready,
+    Stop,
+)
 from generation.metadata import TENSORS
 from generation.models import ModelFile
 from generation.runtime import previews
@@ -98,7 +107,7 @@ class Server:
             remark=tuning.remark,
         )
 
-    def run(self, work: Work) -> None:
+    def run(self, work: EngineWork) -> None:
         """Make the pictures; the last message sent is Finished or Failed.
 
         Raises what leaves the device unusable, so that the process ends and a new one is started.
@@ -122,7 +131,7 @@ class Server:
             gc.collect()
         self._outbox.send(answer)
 
-    def _run(self, work: Work) -> Finished:
+    def _run(self, work: EngineWork) -> Finished:
         begun = time.monotonic()
         if self._inbox.is_cancelled(work.job):
             # while it waited behind another
@@ -247,7 +256,7 @@ class Server:
             self._lessons.needs(work, frugal)
         return frugal.batch_size
 
-    def _hash_files(self, work: Work) -> dict[str, str]:
+    def _hash_files(self, work: EngineWork) -> dict[str, str]:
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
         if isinstance(work, Enlarge):
             return self._hashes_of(upscalers)

@@ -215,6 +215,7 @@ async def messages_of_export(person: Person, channel: str) -> list[Json]:
     return sorted(found, key=lambda message: int(message["id"]))
 
 
+@pytest.mark.slow
 async def test_a_long_export_comes_in_messages_and_is_never_whole_on_the_disk(
     rig: Rig, ada: Person, general: str, parts_seen: list[int]
 ) -> None:
@@ -231,6 +232,7 @@ async def test_a_long_export_comes_in_messages_and_is_never_whole_on_the_disk(
     assert max(parts_seen) == PARTS_AT_ONCE
 
 
+@pytest.mark.slow
 async def test_an_export_goes_on_in_direct_messages(
     rig: Rig, ada: Person, general: str, parts_seen: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +244,7 @@ async def test_an_export_goes_on_in_direct_messages(
     assert max(parts_seen) == PARTS_AT_ONCE
 
 
+@pytest.mark.slow
 async def test_an_export_for_whoever_takes_no_direct_messages_says_what_to_do(
     rig: Rig,
     bo: Person,

@@ -84,6 +84,7 @@ REFUSALS: list[tuple[Json, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "said"), REFUSALS, ids=str)
 @pytest.mark.parametrize("what", BUTTONS)
 async def test_what_discord_does_not_take_from_a_button_is_told_in_words(

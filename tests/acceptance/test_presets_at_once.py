@@ -1,5 +1,6 @@
 """A preset that somebody else changes while a dialog is open: nothing of either is lost."""
 
+from bot.features.presets.fields import PARTS
 from generation.preset import Preset
 from playground.person import Act, Person
 from tests.acceptance.conftest import Json, Rig
@@ -77,7 +78,7 @@ async def test_one_that_is_deleted_leaves_what_was_typed(
     texts, numbers = await ada.click(panel, "As text"), await part(ada, panel, "numbers")
     await texts.modal()
     await rig.studio.store.presets.delete(int(guild), "tiny")
-    entered = {"steps": "7", "guidance": "", "clip_skip": "", "schedule": ""}
+    entered = dict.fromkeys(PARTS["numbers"], "") | {"steps": "7"}
     message = await answer_to(await numbers.submit(**entered))
     assert "That preset was deleted" in message["content"]
     assert await shown(await ada.click(message, RETRY)) == entered

@@ -249,6 +249,7 @@ async def test_what_is_deleted_while_it_is_delivered_leaves_nothing(
     assert await shown_pictures(ada, general) == []
 
 
+@pytest.mark.slow
 async def test_a_hundred_reactions_are_answered_within_the_limits(
     rig: Rig, ada: Person, bo: Person, general: str
 ) -> None:

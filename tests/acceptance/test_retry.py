@@ -230,41 +230,25 @@ async def test_a_request_that_came_to_nothing(
     assert job.request == (await rig.job(1)).request.with_(prompt="a red fox")
 
 
-async def test_an_enlarging_that_failed_is_an_enlarging_again(
+async def test_an_enlarging_again_is_held_to_the_preset_of_its_picture(
     rig: Rig, ada: Person, general: str
 ) -> None:
-    first = await imagine(ada, general, width=512, height=512)
+    guild = int((await ada.state())["guilds"][0]["id"])
+    presets = rig.studio.store.presets
+    await presets.write(guild, Preset(name="few", max_pixels=512 * 512))
+    first = await imagine(ada, general, width=512, height=512, preset="few")
     rig.engine.failures.append("out_of_memory")
     act = await ada.click(await ada.message(general, first["id"]), "Upscale")
     message = await act.deferred()
     failed = await rig.until(lambda job: job.delivered_at is not None, 2)
-    act = await ada.click(await ada.message(general, message["id"]), RETRY)
-    values = await shown(act)
-    sent = await act.submit(**values)
-    await finished(ada, general, await sent.deferred())
-    assert (await rig.job(3)).request == failed.request
-
-
-async def test_an_enlarging_again_is_held_to_the_bounds_of_its_preset(
-    rig: Rig, ada: Person, general: str
-) -> None:
-    guild = int((await ada.state())["guilds"][0]["id"])
-    few = Preset(name="few", max_steps=9, max_pixels=512 * 512)
-    await rig.studio.store.presets.write(guild, few)
-    first = await imagine(ada, general, width=512, height=512, steps=9, preset="few")
-    rig.engine.failures.append("out_of_memory")
-    act = await ada.click(await ada.message(general, first["id"]), "Upscale")
-    message = await act.deferred()
-    await rig.until(lambda job: job.delivered_at is not None, 2)
-    act = await ada.click(await ada.message(general, message["id"]), RETRY)
-    values = await shown(act)
-    many = values["parameters"].replace("steps: 9", "steps: 10")
-    refusal = await answer_to(await act.submit(**values | {"parameters": many}))
+    await presets.change(guild, "few", lambda now: msgspec.structs.replace(now, roles=(7,)))
+    refusal = await answer_to(await ada.click(await ada.message(general, message["id"]), RETRY))
     assert "few" in refusal["content"]
-    act = await ada.click(refusal, RETRY)
-    sent = await act.submit(**values)
-    await finished(ada, general, await sent.deferred())
-    assert (await rig.job(3)).request.width == 1024
+    await presets.change(guild, "few", lambda now: msgspec.structs.replace(now, roles=()))
+    act = await ada.click(await ada.message(general, message["id"]), RETRY)
+    await finished(ada, general, await act.deferred())
+    # its own size is bounded by no preset
+    assert (await rig.job(3)).request == failed.request
 
 
 @pytest.mark.parametrize("name", ["Edit", "Start from it"])

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from training import enlarging
 from training.art import SIZE, Art, ArtError, Placed, Scene, find_art
 from training.card import write_card
 from training.controlnet import edges
+from training.enlarging import Enlarged
 from training.evaluate import Outcome, Report, pair_tasks, single_tasks
 from training.export import vocabulary
 from training.lora import kohya_key, write_kohya
@@ -148,7 +150,7 @@ def test_the_card_gives_the_figures_and_the_failures(tmp_path: Path) -> None:
     demo.mkdir(parents=True)
     bad, good = Outcome("a fox on red", 0.25, 1.0), Outcome("an owl on blue", 1.0, 1.0)
     Report(0.9, 0.95, 0.7, (bad, good), (), decibels=30.04).save(tmp_path / "measured.json")
-    write_card(tmp_path, tmp_path / "measured.json", "So far so good.")
+    write_card(tmp_path, tmp_path, "So far so good.")
     card = (demo / "README.md").read_text(encoding="utf-8")
     assert "| the thing | 90.0% |" in card
     assert "| 30.0 dB | 30 dB |\n\nPrompts" in card
@@ -156,12 +158,17 @@ def test_the_card_gives_the_figures_and_the_failures(tmp_path: Path) -> None:
     assert "a fox on red." in card
     assert "an owl on blue" not in card
     assert "So far so good." in card
+    assert "PSNR" not in card
+    enlarging.save({"upscaler": Enlarged(39.5, 0.9926, 0.95)}, tmp_path / "enlarged.json")
+    write_card(tmp_path, tmp_path, "So far so good.")
+    card = (demo / "README.md").read_text(encoding="utf-8")
+    assert "| upscaler | 39.50 dB | 0.9926 | 95.0% |" in card
     assert json.loads((tmp_path / "measured.json").read_text(encoding="utf-8"))["seeds"] == 4
 
 
 def test_a_card_without_figures_says_so(tmp_path: Path) -> None:
     (tmp_path / "diffusers" / "demo").mkdir(parents=True)
-    write_card(tmp_path, tmp_path / "measured.json", "Just begun.")
+    write_card(tmp_path, tmp_path, "Just begun.")
     card = (tmp_path / "diffusers/demo/README.md").read_text(encoding="utf-8")
     assert "## Measured\nNot yet." in card
     assert "not trained yet" in card

@@ -12,6 +12,7 @@ from generation import embedding_uses, enlarging
 from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.messages import (
+    EngineWork,
     Enlarge,
     Failed,
     Finished,
@@ -19,7 +20,6 @@ from generation.messages import (
     Picture,
     Preview,
     Progress,
-    Work,
 )
 from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
@@ -80,7 +80,7 @@ class Bench:
                     made.failed = event
         return made
 
-    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> Work:
+    def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> EngineWork:
         enlargement, upscaler = request.enlargement, None
         if enlargement is not None:
             upscaler = enlarging.file_of(enlargement, self.catalog)

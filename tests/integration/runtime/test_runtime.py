@@ -96,6 +96,7 @@ async def test_a_seed_is_a_picture(bench: Bench) -> None:
     assert difference(batch.image(1), alone.image()) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny", "tiny-v"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 async def test_every_sampler_draws(bench: Bench, sampler: str, model: str) -> None:

@@ -16,7 +16,7 @@ from generation import metadata
 from generation.engines.fake import FakeEngine
 from generation.estimate import LOADING, Estimates
 from generation.job import Failure, Job, JobState, Provenance
-from generation.messages import Failed, Generate, JobEvent, Unsaved, Work
+from generation.messages import EngineWork, Failed, Generate, JobEvent, Unsaved
 from generation.models import UNKNOWN, ModelKind
 from generation.numerics import Numerics
 from generation.worker import Worker
@@ -153,10 +153,10 @@ async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
 
 
 async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
-    told: list[Work] = []
+    told: list[EngineWork] = []
     real = house.engine.generate
 
-    def generate(work: Work) -> Any:
+    def generate(work: EngineWork) -> Any:
         told.append(work)
         return real(work)
 
@@ -438,7 +438,7 @@ async def test_a_second_try_is_drawn_one_by_one(house: House) -> None:
     asked: list[bool] = []
     generate = house.engine.generate
 
-    def noting(work: Work) -> AsyncIterator[JobEvent]:
+    def noting(work: EngineWork) -> AsyncIterator[JobEvent]:
         assert isinstance(work, Generate)
         asked.append(work.one_by_one)
         return generate(work)
@@ -457,10 +457,10 @@ async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: Hou
     catalog = a_catalog(a_model("demo"), a_model("late"), vae, ink, word)
     house.worker = Worker(house.jobs, house.engine, catalog)
     house.worker.listen(house._hear)
-    seen: list[Work] = []
+    seen: list[EngineWork] = []
     generate = house.engine.generate
 
-    def noting(work: Work) -> AsyncIterator[JobEvent]:
+    def noting(work: EngineWork) -> AsyncIterator[JobEvent]:
         seen.append(work)
         return generate(work)
 
@@ -486,7 +486,7 @@ async def test_a_try_counts_once_a_picture_is_begun(
     counted: list[int] = []
     generate = house.engine.generate
 
-    async def counting(work: Work) -> AsyncIterator[JobEvent]:
+    async def counting(work: EngineWork) -> AsyncIterator[JobEvent]:
         counted.append((await found(house, number)).attempts)
         async for event in generate(work):
             yield event
@@ -522,7 +522,7 @@ async def test_an_engine_that_never_starts_fails_the_job_in_the_end(
 ) -> None:
     monkeypatch.setattr("generation.worker.PAUSE_AFTER_FAULT", 0.01)
 
-    async def dies(work: Work) -> AsyncIterator[JobEvent]:
+    async def dies(work: EngineWork) -> AsyncIterator[JobEvent]:
         yield Failed(work.job, "worker_died", detail="no module named torch")
 
     monkeypatch.setattr(house.engine, "generate", dies)
