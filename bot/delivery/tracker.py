@@ -91,6 +91,9 @@ class Tracker:
         self._followed: dict[int, _Followed] = {}
         self._tasks = BackgroundTasks()
         self._closing = asyncio.Event()
+        self._before = 0
+        """The newest job of an earlier process, which has answered it: also one that this process
+        has claimed, and tells of only after it has looked what was left."""
         self._recovered = False
         """Before that the worker may take up what an earlier process has posted."""
         self._one_by_one = asyncio.Lock()
@@ -119,10 +122,11 @@ class Tracker:
     def _take_up(self, job: Job, *, posted: bool = False) -> _Followed:
         followed = self._followed.get(job.id)
         if followed is None:
-            posted = posted or not self._recovered
+            earlier = job.id <= self._before
+            posted = posted or earlier or not self._recovered
             message = JobMessage(self._client, self._jobs, self._clock, job, posted=posted)
             followed = self._followed[job.id] = _Followed(job, message)
-            if job.origin.interaction is None:
+            if earlier or job.origin.interaction is None:
                 followed.acknowledged.set()
             followed.changed.set()
             self._queue_moved(others=0)
@@ -134,7 +138,7 @@ class Tracker:
 
         Raises storage.errors.DatabaseError.
         """
-        newest = await self._jobs.newest_id()
+        newest = self._before = await self._jobs.newest_id()
         # looked for first: what is delivered from now on is done by itself
         left = [(each, await self._jobs.get(each.job_id)) for each in await self._jobs.owed.left()]
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:

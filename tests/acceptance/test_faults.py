@@ -9,10 +9,12 @@ import pytest
 
 from bot.delivery import failures, tracker
 from bot.delivery.results import Results
+from bot.delivery.tracker import Tracker
 from generation.engines.fake import FakeEngine
-from generation.job import JobState
+from generation.job import Job, JobState
 from playground.control import Control
 from playground.person import Person
+from storage.jobs import JobStore
 from tests.acceptance.conftest import EDIT_EVERY, Json, Rig, finished, made_up_for
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
@@ -47,6 +49,31 @@ async def test_a_restart_while_it_runs(
     await delivered(rig, 1)
     assert [m["id"] for m in await shown_pictures(ada, general)] == [message["id"]]
     assert (await rig.job(1)).attempts == 1
+
+
+async def test_what_is_claimed_while_the_bot_looks_what_was_left_needs_no_acknowledgement(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await begin(rig, ada, general)
+    monkeypatch.setattr(tracker, "ACKNOWLEDGED_WITHIN", 1000)
+    looked, claim, recover = asyncio.Event(), JobStore.claim, Tracker.recover
+
+    async def slow_to_tell(jobs: JobStore, job_id: int) -> Job | None:
+        job = await claim(jobs, job_id)
+        await looked.wait()
+        return job
+
+    async def looking(delivery: Tracker) -> None:
+        await rig.until(lambda job: job.state is JobState.RUNNING)
+        await recover(delivery)
+        looked.set()
+
+    monkeypatch.setattr(JobStore, "claim", slow_to_tell)
+    monkeypatch.setattr(Tracker, "recover", looking)
+    await rig.restart()
+    await finished(ada, general, message)
+    await delivered(rig, 1)
+    assert [m["id"] for m in await shown_pictures(ada, general)] == [message["id"]]
 
 
 async def test_who_is_being_answered_gets_the_answer_before_the_bot_stops(
