@@ -36,34 +36,39 @@ def main() -> int:
     """Try them, and print which no test noticed."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     sections = tomllib.loads((PROJECT / "tests/mutations.toml").read_text(encoding="utf-8"))
-    unnoticed = 0
+    survived = 0
     for section, mutations in sections.items():
         for mutation in mutations:
             if word in mutation["name"]:
-                noticed = _is_noticed(mutation, TESTS[section])
-                unnoticed += not noticed
-                verdict = "killed" if noticed else "UNNOTICED"
+                verdict = _try(mutation, TESTS[section])
+                survived += verdict != "killed"
                 sys.stdout.write(f"{verdict:<10} {mutation['name']}\n")
                 sys.stdout.flush()
-    return 1 if unnoticed else 0
+    return 1 if survived else 0
 
 
-def _is_noticed(mutation: dict[str, str], tests: str) -> bool:
-    """Whether a test fails for a breakage."""
+def broken(mutation: dict[str, str]) -> str:
+    """The text of a mutation's file, broken."""
+    text = (PROJECT / mutation["file"]).read_text(encoding="utf-8")
+    if text.count(mutation["old"]) != 1:
+        raise ValueError(f"{mutation['file']} has not once: {mutation['old']}")
+    return text.replace(mutation["old"], mutation["new"])
+
+
+def _try(mutation: dict[str, str], tests: str) -> str:
+    """Whether a test fails for a breakage: "killed", "UNNOTICED", or "NO VERDICT"."""
     file = PROJECT / mutation["file"]
     text = file.read_text(encoding="utf-8")
-    if text.count(mutation["old"]) != 1:
-        raise SystemExit(f"{mutation['name']}: {file} has not once: {mutation['old']}")
-    file.write_text(text.replace(mutation["old"], mutation["new"]), encoding="utf-8")
+    file.write_text(broken(mutation), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
     try:
         ran = subprocess.run(command, cwd=PROJECT, capture_output=True, check=False)
     finally:
         file.write_text(text, encoding="utf-8")
-    # 1: tests failed; anything but that and 0 is no verdict
+    # 1: tests failed; anything but that and 0 says nothing about the tests
     if ran.returncode not in (0, 1):
-        raise SystemExit(ran.stdout.decode() + ran.stderr.decode())
-    return ran.returncode == 1
+        sys.stdout.write(ran.stdout.decode() + ran.stderr.decode())
+    return {0: "UNNOTICED", 1: "killed"}.get(ran.returncode, "NO VERDICT")
 
 
 if __name__ == "__main__":
