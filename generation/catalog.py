@@ -146,6 +146,11 @@ class Catalog:
         return list(self._models.by_kind[ModelKind.VAE])
 
     @property
+    def text_encoders(self) -> list[ModelFile]:
+        """The text encoders that lie alone, by name."""
+        return list(self._models.by_kind[ModelKind.TEXT_ENCODER])
+
+    @property
     def upscalers(self) -> list[ModelFile]:
         """The networks that enlarge pictures, by name."""
         return list(self._models.by_kind[ModelKind.UPSCALER])

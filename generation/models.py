@@ -20,6 +20,8 @@ class ModelKind(StrEnum):
     EMBEDDING = "embedding"
     """A word that was learned: textual inversion."""
     UPSCALER = "upscaler"
+    TEXT_ENCODER = "text_encoder"
+    """One that lies alone, for models that are made of parts."""
 
 
 UNKNOWN: Final = "sd"
@@ -35,7 +37,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     path: Path
     family: str
-    """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler."""
+    """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler. Of a text
+    encoder its make: clip_l, clip_g, t5xxl, qwen3-4b, qwen2.5-vl-7b, mistral-small-24b, …"""
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
@@ -56,8 +59,17 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trigger_words: tuple[str, ...] = ()
     size: int = 0
     """Bytes on disk."""
+    carries: tuple[str, ...] = ()
+    """Of a checkpoint of a family made of parts: which of them lie in its own file, as "vae",
+    "clip_l", "t5xxl"; its denoiser always does."""
+    parts: dict[str, "ModelFile"] = {}
+    """The files of the parts that it does not carry, by the same names; the catalogue fills them in
+    before a checkpoint is drawn with."""
     defaults: ModelSettings | None = None
     """What its author or its owner laid beside it; `[models.NAME]` goes before."""
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.path, self.family))
 
     def fits(self, model: "ModelFile") -> bool:
         """Whether this LoRA or ControlNet may be made for a checkpoint like that one."""

@@ -24,6 +24,11 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     """Whether that state goes through the encoder's final norm."""
     pooled: bool = False
     """Whether its pooled state is what the denoiser is told of the whole prompt."""
+    file: str = ""
+    """The make of file that can be it, such as "t5xxl", as text encoders have it for a family;
+    "" where it lies in every checkpoint."""
+    optional: bool = False
+    """Whether pictures can be drawn without it."""
 
 
 class Latents(msgspec.Struct, frozen=True, kw_only=True):
