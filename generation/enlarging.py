@@ -80,23 +80,26 @@ def of_picture(
     """How a picture of that hash and size in pixels is made larger.
 
     `side` bounds the longer side of the result; `native` is that of the pictures that its model was
-    trained on, 0 where no model draws a second pass. Raises Refused where it is large enough, or
-    for an upscaler that is not there.
+    trained on, 0 where no model draws a second pass. Raises Refused where it is large enough, for
+    a second pass at most SIDE_MAX, or for an upscaler that is not there.
     """
     upscaler = upscaler_of(wish.upscaler, catalog, settings)
     factor = wish.factor
     if factor is None:
         factor = settings.factor if upscaler not in PLAIN else PLAIN_FACTOR
-    factor = min(factor, side / max(size))
-    if factor < LEAST:
-        raise Refused("enlarged_enough", side=side)
     strength = settings.second_pass if wish.second_pass is None else wish.second_pass
     if native < DRAWS_DETAIL:
         strength = 0.0
-    if strength:
+    if strength and side > SIDE_MAX:
         # of what a request can be
-        side = min(side, SIDE_MAX)
-        factor = min(factor, side / max(size))
+        side = SIDE_MAX
+        if side / max(size) < LEAST:
+            raise Refused("second_pass_large", side=side)
+    factor = min(factor, side / max(size))
+    if factor < LEAST:
+        raise Refused("enlarged_enough", side=side)
+    if min(size) * factor < SIDE_MIN:
+        strength = 0.0
     # latents are eighths of a side
     step = SIDE_STEP if strength else 1
     most = side // step

@@ -28,6 +28,8 @@ TESTS: Final = {
     "recipe": f"{RUNTIME}/test_recipe.py",
     "networks": f"{RUNTIME}/test_unet.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
+    "enlarging": "tests/unit/generation/test_enlarging.py",
+    "upscaling": f"{RUNTIME}/test_upscaling.py",
 }
 """Which tests are to notice the breakages of a section."""
 

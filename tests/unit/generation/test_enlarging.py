@@ -96,6 +96,20 @@ def test_a_second_pass_draws_eighths_in_tiles_of_what_the_model_knows() -> None:
     assert larger(second_pass=0.25).denoising_strength == 0.25
 
 
+def test_a_second_pass_shrinks_no_picture_and_refuses_one_larger_than_it_draws() -> None:
+    for size in ((2048, 1024), (3000, 3000)):
+        with pytest.raises(Refused) as refused:
+            larger(size, Wish(second_pass=0.3), side=4096, native=1024)
+        assert (refused.value.code, refused.value.params) == ("second_pass_large", {"side": 2048})
+        assert larger(size, side=4096, native=1024).width == 4096
+    with pytest.raises(Refused) as refused:
+        larger((2048, 1024), Wish(second_pass=0.3), side=2048, native=1024)
+    assert refused.value.code == "enlarged_enough"
+    # no request is so narrow
+    made = larger((200, 30), Wish(second_pass=0.3, factor=2.0))
+    assert (made.width, made.height, made.denoising_strength) == (400, 60, 0)
+
+
 @pytest.mark.parametrize("native", [0, 64, 128, 256])
 def test_a_model_that_would_draw_its_subject_into_every_tile_draws_none(native: int) -> None:
     made = larger((128, 128), Wish(second_pass=0.3), native=native)
