@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import accelerate
 import diffusers
-import safetensors.torch
 import structlog
 import torch
 import transformers
@@ -25,9 +24,16 @@ from generation.models import ModelFile
 from generation.request import Conventions
 from generation.runtime.conditioning import Conditioner
 from generation.runtime.encoders.clip import ClipEncoder
-from generation.runtime.faults import JobError
 from generation.runtime.model_sampling import ModelSampling, discrete
 from generation.runtime.tokenizers import CONFIGS, load_tokenizer
+from generation.runtime.weights import (
+    Weights,
+    check_whole,
+    filled,
+    read_folder,
+    read_tensors,
+    variant_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -59,8 +65,6 @@ VAE_NAMES: Final = ("first_stage_model.", "vae.", "")
 
 ADAPTER: Final = "t2i-adapter"
 """The variant of what is no ControlNet but is used as one."""
-
-Weights = dict[str, torch.Tensor]
 
 
 @dataclass
@@ -121,14 +125,14 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
         encoders.append(
             ClipEncoder(
                 row,
-                _filled(module, _words(tensors, module), dtype, model, "text encoder"),
+                filled(module, _words(tensors, module), dtype, model, "text encoder"),
                 load_tokenizer(config / row.tokenizer),
             )
         )
     return _joined(
         model,
         family,
-        _filled(_empty(diffusers.UNet2DConditionModel, unet_config), unet, dtype, model, "UNet"),
+        filled(_empty(diffusers.UNet2DConditionModel, unet_config), unet, dtype, model, "UNet"),
         _vae(tensors, _json(config / "vae" / "config.json"), dtype, model),
         encoders,
         schedule,
@@ -167,7 +171,7 @@ def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
     config = _json(CONFIGS / FAMILIES[model.family].config / "controlnet" / "config.json")
     tensors = _control_names(read_tensors(model.path), config)
     module = _empty(diffusers.ControlNetModel, config)
-    return _filled(module, tensors, dtype, model, "ControlNet")
+    return filled(module, tensors, dtype, model, "ControlNet")
 
 
 def _load_union(model: ModelFile, dtype: torch.dtype) -> Any:
@@ -183,7 +187,7 @@ def _load_union(model: ModelFile, dtype: torch.dtype) -> Any:
     if "task_embedding" in own:
         config["num_control_type"] = len(own["task_embedding"])
     module = _empty(diffusers.ControlNetUnionModel, config)
-    return _filled(module, _control_names(tensors, config) | own, dtype, model, "ControlNet Union")
+    return filled(module, _control_names(tensors, config) | own, dtype, model, "ControlNet Union")
 
 
 def _control_names(tensors: Weights, config: dict[str, Any]) -> Weights:
@@ -207,7 +211,7 @@ def _load_adapter(model: ModelFile, dtype: torch.dtype) -> Any:
     first = tensors.get("adapter.conv_in.weight")
     if first is not None:
         config["in_channels"] = first.shape[1] // config["downscale_factor"] ** 2
-    return _filled(_empty(diffusers.T2IAdapter, config), tensors, dtype, model, "T2I-Adapter")
+    return filled(_empty(diffusers.T2IAdapter, config), tensors, dtype, model, "T2I-Adapter")
 
 
 def _adapter_names(tensors: Weights, per_level: int) -> Weights:
@@ -251,34 +255,20 @@ def look_what_it_predicts(model: Checkpoint) -> None:
     model.noise_schedule["prediction_type"] = kind
 
 
-def read_tensors(file: Path) -> Weights:
-    """The tensors of a file; of those in 8 bits with scales beside them, their values.
-
-    Both layouts of ComfyUI: `scale_weight` and, newer, `weight_scale`.
-    """
-    tensors: Weights = safetensors.torch.load_file(file)
-    for name in [name for name in tensors if name.endswith((".scale_weight", ".weight_scale"))]:
-        scale = tensors.pop(name)
-        weight = f"{name.rpartition('.')[0]}.weight"
-        if weight in tensors:
-            tensors[weight] = tensors[weight].float() * scale.float()
-    for name in list(tensors):
-        if name == "scaled_fp8" or name.endswith((".scale_input", ".input_scale", ".comfy_quant")):
-            del tensors[name]
-    return tensors
-
-
 def _load_folder(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpoint:
     """Part by part: of what else model_index.json lists nothing is needed."""
     folder = model.path
     encoders = []
     for row in family.encoders:
         module = _empty_encoder(row, folder / row.part)
-        words = {name.removeprefix("text_model."): t for name, t in _weights(folder / row.part)}
+        words = {
+            name.removeprefix("text_model."): t
+            for name, t in read_folder(folder / row.part).items()
+        }
         tokenizer = folder / row.tokenizer
         if not tokenizer.is_dir():
             tokenizer = CONFIGS / family.config / row.tokenizer
-        module = _filled(module, _as_in(module, words), dtype, model, "text encoder")
+        module = filled(module, _as_in(module, words), dtype, model, "text encoder")
         encoders.append(ClipEncoder(row, module, load_tokenizer(tokenizer)))
     schedule = folder / "scheduler" / "scheduler_config.json"
     if not schedule.is_file():
@@ -298,34 +288,13 @@ def _load_part(class_: Any, folder: Path, dtype: torch.dtype, model: ModelFile) 
         folder,
         dtype=dtype,
         use_safetensors=True,
-        variant=_variant(folder),
+        variant=variant_of(folder),
         local_files_only=True,
         output_loading_info=True,
         low_cpu_mem_usage=False,
     )
-    _check_whole(told["missing_keys"], model, folder.name)
+    check_whole(told["missing_keys"], model, folder.name)
     return found.eval()
-
-
-def _variant(folder: Path) -> str | None:
-    """Which of several precisions of a part is there; None for the plain one, which goes first."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    variants = [re.match(r"[\w-]+?\.([a-z]\w*)(?:-\d+-of-\d+)?\.safetensors", n) for n in names]
-    if not variants or any(found is None for found in variants):
-        return None
-    return sorted(found[1] for found in variants if found is not None)[0]
-
-
-def _weights(folder: Path) -> list[tuple[str, torch.Tensor]]:
-    """The tensors of a part in one file or several."""
-    variant = _variant(folder)
-    files = [
-        file
-        for file in sorted(folder.glob("*.safetensors"))
-        if (f".{variant}" in file.name) == (variant is not None)
-        or (variant is None and not re.match(r"[\w-]+?\.[a-z]\w*(-\d+-of-\d+)?\.safet", file.name))
-    ]
-    return [pair for file in files for pair in read_tensors(file).items()]
 
 
 def _empty(class_: Any, config: Mapping[str, Any]) -> Any:
@@ -340,38 +309,12 @@ def _empty_encoder(row: TextEncoder, config: Path) -> Any:
         return class_(settings)
 
 
-def _filled(
-    module: Any,
-    tensors: Mapping[str, torch.Tensor],
-    dtype: torch.dtype,
-    model: ModelFile,
-    part: str,
-) -> Any:
-    """The module with these weights. Raises JobError where some are missing or of another shape."""
-    wanted = module.state_dict()
-    for name, like in wanted.items():
-        if name in tensors and tensors[name].shape != like.shape:
-            why = f"{part}: {name} has the shape {tuple(tensors[name].shape)}"
-            raise JobError("model_broken", file=model.shown, why=why)
-    # copies: what a file maps is not aligned, which changes the last bits of what is computed
-    kept = {name: tensor.to(dtype, copy=True) for name, tensor in tensors.items() if name in wanted}
-    told = module.load_state_dict(kept, strict=False, assign=True)
-    _check_whole(told.missing_keys, model, part)
-    return module.eval().requires_grad_(False)
-
-
-def _check_whole(missing: list[str], model: ModelFile, part: str) -> None:
-    if missing:
-        why = f"its {part} lacks {len(missing)} tensors, such as {missing[0]}"
-        raise JobError("model_broken", file=model.shown, why=why)
-
-
 def _vae(tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile) -> Any:
     prefix = next(p for p in VAE_NAMES if any(name.startswith(p) for name in tensors))
     own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     if "decoder.up_blocks.0.resnets.0.norm1.weight" not in own:
         own = single_file_utils.convert_ldm_vae_checkpoint(own, config)
-    return _filled(_empty(diffusers.AutoencoderKL, config), own, dtype, model, "VAE")
+    return filled(_empty(diffusers.AutoencoderKL, config), own, dtype, model, "VAE")
 
 
 def _words(tensors: Weights, module: Any) -> Weights:
