@@ -14,7 +14,7 @@ from generation.catalog_cache import CatalogCache, Readings
 from generation.families import DESCRIBED
 from generation.model_folders import Candidate, Walk
 from generation.model_reader import NAME_MAX, ModelReader, Reading
-from generation.models import UNKNOWN, ModelFile, ModelKind, Unusable
+from generation.models import ENDINGS, UNKNOWN, ModelFile, ModelKind, Unusable
 from generation.name_search import NameSearch, fold, is_short_of, short_name
 from generation.refusal import Refused
 from generation.regular_files import printable
@@ -27,12 +27,11 @@ SHOWN_FIRST: Final = 0.5
 """Seconds after which a first scan shows what it has found so far."""
 SHOWN_AGAIN: Final = 1.0
 """And then once more after so many times as long as it has taken until now."""
-SUFFIX: Final = ".safetensors"
 UNUSABLE: Final = frozenset(
     (
         *("model_broken", "model_misnamed", "model_page", "model_lfs_pointer", "model_unreadable"),
         *("model_pickle", "model_convertible", "model_unknown_layout", "model_other"),
-        *("model_variant", "model_scaled_fp8", "model_not_regular"),
+        *("model_variant", "model_weights_unread", "model_not_regular"),
     )
 )
 """What keeps a file from being drawn with; whoever asks for it by its name is told."""
@@ -58,7 +57,7 @@ class Models:
         if exact is not None:
             return exact
         folded = fold(name)
-        for written in (folded, folded.removesuffix(SUFFIX)):
+        for written in (folded, *(folded.removesuffix(ending) for ending in ENDINGS)):
             if (kind, written) in self._by_fold:
                 return self._by_fold[kind, written]
         if "… #" in name:
@@ -172,9 +171,10 @@ class Catalog:
             return found
         if not self.scanned:
             raise Refused("models_being_read", found=len(self._models.all))
-        folded = fold(name).removesuffix(SUFFIX)
+        folded = fold(name)
         for problem in self.problems:
-            if problem.code in UNUSABLE and fold(problem.path.stem) == folded:
+            written = (problem.path.stem, problem.path.name)
+            if problem.code in UNUSABLE and folded in map(fold, written):
                 raise Refused(problem.code, **problem.params)
         alike = self.names(kind).nearest(name, NEAREST)
         raise Refused(f"{kind}_unknown", name=printable(name[:80]), nearest=", ".join(alike) or "—")

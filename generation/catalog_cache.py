@@ -14,11 +14,14 @@ import structlog
 from generation import (
     diffusers_folder,
     families,
+    gguf_header,
+    gguf_names,
     model_folders,
     model_probe,
     model_reader,
     model_settings,
     models,
+    quantisation,
     safetensors_header,
     side_notes,
     vae_marks,
@@ -33,8 +36,9 @@ BYTES_MAX: Final = 100 * 2**20
 DIGEST_BYTES: Final = 32
 """At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
-    *(diffusers_folder, families, model_folders, model_probe, model_reader),
-    *(model_settings, models, safetensors_header, side_notes, vae_marks),
+    *(diffusers_folder, families, gguf_header, gguf_names, model_folders, model_probe),
+    *(model_reader, model_settings, models, quantisation, safetensors_header, side_notes),
+    vae_marks,
 )
 """Modules that decide what is made of a file: what an older one made of it does not count. Of a
 package all its files do."""

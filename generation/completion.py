@@ -21,7 +21,7 @@ from generation.catalog import Catalog
 from generation.enlarging import EnlargingSettings, file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED, Ability
 from generation.model_settings import ModelSettings
-from generation.models import ModelFile, ModelKind
+from generation.models import GGUF, SAFETENSORS, ModelFile, ModelKind
 from generation.name_search import fold
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
@@ -350,7 +350,9 @@ def _check_given(given: Given) -> None:
 
 def settings_of(model: ModelFile, rules: Rules) -> ModelSettings:
     """What holds for a checkpoint: the owner's table, and below it what lies beside the file."""
-    written = {fold(name).removesuffix(".safetensors"): name for name in rules.models}
+    written = {
+        fold(name).removesuffix(SAFETENSORS).removesuffix(GGUF): name for name in rules.models
+    }
     name = model.name if model.name in rules.models else written.get(fold(model.name), "")
     return rules.models.get(name, ModelSettings()).over(model.defaults)
 

@@ -12,9 +12,9 @@ import msgspec
 
 from generation.diffusers_folder import is_part
 from generation.model_settings import BESIDE, IN_FOLDER
-from generation.models import Unusable
+from generation.models import ENDINGS, Unusable
 from generation.regular_files import is_text, printable
-from generation.side_notes import ENDINGS
+from generation.side_notes import ENDINGS as NOTES
 
 WEIGHTS: Final = ".safetensors"
 INDEX: Final = ".safetensors.index.json"
@@ -215,13 +215,13 @@ def _entries(folder: Path) -> "tuple[dict[str, os.DirEntry[str]], bool]":
 
 def _matters(name: str) -> bool:
     lower = name.lower()
-    return lower.endswith((WEIGHTS, *PICKLES, BESIDE, *ENDINGS)) or lower == "model_index.json"
+    return lower.endswith((*ENDINGS, *PICKLES, BESIDE, *NOTES)) or lower == "model_index.json"
 
 
 def _file(
     entries: "dict[str, os.DirEntry[str]]", name: str, folder: Path, root: Path
 ) -> Iterator[Found]:
-    if _suffix(name) != WEIGHTS and _suffix(name) not in PICKLES:
+    if _suffix(name) not in ENDINGS and _suffix(name) not in PICKLES:
         return
     path = folder / name
     if not is_text(name):
@@ -242,8 +242,8 @@ def _file(
         return
     mark = f"{status.st_size} {status.st_mtime_ns}"
     beside: dict[str, Path] = {}
-    for ending in (BESIDE, *ENDINGS) if _suffix(name) == WEIGHTS else ():
-        entry = entries.get(name[: -len(WEIGHTS)] + ending)
+    for ending in (BESIDE, *NOTES) if _suffix(name) in ENDINGS else ():
+        entry = entries.get(_stem(name) + ending)
         try:
             there = entry.stat() if entry is not None else None
         except OSError:

@@ -16,8 +16,6 @@ VARIANTS: Final = {0: "", 4: "", 5: "depth", 8: "instruct-pix2pix", 9: "inpainti
 """Of Stable Diffusion's checkpoints, by the channels that the denoiser takes."""
 MARKED: Final = ("sdxl", "sdxl-refiner")
 """Families whose models say when they predict v."""
-SCALED: Final = ("^scaled_fp8$", ".scale_weight$", ".comfy_quant$", ".weight_scale$")
-"""Beside weights of 8 bits: they are to be multiplied by these."""
 ENCODERS: Final = ("^encoder.", "^first_stage_model.encoder.", "^vae.encoder.")
 """How the names begin of the half of a VAE that reads a picture."""
 TOKEN_WIDTHS: Final = {768: "sd1", 1024: "sd2", 1280: "sdxl"}
@@ -52,7 +50,6 @@ class TensorContents(msgspec.Struct, frozen=True, kw_only=True):
     """Tensors that nothing reads, where all that should be there is known."""
     words: tuple[str, ...] = ()
     """Embeddings that a LoRA brings with it."""
-    scaled_fp8: bool = False
     v_prediction: bool = False
     zero_terminal_snr: bool = False
 
@@ -131,7 +128,6 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
         input_channels=channels,
         lacking=_lacking(layout, names),
         unused=() if variant == "lcm" else _unused(layout, names),
-        scaled_fp8=names.has_any(SCALED),
         v_prediction=names.has("^v_pred$"),
         zero_terminal_snr=names.has("^ztsnr$"),
     )

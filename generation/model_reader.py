@@ -1,18 +1,26 @@
 """What one file or diffusers folder is: from its JSON and its safetensors header alone."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
-from generation import diffusers_folder, model_probe
+from generation import diffusers_folder, gguf_names, model_probe
 from generation.families import DESCRIBED, FAMILIES
+from generation.gguf_header import read_gguf
 from generation.model_folders import INDEX, PICKLES, WEIGHTS, Candidate
 from generation.model_settings import ModelSettings, read_settings
-from generation.models import ModelFile, ModelKind, Unusable
+from generation.models import GGUF, ModelFile, ModelKind, Unusable
 from generation.name_search import short_name
+from generation.quantisation import (
+    Quantisation,
+    marked_layers,
+    quantisation_of,
+    without_scale,
+)
 from generation.regular_files import printable
 from generation.safetensors_header import HeaderError, HeaderText, check_end, decode, read_text
 from generation.side_notes import read_notes
@@ -29,6 +37,10 @@ WHY_MAX: Final = 200
 """Characters of what a file says that is wrong with it."""
 HUB: Final = "models--"
 """How folders begin in the cache of Hugging Face's hub."""
+GGUF_KINDS: Final = frozenset(ModelKind) - {
+    *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER),
+}
+"""What is read from GGUF files."""
 VARIANT_TITLES: Final = {
     "inpainting": "a model for inpainting",
     "instruct-pix2pix": "a model that edits pictures (InstructPix2Pix)",
@@ -53,7 +65,17 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 class _Known(msgspec.Struct, frozen=True):
     contents: model_probe.TensorContents
+    quantisation: Quantisation
     end: int
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What a single file says of itself, whatever its format."""
+
+    contents: model_probe.TensorContents
+    quantisation: Quantisation
+    metadata: Mapping[str, str]
+    vae_mark: Mark = ()
 
 
 class ModelReader:
@@ -90,18 +112,25 @@ class ModelReader:
         return _with_settings(reading, candidate.settings)
 
     def _file(self, path: Path, beside: tuple[Path, ...]) -> Reading:
-        text = read_text(path)
-        contents = self._contents(text)
+        said = _gguf(path) if path.suffix.lower() == GGUF else self._safetensors(path)
+        contents, metadata, quantisation = said.contents, said.metadata, said.quantisation
         notes = read_notes(beside)
-        family = model_probe.family_of(contents, text.metadata, notes.base)
+        family = model_probe.family_of(contents, metadata, notes.base)
         words = notes.trigger_words
         if contents.kind in (ModelKind.LORA, ModelKind.EMBEDDING):
-            words = words or model_probe.trigger_words(text.metadata)
+            words = words or model_probe.trigger_words(metadata)
         file = printable(path.name)
         if contents.what:
             return _unusable(path, "model_other", file=file, what=contents.what)
         if contents.kind is None or not (family or contents.kind is ModelKind.UPSCALER):
             return _unusable(path, "model_unknown_layout", file=file)
+        if path.suffix.lower() == GGUF and contents.kind not in GGUF_KINDS:
+            what = f"a GGUF file of a {contents.kind}, which is read from .safetensors alone"
+            return _unusable(path, "model_other", file=file, what=what)
+        if quantisation.unread:
+            return _unusable(path, "model_weights_unread", file=file, what=quantisation.unread)
+        if quantisation.lacking:
+            return _unusable(path, "model_broken", file=file, why=quantisation.lacking)
         if contents.lacking and (family in DESCRIBED or contents.kind is ModelKind.VAE):
             return _unusable(path, "model_broken", file=file, why=contents.lacking)
         model = ModelFile(
@@ -111,29 +140,42 @@ class ModelReader:
             family=family,
             variant=contents.variant,
             input_channels=contents.input_channels,
-            v_prediction=model_probe.prediction(contents, text.metadata),
+            v_prediction=model_probe.prediction(contents, metadata),
             zero_terminal_snr=contents.zero_terminal_snr,
             context_width=contents.context_width,
-            scaled_fp8=contents.scaled_fp8,
+            quantisation=quantisation.name,
             trigger_words=words,
             size=path.stat().st_size,
         )
-        has_vae = model.kind in (ModelKind.CHECKPOINT, ModelKind.VAE)
-        mark = mark_of(path, text) if has_vae else ()
-        return _drawable(model, file) or Reading(model, _note(model, contents, file), mark)
+        return _drawable(model, file) or Reading(model, _note(model, contents, file), said.vae_mark)
 
-    def _contents(self, text: HeaderText) -> model_probe.TensorContents:
-        """Of the tensors: decoded once for all files that have the same."""
+    def _safetensors(self, path: Path) -> _File:
+        text = read_text(path)
+        known = self._known(text)
+        quantisation = known.quantisation
+        if layers := marked_layers(text.metadata):
+            bare = without_scale(layers, decode(text.tensors).shapes)
+            lacking = f"the scales of {printable(bare[0])[:WHY_MAX]} are not in it" if bare else ""
+            quantisation = msgspec.structs.replace(
+                quantisation, lacking=quantisation.lacking or lacking
+            )
+        has_vae = known.contents.kind in (ModelKind.CHECKPOINT, ModelKind.VAE)
+        mark = mark_of(path, text) if has_vae else ()
+        return _File(known.contents, quantisation, text.metadata, mark)
+
+    def _known(self, text: HeaderText) -> _Known:
+        """What the tensors tell: decoded once for all files that have the same."""
         digest = hashlib.sha256(text.tensors).digest()
         known = self._layouts.get(digest)
         if known is None:
             tensors = decode(text.tensors)
-            known = _Known(model_probe.contents_of(tensors.shapes), tensors.end)
+            contents = model_probe.contents_of(tensors.shapes)
+            known = _Known(contents, quantisation_of(tensors.shapes, tensors.kinds), tensors.end)
             if len(self._layouts) == LAYOUTS_MAX:
                 self._layouts.clear()
             self._layouts[digest] = known
         check_end(known.end, text.weights)
-        return known.contents
+        return known
 
     def _folder(self, folder: Path, files: tuple[str, ...]) -> Reading:
         found = diffusers_folder.folder_model(folder)
@@ -189,7 +231,7 @@ class ModelReader:
             shown = f"{printable(folder.name)}/{printable(name)}"
             if name.lower().endswith(WEIGHTS):
                 try:
-                    self._contents(read_text(folder / name))
+                    self._known(read_text(folder / name))
                 except HeaderError as error:
                     return Unusable(folder, error.code, {"file": shown, "why": str(error)})
             elif name.lower().endswith(INDEX):
@@ -199,6 +241,19 @@ class ModelReader:
                         why = f"{printable(shard)[:100]}, which it names, is not there"
                         return Unusable(folder, "model_broken", {"file": shown, "why": why})
         return None
+
+
+def _gguf(path: Path) -> _File:
+    header = read_gguf(path)
+    contents = model_probe.contents_of(header.shapes)
+    architecture = header.architecture
+    is_text = architecture not in gguf_names.PICTURES or "token_embd.weight" in header.tensors
+    if contents.kind is None and not contents.what and is_text:
+        what = f"a language model ({printable(architecture)[:WHY_MAX] or 'GGUF'})"
+        if architecture == "clip":
+            what = "the part of a language model that sees pictures (mmproj)"
+        contents = model_probe.TensorContents(what=what)
+    return _File(contents, Quantisation(header.main_packing), header.metadata)
 
 
 def _unusable(path: Path, code: str, **params: str) -> Reading:
@@ -227,8 +282,6 @@ def _drawable(model: ModelFile, file: str) -> Reading | None:
     if model.variant not in family.variants:
         what = VARIANT_TITLES.get(model.variant, f"a model whose input has {model.variant}")
         return _unusable(model.path, "model_variant", file=file, what=what)
-    if model.scaled_fp8 and not family.reads_scaled_fp8:
-        return _unusable(model.path, "model_scaled_fp8", file=file)
     return None
 
 

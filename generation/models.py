@@ -24,6 +24,10 @@ class ModelKind(StrEnum):
     """One that lies alone, for models that are made of parts."""
 
 
+SAFETENSORS: Final = ".safetensors"
+GGUF: Final = ".gguf"
+ENDINGS: Final = (SAFETENSORS, GGUF)
+"""Of the files that models are read from."""
 UNKNOWN: Final = "sd"
 """The family of a VAE, LoRA, ControlNet or embedding that is for some version of Stable Diffusion,
 where nothing tells which: it may be tried with each."""
@@ -31,7 +35,7 @@ UNKNOWN_FITS: Final = frozenset(("sd1", "sd2", "sdxl", "sdxl-refiner"))
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A model on disk that can be used. `path` is a safetensors file or a diffusers folder."""
+    """A model on disk that can be used: a safetensors or GGUF file, or a diffusers folder."""
 
     kind: ModelKind
     name: str
@@ -47,8 +51,9 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""
-    scaled_fp8: bool = False
-    """Whether its weights are to be multiplied by scales that lie beside them."""
+    quantisation: str = ""
+    """How its weights are kept, where not whole: fp8, scaled fp8, or of GGUF the type that most
+    have, such as Q4_K."""
     native_size: int = 0
     """Side of its training pictures in pixels; 0 where the family's holds."""
     v_prediction: bool | None = None
@@ -94,7 +99,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_folder(self) -> bool:
         """Whether it is a diffusers folder and not a single file."""
-        return self.path.suffix.lower() != ".safetensors"
+        return self.path.suffix.lower() not in ENDINGS
 
 
 class Unusable(msgspec.Struct, frozen=True, gc=False):

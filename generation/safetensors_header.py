@@ -13,6 +13,8 @@ from generation.regular_files import open_regular, read_up_to
 HEADER_MAX: Final = 25 * 10**6
 """Bytes, as the Hugging Face hub has it; the headers of real models have up to a few million."""
 LFS_POINTER: Final = b"version https://git-lfs"
+LFS_POINTER_MAX: Final = 1000
+"""Bytes of a file that only says where git-lfs keeps the model."""
 PAGE_MARKS: Final = (b"<!doctype", b"<html", b"<?xml", b'{"error', b'{"message', b"{'error")
 """How a page or an answer begins that was saved in the place of a model, in lower case."""
 MAGIC: Final = (
@@ -64,6 +66,8 @@ class Tensors(msgspec.Struct, frozen=True):
     shapes: Mapping[str, tuple[int, ...]]
     end: int
     """Bytes that the weights take."""
+    kinds: Mapping[str, str]
+    """The type of each, as the format calls it: F16, F8_E4M3, …"""
 
 
 def check_end(end: int, weights: int) -> None:
@@ -77,6 +81,7 @@ def check_end(end: int, weights: int) -> None:
 class _Tensor(msgspec.Struct, gc=False):
     shape: tuple[int, ...]
     data_offsets: tuple[int, int]
+    dtype: str = ""
 
 
 class _Metadata(msgspec.Struct):
@@ -111,16 +116,11 @@ def read_text(path: Path) -> HeaderText:
     with open_regular(path) as file:
         size = path.stat().st_size
         start = read_up_to(file, min(size, 8))
-        if start == LFS_POINTER[: len(start)] and 0 < size < 1000:
+        if start == LFS_POINTER[: len(start)] and 0 < size < LFS_POINTER_MAX:
             raise HeaderError("model_lfs_pointer", "a git-lfs pointer")
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > size - 8:
-            head = start + read_up_to(file, 8)
-            for begin, what in MAGIC:
-                if head.startswith(begin):
-                    raise HeaderError("model_misnamed", what)
-            if head.lstrip().lower().startswith(PAGE_MARKS) or _is_text(head):
-                raise HeaderError("model_page", "a page")
+            refuse_other_kinds(start + read_up_to(file, 8), size)
             raise HeaderError("model_broken", "its header is cut off")
         if length > HEADER_MAX:
             why = f"its header has {length} bytes and no model's has over {HEADER_MAX}"
@@ -138,6 +138,20 @@ def read_text(path: Path) -> HeaderText:
     return HeaderText(tensors, metadata, size - 8 - length)
 
 
+def refuse_other_kinds(head: bytes, size: int, but: bytes = b"") -> None:
+    """Raise HeaderError for a file of another kind that was given a model's name.
+
+    `head` is how the file of so many bytes begins, and `but` how it should.
+    """
+    if head.startswith(LFS_POINTER[:8]) and size < LFS_POINTER_MAX:
+        raise HeaderError("model_lfs_pointer", "a git-lfs pointer")
+    for begin, what in MAGIC:
+        if begin != but and head.startswith(begin):
+            raise HeaderError("model_misnamed", what)
+    if head.lstrip().lower().startswith(PAGE_MARKS) or _is_text(head):
+        raise HeaderError("model_page", "a page")
+
+
 def _is_text(head: bytes) -> bool:
     return len(head) >= TEXT_MIN and head.isascii() and head.decode().strip().isprintable()
 
@@ -151,6 +165,7 @@ def decode(text: bytes) -> Tensors:
             raise HeaderError("model_broken", "it has no tensors")
         begins, ends = zip(*map(attrgetter("data_offsets"), entries.values()), strict=True)
         shapes = dict(zip(entries, map(attrgetter("shape"), entries.values()), strict=True))
+        kinds = dict(zip(entries, map(attrgetter("dtype"), entries.values()), strict=True))
     except (msgspec.MsgspecError, ValueError, AttributeError, RecursionError) as error:
         raise HeaderError("model_broken", WRITTEN_OTHERWISE) from error
     if b"-" in text and any(side < 0 for shape in shapes.values() for side in shape):
@@ -159,7 +174,7 @@ def decode(text: bytes) -> Tensors:
     # the format allows no holes: what is there twice, or overlaps, does not add up
     if min(begins) < 0 or sum(ends) - sum(begins) != end:
         raise HeaderError("model_broken", "its tensors do not lie one behind the other")
-    return Tensors(shapes, end)
+    return Tensors(shapes, end, kinds)
 
 
 def _texts(metadata: Mapping[str, object]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from bot.config import PROJECT
 from generation.families import FAMILIES, RECOGNISED
 from generation.model_folders import PICKLES, Candidate
 from generation.model_reader import ModelReader
+from generation.models import ENDINGS
 from generation.regular_files import is_regular, printable
 
 SUFFIX: Final = ".safetensors"
@@ -65,6 +66,8 @@ async def _convert(file: Path) -> Path:
 
 def _target(file: Path) -> Path:
     """Where it is to be written. Raises ConvertError."""
+    if file.suffix.lower() in ENDINGS:
+        raise ConvertError(f"a {file.suffix.lower()} file is read as it is.")
     if file.suffix.lower() not in PICKLES:
         raise ConvertError(f"only {', '.join(sorted(PICKLES))} are converted.")
     if not is_regular(file):

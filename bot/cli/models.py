@@ -82,7 +82,7 @@ def _described(model: ModelFile, texts: Texts) -> dict[str, Any]:
         "name": model.name,
         "family": model.family,
         "variant": model.variant,
-        "scaled_fp8": model.scaled_fp8,
+        "quantisation": model.quantisation,
         "file": printable(str(model.path)),
         "bytes": model.size,
         "trigger_words": model.trigger_words,
@@ -108,7 +108,7 @@ def _table(catalog: Catalog, texts: Texts) -> Table:
     for model in catalog.all:
         family = FAMILIES.get(model.family)
         title = family.title if family else RECOGNISED.get(model.family, model.family)
-        variant = ", ".join(filter(None, (model.variant, "scaled fp8" if model.scaled_fp8 else "")))
+        variant = ", ".join(filter(None, (model.variant, model.quantisation)))
         row = (str(model.kind), model.name, title, variant, f"{model.size / MIB:,.0f}")
         remark = RECOGNISED_ONLY if _problem_of(model, texts) else ""
         # names are no markup

@@ -85,8 +85,6 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     variants: frozenset[str] = frozenset(("",))
     """Which of its models and parts can be drawn with, as `ModelFile.variant` names them; "" are
     the usual ones."""
-    reads_scaled_fp8: bool = False
-    """Whether weights that are to be multiplied by scales beside them are."""
     layouts: tuple[Layout, ...] = ()
     """How its files are told."""
     bytes_at_half: Mapping[str, int]

@@ -29,7 +29,8 @@ from generation.runtime.merging import Merger
 from generation.runtime.residency import Residency
 from generation.runtime.tuning import Tuning
 from generation.runtime.upscaling import load_upscaler
-from generation.safetensors_header import HeaderError, read_header
+from generation.runtime.weights import check_header
+from generation.safetensors_header import HeaderError
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +193,7 @@ def _broken_file(model: ModelFile, error: Exception) -> JobError:
     path = model.path
     for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
         try:
-            read_header(file)
+            check_header(file)
         except (HeaderError, OSError) as found:
             return broken(printable(file.relative_to(path.parent).as_posix()), found)
     return broken(model.shown, error, "its parts are laid out as nothing here reads them")

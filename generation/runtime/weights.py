@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import safetensors.torch
 import torch
 
-from generation.models import ModelFile
+from generation.gguf_header import read_gguf
+from generation.models import GGUF, ModelFile
+from generation.regular_files import open_regular, read_up_to
 from generation.runtime.faults import JobError
+from generation.safetensors_header import read_header
 
 Weights = dict[str, torch.Tensor]
 
@@ -19,6 +24,8 @@ def read_tensors(file: Path) -> Weights:
 
     Both layouts of ComfyUI: `scale_weight` and, newer, `weight_scale`.
     """
+    if file.suffix.lower() == GGUF:
+        return _read_gguf(file)
     tensors: Weights = safetensors.torch.load_file(file)
     for name in [name for name in tensors if name.endswith((".scale_weight", ".weight_scale"))]:
         scale = tensors.pop(name)
@@ -28,6 +35,28 @@ def read_tensors(file: Path) -> Weights:
     for name in list(tensors):
         if name == "scaled_fp8" or name.endswith((".scale_input", ".input_scale", ".comfy_quant")):
             del tensors[name]
+    return tensors
+
+
+def check_header(file: Path) -> None:
+    """Raise HeaderError or OSError for a file that is no whole model file."""
+    if file.suffix.lower() == GGUF:
+        read_gguf(file)
+    else:
+        read_header(file)
+
+
+def _read_gguf(file: Path) -> Weights:
+    header = read_gguf(file)
+    tensors: Weights = {}
+    with open_regular(file) as opened:
+        for name, tensor in header.tensors.items():
+            opened.seek(tensor.begin)
+            raw = np.frombuffer(read_up_to(opened, tensor.size), np.uint8)
+            rows = raw.reshape(-1, tensor.packing.size)
+            kind = gguf.GGMLQuantizationType[tensor.packing.name]
+            values = gguf.dequantize(rows, kind)
+            tensors[name] = torch.from_numpy(values).reshape(tensor.shape)
     return tensors
 
 

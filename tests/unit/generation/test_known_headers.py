@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from generation import model_reader
-from generation.families import DESCRIBED, FAMILIES
+from generation.families import DESCRIBED
 from generation.families.layout import TensorNames, expanded
 from generation.model_folders import Candidate
 from generation.model_probe import contents_of
 from generation.model_reader import ModelReader, Reading
 from generation.models import ModelKind
 from tests.fixtures import headers
-from tests.unit.generation.test_catalog import CONTEXT, SD1, write
 
 KNOWN = {header.name: header for header in headers.read()}
 EVERY = frozenset(("", *model_reader.VARIANT_TITLES))
@@ -42,10 +40,10 @@ def test_files_are_told_by_their_headers(
     found = (str(model.kind), model.family, model.variant)
     assert found == (known.kind, known.family, known.variant)
     if known.says == "scaled":
-        assert model.scaled_fp8
+        assert model.quantisation == "scaled fp8"
         assert said == ""
     else:
-        assert not model.scaled_fp8
+        assert model.quantisation == ("fp8" if "fp8" in name else "")
         assert known.says in said
         assert bool(said) == bool(known.says)
 
@@ -93,21 +91,6 @@ def test_channels_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     marked = read("sdxl-v-zsnr", tmp_path, monkeypatch).model
     assert marked is not None
     assert (marked.v_prediction, marked.zero_terminal_snr) == (True, True)
-
-
-def test_scaled_weights_are_refused_where_they_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    families = {
-        name: msgspec.structs.replace(family, reads_scaled_fp8=False)
-        for name, family in FAMILIES.items()
-    }
-    monkeypatch.setattr(model_reader, "FAMILIES", families)
-    scaled = {f"{CONTEXT.format(1)[:-6]}scale_weight": (), **SD1}
-    file = write(tmp_path / "file.safetensors", scaled)
-    reading = ModelReader().read(Candidate(file, tmp_path, ""))
-    assert reading.problem is not None
-    assert reading.problem.code == "model_scaled_fp8"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""Weights of 8 bits and fewer, told by headers: which are read, and what is said of the others."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.locales import Texts
+from generation.model_folders import Candidate
+from generation.model_reader import ModelReader, Reading
+from tests.fixtures.headers import KnownHeader
+from tests.unit.generation.test_catalog import SD1
+
+LAYER = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k"
+WEIGHT = f"{LAYER}.weight"
+OTHER = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
+WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+Tensor = tuple[str, tuple[int, ...]]
+FP8: Tensor = ("F8_E4M3", (320, 768))
+ONE: Tensor = ("F32", ())
+MARK: Tensor = ("F8_E4M3", (2,))
+NEW_MARK = f"{LAYER}.comfy_quant"
+
+
+def read(folder: Path, tensors: dict[str, Tensor], **metadata: str) -> Reading:
+    """What is made of an SD1 checkpoint with these tensors in it."""
+    plain = {name: ("F16", shape) for name, shape in SD1.items()}
+    header = KnownHeader("", "", "", "", "", plain | tensors, metadata)
+    file = header.write(folder / "file.safetensors")
+    return ModelReader().read(Candidate(file, folder, ""))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "name"),
+    [
+        ({}, ""),
+        ({WEIGHT: FP8}, "fp8"),
+        ({WEIGHT: ("F8_E5M2", (320, 768))}, "fp8"),
+        ({WEIGHT: FP8, f"{LAYER}.scale_weight": ONE}, "scaled fp8"),
+        (
+            {WEIGHT: FP8, f"{LAYER}.scale_weight": ONE, "scaled_fp8": MARK},
+            "scaled fp8",
+        ),
+        (
+            {WEIGHT: FP8, f"{LAYER}.weight_scale": ONE, NEW_MARK: ("U8", (27,))},
+            "scaled fp8",
+        ),
+        # of rows and of blocks
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (320,))}, "scaled fp8"),
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (320, 1))}, "scaled fp8"),
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (3, 6))}, "scaled fp8"),
+        ({WEIGHT: FP8, f"{LAYER}.scale_weight": ("F32", (320, 12, 1))}, "scaled fp8"),
+        # the older layout has none for the words, and leaves some layers whole
+        (
+            {
+                WEIGHT: FP8,
+                f"{LAYER}.scale_weight": ONE,
+                OTHER + ".weight": ("F16", (320, 768)),
+                "scaled_fp8": MARK,
+                WORDS: ("F8_E4M3", (49408, 768)),
+            },
+            "scaled fp8",
+        ),
+        # a mark of one part says nothing of the others
+        ({WEIGHT: FP8, "text_encoders.t5xxl.transformer.scaled_fp8": ("F8_E4M3", (0,))}, "fp8"),
+    ],
+)
+def test_weights_that_are_read(tmp_path: Path, tensors: dict[str, Tensor], name: str) -> None:
+    found = read(tmp_path, tensors)
+    assert found.model is not None, found.problem
+    assert found.model.quantisation == name
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "said"),
+    [
+        ({WEIGHT: FP8, "scaled_fp8": MARK}, "", "the scales of model.diffusion_model"),
+        (
+            {
+                WEIGHT: FP8,
+                f"{OTHER}.weight": FP8,
+                f"{LAYER}.scale_weight": ONE,
+                "model.diffusion_model.scaled_fp8": MARK,
+            },
+            "",
+            "to_v are not in it",
+        ),
+        (
+            {WEIGHT: FP8, NEW_MARK: ("U8", (27,))},
+            "",
+            f"the scales of {LAYER} are not in it",
+        ),
+        (
+            {WEIGHT: FP8},
+            f'{{"format_version": "1.0", "layers": {{"{LAYER}": {{"format": "float8_e4m3fn"}}}}}}',
+            f"the scales of {LAYER} are not in it",
+        ),
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (0,))}, "", "do not fit"),
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (640,))}, "", "do not fit"),
+        ({WEIGHT: FP8, f"{LAYER}.weight_scale": ("F32", (4, 4, 4))}, "", "do not fit"),
+        (
+            {
+                WEIGHT: ("U8", (320, 384)),
+                f"{LAYER}.weight_scale": ("F8_E4M3", (384, 48)),
+                f"{LAYER}.weight_scale_2": ONE,
+                NEW_MARK: ("U8", (19,)),
+            },
+            "",
+            "NVFP4",
+        ),
+        (
+            {WEIGHT: FP8, f"{LAYER}.weight_scale": ("U8", (384, 24))},
+            "",
+            "MXFP8",
+        ),
+        (
+            {WEIGHT: ("I8", (320, 768)), f"{LAYER}.weight_scale": ONE},
+            "",
+            "whole numbers",
+        ),
+        (
+            {
+                WEIGHT: ("U8", (122880, 1)),
+                f"{WEIGHT}.absmax": ("F32", (3840,)),
+                f"{WEIGHT}.quant_map": ("F32", (16,)),
+            },
+            "",
+            "NF4",
+        ),
+    ],
+)
+def test_weights_that_are_not_read(
+    tmp_path: Path, tensors: dict[str, Tensor], metadata: str, said: str
+) -> None:
+    found = read(tmp_path, tensors, **({"_quantization_metadata": metadata} if metadata else {}))
+    assert found.model is None
+    assert found.problem is not None
+    told = Texts("en-US")(found.problem.code, **found.problem.params)
+    assert said in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", '{"layers": 3}', "{" * 9000, "null"])
+def test_metadata_of_another_make_are_passed_over(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, {WEIGHT: FP8}, _quantization_metadata=text).model is not None
