@@ -12,9 +12,10 @@ import structlog
 
 from generation.catalog_cache import CatalogCache, Readings
 from generation.families import DESCRIBED
+from generation.families.family import ALIKE
 from generation.model_folders import Candidate, Walk
 from generation.model_reader import NAME_MAX, ModelReader, Reading
-from generation.models import ENDINGS, UNKNOWN, ModelFile, ModelKind, Unusable
+from generation.models import ENDINGS, ModelFile, ModelKind, Unusable
 from generation.name_search import NameSearch, fold, is_short_of, short_name
 from generation.refusal import Refused
 from generation.regular_files import printable
@@ -287,14 +288,15 @@ class _Look:
             mark = self._marks.get(model.path)
             if mark and model.kind is ModelKind.CHECKPOINT and model.family in DESCRIBED:
                 known.setdefault(DESCRIBED[model.family].vaes, []).append(mark)
-            elif mark and model.kind is ModelKind.VAE and model.family != UNKNOWN:
+            elif mark and model.kind is ModelKind.VAE and model.family not in ALIKE:
                 known.setdefault(model.family, []).append(mark)
         return [self._told(model, known) for model in self.found.values()]
 
     def _told(self, model: ModelFile, known: Mapping[str, Sequence[Mark]]) -> ModelFile:
-        if model.kind is not ModelKind.VAE or model.family != UNKNOWN:
+        if model.kind is not ModelKind.VAE or model.family not in ALIKE:
             return model
-        family = family_by(self._marks.get(model.path, ()), known)
+        alike = {family: known.get(family, ()) for family in ALIKE[model.family]}
+        family = family_by(self._marks.get(model.path, ()), alike)
         return msgspec.structs.replace(model, family=family) if family else model
 
 

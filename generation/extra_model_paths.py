@@ -19,6 +19,7 @@ KINDS: Final = frozenset(
     (
         *("checkpoints", "diffusion_models", "unet", "diffusers", "vae", "controlnet"),
         *("t2i_adapter", "loras", "lycoris", "upscale_models", "embeddings"),
+        *("text_encoders", "text_encoder", "clip"),
     )
 )
 """Of ComfyUI's kinds of folders those whose files can be used."""

@@ -35,12 +35,12 @@ def _names(text: str) -> frozenset[str]:
 
 MODEL_KINDS: Final = _names(
     """checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae
-    controlnet t2i_adapter"""
+    controlnet t2i_adapter text_encoders text_encoder clip"""
 )
 """Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
     # kinds of files that no request can name
-    """aesthetic_embeddings clip clip_vision text_encoder text_encoders vae_approx
+    """aesthetic_embeddings clip_vision vae_approx
     vae_taesd style_models hypernetworks gligen configs model_patches audio_encoders
     latent_upscale_models animatediff_models animatediff_motion_lora"""
     # what programs fetch for themselves

@@ -6,6 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
+from generation.families.autoencoders import MADE_WITH
+from generation.families.family import ALIKE
 from generation.families.layout import Layout, Shapes, TensorNames
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
 from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
@@ -91,9 +93,17 @@ def family_of(contents: TensorContents, metadata: Mapping[str, str], beside: str
     stable = contents.family in (UNKNOWN, *UNKNOWN_FITS)
     for base in (text.lower() for text in said if text):
         for family, begins in adapters.BASES.items():
+            if not base.startswith(begins):
+                continue
             # what the tensors are of no word changes
-            if base.startswith(begins) and stable == (family in UNKNOWN_FITS):
+            if contents.kind is ModelKind.VAE:
+                vae = MADE_WITH.get(family, family)
+                if vae in ALIKE.get(contents.family, ()):
+                    return vae
+            elif stable == (family in UNKNOWN_FITS):
                 return family
+    if contents.kind is ModelKind.VAE:
+        return contents.family
     return "sd2" if stable and metadata.get("ss_v2") == "True" else contents.family
 
 
@@ -122,12 +132,14 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
     return TensorContents(
         kind=layout.kind,
         family=layout.family,
-        certain=layout.kind is not ModelKind.VAE,
+        certain=layout.kind is not ModelKind.VAE or layout.family not in ALIKE,
         variant=variant,
         context_width=names.side(".attn2.to_k.weight$", 1),
         input_channels=channels,
         lacking=_lacking(layout, names),
-        unused=() if variant == "lcm" else _unused(layout, names),
+        unused=_unused(layout, names)
+        if layout.kind is not ModelKind.TEXT_ENCODER and variant != "lcm"
+        else (),
         v_prediction=names.has("^v_pred$"),
         zero_terminal_snr=names.has("^ztsnr$"),
     )

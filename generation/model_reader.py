@@ -131,7 +131,9 @@ class ModelReader:
             return _unusable(path, "model_weights_unread", file=file, what=quantisation.unread)
         if quantisation.lacking:
             return _unusable(path, "model_broken", file=file, why=quantisation.lacking)
-        if contents.lacking and (family in DESCRIBED or contents.kind is ModelKind.VAE):
+        if contents.lacking and (
+            family in DESCRIBED or contents.kind in (ModelKind.VAE, ModelKind.TEXT_ENCODER)
+        ):
             return _unusable(path, "model_broken", file=file, why=contents.lacking)
         model = ModelFile(
             kind=contents.kind,

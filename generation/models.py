@@ -32,6 +32,8 @@ UNKNOWN: Final = "sd"
 """The family of a VAE, LoRA, ControlNet or embedding that is for some version of Stable Diffusion,
 where nothing tells which: it may be tried with each."""
 UNKNOWN_FITS: Final = frozenset(("sd1", "sd2", "sdxl", "sdxl-refiner"))
+SD3_OR_FLUX: Final = "sd3/flux"
+"""The family of a VAE with sixteen channels, whose tensors have the same names in both."""
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):

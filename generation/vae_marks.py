@@ -1,8 +1,8 @@
 """Which family a VAE is of, told by the VAEs inside the checkpoints that lie beside it.
 
-Those of Stable Diffusion 1 and XL have the same tensors with other values, and those that were
-trained further kept their encoder (ft-MSE, ft-EMA): the bias of the encoder's last layer is that of
-a checkpoint whose family is known, up to the rounding of half precision.
+Those of Stable Diffusion 1 and XL have the same tensors with other values, as have those of SD3 and
+of Flux.1; and those that were trained further kept their encoder (ft-MSE, ft-EMA): the bias of its
+last layer is that of a checkpoint whose family is known, up to the rounding of half precision.
 """
 
 import math
@@ -19,9 +19,13 @@ from generation.safetensors_header import HeaderText
 
 Mark = tuple[float, ...]
 
-NAMES: Final = re.compile(rb'"(?:first_stage_model\.|vae\.)?quant_conv\.bias"\s*:\s*(\{[^{}]*\})')
+NAMES: Final = tuple(
+    re.compile(rb'"(?:first_stage_model\.|vae\.)?' + name + rb'"\s*:\s*(\{[^{}]*\})')
+    for name in (rb"quant_conv\.bias", rb"encoder\.conv_out\.bias")
+)
+"""The last layer: SD3's and Flux.1's have none behind their encoder."""
 SIZE_MAX: Final = 64
-"""Numbers; published ones have 8."""
+"""Numbers; published ones have 8 or 32."""
 ALIKE: Final = 0.01
 """Of the largest number: how far two may be apart."""
 FORMATS: Final = {"F32": "f", "F16": "e"}
@@ -38,7 +42,7 @@ _DECODER: Final = msgspec.json.Decoder(_Entry)
 
 def mark_of(path: Path, header: HeaderText) -> Mark:
     """What tells a VAE within this file; () where there is none, or none that tells anything."""
-    found = NAMES.search(header.tensors)
+    found = next(filter(None, (name.search(header.tensors) for name in NAMES)), None)
     if found is None:
         return ()
     try:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.families import recognised
+from generation.families import encoders, recognised
 from generation.families.autoencoders import VAES
 from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
@@ -36,6 +36,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *(layout for family in DESCRIBED.values() for layout in family.layouts if layout.sides),
     *recognised.FAMILIES_TO_COME,
     *VAES,
+    *encoders.LAYOUTS,
     *UPSCALERS,
     *recognised.OTHERS,
 )

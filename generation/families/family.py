@@ -6,10 +6,16 @@ from typing import Final, Literal
 import msgspec
 
 from generation.families.layout import Layout
-from generation.models import UNKNOWN
+from generation.models import SD3_OR_FLUX, UNKNOWN
 
 Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
 Prediction = Literal["epsilon", "v_prediction", "flow"]
+
+ALIKE: Final[Mapping[str, tuple[str, ...]]] = {
+    UNKNOWN: ("sd1", "sdxl"),
+    SD3_OR_FLUX: ("sd3", "flux"),
+}
+"""Families of VAEs of which nothing in a file tells one from the other."""
 
 
 class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +103,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     def takes_vae_of(self, family: str) -> bool:
         """Whether a VAE of that family may be made for it: its own, or one that does not tell."""
-        return family in (self.vaes, UNKNOWN)
+        return family == self.vaes or self.vaes in ALIKE.get(family, ())
 
 
 RECOGNISED: Final[dict[str, str]] = {
@@ -109,7 +115,7 @@ RECOGNISED: Final[dict[str, str]] = {
     "flux": "Flux.1",
     "flux2": "Flux.2",
     "flux3": "Flux.3",
-    "sd3/flux": "Stable Diffusion 3, Flux.1 or a relative",
+    SD3_OR_FLUX: "Stable Diffusion 3, Flux.1 or a relative",
     "chroma": "Chroma",
     "z-image": "Z-Image",
     "qwen-image": "Qwen-Image",

@@ -93,6 +93,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """How the names of its sections begin, which it has at every size."""
     tensors: tuple[str, ...] = ()
     """What it can't be loaded without, as `a.{0..3}.{weight,bias}`, behind how it begins."""
+    enough: float = ENOUGH
+    """Share of its tensors from which on one of a published size must have all."""
 
     def missing(self, names: TensorNames) -> tuple[str, ...]:
         """The tensors that it lacks; all of which begin so where none does."""
@@ -101,7 +103,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         wanted = expanded(self.tensors)
         there = [name for name in wanted if self.begins + name in names.shapes]
         whole_size = self.published is not None and self.published.holds(names)
-        if whole_size and len(there) >= ENOUGH * len(wanted):
+        if whole_size and len(there) >= self.enough * len(wanted):
             return tuple(name for name in wanted if self.begins + name not in names.shapes)
         if len(there) < SECTIONS_FROM:
             return ()

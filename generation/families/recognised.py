@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.families.layout import Layout
+from generation.families.layout import Layout, ShapeSide
 from generation.models import ModelKind
 
 DIT: Final = ModelKind.CHECKPOINT
@@ -88,7 +88,26 @@ OTHERS: Final = (
     _what("an approximate VAE for previews (TAESD)", "^decoder.layers.0.weight$"),
     _what("an approximate VAE for previews (TAESD)", "^taesd_decoder."),
     _what("an approximate VAE for previews (TAESD)", "^1.weight$", "^3.conv.0.weight$"),
-    _what("a VAE of Wan or Qwen-Image", "^decoder.middle.0.residual.0.gamma$", "^conv1.weight$"),
+    _what("a VAE of Wan, for videos", "decoder.middle.0.residual.0.gamma$"),
+    _what("a VAE of Wan, for videos", "^decoder.up_blocks.0.resnets.0.norm1.gamma$", ".time_conv."),
+    _what("a VAE of another family", "^decoder.norm_out.gamma$"),
+    _what("a VAE of a video model (Stable Video Diffusion)", "^decoder.", ".time_stack."),
+    _what("a VAE of a video model", "decoder.conv_in.conv.weight$"),
+    _what("a VAE of a video model (LTX)", "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight$"),
+    _what("a VAE of a video model (Mochi)", "blocks.2.blocks.3.stack.5.weight$"),
+    _what("a VAE of a video model (Cosmos)", "decoder.unpatcher3d.wavelets$"),
+    _what("a VAE for audio", "decoder.layers.1.layers.0.beta$"),
+    _what("a VAE for audio (ACE-Step)", "^vocoder."),
+    _what("a VAE of Sana (DC-AE)", "^decoder.project_in."),
+    _what("a VAE of Sana (DC-AE)", "^decoder.up_blocks.0.0.", "^encoder.down_blocks.0.0."),
+    _what("a part of Stable Cascade", "^vquantizer.codebook.weight$"),
+    _what("a part of Stable Cascade", "backbone.1.0.block.0.1.num_batches_tracked$"),
+    Layout(
+        kind=None,
+        what="a VAE of HunyuanImage",
+        needs=("^decoder.conv_in.weight$",),
+        sides=(ShapeSide("^decoder.conv_in.weight$", 1, frozenset((64,))),),
+    ),
     _what("a hypernetwork", "^hypernetwork."),
     _what("a model that restores faces (CodeFormer)", "^quantize.embedding.weight$", "^idx_pred_"),
     _what("a model that restores faces (RestoreFormer)", "^quantize.embedding.weight$"),

@@ -40,8 +40,9 @@ AUTOENCODER: Final = (
     f"decoder.up.{{0..3}}.block.{{0..2}}.{{norm1,conv1,norm2,conv2}}.{BOTH}",
     f"decoder.up.{{0,1}}.block.0.nin_shortcut.{BOTH}",
     f"decoder.up.{{1..3}}.upsample.conv.{BOTH}",
-    f"{{quant_conv,post_quant_conv}}.{BOTH}",
 )
+QUANTISED: Final = (f"{{quant_conv,post_quant_conv}}.{BOTH}",)
+"""Between the encoder and the decoder of a VAE."""
 
 
 def clip_text(begins: str, title: str = "text encoder") -> Part:
@@ -81,14 +82,17 @@ def open_clip_text(
     )
 
 
-def autoencoder(begins: str) -> Part:
-    """That of Stable Diffusion 1, 2 and XL, in CompVis' names."""
+def autoencoder(begins: str, *, quantised: bool = True) -> Part:
+    """That of Stable Diffusion 1, 2 and XL, in CompVis' names; without `quantised`, that of SD3 and
+    Flux.1.
+    """
+    quant = ("quant_conv.", "post_quant_conv.") if quantised else ()
     return Part(
         title="VAE",
         begins=begins,
         published=ShapeSide(f"^{begins}decoder.conv_in.weight$", 0, frozenset((512,))),
-        sections=("encoder.", "decoder.", "quant_conv.", "post_quant_conv."),
-        tensors=AUTOENCODER,
+        sections=("encoder.", "decoder.", *quant),
+        tensors=(*AUTOENCODER, *(QUANTISED if quantised else ())),
     )
 
 

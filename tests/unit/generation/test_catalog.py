@@ -272,7 +272,11 @@ async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
     ):
         write(tmp_path / folder / f"{name}.safetensors", shapes)
     # what other programs keep there is nobody's mistake
-    for other in ("comfy/upscale_models/4x.pth", "a1111/ESRGAN/4x.pth", "comfy/clip/t5.bin"):
+    for other in (
+        "comfy/upscale_models/4x.pth",
+        "a1111/ESRGAN/4x.pth",
+        "comfy/clip_vision/vit.bin",
+    ):
         (tmp_path / other).parent.mkdir(parents=True)
         (tmp_path / other).write_bytes(b"PK")
     write_json(tmp_path / "a1111" / "config.json", samples_save=True)
