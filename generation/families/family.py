@@ -52,6 +52,23 @@ class Latents(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What its networks take on the device beside their weights, in half precision, as
+    `python -m benchmarks.activations` adds it up.
+    """
+
+    denoise: float = 470.0
+    """Bytes for each pixel that the denoiser sees, of one row: with guidance a picture has two."""
+    denoise_fixed: int = 60_000_000
+    """The same whatever the size."""
+    decode: float = 1536.0
+    """Bytes for each pixel that the VAE decodes at once."""
+    encode: int = 100_000_000
+    """Of the text encoders."""
+    guided: bool = True
+    """Whether a guidance scale above 1 doubles the rows."""
+
+
 class Family(msgspec.Struct, frozen=True, kw_only=True):
     """What all models of one architecture have in common.
 
@@ -95,6 +112,10 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """How its files are told."""
     bytes_at_half: Mapping[str, int]
     """Memory of the weights of each part in half precision."""
+    streamed: Mapping[str, tuple[int, int]] = {}
+    """What a part needs on the device while it is streamed block by block, and layer by layer, in
+    half precision; by `python -m benchmarks.activations`."""
+    beside: Beside = Beside()
 
     @property
     def bytes_of_all(self) -> int:

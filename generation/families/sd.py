@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.families.family import Ability, Family, Latents, TextEncoder
+from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -31,6 +31,7 @@ LATENTS: Final = Latents(
     )
 )
 """Colours as measured for ComfyUI (`comfy/latent_formats.py`, SD15)."""
+BESIDE: Final = Beside(denoise=260.0, denoise_fixed=0, encode=20_000_000)
 UNET: Final = Part(
     title="denoiser",
     begins="model.diffusion_model.",
@@ -99,6 +100,11 @@ SD1: Final = Family(
         ),
     ),
     bytes_at_half={"unet": 1_719_000_000, "text_encoder": 246_000_000, "vae": 167_000_000},
+    streamed={
+        "unet": (1_039_000_000, 118_000_000),
+        "text_encoder": (106_000_000, 81_000_000),
+    },
+    beside=BESIDE,
 )
 
 
@@ -136,4 +142,9 @@ SD2: Final = Family(
         _sd2("cond_stage_model.model.", _context(1024)),
     ),
     bytes_at_half={"unet": 1_732_000_000, "text_encoder": 681_000_000, "vae": 167_000_000},
+    streamed={
+        "unet": (1_045_000_000, 118_000_000),
+        "text_encoder": (153_000_000, 110_000_000),
+    },
+    beside=BESIDE,
 )

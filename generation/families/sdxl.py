@@ -3,7 +3,7 @@
 from typing import Final
 
 from generation.families.control import UNIONS
-from generation.families.family import Ability, Family, Latents, TextEncoder
+from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -148,6 +148,12 @@ SDXL: Final = Family(
         "text_encoder_2": 1_390_000_000,
         "vae": 167_000_000,
     },
+    streamed={
+        "unet": (1_418_000_000, 118_000_000),
+        "text_encoder": (106_000_000, 81_000_000),
+        "text_encoder_2": (209_000_000, 140_000_000),
+    },
+    beside=Beside(denoise=158.0, denoise_fixed=0, encode=40_000_000),
 )
 
 REFINER: Final = Family(
@@ -172,4 +178,6 @@ REFINER: Final = Family(
         _refiner("^input_blocks.", sides=_context(1280)),
     ),
     bytes_at_half={"unet": 4_518_000_000, "text_encoder_2": 1_390_000_000, "vae": 167_000_000},
+    streamed={"unet": (780_000_000, 170_000_000), "text_encoder_2": (209_000_000, 140_000_000)},
+    beside=Beside(denoise=189.0, denoise_fixed=0, encode=40_000_000),
 )

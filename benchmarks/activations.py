@@ -1,0 +1,227 @@
+"""What networks need beside their weights: `python -m benchmarks.activations`.
+
+Networks of full size are called on torch's meta device, which computes shapes and no numbers: what
+is alive at once is added up, attention taken as fused (no matrix of tokens by tokens), as it is on
+every GPU that torch has kernels for. In half precision, bytes. What a kernel takes to work in is
+not in it, nor what an allocator can't use again: `generation/memory_needs.py` adds for both.
+"""
+
+import json
+import logging
+import warnings
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import diffusers
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from generation.runtime.streaming import need_of, size_of
+
+CONFIGS: Final = Path("generation/runtime/configs")
+HALF: Final = torch.float16
+SIDES: Final = (512, 1024)
+WORDS: Final = 77
+
+
+def main() -> None:
+    """Print the tables."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    console = Console(width=120)
+    working = Table("Denoiser", "a pixel of a row", "whatever the size", title="Beside the weights")
+    weights = Table("Part", "weights", "by blocks", "by leaves", title="Weights, and streamed")
+    for title, network, call in denoisers():
+        small, large = (peak(network, partial(call, side=side)) for side in SIDES)
+        pixels = SIDES[1] ** 2 - SIDES[0] ** 2
+        slope = (large - small) / pixels
+        working.add_row(title, f"{slope:.0f}", f"{large - slope * SIDES[1] ** 2:,.0f}")
+        weights.add_row(title, *_figures(network))
+    for title, network in encoders():
+        weights.add_row(title, *_figures(network))
+    vae = _vae()
+    decoded = peak(vae, lambda net: net.decode(_empty(1, 4, 128, 128), return_dict=False))
+    encoded = peak(vae, lambda net: net.encode(_empty(1, 3, 1024, 1024), return_dict=False))
+    weights.add_row("VAE", *_figures(vae))
+    console.print(working)
+    console.print(weights)
+    console.print(f"VAE, a pixel: {decoded / 2**20:.0f} decoding, {encoded / 2**20:.0f} encoding")
+
+
+def _figures(network: Any) -> tuple[str, ...]:
+    return tuple(f"{figure:,}" for figure in (size_of(network), *need_of(network)))
+
+
+def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
+    """Each with how it is called for a square picture of so many pixels a side."""
+    unets = []
+    for name in ("sd1", "sd2", "sdxl", "sdxl-refiner"):
+        config = json.loads((CONFIGS / name / "unet" / "config.json").read_text())
+        network = _on_meta(lambda config=config: diffusers.UNet2DConditionModel.from_config(config))
+        unets.append((f"{name} UNet", network, _call_unet))
+    return [
+        *unets,
+        ("SD3.5 medium", _sd3(24, 384, range(13)), _call_sd3),
+        ("SD3.5 large", _sd3(38, 192, ()), _call_sd3),
+        ("Flux.1", _on_meta(diffusers.FluxTransformer2DModel, guidance_embeds=True), _call_flux),
+    ]
+
+
+def encoders() -> list[tuple[str, Any]]:
+    """The text encoders."""
+    clip = transformers.CLIPTextModelWithProjection
+    found = [
+        (title, _on_meta(clip, transformers.CLIPTextConfig.from_pretrained(CONFIGS / folder)))
+        for title, folder in (
+            ("CLIP L", "sd1/text_encoder"),
+            ("OpenCLIP H", "sd2/text_encoder"),
+            ("OpenCLIP bigG", "sdxl/text_encoder_2"),
+        )
+    ]
+    config = transformers.T5Config(
+        vocab_size=32128,
+        d_model=4096,
+        d_kv=64,
+        d_ff=10240,
+        num_layers=24,
+        num_heads=64,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
+    return [*found, ("T5 XXL", _on_meta(transformers.T5EncoderModel, config))]
+
+
+def _vae() -> Any:
+    config = json.loads((CONFIGS / "sdxl" / "vae" / "config.json").read_text())
+    return _on_meta(lambda: diffusers.AutoencoderKL.from_config(config))
+
+
+def _sd3(layers: int, positions: int, dual: Any) -> Any:
+    return _on_meta(
+        diffusers.SD3Transformer2DModel,
+        sample_size=128,
+        in_channels=16,
+        out_channels=16,
+        num_layers=layers,
+        num_attention_heads=layers,
+        attention_head_dim=64,
+        caption_projection_dim=layers * 64,
+        joint_attention_dim=4096,
+        pooled_projection_dim=2048,
+        pos_embed_max_size=positions,
+        qk_norm="rms_norm",
+        dual_attention_layers=tuple(dual),
+    )
+
+
+def _call_unet(network: Any, side: int) -> Any:
+    config, further = network.config, {}
+    if config.addition_embed_type:
+        sizes = 5 if config.cross_attention_dim == 1280 else 6
+        further = {
+            "added_cond_kwargs": {"text_embeds": _empty(1, 1280), "time_ids": _empty(1, sizes)}
+        }
+    words = _empty(1, WORDS, config.cross_attention_dim)
+    latents, time = _empty(1, 4, side // 8, side // 8), torch.zeros((), device="meta")
+    return network(latents, time, encoder_hidden_states=words, return_dict=False, **further)
+
+
+def _call_sd3(network: Any, side: int) -> Any:
+    return network(
+        hidden_states=_empty(1, 16, side // 8, side // 8),
+        encoder_hidden_states=_empty(1, 2 * WORDS + 256, 4096),
+        pooled_projections=_empty(1, 2048),
+        timestep=_empty(1),
+        return_dict=False,
+    )
+
+
+def _call_flux(network: Any, side: int) -> Any:
+    tokens = (side // 16) ** 2
+    return network(
+        hidden_states=_empty(1, tokens, 64),
+        encoder_hidden_states=_empty(1, 512, 4096),
+        pooled_projections=_empty(1, 768),
+        timestep=_empty(1),
+        guidance=_empty(1),
+        img_ids=torch.zeros(tokens, 3, device="meta"),
+        txt_ids=torch.zeros(512, 3, device="meta"),
+        return_dict=False,
+    )
+
+
+def _on_meta(make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    with torch.device("meta"):
+        return make(*arguments, **settings).to(HALF).eval()
+
+
+def _empty(*shape: int) -> torch.Tensor:
+    return torch.empty(*shape, device="meta", dtype=HALF)
+
+
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own are untyped
+    """Counts the bytes of the tensors that are made while it is on and still referred to."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor):
+                self._count(leaf.untyped_storage())
+        return made
+
+    def known(self, tensors: Any) -> None:
+        """These were there before: weights."""
+        for tensor in tensors:
+            self._known[tensor.untyped_storage()._cdata] = 0
+
+    def _count(self, storage: Any) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes()
+        self._known[key] = size
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key)
+
+    def _gone(self, key: int) -> None:
+        self.now -= self._known.pop(key, 0)
+
+
+class Fused(TorchFunctionMode):
+    """Attention makes nothing but its answer."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+            query, value = given["query"], given["value"]
+            return query.new_empty(*query.shape[:-1], value.shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
+def peak(module: Any, call: Callable[[Any], Any]) -> int:
+    """Bytes beside the weights."""
+    alive = Alive()
+    alive.known([*module.parameters(), *module.buffers()])
+    with torch.no_grad(), alive, Fused():
+        kept = call(module)
+    del kept
+    return alive.peak
+
+
+if __name__ == "__main__":
+    main()
