@@ -74,6 +74,8 @@ async def run(config: Config) -> int:
         if not config.token:
             config = await stack.enter_async_context(_local_discord(config))
         point_to(config.discord)
+        for answer in config.worker.flag_answers():
+            log.info("webui_flags", flag=answer.flag, became=answer.says)
         recovered = await studio.jobs.recover()
         if recovered:
             log.info("taken up again", jobs=[job.id for job in recovered])

@@ -21,6 +21,7 @@ from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
+from generation.webui_flags import Answer, followed
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 DISCORD_API: Final = "https://discord.com/api"
@@ -74,11 +75,21 @@ class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_
     """Seconds."""
     stop_within: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
     """Seconds that a stop may take, whatever is being drawn."""
+    webui_flags: Annotated[str, Meta(max_length=4000)] = ""
+    """Flags of other programs."""
 
     def runtime(self) -> RuntimeSettings:
-        """The part that the worker process is told."""
+        """The part that the worker process is told, with what `webui_flags` change."""
+        return self._followed()[0]
+
+    def flag_answers(self) -> tuple[Answer, ...]:
+        """What became of each of `webui_flags`."""
+        return self._followed()[1]
+
+    def _followed(self) -> tuple[RuntimeSettings, tuple[Answer, ...]]:
         names = RuntimeSettings.__struct_fields__
-        return RuntimeSettings(**{name: getattr(self, name) for name in names})
+        own = RuntimeSettings(**{name: getattr(self, name) for name in names})
+        return followed(self.webui_flags, own)
 
 
 class DirectMessagesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

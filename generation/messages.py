@@ -33,7 +33,15 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device: Device = "auto"
     precision: Precision = "auto"
+    vae_precision: Literal["auto", "float32"] = "auto"
     memory: Memory = "auto"
+    """Bounds of the planner."""
+    vram_reserve: Annotated[float, Meta(ge=0, le=64)] = 0.5
+    """GiB of the graphics card that are left to other programs."""
+    ram_limit: Annotated[float, Meta(ge=0, le=4096)] = 0.0
+    """GiB of main memory that models of earlier jobs may keep; 0 for half of what there is."""
+    disable_mmap: bool = False
+    """Files are read from their beginning to their end, which slow disks like."""
     batch_size: Annotated[int, Meta(ge=1, le=10)] = 4
     models_kept: Annotated[int, Meta(ge=1, le=16)] = 2
     channels_last: bool = False

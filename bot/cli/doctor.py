@@ -152,6 +152,13 @@ def _is_classifier(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
+async def check_flags(config: Config) -> AsyncIterator[Finding]:
+    """What became of the flags of other programs."""
+    for answer in config.worker.flag_answers():
+        mend = "" if answer.known else "Correct it in [worker] webui_flags."
+        yield Finding("flags", str(answer), mend, fatal=False)
+
+
 async def check_memory(_config: Config) -> AsyncIterator[Finding]:
     """The computer's own memory."""
     memory = psutil.virtual_memory()
@@ -415,6 +422,7 @@ CHECKS: tuple[Check, ...] = (
     check_device,
     check_memory,
     check_settings,
+    check_flags,
     check_models,
     check_database,
     check_disk,
