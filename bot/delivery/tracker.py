@@ -36,6 +36,11 @@ EDIT_EVERY: Final = 3.0
 """Seconds between edits of a message."""
 BREATH: Final = 0.005
 """Seconds between two who wait that are told of a change."""
+CALM: Final = 0.05
+CALM_WITHIN: Final = 1.0
+"""Seconds without a new request before those who wait are told, and how long that is waited for:
+where many ask in one instant, Discord hears first that each of them was heard.
+"""
 NEAREST: Final = 3
 LONGEST_AGO: Final = 2
 """Who is told when the queue moves: the next, and those who were told longest ago. Discord counts
@@ -97,7 +102,11 @@ class Tracker:
         self._recovered = False
         """Before that the worker may take up what an earlier process has posted."""
         self._one_by_one = asyncio.Lock()
+        self._asked_at = 0.0
+        """When the last new job was taken up, by the loop's clock."""
         self._places: asyncio.Task[dict[int, Planned]] | None = None
+        self._moved: int | None = None
+        """How many others are to be told that the queue moved; None where it has not."""
         self.chores = MessageChores(client, jobs, self._tasks, self._sleep, accepts, audit)
         self._around = around
         self._accepts = accepts
@@ -129,6 +138,7 @@ class Tracker:
             if earlier or job.origin.interaction is None:
                 followed.acknowledged.set()
             followed.changed.set()
+            self._asked_at = asyncio.get_running_loop().time()
             self._queue_moved(others=0)
             self._tasks.spawn(self._follow(followed))
         return followed
@@ -193,8 +203,16 @@ class Tracker:
         await self._pause(asyncio.sleep(seconds))
 
     def _queue_moved(self, others: int = LONGEST_AGO) -> None:
-        """Have some of those who wait look at their place in the queue again."""
+        """Have some of those who wait look at their place in the queue again; once for all that
+        moves it in one turn of the loop.
+        """
         self._places = None
+        if self._moved is None:
+            asyncio.get_running_loop().call_soon(self._tell_moved)
+        self._moved = max(self._moved or 0, others)
+
+    def _tell_moved(self) -> None:
+        others, self._moved = self._moved or 0, None
         waiting = [one for one in self._followed.values() if one.place is not None]
         nearest = sorted(waiting, key=lambda one: one.place or 0)[:NEAREST]
         rest = sorted((one for one in waiting if one not in nearest), key=lambda one: one.told)
@@ -226,7 +244,7 @@ class Tracker:
             if followed.progress is None:
                 # where many wait, telling them all at once would keep those who ask waiting
                 async with self._one_by_one:
-                    await asyncio.sleep(BREATH)
+                    await self._calm()
             shown = await self._progress(followed)
             key = f"{shown.content}{len(preview or b'')}"
             if key == last:
@@ -247,6 +265,14 @@ class Tracker:
         else:
             return key
         return last
+
+    async def _calm(self) -> None:
+        """Wait a little, and while others are asking."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await asyncio.sleep(BREATH)
+        while loop.time() - self._asked_at < CALM and loop.time() - begun < CALM_WITHIN:
+            await asyncio.sleep(CALM)
 
     async def _progress(self, followed: _Followed) -> MessageBody:
         texts = Texts(followed.job.origin.locale)

@@ -4,11 +4,14 @@ import asyncio
 
 import pytest
 
+from bot.delivery import tracker
 from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.conftest import Json, Rig, finished, with_limits
 from tests.acceptance.test_imagine import imagine
+
+ASKING = 40
 
 
 async def wants_pings(rig: Rig, person: Person) -> int:
@@ -222,3 +225,33 @@ async def test_who_can_t_be_mentioned_in_the_channel_is_told_directly(
     mention = await ping(ada)
     assert mention["channel_id"] == await ada.channel("dm")
     assert "#1 is done" in mention["content"]
+
+
+async def test_where_many_ask_at_once_all_are_heard_before_one_is_told_to_wait(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "CALM", 0.5)
+    monkeypatch.setattr(tracker, "CALM_WITHIN", 30.0)
+    rig.config = with_limits(rig.config, waiting=ASKING)
+    await rig.restart()
+    rig.engine.gate = asyncio.Event()
+    running = await ada.command(general, "imagine", prompt="a cat")
+    await running.deferred()
+    asked = [ada.command(general, "imagine", prompt=f"a cat {n}") for n in range(ASKING - 1)]
+    messages = [await act.deferred() for act in await asyncio.gather(*asked)]
+    last = messages[-1]["id"]
+    await ada.wait_for("MESSAGE_UPDATE", lambda update: update["id"] == last and update["content"])
+
+    made = [request for request in await rig.control.requests() if request["status"] < 300]
+    heard = [n for n, request in enumerate(made) if request["path"].endswith("/callback")]
+    # the one that is drawn is shown meanwhile
+    tokens = {made[n]["path"].split("/")[-2] for n in heard[1:]}
+    told = [
+        n
+        for n, request in enumerate(made)
+        if request["method"] == "PATCH" and request["path"].split("/")[-3] in tokens
+    ]
+    assert len(heard) == ASKING
+    assert told
+    assert min(told) > max(heard)
+    rig.engine.gate.set()
