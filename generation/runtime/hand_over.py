@@ -4,11 +4,14 @@ As A1111's refiner does where it is switched by sampling steps: the schedule and
 all that it remembers stay as they are, and only what they ask is another.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 
 from generation.runtime.denoiser import Denoiser
+from generation.runtime.drawers import Drawer
+from generation.runtime.residency import Residency
 
 
 class HandOver:
@@ -43,3 +46,30 @@ class HandOver:
         denoised = asked(x, sigma)
         self.uncond = asked.uncond
         return denoised
+
+
+@contextlib.contextmanager
+def at_work(
+    drawers: tuple[Drawer, ...],
+    denoisers: list[Denoiser],
+    residency: Residency,
+    share: float,
+    calls: int,
+) -> Iterator[Denoiser | HandOver]:
+    """What samplers call, its networks on the device meanwhile: those of the base, and once it has
+    handed over, after its `share` of all `calls`, those of the refiner.
+    """
+    with contextlib.ExitStack() as working:
+        working.enter_context(residency.at_work(*drawers[0].at_work))
+        if len(drawers) == 1:
+            yield denoisers[0]
+            return
+        base, refiner = drawers
+        first, second = denoisers
+
+        def hand_over() -> None:
+            working.close()
+            aside = [part for part in base.at_work if part not in refiner.at_work]
+            working.enter_context(residency.at_work(*refiner.at_work, aside=aside))
+
+        yield HandOver(first, second, share, calls, hand_over)

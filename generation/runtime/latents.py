@@ -1,7 +1,9 @@
 """Between PNG bytes, Pillow, pixels and latents."""
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -39,6 +41,11 @@ def pixels_of(picture: Image.Image, device: torch.device) -> torch.Tensor:
     values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     shaped = values.view(picture.height, picture.width, 3).permute(2, 0, 1)[None]
     return shaped.to(device).float() / 255
+
+
+def fitted_pixels(data: bytes, width: int, height: int, device: torch.device) -> torch.Tensor:
+    """Those of the picture in a file, at that size: (1, 3, H, W), from 0 to 1. Raises JobError."""
+    return pixels_of(fitted(open_picture(data), width, height), device)
 
 
 class StartPicture(NamedTuple):
@@ -138,6 +145,21 @@ def decode(
         object.__setattr__(vae, "float32_copy", _in_float32(vae, latent.device))
     pixels = _decoded(model, vae.float32_copy, scaled.float(), tiles)
     return _to_pillow(pixels, down), torch.float32
+
+
+@contextlib.contextmanager
+def frugal(vaes: Sequence[Any], short_of_memory: bool) -> Iterator[None]:
+    """Where memory is short VAEs work on small tiles."""
+    if short_of_memory:
+        for vae in vaes:
+            for used in (vae, getattr(vae, "float32_copy", vae)):
+                used.enable_tiling()
+    try:
+        yield
+    finally:
+        for vae in vaes:
+            for used in (vae, getattr(vae, "float32_copy", vae)):
+                used.disable_tiling()
 
 
 def _decoded(model: Checkpoint, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from generation.messages import Configure, Failed, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
-from generation.runtime import latents, recipe
+from generation.runtime import job_models, latents, recipe
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Scheduled
 from generation.runtime.lessons import Lessons
@@ -264,7 +264,7 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
     base = bench.parts.checkpoint(bench.base)
     monkeypatch.setattr(Residency, "has_room", lambda *_: False)
     moves: list[tuple[str, str]] = []
-    load = recipe.Drawing._refiner
+    load = job_models.load_refiner
 
     def watched(*arguments: Any) -> Checkpoint:
         refiner = load(*arguments)
@@ -276,7 +276,7 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
         moves.append((title, str(where)))
         return type(part).to(part, where)
 
-    monkeypatch.setattr(recipe.Drawing, "_refiner", watched)
+    monkeypatch.setattr(job_models, "load_refiner", watched)
     device = str(bench.parts.device)
     assert bench.draw(bench.refiner, refiner_switch=0.5, count=2) == usual
     assert bench.parts.checkpoint(bench.refiner).denoiser.residency == "medium"

@@ -1,0 +1,162 @@
+"""What one checkpoint of a job draws with: prompts, ControlNets, its way of sampling."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from generation.families.control import KINDS, USUAL_KIND
+from generation.messages import Generate
+from generation.request import GenerationRequest
+from generation.runtime import loras
+from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.conditioning import Prompts
+from generation.runtime.denoiser import Denoiser
+from generation.runtime.encoders.clip import Vectors
+from generation.runtime.job_models import JobModels
+from generation.runtime.latents import EDITING, StartPicture, fitted_pixels, further_channels
+from generation.runtime.lora_file import FileStamp
+from generation.runtime.model_sampling import LcmSampling, ModelSampling
+from generation.runtime.networks.unet import Control, UNet
+from generation.runtime.parts import Parts
+from generation.runtime.tiling import Tiles
+from generation.samplers import SAMPLERS, sampler_of
+
+CFG_PP: Final = 12.5
+"""A1111 divides the guidance of CFG++ by it, so that usual ones mean 0 to 1."""
+
+
+class Drawer(NamedTuple):
+    """What one checkpoint draws with."""
+
+    model: Checkpoint
+    nets: tuple[Any, ...]
+    """The ControlNets that fit it."""
+    sampling: ModelSampling
+    prompts: Prompts
+    network: UNet
+    beside: torch.Tensor | None
+
+    @property
+    def at_work(self) -> tuple[Any, ...]:
+        """The networks that each step takes."""
+        return (self.model.denoiser, *self.nets)
+
+    def denoiser(
+        self, request: GenerationRequest, tiles: Tiles, after_call: Callable[[], None]
+    ) -> Denoiser:
+        """What samplers call; `after_call` is told of each call of the network."""
+        model, guided = self.model, SAMPLERS[sampler_of(request)].guided
+        self.network.done = 0.0
+        return Denoiser(
+            self.network,
+            self.sampling,
+            model.family,
+            self.prompts,
+            request.guidance_scale / (CFG_PP if guided else 1),
+            tiles,
+            model.factor,
+            beside=self.beside,
+            edits=model.denoiser.config.in_channels == model.family.latents.channels + EDITING,
+            guided=guided,
+            after_call=after_call,
+        )
+
+
+def drawer_of(
+    model: Checkpoint,
+    job: JobModels,
+    work: Generate,
+    parts: Parts,
+    start: StartPicture | None,
+    tiles: Tiles,
+    stop_if_cancelled: Callable[[], None],
+) -> Drawer:
+    """What a checkpoint of the job draws with, its LoRAs merged and its prompts encoded."""
+    words, stamps = _words(model, job, work, parts)
+    stop_if_cancelled()
+    prompts = _prompts(model, work, parts, words, stamps)
+    steering = [
+        (net, use)
+        for net, use, file in zip(job.nets, work.request.controls, work.controlnets, strict=True)
+        if job.steered(model, file)
+    ]
+    size = (work.request.width, work.request.height)
+    controls = [
+        Control(
+            net,
+            fitted_pixels(work.pictures[use.picture], *size, parts.device),
+            use.scale,
+            KINDS[use.kind or USUAL_KIND],
+            use.start,
+            use.end,
+        )
+        for net, use in steering
+    ]
+    return Drawer(
+        model,
+        tuple(net for net, _ in steering),
+        _sampling(model, work.request),
+        prompts,
+        UNet(model.denoiser, controls),
+        _beside(model, parts, start, size, tiles),
+    )
+
+
+def _words(
+    model: Checkpoint, job: JobModels, work: Generate, parts: Parts
+) -> tuple[Vectors, tuple[FileStamp, ...]]:
+    """The words that it has learned, and what tells their files from others; those of its LoRAs
+    too, which are merged into it.
+    """
+    learned, stamps = parts.embeddings.read(work.embeddings)
+    merged = loras.merge(parts.merger, model, work, parts.device, alone=job.alone)
+    words: Vectors = {**learned, **merged}
+    if model is not job.base:
+        # a word that the base has learned is any other word to it
+        words = model.conditioner.known(words)
+    return words, stamps
+
+
+def _prompts(
+    model: Checkpoint,
+    work: Generate,
+    parts: Parts,
+    words: Vectors,
+    stamps: tuple[FileStamp, ...],
+) -> Prompts:
+    request = work.request
+    merged = tuple(parts.merger.merged(part) for part in model.text_encoders)
+    with parts.residency.at_work(*model.text_encoders):
+        return model.conditioner.prompts(
+            request.prompt,
+            request.negative_prompt,
+            request.steps * SAMPLERS[sampler_of(request)].order,
+            clip_skip=request.clip_skip,
+            vectors=words,
+            changed_by=(merged, stamps),
+            conventions=request.conventions,
+            second_pass=work.enlargement is not None,
+        )
+
+
+def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
+    sampling = model.sampling(request.conventions)
+    consistency = SAMPLERS[sampler_of(request)].consistency
+    if consistency and request.conventions == "a1111" and not sampling.flow:
+        return LcmSampling(sampling)
+    return sampling
+
+
+def _beside(
+    model: Checkpoint,
+    parts: Parts,
+    start: StartPicture | None,
+    size: tuple[int, int],
+    tiles: Tiles,
+) -> torch.Tensor | None:
+    """The further channels of a network that has them."""
+    if model.denoiser.config.in_channels == model.family.latents.channels:
+        return None
+    with parts.residency.at_work(model.vae):
+        return further_channels(model, start, *size, tiles, parts.device)
