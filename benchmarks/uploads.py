@@ -26,8 +26,8 @@ import psutil
 from PIL import Image, ImageOps
 
 from bot.pictures.decoding import PictureDecoder
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 
 PROJECT = Path(__file__).resolve().parent.parent
 MIB = 2**20

@@ -15,12 +15,12 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from generation import extra_model_paths, toml_text
-from generation.completion import Limits, Rules
 from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
+from generation.rules import Limits, Rules
 from generation.webui_flags import Answer, followed
 
 PROJECT: Final = Path(__file__).resolve().parent.parent

@@ -9,9 +9,9 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import completion, control_uses, enlarging, lora_uses, refining, toml_text
+from generation import checks, completion, control_uses, enlarging, lora_uses, refining, toml_text
 from generation.catalog import Catalog
-from generation.completion import Given, Rules
+from generation.completion import Given
 from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.name_search import nearest
@@ -35,6 +35,7 @@ from generation.request import (
     Strength,
 )
 from generation.request_options import Option, bounds_of, options
+from generation.rules import Rules
 
 PLACE: Final = "{prompt}"
 CONTROL: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029"
@@ -140,7 +141,7 @@ def complete(
     if len(uses) > LORAS_MAX:
         raise Refused("preset_loras", name=preset.name, high=LORAS_MAX)
     request = request.with_(loras=msgspec.to_builtins(uses))
-    completion.check(request, catalog, rules)
+    checks.check(request, catalog, rules)
     return request
 
 
@@ -200,15 +201,15 @@ def check(preset: Preset, catalog: Catalog) -> None:
                 name = use.name
             part = catalog.get(kind, name)
             if model is not None and kind is not ModelKind.VAE:
-                completion.check_same_family(part, model)
+                checks.check_same_family(part, model)
     if preset.refiner is not None:
         name, _ = refining.of(preset.refiner, None, catalog)
         if name is not None:
-            completion.check_refiner(catalog.get(ModelKind.CHECKPOINT, name), model)
+            checks.check_refiner(catalog.get(ModelKind.CHECKPOINT, name), model)
     if preset.sampler is not None:
-        completion.known_sampler(preset.sampler)
+        checks.known_sampler(preset.sampler)
     if preset.schedule is not None:
-        completion.known_schedule(preset.schedule)
+        checks.known_schedule(preset.schedule)
     if preset.upscaler is not None:
         enlarging.find(preset.upscaler, catalog)
     template, tags = take_tags(preset.template or "")

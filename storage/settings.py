@@ -10,8 +10,8 @@ from msgspec import Meta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.completion import Waiting
 from generation.refusal import Refused
+from generation.rules import Waiting
 from storage import records
 from storage.inserting import insert_into
 from storage.records import RecordText, RecordUnreadableError

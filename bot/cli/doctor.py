@@ -28,7 +28,8 @@ from bot.storage_folder import (
     why_no_database,
 )
 from generation.catalog import Catalog
-from generation.completion import complete, known_sampler, known_schedule
+from generation.checks import known_sampler, known_schedule
+from generation.completion import complete
 from generation.engines import EngineError
 from generation.enlarging import upscaler_of
 from generation.families import FAMILIES, RECOGNISED

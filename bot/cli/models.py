@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.config import Config
 from bot.locales import Texts
 from generation.catalog import Catalog
-from generation.completion import check_runnable
+from generation.checks import check_runnable
 from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind, Unusable
 from generation.refusal import Refused

@@ -16,9 +16,9 @@ from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
 from bot.ui.formatting import COLOUR, NOTHING, cut, fitted, quoted
 from bot.ui.persistent_items import StatelessView
-from generation.completion import native_size
 from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind
+from generation.rules import native_size
 from generation.thumbnails import thumbnail_of
 
 ENTRIES: Final = 8

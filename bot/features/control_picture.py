@@ -34,10 +34,10 @@ from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import control_uses, prompt_flags
-from generation.completion import default_model
 from generation.models import ModelKind
 from generation.name_search import choice_of
 from generation.refusal import Refused
+from generation.rules import default_model
 from storage.drafts import Draft
 
 CHOICE_MAX: Final = 100

@@ -14,8 +14,8 @@ from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds
 from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 from generation.sizes import ASPECT_MAX
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ import discord
 
 from bot.pictures.decoding import MIB, PictureDecoder, check_pixels, check_weight
 from bot.pictures.turns import OF_ONE_PERSON
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 
 FETCH_SECONDS: Final = 60.0
 FETCHING_ERRORS: Final = (discord.HTTPException, aiohttp.ClientError, OSError)

@@ -8,13 +8,13 @@ import msgspec
 from bot.requests import parameter_lines
 from generation import completion, control_uses, lora_uses, prompt_flags, templates
 from generation.catalog import Catalog
-from generation.completion import Rules
 from generation.preset import GIVEN, PLACE, Preset
 from generation.prompt_flags import Parsed
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.request_options import options
+from generation.rules import Rules
 
 CONTROL: Final = frozenset(("controlnet", "control_scale"))
 

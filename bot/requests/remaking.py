@@ -3,9 +3,8 @@
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, drawn, enlarged, start_from
-from generation import completion, templates
+from generation import checks, templates
 from generation.catalog import Catalog
-from generation.completion import Rules
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES
 from generation.job import Job, JobState, PictureRecord
@@ -13,6 +12,7 @@ from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import Enlargement, GenerationRequest
+from generation.rules import Rules, native_size, within_limits
 
 
 class Remade(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Remaking:
 
     def check(self, made: Remade) -> None:
         """Raise Refused for what this machine can't or may not make."""
-        completion.check(made.request, self._catalog, self._rules, enlarging=made.enlarging)
+        checks.check(made.request, self._catalog, self._rules, enlarging=made.enlarging)
 
     def by(
         self,
@@ -90,7 +90,7 @@ class Remaking:
         file = self._catalog.find(ModelKind.CHECKPOINT, model) if model else None
         family = FAMILIES.get(file.family) if file is not None else None
         if file is not None and family is not None and "image_to_image" in family.abilities:
-            native = completion.native_size(file)
+            native = native_size(file)
         if wish.second_pass and native < DRAWS_DETAIL:
             code = "second_pass_small" if model else "second_pass_unknown"
             raise Refused(code, model=model, side=DRAWS_DETAIL)
@@ -113,7 +113,7 @@ class Remaking:
         return self._brought_back(request, job)
 
     def _brought_back(self, request: GenerationRequest, job: Job) -> GenerationRequest:
-        return completion.within_limits(request, self._rules) if enlarged(job) else request
+        return within_limits(request, self._rules) if enlarged(job) else request
 
     def _source(
         self,
@@ -129,7 +129,7 @@ class Remaking:
         if index is not None and all(picture.index != index for picture in job.pictures):
             raise Refused("own_picture_gone", job=job.id)
         if target.action.draws and job.request.prompt:
-            completion.check_runnable(self._catalog.get(ModelKind.CHECKPOINT, job.request.model))
+            checks.check_runnable(self._catalog.get(ModelKind.CHECKPOINT, job.request.model))
         count, usual = self._rules.limits.count, NO_WISH
         if drawn_with is not None:
             usual = Wish(upscaler=drawn_with.upscaler, second_pass=drawn_with.second_pass)

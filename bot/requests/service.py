@@ -14,14 +14,14 @@ from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, enlarged
 from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
-from generation import completion, preset
+from generation import checks, completion, preset
 from generation.catalog import Catalog
-from generation.completion import Rules
 from generation.enlarging import NO_WISH, Wish, of_upload
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.rules import Rules
 from generation.worker import Worker
 from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
@@ -115,7 +115,7 @@ class RequestService:
         """A whole request that came of another: rerolled, varied, edited, …"""
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
-        completion.check(request, self.catalog, self.rules, enlarging=enlarging)
+        checks.check(request, self.catalog, self.rules, enlarging=enlarging)
         await self.presets.check(parent, request, caller, enlarging=enlarging)
         return await self._add(
             request,
@@ -150,7 +150,7 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         request = of_upload(self.remaking.enlarge(picture, size, wish))
-        completion.check(request, self.catalog, self.rules)
+        checks.check(request, self.catalog, self.rules)
         return await self._add(request, caller, origin, action="upscale")
 
     async def change(
@@ -177,7 +177,7 @@ class RequestService:
         """The same request to the last bit."""
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
-        completion.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
+        checks.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
         await self.presets.check(job, job.request, caller, enlarging=enlarged(job))
         return await self._add(
             job.request,

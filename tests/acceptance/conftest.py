@@ -25,10 +25,10 @@ from bot.config import (
 )
 from bot.connection import stay_connected
 from bot.delivery import audit, failures, message_chores, pings, results
-from generation.completion import Limits
 from generation.engines.fake import FakeEngine
 from generation.job import Job
 from generation.model_settings import ModelSettings
+from generation.rules import Limits
 from playground.control import Control
 from playground.person import Person
 from playground.server import Addresses, Options, serving

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from generation.completion import Limits
+from generation.rules import Limits
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, with_limits
 from tests.acceptance.test_imagine import imagine

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from generation.completion import Limits
+from generation.rules import Limits
 from playground.person import Person, fields_of
 from tests.acceptance.conftest import Rig
 from tests.acceptance.test_imagine import imagine

@@ -12,8 +12,8 @@ from bot.requests.actions import ACTIONS, NUMBERS
 from bot.ui.formatting import COLOUR, cut_lines, quoted
 from generation import vocabulary
 from generation.catalog import Catalog
-from generation.completion import Rules, default_model
 from generation.models import ModelKind
+from generation.rules import Rules, default_model
 
 EXAMPLES: Final = (
     "a lighthouse at dusk, oil painting",

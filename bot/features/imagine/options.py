@@ -14,12 +14,12 @@ from bot.interactions.contexts import Callback
 from bot.interactions.responding import Interaction
 from generation import control_uses, vocabulary
 from generation.catalog import Catalog
-from generation.completion import Limits, Rules, default_model
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
 from generation.name_search import NameSearch
 from generation.request import SIDE_STEP
 from generation.request_options import Option, options, stepped
+from generation.rules import Limits, Rules, default_model
 from generation.samplers import SAMPLERS, SCHEDULES
 from generation.sizes import ASPECTS
 

@@ -9,15 +9,14 @@ import msgspec
 
 from bot.features.presets.shelf import Shelf
 from bot.requests import parameter_lines
-from generation import completion
 from generation import preset as presets
 from generation.catalog import Catalog
-from generation.completion import Rules
 from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request_options import bounds_of, exact
+from generation.rules import Rules, default_model, native_size, shaped
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "texts": ("name", "description", "template", "negative_prompt"),
@@ -112,10 +111,10 @@ def sized(preset: Preset, aspect: str, catalog: Catalog, rules: Rules) -> Preset
     """The preset with a shape, in the area of its model's own pictures."""
     if not aspect:
         return msgspec.structs.replace(preset, width=None, height=None)
-    name = preset.model or completion.default_model(catalog, rules)
+    name = preset.model or default_model(catalog, rules)
     model = catalog.get(ModelKind.CHECKPOINT, name)
-    native = completion.native_size(model) if model.family in FAMILIES else 512
-    width, height = completion.shaped(model, aspect, native**2, rules.limits)
+    native = native_size(model) if model.family in FAMILIES else 512
+    width, height = shaped(model, aspect, native**2, rules.limits)
     return msgspec.structs.replace(preset, width=width, height=height)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from generation import vocabulary
 from generation.catalog import Catalog
-from generation.completion import Rules, complete
+from generation.completion import complete
 from generation.models import ModelKind
+from generation.rules import Rules
 
 PROJECT = Path(__file__).resolve().parents[3]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

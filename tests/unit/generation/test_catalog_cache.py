@@ -11,11 +11,12 @@ import pytest
 from generation import catalog as catalog_module
 from generation import catalog_cache, families, model_probe, model_reader, safetensors_header
 from generation.catalog import Catalog
-from generation.completion import Rules, complete, default_model
+from generation.completion import complete
 from generation.model_folders import Candidate
 from generation.model_reader import ModelReader, Reading
 from generation.models import ModelKind
 from generation.refusal import Refused
+from generation.rules import Rules, default_model
 from tests.unit.generation.test_catalog import SD1, SD2, kohya, write, write_folder
 
 

@@ -6,16 +6,8 @@ import msgspec
 import pytest
 
 from generation.catalog import Catalog
-from generation.completion import (
-    Given,
-    Limits,
-    Rules,
-    changed,
-    check,
-    complete,
-    default_model,
-    within_limits,
-)
+from generation.checks import check
+from generation.completion import Given, changed, complete
 from generation.families import FAMILIES
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
@@ -23,6 +15,7 @@ from generation.preset import starters
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request import LoraUse
+from generation.rules import Limits, Rules, default_model, within_limits
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
 

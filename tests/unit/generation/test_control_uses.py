@@ -6,7 +6,7 @@ import pytest
 
 from generation import control_uses
 from generation.catalog import Catalog
-from generation.completion import Rules, complete
+from generation.completion import complete
 from generation.families.control import KINDS, kinds_of
 from generation.models import ModelKind
 from generation.preset import Preset, of_request
@@ -14,6 +14,7 @@ from generation.preset import check as check_preset
 from generation.preset import complete as complete_preset
 from generation.refusal import Refused
 from generation.request import ControlUse
+from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 NET: dict[str, Any] = {"kind": ModelKind.CONTROLNET, "family": "sdxl"}

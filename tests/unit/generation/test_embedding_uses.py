@@ -7,9 +7,10 @@ import pytest
 
 from generation import embedding_uses
 from generation.catalog import Catalog
-from generation.completion import Rules, complete
+from generation.completion import complete
 from generation.models import UNKNOWN, ModelFile, ModelKind
 from generation.refusal import Refused
+from generation.rules import Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
 

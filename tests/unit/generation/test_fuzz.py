@@ -7,7 +7,7 @@ import pytest
 
 from generation import preset as presets
 from generation.catalog import Catalog
-from generation.completion import Rules, complete
+from generation.completion import complete
 from generation.metadata import KEYS, read_infotext
 from generation.midjourney import NO_COUNTERPART
 from generation.models import ModelKind
@@ -16,6 +16,7 @@ from generation.prompt_flags import SHORT, merge, parse
 from generation.prompts import attention, plain_text, schedule, take_tags
 from generation.refusal import Refused
 from generation.request_options import options
+from generation.rules import Rules
 from tests.fixtures import fuzz
 from tests.unit.generation.catalogs import a_catalog, a_model
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from generation.catalog import Catalog
-from generation.completion import Rules, complete, settings_of
+from generation.completion import complete
 from generation.model_settings import ModelSettings
 from generation.models import ModelKind
+from generation.rules import Rules, settings_of
 from tests.unit.generation.catalogs import a_catalog, a_model
 from tests.unit.generation.test_catalog import SD1, kohya, scan, write, write_folder
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.locales import Texts
 from generation import preset as presets
 from generation.catalog import Catalog
-from generation.completion import Given, Rules
+from generation.completion import Given
 from generation.job import Job, JobState, Provenance
 from generation.models import ModelKind
 from generation.numerics import Numerics
@@ -19,6 +19,7 @@ from generation.preset import Preset
 from generation.refusal import Refused
 from generation.replay import changes, same_pictures
 from generation.request import LoraUse
+from generation.rules import Rules
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.generation import texts
 from tests.unit.generation.catalogs import a_catalog, a_model

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from generation import metadata
-from generation.completion import Rules, changed, check, complete
+from generation.checks import check
+from generation.completion import changed, complete
 from generation.models import ModelKind
 from generation.preset import Preset, of_request
 from generation.preset import check as check_preset
@@ -13,6 +14,7 @@ from generation.preset import complete as complete_preset
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.rules import Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.completion import Limits
 from generation.model_settings import ModelSettings
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import SEED_MAX, GenerationRequest, Variation
 from generation.request_options import Option, bounds_of, exact, options
+from generation.rules import Limits
 from storage.settings import GuildSettings
 from tests.fixtures.requests import a_request
 

@@ -21,9 +21,9 @@ from bot.config import (
     StorageSettings,
     WorkerSettings,
 )
-from generation.completion import Limits
 from generation.engines.fake import READY, FakeEngine
 from generation.messages import Ready
+from generation.rules import Limits
 
 
 async def findings(check: Any, **sections: Any) -> list[Finding]:

@@ -7,9 +7,9 @@ import discord
 
 from bot.features.imagine.options import PART_KINDS, autocompleter
 from bot.interactions.autocomplete import best
-from generation.completion import Rules
 from generation.models import ModelKind
 from generation.request_options import options
+from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 

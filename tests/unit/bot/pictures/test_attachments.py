@@ -12,8 +12,8 @@ from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment, JobAttachments, ShownPictures
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.decoding_process import DecodingProcess
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 
 
 def noise(side: int) -> bytes:

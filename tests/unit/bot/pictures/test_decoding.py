@@ -11,8 +11,8 @@ from PIL import Image
 from bot.pictures import decoding
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.decoding_process import CHUNK
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 from tests.fixtures.pictures import drawn, encoded, flat_png, with_scans
 
 LIMITS = Limits(side=512, upscaled_side=1024, upload_mib=1, upload_megapixels=9)

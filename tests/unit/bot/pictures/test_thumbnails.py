@@ -9,8 +9,8 @@ from PIL import Image
 from bot.pictures.attachments import Attachment
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.thumbnails import SIDE, of_model, small
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 from tests.fixtures.pictures import drawn, encoded, with_scans
 
 

@@ -16,8 +16,8 @@ from bot.pictures import uploads
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.turns import OF_ONE_PERSON
 from bot.pictures.uploads import read_attachment, read_file
-from generation.completion import Limits
 from generation.refusal import Refused
+from generation.rules import Limits
 from tests.fixtures.pictures import drawn, encoded
 
 LIMITS = Limits(upload_mib=1, upload_megapixels=2)

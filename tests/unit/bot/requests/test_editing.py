@@ -8,11 +8,11 @@ from hypothesis import given
 from bot.requests.editing import Edited, edited, preset_named
 from bot.requests.parameter_lines import write
 from generation.catalog import Catalog
-from generation.completion import Limits, Rules
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import GenerationRequest, LoraUse
+from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts
 from tests.unit.generation.catalogs import a_catalog, a_model

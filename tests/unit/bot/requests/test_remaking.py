@@ -7,11 +7,11 @@ import pytest
 from bot.requests.actions import ACTIONS, ActionTarget, applying, offered
 from bot.requests.remaking import Remaking
 from generation.catalog import Catalog
-from generation.completion import Limits, Rules
 from generation.enlarging import EnlargingSettings
 from generation.job import Job, JobState, PictureRecord
 from generation.preset import Preset
 from generation.refusal import Refused
+from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.generation.catalogs import a_catalog, a_model
 

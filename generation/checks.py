@@ -1,0 +1,182 @@
+"""What this machine can't or may not make, refused with what to change."""
+
+from typing import Final
+
+from generation import control_uses, embedding_uses, refining, samplers
+from generation.catalog import Catalog
+from generation.enlarging import file_of, second_pass
+from generation.families import FAMILIES, RECOGNISED, Ability
+from generation.models import ModelFile, ModelKind
+from generation.prompts import check_prompt, take_tags
+from generation.refusal import Refused, known
+from generation.request import SIDE_MAX, SIDE_MIN, Enlargement, GenerationRequest, check_text
+from generation.request_options import options
+from generation.rules import Limits, Rules
+from generation.samplers import SAMPLERS, SCHEDULES
+
+EDITING: Final = "instruct-pix2pix"
+"""The variant of models that change a picture, and draw none without."""
+
+
+def check(
+    request: GenerationRequest, catalog: Catalog, rules: Rules, enlarging: bool = False
+) -> None:
+    """Raise Refused when this machine can't or may not make what is asked for.
+
+    Also for requests that were made elsewhere: a reroll of last year's picture, an edited one.
+    `enlarging` a picture has a limit of its own on the size, and nothing else has.
+    """
+    limits = rules.limits
+    for option, texts in request.texts.items():
+        for text in texts:
+            check_text(option, text)
+    check_prompt("prompt", request.prompt, request.steps)
+    check_prompt("negative_prompt", request.negative_prompt, request.steps)
+    if take_tags(request.negative_prompt)[1]:
+        raise Refused("tag_in_negative")
+    if request.enlargement is None:
+        _check_size(request, limits, enlarging)
+    _at_most("steps", request.steps, limits.steps)
+    _at_most("count", request.count, 1 if enlarging else limits.count)
+    if request.variation_strength and request.variation_seed is None:
+        raise Refused("option_needs", option="variation_strength", needs="variation_seed")
+    known_sampler(request.sampler)
+    known_schedule(request.schedule)
+    if request.enlargement is not None:
+        _check_enlargement(request.enlargement, catalog, limits)
+        if request.only_enlarges:
+            return
+        request, enlarging = second_pass(request), True
+    if not request.prompt.strip():
+        raise Refused("prompt_empty")
+    model = catalog.get(ModelKind.CHECKPOINT, request.model)
+    check_runnable(model)
+    _check_abilities(request, model)
+    _check_start_picture(request, model)
+    if request.vae is not None:
+        vae = catalog.get(ModelKind.VAE, request.vae)
+        if not FAMILIES[model.family].takes_vae_of(vae.family):
+            raise _mismatch(vae, model)
+    models = [model]
+    if request.refiner is not None:
+        models.append(_check_refiner(request.refiner, model, request, catalog))
+    for use in request.loras:
+        lora = catalog.get(ModelKind.LORA, use.name)
+        if not any(lora.fits(each) for each in models):
+            check_same_family(lora, model)
+    for control in request.controls:
+        net = catalog.get(ModelKind.CONTROLNET, control.name)
+        check_same_family(net, model)
+        control_uses.check(control, net)
+    embedding_uses.check(request, model, catalog)
+
+
+def check_runnable(model: ModelFile) -> None:
+    """Refuse a checkpoint of a family that is recognised only."""
+    if model.family not in FAMILIES:
+        title = RECOGNISED.get(model.family, model.family)
+        raise Refused("family_unsupported", model=model.name, family=title)
+
+
+def check_refiner(refiner: ModelFile, model: ModelFile | None) -> None:
+    """Refuse a refiner that can't be drawn with, or not after that model."""
+    check_runnable(refiner)
+    if model is not None:
+        check_runnable(model)
+        refining.check(refiner, model)
+
+
+def check_same_family(part: ModelFile, model: ModelFile) -> None:
+    """Refuse a LoRA or ControlNet made for another family than the model's."""
+    if not part.may_be_of(model.family):
+        raise _mismatch(part, model)
+    if not part.fits(model):
+        raise Refused(f"{part.kind}_mismatch", name=part.name, model=model.name)
+
+
+def known_sampler(name: str) -> tuple[str, str | None]:
+    """The sampler of that name, whatever its case, and the schedule that an old name has in it,
+    such as `DPM++ 2M Karras`. Raises Refused with the nearest.
+    """
+    found = samplers.read(name)
+    return (known(name, SAMPLERS, "sampler_unknown"), None) if found is None else found
+
+
+def known_schedule(name: str) -> str:
+    """The schedule type of that name, whatever its case. Raises Refused with the nearest."""
+    found = samplers.schedule(name)
+    return known(name, SCHEDULES, "schedule_unknown") if found is None else found
+
+
+def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> None:
+    side = limits.upscaled_side if enlarging else limits.side
+    _at_most("width", request.width, side)
+    _at_most("height", request.height, side)
+    if not enlarging and request.width * request.height > limits.pixels:
+        raise Refused(
+            "too_many_pixels",
+            width=request.width,
+            height=request.height,
+            megapixels=f"{limits.pixels / 1e6:.1f}",
+        )
+    if 0 < request.tile < SIDE_MIN:
+        raise Refused(
+            "out_of_bounds", option="tile", value=request.tile, low=SIDE_MIN, high=SIDE_MAX
+        )
+    if request.tile and request.init_picture is None:
+        raise Refused("option_needs", option="tile", needs="init_picture")
+
+
+def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> None:
+    file_of(made, catalog)
+    _at_most("width", made.width, limits.upscaled_side)
+    _at_most("height", made.height, limits.upscaled_side)
+
+
+def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
+    """What the model's family can't do is refused by the name of the option that asks for it."""
+    wanted: tuple[tuple[Ability, str, bool], ...] = (
+        ("image_to_image", "init_picture", request.init_picture is not None),
+        ("lora", "lora", bool(request.loras)),
+        ("controlnet", "control_picture", bool(request.controls)),
+        ("clip_skip", "clip_skip", request.clip_skip > 1),
+        ("vae", "vae", request.vae is not None),
+    )
+    family = FAMILIES[model.family]
+    for ability, option, asked in wanted:
+        if asked and ability not in family.abilities:
+            raise Refused("ability_missing", model=model.name, family=family.title, what=option)
+
+
+def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
+    if model.variant == EDITING and request.init_picture is None:
+        raise Refused("start_picture_needed", model=model.name)
+
+
+def _check_refiner(
+    name: str, model: ModelFile, request: GenerationRequest, catalog: Catalog
+) -> ModelFile:
+    refiner = catalog.get(ModelKind.CHECKPOINT, name)
+    check_refiner(refiner, model)
+    _check_start_picture(request, refiner)
+    return refiner
+
+
+def _mismatch(part: ModelFile, model: ModelFile) -> Refused:
+    return Refused(
+        "family_mismatch",
+        name=part.name,
+        family=_title(part.family),
+        model=model.name,
+        model_family=_title(model.family),
+    )
+
+
+def _title(family: str) -> str:
+    return FAMILIES[family].title if family in FAMILIES else RECOGNISED.get(family, family)
+
+
+def _at_most(option: str, value: int, high: int) -> None:
+    if value > high:
+        low = options()[option].low or 0
+        raise Refused("out_of_bounds", option=option, value=value, low=low, high=high)
