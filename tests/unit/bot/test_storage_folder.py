@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from alembic import command
 
-from bot.cli.doctor import check_database, check_disk
+from bot.cli.doctor.storage import check_database, check_disk
 from bot.config import Config, StorageSettings
 from bot.storage_folder import InUseError, StartError, open_store, owning
 from storage.database import sqlite_url

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.cli.doctor import ALIKE_MAX, Finding, check_models
+from bot.cli.doctor.finding import Finding
+from bot.cli.doctor.models import ALIKE_MAX, check_models
 from bot.config import Config, ModelsSettings
 from generation.enlarging import EnlargingSettings
 from generation.model_settings import ModelSettings

@@ -6,14 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from bot.cli.doctor import (
-    Finding,
-    check_database,
-    check_device,
-    check_hugging_face,
-    check_models,
-    check_settings,
-)
+from bot.cli.doctor.finding import Finding
+from bot.cli.doctor.machine import check_device
+from bot.cli.doctor.models import check_models
+from bot.cli.doctor.network import check_hugging_face
+from bot.cli.doctor.settings import check_settings
+from bot.cli.doctor.storage import check_database
 from bot.config import (
     Config,
     DirectMessagesSettings,
@@ -66,12 +64,12 @@ class Tuned(FakeEngine):
 
 
 async def test_what_is_done_to_draw_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.cli.doctor.make_engine", lambda _config: Tuned())
+    monkeypatch.setattr("bot.cli.doctor.machine.make_engine", lambda _config: Tuned())
     found = {each.check: each for each in await findings(check_device)}
     assert found["speed"].found == "weights channels-last; denoisers not compiled"
     assert found["speed"].mend == "compile = true in [worker] does nothing: no compiler"
     assert not found["speed"].fatal
-    monkeypatch.setattr("bot.cli.doctor.make_engine", lambda _config: FakeEngine())
+    monkeypatch.setattr("bot.cli.doctor.machine.make_engine", lambda _config: FakeEngine())
     assert "speed" not in {each.check for each in await findings(check_device)}
 
 

@@ -1,0 +1,76 @@
+"""The interpreter, torch and its device, and the computer's memory."""
+
+import platform
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+import psutil
+
+from bot.app import make_engine, why_no_engine
+from bot.cli.doctor.finding import GIB, Finding
+from bot.config import Config
+from generation.engines import EngineError
+from generation.messages import Ready
+
+PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
+
+MEMORY_MIN: Final = 4 * GIB
+
+
+async def check_python(_config: Config) -> AsyncIterator[Finding]:
+    """The interpreter."""
+    found = f"{platform.python_version()} on {platform.system()} {platform.release()}"
+    wrong = not PYTHON_MIN <= sys.version_info[:2] <= PYTHON_MAX
+    yield Finding("Python", found, "Install Python 3.11 to 3.14." if wrong else "")
+
+
+async def check_device(config: Config) -> AsyncIterator[Finding]:
+    """torch and what it computes on, as the worker process sees them."""
+    engine = make_engine(config)
+    try:
+        ready = await engine.start()
+    except EngineError as error:
+        if error.failure is not None:
+            yield Finding("device", config.worker.device, why_no_engine(error))
+            return
+        reason = str(error).strip().splitlines()[-1:] or ["it ended"]
+        yield Finding("torch", reason[0], 'Run "make install" again.')
+        return
+    finally:
+        await engine.stop()
+    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
+    yield Finding("torch", versions)
+    yield Finding("device", f"{ready.device_name} ({ready.device}), {ready.precision}")
+    yield _tuning(ready)
+    yield _video_memory(ready)
+
+
+def _tuning(ready: Ready) -> Finding:
+    """What `channels_last` and `compile` do here."""
+    last = "weights channels-last" if ready.channels_last else "weights as they come"
+    compiled = "compiled, so first pictures take longer" if ready.compiled else "not compiled"
+    return Finding("speed", f"{last}; denoisers {compiled}", ready.remark, fatal=False)
+
+
+def _video_memory(ready: Ready) -> Finding:
+    found = f"{ready.memory_total / GIB:.1f} GiB"
+    if ready.device == "cpu":
+        mend = "No GPU is used: pictures of full-size models take minutes. See README.md, GPUs."
+        return Finding("VRAM", "none", mend, fatal=False)
+    small = ready.memory_total < MEMORY_MIN
+    mend = 'Set memory = "low" in [worker].' if small else ""
+    return Finding("VRAM", found, mend, fatal=False)
+
+
+async def check_memory(_config: Config) -> AsyncIterator[Finding]:
+    """The computer's own memory."""
+    memory = psutil.virtual_memory()
+    found = f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB of it free"
+    short = memory.available < MEMORY_MIN
+    yield Finding(
+        "memory",
+        found,
+        "Close other programs: models are loaded through it." if short else "",
+        fatal=False,
+    )
