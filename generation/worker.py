@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 import structlog
@@ -33,10 +32,10 @@ from generation.messages import (
     Preview,
     Progress,
     Ready,
-    Unsaved,
 )
 from generation.pace import Pace
 from generation.refusal import Refused
+from generation.saving import SAVED_WITHIN, Saver, UnwantedError
 from generation.schedule import Planned
 from generation.waiting_jobs import LOOK_AGAIN_AFTER, WaitingJobs
 
@@ -48,18 +47,9 @@ PAUSE_AFTER_FAULT = 2.0
 """Seconds; an engine that cannot start must not spin."""
 PAUSE_AFTER_ERROR = 5.0
 """Seconds until the database is asked again after an error."""
-SAVE_AGAIN_AFTER: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
-"""Seconds between the tries to keep what was made; the last again and again."""
-SAVED_WITHIN = 5.0
-"""Seconds that a stop waits for the database."""
 
-Returned = TypeVar("Returned")
 Listener = Callable[[Job, JobEvent | None], None]
 """Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
-
-
-class _UnwantedError(Exception):
-    """Somebody cancelled the job whose picture can't be kept."""
 
 
 class Worker:
@@ -86,7 +76,7 @@ class Worker:
         """How often the engine broke under a job that has not ended."""
         self._unsure: set[int] = set()
         """Jobs of which a broken connection left open whether they were claimed."""
-        self._unwanted = asyncio.Event()
+        self._saver = Saver(queue, self.tell)
         self._wake = asyncio.Event()
 
     @property
@@ -150,7 +140,7 @@ class Worker:
     async def cancel(self, job_id: int) -> None:
         """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
         if self.current is not None and self.current.id == job_id:
-            self._unwanted.set()
+            self._saver.unwanted.set()
             await self._engine.cancel(str(job_id))
 
     async def plan(self, first: int | None = None, user_id: int | None = None) -> list[Planned]:
@@ -208,13 +198,13 @@ class Worker:
         self.current = job
         self._pace = Pace()
         self._begun = False
-        self._unwanted.clear()
+        self._saver.unwanted.clear()
         try:
             await self._make(job)
         except asyncio.CancelledError:
             await self._before_stopping(self._queue.requeue(job.id, job.attempts))
             raise
-        except _UnwantedError:
+        except UnwantedError:
             await self._end(job, Failed(str(job.id), "cancelled"))
         except Exception as error:
             # a picture that is none, a row that is gone: the queue must go on
@@ -245,42 +235,11 @@ class Worker:
         else:
             self.tell(job, None)
 
-    async def _save(
-        self,
-        job: Job,
-        act: Callable[[], Coroutine[Any, Any, Returned]],
-        *,
-        drawn: bool = False,
-        insist: bool = False,
-    ) -> Returned:
-        """Have something written, however long the database is locked or the disk full.
-
-        With `drawn` the listeners hear that pictures are made which can't be kept yet. Raises what
-        does not pass, and unless it is to `insist`, _UnwantedError once the job is cancelled.
-        """
-        for wait in itertools.chain(SAVE_AGAIN_AFTER, itertools.repeat(SAVE_AGAIN_AFTER[-1])):
-            try:
-                return await _to_its_end(act())
-            except Exception as error:
-                code = self._queue.trouble(error)
-                if code is None:
-                    raise
-                log.warning("not saved yet", job=job.id, code=code, error=str(error), seconds=wait)
-            if drawn:
-                self.tell(job, Unsaved(str(job.id), code))
-            if insist:
-                await asyncio.sleep(wait)
-                continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._unwanted.wait(), wait)
-                raise _UnwantedError
-        raise AssertionError("it tries for ever")
-
     async def _make(self, job: Job) -> None:
         self.tell(job, None)
         try:
             work = self._ahead.take(job) or await preparing.work_for(
-                job, self._catalog, self._queue, partial(self._save, job)
+                job, self._catalog, self._queue, partial(self._saver.save, job)
             )
         except Refused as refused:
             await self._end(job, Failed(str(job.id), refused.code, _texts(refused)))
@@ -298,7 +257,7 @@ class Worker:
             case Progress():
                 if event.stage != "loading" and not self._begun:
                     self._begun = True
-                    await self._save(job, partial(self._queue.begin, job.id))
+                    await self._saver.save(job, partial(self._queue.begin, job.id))
                 self._pace.hear(event)
                 if self._pace.ending and not self._alone:
                     self._ahead.hand(self._model_after(job))
@@ -335,7 +294,9 @@ class Worker:
             numerics=picture.numerics,
         )
         png = await asyncio.to_thread(metadata.embed, picture.png, about)
-        await self._save(job, partial(self._queue.add_picture, job.id, record, png), drawn=True)
+        await self._saver.save(
+            job, partial(self._queue.add_picture, job.id, record, png), drawn=True
+        )
 
     async def _end(self, job: Job, event: Finished | Failed) -> None:
         """Record how a job has ended, or that it is tried again."""
@@ -367,9 +328,9 @@ class Worker:
         or by somebody else.
         """
         try:
-            return await self._save(job, act, drawn=drawn, insist=True)
+            return await self._saver.save(job, act, drawn=drawn, insist=True)
         except IllegalTransitionError:
-            found = await self._save(job, partial(self._queue.get, job.id), insist=True)
+            found = await self._saver.save(job, partial(self._queue.get, job.id), insist=True)
             return found or job
 
     def _provenance(self, finished: Finished) -> Provenance:
@@ -407,19 +368,6 @@ class Worker:
             except Exception:
                 # whoever shows a job can't keep it from being made
                 log.exception("a listener failed", job=job.id)
-
-
-async def _to_its_end(writing: Coroutine[Any, Any, Returned]) -> Returned:
-    """Await; a stop lets it come to its end first, since half a transaction helps nobody."""
-    task = asyncio.ensure_future(writing)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=SAVED_WITHIN)
-        if not task.done():
-            task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
 
 
 def _texts(refused: Refused) -> dict[str, str]:

@@ -52,6 +52,17 @@ class JobReader:
         person = {"user": user_id}
         return await self._database.read(lambda c: int(c.execute(WAITING, person).scalar_one()))
 
+    async def waiting_ids(self) -> Sequence[int]:
+        """The numbers of the queued jobs, oldest first."""
+        statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)
+        return await self._database.read(lambda c: c.execute(statement).scalars().all())
+
+    async def newest_id(self) -> int:
+        """The number of the job that was asked for last; 0 where there is none."""
+        return await self._database.read(
+            lambda c: c.execute(select(func.max(JobRow.id))).scalar() or 0
+        )
+
     async def measurements(self) -> Sequence[Measurement]:
         """How long recent jobs took, in the order of their making, newest first."""
         statement = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from generation.job import (
@@ -254,17 +254,6 @@ class JobStore(JobReader):
         )
 
     # looking
-
-    async def waiting_ids(self) -> Sequence[int]:
-        """The numbers of the queued jobs, oldest first."""
-        statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)
-        return await self._database.read(lambda c: c.execute(statement).scalars().all())
-
-    async def newest_id(self) -> int:
-        """The number of the job that was asked for last; 0 where there is none."""
-        return await self._database.read(
-            lambda c: c.execute(select(func.max(JobRow.id))).scalar() or 0
-        )
 
     async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
         """The queued jobs, oldest first; with `only`, those of these numbers."""

@@ -210,6 +210,7 @@ async def test_a_stop_puts_both_back(
     house: House, kept: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("generation.worker.SAVED_WITHIN", 0.1)
+    monkeypatch.setattr("generation.saving.SAVED_WITHIN", 0.1)
     first, second = await house.ask(1), await house.ask(2)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await until_handed(house, second)

@@ -193,7 +193,7 @@ async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generation.worker.PAUSE_AFTER_ERROR", 0.01)
-    monkeypatch.setattr("generation.worker.SAVE_AGAIN_AFTER", (0.01,))
+    monkeypatch.setattr("generation.saving.SAVE_AGAIN_AFTER", (0.01,))
 
 
 FULL = OSError(28, "No space left on device")
