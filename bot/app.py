@@ -153,7 +153,7 @@ async def open_studio(
     with owning(config):
         async with open_store(config, elsewhere=elsewhere(config), now=clock.now) as store:
             cache = config.storage.folder / "cache" / "models.msgpack"
-            catalog = Catalog(config.model_folders, cache)
+            catalog = Catalog(config.model_folders, cache, config.models.settings)
             if scan:
                 await catalog.scan()
             engine = engine or make_engine(config)

@@ -10,11 +10,13 @@ from typing import Final
 import msgspec
 import structlog
 
+from generation.assembly import Assembler
 from generation.catalog_cache import CatalogCache, Readings
 from generation.families import DESCRIBED
 from generation.families.family import ALIKE
 from generation.model_folders import Candidate, Walk
 from generation.model_reader import NAME_MAX, ModelReader, Reading
+from generation.model_settings import ModelSettings
 from generation.models import ENDINGS, ModelFile, ModelKind, Unusable
 from generation.name_search import NameSearch, fold, is_short_of, short_name
 from generation.refusal import Refused
@@ -41,8 +43,15 @@ UNUSABLE: Final = frozenset(
 class Models:
     """What a scan found, prepared for whoever asks. Never changes."""
 
-    def __init__(self, models: Iterable[ModelFile] = ()) -> None:
-        self.all = sorted(models, key=lambda model: (model.kind, fold(model.name)))
+    def __init__(
+        self,
+        models: Iterable[ModelFile] = (),
+        settings: Mapping[str, ModelSettings] | None = None,
+        room: int = 0,
+    ) -> None:
+        found = sorted(models, key=lambda model: (model.kind, fold(model.name)))
+        assembler = Assembler(found, settings, room)
+        self.all = [assembler.whole(model) for model in found]
         self.by_kind: dict[ModelKind, list[ModelFile]] = {kind: [] for kind in ModelKind}
         self.by_name: dict[tuple[ModelKind, str], ModelFile] = {}
         self._by_fold: dict[tuple[ModelKind, str], ModelFile] = {}
@@ -82,15 +91,25 @@ class Models:
 class Catalog:
     """The models in some folders, laid out as ComfyUI's or A1111's or in no order at all.
 
-    `cache` is a file that keeps what was read over restarts.
+    `cache` is a file that keeps what was read over restarts. `settings` are those of checkpoints by
+    their names: which files are their parts where several would do.
     """
 
-    def __init__(self, folders: Sequence[Path], cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        cache: Path | None = None,
+        settings: Mapping[str, ModelSettings] | None = None,
+    ) -> None:
+        self.room = 0
+        """Bytes that a part of a checkpoint may have where there are several, from the next scan
+        on; 0 for no bound."""
+        self._settings = settings
         self._folders = tuple(folders)
         self._cache = CatalogCache(cache)
         self._reader = ModelReader()
         self._read: Readings | None = None
-        self._part_configs: dict[tuple[str, int, int], bool] = {}
+        self._part_configs: dict[tuple[str, int, int, bool], bool] = {}
         self._models = Models()
         self.problems: tuple[Unusable, ...] = ()
         self._scanning = asyncio.Lock()
@@ -215,7 +234,7 @@ class Catalog:
         self._keep(look)
 
     def _show(self, models: Iterable[ModelFile]) -> None:
-        self._models = Models(models)
+        self._models = Models(models, self._settings, self.room)
 
     def _keep(self, look: "_Look") -> None:
         problems = tuple(look.problems)
@@ -224,7 +243,7 @@ class Catalog:
             # a drive that comes back need not be read again
             if path not in look.seen and any(Path(path).is_relative_to(root) for root in away):
                 look.seen[path] = entry
-        models = Models(look.models())
+        models = Models(look.models(), self._settings, self.room)
         if models.all != self._models.all or problems != self.problems or not self.scanned:
             log.info("models found", count=len(models.all), unusable=len(problems))
         for folder in away - _away(self.problems, self._folders):

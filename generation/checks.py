@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation import control_uses, embedding_uses, refining, samplers
+from generation import assembly, control_uses, embedding_uses, refining, samplers
 from generation.catalog import Catalog
 from generation.enlarging import file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED, Ability
@@ -11,7 +11,7 @@ from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
 from generation.request import SIDE_MAX, SIDE_MIN, Enlargement, GenerationRequest, check_text
 from generation.request_options import options
-from generation.rules import Limits, Rules
+from generation.rules import Limits, Rules, settings_of
 from generation.samplers import SAMPLERS, SCHEDULES
 
 EDITING: Final = "instruct-pix2pix"
@@ -50,7 +50,9 @@ def check(
     if not request.prompt.strip():
         raise Refused("prompt_empty")
     model = catalog.get(ModelKind.CHECKPOINT, request.model)
-    check_runnable(model)
+    check_runnable(model, request.vae)
+    chosen = settings_of(model, rules).text_encoders or ()
+    assembly.check_chosen(model, (catalog.get(ModelKind.TEXT_ENCODER, name) for name in chosen))
     _check_abilities(request, model)
     _check_start_picture(request, model)
     if request.vae is not None:
@@ -71,11 +73,14 @@ def check(
     embedding_uses.check(request, model, catalog)
 
 
-def check_runnable(model: ModelFile) -> None:
-    """Refuse a checkpoint of a family that is recognised only."""
+def check_runnable(model: ModelFile, vae: str | None = None) -> None:
+    """Refuse a checkpoint of a family that is recognised only, and one that lacks a part; one made
+    of parts may be drawn with a VAE that is chosen for it.
+    """
     if model.family not in FAMILIES:
         title = RECOGNISED.get(model.family, model.family)
         raise Refused("family_unsupported", model=model.name, family=title)
+    assembly.check_whole(model, vae)
 
 
 def check_refiner(refiner: ModelFile, model: ModelFile | None) -> None:

@@ -162,7 +162,7 @@ def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
         if given.get("model") or refused.code != "checkpoint_unknown":
             raise
         raise Refused("default_model_unknown", **refused.params) from None
-    check_runnable(model)
+    check_runnable(model, str(given.get("vae") or ""))
     return model
 
 

@@ -89,6 +89,8 @@ class _Settings(msgspec.Struct):
 
 class _Class(msgspec.Struct):
     class_name: Any = msgspec.field(default="", name="_class_name")
+    architectures: list[str] | None = None
+    """Of a model of transformers."""
 
 
 class _WeightIndex(msgspec.Struct):
@@ -125,6 +127,15 @@ def is_part(config: Path) -> bool:
     return isinstance(name, str) and (name in PART_KINDS or name in OTHER_PARTS)
 
 
+def is_of_transformers(config: Path) -> bool:
+    """Whether a config.json is that of a model of transformers, such as a text encoder alone."""
+    try:
+        found = _json(config, _Class)
+    except (OSError, ValueError):
+        return False
+    return bool(found.architectures) and not found.class_name
+
+
 def folder_model(folder: Path) -> FolderModel:
     """What the JSON of a model in diffusers' layout tells.
 
@@ -151,13 +162,27 @@ def parts_of(family: str) -> tuple[str, ...]:
     """The folders below a model of this family whose weights nothing can be drawn without."""
     if family not in DESCRIBED:
         return ("",)
+    if any(row.file for row in DESCRIBED[family].encoders):
+        return ("transformer/",)
     return ("unet/", "vae/", *(f"{one.part}/" for one in DESCRIBED[family].encoders))
+
+
+def carried_by(family: str, files: tuple[str, ...], weights: str) -> tuple[str, ...]:
+    """Which parts of a family made of parts lie in a folder, by files that end so."""
+    rows = DESCRIBED[family].encoders if family in DESCRIBED else ()
+    folders = {row.file: f"{row.part}/" for row in rows if row.file}
+    if folders:
+        folders["vae"] = "vae/"
+    there = [name for name in files if name.lower().endswith(weights)]
+    return tuple(
+        part for part, within in folders.items() if any(name.startswith(within) for name in there)
+    )
 
 
 def wordless(family: str, files: tuple[str, ...]) -> str:
     """The tokenizer that a model of this family lacks; "" where it has all."""
     for encoder in DESCRIBED[family].encoders if family in DESCRIBED else ():
-        if not any(f"{encoder.tokenizer}/{name}" in files for name in WORDS):
+        if not encoder.file and not any(f"{encoder.tokenizer}/{name}" in files for name in WORDS):
             return encoder.tokenizer
     return ""
 

@@ -28,6 +28,9 @@ TENSORS: Final = "tensors"
 EMBEDDING: Final = "embedding:"
 """How the hashes' names begin of learned words (textual inversion)."""
 
+MODULE: Final = "Module"
+"""How Forge numbers the files that were parts of a model, its VAE first."""
+_MODULE: Final = re.compile(rf"{MODULE} \d{{1,3}}")
 KEYS: Final[Mapping[str, str]] = {
     "Steps": "steps",
     "CFG scale": "guidance",
@@ -128,6 +131,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         if vae:
             found.append(("VAE hash", vae[:10]))
         found.append(("VAE", _quoted(request.vae)))
+    for number, name in enumerate(_modules(about), start=1):
+        found.append((f"{MODULE} {number}", _quoted(name)))
     if request.refiner is not None:
         refiner = about.hashes.get(f"checkpoint:{request.refiner}")
         name = f"{request.refiner} [{refiner[:10]}]" if refiner else request.refiner
@@ -165,6 +170,13 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if made is not None:
         found += _enlarged(made, about)
     return [*found, _version(about)]
+
+
+def _modules(about: About) -> list[str]:
+    """The files of the parts that the model did not bring with it, and that nobody chose."""
+    kinds = [key.partition(":")[::2] for key in about.hashes]
+    vaes = [name for kind, name in kinds if kind == "vae" and name != about.request.vae]
+    return vaes + [name for kind, name in kinds if kind == "text_encoder"]
 
 
 def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
@@ -298,7 +310,11 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
             name = _HASHED.sub("", value)
             if name.strip().casefold() not in NO_VAE:
                 given["refiner"] = options()["refiner"].parse(name)
-        elif key == BY_STEPS or (key == "VAE" and value.casefold() in NO_VAE):
+        elif (
+            key == BY_STEPS
+            or _MODULE.fullmatch(key)
+            or (key == "VAE" and value.casefold() in NO_VAE)
+        ):
             continue
         elif key in KEYS:
             given[KEYS[key]] = options()[KEYS[key]].parse(value)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from generation.diffusers_folder import is_part
+from generation.diffusers_folder import is_of_transformers, is_part
 from generation.model_settings import BESIDE, IN_FOLDER
 from generation.models import ENDINGS, Unusable
 from generation.regular_files import is_text, printable
@@ -35,7 +35,7 @@ def _names(text: str) -> frozenset[str]:
 
 MODEL_KINDS: Final = _names(
     """checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae
-    controlnet t2i_adapter text_encoders text_encoder clip"""
+    controlnet t2i_adapter"""
 )
 """Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
@@ -58,7 +58,8 @@ IGNORED_FOLDERS: Final = _names(
 CONVERTIBLE: Final = _names("embeddings upscale_models esrgan realesrgan bsrgan swinir dat hat")
 """Folders whose pickles are nobody's mistake, for there are hardly others, and can be converted."""
 OTHERS: Final = CONVERTIBLE | _names(
-    """scunet openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
+    """text_encoders text_encoder clip
+    scunet openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
     outputs output"""
 )
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""
@@ -85,10 +86,11 @@ Found = Candidate | Unusable
 class Walk:
     """One look at all model folders; what is linked to twice is entered once."""
 
-    def __init__(self, part_configs: dict[tuple[str, int, int], bool]) -> None:
+    def __init__(self, part_configs: dict[tuple[str, int, int, bool], bool]) -> None:
         self._entered: set[object] = set()
         self._part_configs = part_configs
-        """Whether a config.json is that of a model, by path, size and time: read once."""
+        """Whether a config.json is that of a model, by path, size and time, and whether what lies
+        beside it is one model of transformers: read once."""
 
     def below(self, root: Path) -> Iterator[Found]:
         """What lies in a model folder, in the order of the names."""
@@ -173,9 +175,13 @@ class Walk:
             return False
         if config is None or status is None or not stat.S_ISREG(status.st_mode):
             return False
-        key = (config.path, status.st_size, status.st_mtime_ns)
+        weights = [name for name in entries if _suffix(name) == WEIGHTS]
+        # a text encoder alone; beside other files a config.json of one is just left there
+        alone = bool(weights) and all(name.startswith("model") for name in weights)
+        key = (config.path, status.st_size, status.st_mtime_ns, alone)
         if key not in self._part_configs:
-            self._part_configs[key] = is_part(Path(config.path))
+            path = Path(config.path)
+            self._part_configs[key] = is_part(path) or (alone and is_of_transformers(path))
         return self._part_configs[key]
 
     def _model_folder(self, folder: Path, root: Path) -> Found:

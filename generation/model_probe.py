@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
+from generation import carried
 from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
 from generation.families.autoencoders import MADE_WITH
 from generation.families.family import ALIKE
-from generation.families.layout import Layout, Shapes, TensorNames
+from generation.families.layout import Layout, Shapes, TensorNames, told_missing
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
 from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
 
@@ -50,6 +51,8 @@ class TensorContents(msgspec.Struct, frozen=True, kw_only=True):
     """Why a checkpoint or VAE can't draw; "" when nothing is amiss."""
     unused: tuple[str, ...] = ()
     """Tensors that nothing reads, where all that should be there is known."""
+    carries: tuple[str, ...] = ()
+    """Parts that lie in a checkpoint beside its denoiser, as `ModelFile.carries` has them."""
     words: tuple[str, ...] = ()
     """Embeddings that a LoRA brings with it."""
     v_prediction: bool = False
@@ -129,6 +132,8 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
     if checkpoint and layout.family in DESCRIBED and not variant:
         variant = VARIANTS.get(channels, f"{channels} channels")
         variant = "lcm" if names.has("^time_embed.cond_proj.weight$") else variant
+    parted = checkpoint and layout.family not in UNKNOWN_FITS
+    carries = carried.carried(names) if parted else ()
     return TensorContents(
         kind=layout.kind,
         family=layout.family,
@@ -136,7 +141,8 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
         variant=variant,
         context_width=names.side(".attn2.to_k.weight$", 1),
         input_channels=channels,
-        lacking=_lacking(layout, names),
+        lacking=_lacking(layout, names, carries),
+        carries=carries,
         unused=_unused(layout, names)
         if layout.kind is not ModelKind.TEXT_ENCODER and variant != "lcm"
         else (),
@@ -145,24 +151,23 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
     )
 
 
-def _lacking(layout: Layout, names: TensorNames) -> str:
+def _lacking(layout: Layout, names: TensorNames, carries: tuple[str, ...]) -> str:
     """Which part is not there, or which of its tensors."""
-    gone: list[str] = []
     for part in layout.parts:
-        missing = part.missing(names)
-        if not missing:
-            continue
-        if not missing[0].endswith("*"):
-            what = "sections" if missing[0].endswith("…") else "tensors"
-            more = f" and {len(missing) - 1} more of its {what}" if len(missing) > 1 else ""
-            return f"its {part.title} lacks {missing[0]}{more}"
-        if part.title != "denoiser":  # one that has no prefix is there all the same
-            gone.append(part.title)
+        why = told_missing(part, names)
+        if why:
+            return why
+    gone = [
+        part.title
+        for part in layout.parts
+        # one that has no prefix is there all the same
+        if part.missing(names) and part.title != "denoiser"
+    ]
     if gone:
         return f"it has no {' and no '.join(gone)}"
     if layout.kind is ModelKind.VAE and not names.has_any(ENCODERS):
         return "it has no encoder"
-    return ""
+    return carried.lacking(names, carries)
 
 
 def _unused(layout: Layout, names: TensorNames) -> tuple[str, ...]:

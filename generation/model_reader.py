@@ -146,6 +146,7 @@ class ModelReader:
             zero_terminal_snr=contents.zero_terminal_snr,
             context_width=contents.context_width,
             quantisation=quantisation.name,
+            carries=contents.carries,
             trigger_words=words,
             size=path.stat().st_size,
         )
@@ -180,6 +181,10 @@ class ModelReader:
         return known
 
     def _folder(self, folder: Path, files: tuple[str, ...]) -> Reading:
+        if "model_index.json" not in files and diffusers_folder.is_of_transformers(
+            folder / "config.json"
+        ):
+            return self._weights(folder, files) or self._text_encoder(folder, files)
         found = diffusers_folder.folder_model(folder)
         shown = printable(folder.name)
         if found.what:
@@ -200,7 +205,7 @@ class ModelReader:
             return _unusable(folder, "model_broken", file=where, why="it holds no words")
         problem = self._weights(folder, files)
         if problem is not None:
-            return Reading(None, problem)
+            return problem
         weights = [folder / name for name in files if name.lower().endswith(WEIGHTS)]
         model = ModelFile(
             kind=found.kind,
@@ -213,9 +218,39 @@ class ModelReader:
             v_prediction=found.v_prediction,
             zero_terminal_snr=found.zero_terminal_snr,
             context_width=found.context_width,
+            carries=diffusers_folder.carried_by(found.family, files, WEIGHTS)
+            if is_checkpoint
+            else (),
             size=sum(file.stat().st_size for file in weights),
         )
         return _drawable(model, shown) or Reading(model, vae_mark=self._mark(folder, files))
+
+    def _text_encoder(self, folder: Path, files: tuple[str, ...]) -> Reading:
+        """A model of transformers that lies alone, in one file or several."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        kinds: dict[str, str] = {}
+        shown, size = printable(folder.name), 0
+        for name in files:
+            if name.lower().endswith(WEIGHTS) and "/" not in name:
+                tensors = decode(read_text(folder / name).tensors)
+                shapes |= tensors.shapes
+                kinds |= tensors.kinds
+                size += (folder / name).stat().st_size
+        contents = model_probe.contents_of(shapes)
+        if contents.kind is not ModelKind.TEXT_ENCODER:
+            what = contents.what or "a model of transformers"
+            return _unusable(folder, "model_other", file=shown, what=what)
+        if contents.lacking:
+            return _unusable(folder, "model_broken", file=shown, why=contents.lacking)
+        model = ModelFile(
+            kind=contents.kind,
+            name=_name(folder, folder.name),
+            path=folder,
+            family=contents.family,
+            quantisation=quantisation_of(shapes, kinds).name,
+            size=size,
+        )
+        return Reading(model)
 
     def _mark(self, folder: Path, files: tuple[str, ...]) -> Mark:
         """Of the VAE of a folder, or that is the folder."""
@@ -227,7 +262,7 @@ class ModelReader:
                     return mark
         return ()
 
-    def _weights(self, folder: Path, files: tuple[str, ...]) -> Unusable | None:
+    def _weights(self, folder: Path, files: tuple[str, ...]) -> Reading | None:
         """What is wrong with a folder's weights: each must be whole, and those named be there."""
         for name in files:
             shown = f"{printable(folder.name)}/{printable(name)}"
@@ -235,13 +270,13 @@ class ModelReader:
                 try:
                     self._known(read_text(folder / name))
                 except HeaderError as error:
-                    return Unusable(folder, error.code, {"file": shown, "why": str(error)})
+                    return _unusable(folder, error.code, file=shown, why=str(error))
             elif name.lower().endswith(INDEX):
                 within = name[: name.rfind("/") + 1]
                 for shard in sorted(diffusers_folder.shards(folder / name)):
                     if within + shard not in files:
                         why = f"{printable(shard)[:100]}, which it names, is not there"
-                        return Unusable(folder, "model_broken", {"file": shown, "why": why})
+                        return _unusable(folder, "model_broken", file=shown, why=why)
         return None
 
 

@@ -1,9 +1,10 @@
 """What holds for one checkpoint: `[models.NAME]` of config.toml, and a file beside the model."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from generation import samplers, toml_text
 from generation.regular_files import printable, read_regular
@@ -14,6 +15,8 @@ BESIDE: Final = ".darkroom.toml"
 """Of a single file: `dream.safetensors` has `dream.darkroom.toml` beside it."""
 FILE_MAX: Final = 64 * 1024
 """Bytes."""
+ENCODERS_MAX: Final = 8
+"""More text encoders than any model has."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +31,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     clip_skip: ClipSkip | None = None
     negative_prompt: Prompt | None = None
     vae: Name | None = None
+    text_encoders: Annotated[tuple[Name, ...], Meta(max_length=ENCODERS_MAX)] | None = None
+    """Files that are its text encoders where several would do."""
 
     def over(self, other: "ModelSettings | None") -> "ModelSettings":
         """These, and where they say nothing, the other's."""

@@ -34,6 +34,11 @@ where nothing tells which: it may be tried with each."""
 UNKNOWN_FITS: Final = frozenset(("sd1", "sd2", "sdxl", "sdxl-refiner"))
 SD3_OR_FLUX: Final = "sd3/flux"
 """The family of a VAE with sixteen channels, whose tensors have the same names in both."""
+FITS: Final = {
+    UNKNOWN: UNKNOWN_FITS,
+    SD3_OR_FLUX: frozenset(("sd3", "sd3.5", "flux", "chroma", "z-image")),
+}
+"""The families whose checkpoints a part may be made for, by those of which nothing tells more."""
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,11 +90,11 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def may_be_of(self, family: str) -> bool:
         """Whether it is of that family, or may be, since nothing tells."""
-        return self.family == family or (self.family == UNKNOWN and family in UNKNOWN_FITS)
+        return self.family == family or family in FITS.get(self.family, ())
 
     def made_for(self, model: "ModelFile") -> "ModelFile":
         """This part of unknown version, taken for one of that checkpoint's."""
-        if self.family == UNKNOWN and self.may_be_of(model.family):
+        if self.family in FITS and self.may_be_of(model.family):
             return msgspec.structs.replace(self, family=model.family)
         return self
 

@@ -4,13 +4,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import embedding_uses, enlarging
+from generation import assembly, embedding_uses, enlarging
 from generation.catalog import Catalog
-from generation.job import Job
+from generation.job import Job, Provenance
 from generation.job_queue import JobQueue
 from generation.messages import EngineWork, Enlarge, Generate
 from generation.models import ModelFile, ModelKind
-from generation.numerics import Numerics
 
 Read = TypeVar("Read")
 
@@ -34,7 +33,8 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     accepted.
     """
     request, made, upscaler = job.request, job.request.enlargement, None
-    numerics = await _numerics_of_first(job, queue, read)
+    first = await _first(job, queue, read)
+    numerics = first.numerics if first is not None else None
 
     async def pictures(hashes: Iterable[str]) -> dict[str, bytes]:
         return {sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes}
@@ -46,10 +46,16 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
             return Enlarge(str(job.id), request, upscaler, shown, numerics)
         request = enlarging.second_pass(request)
     checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
+    if first is not None:
+        checkpoint = assembly.as_before(checkpoint, first.hashes, catalog.find)
 
     def part(kind: ModelKind, name: str) -> ModelFile:
         return catalog.get(kind, name).made_for(checkpoint)
 
+    vae = part(ModelKind.VAE, request.vae) if request.vae is not None else None
+    if vae is not None:
+        checkpoint = assembly.with_vae(checkpoint, vae)
+    assembly.check_whole(checkpoint)
     return Generate(
         job=str(job.id),
         request=request,
@@ -57,7 +63,7 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
         pictures=await pictures(set(request.uploads)),
-        vae=part(ModelKind.VAE, request.vae) if request.vae is not None else None,
+        vae=None if vae in checkpoint.parts.values() else vae,
         refiner=None
         if request.refiner is None
         else catalog.get(ModelKind.CHECKPOINT, request.refiner),
@@ -69,11 +75,9 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     )
 
 
-async def _numerics_of_first(job: Job, queue: JobQueue, read: StoreRead) -> Numerics | None:
-    """How the job was computed that this one draws again, as far as that is known."""
+async def _first(job: Job, queue: JobQueue, read: StoreRead) -> Provenance | None:
+    """What the job was made with that this one draws again, as far as that is known."""
     if job.action != "replay" or job.parent is None:
         return None
     first = await read(partial(queue.get, job.parent))
-    if first is None or first.provenance is None:
-        return None
-    return first.provenance.numerics
+    return None if first is None else first.provenance

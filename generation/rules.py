@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from generation import sizes
+from generation.assembly import is_whole, settings_for
 from generation.catalog import Catalog
 from generation.enlarging import EnlargingSettings
 from generation.families import FAMILIES
 from generation.model_settings import ModelSettings
-from generation.models import GGUF, SAFETENSORS, ModelFile
-from generation.name_search import fold
+from generation.models import ModelFile
 from generation.request import (
     ENLARGED_SIDE_MAX,
     SIDE_MAX,
@@ -63,11 +63,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings_of(model: ModelFile, rules: Rules) -> ModelSettings:
     """What holds for a checkpoint: the owner's table, and below it what lies beside the file."""
-    written = {
-        fold(name).removesuffix(SAFETENSORS).removesuffix(GGUF): name for name in rules.models
-    }
-    name = model.name if model.name in rules.models else written.get(fold(model.name), "")
-    return rules.models.get(name, ModelSettings()).over(model.defaults)
+    return settings_for(model, rules.models)
 
 
 def default_model(catalog: Catalog, rules: Rules) -> str:
@@ -80,7 +76,7 @@ def default_model(catalog: Catalog, rules: Rules) -> str:
         return rules.default_model
     first = ""
     for model in catalog.checkpoints:
-        if model.family in FAMILIES:
+        if model.family in FAMILIES and is_whole(model):
             if rules.default_model or native_size(model) >= LARGE:
                 return rules.default_model or model.name
             first = first or model.name

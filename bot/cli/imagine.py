@@ -136,7 +136,7 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
                 return await _each(prompts, arguments, _Own(studio), texts, console)
         except InUseError:
             async with open_store(config, migrating=False) as store:
-                catalog = Catalog(config.model_folders)
+                catalog = Catalog(config.model_folders, settings=config.models.settings)
                 await catalog.scan()
                 maker = _Others(config, store.jobs, catalog)
                 return await _each(prompts, arguments, maker, texts, console)

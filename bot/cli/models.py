@@ -11,6 +11,7 @@ from rich.text import Text
 
 from bot.config import Config
 from bot.locales import Texts
+from generation.assembly import missing
 from generation.catalog import Catalog
 from generation.checks import check_runnable
 from generation.families import FAMILIES, RECOGNISED
@@ -44,7 +45,7 @@ async def models(config: Config, arguments: argparse.Namespace) -> int:
     """Print the list; returns the exit status."""
     if arguments.check is not None:
         return await _check(config, arguments)
-    catalog = Catalog(config.model_folders)
+    catalog = Catalog(config.model_folders, settings=config.models.settings)
     await catalog.scan()
     texts = Texts(LOCALE)
     if arguments.json:
@@ -86,6 +87,9 @@ def _described(model: ModelFile, texts: Texts) -> dict[str, Any]:
         "file": printable(str(model.path)),
         "bytes": model.size,
         "trigger_words": model.trigger_words,
+        "carries": model.carries,
+        "parts": {part: file.name for part, file in model.parts.items()},
+        "lacks": [f"{one.folder}/{one.file}" for one in missing(model)],
         "problem": _problem_of(model, texts),
     }
 
@@ -110,7 +114,9 @@ def _table(catalog: Catalog, texts: Texts) -> Table:
         title = family.title if family else RECOGNISED.get(model.family, model.family)
         variant = ", ".join(filter(None, (model.variant, model.quantisation)))
         row = (str(model.kind), model.name, title, variant, f"{model.size / MIB:,.0f}")
-        remark = RECOGNISED_ONLY if _problem_of(model, texts) else ""
+        lacking = ", ".join(f"{one.folder}/{one.file}" for one in missing(model))
+        remark = RECOGNISED_ONLY if model.kind is ModelKind.CHECKPOINT and family is None else ""
+        remark = f"lacks {lacking}" if lacking else remark
         # names are no markup
         table.add_row(*(Text(cell) for cell in (*row, remark)))
     return table

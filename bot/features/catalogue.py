@@ -16,6 +16,7 @@ from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
 from bot.ui.formatting import COLOUR, NOTHING, cut, fitted, quoted
 from bot.ui.persistent_items import StatelessView
+from generation.assembly import is_whole, missing, told
 from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind
 from generation.rules import native_size
@@ -108,6 +109,9 @@ def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
         about.insert(1, f"{native_size(found)} px")
     if family is None and found.kind is ModelKind.CHECKPOINT:
         about.append(texts("catalogue_unsupported"))
+    elif not is_whole(found):
+        needed = [part for part in missing(found) if not part.optional]
+        about.append(texts("catalogue_missing", files=told(needed)["files"]))
     lines = [" · ".join(about)]
     if found.trigger_words:
         named = found.trigger_words[:TRIGGERS]

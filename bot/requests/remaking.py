@@ -129,7 +129,8 @@ class Remaking:
         if index is not None and all(picture.index != index for picture in job.pictures):
             raise Refused("own_picture_gone", job=job.id)
         if target.action.draws and job.request.prompt:
-            checks.check_runnable(self._catalog.get(ModelKind.CHECKPOINT, job.request.model))
+            model = self._catalog.get(ModelKind.CHECKPOINT, job.request.model)
+            checks.check_runnable(model, job.request.vae)
         count, usual = self._rules.limits.count, NO_WISH
         if drawn_with is not None:
             usual = Wish(upscaler=drawn_with.upscaler, second_pass=drawn_with.second_pass)

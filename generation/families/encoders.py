@@ -27,6 +27,22 @@ class Make(msgspec.Struct, frozen=True, kw_only=True):
     sides: tuple[ShapeSide, ...] = ()
     """Shapes beside its width that tell it; of names that end so, whatever they begin with."""
 
+    @property
+    def inside(self) -> tuple[Part, ...]:
+        """Its tensors as they lie in a checkpoint of one file."""
+        return tuple(
+            msgspec.structs.replace(
+                part,
+                title=self.title,
+                begins=self.within + part.begins,
+                published=ShapeSide(
+                    f"^{self.within}{part.begins}{part.tensors[0]}$", 1, part.published.sides
+                ),
+            )
+            for part in self.parts
+            if part.published is not None
+        )
+
     def layouts(self, family: str) -> tuple[Layout, ...]:
         """How its files are told. Each must be there from its first layer to its last."""
         return tuple(

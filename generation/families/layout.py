@@ -123,6 +123,16 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return wanted if wanted <= names.shapes.keys() else frozenset()
 
 
+def told_missing(part: Part, names: TensorNames) -> str:
+    """What a part lacks, in words; "" where it is whole, or not there at all."""
+    missing = part.missing(names)
+    if not missing or missing[0].endswith("*"):
+        return ""
+    what = "sections" if missing[0].endswith("…") else "tensors"
+    more = f" and {len(missing) - 1} more of its {what}" if len(missing) > 1 else ""
+    return f"its {part.title} lacks {missing[0]}{more}"
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which a model is written into one file, and what such a file is."""
 

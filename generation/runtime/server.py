@@ -261,7 +261,10 @@ class Server:
         if isinstance(work, Enlarge):
             return self._hashes_of(upscalers)
         more = [file for file in (work.refiner, work.vae) if file is not None]
-        files = (work.checkpoint, *more, *work.loras, *work.controlnets, *work.embeddings)
+        parts = [
+            part for one in (work.checkpoint, work.refiner) if one for part in one.parts.values()
+        ]
+        files = (work.checkpoint, *more, *parts, *work.loras, *work.controlnets, *work.embeddings)
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
         }

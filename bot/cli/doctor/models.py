@@ -8,13 +8,14 @@ from typing import Final
 from bot.cli.doctor.finding import Finding, quoted
 from bot.config import PROJECT, Config
 from bot.locales import Texts
+from generation.assembly import is_whole, missing, told
 from generation.catalog import Catalog
 from generation.checks import known_sampler, known_schedule
 from generation.completion import complete
 from generation.enlarging import upscaler_of
 from generation.families import FAMILIES, RECOGNISED
 from generation.model_settings import ModelSettings
-from generation.models import ModelKind, Unusable
+from generation.models import ModelFile, ModelKind, Unusable
 from generation.refusal import Refused
 from generation.regular_files import printable
 
@@ -24,7 +25,7 @@ ALIKE_MAX: Final = 20
 
 async def check_models(config: Config) -> AsyncIterator[Finding]:
     """Every model folder, every file in them that can't be used, and what the settings name."""
-    catalog = Catalog(config.model_folders)
+    catalog = Catalog(config.model_folders, settings=config.models.settings)
     await catalog.scan()
     troubled = {problem.path for problem in catalog.problems}
     for folder in config.model_folders:
@@ -36,7 +37,8 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
         yield Finding("models", f"{printable(str(folder))}: {counted or 'nothing'}")
     for model in catalog.checkpoints:
         if model.family in FAMILIES:
-            yield Finding("model", f"{model.name} ({FAMILIES[model.family].title})")
+            title = f"{model.name} ({FAMILIES[model.family].title})"
+            yield Finding("model", title, _lacking(model), fatal=False)
         else:
             title = RECOGNISED.get(model.family, model.family)
             mend = "This version can't run its family; nothing else is wrong with it."
@@ -49,9 +51,18 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
         yield finding
     for finding in _enlarging(config, catalog):
         yield finding
-    if not any(model.family in FAMILIES for model in catalog.checkpoints):
+    if not any(model.family in FAMILIES and is_whole(model) for model in catalog.checkpoints):
         mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."
         yield Finding("models", "no checkpoint that can be used", mend)
+
+
+def _lacking(model: ModelFile) -> str:
+    """Which parts a model has none of; "" where it has all."""
+    texts, lacking = Texts("en-US"), missing(model)
+    needed = [part for part in lacking if not part.optional]
+    if needed:
+        return texts("part_missing", model=model.name, **told(needed))
+    return texts("part_optional", **told(lacking)) if lacking else ""
 
 
 def _problems(problems: Sequence[Unusable]) -> Iterator[Finding]:
@@ -105,7 +116,9 @@ def _parts(where: str, settings: ModelSettings, catalog: Catalog) -> Iterator[Fi
         (settings.schedule, known_schedule),
         (settings.vae, lambda name: catalog.get(ModelKind.VAE, name)),
     )
-    for name, look_up in checks:
+    encoders = settings.text_encoders or ()
+    more = ((name, lambda name: catalog.get(ModelKind.TEXT_ENCODER, name)) for name in encoders)
+    for name, look_up in (*checks, *more):
         try:
             if name is not None:
                 look_up(name)

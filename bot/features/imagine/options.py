@@ -13,6 +13,7 @@ from bot.interactions.autocomplete import Completer, choices, quiet
 from bot.interactions.contexts import Callback
 from bot.interactions.responding import Interaction
 from generation import control_uses, vocabulary
+from generation.assembly import is_whole
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
@@ -124,7 +125,9 @@ def _names(
         return NameSearch(SCHEDULES)
     if option.choices_from == "models":
         return catalog.names(
-            ModelKind.CHECKPOINT, "runnable", lambda model: model.family in FAMILIES
+            ModelKind.CHECKPOINT,
+            "runnable",
+            lambda model: model.family in FAMILIES and is_whole(model),
         )
     model = _chosen_model(catalog, rules, chosen)
     if option.choices_from == "vaes":

@@ -275,7 +275,7 @@ async def test_the_layouts_of_comfyui_and_of_a1111(tmp_path: Path) -> None:
     for other in (
         "comfy/upscale_models/4x.pth",
         "a1111/ESRGAN/4x.pth",
-        "comfy/clip_vision/vit.bin",
+        "comfy/clip/t5.bin",
     ):
         (tmp_path / other).parent.mkdir(parents=True)
         (tmp_path / other).write_bytes(b"PK")

@@ -1,0 +1,137 @@
+"""Which files become the parts of a checkpoint, and what is said of those that are missing."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from generation.assembly import check_whole, missing, parts_of
+from generation.catalog import Models
+from generation.families import FAMILIES, TextEncoder
+from generation.families.sd import SD1
+from generation.model_settings import ModelSettings
+from generation.models import SD3_OR_FLUX, ModelFile, ModelKind
+from generation.refusal import Refused
+from tests.unit.generation.catalogs import a_model
+
+CLIP_L = TextEncoder(part="text_encoder", tokenizer="tokenizer", file="clip_l")
+T5 = TextEncoder(part="text_encoder_2", tokenizer="tokenizer_2", file="t5xxl")
+
+
+@pytest.fixture(autouse=True)
+def families(monkeypatch: pytest.MonkeyPatch) -> None:
+    flux = msgspec.structs.replace(SD1, title="Flux.1", vaes="flux", encoders=(CLIP_L, T5))
+    optional = msgspec.structs.replace(T5, optional=True)
+    sd3 = msgspec.structs.replace(flux, title="SD3", vaes="sd3", encoders=(CLIP_L, optional))
+    for name, family in (("flux", flux), ("sd3", sd3)):
+        monkeypatch.setitem(FAMILIES, name, family)
+
+
+def encoder(name: str, make: str, size: int = 1) -> ModelFile:
+    return a_model(name, kind=ModelKind.TEXT_ENCODER, family=make, size=size)
+
+
+def vae(name: str, family: str, size: int = 1) -> ModelFile:
+    return a_model(name, kind=ModelKind.VAE, family=family, size=size)
+
+
+def whole(*files: ModelFile, settings: dict[str, Any] | None = None, room: int = 0) -> ModelFile:
+    """The first of them as the catalogue has it among the others."""
+    chosen = {} if settings is None else {"flux-dev": ModelSettings(**settings)}
+    found = Models(files, chosen, room).find(ModelKind.CHECKPOINT, files[0].name)
+    assert found is not None
+    return found
+
+
+def names(model: ModelFile) -> dict[str, str]:
+    return {part: file.name for part, file in model.parts.items()}
+
+
+DEV = a_model("flux-dev", family="flux")
+CLIP = encoder("clip_l", "clip_l")
+FP16, FP8 = encoder("t5xxl_fp16", "t5xxl", 9), encoder("t5xxl_fp8", "t5xxl", 5)
+AE = vae("ae", SD3_OR_FLUX)
+
+
+def test_what_lies_there_is_filled_in() -> None:
+    found = whole(DEV, CLIP, FP16, AE, encoder("umt5", "umt5xxl", 99), vae("xl", "sdxl", 99))
+    assert names(found) == {"clip_l": "clip_l", "t5xxl": "t5xxl_fp16", "vae": "ae"}
+    assert found.parts["vae"].family == "flux"
+    assert missing(found) == ()
+    check_whole(found)
+
+
+def test_what_it_carries_is_not_looked_for() -> None:
+    carrying = msgspec.structs.replace(DEV, carries=("clip_l", "t5xxl", "vae"))
+    assert whole(carrying, CLIP, FP16, AE).parts == {}
+    check_whole(carrying)
+    half = msgspec.structs.replace(DEV, carries=("vae",))
+    assert [one.part for one in missing(half)] == ["clip_l", "t5xxl"]
+
+
+def test_the_most_precise_is_taken_that_there_is_room_for() -> None:
+    assert names(whole(DEV, CLIP, FP16, FP8, AE))["t5xxl"] == "t5xxl_fp16"
+    assert names(whole(DEV, CLIP, FP8, FP16, AE, room=6))["t5xxl"] == "t5xxl_fp8"
+    assert names(whole(DEV, CLIP, FP8, FP16, AE, room=2))["t5xxl"] == "t5xxl_fp8"
+
+
+def test_settings_choose_by_name() -> None:
+    settings = {"text_encoders": ("T5XXL_fp8.safetensors",), "vae": "ae2"}
+    found = whole(DEV, CLIP, FP16, FP8, AE, vae("ae2", "flux"), settings=settings)
+    assert names(found) == {"clip_l": "clip_l", "t5xxl": "t5xxl_fp8", "vae": "ae2"}
+    beside = msgspec.structs.replace(DEV, defaults=ModelSettings(text_encoders=("t5xxl_fp8",)))
+    assert names(whole(beside, CLIP, FP16, FP8, AE))["t5xxl"] == "t5xxl_fp8"
+
+
+@pytest.mark.parametrize(
+    ("vaes", "taken"),
+    [
+        # what is told goes before what may be, and a name before none
+        ((("ae", SD3_OR_FLUX, 9), ("odd", "flux", 1)), "odd"),
+        ((("unnamed", SD3_OR_FLUX, 9), ("flux_vae", SD3_OR_FLUX, 1)), "flux_vae"),
+        ((("unnamed", SD3_OR_FLUX, 9), ("sd3_vae", SD3_OR_FLUX, 99)), "unnamed"),
+        ((("sd3.5-large-vae", SD3_OR_FLUX, 9),), None),
+        ((("Stable Diffusion 3", SD3_OR_FLUX, 9), ("xl", "sd", 9)), None),
+    ],
+)
+def test_vaes_that_nothing_tells_apart(
+    vaes: tuple[tuple[str, str, int], ...], taken: str | None
+) -> None:
+    found = whole(DEV, CLIP, FP16, *(vae(*each) for each in vaes))
+    assert names(found).get("vae") == taken
+
+
+def test_a_diffusers_folder_lends_its_parts(tmp_path: Path) -> None:
+    folder = a_model("folder", family="flux", carries=("clip_l", "t5xxl", "vae"))
+    folder = msgspec.structs.replace(folder, path=tmp_path / "folder")
+    found = whole(DEV, folder)
+    assert found.parts["t5xxl"].path == tmp_path / "folder" / "text_encoder_2"
+    assert found.parts["vae"].path == tmp_path / "folder" / "vae"
+    # a file of its own goes before
+    assert names(whole(DEV, folder, FP8))["t5xxl"] == "t5xxl_fp8"
+
+
+def test_what_is_missing_is_named_with_the_file_that_people_know() -> None:
+    with pytest.raises(Refused) as refused:
+        check_whole(whole(DEV, CLIP))
+    assert refused.value.code == "part_missing"
+    assert refused.value.params == {
+        "model": "flux-dev",
+        "parts": "T5-XXL, VAE",
+        "files": "t5xxl_fp16.safetensors → models/text_encoders, ae.safetensors → models/vae",
+    }
+    with pytest.raises(Refused, match="T5-XXL'"):
+        check_whole(whole(DEV, CLIP), vae="ae")
+
+
+def test_what_is_optional_may_be_missing() -> None:
+    model = whole(a_model("sd3", family="sd3"), CLIP, vae("sd3_vae", "sd3"))
+    assert [(one.part, one.optional) for one in missing(model)] == [("t5xxl", True)]
+    check_whole(model)
+
+
+def test_models_of_one_file_have_no_parts() -> None:
+    assert parts_of(FAMILIES["sdxl"]) == ()
+    assert whole(a_model("sd1"), CLIP, FP16, AE).parts == {}
+    assert missing(a_model("krea", family="krea2")) == ()
