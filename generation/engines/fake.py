@@ -102,7 +102,8 @@ class FakeEngine:
                 return
         files = [work.upscaler] if work.upscaler is not None else []
         if isinstance(work, Generate):
-            files += [work.checkpoint, *((work.vae,) if work.vae else ())]
+            files += [work.checkpoint, *work.checkpoint.parts.values()]
+            files += [*((work.vae,) if work.vae else ())]
         hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
         numerics = work.numerics or Numerics(
             batch_size=request.count, precision="float32", vae_precision="float32"

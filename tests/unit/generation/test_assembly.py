@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from generation.assembly import check_whole, missing, parts_of
+from generation.assembly import as_before, check_chosen, check_whole, missing, parts_of, with_vae
 from generation.catalog import Models
 from generation.families import FAMILIES, TextEncoder
 from generation.families.sd import SD1
@@ -119,10 +119,49 @@ def test_what_is_missing_is_named_with_the_file_that_people_know() -> None:
     assert refused.value.params == {
         "model": "flux-dev",
         "parts": "T5-XXL, VAE",
-        "files": "t5xxl_fp16.safetensors → models/text_encoders, ae.safetensors → models/vae",
+        "files": "text_encoders/t5xxl_fp16.safetensors, vae/ae.safetensors",
     }
     with pytest.raises(Refused, match="T5-XXL'"):
         check_whole(whole(DEV, CLIP), vae="ae")
+
+
+def test_pictures_are_drawn_again_with_the_parts_of_the_first_time() -> None:
+    files = (DEV, CLIP, FP16, FP8, AE, vae("ae2", "flux"), encoder("umt5", "umt5xxl"))
+    models = Models(files)
+    now = models.find(ModelKind.CHECKPOINT, "flux-dev")
+    assert now is not None
+    assert names(now) == {"clip_l": "clip_l", "t5xxl": "t5xxl_fp16", "vae": "ae2"}
+    used = ("checkpoint:flux-dev", "text_encoder:t5xxl_fp8", "text_encoder:umt5", "vae:ae")
+    before = as_before(now, dict.fromkeys(used, "0"), models.find)
+    assert names(before) == {"clip_l": "clip_l", "t5xxl": "t5xxl_fp8", "vae": "ae"}
+    # what has gone since is what the others have by now
+    gone = as_before(now, {"text_encoder:t5xxl_q4": "0"}, models.find)
+    assert names(gone)["t5xxl"] == "t5xxl_fp16"
+    assert as_before(now, {}, models.find) == now
+
+
+def test_a_part_that_was_not_there_the_first_time_is_left_out() -> None:
+    models = Models((a_model("sd3", family="sd3"), CLIP, FP16, vae("sd3_vae", "sd3")))
+    now = models.find(ModelKind.CHECKPOINT, "sd3")
+    assert now is not None
+    assert "t5xxl" in now.parts
+    assert "t5xxl" not in as_before(now, {"text_encoder:clip_l": "0"}, models.find).parts
+
+
+def test_a_chosen_vae_is_a_part_where_it_carries_none() -> None:
+    chosen = vae("ae2", "flux")
+    assert with_vae(whole(DEV, CLIP, FP16, AE), chosen).parts["vae"] == chosen
+    carrying = msgspec.structs.replace(DEV, carries=("clip_l", "t5xxl", "vae"))
+    assert with_vae(carrying, chosen).parts == {}
+    assert with_vae(a_model("sd1"), chosen).parts == {}
+
+
+def test_text_encoders_of_another_family_are_refused_by_name() -> None:
+    check_chosen(DEV, (CLIP, FP8))
+    with pytest.raises(Refused) as refused:
+        check_chosen(DEV, (CLIP, encoder("qwen", "qwen3-4b")))
+    assert refused.value.code == "text_encoder_mismatch"
+    assert refused.value.params["make"] == "Qwen3 4B"
 
 
 def test_what_is_optional_may_be_missing() -> None:

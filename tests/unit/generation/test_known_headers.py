@@ -120,3 +120,34 @@ def test_variants_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
         file = KNOWN[name].write(tmp_path / "file.safetensors")
         reading = ModelReader().read(Candidate(file, tmp_path, ""))
         assert (reading.problem.code if reading.problem else "") == code
+
+
+@pytest.mark.parametrize(
+    ("name", "carries"),
+    [
+        ("flux-one-file", ("clip_l", "t5xxl", "vae")),
+        ("flux-alone", ()),
+        ("sd3-one-file", ("clip_l", "clip_g", "t5xxl", "vae")),
+        ("sd3-with-vae", ("vae",)),
+        ("sd1", ()),
+    ],
+)
+def test_what_lies_in_one_file(
+    name: str, carries: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read(name, tmp_path, monkeypatch).model
+    assert model is not None
+    assert model.carries == carries
+
+
+def test_a_part_in_one_file_that_is_not_whole_is_named() -> None:
+    shapes = {name: shape for name, (_, shape) in KNOWN["flux-one-file"].tensors.items()}
+    t5 = "text_encoders.t5xxl.transformer."
+    cut = {name: shape for name, shape in shapes.items() if f"{t5}encoder.block.23." not in name}
+    lacks = "its T5-XXL lacks encoder.block.23.layer.0.SelfAttention.q.weight and 8 more"
+    assert contents_of(cut).lacking.startswith(lacks)
+    wordless = {name: shape for name, shape in shapes.items() if name != f"{t5}shared.weight"}
+    assert contents_of(wordless).lacking == "its T5-XXL lacks its words"
+    half = {name: shape for name, shape in shapes.items() if "vae.decoder.up.0" not in name}
+    assert contents_of(half).lacking.startswith("its VAE lacks decoder.up.0.")
+    assert contents_of(shapes).lacking == ""
