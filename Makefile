@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# what is compiled is kept wherever this runs: tests start hundreds of processes
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: install run test test-slow test-postgres mutations lint bench
 
 install: $(VENV)/installed
