@@ -119,11 +119,11 @@ class GgufHeader(msgspec.Struct, frozen=True):
 
     @property
     def main_packing(self) -> str:
-        """The name of the type that most bytes of it have."""
-        totals: dict[str, int] = {}
+        """The name of the type that most bytes have, of those that are quantised where any are."""
+        totals: dict[Packing, int] = {}
         for tensor in self.tensors.values():
-            totals[tensor.packing.name] = totals.get(tensor.packing.name, 0) + tensor.size
-        return max(totals, key=lambda name: totals[name])
+            totals[tensor.packing] = totals.get(tensor.packing, 0) + tensor.size
+        return max(totals, key=lambda packing: (packing.values > 1, totals[packing])).name
 
 
 def read_gguf(path: Path) -> GgufHeader:

@@ -23,6 +23,8 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the VAE worked on small tiles, for want of memory."""
     memory: Literal["high", "medium", "low"] = "high"
     """Where the weights lay: on the device, there while they worked, or layer by layer."""
+    weights: str = ""
+    """What the denoiser's weights are in its file, where not whole: fp8, scaled fp8, Q4_K, …"""
     device: str = ""
     """The name of the processor or graphics card."""
     threads: int = 0

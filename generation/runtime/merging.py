@@ -1,6 +1,7 @@
 """LoRAs merged into the weights of networks, and taken out again to the last bit.
 
-Of each weight that is changed the original is kept, and what is merged is computed from it in
+Layers that hold their weight quantised are told what to add to it whenever they unpack it. Of each
+other weight that is changed the original is kept, and what is merged is computed from it in
 float32. So nothing adds up from job to job, the order of several LoRAs does not matter, and a job
 that wants what is merged already costs nothing.
 """
@@ -18,6 +19,7 @@ from generation.runtime.faults import JobError
 from generation.runtime.lora_deltas import WeightChange
 from generation.runtime.lora_file import Delta, FileStamp, LoraFile, NamedTensors
 from generation.runtime.lora_names import LayerNames, Target
+from generation.runtime.quantised import Quantised
 
 KEPT_FOR: Final = 8
 """Jobs without a LoRA after which the originals of a network are forgotten."""
@@ -226,7 +228,9 @@ class Merger:
                 if (change := getattr(step.delta, parameter)) is not None
             ]
             place = (name, parameter)
-            if changes:
+            if parameter == "weight" and isinstance(module, Quantised):
+                module.changes = tuple(changes)
+            elif changes:
                 target = _stored(module, parameter)
                 if place not in state.kept:
                     state.kept[place] = _copy(target)
@@ -272,6 +276,8 @@ class Merger:
             _settle(network)
         for name in list(state.recipes):
             module = network.get_submodule(name)
+            if isinstance(module, Quantised):
+                module.changes = ()
             for parameter in ("weight", "bias"):
                 original = state.kept.get((name, parameter))
                 if original is not None:

@@ -167,6 +167,7 @@ class Parts:
         for part in parts:
             part.origin = (model.path, type(part).__name__)
             part.stamp = stamp
+            self.residency.settle_weights(part)
             self.residency.place(part, mode)
 
 

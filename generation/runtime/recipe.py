@@ -155,6 +155,7 @@ class Drawing(JobReport):
             vae_precision=name_of_dtype(decoded_in),
             frugal=plan.frugal,
             memory=model.denoiser.residency,
+            weights=model.file.quantisation,
             device=name_of(device),
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
             compiled=bool(tuned.blocks),

@@ -1,41 +1,72 @@
 """Files become tensors, and tensors the weights of networks: the one place where they do."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 import gguf
-import numpy as np
 import safetensors.torch
 import torch
 
-from generation.gguf_header import read_gguf
+from generation.gguf_header import GgufTensor, read_gguf
 from generation.models import GGUF, ModelFile
-from generation.regular_files import open_regular, read_up_to
+from generation.quantisation import MARK, OLD_MARK, SCALES
+from generation.regular_files import open_regular
 from generation.runtime.faults import JobError
+from generation.runtime.gguf_blocks import UNPACK
+from generation.runtime.quantised import Packed, Packing, keep_quantised
 from generation.safetensors_header import read_header
 
 Weights = dict[str, torch.Tensor]
 
+FLOAT8: Final = (torch.float8_e4m3fn, torch.float8_e5m2)
+BESIDE: Final = (MARK, ".scale_input", ".input_scale")
+"""Ends of the names of what says how weights of 8 bits were made, or is for what is multiplied with
+them in 8 bits."""
+PLAIN: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+}
+"""GGUF's types that are torch's own."""
+
 
 def read_tensors(file: Path) -> Weights:
-    """The tensors of a file; of those in 8 bits with scales beside them, their values.
+    """The tensors of a file; those of fewer than 16 bits as `Packed`.
 
-    Both layouts of ComfyUI: `scale_weight` and, newer, `weight_scale`.
+    Scales beside weights are taken up in both layouts of ComfyUI: `scale_weight` and, newer,
+    `weight_scale`.
     """
     if file.suffix.lower() == GGUF:
         return _read_gguf(file)
     tensors: Weights = safetensors.torch.load_file(file)
-    for name in [name for name in tensors if name.endswith((".scale_weight", ".weight_scale"))]:
-        scale = tensors.pop(name)
-        weight = f"{name.rpartition('.')[0]}.weight"
-        if weight in tensors:
-            tensors[weight] = tensors[weight].float() * scale.float()
-    for name in list(tensors):
-        if name == "scaled_fp8" or name.endswith((".scale_input", ".input_scale", ".comfy_quant")):
+    for name, tensor in list(tensors.items()):
+        if name.endswith(BESIDE) or name.rpartition(".")[2] == OLD_MARK:
             del tensors[name]
-    return tensors
+        elif tensor.dtype in FLOAT8 and tensor.ndim:
+            layer = name.removesuffix(".weight")
+            scale = next((tensors[layer + s] for s in SCALES if layer + s in tensors), None)
+            tensors[name] = _float8(tensor, scale)
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(SCALES)}
+
+
+def _float8(tensor: torch.Tensor, scale: torch.Tensor | None) -> Packed:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    rows = tensor.view(torch.uint8).reshape(len(tensor), -1)
+    if scale is not None:
+        scale = scale.float()
+        # one for all, for each row, for parts of rows, or for squares
+        scale = scale.reshape(1, 1) if scale.numel() == 1 else scale.reshape(len(scale), -1)
+        if 1 < len(scale) < len(rows):
+            scale = scale.repeat_interleave(-(-len(rows) // len(scale)), 0)[: len(rows)]
+    return Packed(Packing(kind, float8=tensor.dtype), rows, tensor.shape, scale)
 
 
 def check_header(file: Path) -> None:
@@ -48,16 +79,33 @@ def check_header(file: Path) -> None:
 
 def _read_gguf(file: Path) -> Weights:
     header = read_gguf(file)
-    tensors: Weights = {}
     with open_regular(file) as opened:
-        for name, tensor in header.tensors.items():
-            opened.seek(tensor.begin)
-            raw = np.frombuffer(read_up_to(opened, tensor.size), np.uint8)
-            rows = raw.reshape(-1, tensor.packing.size)
-            kind = gguf.GGMLQuantizationType[tensor.packing.name]
-            values = gguf.dequantize(rows, kind)
-            tensors[name] = torch.from_numpy(values).reshape(tensor.shape)
-    return tensors
+        return {name: _gguf_tensor(opened, tensor) for name, tensor in header.tensors.items()}
+
+
+def _gguf_tensor(file: BinaryIO, tensor: GgufTensor) -> torch.Tensor:
+    name, values, size = tensor.packing
+    file.seek(tensor.begin)
+    data = torch.empty(tensor.size, dtype=torch.uint8)
+    _read_into(file, data)
+    if name in PLAIN:
+        return data.view(PLAIN[name]).reshape(tensor.shape)
+    whole_rows = tensor.shape and math.prod(tensor.shape[1:]) % values == 0
+    if name not in UNPACK or not whole_rows:
+        kind = gguf.GGMLQuantizationType[name]
+        found = gguf.dequantize(data.numpy().reshape(-1, size), kind)
+        return torch.from_numpy(found).reshape(tensor.shape)
+    rows = data.reshape(tensor.shape[0], -1)
+    return Packed(Packing(name, values, size), rows, tensor.shape)
+
+
+def _read_into(file: BinaryIO, data: torch.Tensor) -> None:
+    opened: Any = file  # a file without a buffer
+    rest = memoryview(data.numpy().data)
+    while rest and (count := opened.readinto(rest)):
+        rest = rest[count:]
+    if rest:
+        raise EOFError("it became shorter while it was read")
 
 
 def variant_of(folder: Path) -> str | None:
@@ -88,17 +136,36 @@ def filled(
     model: ModelFile,
     part: str,
 ) -> Any:
-    """The module with these weights. Raises JobError where some are missing or of another shape."""
+    """The module with these weights; layers that can hold them packed do.
+
+    Raises JobError where some are missing or of another shape.
+    """
     wanted = module.state_dict()
+    kept: Weights = {}
     for name, like in wanted.items():
-        if name in tensors and tensors[name].shape != like.shape:
-            why = f"{part}: {name} has the shape {tuple(tensors[name].shape)}"
+        tensor = tensors.get(name)
+        if tensor is None:
+            continue
+        if _sides(tensor) != _sides(like):
+            why = f"{part}: {name} has the shape {tuple(tensor.shape)}"
             raise JobError("model_broken", file=model.shown, why=why)
-    # copies: what a file maps is not aligned, which changes the last bits of what is computed
-    kept = {name: tensor.to(dtype, copy=True) for name, tensor in tensors.items() if name in wanted}
+        if tensor.shape != like.shape:
+            tensor = tensor.reshape(like.shape)
+        if isinstance(tensor, Packed):
+            if not keep_quantised(module, name, tensor, dtype):
+                kept[name] = tensor.dense(dtype)
+        else:
+            # a copy: what a file maps is not aligned, which changes the last bits of what is
+            # computed
+            kept[name] = tensor.to(dtype, copy=True)
     told = module.load_state_dict(kept, strict=False, assign=True)
     check_whole(told.missing_keys, model, part)
     return module.eval().requires_grad_(False)
+
+
+def _sides(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Of a shape those that matter: some converters leave off sides of one, or add them."""
+    return tuple(side for side in tensor.shape if side != 1)
 
 
 def check_whole(missing: list[str], model: ModelFile, part: str) -> None:
