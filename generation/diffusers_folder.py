@@ -27,7 +27,11 @@ PART_KINDS: Final = {
     "ControlNetModel_Union": ModelKind.CONTROLNET,
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
+    "AutoencoderKLFlux2": ModelKind.VAE,
+    "AutoencoderKLQwenImage": ModelKind.VAE,
 }
+VAE_CLASSES: Final = {"AutoencoderKLFlux2": "flux2", "AutoencoderKLQwenImage": "qwen-image"}
+"""Families by the class of their VAE, which is no other's."""
 UNION_CLASSES: Final = ("ControlNetUnionModel", "ControlNetModel_Union")
 """ControlNets of several kinds, by diffusers' class and by that of its author."""
 OTHER_PARTS: Final = {
@@ -35,7 +39,14 @@ OTHER_PARTS: Final = {
     "AsymmetricAutoencoderKL": "a VAE with two inputs",
     "ConsistencyDecoderVAE": "a consistency decoder",
     "AutoencoderKLWan": "a VAE of Wan",
-    "AutoencoderKLQwenImage": "a VAE of Qwen-Image",
+    "AutoencoderKLQwenImage21": "a VAE of Qwen-Image 2.1",
+    "AutoencoderKLHunyuanImage": "a VAE of HunyuanImage",
+    "AutoencoderKLHunyuanVideo": "a VAE of a video model (Hunyuan Video)",
+    "AutoencoderKLLTXVideo": "a VAE of a video model (LTX)",
+    "AutoencoderDC": "a VAE of Sana (DC-AE)",
+    "AutoencoderOobleck": "a VAE for audio",
+    "SanaControlNetModel": "a ControlNet of Sana",
+    "HunyuanDiT2DControlNetModel": "a ControlNet of Hunyuan-DiT",
     "FluxControlNetModel": "a ControlNet of Flux",
     "SD3ControlNetModel": "a ControlNet of Stable Diffusion 3",
     "QwenImageControlNetModel": "a ControlNet of Qwen-Image",
@@ -59,7 +70,14 @@ TRANSFORMERS: Final = {
     "PixArtTransformer2DModel": "pixart",
     "HunyuanDiT2DModel": "hunyuan-dit",
     "Krea2Transformer2DModel": "krea2",
+    "Flux3Transformer2DModel": "flux3",
+    "QwenImage21Transformer2DModel": "qwen-image-2.1",
+    "Ideogram4Transformer2DModel": "ideogram4",
+    "ErnieImageTransformer2DModel": "ernie-image",
+    "HunyuanImageTransformer2DModel": "hunyuan-image",
 }
+FLUX_2: Final = {7680: "flux2-klein-4b", 12288: "flux2-klein-9b", 15360: "flux2-dev"}
+"""Of Flux.2 by the width of the text that the denoiser reads."""
 """Families by the class of a folder's denoiser."""
 
 
@@ -83,6 +101,7 @@ class _Settings(msgspec.Struct):
     use_linear_projection: bool | None = None
     adapter_type: str | None = None
     num_control_type: int | None = None
+    joint_attention_dim: int | None = None
     text_encoder: Any = None
     """Of a pipeline: library and class, both null where it has none."""
 
@@ -149,7 +168,8 @@ def folder_model(folder: Path) -> FolderModel:
     if name in OTHER_PARTS:
         return FolderModel(kind=ModelKind.CHECKPOINT, what=OTHER_PARTS[name])
     if PART_KINDS[name] is ModelKind.VAE:
-        return FolderModel(kind=ModelKind.VAE, family=_vae_family(settings))
+        family = VAE_CLASSES.get(name) or _vae_family(settings)
+        return FolderModel(kind=ModelKind.VAE, family=family)
     return _control(name, settings)
 
 
@@ -193,9 +213,12 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
     for part in ("transformer", "prior", "decoder"):
         config = folder / part / "config.json"
         if is_regular(config):
-            name = str(_json(config, _Settings).class_name)
-            if name in TRANSFORMERS:
-                return FolderModel(kind=kind, family=TRANSFORMERS[name])
+            settings = _json(config, _Settings)
+            family = TRANSFORMERS.get(str(settings.class_name), "")
+            if family:
+                if family == "flux2":
+                    family = FLUX_2.get(settings.joint_attention_dim or 0, family)
+                return FolderModel(kind=kind, family=family)
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
     if not is_regular(folder / "unet" / "config.json"):
         return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")

@@ -189,6 +189,9 @@ def _adapter(variant: str, names: TensorNames) -> TensorContents | None:
         if names.has_any(marks):
             return TensorContents(what=what)
     kind = ModelKind.LORA
+    sign = next((one for one in adapters.SIGNS if _shows(one, names)), None)
+    if sign is not None:
+        return TensorContents(kind=kind, family=sign.family, variant=variant)
     for family, pieces in adapters.OTHERS:
         if any(piece in names.text for piece in pieces):
             return TensorContents(kind=kind, family=family, certain=False, variant=variant)
@@ -212,6 +215,13 @@ def _adapter(variant: str, names: TensorNames) -> TensorContents | None:
         context_width=width,
         words=tuple(sorted(words)),
     )
+
+
+def _shows(sign: adapters.Sign, names: TensorNames) -> bool:
+    shape = names.search(sign.layers)
+    if shape is None:
+        return False
+    return not sign.side or (len(shape) > sign.axis and shape[sign.axis] == sign.side)
 
 
 def _context_width(names: TensorNames) -> int:

@@ -36,6 +36,7 @@ SD3_OR_FLUX: Final = "sd3/flux"
 """The family of a VAE with sixteen channels, whose tensors have the same names in both."""
 FITS: Final = {
     UNKNOWN: UNKNOWN_FITS,
+    "flux2": frozenset(("flux2-klein-4b", "flux2-klein-9b", "flux2-dev")),
     SD3_OR_FLUX: frozenset(("sd3", "sd3.5", "flux", "chroma", "z-image")),
 }
 """The families whose checkpoints a part may be made for, by those of which nothing tells more."""

@@ -31,10 +31,11 @@ DESCRIBED: Final[dict[str, Family]] = {
 LAYOUTS: Final[tuple[Layout, ...]] = (
     *CONTROLNETS,
     *recognised.STABLE_DIFFUSION,
+    *recognised.FAMILIES_TO_COME,
     *(layout for family in DESCRIBED.values() for layout in family.layouts if not layout.sides),
     # where no text encoder is there to tell, the width of what is read does
     *(layout for family in DESCRIBED.values() for layout in family.layouts if layout.sides),
-    *recognised.FAMILIES_TO_COME,
+    *recognised.DRAWN_SOON,
     *VAES,
     *encoders.LAYOUTS,
     *UPSCALERS,

@@ -5,6 +5,28 @@ from typing import Final
 
 import msgspec
 
+_DOWN: Final = r"\.(?:lora_down|lora_A(?:\.default)?|lora\.down)\.weight"
+_UP: Final = r"\.(?:lora_up|lora_B(?:\.default)?|lora\.up)\.weight"
+"""A change of low rank: its second side is what the layer takes, or its first what it gives."""
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """Layers that tell a family by their names, and where those are several's by a side."""
+
+    family: str
+    layers: re.Pattern[str]
+    axis: int = 0
+    side: int = 0
+    """0 where the names tell enough."""
+
+
+def _takes(family: str, layers: str, side: int) -> Sign:
+    return Sign(family, re.compile(layers + _DOWN), 1, side)
+
+
+def _gives(family: str, layers: str, side: int) -> Sign:
+    return Sign(family, re.compile(layers + _UP), 0, side)
+
 
 class Algorithm(msgspec.Struct, frozen=True):
     """How a file changes the layers that it names. The first whose mark is there is it."""
@@ -77,8 +99,13 @@ BASES: Final = {
     "sd2": ("sd_v2", "sd_2", "stable-diffusion-v2", "sd 2", "stable-diffusion-2"),
     "sd3.5": ("sd3.5", "stable-diffusion-v3.5", "stable-diffusion-3.5", "sd 3.5"),
     "sd3": ("sd3", "stable-diffusion-v3", "stable-diffusion-3", "sd 3"),
+    "flux2-klein-4b": ("flux2_klein_4b", "flux2-klein-4b", "flux.2 klein 4b", "flux.2-klein-4b"),
+    "flux2-klein-9b": ("flux2_klein_9b", "flux2-klein-9b", "flux.2 klein 9b", "flux.2-klein-9b"),
+    "flux2-dev": ("flux2_dev", "flux2-dev", "flux.2 d", "flux.2-d"),
     "flux2": ("flux2", "flux.2", "flux-2"),
+    "flux3": ("flux3", "flux.3", "flux-3"),
     "flux": ("flux",),
+    "qwen-image-2.1": ("qwen-image-2.1", "qwen image 2.1", "qwen_image_21"),
     "qwen-image": ("qwen",),
     "z-image": ("zimage", "z-image", "z_image"),
     "chroma": ("chroma",),
@@ -86,10 +113,41 @@ BASES: Final = {
     "hidream": ("hidream",),
     "krea2": ("krea2", "krea-2"),
     "anima": ("anima",),
+    "ideogram4": ("ideogram4", "ideogram 4", "ideogram-4"),
+    "ernie-image": ("ernie-image", "ernie image", "ernie_image"),
+    "hunyuan-image": ("hunyuanimage", "hunyuan-image", "hunyuan image"),
 }
 """How trainers begin the name of what they trained on: kohya's `ss_base_model_version` and
 `modelspec.architecture` of Stability AI's ModelSpec. The first that fits is it."""
 
+_FLUX_IN: Final = r"(?:double_blocks[._]\d+[._]\w+?_attn[._]qkv|single_blocks[._]\d+[._]linear1)"
+_FLUX_MLP: Final = r"double_blocks[._]\d+[._](?:img|txt)_mlp[._]0"
+_LAYERS: Final = r"layers[._]\d+[._]attention[._](?:qkv|to_[qkv])"
+_JOINT: Final = r"transformer_blocks[._]\d+[._]attn[._]add_q_proj"
+SIGNS: Final = (
+    _takes("flux2-klein-9b", _FLUX_IN, 4096),
+    _takes("flux2-dev", _FLUX_IN, 6144),
+    # as wide as Flux.1, with another MLP and fewer blocks
+    _gives("flux2-klein-4b", r"single_blocks[._]\d+[._]linear1", 27648),
+    _gives("flux2-klein-4b", _FLUX_MLP, 18432),
+    Sign("flux", re.compile(r"double_blocks[._](?:[5-9]|1\d)[._]|single_blocks[._][23]\d[._]")),
+    _gives("flux", r"single_blocks[._]\d+[._]linear1", 21504),
+    _gives("flux", _FLUX_MLP, 12288),
+    _takes("z-image", _LAYERS, 3840),
+    _takes("lumina2", _LAYERS, 2304),
+    _takes("ideogram4", _LAYERS, 4608),
+    Sign("ernie-image", re.compile(r"layers[._]\d+[._]self_attention[._]to_[qkv]")),
+    Sign("qwen-image-2.1", re.compile(r"img_mlp[._]gate_layer")),
+    # more blocks than Flux.1 has, in diffusers' names
+    _takes("qwen-image", r"transformer_blocks[._][2-5]\d[._]attn[._](?:add_q_proj|to_q)", 3072),
+    _takes("sd3", _JOINT, 1536),
+    _takes("sd3", _JOINT, 2432),
+    Sign("krea2", re.compile(r"blocks[._]\d+[._]attn[._](?:wq|to_gate)\.")),
+    Sign("anima", re.compile(r"blocks[._]\d+[._]cross_attn[._]q_proj\.")),
+    Sign("flux3", re.compile(r"mode_blocks[._]|early_stream_modulations[._]")),
+    Sign("sana", re.compile(r"ff[._]conv_inverted|mlp[._]inverted_conv")),
+)
+"""The first that is there is it."""
 OTHERS: Final = (
     ("flux2", ("double_stream_modulation", "single_stream_modulation", "to_qkv_mlp_proj")),
     ("chroma", ("distilled_guidance_layer",)),
@@ -109,9 +167,21 @@ NOT_FOR_PICTURES: Final = (
     ("a LoRA of a method that can't be used here (LyCORIS' first OFT)", (".oft_diag$",)),
     ("a LoRA for a language model", ("^base_model.model.model.layers.", "^model.layers.")),
     ("a LoRA for videos (AnimateDiff)", ("motion_modules",)),
-    ("a LoRA for videos (Wan)", ("blocks.0.cross_attn.", "blocks_0_cross_attn_", "_img_emb_")),
-    ("a LoRA for videos (LTX)", ("patchify_proj", "scale_shift_table")),
-    ("a LoRA for videos (Hunyuan Video)", ("individual_token_refiner",)),
+    (
+        "a LoRA for videos (Wan)",
+        (
+            *(f".cross_attn.{layer}." for layer in "qkvo"),
+            *(f"_cross_attn_{layer}." for layer in "qkvo"),
+            *(".ffn.net.0.", "_img_emb_", "vace_blocks"),
+        ),
+    ),
+    ("a LoRA for videos (LTX)", ("patchify_proj", "scale_shift_table", "audio_attn1")),
+    # it has a block more than Flux.1, of the same make
+    (
+        "a LoRA for Hunyuan Video or HunyuanImage",
+        ("individual_token_refiner", "double_blocks.19.", "double_blocks_19_"),
+    ),
+    ("a LoRA for audio", ("lyric_", "genre_embedder")),
 )
 EMBEDDINGS: Final = "bundle_emb."
 """Words that OneTrainer lays into a LoRA's file."""

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from generation.families.layout import Layout, ShapeSide
 from generation.models import ModelKind
 
@@ -27,32 +29,124 @@ STABLE_DIFFUSION: Final = (
     _what("Stable Diffusion's x4 upscaler, a diffusion model", *_UNET, "^label_emb.weight$"),
     Layout(kind=DIT, family="playground-2.5", needs=("^edm_mean$", "^input_blocks.")),
     _what("Zero123, a model for views of an object", *_UNET, "^cc_projection."),
+    _what("Kolors", *_UNET, "^encoder_hid_proj."),
 )
 """Of Stable Diffusion's make, with parts that its pipelines have no place for."""
 
+
+def _sided(layout: Layout, pattern: str, axis: int, *sides: int) -> Layout:
+    """The same, where that side of a tensor is one of these."""
+    return msgspec.structs.replace(layout, sides=(ShapeSide(pattern, axis, frozenset(sides)),))
+
+
+_VIDEO: Final = "a model for videos"
+_FLUX_2: Final = tuple(
+    _sided(_family(family, mark), text, 1, width)
+    # in its authors' names and in diffusers': the width of the text that it reads
+    for mark, text in (
+        ("^single_stream_modulation.lin.weight$", "^txt_in.weight$"),
+        ("^double_stream_modulation_img.linear.weight$", "^context_embedder.weight$"),
+    )
+    for family, width in (("flux2-klein-4b", 7680), ("flux2-klein-9b", 12288), ("flux2-dev", 15360))
+)
+_HUNYUAN: Final = tuple(
+    layout
+    for needs, first in (
+        (("^double_blocks.0.", "^txt_in.individual_token_refiner."), "^img_in.proj.weight$"),
+        (("^context_embedder.time_text_embed.",), "^x_embedder.proj.weight$"),
+    )
+    for layout in (
+        _sided(_family("hunyuan-image", *needs), first, 0, 3584),
+        _what(f"{_VIDEO} (Hunyuan Video)", *needs),
+    )
+)
+
 FAMILIES_TO_COME: Final = (
-    _family("flux2", "^single_stream_modulation.lin.weight$"),
-    _family("flux2", "single_transformer_blocks.", "^double_stream_modulation_img."),
-    _family("flux3", "^early_stream_modulations.image.lin.weight$"),
-    _family("chroma", "^distilled_guidance_layer."),
-    _what(
-        "a video model (Hunyuan Video)", "^double_blocks.0.", "^txt_in.individual_token_refiner."
-    ),
-    _what("a ControlNet of Flux", "^controlnet_blocks.0.", "^double_blocks.0."),
-    _family("flux", "^double_blocks.0.img_attn."),
-    _what("a ControlNet of Flux or Qwen-Image", "^controlnet_x_embedder."),
+    # ControlNets first: they have the names of what they steer beside their own
+    _what("a ControlNet of Flux.2", "^control_img_in.weight$"),
+    _what("a ControlNet of Flux.2", "^control_transformer_blocks.0.", "^control_x_embedder."),
+    _what("a ControlNet of Flux.1", "^controlnet_blocks.0.", "^double_blocks.0."),
+    _what("a ControlNet of Qwen-Image", "^controlnet_x_embedder.", "^txt_norm.weight$"),
+    _what("a ControlNet of Qwen-Image", "^controlnet_blocks.0.y_rms."),
+    _what("a ControlNet of Flux.1", "^controlnet_x_embedder."),
     _what("a ControlNet of Stable Diffusion 3", "^pos_embed_input."),
+    _what("a ControlNet of Sana", "^controlnet_blocks.0.", ".ff.conv_inverted."),
+    _what("a ControlNet of Hunyuan-DiT", "^controlnet_blocks.0.", "^blocks.0.", "^time_extra_emb."),
     _what("a ControlNet of Stable Diffusion 3", "^controlnet_blocks.0.", "transformer_blocks.0."),
     _what("a ControlNet of Z-Image", "^control_all_x_embedder."),
     _what("a ControlNet of Z-Image", "^control_layers.0."),
-    _family("flux", "^single_transformer_blocks.0.", "^transformer_blocks.0."),
+    _what("a ControlNet of Cosmos", "^control_blocks.0.after_proj."),
+    _what("a ControlNet of a video model (VACE)", "^vace_blocks.0."),
+    *_FLUX_2,
+    _family("flux2", "^single_stream_modulation.lin.weight$"),
+    _family("flux2", "single_transformer_blocks.", "^double_stream_modulation_img."),
+    _family("flux3", "^early_stream_modulations.image."),
+    _what("Chroma Radiance, which draws pixels without a VAE", "^nerf_blocks.0."),
+    _family("chroma", "^distilled_guidance_layer."),
+    *_HUNYUAN,
+    _what("a model for shapes (Hunyuan3D)", "^latent_in.weight$", "^double_blocks.0."),
+    _what("a model that edits pictures (JoyImage)", "^double_blocks.0.img_mod.modulate_table$"),
+    # Flux.1's layers in diffusers' names, with another text encoder
+    _what("Ovis-Image", "^single_transformer_blocks.0.", "^context_embedder_norm.weight$"),
+    _what("Bria Fibo", "^single_transformer_blocks.0.", "^caption_projection.0.linear.weight$"),
+    _what("LongCat-Image or Bria", "^single_transformer_blocks.0.", "^time_embed."),
+    _family("auraflow", "^joint_transformer_blocks.0.", "^register_tokens$"),
     _family("z-image", "^layers.0.adaLN_modulation.0.weight$", "^cap_embedder."),
     _family("z-image", "^cap_pad_token$"),
+    _what("OmniGen2", "^time_caption_embed.", "^ref_image_refiner.0."),
     _family("lumina2", "^cap_embedder.0.weight$"),
+    _family("lumina2", "^time_caption_embed.caption_embedder.1.weight$"),
     _family("qwen-image-2.1", "^txt_in.text_norm.weight$"),
+    _what("Nucleus-Image", "^txt_norm.weight$", "^transformer_blocks.0.encoder_proj."),
     _family("qwen-image", "^txt_norm.weight$", "^img_in.weight$", lacks=("^context_embedder.",)),
     _family("krea2", "^txtfusion.projector.weight$"),
+    _family("krea2", "^text_fusion.", "^time_mod_proj.weight$"),
     _family("anima", "^llm_adapter."),
+    _family("ideogram4", "^llm_cond_proj.weight$"),
+    _family("ernie-image", "^layers.0.adaLN_sa_ln.weight$"),
+    _family("hidream", "^double_stream_blocks.0.block."),
+    _family("hidream", "^caption_projection.0.linear.weight$", "^double_stream_blocks."),
+    _family("sana", "^blocks.0.cross_attn.q_linear.weight$", "^blocks.0.mlp.inverted_conv."),
+    _family("sana", "^transformer_blocks.0.ff.conv_inverted.weight$"),
+    _family("pixart", "^blocks.0.cross_attn.q_linear.weight$"),
+    _sided(
+        _family("pixart", "^adaln_single.emb.timestep_embedder.", "^pos_embed.proj.weight$"),
+        "^pos_embed.proj.weight$",
+        0,
+        1152,
+    ),
+    _family("auraflow", "^double_layers.0.attn.w1q.weight$"),
+    _family("cascade", "^clip_txt_mapper.weight$"),
+    _family("cascade", "^down_blocks.1.0.channelwise.0.weight$"),
+    _family("hunyuan-dit", "^mlp_t5.0.weight$"),
+    _family("hunyuan-dit", "^time_extra_emb.", "^blocks.0.attn1."),
+    _what("GLM-Image", "^glyph_projector."),
+    _what("CogView", "^patch_embed.text_proj.weight$", "^time_condition_embed."),
+    _what("PRX", "^blocks.0.attention.img_qkv_proj.weight$"),
+    _what("OmniGen", "^input_x_embedder."),
+    _what("Kandinsky 5 or 6, a model for videos and pictures", "^visual_transformer_blocks.0."),
+    _what(f"{_VIDEO} (CogVideoX)", "^patch_embed.text_proj.weight$"),
+    _what(f"{_VIDEO} (Mochi)", "^blocks.0.attn.qkv_x.weight$"),
+    _what(f"{_VIDEO} (Mochi)", "^time_embed.pooler.to_kv."),
+    _what(f"{_VIDEO} (Wan)", "^head.modulation$", "^blocks.0.cross_attn."),
+    _what(f"{_VIDEO} (Wan)", "^condition_embedder.time_embedder.", "^blocks.0.ffn.net.0.proj."),
+    _what(f"{_VIDEO} with sound (LTX 2)", "^audio_patchify_proj."),
+    _what(f"{_VIDEO} with sound (LTX 2)", "^audio_proj_in.", "^proj_in.", "transformer_blocks.0."),
+    _what(f"{_VIDEO} (LTX)", "^patchify_proj.weight$"),
+    _what(f"{_VIDEO} (LTX)", "^proj_in.weight$", "^transformer_blocks.0.scale_shift_table$"),
+    _what(f"{_VIDEO} (Allegro)", "^adaln_single.", "^pos_embed.proj.", "^transformer_blocks.0."),
+    _what(f"{_VIDEO} (Cosmos)", "^x_embedder.proj.1.weight$"),
+    _what(f"{_VIDEO} (Cosmos)", "^transformer_blocks.0.norm1.linear_2.weight$", "^patch_embed."),
+    _what("a model that restores pictures and videos (SeedVR2)", "blocks.0.attn.proj_qkv."),
+    _what("a model for audio (Stable Audio)", "^timestep_proj.0.", "^preprocess_conv.weight$"),
+    _what("a model for audio (ACE-Step)", "^genre_embedder.weight$"),
+    _what("a model for audio (ACE-Step)", "^layers.0.cross_attn_norm.", "^proj_out_conv."),
+)
+"""The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
+
+DRAWN_SOON: Final = (
+    _family("flux", "^double_blocks.0.img_attn."),
+    _family("flux", "^single_transformer_blocks.0.", "^transformer_blocks.0."),
     Layout(
         kind=DIT,
         family="sd3.5",
@@ -61,19 +155,8 @@ FAMILIES_TO_COME: Final = (
     ),
     _family("sd3", "^joint_blocks.0."),
     _family("sd3", "^transformer_blocks.0.", "^context_embedder.", "^pos_embed.proj."),
-    _family("hidream", "^double_stream_blocks.0.block."),
-    _family("sana", "^blocks.0.cross_attn.q_linear.weight$", "^blocks.0.mlp.inverted_conv."),
-    _family("pixart", "^blocks.0.cross_attn.q_linear.weight$"),
-    _family("auraflow", "^double_layers.0.attn.w1q.weight$"),
-    _family("cascade", "^clip_txt_mapper.weight$"),
-    _family("cascade", "^down_blocks.1.0.channelwise.0.weight$"),
-    _family("hunyuan-dit", "^mlp_t5.0.weight$"),
-    _what("a model for videos (Mochi)", "^blocks.0.attn.qkv_x.weight$"),
-    _what("a model for videos (Wan)", "^head.modulation$", "^blocks.0.cross_attn."),
-    _what("a model for videos (LTX)", "^patchify_proj.weight$"),
-    _what("a model for videos (Cosmos)", "^x_embedder.proj.1.weight$"),
 )
-"""The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
+"""Families by their first signs alone, where they are not described in full."""
 
 CONTROL: Final = (
     _what("a ControlNet-LLLite", "lllite_"),
@@ -82,6 +165,9 @@ CONTROL: Final = (
     _what("an IP-Adapter", "^image_proj."),
     _what("a style adapter (T2I)", "^transformer_layes.0.", "^proj$"),
     _what("a PhotoMaker", "^id_encoder."),
+    _what("an IP-Adapter of Flux.1", ".ip_adapter_double_stream_"),
+    _what("a PuLID, which keeps a face", "^pulid_"),
+    _what("Flux.1 Redux, a style model", "^redux_up.weight$"),
 )
 
 OTHERS: Final = (
@@ -129,6 +215,11 @@ OTHERS: Final = (
     _what("a model for audio (ACE-Step)", "lyric_embs."),
     _what("a model for audio (Stable Audio)", "^pretransform.model.", "^model.model.transformer."),
     _what("a denoiser alone, in diffusers' names", "^down_blocks.0.", ".attn2.to_k.weight$"),
+    _what("a model that cuts out what is shown (SAM)", "mask_decoder.", "image_encoder."),
+    _what("a model that cuts out what is shown", "^bb.layers.0.blocks.0."),
+    _what("a model that sees depth", "depth_head.", "pretrained.blocks.0."),
+    _what("a model that sees depth", "^head.", "^backbone.encoder.layer.0."),
+    _what("an image encoder (DINOv2)", "encoder.layer.0.layer_scale1."),
     _what("a picture classifier", "^classifier.weight$", ".attention."),
     _what("a picture classifier", "^blocks.0.attn.qkv.weight$", "^patch_embed.proj.weight$"),
 )

@@ -8,6 +8,7 @@ import pytest
 
 from generation.assembly import as_before, check_chosen, check_whole, missing, parts_of, with_vae
 from generation.catalog import Models
+from generation.checks import check_same_family
 from generation.families import FAMILIES, TextEncoder
 from generation.families.sd import SD1
 from generation.model_settings import ModelSettings
@@ -162,6 +163,19 @@ def test_text_encoders_of_another_family_are_refused_by_name() -> None:
         check_chosen(DEV, (CLIP, encoder("qwen", "qwen3-4b")))
     assert refused.value.code == "text_encoder_mismatch"
     assert refused.value.params["make"] == "Qwen3 4B"
+
+
+def test_a_lora_for_the_other_flux_is_refused_by_name() -> None:
+    lora = a_model("ink", kind=ModelKind.LORA, family="flux2-klein-4b")
+    with pytest.raises(Refused) as refused:
+        check_same_family(lora, DEV)
+    assert refused.value.code == "family_mismatch"
+    assert refused.value.params["family"] == "Flux.2 Klein 4B"
+    assert refused.value.params["model_family"] == "Flux.1"
+    # one of which nothing tells for which Flux.2 it is
+    lora = a_model("ink", kind=ModelKind.LORA, family="flux2")
+    assert lora.fits(a_model("klein", family="flux2-klein-9b"))
+    assert not lora.fits(DEV)
 
 
 def test_what_is_optional_may_be_missing() -> None:

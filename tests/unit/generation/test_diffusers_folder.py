@@ -145,3 +145,44 @@ async def test_controls(tmp_path: Path) -> None:
         "e": ("sd1", "t2i-adapter"),
     }
     assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"_class_name": "Flux2Transformer2DModel"}, ("checkpoint", "flux2-dev", "")),
+        ({"joint_attention_dim": 7680}, ("checkpoint", "flux2-klein-4b", "")),
+        ({"joint_attention_dim": 5}, ("checkpoint", "flux2", "")),
+        ({"_class_name": "Krea2Transformer2DModel"}, ("checkpoint", "krea2", "")),
+        (
+            {"_class_name": "WanTransformer3DModel"},
+            ("model_other", "a model of diffusers' APipeline"),
+        ),
+    ],
+)
+async def test_families_by_the_class_of_their_denoiser(
+    tmp_path: Path, settings: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "model"
+    usual = {"_class_name": "Flux2Transformer2DModel", "joint_attention_dim": 15360}
+    write_json(folder / "model_index.json", _class_name="APipeline")
+    write_json(folder / "transformer" / "config.json", **(usual | settings))
+    write(folder / "transformer" / "model.safetensors", {"a.weight": (1,)})
+    assert await told(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("class_name", "expected"),
+    [
+        ("AutoencoderKLFlux2", ("vae", "flux2", "")),
+        ("AutoencoderKLQwenImage", ("vae", "qwen-image", "")),
+        ("AutoencoderDC", ("model_other", "a VAE of Sana (DC-AE)")),
+    ],
+)
+async def test_vaes_by_their_class(
+    tmp_path: Path, class_name: str, expected: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "a-vae"
+    write_json(folder / "config.json", _class_name=class_name)
+    write(folder / "model.safetensors", {"decoder.conv_in.weight": (1,)})
+    assert await told(folder) == expected

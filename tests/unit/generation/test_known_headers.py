@@ -73,12 +73,15 @@ def test_the_description_of_a_checkpoint_is_that_of_the_published_one(name: str)
 def test_what_is_kept_is_what_the_published_configs_make(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.fixtures import make_headers, make_part_headers  # they import torch and diffusers
+    # they import torch and diffusers
+    from tests.fixtures import make_family_headers, make_headers, make_part_headers
 
     monkeypatch.setattr(headers, "FILE", tmp_path / "headers.json.xz")
     monkeypatch.setattr(headers, "PARTS", tmp_path / "part_headers.json.xz")
+    monkeypatch.setattr(headers, "FAMILIES", tmp_path / "family_headers.json.xz")
     make_headers.main()
     make_part_headers.main()
+    make_family_headers.main()
     assert {header.name: header for header in headers.read()} == KNOWN
 
 
