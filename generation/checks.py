@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from generation import assembly, control_uses, embedding_uses, refining, samplers
+from generation import abilities, assembly, control_uses, embedding_uses, refining, samplers
 from generation.catalog import Catalog
 from generation.enlarging import file_of, second_pass
-from generation.families import FAMILIES, RECOGNISED, Ability
+from generation.families import FAMILIES, RECOGNISED
 from generation.models import ModelFile, ModelKind
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
@@ -53,7 +53,7 @@ def check(
     check_runnable(model, request.vae)
     chosen = settings_of(model, rules).text_encoders or ()
     assembly.check_chosen(model, (catalog.get(ModelKind.TEXT_ENCODER, name) for name in chosen))
-    _check_abilities(request, model)
+    abilities.check(request, model)
     _check_start_picture(request, model)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
@@ -136,21 +136,6 @@ def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> N
     file_of(made, catalog)
     _at_most("width", made.width, limits.upscaled_side)
     _at_most("height", made.height, limits.upscaled_side)
-
-
-def _check_abilities(request: GenerationRequest, model: ModelFile) -> None:
-    """What the model's family can't do is refused by the name of the option that asks for it."""
-    wanted: tuple[tuple[Ability, str, bool], ...] = (
-        ("image_to_image", "init_picture", request.init_picture is not None),
-        ("lora", "lora", bool(request.loras)),
-        ("controlnet", "control_picture", bool(request.controls)),
-        ("clip_skip", "clip_skip", request.clip_skip > 1),
-        ("vae", "vae", request.vae is not None),
-    )
-    family = FAMILIES[model.family]
-    for ability, option, asked in wanted:
-        if asked and ability not in family.abilities:
-            raise Refused("ability_missing", model=model.name, family=family.title, what=option)
 
 
 def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from generation import control_uses, lora_uses, refining, templates
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
-from generation.families import FAMILIES
+from generation.families import FAMILIES, Family, family_of
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.prompts import take_tags
@@ -44,7 +44,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     if not prompt:
         raise Refused("prompt_empty")
     model = _model(given, catalog, rules)
-    family = FAMILIES[model.family]
+    family = family_of(model)
     settings = settings_of(model, rules)
     width, height = _size(given, model, settings, rules.limits)
     values: dict[str, Any] = {
@@ -69,7 +69,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
         "model": model.name,
         "width": width,
         "height": height,
-        **_sampling(str(values["sampler"]), values["schedule"]),
+        **_sampling(str(values["sampler"]), values["schedule"], family),
         "vae": catalog.get(ModelKind.VAE, values["vae"]).name
         if values["vae"] is not None
         else None,
@@ -117,7 +117,8 @@ def changed(
     }
     if "sampler" in given or "schedule" in given:
         schedule = given.get("schedule", None if "sampler" in given else request.schedule)
-        values |= _sampling(str(values.get("sampler", request.sampler)), schedule)
+        sampler, family = str(values.get("sampler", request.sampler)), FAMILIES.get(model.family)
+        values |= _sampling(sampler, schedule, family)
     return request.with_(**values)
 
 
@@ -207,12 +208,14 @@ def _refiner(asked: object, switch: object, catalog: Catalog) -> dict[str, str |
     return {"refiner": name, **({} if share is None else {"refiner_switch": share})}
 
 
-def _sampling(name: str, schedule: object) -> dict[str, str]:
+def _sampling(name: str, schedule: object, family: Family | None) -> dict[str, str]:
     """Sampler and schedule of a request: what is said of the schedule goes before what the name of
-    the sampler says.
+    the sampler says, and that before what is usual in the model's family.
     """
     sampler, told = known_sampler(name)
     chosen = known_schedule(str(schedule)) if schedule is not None else told or AUTOMATIC
+    if chosen == AUTOMATIC and family is not None:
+        chosen = family.schedule or AUTOMATIC
     return {"sampler": sampler, "schedule": chosen}
 
 

@@ -102,6 +102,7 @@ class _Settings(msgspec.Struct):
     adapter_type: str | None = None
     num_control_type: int | None = None
     joint_attention_dim: int | None = None
+    guidance_embeds: bool | None = None
     text_encoder: Any = None
     """Of a pipeline: library and class, both null where it has none."""
 
@@ -182,9 +183,10 @@ def parts_of(family: str) -> tuple[str, ...]:
     """The folders below a model of this family whose weights nothing can be drawn without."""
     if family not in DESCRIBED:
         return ("",)
-    if any(row.file for row in DESCRIBED[family].encoders):
-        return ("transformer/",)
-    return ("unet/", "vae/", *(f"{one.part}/" for one in DESCRIBED[family].encoders))
+    row = DESCRIBED[family]
+    own = (f"{one.part}/" for one in row.encoders)
+    # of a family made of parts the others may lie elsewhere
+    return (f"{row.denoiser}/", *(() if any(one.file for one in row.encoders) else ("vae/", *own)))
 
 
 def carried_by(family: str, files: tuple[str, ...], weights: str) -> tuple[str, ...]:
@@ -218,7 +220,7 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
             if family:
                 if family == "flux2":
                     family = FLUX_2.get(settings.joint_attention_dim or 0, family)
-                return FolderModel(kind=kind, family=family)
+                return FolderModel(kind=kind, family=family, variant=_variant(family, settings))
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
     if not is_regular(folder / "unet" / "config.json"):
         return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
@@ -247,6 +249,12 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
         context_width=_context_of(unet),
         input_channels=channels,
     )
+
+
+def _variant(family: str, denoiser: _Settings) -> str:
+    """Of a transformer, by what its family knows its variants by."""
+    marks = DESCRIBED[family].config_marks if family in DESCRIBED else ()
+    return next((mark.variant for mark in marks if mark.fits(denoiser)), "")
 
 
 def _reads_text(folder: Path, index: _Settings, unet: _Settings) -> bool:

@@ -76,11 +76,13 @@ def of_picture(
     *,
     side: int,
     native: int = 0,
+    step: int = SIDE_STEP,
 ) -> Enlargement:
     """How a picture of that hash and size in pixels is made larger.
 
     `side` bounds the longer side of the result; `native` is that of the pictures that its model was
-    trained on, 0 where no model draws a second pass. Raises Refused where it is large enough, for
+    trained on, 0 where no model draws a second pass, and `step` what its sides are multiples of.
+    Raises Refused where it is large enough, for
     a second pass at most SIDE_MAX, or for an upscaler that is not there.
     """
     upscaler = upscaler_of(wish.upscaler, catalog, settings)
@@ -100,8 +102,8 @@ def of_picture(
         raise Refused("enlarged_enough", side=side)
     if min(size) * factor < SIDE_MIN:
         strength = 0.0
-    # latents are eighths of a side
-    step = SIDE_STEP if strength else 1
+    if not strength:
+        step = 1
     most = side // step
     width, height = (min(most, max(1, round(length * factor / step))) * step for length in size)
     large = max(width, height) > WHOLE * native

@@ -13,7 +13,9 @@ from generation.families.layout import Layout, Shapes, TensorNames, told_missing
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
 from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
 
-CONTEXT_FAMILIES: Final = {family.context_width: name for name, family in DESCRIBED.items()}
+CONTEXT_FAMILIES: Final = {
+    family.context_width: name for name, family in DESCRIBED.items() if family.context_width
+}
 """Families by the width of the text embedding that the denoiser attends to."""
 VARIANTS: Final = {0: "", 4: "", 5: "depth", 8: "instruct-pix2pix", 9: "inpainting"}
 """Of Stable Diffusion's checkpoints, by the channels that the denoiser takes."""

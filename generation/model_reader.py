@@ -47,6 +47,8 @@ VARIANT_TITLES: Final = {
     "depth": "a model that is guided by depth",
     "lcm": "a model distilled for few steps that reads the guidance itself (LCM)",
     "t2i-adapter": "a T2I-Adapter",
+    "fill": "a model that fills and extends pictures (Fill)",
+    "control": "a model that follows a picture of depth or edges",
 }
 """Variants as the end of "it is …"."""
 

@@ -94,8 +94,11 @@ def shaped(model: ModelFile, aspect: str, area: int, limits: Limits) -> tuple[in
     Raises Refused.
     """
     family = FAMILIES.get(model.family)
-    buckets = family.buckets if family is not None and area == family.native_size**2 else ()
-    return sizes.of(sizes.ratio(aspect), area, limits.side, limits.pixels, buckets)
+    most = limits.side, limits.pixels
+    if family is None:
+        return sizes.of(sizes.ratio(aspect), area, *most)
+    buckets = family.buckets if area == family.native_size**2 else ()
+    return sizes.of(sizes.ratio(aspect), area, *most, buckets, family.side_step)
 
 
 def within_limits(request: GenerationRequest, rules: Rules) -> GenerationRequest:

@@ -34,8 +34,10 @@ def of(
     side_max: int,
     pixels_max: int,
     buckets: Sequence[tuple[int, int]] = (),
+    step: int = SIDE_STEP,
 ) -> tuple[int, int]:
-    """Width and height of that ratio and about that area, within the bounds, in pixels.
+    """Width and height of that ratio and about that area, within the bounds, in pixels, each a
+    multiple of `step`.
 
     Where a family has `buckets`, the nearest of them, unless the bounds or the ratio are far from
     it.
@@ -47,10 +49,10 @@ def of(
         if fits and _apart(stretch, nearest) <= BUCKET_APART:
             return nearest if ratio >= 1 else nearest[::-1]
     long = min(side_max, (min(area, pixels_max) * stretch) ** 0.5)
-    largest = max(SIDE_MIN, side_max // SIDE_STEP * SIDE_STEP)
-    sides = min(to_step(long), largest), min(to_step(long / stretch), largest)
+    largest = max(SIDE_MIN, side_max // step * step)
+    sides = min(to_step(long, step), largest), min(to_step(long / stretch, step), largest)
     while sides[0] * sides[1] > pixels_max and sides[0] > SIDE_MIN:
-        sides = (sides[0] - SIDE_STEP, sides[1])
+        sides = (sides[0] - step, sides[1])
     return sides if ratio >= 1 else sides[::-1]
 
 
@@ -77,6 +79,6 @@ def ratio(text: str) -> float:
     return wide / high
 
 
-def to_step(side: float) -> int:
+def to_step(side: float, step: int = SIDE_STEP) -> int:
     """The nearest side that can be drawn."""
-    return max(SIDE_MIN, round(side / SIDE_STEP) * SIDE_STEP)
+    return max(SIDE_MIN, round(side / step) * step)

@@ -20,7 +20,7 @@ from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import read_file
 from bot.storage_folder import InUseError, open_store
 from bot.ui.formatting import cut
-from generation import completion, prompt_flags, vocabulary
+from generation import abilities, completion, prompt_flags, vocabulary
 from generation.catalog import Catalog
 from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
@@ -306,7 +306,8 @@ async def _request(
     remarks = [] if private is None else [texts("private_ignored")]
     if parsed.ignored:
         remarks.append(texts("keys_ignored", keys=_listed(parsed.ignored)))
-    words = vocabulary.of_model(maker.catalog.get(ModelKind.CHECKPOINT, request.model))
+    model = maker.catalog.get(ModelKind.CHECKPOINT, request.model)
+    words = vocabulary.of_model(model)
     unknown = vocabulary.unknown_words(words, request.prompt)
     if unknown:
         named = {"unknown": _listed(unknown), "known": _listed(words.words[:KNOWN_SHOWN])}
@@ -314,6 +315,7 @@ async def _request(
     spaced = spaced_weights(f"{request.prompt} {request.negative_prompt}")
     if spaced:
         remarks.append(texts("weights_spaced", found=_listed(spaced)))
+    remarks += [texts(code, model=model.name) for code in abilities.unread(request, model)]
     # the mark of small print is Discord's
     return request, [remark.removeprefix("-# ") for remark in remarks]
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from bot.requests.actions import ACTIONS
 from bot.ui.job_embeds import Surroundings
-from generation import control_uses, vocabulary
+from generation import abilities, control_uses, vocabulary
 from generation.catalog import Catalog
+from generation.families import FAMILIES
 from generation.job import Job
 from generation.models import ModelKind
 from generation.prompts import spaced_weights
@@ -33,6 +34,7 @@ class JobSurroundings:
         unknown = vocabulary.unknown_words(words, job.request.prompt)
         spaced = spaced_weights(f"{job.request.prompt} {job.request.negative_prompt}")
         untold = tuple(net.name for net in control_uses.untold(job.request.controls, self._catalog))
+        unread = abilities.unread(job.request, model) if model.family in FAMILIES else ()
         return Surroundings(
-            parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold
+            parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold, unread
         )

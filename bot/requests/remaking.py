@@ -11,7 +11,7 @@ from generation.job import Job, JobState, PictureRecord
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import Enlargement, GenerationRequest
+from generation.request import SIDE_STEP, Enlargement, GenerationRequest
 from generation.rules import Rules, native_size, within_limits
 
 
@@ -86,17 +86,17 @@ class Remaking:
         as is usual with their preset. The model of that name draws the second pass, if there is
         any. Raises Refused.
         """
-        rules, native = self._rules, 0
+        rules, native, step = self._rules, 0, SIDE_STEP
         file = self._catalog.find(ModelKind.CHECKPOINT, model) if model else None
         family = FAMILIES.get(file.family) if file is not None else None
         if file is not None and family is not None and "image_to_image" in family.abilities:
-            native = native_size(file)
+            native, step = native_size(file), family.side_step
         if wish.second_pass and native < DRAWS_DETAIL:
             code = "second_pass_small" if model else "second_pass_unknown"
             raise Refused(code, model=model, side=DRAWS_DETAIL)
         side, wish = rules.limits.upscaled_side, wish.over(usual)
         return of_picture(
-            picture, size, wish, self._catalog, rules.enlarging, side=side, native=native
+            picture, size, wish, self._catalog, rules.enlarging, side=side, native=native, step=step
         )
 
     def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:

@@ -55,6 +55,8 @@ class Surroundings:
     """What would be weights but for a space beside their numbers."""
     untold: tuple[str, ...] = ()
     """ControlNet Unions that nobody told the kind of their picture."""
+    unread: tuple[str, ...] = ()
+    """What of the request its model does not read, as sentences."""
 
 
 NO_SURROUNDINGS: Final = Surroundings()
@@ -159,6 +161,7 @@ def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
         words_unknown(around, texts, job.request.model),
         weights_spaced(around.spaced, texts),
         kinds_untold(around.untold, texts),
+        *(texts(code, model=quoted(job.request.model, FIELD_MAX)) for code in around.unread),
     )
     return "\n".join(filter(None, lines))
 

@@ -6,18 +6,30 @@ from generation.families import encoders, recognised
 from generation.families.autoencoders import VAES
 from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
+from generation.families.flux import FLUX
 from generation.families.layout import Layout
 from generation.families.sd import SD1, SD2
 from generation.families.sdxl import REFINER, SDXL
 from generation.families.upscalers import UPSCALERS
+from generation.models import ModelFile
 
-__all__ = ["DESCRIBED", "FAMILIES", "LAYOUTS", "RECOGNISED", "Ability", "Family", "TextEncoder"]
+__all__ = [
+    "DESCRIBED",
+    "FAMILIES",
+    "LAYOUTS",
+    "RECOGNISED",
+    "Ability",
+    "Family",
+    "TextEncoder",
+    "family_of",
+]
 
 FAMILIES: Final[dict[str, Family]] = {
     "sd1": SD1,
     "sd2": SD2,
     "sdxl": SDXL,
     "sdxl-refiner": REFINER,
+    "flux": FLUX,
 }
 """Those that can be drawn with."""
 DESCRIBED: Final[dict[str, Family]] = {
@@ -25,16 +37,28 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sdxl-refiner": REFINER,
     "sd2": SD2,
     "sd1": SD1,
+    "flux": FLUX,
 }
 """Those whose files are told in every detail."""
 
+
+def family_of(model: ModelFile) -> Family:
+    """What a checkpoint of a family that can be drawn with has in common with others: with those of
+    its variant, where they differ from the rest.
+    """
+    return FAMILIES[model.family].version(model.variant)
+
+
+_UNETS: Final = [family for family in DESCRIBED.values() if family.denoiser == "unet"]
+_TRANSFORMERS: Final = [family for family in DESCRIBED.values() if family not in _UNETS]
 LAYOUTS: Final[tuple[Layout, ...]] = (
     *CONTROLNETS,
     *recognised.STABLE_DIFFUSION,
     *recognised.FAMILIES_TO_COME,
-    *(layout for family in DESCRIBED.values() for layout in family.layouts if not layout.sides),
+    *(layout for family in _UNETS for layout in family.layouts if not layout.sides),
     # where no text encoder is there to tell, the width of what is read does
-    *(layout for family in DESCRIBED.values() for layout in family.layouts if layout.sides),
+    *(layout for family in _UNETS for layout in family.layouts if layout.sides),
+    *(layout for family in _TRANSFORMERS for layout in family.layouts),
     *recognised.DRAWN_SOON,
     *VAES,
     *encoders.LAYOUTS,

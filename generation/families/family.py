@@ -1,7 +1,7 @@
 """What all models of one architecture have in common, as data."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -10,6 +10,10 @@ from generation.models import SD3_OR_FLUX, UNKNOWN
 
 Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
 Prediction = Literal["epsilon", "v_prediction", "flow"]
+Guidance = Literal["cfg", "distilled", "none"]
+"""How a model follows its prompt: away from the negative prompt, which doubles what each step costs
+(Ho and Salimans, "Classifier-Free Diffusion Guidance"); as strongly as a number tells it, which it
+was taught to read (distilled); or as it was trained, and nothing changes it."""
 
 ALIKE: Final[Mapping[str, tuple[str, ...]]] = {
     UNKNOWN: ("sd1", "sdxl"),
@@ -29,7 +33,17 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     final_norm: bool = True
     """Whether that state goes through the encoder's final norm."""
     pooled: bool = False
-    """Whether its pooled state is what the denoiser is told of the whole prompt."""
+    """Whether its pooled state is what the denoiser is told of the whole prompt; those of several
+    stand side by side."""
+    projected: bool = True
+    """Whether that state goes through the encoder's projection."""
+    make: str = "clip"
+    """The file of `generation/runtime/encoders/` that reads with it."""
+    joined: Literal["beside", "behind", "nowhere"] = "beside"
+    """Where its states are put: side by side with those of the encoders before it, token by token;
+    behind them, as further tokens; or nowhere, where the denoiser only reads its pooled state."""
+    tokens: int = 0
+    """How many tokens it reads at once, filled up; 0 where it reads chunk by chunk, as CLIP."""
     file: str = ""
     """The make of file that can be it, such as "t5xxl", as text encoders have it for a family;
     "" where it lies in every checkpoint."""
@@ -44,6 +58,8 @@ class Latents(msgspec.Struct, frozen=True, kw_only=True):
     factor: int = 8
     scale: float = 0.18215
     """What the published VAE's are multiplied by for the denoiser."""
+    shift: float = 0.0
+    """What is taken off them before that."""
     widths: tuple[int, ...] = (128, 256, 512, 512)
     """Channels of the published VAE's levels."""
     colours: tuple[tuple[float, float, float], ...] = ()
@@ -69,6 +85,28 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a guidance scale above 1 doubles the rows."""
 
 
+class ConfigMark(msgspec.Struct, frozen=True):
+    """By what its denoiser's config.json in diffusers' layout says a variant is told."""
+
+    variant: str
+    key: str
+    value: int | bool
+
+    def fits(self, config: object) -> bool:
+        """Whether what is read of a config.json says so."""
+        return getattr(config, self.key, None) == self.value
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for the models of one variant in the place of what holds for their family."""
+
+    guidance: Guidance
+    steps: int
+    guidance_scale: float
+    tokens: int = 0
+    """What holds for `TextEncoder.tokens`; 0 where nothing else does."""
+
+
 class Family(msgspec.Struct, frozen=True, kw_only=True):
     """What all models of one architecture have in common.
 
@@ -85,6 +123,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """The diffusers class that reads its single files and folders."""
     config: str
     """Folder below `generation/runtime/configs/` with what a single file does not carry."""
+    denoiser: Literal["unet", "transformer"] = "unet"
+    """Its folder in diffusers' layout, by which LoRAs name it, too."""
     encoders: tuple[TextEncoder, ...]
     """In the order in which their states are put side by side."""
     latents: Latents = Latents()
@@ -102,14 +142,23 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     guidance_scale: float
     sampler: str
+    schedule: str = ""
+    """The schedule type where none is chosen, or Automatic; "" for the sampler's own."""
+    guidance: Guidance = "cfg"
+    half: Literal["float16", "bfloat16"] = "float16"
+    """In which half precision its models compute: large transformers overflow in float16."""
     abilities: frozenset[Ability]
     vaes: str
-    context_width: int
+    context_width: int = 0
     variants: frozenset[str] = frozenset(("",))
     """Which of its models and parts can be drawn with, as `ModelFile.variant` names them; "" are
     the usual ones."""
+    versions: Mapping[str, Version] = {}
+    """What is otherwise with some of its variants."""
     layouts: tuple[Layout, ...] = ()
     """How its files are told."""
+    config_marks: tuple[ConfigMark, ...] = ()
+    """How the variants of its folders are told; the first that fits is it."""
     bytes_at_half: Mapping[str, int]
     """Memory of the weights of each part in half precision."""
     streamed: Mapping[str, tuple[int, int]] = {}
@@ -122,9 +171,36 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
         """Memory of all its weights in half precision."""
         return sum(self.bytes_at_half.values())
 
+    @property
+    def weighs_words(self) -> bool:
+        """Whether `(words:1.3)` and AND mean something to it: they do to CLIP's states alone."""
+        return any(one.make == "clip" and one.joined != "nowhere" for one in self.encoders)
+
+    @property
+    def reads_all_weighed(self) -> bool:
+        """Whether all that it reads of a prompt can be weighted."""
+        return all(one.make == "clip" and one.joined != "nowhere" for one in self.encoders)
+
     def takes_vae_of(self, family: str) -> bool:
         """Whether a VAE of that family may be made for it: its own, or one that does not tell."""
         return family == self.vaes or self.vaes in ALIKE.get(family, ())
+
+    def version(self, variant: str) -> Self:
+        """With what holds for models of that variant."""
+        own = self.versions.get(variant)
+        if own is None:
+            return self
+        encoders = tuple(
+            msgspec.structs.replace(one, tokens=own.tokens or one.tokens) if one.tokens else one
+            for one in self.encoders
+        )
+        return msgspec.structs.replace(
+            self,
+            guidance=own.guidance,
+            steps=own.steps,
+            guidance_scale=own.guidance_scale,
+            encoders=encoders,
+        )
 
 
 RECOGNISED: Final[dict[str, str]] = {

@@ -145,8 +145,6 @@ FAMILIES_TO_COME: Final = (
 """The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
 
 DRAWN_SOON: Final = (
-    _family("flux", "^double_blocks.0.img_attn."),
-    _family("flux", "^single_transformer_blocks.0.", "^transformer_blocks.0."),
     Layout(
         kind=DIT,
         family="sd3.5",

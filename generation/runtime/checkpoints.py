@@ -6,7 +6,7 @@ Stability's sgm, OpenCLIP); diffusers knows what each is called in its modules.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,16 +15,18 @@ import accelerate
 import diffusers
 import structlog
 import torch
-import transformers
 from diffusers.loaders import single_file_utils
 
-from generation.families import FAMILIES, Family, TextEncoder
+from generation.families import FAMILIES, Family, family_of
 from generation.families.control import UNIONS
 from generation.models import ModelFile
 from generation.request import Conventions
 from generation.runtime.conditioning import Conditioner
+from generation.runtime.encoders import LOADING, Encoder, clip
 from generation.runtime.encoders.clip import ClipEncoder
-from generation.runtime.model_sampling import ModelSampling, discrete
+from generation.runtime.faults import JobError
+from generation.runtime.model_sampling import ModelSampling, discrete, flow
+from generation.runtime.networks import ARCHITECTURES, Architecture
 from generation.runtime.tokenizers import CONFIGS, load_tokenizer
 from generation.runtime.weights import (
     Weights,
@@ -75,7 +77,7 @@ class Checkpoint:
     family: Family
     denoiser: Any
     vae: Any
-    encoders: tuple[ClipEncoder, ...]
+    encoders: tuple[Encoder, ...]
     noise_schedule: dict[str, Any]
     """The settings of its scheduler, as diffusers writes them."""
     conditioner: Conditioner
@@ -97,14 +99,30 @@ class Checkpoint:
         factor: int = 2 ** (levels - 1)
         return factor
 
-    def sampling(self, conventions: Conventions) -> ModelSampling:
-        """What its denoiser's answers mean."""
-        return discrete(self.noise_schedule, conventions)
+    @property
+    def architecture(self) -> Architecture:
+        """How its denoiser is called."""
+        return ARCHITECTURES[self.family.network]
+
+    @property
+    def further_channels(self) -> int:
+        """How many channels its denoiser is shown beside the latents."""
+        return self.architecture.further(self.denoiser)
+
+    def sampling(self, conventions: Conventions, size: tuple[int, int]) -> ModelSampling:
+        """What its denoiser's answers mean, for pictures of that width and height."""
+        if self.family.prediction != "flow":
+            return discrete(self.noise_schedule, conventions)
+        # two by two latents are a token
+        across, down = (-(-side // (2 * self.factor)) for side in size)
+        return flow(self.noise_schedule, conventions, across * down)
 
 
 def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
     """All parts of a checkpoint, on the CPU. Raises JobError for one that lacks something."""
-    family = FAMILIES[model.family]
+    family = family_of(model)
+    if family.denoiser == "transformer":
+        return _load_parts(model, family, dtype)
     if model.is_folder:
         return _load_folder(model, family, dtype)
     config = CONFIGS / family.config
@@ -114,14 +132,11 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
         schedule["prediction_type"] = "v_prediction" if model.v_prediction else "epsilon"
     if model.zero_terminal_snr:
         schedule["rescale_betas_zero_snr"] = True
-    unet_config = _json(config / "unet" / "config.json")
-    first = tensors.get(f"{UNET}input_blocks.0.0.weight")
-    if first is not None:
-        unet_config["in_channels"] = first.shape[1]
-    unet = single_file_utils.convert_ldm_unet_checkpoint(tensors, unet_config)
+    architecture = ARCHITECTURES[family.network]
+    unet_config, unet = architecture.read(tensors, _json(config / "unet" / "config.json"))
     encoders = []
     for row in family.encoders:
-        module = _empty_encoder(row, config / row.part)
+        module = clip.empty(row, config / row.part)
         encoders.append(
             ClipEncoder(
                 row,
@@ -132,11 +147,83 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
     return _joined(
         model,
         family,
-        filled(_empty(diffusers.UNet2DConditionModel, unet_config), unet, dtype, model, "UNet"),
+        filled(_empty(architecture.model, unet_config), unet, dtype, model, "UNet"),
         _vae(tensors, _json(config / "vae" / "config.json"), dtype, model),
         encoders,
         schedule,
     )
+
+
+def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpoint:
+    """A checkpoint of a family made of parts: in one file, in several, or in a folder that may lack
+    some; see `ModelFile.parts`.
+    """
+    config, schedule = CONFIGS / family.config, _schedule(model, family)
+    architecture, rest = ARCHITECTURES[family.network], Weights()
+    if model.is_folder:
+        denoiser = _load_part(architecture.model, model.path / family.denoiser, dtype, model)
+    else:
+        own, rest = denoiser_apart(read_tensors(model.path))
+        settings, weights = architecture.read(own, {})
+        denoiser = filled(_empty(architecture.model, settings), weights, dtype, model, "denoiser")
+        del own, weights
+
+    encoders: list[Encoder] = []
+    for row in family.encoders:
+        if row.optional and row.file not in {*model.carries, *model.parts}:
+            continue
+        file = _part(model, row.file)
+        if file is model and not model.is_folder:
+            words, where = carried(rest, row.file), config / row.part
+        elif file.is_folder:
+            where = file.path / row.part if file is model else file.path
+            words = read_folder(where)
+        else:
+            words, where = read_tensors(file.path), config / row.part
+        tokenizer = config / row.tokenizer
+        encoders.append(LOADING[row.make](row, words, where, tokenizer, dtype, file))
+    file = _part(model, "vae")
+    if file.is_folder:
+        within = file.path / "vae" if file is model else file.path
+        vae = _load_part(diffusers.AutoencoderKL, within, dtype, file)
+    else:
+        words = carried(rest, "vae") if file is model else read_tensors(file.path)
+        vae = _vae(words, _json(config / "vae" / "config.json"), dtype, file)
+    return _joined(model, family, denoiser, vae, encoders, _json(schedule))
+
+
+def _part(model: ModelFile, name: str) -> ModelFile:
+    """The file that a part of a checkpoint lies in: its own, or another. Raises JobError."""
+    file = model if name in model.carries else model.parts.get(name)
+    if file is None:
+        raise JobError("model_broken", file=model.shown, why=f"no file is its {name}")
+    return file
+
+
+def denoiser_apart(tensors: Weights) -> tuple[Weights, Weights]:
+    """The tensors of the denoiser, without what stands before their names, and all others."""
+    for prefix in ("model.diffusion_model.", "diffusion_model."):
+        if any(name.startswith(prefix) for name in tensors):
+            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            return own, {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+    return tensors, {}
+
+
+def carried(tensors: Weights, name: str) -> Weights:
+    """Of a checkpoint's tensors those of a part, as ComfyUI and Stability AI write them."""
+    if name == "vae":
+        return {n: t for n, t in tensors.items() if n.startswith(VAE_NAMES[:-1])}
+    prefix = f"text_encoders.{name}."
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _schedule(model: ModelFile, family: Family) -> Path:
+    """The settings of its scheduler: its folder's, or those of its variant or its family."""
+    config = CONFIGS / family.config
+    folders = (*((model.path,) if model.is_folder else ()), config / model.variant, config)
+    files = [folder / "scheduler" / "scheduler_config.json" for folder in folders]
+    found: Path = next((file for file in files if file.is_file()), files[-1])
+    return found
 
 
 def _joined(
@@ -144,7 +231,7 @@ def _joined(
     family: Family,
     denoiser: Any,
     vae: Any,
-    encoders: list[ClipEncoder],
+    encoders: Sequence[Encoder],
     noise_schedule: dict[str, Any],
 ) -> Checkpoint:
     conditioner = Conditioner(family, encoders)
@@ -258,28 +345,21 @@ def look_what_it_predicts(model: Checkpoint) -> None:
 def _load_folder(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpoint:
     """Part by part: of what else model_index.json lists nothing is needed."""
     folder = model.path
-    encoders = []
+    encoders: list[Encoder] = []
     for row in family.encoders:
-        module = _empty_encoder(row, folder / row.part)
-        words = {
-            name.removeprefix("text_model."): t
-            for name, t in read_folder(folder / row.part).items()
-        }
+        words = read_folder(folder / row.part)
         tokenizer = folder / row.tokenizer
         if not tokenizer.is_dir():
             tokenizer = CONFIGS / family.config / row.tokenizer
-        module = filled(module, _as_in(module, words), dtype, model, "text encoder")
-        encoders.append(ClipEncoder(row, module, load_tokenizer(tokenizer)))
-    schedule = folder / "scheduler" / "scheduler_config.json"
-    if not schedule.is_file():
-        schedule = CONFIGS / family.config / "scheduler" / "scheduler_config.json"
+        encoders.append(LOADING[row.make](row, words, folder / row.part, tokenizer, dtype, model))
+    architecture = ARCHITECTURES[family.network]
     return _joined(
         model,
         family,
-        _load_part(diffusers.UNet2DConditionModel, folder / "unet", dtype, model),
+        _load_part(architecture.model, folder / family.denoiser, dtype, model),
         _load_part(diffusers.AutoencoderKL, folder / "vae", dtype, model),
         encoders,
-        _json(schedule),
+        _json(_schedule(model, family)),
     )
 
 
@@ -302,13 +382,6 @@ def _empty(class_: Any, config: Mapping[str, Any]) -> Any:
         return class_.from_config(dict(config))
 
 
-def _empty_encoder(row: TextEncoder, config: Path) -> Any:
-    class_ = transformers.CLIPTextModelWithProjection if row.pooled else transformers.CLIPTextModel
-    settings = transformers.CLIPTextConfig.from_pretrained(config)
-    with accelerate.init_empty_weights(include_buffers=False):
-        return class_(settings)
-
-
 def _vae(tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile) -> Any:
     prefix = next(p for p in VAE_NAMES if any(name.startswith(p) for name in tensors))
     own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -328,23 +401,15 @@ def _words(tensors: Weights, module: Any) -> Weights:
         embedding = tensors.get(f"{prefix}embeddings.token_embedding.weight")
         if embedding is not None and embedding.shape[1] == width:
             own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            return _as_in(module, own)
+            return clip.in_names_of(module, own)
     for prefix in OPENCLIP_NAMES:
         embedding = tensors.get(f"{prefix}token_embedding.weight")
         if embedding is not None and embedding.shape[1] == width:
             found = single_file_utils.convert_open_clip_checkpoint(module, tensors, prefix=prefix)
-            return _as_in(module, {n.removeprefix("text_model."): t for n, t in found.items()})
+            return clip.in_names_of(
+                module, {n.removeprefix("text_model."): t for n, t in found.items()}
+            )
     return {}
-
-
-def _as_in(module: Any, words: Weights) -> Weights:
-    """Names without `text_model.`, as that version of transformers has them."""
-    if not hasattr(module, "text_model"):
-        return words
-    return {
-        name if name.startswith("text_projection") else f"text_model.{name}": tensor
-        for name, tensor in words.items()
-    }
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
+from torch.nn import functional
 
 from generation.families import Family
 from generation.prompts import composed, schedule
 from generation.request import Conventions
-from generation.runtime.encoders.clip import ClipEncoder, Vectors
+from generation.runtime.encoders import Encoded, Encoder, Vectors
 from generation.runtime.faults import JobError
 
 KEPT: Final = 128
@@ -51,7 +52,7 @@ class Prompts(NamedTuple):
 class Conditioner:
     """Encodes prompts for one checkpoint; what was encoded before is not encoded again."""
 
-    def __init__(self, family: Family, encoders: Sequence[ClipEncoder]) -> None:
+    def __init__(self, family: Family, encoders: Sequence[Encoder]) -> None:
         self._family = family
         self._encoders = encoders
         self._kept: OrderedDict[tuple[Any, ...], dict[str, Conditioning]] = OrderedDict()
@@ -59,7 +60,7 @@ class Conditioner:
     def prompts(
         self,
         prompt: str,
-        negative: str,
+        negative: str | None,
         steps: int,
         *,
         clip_skip: int = 1,
@@ -69,7 +70,8 @@ class Conditioner:
         second_pass: bool = False,
     ) -> Prompts:
         """Encode what a request says, over `steps` calls of the denoiser; in a second pass whole
-        numbers in prompts count on from those of a first of as many.
+        numbers in prompts count on from those of a first of as many. Where no negative prompt is
+        read it is None.
 
         `changed_by` tells what the encoders' weights were changed by, such as LoRAs; with the
         names of `vectors` it must tell apart whatever encodes differently.
@@ -90,7 +92,7 @@ class Conditioner:
 
         composition = composed(prompt) if a1111 else [(prompt, 1.0)]
         said = tuple((weight, scheduled(text, False)) for text, weight in composition)
-        return Prompts(said, scheduled(negative, True))
+        return Prompts(said, said[0][1] if negative is None else scheduled(negative, True))
 
     def known(self, vectors: Vectors) -> Vectors:
         """The learned words that its encoders can read."""
@@ -135,15 +137,35 @@ class Conditioner:
         texts_: dict[str, Conditioning] = {}
         for text in dict.fromkeys(texts):
             found = [encoded[text] for encoded in by_encoder]
-            longest = max(one.states.shape[1] for one in found)
-            cross = torch.cat([_filled(one.states, longest) for one in found], dim=-1)
-            pooled = next((one.pooled for one in found if one.pooled is not None), None)
+            cross, pooled = joined(self._family, found)
             if self._family.size_conditioning and nothing and conventions == "a1111":
                 # what its base model was trained to read as no text at all
                 cross = torch.zeros_like(cross)
                 pooled = torch.zeros_like(pooled) if pooled is not None else None
             texts_[text] = Conditioning(cross, pooled)
         return texts_
+
+
+def joined(family: Family, found: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What a family's encoders say of one text, as its denoiser reads it: their states (1, tokens,
+    width) beside or behind each other, and what is pooled (1, width).
+    """
+    beside: list[torch.Tensor] = []
+    behind: list[torch.Tensor] = []
+    for row, one in zip(family.encoders, found, strict=True):
+        if row.joined == "beside":
+            beside.append(one.states)
+        elif row.joined == "behind":
+            behind.append(one.states)
+    longest = max((states.shape[1] for states in beside), default=0)
+    first = [torch.cat([_filled(states, longest) for states in beside], dim=-1)] if beside else []
+    widest = max(states.shape[-1] for states in (*first, *behind))
+    rows = [functional.pad(states, (0, widest - states.shape[-1])) for states in (*first, *behind)]
+    pooled = [one.pooled for one in found if one.pooled is not None]
+    return (
+        rows[0] if len(rows) == 1 else torch.cat(rows, dim=1),
+        torch.cat(pooled, dim=-1) if pooled else None,
+    )
 
 
 def size_ids(family: Family, width: int, height: int, unwanted: bool) -> tuple[float, ...]:

@@ -5,32 +5,18 @@ parts of a prompt, as A1111's AND has it: Liu et al., "Compositional Visual Gene
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 
 from generation.families import Family
 from generation.runtime.conditioning import Conditioning, Prompts, size_ids
 from generation.runtime.model_sampling import ModelSampling
+from generation.runtime.networks.architecture import Network
 from generation.runtime.tiling import Tile, Tiles, blended
 
 PICTURE_GUIDANCE: Final = 1.5
 """How closely an edit keeps to the picture, as A1111 has it."""
-
-
-class Network(Protocol):
-    """How a denoiser's network is called; see `networks/`."""
-
-    def predict(
-        self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        cross: torch.Tensor,
-        pooled: torch.Tensor | None,
-        sizes: torch.Tensor | None,
-        beside: torch.Tensor | None,
-        tile: Tile,
-    ) -> torch.Tensor: ...
 
 
 class Denoiser:

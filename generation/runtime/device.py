@@ -10,6 +10,7 @@ import structlog
 import torch
 from torch.nn import functional
 
+from generation.families import Family
 from generation.messages import Precision, Ready, RuntimeSettings
 from generation.numerics import Computed
 from generation.runtime.faults import JobError, is_out_of_memory
@@ -39,6 +40,15 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision != "auto":
         return DTYPES[precision]
     return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def half_for(family: Family, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """In which precision a family's models compute where others do in `dtype`: those that overflow
+    in float16 do in bfloat16, or where there is none in float32.
+    """
+    if dtype != torch.float16 or family.half == "float16":
+        return dtype
+    return torch.bfloat16 if computes_in(device, torch.bfloat16) else torch.float32
 
 
 def check_device(device: torch.device, dtype: torch.dtype) -> None:

@@ -12,12 +12,13 @@ from generation.runtime import loras
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
-from generation.runtime.encoders.clip import Vectors
+from generation.runtime.encoders import Vectors
 from generation.runtime.job_models import JobModels
 from generation.runtime.latents import EDITING, StartPicture, fitted_pixels, further_channels
 from generation.runtime.lora_file import FileStamp
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
-from generation.runtime.networks.unet import Control, UNet
+from generation.runtime.networks.architecture import Network
+from generation.runtime.networks.control import Control
 from generation.runtime.parts import Parts
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
@@ -34,7 +35,7 @@ class Drawer(NamedTuple):
     """The ControlNets that fit it."""
     sampling: ModelSampling
     prompts: Prompts
-    network: UNet
+    network: Network
     beside: torch.Tensor | None
 
     @property
@@ -47,17 +48,18 @@ class Drawer(NamedTuple):
     ) -> Denoiser:
         """What samplers call; `after_call` is told of each call of the network."""
         model, guided = self.model, SAMPLERS[sampler_of(request)].guided
+        scale = request.guidance_scale / (CFG_PP if guided else 1)
         self.network.done = 0.0
         return Denoiser(
             self.network,
             self.sampling,
             model.family,
             self.prompts,
-            request.guidance_scale / (CFG_PP if guided else 1),
+            scale if model.family.guidance == "cfg" else 1.0,
             tiles,
             model.factor,
             beside=self.beside,
-            edits=model.denoiser.config.in_channels == model.family.latents.channels + EDITING,
+            edits=model.further_channels == EDITING,
             guided=guided,
             after_call=after_call,
         )
@@ -98,7 +100,7 @@ def drawer_of(
         tuple(net for net, _ in steering),
         _sampling(model, work.request),
         prompts,
-        UNet(model.denoiser, controls),
+        model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
         _beside(model, parts, start, size, tiles),
     )
 
@@ -130,7 +132,7 @@ def _prompts(
     with parts.residency.at_work(*model.text_encoders):
         return model.conditioner.prompts(
             request.prompt,
-            request.negative_prompt,
+            request.negative_prompt if model.family.guidance == "cfg" else None,
             request.steps * SAMPLERS[sampler_of(request)].order,
             clip_skip=request.clip_skip,
             vectors=words,
@@ -141,7 +143,7 @@ def _prompts(
 
 
 def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
-    sampling = model.sampling(request.conventions)
+    sampling = model.sampling(request.conventions, (request.width, request.height))
     consistency = SAMPLERS[sampler_of(request)].consistency
     if consistency and request.conventions == "a1111" and not sampling.flow:
         return LcmSampling(sampling)
@@ -156,7 +158,7 @@ def _beside(
     tiles: Tiles,
 ) -> torch.Tensor | None:
     """The further channels of a network that has them."""
-    if model.denoiser.config.in_channels == model.family.latents.channels:
+    if not model.further_channels:
         return None
     with parts.residency.at_work(model.vae):
         return further_channels(model, start, *size, tiles, parts.device)

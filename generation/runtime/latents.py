@@ -50,12 +50,13 @@ def fitted_pixels(data: bytes, width: int, height: int, device: torch.device) ->
 
 class StartPicture(NamedTuple):
     """What the VAE makes of a picture: the mean and the spread of its latents, (1, C, h, w) each,
-    and what it scales them by for the denoiser.
+    and how they are handed to the denoiser: less the shift, times the scale.
     """
 
     mean: torch.Tensor
     spread: torch.Tensor
     scale: float
+    shift: float = 0.0
 
     @classmethod
     def of(cls, model: Checkpoint, picture: torch.Tensor, tiles: Tiles) -> "StartPicture":
@@ -71,7 +72,7 @@ class StartPicture(NamedTuple):
         mean, spread = blended(tiles, model.factor, part).float().chunk(2, dim=1)
         if not torch.isfinite(mean).all():
             raise NotFiniteError
-        return cls(mean, spread, vae.config.scaling_factor)
+        return cls(mean, spread, vae.config.scaling_factor, shift_of(vae))
 
     def latents(self, noise: torch.Tensor | None, count: int) -> torch.Tensor:
         """(count, C, h, w), as the denoiser has them: drawn with that noise, or the mean.
@@ -80,7 +81,11 @@ class StartPicture(NamedTuple):
         the same seed is that picture's initial noise.
         """
         found = self.mean if noise is None else self.mean + self.spread * noise
-        return (found * self.scale).expand(count, -1, -1, -1)
+        return self.scaled(found).expand(count, -1, -1, -1)
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """As the denoiser has them."""
+        return (latents - self.shift) * self.scale
 
 
 def further_channels(
@@ -95,8 +100,7 @@ def further_channels(
 
     Without a mask a model for inpainting draws everything anew, and sees grey outside.
     """
-    size = model.family.latents
-    missing = model.denoiser.config.in_channels - size.channels
+    missing = model.further_channels
     if missing == 0:
         return None
     if missing == EDITING:
@@ -109,7 +113,12 @@ def further_channels(
     grey = torch.full((1, 3, height, width), 0.5, device=device)
     masked = StartPicture.of(model, grey, tiles)
     mask = torch.ones_like(masked.mean[:, :1])
-    return torch.cat((mask, masked.mean * masked.scale), dim=1)
+    return torch.cat((mask, masked.scaled(masked.mean)), dim=1)
+
+
+def shift_of(vae: Any) -> float:
+    """What is taken off a VAE's latents before they are scaled."""
+    return float(vae.config.shift_factor or 0.0)
 
 
 def decode(
@@ -129,7 +138,7 @@ def decode(
     since. Values are rounded, `down` as ComfyUI does, else to the nearest. Raises NotFiniteError.
     """
     vae = model.vae
-    scaled = latent[None] / vae.config.scaling_factor
+    scaled = latent[None] / vae.config.scaling_factor + shift_of(vae)
     wider = lessons.overflows(vae.origin) if wanted is None else wanted == torch.float32
     if not wider or vae.dtype == torch.float32:
         try:

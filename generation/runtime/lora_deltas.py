@@ -6,7 +6,7 @@ layouts of tensors those of kohya's sd-scripts, LyCORIS and peft.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -37,6 +37,34 @@ class WeightChange:
         `weight` is the layer's own; one of the same shape will do where none is read.
         """
         total.add_(self.of(weight, strength))
+
+
+@dataclass(frozen=True)
+class Rows(WeightChange):
+    """Some of the outputs of a change that is made for a layer of `total`, one range after another:
+    what it does to one of several layers that another program has in the place of that one.
+    """
+
+    inner: WeightChange
+    ranges: tuple[tuple[int, int], ...]
+    total: int
+
+    def fits(self, shape: Shape) -> bool:
+        own = sum(end - begin for begin, end in self.ranges) == shape[0]
+        # what depends on the weights of all outputs can't be had of some
+        return own and not self.inner.reads_weight and self.inner.fits((self.total, *shape[1:]))
+
+    def of(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
+        whole = torch.zeros((self.total, *weight.shape[1:]), device=weight.device)
+        change = self.inner.of(whole, strength)
+        return torch.cat([change[begin:end] for begin, end in self.ranges])
+
+
+def rows_of(change: WeightChange, ranges: tuple[tuple[int, int], ...], total: int) -> WeightChange:
+    """Some of the outputs of a change, without making the whole where that can be."""
+    if isinstance(change, LowRank) and change.core is None and len(change.up) == total:
+        return replace(change, up=torch.cat([change.up[begin:end] for begin, end in ranges]))
+    return Rows(change, ranges, total)
 
 
 @dataclass(frozen=True)

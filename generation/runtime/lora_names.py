@@ -1,13 +1,16 @@
 """Which module a LoRA's layer is: the names that trainers give the layers of a network.
 
 What a UNet's layers are called in the original code (`input_blocks.4.1.…`) follows from how many
-blocks, resnets and samplers it has, and is counted off the module itself.
+blocks, resnets and samplers it has, and is counted off the module itself. Where diffusers has
+several layers for one of the original code, each is changed by its share of the outputs.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import torch
+
+from generation.runtime.networks import original_layers
 
 PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "unet": (
@@ -24,6 +27,10 @@ PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "text_encoder_2": (
         *("lora_te2_", "te2_", "text_encoder_2_", "text_encoders_clip_g_", "clip_g_"),
+    ),
+    "text_encoder_t5": (
+        *("lora_te3_", "te3_", "lora_te2_", "te2_", "text_encoder_2_", "text_encoder_3_"),
+        *("text_encoders_t5xxl_", "t5xxl_"),
     ),
 }
 """What stands before a layer's name by the network, as diffusers names that: of kohya, LyCORIS and
@@ -63,6 +70,17 @@ class Target(NamedTuple):
     module: str
 
 
+class Piece(NamedTuple):
+    """A module that a layer of a file changes, or a share of it does."""
+
+    target: Target
+    rows: tuple[tuple[int, int], ...] = ()
+    """From which of the layer's outputs to which are the module's, one after another; () where all
+    are."""
+    total: int = 0
+    """How many outputs the layer has then."""
+
+
 class LayerNames:
     """The layers of some networks, found by what a LoRA file calls them.
 
@@ -71,12 +89,30 @@ class LayerNames:
     """
 
     def __init__(self, networks: Mapping[str, torch.nn.Module]) -> None:
-        self._tables = {network: _table(module) for network, module in networks.items()}
+        self._tables = {
+            network: _table(module, text=network.startswith("text_encoder"))
+            for network, module in networks.items()
+        }
+        self._fused = {network: _fused(module) for network, module in networks.items()}
         self._prefixes = [
             (prefix, network)
             for network in networks
             for prefix in PREFIXES.get(network, (f"{network}_",))
         ]
+
+    def pieces(self, layer: str) -> tuple[Piece, ...]:
+        """The modules that a file's layer is in diffusers; none where no network has it."""
+        found = self.find(layer)
+        if found is not None:
+            return (Piece(found),)
+        flat = layer.replace(".", "_").removeprefix(PEFT)
+        for prefix, network in self._prefixes:
+            own = self._fused[network].get(flat.removeprefix(prefix))
+            if flat.startswith(prefix) and own is not None:
+                return tuple(
+                    Piece(Target(network, module), rows, total) for module, rows, total in own
+                )
+        return ()
 
     def find(self, layer: str) -> Target | None:
         """The module that a file's layer is; None where none of the networks has it."""
@@ -97,17 +133,40 @@ def _plain_text_name(flat: str) -> str:
     return flat.removeprefix("transformer_").removeprefix("text_model_")
 
 
-def _table(network: torch.nn.Module) -> dict[str, str]:
+def _table(network: torch.nn.Module, *, text: bool) -> dict[str, str]:
     """Modules that have weights, by their flat names and all others that are in use for them."""
     found: dict[str, str] = {}
     original = dict(_original_blocks(network))
+    whole = {
+        row.modules[0]: ours.replace(".", "_")
+        for ours, row in original_layers(network).items()
+        if len(row.modules) == 1 and not row.turned
+    }
     for name, module in network.named_modules():
         if not isinstance(getattr(module, "weight", None), torch.Tensor):
             continue
-        flat = _plain_text_name(name.replace(".", "_"))
+        flat = name.replace(".", "_")
+        if text:
+            flat = _plain_text_name(flat)
         found[flat] = name
+        if name in whole:
+            found.setdefault(whole[name], name)
         for other in _other_names(flat, original):
             found.setdefault(other, name)
+    return found
+
+
+def _fused(network: Any) -> dict[str, tuple[tuple[str, tuple[tuple[int, int], ...], int], ...]]:
+    """Layers of the original code that diffusers has otherwise, by their flat names: each module,
+    which of the layer's outputs are its, and how many there are.
+    """
+    found = {}
+    for ours, row in original_layers(network).items():
+        if len(row.modules) == 1 and not row.turned:
+            continue
+        total = sum(len(network.get_submodule(module).weight) for module in row.modules)
+        parts = zip(row.modules, row.rows(total), strict=True)
+        found[ours.replace(".", "_")] = tuple((module, rows, total) for module, rows in parts)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 import torch
 
+from generation.families import TextEncoder
 from generation.messages import Generate
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.merging import LoraMerge, Merger
@@ -39,8 +40,8 @@ def merge(
         for file, use in zip(work.loras, work.request.loras, strict=True)
         if alone or file.fits(model.file)
     ]
-    networks = {encoder.row.part: encoder.module for encoder in model.encoders}
-    networks["unet"] = model.denoiser
+    networks = {network_of(encoder.row): encoder.module for encoder in model.encoders}
+    networks[model.family.denoiser] = model.denoiser
     if not alone and not uses and not any(map(merger.merged, networks.values())):
         # or the files of the other checkpoint's would be forgotten
         return {}
@@ -56,3 +57,10 @@ def merge(
                 unused=report.unused[:NAMES_LOGGED],
             )
     return vectors
+
+
+def network_of(row: TextEncoder) -> str:
+    """What LoRA files know a text encoder by: T5 by its make, for its place in diffusers' layout
+    differs from family to family.
+    """
+    return row.part if row.make == "clip" else f"text_encoder_{row.make}"

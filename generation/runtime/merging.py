@@ -8,7 +8,7 @@ that wants what is merged already costs nothing.
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ import torch
 
 from generation.runtime import lora_file
 from generation.runtime.faults import JobError
-from generation.runtime.lora_deltas import WeightChange
+from generation.runtime.lora_deltas import WeightChange, rows_of
 from generation.runtime.lora_file import Delta, FileStamp, LoraFile, NamedTensors
-from generation.runtime.lora_names import LayerNames, Target
+from generation.runtime.lora_names import LayerNames, Piece, Target
 from generation.runtime.quantised import Quantised
 
 KEPT_FOR: Final = 8
@@ -305,24 +305,27 @@ class _Fitting:
         self.deltas: list[tuple[Target, Delta]] = []
         unused = list(file.unknown)
         found: set[Target] = set()
+        applied = 0
         for delta in file.deltas:
-            target = names.find(delta.layer)
+            pieces = names.pieces(delta.layer)
+            targets = {piece.target for piece in pieces}
             # a layer that is there under two names acts once, as everywhere
-            if target is None or target in found:
+            if not pieces or targets & found:
                 unused += delta.tensors
                 continue
-            found.add(target)
-            module = networks[target.network].get_submodule(target.module)
-            if self._fits(delta, module, name):
-                self.deltas.append((target, delta))
-            elif target.module in ENDS:
+            found |= targets
+            own = [(piece.target, _piece_of(delta, piece)) for piece in pieces]
+            if all(self._fits(part, _module(networks, target), name) for target, part in own):
+                self.deltas += own
+                applied += 1
+            elif any(target.module in ENDS for target in targets) or _reads_weight(delta):
                 unused += delta.tensors
             else:
                 # the layer is there and has another shape: this is another family
                 raise JobError("lora_mismatch", name=name)
         if not self.deltas:
             raise JobError("lora_mismatch", name=name)
-        applied, layers = len(self.deltas), len(file.deltas)
+        layers = len(file.deltas)
         self.report = LoraReport(name, applied, layers, tuple(sorted(unused)), file.embeddings)
 
     def _fits(self, delta: Delta, module: torch.nn.Module, name: str) -> bool:
@@ -339,6 +342,26 @@ class _Fitting:
             if not change.fits(tuple(own.shape)):
                 return False
         return True
+
+
+def _module(networks: Mapping[str, torch.nn.Module], target: Target) -> torch.nn.Module:
+    return networks[target.network].get_submodule(target.module)
+
+
+def _piece_of(delta: Delta, piece: Piece) -> Delta:
+    """What a layer's change does to one of the modules that stand for the layer."""
+    if not piece.rows:
+        return delta
+
+    def own(change: WeightChange | None) -> WeightChange | None:
+        return None if change is None else rows_of(change, piece.rows, piece.total)
+
+    return replace(delta, weight=own(delta.weight), bias=own(delta.bias))
+
+
+def _reads_weight(delta: Delta) -> bool:
+    """Whether its change depends on the weight, which then can't be had in pieces."""
+    return delta.weight is not None and delta.weight.reads_weight
 
 
 def _strengths(uses: list[tuple[FileStamp, LoraMerge]]) -> dict[FileStamp, tuple[float, float]]:

@@ -23,6 +23,8 @@ HIGHEST: Final = 1e-5
 LCM_TIMESTEPS: Final = 50
 LCM_SCALE: Final = 10.0
 LCM_SPREAD: Final = 0.5
+FINE_STEPS: Final = 10_000
+"""Levels that ComfyUI divides the noise of a model into whose shift is by size."""
 
 
 class ModelSampling:
@@ -145,10 +147,11 @@ class FlowSampling(ModelSampling):
         steps: int = 1000,
         multiplier: float = 1000.0,
         exponential: bool = False,
+        conventions: Conventions = "comfyui",
     ) -> None:
         """`multiplier` is what the network is told of the level 1; `exponential` is Flux' shift."""
         self.prediction = "flow"
-        self.conventions = "comfyui"
+        self.conventions = conventions
         self._shift = shift
         self._multiplier = multiplier
         self._exponential = exponential
@@ -184,6 +187,28 @@ class FlowSampling(ModelSampling):
         self, denoised: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor
     ) -> torch.Tensor:
         return noise * sigma + denoised * (1 - sigma)
+
+
+def flow(settings: Mapping[str, Any], conventions: Conventions, tokens: int) -> FlowSampling:
+    """Of the settings of a scheduler, as diffusers writes them; `tokens` is how many the denoiser
+    sees of a picture.
+
+    A shift by size, as Black Forest Labs has it, grows with that number; ComfyUI's is that of the
+    largest picture, whatever is drawn.
+    Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis".
+    """
+    if not settings.get("use_dynamic_shifting"):
+        return FlowSampling(float(settings.get("shift", 1.0)), conventions=conventions)
+    few = int(settings.get("base_image_seq_len", 256))
+    many = int(settings.get("max_image_seq_len", 4096))
+    least, most = float(settings.get("base_shift", 0.5)), float(settings.get("max_shift", 1.15))
+    share = 1.0 if conventions == "comfyui" else (tokens - few) / (many - few)
+    return FlowSampling(
+        least + share * (most - least),
+        steps=FINE_STEPS,
+        exponential=settings.get("time_shift_type", "exponential") == "exponential",
+        conventions=conventions,
+    )
 
 
 def discrete(settings: Mapping[str, Any], conventions: Conventions) -> ModelSampling:

@@ -77,7 +77,8 @@ class Parts:
                 found = load_checkpoint(model, self.dtype)
                 crowded = held is not None and not self.residency.has_room(family, self.dtype)
                 self._place(found.parts, model, "medium" if crowded else None)
-                if model.v_prediction is None and not model.is_folder:
+                untold = model.v_prediction is None and not model.is_folder
+                if untold and family.prediction != "flow":
                     with self.residency.at_work(found.denoiser, *found.text_encoders):
                         look_what_it_predicts(found)
             kept[stamp] = found
@@ -139,8 +140,11 @@ class Parts:
         _collect()
 
     def stamp(self, model: ModelFile) -> Stamp:
-        """What tells this file, as it is now and in this precision, from every other."""
-        return (*_stamp(model), self.dtype)
+        """What tells this file, and those of its parts that lie elsewhere, as they are now and in
+        this precision, from every other.
+        """
+        parts = [(name, *_stamp(file)) for name, file in sorted(model.parts.items())]
+        return (*_stamp(model), *parts, self.dtype)
 
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.kept import KeptFile
+from generation.runtime.latents import shift_of
 
 FIT_SIDE = 64  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
@@ -53,9 +54,10 @@ class Maps:
         """
         vae, latents = model.vae, model.family.latents
         scale = vae.config.scaling_factor
-        published = (
-            scale == latents.scale and tuple(vae.config.block_out_channels) == latents.widths
-        )
+        shift = shift_of(vae)
+        published = (scale, shift) == (latents.scale, latents.shift) and tuple(
+            vae.config.block_out_channels
+        ) == latents.widths
         if published and latents.colours:
             return torch.tensor(latents.colours)
         key = "|".join(map(str, vae.stamp))
@@ -64,7 +66,8 @@ class Maps:
             found = fit_map(vae, device)
             self._kept.found[key] = found.tolist()
             self._kept.save()
-        return torch.cat((found[:-1] / scale, found[-1:]))
+        bias = found[-1:] + shift * found[:-1].sum(0, keepdim=True)
+        return torch.cat((found[:-1] / scale, bias))
 
     def _read(self, key: str, channels: int) -> torch.Tensor | None:
         try:

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 import torch
 
+from generation.families import family_of
 from generation.messages import (
     Configure,
     EngineWork,
@@ -31,6 +32,7 @@ from generation.runtime.device import (
     choose_device,
     computes_in,
     describe,
+    half_for,
     lower_priority,
     wider_dtype,
 )
@@ -201,7 +203,8 @@ class Server:
         again is drawn in the precision that it was, whatever was learned since.
         """
         first = self._first_precision(work)
-        usual = first or self._parts.dtype
+        family = family_of(work.checkpoint)
+        usual = first or half_for(family, self._parts.dtype, self._parts.device)
         wider = wider_dtype(usual, self._parts.device)
         models = (work.checkpoint, *((work.refiner,) if work.refiner is not None else ()))
         known = self._lessons.wider(*models) if first is None else None

@@ -6,15 +6,23 @@ restored. ComfyUI's: no look for commas, and a weight moves a token away from th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final
 
+import accelerate
 import msgspec
 import torch
+import transformers
+from diffusers.loaders import single_file_utils
 
 from generation.families import TextEncoder
+from generation.models import ModelFile
 from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
+from generation.runtime.encoders.encoder import Encoded, Vectors
 from generation.runtime.faults import JobError
+from generation.runtime.tokenizers import load_tokenizer
+from generation.runtime.weights import Weights, filled
 
 CHUNK = 75
 """Tokens to a chunk: CLIP's 77 without the marks of beginning and end."""
@@ -23,9 +31,7 @@ COMMA_BACKTRACK = 20
 COMFYUI_WORD = 8
 """From so many tokens on, ComfyUI tears a piece of one weight apart at the border of a chunk."""
 
-Vectors = Mapping[str, Mapping[str, torch.Tensor]]
-"""Textual inversion embeddings by the name that prompts call them by, each by the part that it is
-for: (tokens, width)."""
+PROJECTION: Final = "text_projection.weight"
 
 
 class Chunk(msgspec.Struct):
@@ -35,15 +41,6 @@ class Chunk(msgspec.Struct):
     weights: list[float] = msgspec.field(default_factory=list)
     vectors: list[tuple[int, torch.Tensor]] = msgspec.field(default_factory=list)
     """Each with the place of its first token."""
-
-
-class Encoded(NamedTuple):
-    """A prompt's hidden states (1, 77 x chunks, width), and of the first chunk what the encoder
-    pools (1, projection), where it pools.
-    """
-
-    states: torch.Tensor
-    pooled: torch.Tensor | None
 
 
 class ClipEncoder:
@@ -177,7 +174,8 @@ class ClipEncoder:
     @property
     def _own(self) -> str:
         """What embeddings of several parts call the one for this encoder."""
-        return "clip_g" if self.row.pooled else "clip_l"
+        large = self.row.file == "clip_g" or (self.row.pooled and not self.row.file)
+        return "clip_g" if large else "clip_l"
 
     def vector(self, parts: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
         """Of the parts of an embedding the one that is for this encoder, (tokens, width)."""
@@ -254,7 +252,9 @@ class ClipEncoder:
                 states = found.hidden_states[-layer]
                 if self.row.final_norm:
                     states = self._final_norm(states)
-        pooled = found.text_embeds[:1] if self.row.pooled else None
+        pooled: torch.Tensor | None = None
+        if self.row.pooled:
+            pooled = (found.text_embeds if self.row.projected else found.pooler_output)[:1]
         return states, pooled
 
 
@@ -305,3 +305,44 @@ class _standing_in:  # noqa: N801 - reads as the with statement that it is
             for place, tensor in vectors:
                 states[row, 1 + place : 1 + place + len(tensor)] = tensor.to(states)
         return states
+
+
+def empty(row: TextEncoder, config: Path) -> Any:
+    """A text encoder without weights, of the figures in a folder's config.json."""
+    projected = row.pooled and row.projected
+    class_ = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
+    settings = transformers.CLIPTextConfig.from_pretrained(config)
+    with accelerate.init_empty_weights(include_buffers=False):
+        return class_(settings)
+
+
+def load(
+    row: TextEncoder,
+    tensors: Weights,
+    config: Path,
+    tokenizer: Path,
+    dtype: torch.dtype,
+    model: ModelFile,
+) -> ClipEncoder:
+    """On the CPU, of tensors in the names of transformers or of OpenCLIP. Raises JobError."""
+    module = empty(row, config)
+    own = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    if "token_embedding.weight" in tensors:
+        own = single_file_utils.convert_open_clip_checkpoint(module, tensors, prefix="")
+    words = in_names_of(module, {n.removeprefix("text_model."): t for n, t in own.items()})
+    like = module.state_dict().get(PROJECTION)
+    if like is not None and row.file == "clip_l":
+        # files of it alone may leave out what most models don't read; ComfyUI does as much
+        words.setdefault(PROJECTION, torch.eye(*like.shape))
+    module = filled(module, words, dtype, model, "text encoder (CLIP)")
+    return ClipEncoder(row, module, load_tokenizer(tokenizer))
+
+
+def in_names_of(module: Any, words: Weights) -> Weights:
+    """Weights whose names lack `text_model.`, under the names of that version of transformers."""
+    if not hasattr(module, "text_model"):
+        return words
+    return {
+        name if name.startswith("text_projection") else f"text_model.{name}": tensor
+        for name, tensor in words.items()
+    }

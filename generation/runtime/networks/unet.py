@@ -1,34 +1,21 @@
 """The UNets of Stable Diffusion 1, 2 and XL, with ControlNets and T2I-Adapters beside them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import diffusers
 import torch
+from diffusers.loaders import single_file_utils
 from torch.nn import functional
 
+from generation.families.family import Latents
+from generation.runtime.networks.architecture import Architecture
+from generation.runtime.networks.control import Control
 from generation.runtime.tiling import Tile
+from generation.runtime.weights import Weights
 
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue, as Pillow makes grey of them."""
-
-
-class Control(NamedTuple):
-    """A ControlNet or T2I-Adapter, the picture that it reads, (1, 3, H, W) from 0 to 1, and how
-    strongly it acts: from the share `start` of the steps on, until before `end`.
-    """
-
-    module: Any
-    hint: torch.Tensor
-    scale: float
-    kind: int = 0
-    """Of the picture; by which number a union knows it."""
-    start: float = 0.0
-    end: float = 1.0
-
-    def acts(self, done: float) -> bool:
-        """Whether it does once so much of the steps is done."""
-        return self.start <= done and (done < self.end or self.end >= 1)
 
 
 class UNet:
@@ -55,12 +42,7 @@ class UNet:
         beside: torch.Tensor | None,
         tile: Tile,
     ) -> torch.Tensor:
-        """What the network answers, (B, C, h, w), in the precision of its weights.
-
-        `latents` (B, C, h, w) are scaled as it expects; `timestep` is a scalar; `cross` (B, L, W);
-        `pooled` (B, P) and `sizes` (B, K) where its family has them; `beside` (B, D, h, w) are the
-        further channels of a UNet that has them. ControlNets see their picture's part in `tile`.
-        """
+        """As Network's. ControlNets see their picture's part in `tile`."""
         dtype = self._module.dtype
         latents, cross = latents.to(dtype), cross.to(dtype)
         further: dict[str, Any] = {}
@@ -139,3 +121,26 @@ def _folded(control: Control, tile: Tile) -> torch.Tensor:
     step = control.module.config.downscale_factor
     right, below = -hint.shape[-1] % step, -hint.shape[-2] % step
     return functional.pad(hint, (0, right, 0, below), mode="replicate")
+
+
+def read(tensors: Weights, config: dict[str, Any]) -> tuple[dict[str, Any], Weights]:
+    """Of a single file in CompVis' names."""
+    first = tensors.get("model.diffusion_model.input_blocks.0.0.weight")
+    if first is not None:
+        config["in_channels"] = first.shape[1]
+    return config, single_file_utils.convert_ldm_unet_checkpoint(tensors, config)
+
+
+def _further(module: Any) -> int:
+    channels: int = module.config.in_channels - LATENTS
+    return channels
+
+
+LATENTS: Final = Latents().channels
+"""Of every model of Stable Diffusion's make."""
+ARCHITECTURE: Final = Architecture(
+    model=diffusers.UNet2DConditionModel,
+    read=read,
+    network=lambda module, controls, _guidance: UNet(module, controls),
+    further=_further,
+)

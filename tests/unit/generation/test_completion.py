@@ -26,7 +26,7 @@ def catalog() -> Catalog:
         a_model("demo", native_size=128),
         a_model("dream"),
         a_model("big", family="sdxl"),
-        a_model("flow", family="flux"),
+        a_model("flow", family="hidream"),
         a_model("pixel", kind=ModelKind.LORA),
         a_model("other", kind=ModelKind.LORA, family="sd2"),
         a_model("edges", kind=ModelKind.CONTROLNET),
@@ -162,7 +162,7 @@ def test_the_nearest_names_are_offered(catalog: Catalog) -> None:
 
 def test_without_a_model(catalog: Catalog) -> None:
     with pytest.raises(Refused, match="no_models"):
-        complete({"prompt": "a cat"}, a_catalog(a_model("flow", family="flux")), RULES)
+        complete({"prompt": "a cat"}, a_catalog(a_model("flow", family="hidream")), RULES)
     two = a_catalog(
         a_model("demo"),
         a_model("a", kind=ModelKind.CONTROLNET),

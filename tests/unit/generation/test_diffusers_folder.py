@@ -96,7 +96,7 @@ async def test_sdxl_and_its_refiner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("class_name", "family"),
-    [("FluxTransformer2DModel", "flux"), ("ZImageTransformer2DModel", "z-image")],
+    [("HiDreamImageTransformer2DModel", "hidream"), ("ZImageTransformer2DModel", "z-image")],
 )
 async def test_families_to_come(tmp_path: Path, class_name: str, family: str) -> None:
     folder = tmp_path / "model"

@@ -26,7 +26,7 @@ CATALOG = a_catalog(
     a_model("small"),
     a_model("edits", variant="instruct-pix2pix"),
     a_model("second", family="sd2"),
-    a_model("flow", family="flux"),
+    a_model("flow", family="hidream"),
     a_model("style", family="sdxl", **LORA),
     a_model("detail", family="sdxl-refiner", **LORA),
     a_model("old", **LORA),

@@ -21,7 +21,7 @@ def test_a_lora_names_its_family_and_trigger_words() -> None:
 
 
 def test_a_model_that_cannot_be_run_says_so() -> None:
-    flux = model_embed(a_model("big", family="flux"), ENGLISH).description
+    flux = model_embed(a_model("big", family="hidream"), ENGLISH).description
     assert flux is not None
     assert "can't be drawn with yet" in flux
     runnable = model_embed(a_model("demo", native_size=128), ENGLISH).description

@@ -41,7 +41,7 @@ async def test_parts_are_those_that_fit_the_model_named_in_any_way() -> None:
     catalog = a_catalog(
         a_model(long, family="sd2"),
         a_model("one"),
-        a_model("large", family="flux"),
+        a_model("large", family="hidream"),
         a_model("ink", kind=ModelKind.LORA),
         a_model("ink 2", kind=ModelKind.LORA, family="sd2"),
         a_model("edges", kind=ModelKind.CONTROLNET),

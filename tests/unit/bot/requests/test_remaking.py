@@ -77,7 +77,7 @@ def test_nothing_is_offered_that_limits_forbid_which_were_lowered_since() -> Non
 
 
 def test_nothing_is_drawn_with_a_model_that_is_gone_or_of_another_family() -> None:
-    for catalog in (a_catalog(a_model("other")), a_catalog(a_model("demo", family="flux"))):
+    for catalog in (a_catalog(a_model("other")), a_catalog(a_model("demo", family="hidream"))):
         found = names(a_job(), catalog=catalog)
         # an upscaler needs no model
         assert found == {"edit", "parameters", "favourite", "delete", "upscale"}

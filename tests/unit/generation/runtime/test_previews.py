@@ -91,7 +91,7 @@ def test_the_map_of_a_real_vae_is_finite(vae: Any) -> None:
 
 def a_model(vae: Any, family: str, **config: Any) -> Any:
     """A loaded model as far as a preview looks at it."""
-    vae.config = SimpleNamespace(**{"latent_channels": 4} | config)
+    vae.config = SimpleNamespace(**{"latent_channels": 4, "shift_factor": None} | config)
     vae.stamp = ("file", 1)
     return SimpleNamespace(vae=vae, family=FAMILIES[family])
 
@@ -100,14 +100,21 @@ PUBLISHED = (128, 256, 512, 512)
 
 
 @pytest.mark.parametrize(
-    ("family", "scale"), [("sd1", 0.18215), ("sd2", 0.18215), ("sdxl", 0.13025)]
+    ("family", "scale", "shift"),
+    [
+        *(("sd1", 0.18215, None), ("sd2", 0.18215, None), ("sdxl", 0.13025, None)),
+        ("flux", 0.3611, 0.1159),
+    ],
 )
-def test_a_published_vae_is_asked_nothing(tmp_path: Path, family: str, scale: float) -> None:
+def test_a_published_vae_is_asked_nothing(
+    tmp_path: Path, family: str, scale: float, shift: float | None
+) -> None:
     maps = previews.Maps(tmp_path)
-    config = {"scaling_factor": scale, "block_out_channels": PUBLISHED}
+    config = {"scaling_factor": scale, "shift_factor": shift, "block_out_channels": PUBLISHED}
     found = maps.of(a_model(SimpleNamespace(), family, **config), CPU)
-    assert found.shape == (5, 3)
-    grey = shown(torch.zeros(1, 4, 8, 8), found).resize((1, 1)).getpixel((0, 0))
+    channels = FAMILIES[family].latents.channels
+    assert found.shape == (channels + 1, 3)
+    grey = shown(torch.zeros(1, channels, 8, 8), found).resize((1, 1)).getpixel((0, 0))
     assert grey == pytest.approx((128, 128, 128), abs=16)
     assert list(tmp_path.iterdir()) == []
 
@@ -117,6 +124,7 @@ def test_a_published_vae_is_asked_nothing(tmp_path: Path, family: str, scale: fl
     [
         {"scaling_factor": 1.0, "block_out_channels": PUBLISHED},
         {"scaling_factor": 0.18215, "block_out_channels": (8, 16)},
+        {"scaling_factor": 0.5, "shift_factor": 0.7, "block_out_channels": (8, 16)},
     ],
 )
 def test_any_other_is_asked_once_for_all_starts(tmp_path: Path, config: dict[str, Any]) -> None:
@@ -134,7 +142,8 @@ def test_any_other_is_asked_once_for_all_starts(tmp_path: Path, config: dict[str
     assert len(asked) == 1
     colour = torch.tensor([0.8, -0.4, 0.1])
     picture = colour[None, :, None, None].expand(1, 3, 64, 64)
-    scaled = LinearVae().encode(picture).latent_dist.mean * config["scaling_factor"]
+    mean = LinearVae().encode(picture).latent_dist.mean - config.get("shift_factor", 0.0)
+    scaled = mean * config["scaling_factor"]
     found = shown(scaled, map_).resize((1, 1)).getpixel((0, 0))
     assert found == pytest.approx(((colour + 1) * 127.5).tolist(), abs=6)
     # a file that was replaced is another VAE

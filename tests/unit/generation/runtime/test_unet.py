@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 
-from generation.runtime.networks.unet import Control, UNet
+from generation.runtime.networks.control import Control
+from generation.runtime.networks.unet import UNet
 from generation.runtime.tiling import Tile
 from tests.fixtures import sdxl
 

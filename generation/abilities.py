@@ -1,0 +1,83 @@
+"""What a model's family can't do of a request is refused, and what it does not read is said."""
+
+from typing import Final
+
+from generation.families import Ability, Family, family_of
+from generation.models import ModelFile
+from generation.prompts import attention, composed, schedule
+from generation.prompts.attention import BREAK
+from generation.refusal import Refused
+from generation.request import GenerationRequest
+from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
+
+SHOWN: Final = 4
+"""Samplers or schedule types that are named in the place of one that can't be."""
+
+
+def check(request: GenerationRequest, model: ModelFile) -> None:
+    """Refuse what the model's family can't do, by the name of the option that asks for it."""
+    wanted: tuple[tuple[Ability, str, bool], ...] = (
+        ("image_to_image", "init_picture", request.init_picture is not None),
+        ("lora", "lora", bool(request.loras)),
+        ("controlnet", "control_picture", bool(request.controls)),
+        ("clip_skip", "clip_skip", request.clip_skip > 1),
+        ("vae", "vae", request.vae is not None),
+    )
+    family = family_of(model)
+    for ability, option, asked in wanted:
+        if asked and ability not in family.abilities:
+            raise Refused("ability_missing", model=model.name, family=family.title, what=option)
+    if not family.reads_all_weighed and len(composed(request.prompt)) > 1:
+        raise Refused("and_unread", model=model.name, family=family.title)
+    _check_sides(request, model, family)
+    if family.prediction == "flow":
+        _check_flow(request, model)
+
+
+def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
+    """What of a request changes nothing with that model, as sentences of `bot/locales/`."""
+    family = family_of(model)
+    found = []
+    if family.guidance != "cfg" and request.negative_prompt.strip():
+        found.append("negative_unread")
+    if family.guidance == "none" and request.guidance_scale != family.guidance_scale:
+        found.append("guidance_unread")
+    if not family.reads_all_weighed and _weighted(request):
+        found.append("weights_unread" if not family.weighs_words else "weights_half_read")
+    return tuple(found)
+
+
+def _weighted(request: GenerationRequest) -> bool:
+    entries = schedule(request.prompt, request.steps)
+    pieces = [piece for _, text in entries for piece in attention(text)]
+    return any(weight != 1 for text, weight in pieces if (text, weight) != BREAK)
+
+
+def _check_sides(request: GenerationRequest, model: ModelFile, family: Family) -> None:
+    step = family.side_step
+    sides = {"width": request.width, "height": request.height, "tile": request.tile}
+    for option, side in sides.items():
+        if side % step:
+            nearest = max(step, round(side / step) * step)
+            raise Refused(
+                "side_step", option=option, value=side, model=model.name, step=step, nearest=nearest
+            )
+
+
+def _check_flow(request: GenerationRequest, model: ModelFile) -> None:
+    sampler, falling = sampler_of(request), schedule_of(request)
+    if not SAMPLERS[sampler].flow:
+        fitting = [name for name, row in SAMPLERS.items() if row.flow]
+        raise Refused("sampler_no_flow", name=sampler, model=model.name, others=_some(fitting))
+    if falling in NO_FLOW:
+        fitting = [name for name in SCHEDULES if name not in NO_FLOW]
+        raise Refused("schedule_no_flow", name=falling, model=model.name, others=_some(fitting))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN])
+
+
+NO_FLOW: Final = frozenset(("Align Your Steps",))
+"""Schedule types whose levels are those of Stable Diffusion, which has far more noise than flow
+models know."""

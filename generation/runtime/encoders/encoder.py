@@ -1,0 +1,41 @@
+"""What all text encoders have in common."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from generation.families import TextEncoder
+from generation.request import Conventions
+
+Vectors = Mapping[str, Mapping[str, torch.Tensor]]
+"""Textual inversion embeddings by the name that prompts call them by, each by the part that it is
+for: (tokens, width)."""
+
+
+class Encoded(NamedTuple):
+    """A prompt's hidden states (1, tokens, width), and what the encoder pools of it (1, width),
+    where it pools.
+    """
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None
+
+
+class Encoder(Protocol):
+    """A text encoder of a checkpoint with its tokenizer."""
+
+    row: TextEncoder
+    module: Any
+
+    def encode(
+        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+    ) -> dict[str, Encoded]:
+        """What one prompt says, one text after another; the same one may come again."""
+        ...
+
+    def fits(self, parts: Mapping[str, torch.Tensor]) -> bool | None:
+        """Whether an embedding has a part for this encoder; False where it is of another width,
+        None where there is none.
+        """
+        ...

@@ -1,0 +1,110 @@
+"""T5's encoder: text to hidden states, all tokens at once, each as strongly as any other.
+
+What a prompt weights is read without its weights: its states don't bear being multiplied.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+import transformers
+
+from generation.families import TextEncoder
+from generation.models import ModelFile
+from generation.prompts.attention import BREAK, attention, comfyui_attention
+from generation.request import Conventions
+from generation.runtime.encoders.encoder import Encoded, Vectors
+from generation.runtime.tokenizers import load_t5_tokenizer
+from generation.runtime.weights import Weights, filled
+
+COMFYUI_TOKENS = 256
+"""Up to which ComfyUI fills a prompt up."""
+SHARED, EMBEDDING = "shared.weight", "encoder.embed_tokens.weight"
+"""The same tensor by both its names; files have one of them or both."""
+
+
+class T5Encoder:
+    """A T5EncoderModel with its tokenizer."""
+
+    def __init__(self, row: TextEncoder, module: Any, tokenizer: Any) -> None:
+        self.row = row
+        self.module = module
+        self._tokenizer = tokenizer
+
+    def encode(
+        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+    ) -> dict[str, Encoded]:
+        """As Encoder's: states (1, tokens, width), filled up to as many tokens as its family
+        reads; a longer prompt is read whole.
+        """
+        comfyui = conventions == "comfyui"
+        least = min(self.row.tokens, COMFYUI_TOKENS) if comfyui else self.row.tokens
+        return {text: self._run(self.ids(text, conventions), least) for text in texts}
+
+    def ids(self, text: str, conventions: Conventions) -> list[int]:
+        """The tokens of a prompt and the mark of its end."""
+        if conventions == "comfyui":
+            plain = "".join(piece for piece, _ in comfyui_attention(text))
+        else:
+            pieces = attention(text)
+            plain = "".join(" " if (piece, by) == BREAK else piece for piece, by in pieces)
+        ids: list[int] = self._tokenizer(plain, truncation=False, verbose=False).input_ids
+        return ids
+
+    def fits(self, parts: Mapping[str, torch.Tensor]) -> bool | None:
+        """None: words are learned for CLIP."""
+        return None
+
+    def _run(self, ids: list[int], least: int) -> Encoded:
+        padded = ids + [self._tokenizer.pad_token_id] * (least - len(ids))
+        tokens = torch.tensor([padded], device=next(self.module.parameters()).device)
+        with torch.no_grad():
+            return Encoded(self.module(tokens).last_hidden_state, None)
+
+
+def load(
+    row: TextEncoder,
+    tensors: Weights,
+    _config: Path,
+    _tokenizer: Path,
+    dtype: torch.dtype,
+    model: ModelFile,
+) -> T5Encoder:
+    """On the CPU. All figures are in the shapes of the tensors. Raises JobError."""
+    own = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    shared = own.get(SHARED, own.get(EMBEDDING))
+    if shared is not None:
+        own[SHARED] = own[EMBEDDING] = shared
+    with accelerate.init_empty_weights(include_buffers=False):
+        module = transformers.T5EncoderModel(_settings(own))
+    module = filled(module, own, dtype, model, "text encoder (T5)")
+    module.encoder.embed_tokens = module.shared
+    return T5Encoder(row, module, load_t5_tokenizer())
+
+
+def _settings(tensors: Weights) -> transformers.T5Config:
+    """Of T5 1.1's make: gated, and nothing tied."""
+    block = "encoder.block.0.layer"
+    words, width = _shape(tensors, SHARED)
+    buckets, heads = _shape(tensors, f"{block}.0.SelfAttention.relative_attention_bias.weight")
+    blocks = {name.split(".")[2] for name in tensors if name.startswith("encoder.block.")}
+    return transformers.T5Config(
+        vocab_size=words,
+        d_model=width,
+        d_kv=_shape(tensors, f"{block}.0.SelfAttention.q.weight")[0] // max(1, heads),
+        d_ff=_shape(tensors, f"{block}.1.DenseReluDense.wi_0.weight")[0],
+        num_layers=len(blocks) or 1,
+        num_heads=heads,
+        relative_attention_num_buckets=buckets,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        layer_norm_epsilon=1e-6,
+    )
+
+
+def _shape(tensors: Weights, name: str) -> tuple[int, int]:
+    """Of a matrix; of one that is missing any, as it will be named then."""
+    found = tensors.get(name)
+    return (found.shape[0], found.shape[1]) if found is not None and found.ndim == 2 else (1, 1)

@@ -1,0 +1,162 @@
+"""Flux.1's transformer: two by two latents are a token; the text's tokens stand beside them.
+
+Source: Black Forest Labs, github.com/black-forest-labs/flux (`src/flux/model.py`), whose names of
+layers are the original ones here; diffusers has three layers where it has one of three times the
+outputs.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import diffusers
+import torch
+
+from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
+from generation.runtime.tiling import Tile
+from generation.runtime.weights import Weights
+
+PATCH: Final = 2
+"""Latents of a token's side."""
+LATENTS: Final = 16
+TRAINED: Final = 1000
+"""What timesteps are counted up to elsewhere; it is told the level itself."""
+MLP: Final = 4
+"""How many times as wide as its tokens its feed-forward layers are."""
+
+
+class Flux:
+    """Calls a FluxTransformer2DModel."""
+
+    def __init__(self, module: Any, guidance: float = 1.0) -> None:
+        """`guidance` is what a distilled one is told."""
+        self.done = 0.0
+        self._module = module
+        self._guidance = guidance if module.config.guidance_embeds else None
+
+    def predict(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        cross: torch.Tensor,
+        pooled: torch.Tensor | None,
+        sizes: torch.Tensor | None,
+        beside: torch.Tensor | None,
+        tile: Tile,
+    ) -> torch.Tensor:
+        """As Network's; height and width of the latents are even."""
+        dtype, count = self._module.dtype, len(latents)
+        high, wide = latents.shape[-2:]
+        shown = latents if beside is None else torch.cat((latents, beside), dim=1)
+        assert pooled is not None
+        guidance = None
+        if self._guidance is not None:
+            guidance = torch.full((count,), self._guidance, device=latents.device)
+        answer = self._module(
+            hidden_states=pack(shown).to(dtype),
+            encoder_hidden_states=cross.to(dtype),
+            pooled_projections=pooled.to(dtype),
+            timestep=timestep.expand(count) / TRAINED,
+            img_ids=places(high, wide, latents.device),
+            txt_ids=torch.zeros(cross.shape[1], 3, device=latents.device),
+            guidance=guidance,
+            return_dict=False,
+        )[0]
+        return unpack(answer, high, wide)
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) as tokens (B, h / 2 * w / 2, C * 4), row by row."""
+    count, channels, high, wide = latents.shape
+    grid = latents.reshape(count, channels, high // PATCH, PATCH, wide // PATCH, PATCH)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, channels * PATCH**2)
+
+
+def unpack(tokens: torch.Tensor, high: int, wide: int) -> torch.Tensor:
+    """Tokens as latents (B, C, high, wide)."""
+    count = len(tokens)
+    grid = tokens.reshape(count, high // PATCH, wide // PATCH, -1, PATCH, PATCH)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(count, -1, high, wide)
+
+
+def places(high: int, wide: int, device: torch.device, picture: int = 0) -> torch.Tensor:
+    """Where each token stands, (h / 2 * w / 2, 3): in which picture, in which row and column."""
+    rows = torch.arange(high // PATCH, device=device).float()
+    columns = torch.arange(wide // PATCH, device=device).float()
+    grid = torch.cartesian_prod(rows, columns)
+    return torch.cat((torch.full((len(grid), 1), float(picture), device=device), grid), dim=1)
+
+
+def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Weights]:
+    """Of a single file, in the original names or in diffusers': all figures are in its shapes."""
+    own = tensors
+    if "img_in.weight" in tensors:
+        doubles, singles = (counted(tensors, f"{one}_blocks.") for one in ("double", "single"))
+        own = renamed(tensors, dict(_layers(doubles, singles)))
+    hidden = len(own["x_embedder.weight"])
+    head = len(own["transformer_blocks.0.attn.norm_q.weight"])
+    sides = (head - head // 8) // 2
+    config = {
+        "in_channels": own["x_embedder.weight"].shape[1],
+        "out_channels": len(own["proj_out.weight"]),
+        "num_layers": counted(own, "transformer_blocks."),
+        "num_single_layers": counted(own, "single_transformer_blocks."),
+        "attention_head_dim": head,
+        "num_attention_heads": hidden // head,
+        "joint_attention_dim": own["context_embedder.weight"].shape[1],
+        "pooled_projection_dim": own["time_text_embed.text_embedder.linear_1.weight"].shape[1],
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in own,
+        "axes_dims_rope": (head // 8, sides, sides),
+    }
+    return config, own
+
+
+def _layers(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
+    """The original names of the layers, each with diffusers'."""
+    yield "img_in", Layer(("x_embedder",))
+    yield "txt_in", Layer(("context_embedder",))
+    yield "final_layer.linear", Layer(("proj_out",))
+    yield "final_layer.adaLN_modulation.1", Layer(("norm_out.linear",), turned=True)
+    for ours, theirs in (("time", "timestep"), ("vector", "text"), ("guidance", "guidance")):
+        for number, end in enumerate(("in_layer", "out_layer"), 1):
+            module = f"time_text_embed.{theirs}_embedder.linear_{number}"
+            yield f"{ours}_in.{end}", Layer((module,))
+    for block in range(doubles):
+        ours, theirs = f"double_blocks.{block}", f"transformer_blocks.{block}"
+        for side, kind, more in (("img", "to_{}", ""), ("txt", "add_{}_proj", "_context")):
+            attention = tuple(f"{theirs}.attn.{kind.format(part)}" for part in "qkv")
+            out = "to_out.0" if side == "img" else "to_add_out"
+            norm = "norm" if side == "img" else "norm_added"
+            yield f"{ours}.{side}_attn.qkv", Layer(attention, (1, 1, 1))
+            yield f"{ours}.{side}_attn.proj", Layer((f"{theirs}.attn.{out}",))
+            yield f"{ours}.{side}_attn.norm.query_norm", Layer((f"{theirs}.attn.{norm}_q",))
+            yield f"{ours}.{side}_attn.norm.key_norm", Layer((f"{theirs}.attn.{norm}_k",))
+            yield f"{ours}.{side}_mod.lin", Layer((f"{theirs}.norm1{more}.linear",))
+            yield f"{ours}.{side}_mlp.0", Layer((f"{theirs}.ff{more}.net.0.proj",))
+            yield f"{ours}.{side}_mlp.2", Layer((f"{theirs}.ff{more}.net.2",))
+    for block in range(singles):
+        ours, theirs = f"single_blocks.{block}", f"single_transformer_blocks.{block}"
+        inner = (*(f"{theirs}.attn.to_{part}" for part in "qkv"), f"{theirs}.proj_mlp")
+        yield f"{ours}.linear1", Layer(inner, (1, 1, 1, MLP))
+        yield f"{ours}.linear2", Layer((f"{theirs}.proj_out",))
+        yield f"{ours}.modulation.lin", Layer((f"{theirs}.norm.linear",))
+        yield f"{ours}.norm.query_norm", Layer((f"{theirs}.attn.norm_q",))
+        yield f"{ours}.norm.key_norm", Layer((f"{theirs}.attn.norm_k",))
+
+
+def original_layers(module: Any) -> Mapping[str, Layer]:
+    """Of a FluxTransformer2DModel."""
+    return dict(_layers(len(module.transformer_blocks), len(module.single_transformer_blocks)))
+
+
+def _further(module: Any) -> int:
+    channels: int = module.config.in_channels // PATCH**2 - LATENTS
+    return channels
+
+
+ARCHITECTURE: Final = Architecture(
+    model=diffusers.FluxTransformer2DModel,
+    read=read,
+    network=lambda module, _controls, guidance: Flux(module, guidance),
+    further=_further,
+    layers=original_layers,
+)
