@@ -28,6 +28,8 @@ TESTS: Final = {
     "recipe": f"{RUNTIME}/test_recipe.py",
     "networks": f"{RUNTIME}/test_unet.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
+    "flux": f"{RUNTIME}/test_flux.py",
+    "abilities": "tests/unit/generation/test_abilities.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",
     "upscaling": f"{RUNTIME}/test_upscaling.py",
 }

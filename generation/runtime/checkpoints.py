@@ -161,12 +161,14 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
     config, schedule = CONFIGS / family.config, _schedule(model, family)
     architecture, rest = ARCHITECTURES[family.network], Weights()
     if model.is_folder:
-        denoiser = _load_part(architecture.model, model.path / family.denoiser, dtype, model)
+        within = model.path / family.denoiser
+        settings, weights = _json(within / "config.json"), read_folder(within)
     else:
         own, rest = denoiser_apart(read_tensors(model.path))
         settings, weights = architecture.read(own, {})
-        denoiser = filled(_empty(architecture.model, settings), weights, dtype, model, "denoiser")
-        del own, weights
+        del own
+    denoiser = filled(_empty(architecture.model, settings), weights, dtype, model, "denoiser")
+    del weights
 
     encoders: list[Encoder] = []
     for row in family.encoders:
@@ -185,10 +187,11 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
     file = _part(model, "vae")
     if file.is_folder:
         within = file.path / "vae" if file is model else file.path
-        vae = _load_part(diffusers.AutoencoderKL, within, dtype, file)
+        latents, figures = read_folder(within), within / "config.json"
     else:
-        words = carried(rest, "vae") if file is model else read_tensors(file.path)
-        vae = _vae(words, _json(config / "vae" / "config.json"), dtype, file)
+        latents = carried(rest, "vae") if file is model else read_tensors(file.path)
+        figures = config / "vae" / "config.json"
+    vae = _vae(latents, _json(figures), dtype, file)
     return _joined(model, family, denoiser, vae, encoders, _json(schedule))
 
 

@@ -31,6 +31,7 @@ SAME = (
     ("sd1 editing folder", "sd1 editing file"),
     ("sdxl folder", "sdxl file"),
     ("sdxl refiner folder", "sdxl refiner file"),
+    ("flux folder", "flux file"),
     ("sdxl vae folder", "vae file", "vae file with a prefix", "vae file in diffusers' names"),
     (
         *("controlnet folder", "controlnet file", "controlnet file without prefix"),
