@@ -1,4 +1,6 @@
-"""CLIP's tokenizers are read once for all models that have the same."""
+"""CLIP's tokenizers are read once for all models that have the same; Qwen's words follow from its
+merges.
+"""
 
 import json
 import shutil
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generation.runtime import tokenizers
-from generation.runtime.tokenizers import CONFIGS, VOCABULARY, load_tokenizer
+from generation.runtime.tokenizers import CONFIGS, VOCABULARY, load_qwen_tokenizer, load_tokenizer
 
 
 @pytest.fixture
@@ -38,3 +40,17 @@ def test_few_are_kept(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (own / "note.txt").write_text(str(number), encoding="utf-8")
         load_tokenizer(own)
     assert len(tokenizers._kept) == tokenizers.KEPT
+
+
+def test_qwens_words_have_the_published_numbers() -> None:
+    """As Qwen2.5-VL's own vocabulary has them; the marks of version 3 stand behind those."""
+    tokenizer = load_qwen_tokenizer()
+    text = "<|im_start|>user\nA cat, 数字 123 e\u0301t\u00e9<|im_end|>\n"
+    expected = [
+        *(151644, 872, 198, 32, 8251, 11, 47685, 18600, 220, 16, 17, 18, 23639),
+        *(151645, 198),
+    ]
+    assert tokenizer(text).input_ids == expected
+    assert (tokenizer.pad_token_id, len(tokenizer)) == (151643, 151665)
+    assert len(tokenizer("<think>").input_ids) == 3
+    assert load_qwen_tokenizer(3)("<think>").input_ids == [151667]
