@@ -32,6 +32,9 @@ TESTS: Final = {
     "abilities": "tests/unit/generation/test_abilities.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",
     "upscaling": f"{RUNTIME}/test_upscaling.py",
+    "quantised": f"{RUNTIME}/test_quantised.py",
+    "headers": "tests/unit/generation/test_gguf_header.py",
+    "scales": "tests/unit/generation/test_quantisation.py",
 }
 """Which tests are to notice the breakages of a section."""
 

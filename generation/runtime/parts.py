@@ -28,6 +28,7 @@ from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memo
 from generation.runtime.merging import Merger
 from generation.runtime.residency import Residency
 from generation.runtime.tuning import Tuning
+from generation.runtime.unpacking import Unpacking
 from generation.runtime.upscaling import load_upscaler
 from generation.runtime.weights import check_header
 from generation.safetensors_header import HeaderError
@@ -52,6 +53,7 @@ class Parts:
         self.dtype = choose_dtype(settings.precision, device)
         self.residency = Residency(settings, device)
         self.tuning = Tuning(settings, device)
+        self._unpacking = Unpacking(settings, device)
         self.merger = Merger()
         self.embeddings = Embeddings()
         self._models_kept = settings.models_kept
@@ -171,7 +173,7 @@ class Parts:
         for part in parts:
             part.origin = (model.path, type(part).__name__)
             part.stamp = stamp
-            self.residency.settle_weights(part)
+            self._unpacking.settle(part)
             self.residency.place(part, mode)
 
 

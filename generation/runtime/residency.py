@@ -9,18 +9,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import psutil
 import torch
 from diffusers.hooks import apply_group_offloading
 
 from generation.families import Family
 from generation.messages import Memory, RuntimeSettings
-from generation.runtime.quantised import unpack, unpacked_bytes
 
 ROOM_FOR_WORK = 1.4
 """Weights times this is what a model needs to run entirely on the device."""
-RAM_SHARE = 0.5
-"""Of the free main memory what unpacked weights of one part may take."""
 MEDIUM_BYTES = 3 * 2**30
 """Below this the largest part of a model does not fit beside its work."""
 STREAM = True
@@ -59,22 +55,6 @@ class Residency:
             return True
         free, _ = torch.cuda.mem_get_info(self.device)
         return free >= self.bytes_needed(family, dtype)
-
-    def settle_weights(self, part: Any) -> None:
-        """Unpack the quantised weights of a part that was just loaded, where that is wanted, or
-        where there is room for it. No picture depends on it.
-        """
-        more = unpacked_bytes(part)
-        wanted = self._settings.quantised
-        if more and (wanted == "unpack" or (wanted == "auto" and more <= self._room_for_weights())):
-            unpack(part)
-
-    def _room_for_weights(self) -> float:
-        """Bytes that the weights of one more part may take."""
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            return free / ROOM_FOR_WORK
-        return psutil.virtual_memory().available * RAM_SHARE
 
     def place(self, part: Any, mode: Memory) -> None:
         """Put a part that was just loaded where it lies while it does not work."""

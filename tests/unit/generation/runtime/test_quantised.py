@@ -29,7 +29,7 @@ from generation.runtime.quantised import (
     unpack,
     unpacked_bytes,
 )
-from generation.runtime.residency import Residency
+from generation.runtime.unpacking import Unpacking
 from generation.runtime.weights import filled, read_tensors
 from tests.fixtures import gguf_files, loras
 from tests.fixtures import quantised as made
@@ -271,13 +271,12 @@ REST: Any = (torch.float32, MODEL, "part")
 
 @pytest.mark.parametrize(
     ("wanted", "room", "left"),
-    [("keep", 10**9, 24576), ("unpack", 0, 0), ("auto", 24576, 0), ("auto", 24575, 24576)],
+    [("keep", 10**9, 24576), ("unpack", 0, 0), ("auto", 2 * 24576, 0), ("auto", 2 * 24575, 24576)],
 )
 def test_weights_are_unpacked_where_there_is_room(
     wanted: Any, room: int, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Residency, "_room_for_weights", lambda _: room)
+    monkeypatch.setattr(Unpacking, "room", lambda _: room)
     net = quantise(network())
-    residency = Residency(RuntimeSettings(quantised=wanted), torch.device("cpu"))
-    residency.settle_weights(net)
+    Unpacking(RuntimeSettings(quantised=wanted), torch.device("cpu")).settle(net)
     assert unpacked_bytes(net) == left
