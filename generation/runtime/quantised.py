@@ -179,15 +179,15 @@ class Quantised(torch.nn.Module):
     """
 
     packed: torch.Tensor
-    scale: torch.Tensor | None
+    scale_bits: torch.Tensor | None
 
     def hold(self, weight: Packed, dtype: torch.dtype) -> None:
         """Take the weight in the place of the one that the layer was made with."""
         del self.weight
         # copies: what a file maps goes with the file
         self.register_buffer("packed", weight.data_by_row.clone(), persistent=False)
-        scale = None if weight.scale is None else weight.scale.clone()
-        self.register_buffer("scale", scale, persistent=False)
+        bits = None if weight.scale is None else weight.scale.clone().view(torch.int32)
+        self.register_buffer("scale_bits", bits, persistent=False)
         self.packing = weight.packing
         self.shape = weight.shape
         self.computed_in = dtype
@@ -198,6 +198,11 @@ class Quantised(torch.nn.Module):
         if name == "weight" and "packing" in vars(self):
             return torch.empty(self.shape, dtype=self.computed_in, device="meta")
         return super().__getattr__(name)
+
+    @property
+    def scale(self) -> torch.Tensor | None:
+        """What the values are multiplied by, float32."""
+        return None if self.scale_bits is None else self.scale_bits.view(torch.float32)
 
     def values(self) -> torch.Tensor:
         """The weight, with what LoRAs add to it: in float32, and then rounded, as `Merger` does."""
