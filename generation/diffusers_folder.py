@@ -103,6 +103,7 @@ class _Settings(msgspec.Struct):
     num_control_type: int | None = None
     joint_attention_dim: int | None = None
     guidance_embeds: bool | None = None
+    qk_norm: str | None = None
     text_encoder: Any = None
     """Of a pipeline: library and class, both null where it has none."""
 
@@ -220,6 +221,8 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
             if family:
                 if family == "flux2":
                     family = FLUX_2.get(settings.joint_attention_dim or 0, family)
+                elif family == "sd3" and settings.qk_norm:
+                    family = "sd3.5"
                 return FolderModel(kind=kind, family=family, variant=_variant(family, settings))
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
     if not is_regular(folder / "unet" / "config.json"):

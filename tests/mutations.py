@@ -29,6 +29,7 @@ TESTS: Final = {
     "networks": f"{RUNTIME}/test_unet.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
+    "sd3": f"{RUNTIME}/test_sd3.py",
     "abilities": "tests/unit/generation/test_abilities.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",
     "upscaling": f"{RUNTIME}/test_upscaling.py",

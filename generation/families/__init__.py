@@ -9,6 +9,7 @@ from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
 from generation.families.flux import FLUX
 from generation.families.layout import Layout
 from generation.families.sd import SD1, SD2
+from generation.families.sd3 import SD3, SD35
 from generation.families.sdxl import REFINER, SDXL
 from generation.families.upscalers import UPSCALERS
 from generation.models import ModelFile
@@ -29,6 +30,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "sd2": SD2,
     "sdxl": SDXL,
     "sdxl-refiner": REFINER,
+    "sd3": SD3,
+    "sd3.5": SD35,
     "flux": FLUX,
 }
 """Those that can be drawn with."""
@@ -37,6 +40,8 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sdxl-refiner": REFINER,
     "sd2": SD2,
     "sd1": SD1,
+    "sd3.5": SD35,
+    "sd3": SD3,
     "flux": FLUX,
 }
 """Those whose files are told in every detail."""
@@ -59,7 +64,6 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     # where no text encoder is there to tell, the width of what is read does
     *(layout for family in _UNETS for layout in family.layouts if layout.sides),
     *(layout for family in _TRANSFORMERS for layout in family.layouts),
-    *recognised.DRAWN_SOON,
     *VAES,
     *encoders.LAYOUTS,
     *UPSCALERS,

@@ -144,18 +144,6 @@ FAMILIES_TO_COME: Final = (
 )
 """The first sign that fits is it: Flux.2 and Chroma have Flux.1's names beside their own."""
 
-DRAWN_SOON: Final = (
-    Layout(
-        kind=DIT,
-        family="sd3.5",
-        needs=("^joint_blocks.0.context_block.",),
-        any_of=("^joint_blocks.37.", "^joint_blocks.0.x_block.attn2."),
-    ),
-    _family("sd3", "^joint_blocks.0."),
-    _family("sd3", "^transformer_blocks.0.", "^context_embedder.", "^pos_embed.proj."),
-)
-"""Families by their first signs alone, where they are not described in full."""
-
 CONTROL: Final = (
     _what("a ControlNet-LLLite", "lllite_"),
     _what("a Control-LoRA", "^lora_controlnet$"),

@@ -237,7 +237,8 @@ def _joined(
     encoders: Sequence[Encoder],
     noise_schedule: dict[str, Any],
 ) -> Checkpoint:
-    conditioner = Conditioner(family, encoders)
+    width = denoiser.config.get("joint_attention_dim", 0)
+    conditioner = Conditioner(family, encoders, width)
     return Checkpoint(model, family, denoiser, vae, tuple(encoders), noise_schedule, conditioner)
 
 

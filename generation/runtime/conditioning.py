@@ -1,13 +1,13 @@
 """What the denoiser is told: each prompt's states, scheduled over the steps, and kept."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch.nn import functional
 
-from generation.families import Family
+from generation.families import Family, TextEncoder
 from generation.prompts import composed, schedule
 from generation.request import Conventions
 from generation.runtime.encoders import Encoded, Encoder, Vectors
@@ -52,9 +52,13 @@ class Prompts(NamedTuple):
 class Conditioner:
     """Encodes prompts for one checkpoint; what was encoded before is not encoded again."""
 
-    def __init__(self, family: Family, encoders: Sequence[Encoder]) -> None:
+    def __init__(self, family: Family, encoders: Sequence[Encoder], width: int = 0) -> None:
+        """`width` is that of the states that the denoiser reads, where an encoder may be absent."""
         self._family = family
         self._encoders = encoders
+        self._rows = [encoder.row for encoder in encoders]
+        there = {row.part for row in self._rows}
+        self._absent = {row.tokens: width for row in family.encoders if row.part not in there}
         self._kept: OrderedDict[tuple[Any, ...], dict[str, Conditioning]] = OrderedDict()
 
     def prompts(
@@ -137,7 +141,9 @@ class Conditioner:
         texts_: dict[str, Conditioning] = {}
         for text in dict.fromkeys(texts):
             found = [encoded[text] for encoded in by_encoder]
-            cross, pooled = joined(self._family, found)
+            # ComfyUI leaves out what an encoder would have said that is not there
+            absent = self._absent if conventions == "a1111" else {}
+            cross, pooled = joined(self._rows, found, absent)
             if self._family.size_conditioning and nothing and conventions == "a1111":
                 # what its base model was trained to read as no text at all
                 cross = torch.zeros_like(cross)
@@ -146,24 +152,24 @@ class Conditioner:
         return texts_
 
 
-def joined(family: Family, found: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What a family's encoders say of one text, as its denoiser reads it: their states (1, tokens,
-    width) beside or behind each other, and what is pooled (1, width).
+def joined(
+    rows: Sequence[TextEncoder], found: Sequence[Encoded], absent: Mapping[int, int]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What encoders say of one text, as the denoiser reads it: their states (1, tokens, width)
+    beside or behind each other, and what is pooled (1, width). `absent` are how many tokens of
+    what width stand for an encoder that is not there: zeros, as in diffusers.
     """
-    beside: list[torch.Tensor] = []
-    behind: list[torch.Tensor] = []
-    for row, one in zip(family.encoders, found, strict=True):
-        if row.joined == "beside":
-            beside.append(one.states)
-        elif row.joined == "behind":
-            behind.append(one.states)
+    beside = [one.states for row, one in zip(rows, found, strict=True) if row.joined == "beside"]
+    behind = [one.states for row, one in zip(rows, found, strict=True) if row.joined == "behind"]
     longest = max((states.shape[1] for states in beside), default=0)
-    first = [torch.cat([_filled(states, longest) for states in beside], dim=-1)] if beside else []
-    widest = max(states.shape[-1] for states in (*first, *behind))
-    rows = [functional.pad(states, (0, widest - states.shape[-1])) for states in (*first, *behind)]
+    pieces = [torch.cat([_filled(states, longest) for states in beside], dim=-1)] if beside else []
+    pieces += behind
+    pieces += [pieces[0].new_zeros(1, tokens, width) for tokens, width in absent.items()]
+    widest = max(states.shape[-1] for states in pieces)
+    pieces = [functional.pad(states, (0, widest - states.shape[-1])) for states in pieces]
     pooled = [one.pooled for one in found if one.pooled is not None]
     return (
-        rows[0] if len(rows) == 1 else torch.cat(rows, dim=1),
+        pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1),
         torch.cat(pooled, dim=-1) if pooled else None,
     )
 

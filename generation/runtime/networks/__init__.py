@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generation.runtime.networks import flux, unet
+from generation.runtime.networks import flux, sd3, unet
 from generation.runtime.networks.architecture import Architecture, Layer
 
 __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
@@ -11,6 +11,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "unet": unet.ARCHITECTURE,
     "flux": flux.ARCHITECTURE,
+    "sd3": sd3.ARCHITECTURE,
 }
 """By the name that families have for them."""
 

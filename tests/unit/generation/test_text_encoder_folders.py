@@ -4,12 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-import pytest
-
 from generation import diffusers_folder
-from generation.families import DESCRIBED, FAMILIES, TextEncoder
-from generation.families.sd import SD1
 from generation.models import ModelKind
 from tests.fixtures import headers
 from tests.unit.generation.test_catalog import scan, write
@@ -82,14 +77,7 @@ async def test_a_language_model_is_named_as_a_whole(tmp_path: Path) -> None:
     assert (problem.code, problem.params["what"]) == ("model_other", "a language model")
 
 
-async def test_what_a_diffusers_folder_carries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = TextEncoder(part="text_encoder", tokenizer="tokenizer", file="clip_l")
-    t5 = TextEncoder(part="text_encoder_2", tokenizer="tokenizer_2", file="t5xxl")
-    flux = msgspec.structs.replace(SD1, title="Flux.1", vaes="flux", encoders=(clip, t5))
-    for families in (FAMILIES, DESCRIBED):
-        monkeypatch.setitem(families, "flux", flux)
+async def test_what_a_diffusers_folder_carries(tmp_path: Path) -> None:
     folder = tmp_path / "flux"
     for part in ("transformer", "text_encoder", "vae"):
         write(folder / part / "model.safetensors", {"a.weight": (1,)})

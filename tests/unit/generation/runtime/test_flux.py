@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diffusers
 import numpy as np
@@ -32,8 +32,35 @@ WIDTH, HEIGHT, STEPS = 96, 64, 2
 ALL = ("vae", "clip_l", "t5xxl")
 
 
-class FluxModels:
+class Drawing:
+    """A worker in this process, and what it is usually asked for."""
+
+    usual: ClassVar[dict[str, Any]] = {}
+    server: Server
+    ends: Ends
+
+    def draw(self, model: ModelFile, **changes: Any) -> np.ndarray[Any, Any]:
+        """The picture's pixels."""
+        return pixels_of(self.answer(model, **changes))
+
+    def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:
+        """What comes of a request."""
+        self.ends.sent.clear()
+        work = {name: changes.pop(name) for name in ("loras", "pictures") if name in changes}
+        size = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
+        request = a_request(model=model.name, **{**size, **self.usual, **changes})
+        if "loras" in work:
+            names = [{"name": file.name} for file in work["loras"]]
+            request = request.with_(loras=names)
+        self.server.run(Generate("1", request, model, **work))
+        found: Picture | Failed = (self.ends.of(Failed) or self.ends.of(Picture))[0]
+        return found
+
+
+class FluxModels(Drawing):
     """The same weights as a folder, as files of parts and as one file; and schnell."""
+
+    usual: ClassVar[dict[str, Any]] = {"schedule": "Simple"}
 
     def __init__(self, root: Path) -> None:
         self.folder = flux.tiny_flux(root / "dev")
@@ -50,23 +77,6 @@ class FluxModels:
             "one file": _file(self.one, carries=ALL),
             "schnell": _file(self.schnell, variant="schnell", carries=ALL),
         }
-
-    def draw(self, model: ModelFile, **changes: Any) -> np.ndarray[Any, Any]:
-        """The picture's pixels."""
-        return pixels_of(self.answer(model, **changes))
-
-    def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:
-        """What comes of a request."""
-        self.ends.sent.clear()
-        work = {name: changes.pop(name) for name in ("loras", "pictures") if name in changes}
-        usual = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
-        request = a_request(model=model.name, **{"schedule": "Simple", **usual, **changes})
-        if "loras" in work:
-            names = [{"name": file.name} for file in work["loras"]]
-            request = request.with_(loras=names)
-        self.server.run(Generate("1", request, model, **work))
-        found: Picture | Failed = (self.ends.of(Failed) or self.ends.of(Picture))[0]
-        return found
 
 
 def _file(path: Path, **fields: Any) -> ModelFile:

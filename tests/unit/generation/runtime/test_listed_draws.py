@@ -32,6 +32,7 @@ SAME = (
     ("sdxl folder", "sdxl file"),
     ("sdxl refiner folder", "sdxl refiner file"),
     ("flux folder", "flux file"),
+    ("sd3.5 folder", "sd3.5 file"),
     ("sdxl vae folder", "vae file", "vae file with a prefix", "vae file in diffusers' names"),
     (
         *("controlnet folder", "controlnet file", "controlnet file without prefix"),
