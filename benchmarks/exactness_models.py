@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from generation.runtime.tokenizers import VOCABULARY
 from tests.fixtures import ldm, models, sdxl
 
 CONFIGS: Final = Path("generation/runtime/configs")
@@ -48,6 +49,9 @@ def make_models(size: str, folder: Path) -> None:
     configs = CONFIGS / size
     left = shutil.ignore_patterns("controlnet*", "t2i*")
     shutil.copytree(configs, whole, ignore=left)
+    for tokenizer in whole.glob("tokenizer*"):
+        for words in ("vocab.json", "merges.txt"):
+            shutil.copy(VOCABULARY / words, tokenizer)
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     shapes = {}
     for name, class_ in PARTS.items():

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bot.app import Studio, open_studio
+from bot.cli.arguments import folder
 from bot.config import Config
 from bot.delivery.surroundings import KNOWN_SHOWN
 from bot.locales import Texts
@@ -87,7 +88,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--out",
-        type=_folder,
+        type=folder,
         default=Path("out"),
         metavar="FOLDER",
         help="folder for pictures (default: %(default)s)",
@@ -98,13 +99,6 @@ def flags() -> list[str]:
     """Every flag there is."""
     named = [name for name in options() if name != "prompt"]
     return [f"--{name.replace('_', '-')}" for name in (*named, "aspect", "prompts", "out")]
-
-
-def _folder(text: str) -> Path:
-    """What a shell makes of an unset variable names no folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("name a folder")
-    return Path(text)
 
 
 def _help(option: Option) -> str:

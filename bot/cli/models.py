@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bot.cli.arguments import folder, name
 from bot.config import Config
 from bot.locales import Texts
 from generation.assembly import missing
@@ -20,7 +22,7 @@ from generation.refusal import Refused
 from generation.regular_files import printable
 
 LOCALE: Final = "en-US"
-CHECKED_WITH: Final = "a red apple on a wooden table"
+CHECKED_WITH: Final = "a red apple"
 """What is drawn to see whether a model draws."""
 RECOGNISED_ONLY: Final = "this version can't run it"
 MIB: Final = 2**20
@@ -30,12 +32,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """How the list is printed, and what is drawn."""
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument(
-        "--check", metavar="NAME", help="draw one picture with this model instead, into --out"
+        "--check",
+        type=name,
+        metavar="NAME",
+        help="draw one picture with this model instead, into --out",
     )
     parser.add_argument(
         "-o",
         "--out",
-        default="out",
+        type=folder,
+        default=Path("out"),
         metavar="FOLDER",
         help="folder for the picture (default: %(default)s)",
     )
@@ -73,7 +79,8 @@ async def _check(config: Config, arguments: argparse.Namespace) -> int:
 
     parser = argparse.ArgumentParser()
     imagine.add_flags(parser)
-    flags = ["--model", arguments.check, "--seed", "1", "--out", str(arguments.out)]
+    # a name may begin as a flag does
+    flags = [f"--model={arguments.check}", "--seed=1", f"--out={arguments.out}"]
     return await imagine.imagine(config, parser.parse_args([CHECKED_WITH, *flags]))
 
 

@@ -10,10 +10,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from bot.__main__ import main
+from bot.cli.models import CHECKED_WITH
 from generation.request_options import options
 from playground.control import Control
 from playground.process import local_discord
@@ -282,6 +285,36 @@ async def test_a_broken_model_does_not_keep_the_others_from_drawing(
     )
     assert bad.status == 1
     assert "Traceback" not in bad.err
+
+
+@pytest.mark.slow
+async def test_a_model_is_checked_by_drawing_with_it(config: Path, tmp_path: Path) -> None:
+    command = ("-m", "bot", "--config", str(config), "models", "--check")
+    out = tmp_path / "out"
+    ended = await run(*command, "DEMO", "-o", str(out))
+    assert ended.status == 0, ended.err
+    assert ended.err.strip() == ""
+    (line,) = map(json.loads, ended.out.splitlines())
+    assert list(out.iterdir()) == [Path(line["file"])]
+    with Image.open(line["file"]) as picture:
+        assert hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest() == line["sha256"]
+        assert CHECKED_WITH in picture.info["parameters"]
+        assert "Steps: 4, Sampler: DPM++ 2M" in picture.info["parameters"]
+        assert len(picture.getcolors(maxcolors=picture.width * picture.height) or ()) > 100
+    # whole by its header, and no picture comes of it
+    hollow = tmp_path / "models" / "diffusers" / "hollow"
+    shutil.copytree(DEMO, hollow)
+    weights = next((hollow / "unet").glob("*.safetensors"))
+    tensors = load_file(weights)
+    save_file({name: np.full_like(each, np.nan) for name, each in tensors.items()}, weights)
+    settings = '[models]\nfolders = ["models"]\n[models.hollow]\nsteps = 1\n'
+    config.write_text(settings, encoding="utf-8")
+    ended = await run(*command, "hollow", "-o", str(out))
+    assert (ended.status, ended.out) == (1, "")
+    # behind what the log has of it
+    sentence = ended.err.strip().splitlines()[-1]
+    assert sentence.startswith("hollow is damaged: values of its UNet are no numbers (NaN). ")
+    assert len(list(out.iterdir())) == 1
 
 
 async def test_the_bot_imports_no_torch() -> None:

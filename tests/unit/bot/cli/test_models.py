@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bot.__main__ import main
 from bot.cli import models
-from bot.config import Config, ModelsSettings
+from bot.config import Config, ModelsSettings, StorageSettings
 from tests.unit.generation.test_catalog import SD1, SDXL, VAE, kohya, write
 
 
@@ -23,7 +24,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     (tmp_path / "models" / "old.ckpt").touch()
     monkeypatch.setenv("COLUMNS", "200")
     settings = ModelsSettings(folders=(tmp_path / "models",))
-    return Config(file=tmp_path / "config.toml", models=settings)
+    storage = StorageSettings(folder=tmp_path / "data")
+    return Config(file=tmp_path / "config.toml", models=settings, storage=storage)
 
 
 async def printed(config: Config, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
@@ -63,6 +65,45 @@ async def test_long_names_are_shown_whole(
     monkeypatch.setenv("COLUMNS", "100")
     out = await printed(config, capsys)
     assert name in "".join(out.split("│")[2].strip() for out in out.splitlines() if "│" in out)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("drem [v2]", "There is no model “drem [v2]”. Nearest: dream [v2], "),
+        ("-h", "There is no model “-h”."),
+        ("odd", "odd is a Hunyuan-DiT model, which this bot can't run yet. Choose another model."),
+        ("cut", "The model file cut.safetensors can't be loaded: "),
+        ("old", "old.ckpt can run code when it is opened. Convert it to .safetensors first: "),
+    ],
+)
+async def test_what_can_t_be_checked_gets_one_sentence(
+    config: Config, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, said: str
+) -> None:
+    folder = config.models.folders[0]
+    write(folder / "odd.safetensors", {"mlp_t5.0.weight": (8, 8)})
+    cut = write(folder / "cut.safetensors", SD1)
+    with cut.open("r+b") as file:
+        file.truncate(cut.stat().st_size - 1)
+    parser = argparse.ArgumentParser()
+    models.add_flags(parser)
+    flags = parser.parse_args([f"--check={name}", "--out", str(tmp_path / "out")])
+    assert await models.models(config, flags) == 1
+    printed = capsys.readouterr()
+    assert '"file"' not in printed.out
+    (line,) = printed.err.splitlines()
+    assert line.startswith(said)
+    assert str(tmp_path) not in line
+    assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--check=", "--out= "])
+def test_an_argument_that_names_nothing(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["models", flag])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ": name a " in line
 
 
 @pytest.mark.parametrize("arguments", [["models", "--json"], ["convert", "nowhere.ckpt"]])
