@@ -27,7 +27,8 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
     for ability, option, asked in wanted:
         if asked and ability not in family.abilities:
             raise Refused("ability_missing", model=model.name, family=family.title, what=option)
-    if not family.reads_all_weighed and len(composed(request.prompt)) > 1:
+    joins = family.reads_all_weighed and family.guidance == "cfg"
+    if not joins and len(composed(request.prompt)) > 1:
         raise Refused("and_unread", model=model.name, family=family.title)
     _check_sides(request, model, family)
     if family.prediction == "flow":

@@ -10,6 +10,7 @@ from msgspec import Meta
 from generation.families import DESCRIBED
 from generation.families.autoencoders import SCALING
 from generation.families.control import union_of
+from generation.families.few_steps import LCM
 from generation.model_probe import CONTEXT_FAMILIES, VARIANTS
 from generation.models import UNKNOWN, ModelKind
 from generation.regular_files import is_regular, read_regular
@@ -245,7 +246,7 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
     return FolderModel(
         kind=kind,
         family=_unet_family(folder, index, unet),
-        variant="lcm" if unet.time_cond_proj_dim else variant,
+        variant=LCM if unet.time_cond_proj_dim else variant,
         native_size=_native_size(folder, unet),
         v_prediction=said.prediction_type == "v_prediction",
         zero_terminal_snr=bool(said.rescale_betas_zero_snr),

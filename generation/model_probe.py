@@ -9,6 +9,7 @@ from generation import carried
 from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
 from generation.families.autoencoders import MADE_WITH
 from generation.families.family import ALIKE
+from generation.families.few_steps import LCM, READS_GUIDANCE
 from generation.families.layout import Layout, Shapes, TensorNames, told_missing
 from generation.families.tensors import HARMLESS, HARMLESS_ENDS
 from generation.models import UNKNOWN, UNKNOWN_FITS, ModelKind
@@ -133,7 +134,7 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
     variant = layout.variant
     if checkpoint and layout.family in DESCRIBED and not variant:
         variant = VARIANTS.get(channels, f"{channels} channels")
-        variant = "lcm" if names.has("^time_embed.cond_proj.weight$") else variant
+        variant = LCM if names.has_any(f"^{name}$" for name in READS_GUIDANCE) else variant
     parted = checkpoint and layout.family not in UNKNOWN_FITS
     carries = carried.carried(names) if parted else ()
     return TensorContents(
@@ -145,9 +146,7 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
         input_channels=channels,
         lacking=_lacking(layout, names, carries),
         carries=carries,
-        unused=_unused(layout, names)
-        if layout.kind is not ModelKind.TEXT_ENCODER and variant != "lcm"
-        else (),
+        unused=_unused(layout, names) if layout.kind is not ModelKind.TEXT_ENCODER else (),
         v_prediction=names.has("^v_pred$"),
         zero_terminal_snr=names.has("^ztsnr$"),
     )

@@ -10,6 +10,7 @@ import structlog
 
 from generation import diffusers_folder, gguf_names, model_probe
 from generation.families import DESCRIBED, FAMILIES
+from generation.families.few_steps import LCM
 from generation.gguf_header import read_gguf
 from generation.model_folders import INDEX, PICKLES, WEIGHTS, Candidate
 from generation.model_settings import ModelSettings, read_settings
@@ -44,8 +45,9 @@ GGUF_KINDS: Final = frozenset(ModelKind) - {
 VARIANT_TITLES: Final = {
     "inpainting": "a model for inpainting",
     "instruct-pix2pix": "a model that edits pictures (InstructPix2Pix)",
-    "depth": "a model that is guided by depth",
-    "lcm": "a model distilled for few steps that reads the guidance itself (LCM)",
+    "depth": "a model that needs a picture of depths, which nothing here makes; a ControlNet for"
+    " depth steers any other model by one",
+    LCM: "a model distilled for few steps that reads the guidance itself (LCM)",
     "t2i-adapter": "a T2I-Adapter",
     "fill": "a model that fills and extends pictures (Fill)",
     "control": "a model that follows a picture of depth or edges",

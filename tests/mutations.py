@@ -31,6 +31,7 @@ TESTS: Final = {
     "flux": f"{RUNTIME}/test_flux.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "abilities": "tests/unit/generation/test_abilities.py",
+    "few steps": f"{RUNTIME}/test_few_steps.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",
     "upscaling": f"{RUNTIME}/test_upscaling.py",
     "quantised": f"{RUNTIME}/test_quantised.py",

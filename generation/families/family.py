@@ -103,6 +103,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     guidance: Guidance
     steps: int
     guidance_scale: float
+    sampler: str = ""
+    schedule: str = ""
+    """Both "" where nothing else holds."""
     tokens: int = 0
     """What holds for `TextEncoder.tokens`; 0 where nothing else does."""
 
@@ -199,7 +202,10 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
             guidance=own.guidance,
             steps=own.steps,
             guidance_scale=own.guidance_scale,
+            sampler=own.sampler or self.sampler,
+            schedule=own.schedule or self.schedule,
             encoders=encoders,
+            beside=msgspec.structs.replace(self.beside, guided=own.guidance == "cfg"),
         )
 
 

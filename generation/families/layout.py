@@ -93,6 +93,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """How the names of its sections begin, which it has at every size."""
     tensors: tuple[str, ...] = ()
     """What it can't be loaded without, as `a.{0..3}.{weight,bias}`, behind how it begins."""
+    may_have: tuple[str, ...] = ()
+    """What some have beside that, and use."""
     enough: float = ENOUGH
     """Share of its tensors from which on one of a published size must have all."""
 
@@ -120,7 +122,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         if self.published is None or not self.published.holds(names):
             return frozenset()
         wanted = frozenset(self.begins + name for name in expanded(self.tensors))
-        return wanted if wanted <= names.shapes.keys() else frozenset()
+        if not wanted <= names.shapes.keys():
+            return frozenset()
+        return wanted | {self.begins + name for name in self.may_have}
 
 
 def told_missing(part: Part, names: TensorNames) -> str:

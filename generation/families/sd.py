@@ -3,6 +3,7 @@
 from typing import Final
 
 from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
+from generation.families.few_steps import FEW_STEPS, READS_GUIDANCE
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -16,7 +17,7 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
-VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter"))
+VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter", *FEW_STEPS))
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )
@@ -37,6 +38,7 @@ UNET: Final = Part(
     begins="model.diffusion_model.",
     published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((320,))),
     sections=UNET_SECTIONS,
+    may_have=READS_GUIDANCE,
     tensors=(
         *UNET_ENDS,
         f"input_blocks.{{3,6,9}}.0.op.{BOTH}",
@@ -76,6 +78,7 @@ SD1: Final = Family(
     sampler="DPM++ 2M",
     abilities=ABILITIES,
     variants=VARIANTS,
+    versions=FEW_STEPS,
     vaes="sd1",
     context_width=768,
     layouts=(
@@ -133,6 +136,7 @@ SD2: Final = Family(
     sampler="DPM++ 2M",
     abilities=ABILITIES,
     variants=VARIANTS,
+    versions=FEW_STEPS,
     vaes="sd1",
     context_width=1024,
     layouts=(

@@ -4,6 +4,7 @@ from typing import Final
 
 from generation.families.control import UNIONS
 from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
+from generation.families.few_steps import FEW_STEPS, READS_GUIDANCE
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import (
     BOTH,
@@ -44,6 +45,7 @@ UNET: Final = Part(
     begins="model.diffusion_model.",
     published=ShapeSide("^input_blocks.0.0.weight$", 0, frozenset((320,))),
     sections=UNET_SECTIONS,
+    may_have=READS_GUIDANCE,
     tensors=(
         *UNET_ENDS,
         *SIZE_EMBEDDING,
@@ -135,7 +137,8 @@ SDXL: Final = Family(
     guidance_scale=6.0,
     sampler="DPM++ 2M",
     abilities=ABILITIES,
-    variants=VARIANTS,
+    variants=VARIANTS | FEW_STEPS.keys(),
+    versions=FEW_STEPS,
     vaes="sdxl",
     context_width=2048,
     layouts=(

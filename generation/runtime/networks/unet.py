@@ -1,5 +1,6 @@
 """The UNets of Stable Diffusion 1, 2 and XL, with ControlNets and T2I-Adapters beside them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from diffusers.loaders import single_file_utils
 from torch.nn import functional
 
 from generation.families.family import Latents
+from generation.families.few_steps import READS_GUIDANCE
 from generation.runtime.networks.architecture import Architecture
 from generation.runtime.networks.control import Control
 from generation.runtime.tiling import Tile
@@ -16,13 +18,22 @@ from generation.runtime.weights import Weights
 
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue, as Pillow makes grey of them."""
+PREFIX: Final = "model.diffusion_model."
+GUIDANCE_SCALED: Final = 1000.0
+LONGEST: Final = 10_000.0
+"""Of the waves that a number is told by, the longest to the shortest."""
 
 
 class UNet:
     """Calls a UNet2DConditionModel."""
 
-    def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
+    def __init__(
+        self, module: Any, controls: Sequence[Control] = (), guidance: float = 1.0
+    ) -> None:
+        """`guidance` is what a latent consistency model is told."""
         self._module = module
+        width = module.config.time_cond_proj_dim
+        self._told = guidance_embedding(guidance, width) if width else None
         self._adapters = [one for one in controls if isinstance(one.module, diffusers.T2IAdapter)]
         self._controls = [
             one for one in controls if not isinstance(one.module, diffusers.T2IAdapter)
@@ -76,6 +87,7 @@ class UNet:
             latents,
             timestep,
             encoder_hidden_states=cross,
+            timestep_cond=None if self._told is None else self._told.to(latents),
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
             down_intrablock_additional_residuals=within or None,
@@ -123,12 +135,30 @@ def _folded(control: Control, tile: Tile) -> torch.Tensor:
     return functional.pad(hint, (0, right, 0, below), mode="replicate")
 
 
+def guidance_embedding(guidance: float, width: int) -> torch.Tensor:
+    """What a latent consistency model reads of a guidance scale, (1, width), in float32.
+
+    Source: Luo et al., "Latent Consistency Models", w = guidance scale - 1, embedded as timesteps
+    are after Ho et al.
+    """
+    half = width // 2
+    falling = torch.exp(torch.arange(half) * -(math.log(LONGEST) / (half - 1)))
+    angles = (guidance - 1) * GUIDANCE_SCALED * falling
+    waves = torch.cat((angles.sin(), angles.cos()))
+    return functional.pad(waves, (0, width % 2))[None]
+
+
 def read(tensors: Weights, config: dict[str, Any]) -> tuple[dict[str, Any], Weights]:
     """Of a single file in CompVis' names."""
-    first = tensors.get("model.diffusion_model.input_blocks.0.0.weight")
+    first = tensors.get(f"{PREFIX}input_blocks.0.0.weight")
     if first is not None:
         config["in_channels"] = first.shape[1]
-    return config, single_file_utils.convert_ldm_unet_checkpoint(tensors, config)
+    told = [tensors[PREFIX + name] for name in READS_GUIDANCE if PREFIX + name in tensors]
+    if not told:
+        return config, single_file_utils.convert_ldm_unet_checkpoint(tensors, config)
+    config["time_cond_proj_dim"] = told[0].shape[1]
+    found = single_file_utils.convert_ldm_unet_checkpoint(tensors, config)
+    return config, {**found, "time_embedding.cond_proj.weight": told[0]}
 
 
 def _further(module: Any) -> int:
@@ -141,6 +171,6 @@ LATENTS: Final = Latents().channels
 ARCHITECTURE: Final = Architecture(
     model=diffusers.UNet2DConditionModel,
     read=read,
-    network=lambda module, controls, _guidance: UNet(module, controls),
+    network=UNet,
     further=_further,
 )

@@ -14,7 +14,7 @@ import pytest
 from bot.locales import Texts
 from generation.catalog import Catalog
 from generation.families import DESCRIBED
-from generation.model_reader import ModelReader
+from generation.model_reader import VARIANT_TITLES, ModelReader
 from generation.models import UNKNOWN_FITS, ModelFile, ModelKind
 from generation.refusal import Refused
 from tests.unit.generation.catalogs import a_model
@@ -431,7 +431,7 @@ async def test_a_checkpoint_that_could_not_draw_alone(tmp_path: Path) -> None:
     found = await scan(tmp_path)
     assert found.all == []
     assert [(problem.code, *problem.params.values()) for problem in found.problems] == [
-        ("model_variant", "depth.safetensors", "a model that is guided by depth"),
+        ("model_variant", "depth.safetensors", VARIANT_TITLES["depth"]),
         ("model_broken", "unet.safetensors", "it has no VAE"),
     ]
 

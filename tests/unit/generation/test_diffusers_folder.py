@@ -46,10 +46,7 @@ def unet(folder: Path, class_name: str = "StableDiffusionPipeline", **settings: 
         (
             "LatentConsistencyModelPipeline",
             {"time_cond_proj_dim": 256},
-            (
-                "model_variant",
-                "a model distilled for few steps that reads the guidance itself (LCM)",
-            ),
+            ("checkpoint", "sd1", "lcm"),
         ),
         (
             "AltDiffusionPipeline",

@@ -29,6 +29,8 @@ SAME = (
     ),
     ("sd1 inpainting folder", "sd1 inpainting file"),
     ("sd1 editing folder", "sd1 editing file"),
+    ("sd1 lcm folder", "sd1 lcm file"),
+    ("sdxl lcm folder", "sdxl lcm file"),
     ("sdxl folder", "sdxl file"),
     ("sdxl refiner folder", "sdxl refiner file"),
     ("flux folder", "flux file"),
