@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from generation import assembly
 from generation.families import Ability, Family, family_of
 from generation.models import ModelFile
 from generation.prompts import attention, composed, schedule
@@ -36,9 +37,13 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
 
 
 def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
-    """What of a request changes nothing with that model, as sentences of `bot/locales/`."""
+    """What of a request changes nothing with that model, and what it lacks to read it, as sentences
+    of `bot/locales/`.
+    """
     family = family_of(model)
     found = []
+    if any(part.optional for part in assembly.missing(model)):
+        found.append("encoder_absent")
     if family.guidance != "cfg" and request.negative_prompt.strip():
         found.append("negative_unread")
     if family.guidance == "none" and request.guidance_scale != family.guidance_scale:

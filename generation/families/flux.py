@@ -133,8 +133,11 @@ FLUX: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
-    variants=frozenset(("", "schnell")),
-    versions={"schnell": Version(guidance="none", steps=4, guidance_scale=1.0, tokens=256)},
+    variants=frozenset(("", "schnell", "fill")),
+    versions={
+        "fill": Version(guidance="distilled", steps=28, guidance_scale=30.0),
+        "schnell": Version(guidance="none", steps=4, guidance_scale=1.0, tokens=256),
+    },
     vaes="flux",
     layouts=(
         *_layouts(

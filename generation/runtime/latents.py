@@ -17,9 +17,10 @@ from generation.runtime.tiling import Tile, Tiles, blended
 
 log = structlog.get_logger(__name__)
 
-INPAINTING, EDITING = 5, 4
-"""Channels of a UNet's input beside the latents: a mask and the latents of what is outside it; the
-latents of the picture that is edited (InstructPix2Pix)."""
+INPAINTING, EDITING, FILLING = 5, 4, 80
+"""Channels of a network's input beside the latents: a mask and the latents of what is outside it;
+the latents of the picture that is edited (InstructPix2Pix); the latents of what is outside a mask,
+and each of the 8 x 8 pixels of the mask that a latent covers (Flux.1 Fill)."""
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -96,7 +97,7 @@ def further_channels(
     tiles: Tiles,
     device: torch.device,
 ) -> torch.Tensor | None:
-    """What a UNet of more input channels is shown beside the latents, (1, D, h, w); else None.
+    """What a network of more input channels is shown beside the latents, (1, D, h, w); else None.
 
     Without a mask a model for inpainting draws everything anew, and sees grey outside.
     """
@@ -108,12 +109,14 @@ def further_channels(
         if start is None:
             raise JobError("start_picture_needed", model=model.file.name)
         return start.mean
-    if missing != INPAINTING:
+    if missing not in (INPAINTING, FILLING):
         raise JobError("model_broken", file=model.file.name, why=f"{missing} channels too many")
     grey = torch.full((1, 3, height, width), 0.5, device=device)
     masked = StartPicture.of(model, grey, tiles)
-    mask = torch.ones_like(masked.mean[:, :1])
-    return torch.cat((mask, masked.scaled(masked.mean)), dim=1)
+    outside = masked.scaled(masked.mean)
+    mask = torch.ones_like(outside[:, :1]).expand(-1, missing - outside.shape[1], -1, -1)
+    # of Flux.1 Fill the mask stands behind
+    return torch.cat((mask, outside) if missing == INPAINTING else (outside, mask), dim=1)
 
 
 def shift_of(vae: Any) -> float:

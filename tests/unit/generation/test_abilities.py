@@ -17,6 +17,8 @@ from tests.unit.generation.catalogs import a_catalog, a_model
 ALL = ("vae", "clip_l", "t5xxl")
 DEV = a_model("dev", family="flux", carries=ALL)
 SCHNELL = a_model("fast", family="flux", variant="schnell", carries=ALL)
+BARE = a_model("bare", family="sd3.5", carries=("vae", "clip_l", "clip_g"))
+WHOLE = a_model("whole", family="sd3.5", carries=("vae", "clip_l", "clip_g", "t5xxl"))
 CATALOG = a_catalog(
     DEV,
     SCHNELL,
@@ -119,6 +121,9 @@ def test_what_it_has_no_ability_for_is_refused_by_name() -> None:
         (DEV, {"prompt": "a [red:blue:0.5] cat BREAK fog"}, ()),
         (SCHNELL, {"guidance_scale": 1.0}, ()),
         (SCHNELL, {"guidance_scale": 7.0}, ("guidance_unread",)),
+        (BARE, {}, ("encoder_absent",)),
+        (WHOLE, {"negative_prompt": "fog"}, ()),
+        (WHOLE, {"prompt": "a (red:1.3) cat"}, ("weights_half_read",)),
         (a_model("dream"), {"negative_prompt": "fog", "prompt": "a (red:1.3) cat"}, ()),
     ],
 )

@@ -18,8 +18,10 @@ from generation.messages import Configure, Failed, Generate, Picture
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
 from generation.runtime.encoders.t5 import T5Encoder
+from generation.runtime.latents import further_channels
 from generation.runtime.networks.flux import pack, places, unpack
 from generation.runtime.server import Server
+from generation.runtime.tiling import tiles_of
 from generation.runtime.tokenizers import load_t5_tokenizer
 from tests.fixtures import flux, ldm, sdxl
 from tests.fixtures.requests import a_request
@@ -242,6 +244,27 @@ def test_a_t5_cut_short_is_named(models: FluxModels, tmp_path: Path) -> None:
     answer = models.answer(_file(split.path, parts={**split.parts, "t5xxl": short}))
     assert isinstance(answer, Failed)
     assert answer.params["file"] == "short.safetensors"
+
+
+def test_fill_is_shown_grey_behind_the_latents_and_behind_that_the_mask(
+    models: FluxModels, tmp_path: Path
+) -> None:
+    """All is to be drawn: nothing outside the mask, each of whose pixels is a channel."""
+    folder = flux.tiny_fill(tmp_path / "fill", models.folder)
+    file = _file(folder, variant="fill", carries=ALL)
+    assert models.draw(file, guidance_scale=30.0).std() > 1
+    model = models.server._parts.checkpoint(file)
+    tiles = tiles_of(WIDTH, HEIGHT, 0)
+    beside = further_channels(model, None, WIDTH, HEIGHT, tiles, torch.device("cpu"))
+    assert beside is not None
+    pipe, size = diffusers.FluxFillPipeline, (HEIGHT // 8, WIDTH // 8)
+    with torch.no_grad():
+        mean = model.vae.encode(torch.zeros(1, 3, HEIGHT, WIDTH)).latent_dist.mean
+    grey = pipe._pack_latents((mean - 0.1159) * 0.3611, 1, 16, *size)
+    latents = torch.randn(1, 16, *size)
+    shown = (pipe._pack_latents(latents, 1, 16, *size), grey, torch.ones(1, grey.shape[1], 256))
+    found = pack(torch.cat((latents, beside), dim=1))
+    assert torch.allclose(found, torch.cat(shown, dim=-1), atol=1e-5)
 
 
 def test_latents_are_packed_row_by_row() -> None:
