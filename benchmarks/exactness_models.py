@@ -16,6 +16,11 @@ from generation.runtime.tokenizers import VOCABULARY
 from tests.fixtures import ldm, models, sdxl
 
 CONFIGS: Final = Path("generation/runtime/configs")
+SHALLOW: Final = "-shallow"
+VEGA: Final = [1, 1, 2]
+"""Transformer blocks of each level of Segmind Vega, which is as wide as SDXL and less deep: ComfyUI
+knows no other depths but a few.
+"""
 PARTS: Final[dict[str, Any]] = {
     "unet": diffusers.UNet2DConditionModel,
     "vae": diffusers.AutoencoderKL,
@@ -46,18 +51,23 @@ def make_models(size: str, folder: Path) -> None:
         shapes = {name: dict(part.named_modules()) for name, part in parts.items()}
         _lora(shapes, into / "lora.safetensors")
         return
-    configs = CONFIGS / size
+    configs = CONFIGS / size.removesuffix(SHALLOW)
     left = shutil.ignore_patterns("controlnet*", "t2i*")
     shutil.copytree(configs, whole, ignore=left)
     for tokenizer in whole.glob("tokenizer*"):
         for words in ("vocab.json", "merges.txt"):
             shutil.copy(VOCABULARY / words, tokenizer)
+    net = into / "net"
+    shutil.copytree(configs / "controlnet", net)
+    if size.endswith(SHALLOW):
+        for part in (whole / "unet", net):
+            _change(part / "config.json", transformer_layers_per_block=VEGA)
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     shapes = {}
     for name, class_ in PARTS.items():
         if not (configs / name).is_dir():
             continue
-        module = _empty(class_, configs / name)
+        module = _empty(class_, whole / name)
         shapes[name] = dict(module.named_modules())
         tensors[name] = _random(module)
         diffusers_ = name in ("unet", "vae")
@@ -65,7 +75,7 @@ def make_models(size: str, folder: Path) -> None:
         save_file(tensors[name], whole / name / f"{file}.safetensors", {"format": "pt"})
     _lora(shapes, into / "lora.safetensors")
     single = ldm.unet(tensors["unet"]) | ldm.vae(tensors["vae"])
-    if size == "sd1":
+    if not (configs / "text_encoder_2").is_dir():
         single |= ldm.clip(tensors["text_encoder"])
     else:
         single |= ldm.clip(tensors["text_encoder"], "conditioner.embedders.0.transformer.")
@@ -73,12 +83,13 @@ def make_models(size: str, folder: Path) -> None:
     save_file({name: t.contiguous() for name, t in single.items()}, folder / "single.safetensors")
     del single, tensors
     gc.collect()
-    net = into / "net"
-    net.mkdir()
-    shutil.copy(configs / "controlnet" / "config.json", net)
-    weights = _random(_empty(diffusers.ControlNetModel, configs / "controlnet"))
+    weights = _random(_empty(diffusers.ControlNetModel, net))
     save_file(weights, net / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     save_file(ldm.unet(weights, "control_model."), folder / "net.safetensors")
+
+
+def _change(config: Path, **changes: Any) -> None:
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
 
 
 def _empty(class_: Any, config: Path) -> Any:
