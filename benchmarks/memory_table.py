@@ -60,7 +60,7 @@ def _clip(size: int) -> tuple[int, int, int]:
 
 
 def _t5(share: float) -> tuple[int, int, int]:
-    return int(T5 * share), int(1_035_000_000 * share), int(526_000_000 * share)
+    return int(T5 * share), int(1_035_000_000 * share), int(347_000_000 * share)
 
 
 def _flux(title: str, share: float, t5: float) -> Model:
@@ -121,7 +121,14 @@ def task_of(model: Model, count: int = COUNT, batch: int = BATCH, side: int = 0)
     denoise = model.rows * (model.beside.denoise * pixels + model.beside.denoise_fixed)
     decode = model.beside.decode
     text = [
-        Part(name=f"text_encoder_{number}", role="text", bytes=size, block=blocks, leaf=leaves)
+        Part(
+            name=f"text_encoder_{number}",
+            role="text",
+            bytes=size,
+            block=blocks,
+            leaf=leaves,
+            reread=True,
+        )
         for number, (size, blocks, leaves) in enumerate(model.text, 1)
     ]
     return Task(

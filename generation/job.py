@@ -114,6 +114,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     numerics: Numerics | None = None
     """None of what was drawn before this was kept."""
+    spared: tuple[str, ...] = ()
+    """What was changed after memory ran out, as in Finished."""
 
 
 class PresetUse(msgspec.Struct, frozen=True):

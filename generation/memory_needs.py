@@ -77,6 +77,7 @@ def part_of(name: str, size: int, family: Family) -> Part:
         bytes=size,
         block=int(block * share),
         leaf=int(leaf * share),
+        reread=role_of(name) == "text" and family.denoiser == "transformer",
     )
 
 
@@ -91,7 +92,7 @@ def task_of(
 ) -> Task:
     """What a request needs, its parts as they are given; `batch` pictures at once at most."""
     beside, width = family.beside, 2 if wide else 1
-    rows = 2 if request.guidance_scale > 1 and beside.guided else 1
+    rows = 2 if request.guidance_scale > 1 and family.guidance == "cfg" else 1
     side = request.tile or max(request.width, request.height)
     seen = min(side, request.width) * min(side, request.height)
     pixels = request.width * request.height

@@ -42,6 +42,8 @@ BLOCKS: Final = 1.1
 """Times that blocks take longer than a part as a whole."""
 BATCH: Final = 0.5
 """Seconds that each further batch of pictures costs."""
+FEWER: Final = 0.01
+"""Seconds for each picture less at once: of as many batches the first are the largest."""
 TILED: Final = 3.0
 """Seconds that decoding a picture in tiles costs; it changes the picture a little, too."""
 EVICTED: Final = 0.3
@@ -60,6 +62,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """What it needs on the device while it is streamed block by block; 0 where it can't be."""
     leaf: int = 0
     """The same layer by layer."""
+    reread: bool = False
+    """Whether it can be read anew from its file whenever it is to work."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +120,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     denoiser: tuple[Place, ...] = PLACES
     others: tuple[Place, ...] = PLACES
     disk: bool = True
-    """Whether text encoders may be read anew from their file."""
+    """Whether parts may be read anew from their file."""
     tiled: tuple[bool, ...] = (False, True)
     batches: tuple[int, ...] = ()
     """Pictures at once; empty for every number."""
@@ -303,6 +307,7 @@ def _seconds(task: Task, room: Room, placings: Sequence[Placing], batch: int, ti
     """What it costs beyond having everything on the device: rough, to compare plans by."""
     batches = -(-task.count // batch)
     found = BATCH * (batches - 1) + (TILED * task.count if tiled else 0.0)
+    found += FEWER * (min(task.batch, task.count) - batch)
     for one in placings:
         if one.place == "device":
             continue
@@ -317,14 +322,13 @@ def _seconds(task: Task, room: Room, placings: Sequence[Placing], batch: int, ti
 
 
 def _batches(task: Task) -> Iterator[int]:
-    """Pictures at once, each number the smallest for so many batches."""
+    """Pictures at once: as many as may be, and each number that is the smallest for so many
+    batches.
+    """
     most = max(1, min(task.batch, task.count))
-    found = -1
-    for batches in range(-(-task.count // most), task.count + 1):
-        batch = -(-task.count // batches)
-        if batch != found:
-            found = batch
-            yield batch
+    found = {most}
+    found.update(-(-task.count // batches) for batches in range(1, task.count + 1))
+    yield from sorted((batch for batch in found if batch <= most), reverse=True)
 
 
 def _evictions(room: Room) -> Iterator[_Gone]:
@@ -369,7 +373,7 @@ def _choices(
     if room.one_memory:
         return [tuple(Placing(part=part, place="device") for part in parts)]
     places = bounds.denoiser if role in ("denoiser", "refiner") else bounds.others
-    rests: tuple[Rest, ...] = ("ram", "disk") if role == "text" and bounds.disk else ("ram",)
+    rests: tuple[Rest, ...] = ("ram", "disk") if bounds.disk else ("ram",)
     found: dict[tuple[Placing, ...], None] = {}
     for place, rest in itertools.product(places, rests):
         if place == "device" and rest == "disk":
@@ -383,7 +387,8 @@ def _placing(part: Part, place: Place, rest: Rest) -> Placing:
         streamed = part.block if place == "blocks" else part.leaf
         if part.bytes < SMALL or not 0 < streamed < part.bytes:
             place = "aside"
-    return Placing(part=part, place=place, rest=rest)
+    small = part.bytes < SMALL or not part.reread
+    return Placing(part=part, place=place, rest="ram" if small else rest)
 
 
 def _pinned(placings: tuple[Placing, ...], room: Room) -> tuple[Placing, ...]:

@@ -42,7 +42,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ram_limit: Annotated[float, Meta(ge=0, le=4096)] = 0.0
     """GiB of main memory that models of earlier jobs may keep; 0 for half of what there is."""
     disable_mmap: bool = False
-    """Files are read from their beginning to their end, which slow disks like."""
+    """Whether files are read in one go from every disk, not only from those found to be slow."""
     quantised: Quantised = "auto"
     batch_size: Annotated[int, Meta(ge=1, le=10)] = 4
     models_kept: Annotated[int, Meta(ge=1, le=16)] = 2
@@ -143,6 +143,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Whether denoisers are compiled."""
     remark: str = ""
     """What the settings ask for in vain: a sentence for the owner's log."""
+    memory_free: int = 0
+    """Bytes of the device's memory that other programs had left then."""
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -202,6 +204,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     out."""
     remark: str = ""
     """What went wrong with it and was got round: a sentence for the owner's log."""
+    spared: tuple[str, ...] = ()
+    """What was changed after memory ran out: codes of `generation/memory_words.py`."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

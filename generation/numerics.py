@@ -21,8 +21,9 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     """In which the VAE decoded; float32 where it overflows in half."""
     frugal: bool = False
     """Whether the VAE worked on small tiles, for want of memory."""
-    memory: Literal["high", "medium", "low"] = "high"
-    """Where the weights lay: on the device, there while they worked, or layer by layer."""
+    memory: Literal["high", "medium", "blocks", "low"] = "high"
+    """Where the denoiser's weights lay: on the device, there while they worked, there block by
+    block, or layer by layer."""
     weights: str = ""
     """What the denoiser's weights are in its file, where not whole: fp8, scaled fp8, Q4_K, …"""
     device: str = ""

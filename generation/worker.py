@@ -35,6 +35,7 @@ from generation.messages import (
 )
 from generation.pace import Pace
 from generation.refusal import Refused
+from generation.request import GenerationRequest
 from generation.saving import SAVED_WITHIN, Saver, UnwantedError
 from generation.schedule import Planned
 from generation.waiting_jobs import LOOK_AGAIN_AFTER, WaitingJobs
@@ -161,6 +162,10 @@ class Worker:
             )
             for one in planned
         ]
+
+    async def seconds_measured(self, request: GenerationRequest) -> float | None:
+        """What a request takes once its model is loaded; None where its model was never timed."""
+        return (await self._waiting.estimates()).measured(request)
 
     async def seconds_left(self) -> float:
         """Until the running job is done; 0 where none runs."""
@@ -344,6 +349,7 @@ class Worker:
             versions=finished.versions,
             device=ready.device_name if ready else "",
             numerics=finished.numerics,
+            spared=finished.spared,
         )
 
     def _try_again(self, job: Job) -> bool:

@@ -81,8 +81,6 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes for each pixel that the VAE decodes at once."""
     encode: int = 100_000_000
     """Of the text encoders."""
-    guided: bool = True
-    """Whether a guidance scale above 1 doubles the rows."""
 
 
 class ConfigMark(msgspec.Struct, frozen=True):
@@ -205,7 +203,6 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
             sampler=own.sampler or self.sampler,
             schedule=own.schedule or self.schedule,
             encoders=encoders,
-            beside=msgspec.structs.replace(self.beside, guided=own.guidance == "cfg"),
         )
 
 

@@ -157,11 +157,16 @@ FLUX: Final = Family(
         *(ConfigMark(variant, "in_channels", channels) for channels, variant in VARIANTS),
         ConfigMark("schnell", "guidance_embeds", False),
     ),
-    beside=Beside(guided=False),
     bytes_at_half={
         "transformer": 23_800_000_000,
         "text_encoder": 246_000_000,
         "text_encoder_2": 9_525_000_000,
         "vae": 168_000_000,
     },
+    streamed={
+        "transformer": (1_488_000_000, 227_000_000),
+        "text_encoder": (106_000_000, 81_000_000),
+        "text_encoder_2": (1_035_000_000, 347_000_000),
+    },
+    beside=Beside(denoise=413.0, denoise_fixed=58_000_000, encode=110_000_000),
 )

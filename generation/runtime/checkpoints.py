@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import structlog
 import torch
 from diffusers.loaders import single_file_utils
 
-from generation.families import FAMILIES, Family, family_of
+from generation.families import FAMILIES, Family, TextEncoder, family_of
 from generation.families.control import UNIONS
 from generation.models import ModelFile
 from generation.request import Conventions
@@ -81,6 +82,8 @@ class Checkpoint:
     noise_schedule: dict[str, Any]
     """The settings of its scheduler, as diffusers writes them."""
     conditioner: Conditioner
+    untold: bool = False
+    """Whether it is not known yet what its denoiser predicts."""
 
     @property
     def text_encoders(self) -> tuple[Any, ...]:
@@ -174,16 +177,10 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
     for row in family.encoders:
         if row.optional and row.file not in {*model.carries, *model.parts}:
             continue
-        file = _part(model, row.file)
-        if file is model and not model.is_folder:
-            words, where = carried(rest, row.file), config / row.part
-        elif file.is_folder:
-            where = file.path / row.part if file is model else file.path
-            words = read_folder(where)
-        else:
-            words, where = read_tensors(file.path), config / row.part
-        tokenizer = config / row.tokenizer
-        encoders.append(LOADING[row.make](row, words, where, tokenizer, dtype, file))
+        encoder = _load_encoder(model, family, row, dtype, rest)
+        # what memory has no room for while it rests
+        encoder.module.reload = partial(_load_encoder, model, family, row, dtype)
+        encoders.append(encoder)
     file = _part(model, "vae")
     if file.is_folder:
         within = file.path / "vae" if file is model else file.path
@@ -193,6 +190,29 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
         figures = config / "vae" / "config.json"
     vae = _vae(latents, _json(figures), dtype, file)
     return _joined(model, family, denoiser, vae, encoders, _json(schedule))
+
+
+def _load_encoder(
+    model: ModelFile,
+    family: Family,
+    row: TextEncoder,
+    dtype: torch.dtype,
+    rest: Weights | None = None,
+) -> Encoder:
+    """A text encoder of a checkpoint; `rest` are what its file has beside the denoiser, where that
+    was read.
+    """
+    config, file = CONFIGS / family.config, _part(model, row.file)
+    if file is model and not model.is_folder:
+        if rest is None:
+            rest = denoiser_apart(read_tensors(model.path))[1]
+        words, where = carried(rest, row.file), config / row.part
+    elif file.is_folder:
+        where = file.path / row.part if file is model else file.path
+        words = read_folder(where)
+    else:
+        words, where = read_tensors(file.path), config / row.part
+    return LOADING[row.make](row, words, where, config / row.tokenizer, dtype, file)
 
 
 def _part(model: ModelFile, name: str) -> ModelFile:

@@ -1,7 +1,7 @@
 """What the denoiser is told: each prompt's states, scheduled over the steps, and kept."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -72,13 +72,15 @@ class Conditioner:
         conventions: Conventions = "a1111",
         changed_by: object = None,
         second_pass: bool = False,
+        before_encoding: Callable[[], None] = lambda: None,
     ) -> Prompts:
         """Encode what a request says, over `steps` calls of the denoiser; in a second pass whole
         numbers in prompts count on from those of a first of as many. Where no negative prompt is
         read it is None.
 
         `changed_by` tells what the encoders' weights were changed by, such as LoRAs; with the
-        names of `vectors` it must tell apart whatever encodes differently.
+        names of `vectors` it must tell apart whatever encodes differently. `before_encoding` is
+        called whenever the encoders are about to work: what is kept needs none.
         Raises JobError: clip_skip_too_deep, embedding_mismatch.
         """
         for name in (vectors or {}).keys() - self.known(vectors or {}).keys():
@@ -91,7 +93,10 @@ class Conditioner:
             said = schedule(text, steps, before) if a1111 else [(steps, text)]
             said = [entry for entry in said if entry[0] > 0]
             texts = tuple(text for _, text in said)
-            found = self._texts(texts, unwanted, clip_skip, vectors, conventions, changed_by)
+            asked = (texts, unwanted and not any(texts), clip_skip)
+            if self._key(*asked, vectors, conventions, changed_by) not in self._kept:
+                before_encoding()
+            found = self._texts(*asked, vectors, conventions, changed_by)
             return Scheduled(tuple((until, found[text]) for until, text in said))
 
         composition = composed(prompt) if a1111 else [(prompt, 1.0)]
@@ -111,21 +116,31 @@ class Conditioner:
     def _texts(
         self,
         texts: tuple[str, ...],
-        unwanted: bool,
+        nothing: bool,
         clip_skip: int,
         vectors: Vectors | None,
         conventions: Conventions,
         changed_by: object,
     ) -> dict[str, Conditioning]:
-        vectors = vectors or {}
-        nothing = unwanted and not any(texts)
-        key = (texts, nothing, clip_skip, *vectors, conventions, changed_by)
+        key = self._key(texts, nothing, clip_skip, vectors, conventions, changed_by)
         if key not in self._kept:
-            self._kept[key] = self._encoded(texts, nothing, clip_skip, vectors, conventions)
+            self._kept[key] = self._encoded(texts, nothing, clip_skip, vectors or {}, conventions)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def _key(
+        self,
+        texts: tuple[str, ...],
+        nothing: bool,
+        clip_skip: int,
+        vectors: Vectors | None,
+        conventions: Conventions,
+        changed_by: object,
+    ) -> tuple[object, ...]:
+        """What encodes to the same."""
+        return (texts, nothing, clip_skip, *(vectors or {}), conventions, changed_by)
 
     def _encoded(
         self,

@@ -96,14 +96,16 @@ def describe(device: torch.device, dtype: torch.dtype) -> Ready:
     """The worker's first message."""
     name = name_of(device)
     if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
+        free, memory = torch.cuda.mem_get_info(device)
     else:
         name = f"{name}, {torch.get_num_threads()} threads"
         memory = psutil.virtual_memory().total
+        free = psutil.virtual_memory().available
     return Ready(
         device=str(device),
         device_name=name,
         memory_total=memory,
+        memory_free=free,
         precision=str(dtype).removeprefix("torch."),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES}
         | {"darkroom": importlib.metadata.version("darkroom")},

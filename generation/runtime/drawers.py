@@ -1,5 +1,6 @@
 """What one checkpoint of a job draws with: prompts, ControlNets, its way of sampling."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -129,7 +130,14 @@ def _prompts(
 ) -> Prompts:
     request = work.request
     merged = tuple(parts.merger.merged(part) for part in model.text_encoders)
-    with parts.residency.at_work(*model.text_encoders):
+    with contextlib.ExitStack() as working:
+
+        def before_encoding() -> None:
+            if not at_work:
+                at_work.append(parts.residency.at_work(*model.text_encoders))
+                working.enter_context(at_work[0])
+
+        at_work: list[contextlib.AbstractContextManager[None]] = []
         return model.conditioner.prompts(
             request.prompt,
             request.negative_prompt if model.family.guidance == "cfg" else None,
@@ -139,6 +147,7 @@ def _prompts(
             changed_by=(merged, stamps),
             conventions=request.conventions,
             second_pass=work.enlargement is not None,
+            before_encoding=before_encoding,
         )
 
 

@@ -17,7 +17,6 @@ from generation.runtime.damage import blame_upscaler
 from generation.runtime.device import name_of, name_of_dtype
 from generation.runtime.faults import NotFiniteError
 from generation.runtime.latents import open_picture
-from generation.runtime.lessons import Plan
 from generation.runtime.parts import Parts
 from generation.runtime.report import JobReport, Send
 
@@ -44,7 +43,7 @@ class Enlarging(JobReport):
         self._work = work
         self._parts = parts
 
-    def draw(self, _plan: Plan) -> None:
+    def draw(self) -> None:
         """Make the picture. Raises JobError, NotFiniteError, and what tells that memory ran out."""
         made = self._work.request.enlargement
         assert made is not None

@@ -55,21 +55,22 @@ def at_work(
     residency: Residency,
     share: float,
     calls: int,
+    handed_over: Callable[[], None],
 ) -> Iterator[Denoiser | HandOver]:
     """What samplers call, its networks on the device meanwhile: those of the base, and once it has
-    handed over, after its `share` of all `calls`, those of the refiner.
+    handed over, after its `share` of all `calls`, those of the refiner; `handed_over` is told then.
     """
     with contextlib.ExitStack() as working:
         working.enter_context(residency.at_work(*drawers[0].at_work))
         if len(drawers) == 1:
             yield denoisers[0]
             return
-        base, refiner = drawers
+        refiner = drawers[1]
         first, second = denoisers
 
         def hand_over() -> None:
             working.close()
-            aside = [part for part in base.at_work if part not in refiner.at_work]
-            working.enter_context(residency.at_work(*refiner.at_work, aside=aside))
+            handed_over()
+            working.enter_context(residency.at_work(*refiner.at_work))
 
         yield HandOver(first, second, share, calls, hand_over)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from generation.runtime.kept import KeptFile
+from generation.kept_file import KeptFile
 from generation.safetensors_header import HeaderError, read_header
 
 CHUNK = 2**20

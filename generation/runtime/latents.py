@@ -10,6 +10,7 @@ import structlog
 import torch
 from PIL import Image, ImageOps
 
+from generation.memory_needs import TILE_PIXELS
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.faults import JobError, NotFiniteError
 from generation.runtime.lessons import Lessons
@@ -165,13 +166,22 @@ def frugal(vaes: Sequence[Any], short_of_memory: bool) -> Iterator[None]:
     if short_of_memory:
         for vae in vaes:
             for used in (vae, getattr(vae, "float32_copy", vae)):
-                used.enable_tiling()
+                in_tiles(used)
     try:
         yield
     finally:
         for vae in vaes:
             for used in (vae, getattr(vae, "float32_copy", vae)):
                 used.disable_tiling()
+
+
+def in_tiles(vae: Any) -> None:
+    """Have a VAE work on tiles; its own are as large as its family's pictures."""
+    vae.tile_sample_min_size = min(vae.tile_sample_min_size, TILE_PIXELS)
+    vae.tile_latent_min_size = vae.tile_sample_min_size // 2 ** (
+        len(vae.config.block_out_channels) - 1
+    )
+    vae.enable_tiling()
 
 
 def _decoded(model: Checkpoint, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:
@@ -190,7 +200,7 @@ def _in_float32(vae: Any, device: torch.device) -> Any:
     copy = type(vae).from_config(vae.config)
     copy.load_state_dict({name: tensor.float() for name, tensor in vae.state_dict().items()})
     if vae.use_tiling:
-        copy.enable_tiling()
+        in_tiles(copy)
     return copy.to(device).eval()
 
 

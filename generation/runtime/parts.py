@@ -3,7 +3,7 @@
 import contextlib
 import gc
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 import torch
 
-from generation.families import FAMILIES, Family
-from generation.messages import Generate, Memory, RuntimeSettings
-from generation.models import ModelFile, ModelKind
+from generation.memory_plan import Plan, Room
+from generation.messages import RuntimeSettings
+from generation.models import ModelFile
 from generation.regular_files import printable
 from generation.runtime.checkpoints import (
     Checkpoint,
@@ -26,7 +26,8 @@ from generation.runtime.device import choose_dtype
 from generation.runtime.embeddings import Embeddings
 from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
-from generation.runtime.residency import Residency
+from generation.runtime.read_ahead import read_ahead
+from generation.runtime.residency import Residency, place_of
 from generation.runtime.tuning import Tuning
 from generation.runtime.unpacking import Unpacking
 from generation.runtime.upscaling import load_upscaler
@@ -56,46 +57,46 @@ class Parts:
         self._unpacking = Unpacking(settings, device)
         self.merger = Merger()
         self.embeddings = Embeddings()
+        self.decode_in = None if settings.vae_precision == "auto" else torch.float32
+        """The precision in which VAEs decode; None for the others' where they don't overflow."""
         self._models_kept = settings.models_kept
+        self._in_one_go = settings.disable_mmap
         self._checkpoints: LoadedParts = OrderedDict()
         self._controlnets: LoadedParts = OrderedDict()
         self._vaes: LoadedParts = OrderedDict()
         self._upscalers: LoadedParts = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: ModelFile | None = None) -> Checkpoint:
-        """All its parts, in place. One that draws `beside` a model does not push it out: where
-        there is no room for both, its parts are on the device only while they work.
+        """All its parts, in memory; a plan puts them in their places. One that draws `beside` a
+        model does not push it out.
 
         Raises JobError for a broken file.
         """
-        kept, stamp, family = self._checkpoints, self.stamp(model), FAMILIES[model.family]
+        kept, stamp = self._checkpoints, self.stamp(model)
         held = None if beside is None else self.stamp(beside)
         if stamp not in kept:
-            while any(other != held for other in kept) and not (
-                len(kept) < self._models_kept and self.residency.has_room(family, self.dtype)
-            ):
+            while len(kept) >= self._models_kept and any(other != held for other in kept):
                 _unload(kept, next(other for other in kept if other != held))
+            self._make_way(model, held)
+            read_ahead(model, always=self._in_one_go)
             with _naming_broken_files(model):
                 found = load_checkpoint(model, self.dtype)
-                crowded = held is not None and not self.residency.has_room(family, self.dtype)
-                self._place(found.parts, model, "medium" if crowded else None)
+                self._mark(found.parts, model)
                 untold = model.v_prediction is None and not model.is_folder
-                if untold and family.prediction != "flow":
-                    with self.residency.at_work(found.denoiser, *found.text_encoders):
-                        look_what_it_predicts(found)
+                found.untold = untold and found.family.prediction != "flow"
             kept[stamp] = found
         kept.move_to_end(stamp)
         model_there: Checkpoint = kept[stamp]
-        if held is None and model_there.denoiser.residency == "medium":
-            self._settle(model_there, family)
         return model_there
 
-    def _settle(self, model: Checkpoint, family: Family) -> None:
-        """One that was loaded where another had the room has the device for itself by now."""
-        residency = self.residency
-        if residency.mode(family, self.dtype) == "high" and residency.has_room(family, self.dtype):
-            for part in model.parts:
-                residency.place(part, "high")
+    def _make_way(self, model: ModelFile, held: Stamp | None) -> None:
+        """A model comes through main memory: unload others that it would have no room beside."""
+        needed = model.size + sum(part.size for part in model.parts.values())
+        while not self.residency.has_ram_for(needed):
+            other = next((stamp for stamp in self._checkpoints if stamp != held), None)
+            if other is None:
+                return
+            _unload(self._checkpoints, other)
 
     def controlnet(self, model: ModelFile) -> Any:
         """A ControlNet, in place. Raises JobError for a broken file."""
@@ -128,11 +129,55 @@ class Parts:
         finally:
             self.dtype = usual
 
-    def keeps_more_than(self, work: Generate) -> bool:
-        """Whether anything is loaded that this job does not use."""
-        used = 1 + len(set(work.controlnets)) + (work.vae is not None)
-        used += (work.refiner is not None) + (work.upscaler is not None)
-        return sum(map(len, self._kept)) > used
+    def room(self, own: Iterable[Any]) -> Room:
+        """What memory there is for a job with these parts."""
+        mine = list(own)
+        kept = [(name, parts) for name, _, _, parts in self._others(mine)]
+        return self.residency.room(mine, kept)
+
+    def follow(self, plan: Plan, named: Iterable[tuple[str, Any]]) -> None:
+        """Let other models make room, and put these parts in their places."""
+        parts = dict(named)
+        for name, kept, stamp, others in list(self._others(parts.values())):
+            if name in plan.unloaded:
+                _unload(kept, stamp)
+            elif name in plan.to_ram:
+                for other in others:
+                    if place_of(other) == "device":
+                        self.residency.place(other, "aside")
+        placings = {one.part.name: one for one in plan.placings}
+        # what leaves the device goes first
+        for name in sorted(parts, key=lambda name: placings[name].place == "device"):
+            one = placings[name]
+            self.residency.place(parts[name], one.place, pinned=one.pinned, rest=one.rest)
+
+    def look(self, model: Checkpoint) -> None:
+        """Find out what a model predicts whose file does not tell: once, and in its place."""
+        if model.untold:
+            with self.residency.at_work(model.denoiser, *model.text_encoders):
+                look_what_it_predicts(model)
+            model.untold = False
+
+    def unload_others(self, own: Iterable[Any]) -> bool:
+        """Unload what a job with these parts does not use; whether there was anything."""
+        others = list(self._others(list(own)))
+        for _, kept, stamp, _ in others:
+            del kept[stamp]
+        _collect()
+        return bool(others)
+
+    def _others(
+        self, own: Iterable[Any]
+    ) -> Iterator[tuple[str, LoadedParts, Stamp, tuple[Any, ...]]]:
+        """What is kept beside these parts, each with its name, where it is kept and its parts: the
+        smaller kinds first, and of a kind what was used longest ago.
+        """
+        mine = set(map(id, own))
+        for number, kept in enumerate(reversed(self._kept)):
+            for stamp, held in list(kept.items()):
+                parts = held.parts if isinstance(held, Checkpoint) else (held,)
+                if mine.isdisjoint(map(id, parts)):
+                    yield f"{stamp[0].name} ({number}.{stamp[-2:]})", kept, stamp, parts
 
     def free(self) -> None:
         """Unload everything."""
@@ -160,21 +205,19 @@ class Parts:
                 _unload(kept, next(iter(kept)))
             with _naming_broken_files(model):
                 part = load(model, self.dtype)
-                self._place((part,), model)
+                self._mark((part,), model)
             kept[stamp] = part
         kept.move_to_end(stamp)
         return kept[stamp]
 
-    def _place(self, parts: tuple[Any, ...], model: ModelFile, mode: Memory | None = None) -> None:
-        if model.kind is ModelKind.UPSCALER:
-            mode = self.residency.mode_of_small()
-        mode = mode or self.residency.mode(FAMILIES[model.family], self.dtype)
+    def _mark(self, parts: tuple[Any, ...], model: ModelFile) -> None:
+        """Let each part know where it comes from; until it is placed it waits in main memory."""
         stamp = self.stamp(model)
         for part in parts:
             part.origin = (model.path, type(part).__name__)
             part.stamp = stamp
             self._unpacking.settle(part)
-            self.residency.place(part, mode)
+            self.residency.place(part, "aside")
 
 
 def latents_of(vae: Any) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from generation.kept_file import KeptFile
 from generation.runtime.checkpoints import Checkpoint
-from generation.runtime.kept import KeptFile
 from generation.runtime.latents import shift_of
 
 FIT_SIDE = 64  # pixels of the pictures that the map is fitted on

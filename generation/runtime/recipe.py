@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from PIL import Image
 
+from generation.memory_plan import Place, Plan
 from generation.messages import Generate, Preview
 from generation.numerics import Numerics
 from generation.runtime import previews
@@ -26,8 +27,9 @@ from generation.runtime.latents import (
     frugal,
     pixels_of,
 )
-from generation.runtime.lessons import Lessons, Plan
+from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
+from generation.runtime.memory import Meter, Planner, Wish
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
 from generation.runtime.report import JobReport, Send
@@ -41,6 +43,15 @@ CHECK_EVERY = 5
 """Steps between looks at whether the latents are still numbers."""
 BEAT_EVERY = 10.0
 """Seconds of a single step after which its progress is said once more."""
+
+
+MEMORY: Final[dict[Place, Literal["high", "medium", "blocks", "low"]]] = {
+    "device": "high",
+    "aside": "medium",
+    "blocks": "blocks",
+    "leaves": "low",
+}
+"""As numerics name the places of a denoiser."""
 
 
 class Inputs(NamedTuple):
@@ -73,6 +84,7 @@ class Drawing(JobReport):
         unsafe: Callable[[Image.Image], float | None],
         shown: previews.Previews,
         maps: previews.Maps,
+        planner: Planner,
     ) -> None:
         request = work.request
         self._tiles = tiles_of(request.width, request.height, request.tile)
@@ -89,8 +101,14 @@ class Drawing(JobReport):
         self._lessons = lessons
         self._shown = shown
         self._maps = maps
+        self._planner = planner
+        self.plan: Plan | None = None
+        """How it is drawn; None until its models are loaded."""
+        self.own: tuple[Any, ...] = ()
+        """Its networks."""
+        self.meter = Meter(parts.device)
         first = work.numerics
-        self._decode_in = DTYPES[first.vae_precision] if first is not None else None
+        self._decode_in = parts.decode_in if first is None else DTYPES[first.vae_precision]
         self._sampler_name = sampler_of(request)
         self._sampler = SAMPLERS[self._sampler_name]
         self._calls = 0
@@ -98,13 +116,18 @@ class Drawing(JobReport):
         self._made = 0
         self._saves: list[Future[None]] = []
 
-    def draw(self, plan: Plan) -> None:
-        """Make all pictures that were not made yet.
+    def draw(self, wish: Wish) -> None:
+        """Make all pictures that were not made yet, as memory allows.
 
         Raises JobError, NotFiniteError, and whatever tells that memory ran out.
         """
         self._stage("loading", self._made)
+        self.plan, self.own = None, ()
+        self.meter.begin()
         job = load(self._parts, self._work)
+        self.own = job.parts
+        plan = self.plan = self._planner.plan(self._work, job, wish)
+        self._planner.follow(plan, job)
         self.loaded_at = time.monotonic()
         self._stop_if_cancelled()
         try:
@@ -123,15 +146,15 @@ class Drawing(JobReport):
             torch.no_grad(),
             tuning.tuned(job.denoisers, [*job.vaes, *job.nets], told) as tuned,
             beating(job.parts, self._beat, BEAT_EVERY, tuned.blocks),
-            frugal(job.vaes, plan.frugal),
+            frugal(job.vaes, plan.tiled),
             ThreadPoolExecutor(1, "save") as saver,
         ):
             inputs = self._inputs(job)
-            for first in range(self._made, count, plan.batch_size):
-                last = min(first + plan.batch_size, count)
+            for first in range(self._made, count, plan.batch):
+                last = min(first + plan.batch, count)
                 latents, model = self._denoise(inputs, first, last)
                 self._stage("decoding", last)
-                with self._parts.residency.at_work(model.vae):
+                with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
                         picture, decoded_in = self._decode(model, latent)
@@ -150,11 +173,11 @@ class Drawing(JobReport):
     ) -> Numerics:
         device = self._parts.device
         return Numerics(
-            batch_size=min(plan.batch_size, self._work.request.count),
+            batch_size=plan.batch,
             precision=name_of_dtype(self._parts.dtype),
             vae_precision=name_of_dtype(decoded_in),
-            frugal=plan.frugal,
-            memory=model.denoiser.residency,
+            frugal=plan.tiled,
+            memory=MEMORY[model.denoiser.residency],
             weights=model.file.quantisation,
             device=name_of(device),
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
@@ -167,15 +190,16 @@ class Drawing(JobReport):
         before = self._start_pixels()
         self._stage("encoding", self._made)
         start = colours = None
-        with self._parts.residency.at_work(model.vae):
+        with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
             if before is not None:
                 start = StartPicture.of(model, before, tiles)
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
-        drawers = tuple(
-            drawer_of(each, job, self._work, self._parts, start, tiles, self._stop_if_cancelled)
-            for each in job.checkpoints
-        )
+        with self.meter.during("encode"):
+            drawers = tuple(
+                drawer_of(each, job, self._work, self._parts, start, tiles, self._stop_if_cancelled)
+                for each in job.checkpoints
+            )
         times = timeline(
             schedule_of(request),
             self._sampler_name,
@@ -220,7 +244,17 @@ class Drawing(JobReport):
 
         denoisers = [one.denoiser(request, self._tiles, after_call) for one in inputs.drawers]
         share, calls = request.refiner_switch, steps * self._sampler.order
-        with at_work(inputs.drawers, denoisers, self._parts.residency, share, calls) as denoiser:
+        with (
+            self.meter.during("denoise"),
+            at_work(
+                inputs.drawers,
+                denoisers,
+                self._parts.residency,
+                share,
+                calls,
+                lambda: self.meter.enter("refine"),
+            ) as denoiser,
+        ):
             for step in SAMPLING[self._sampler_name](denoiser, x, sigmas, noise, sampling):
                 self._stop_if_cancelled()
                 x, done = step.x, step.number + 1

@@ -1,26 +1,29 @@
-"""Where weights lie: on the device for good, only while they work, or layer by layer.
+"""Where weights lie: on the device for good, only while they work, or streamed through it.
 
-A part is a denoiser, a text encoder, a VAE or a ControlNet. `high` keeps every part on the device;
-`medium` moves one there while it works (A1111's --medvram); `low` streams its layers through the
-device (--lowvram).
+A part is a denoiser, a text encoder, a VAE, a ControlNet or an upscaler. Where it goes a plan says
+(`generation/memory_plan.py`); here it is moved.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
+import psutil
+import structlog
 import torch
-from diffusers.hooks import apply_group_offloading
 
-from generation.families import Family
-from generation.messages import Memory, RuntimeSettings
+from generation.memory_plan import GIB, Kept, Place, Rest, Room
+from generation.memory_settings import KEPT_SHARE, PINNED, RAM_RESERVE
+from generation.messages import RuntimeSettings
+from generation.runtime import streaming
+from generation.runtime.quantised import unpack, unpacked_bytes
+from generation.runtime.streaming import size_of
 
-ROOM_FOR_WORK = 1.4
-"""Weights times this is what a model needs to run entirely on the device."""
-MEDIUM_BYTES = 3 * 2**30
-"""Below this the largest part of a model does not fit beside its work."""
-STREAM = True
-"""Whether layers are copied while others work; only CUDA can."""
+log = structlog.get_logger(__name__)
+
+CPU: Final = torch.device("cpu")
+STREAM: Final = ("cuda",)
+"""Devices to which layers are copied while others work."""
 
 
 class Residency:
@@ -30,66 +33,178 @@ class Residency:
         self.device = device
         self._settings = settings
 
-    def mode(self, family: Family, dtype: torch.dtype) -> Memory:
-        """How a model of that family is kept in that precision."""
+    @property
+    def one_memory(self) -> bool:
+        """Whether the device computes in main memory, so that moving a part wins nothing."""
+        return self.device.type != "cuda"
+
+    def room(self, own: Iterable[Any], kept: Iterable[tuple[str, Iterable[Any]]]) -> Room:
+        """What there is now for a job with these parts, beside other models by their names."""
+        mine = list(own)
+        others = tuple(
+            Kept(name=name, device=self._on_device(parts), ram=self._in_ram(parts))
+            for name, parts in ((name, list(parts)) for name, parts in kept)
+        )
+        memory = psutil.virtual_memory()
+        ram = memory.available - RAM_RESERVE + self._in_ram(mine)
+        device, total = self._device_memory()
+        if self.one_memory:
+            device = ram = memory.available + self._on_device(mine) + self._in_ram(mine)
+        limit = self._settings.ram_limit * GIB or memory.total * KEPT_SHARE
+        return Room(
+            device=max(0, device if self.one_memory else device + self._on_device(mine)),
+            ram=max(0, ram),
+            total=total,
+            pinned=0 if self.one_memory else max(0, min(ram, int(memory.total * PINNED))),
+            kept=others,
+            kept_ram=int(limit),
+            one_memory=self.one_memory,
+        )
+
+    def _device_memory(self) -> tuple[int, int]:
+        """Bytes that are free for this process, less what is to stay free, and all there are."""
         if self.device.type != "cuda":
-            return "high"
-        if self._settings.memory != "auto":
-            return self._settings.memory
-        total = torch.cuda.get_device_properties(self.device).total_memory
-        if total >= self.bytes_needed(family, dtype):
-            return "high"
-        return "medium" if total >= MEDIUM_BYTES else "low"
+            return 0, psutil.virtual_memory().total
+        free, total = torch.cuda.mem_get_info(self.device)
+        unused = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return free + unused - int(self._settings.vram_reserve * GIB), total
 
-    def mode_of_small(self) -> Memory:
-        """How what belongs to no family is kept: it makes room for models while it rests."""
-        return "medium" if self.device.type == "cuda" else "high"
+    def _on_device(self, parts: Iterable[Any]) -> int:
+        return sum(size_of(part) for part in parts if place_of(part) == "device")
 
-    def bytes_needed(self, family: Family, dtype: torch.dtype) -> float:
-        """What a whole model takes on the device at work."""
-        return family.bytes_of_all * (2 if dtype == torch.float32 else 1) * ROOM_FOR_WORK
+    def _in_ram(self, parts: Iterable[Any]) -> int:
+        return sum(size_of(part) for part in parts if place_of(part) != "device")
 
-    def has_room(self, family: Family, dtype: torch.dtype) -> bool:
-        """Whether one more model may lie on the device beside those that do."""
-        if self.device.type != "cuda" or self.mode(family, dtype) != "high":
-            return True
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return free >= self.bytes_needed(family, dtype)
-
-    def place(self, part: Any, mode: Memory) -> None:
-        """Put a part that was just loaded where it lies while it does not work."""
-        part.residency = mode
-        if mode == "high":
+    def place(self, part: Any, place: Place, *, pinned: bool = False, rest: Rest = "ram") -> None:
+        """Put a part where it lies while it does not work; one that rests on `disk` is forgotten
+        whenever it has worked, and read anew.
+        """
+        if self.one_memory and place == "aside":
+            place = "device"
+        now = place_of(part)
+        if now == place and _rests(part) == rest:
+            part.residency = place
+            return
+        if now in ("blocks", "leaves") and _rests(part) == "ram":
+            streaming.stop(part)
+        if _is_forgotten(part) and rest == "ram":
+            _recall(part)
+        part.residency, part.rest = place, rest
+        if rest == "disk":
+            return
+        if place == "device":
             part.to(self.device)
-        elif mode == "low":
-            self._stream(part)
+        elif now == "device":
+            part.to(CPU)
+        if place != "device" and pinned and self.device.type == "cuda":
+            _pin(part)
+        self._stream(part, pinned=pinned)
+
+    def _stream(self, part: Any, *, pinned: bool) -> None:
+        """Have its weights go through the device, where that is its place."""
+        if part.residency in ("blocks", "leaves"):
+            _lie_as_usual(part)
+            stream = self.device.type in STREAM
+            streaming.start(part, self.device, part.residency, stream=stream, pinned=pinned)
+
+    def has_ram_for(self, size: int) -> bool:
+        """Whether so many bytes may come into main memory now."""
+        return size <= psutil.virtual_memory().available - RAM_RESERVE
 
     @contextlib.contextmanager
-    def at_work(self, *parts: Any, aside: Sequence[Any] = ()) -> Iterator[None]:
-        """While it lasts, these parts compute on the device. Those `aside`, which do not work
-        meanwhile, leave it where the others have no room of their own.
-        """
-        moving = [part for part in parts if part.residency == "medium"]
-        leaving = [part for part in aside if moving and part.residency == "high"]
+    def at_work(self, *parts: Any) -> Iterator[None]:
+        """While it lasts, these parts compute on the device."""
+        with contextlib.ExitStack() as working:
+            for part in parts:
+                working.enter_context(self._at_work(part))
+            yield
+        if self.device.type == "cuda" and any(place_of(part) != "device" for part in parts):
+            torch.cuda.empty_cache()
+
+    @contextlib.contextmanager
+    def _at_work(self, part: Any) -> Iterator[None]:
+        place, moved = place_of(part), []
         try:
-            for part in leaving:
-                part.to("cpu")
-            for part in moving:
-                part.to(self.device)
+            if _rests(part) == "disk":
+                _recall(part)
+                self._stream(part, pinned=False)
+            if place == "aside":
+                moved = self._bring(part, list(_tensors(part)))
+            elif place == "blocks":
+                moved = self._bring(part, streaming.beside_blocks(part))
             yield
         finally:
-            for part in moving:
-                part.to("cpu")
-            for part in leaving:
-                part.to(self.device)
-            if moving and self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            for tensor, resting in moved:
+                tensor.data = resting
+            copy = getattr(part, "float32_copy", None)
+            if moved and copy is not None:
+                copy.to(CPU)
+            if _rests(part) == "disk":
+                if place in ("blocks", "leaves"):
+                    streaming.stop(part)
+                _forget(part)
 
-    def _stream(self, part: Any) -> None:
-        apply_group_offloading(
-            part,
-            onload_device=self.device,
-            offload_device=torch.device("cpu"),
-            offload_type="leaf_level",
-            use_stream=STREAM,
-        )
+    def _bring(
+        self, part: Any, tensors: list[torch.Tensor]
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Copies on the device, each with what it was copied from: nothing is copied back."""
+        found = [(tensor, tensor.data) for tensor in tensors]
+        for tensor, resting in found:
+            tensor.data = resting.to(self.device, non_blocking=resting.is_pinned())
+        copy = getattr(part, "float32_copy", None)
+        if copy is not None:
+            copy.to(self.device)
+        return found
+
+
+def place_of(part: Any) -> Place:
+    """Where a part lies; one that was just loaded waits in main memory."""
+    place: Place = getattr(part, "residency", "aside")
+    return place
+
+
+def _rests(part: Any) -> Rest:
+    rest: Rest = getattr(part, "rest", "ram")
+    return rest
+
+
+def _is_forgotten(part: Any) -> bool:
+    return any(tensor.numel() == 0 for tensor in part.parameters())
+
+
+def _forget(part: Any) -> None:
+    """Let go of its weights; its layers stay as they are."""
+    for tensor in _tensors(part):
+        tensor.data = torch.empty(0, dtype=tensor.dtype)
+
+
+def _recall(part: Any) -> None:
+    """Read the weights that were forgotten."""
+    if not _is_forgotten(part):
+        return
+    fresh = part.reload().module
+    if not unpacked_bytes(part):
+        unpack(fresh)
+    for tensor, read in zip(_tensors(part), _tensors(fresh), strict=True):
+        tensor.data = read.data
+
+
+def _tensors(part: Any) -> Iterator[torch.Tensor]:
+    yield from {id(each): each for each in (*part.parameters(), *part.buffers())}.values()
+
+
+def _pin(part: Any) -> None:
+    """Let its weights be copied by the device itself; as far as the system lets it."""
+    try:
+        for tensor in _tensors(part):
+            if not tensor.is_pinned():
+                tensor.data = tensor.data.pin_memory()
+    except RuntimeError as error:
+        log.info("main memory can't be pinned", error=str(error).splitlines()[0][:200])
+
+
+def _lie_as_usual(part: Any) -> None:
+    """What is streamed is copied as it is stored."""
+    if getattr(part, "channels_last", False):
+        part.to(memory_format=torch.contiguous_format)
+        part.channels_last = False

@@ -25,7 +25,7 @@ from generation.messages import (
 )
 from generation.metadata import TENSORS
 from generation.models import ModelFile
-from generation.runtime import previews
+from generation.runtime import ladder, previews
 from generation.runtime.device import (
     DTYPES,
     check_device,
@@ -46,7 +46,8 @@ from generation.runtime.faults import (
     is_out_of_memory,
 )
 from generation.runtime.hashes import Hashes
-from generation.runtime.lessons import Lessons, Plan
+from generation.runtime.lessons import Lessons
+from generation.runtime.memory import Planner
 from generation.runtime.parts import Parts
 from generation.runtime.picture_check import PictureCheck
 from generation.runtime.pipe import End, Inbox, Outbox
@@ -94,6 +95,7 @@ class Server:
         self._settings = settings
         self._parts = Parts(settings, device)
         self._lessons = Lessons()
+        self._planner = Planner(settings, self._parts, Path(configure.cache))
         check_device(device, self._parts.dtype)
         self._check = PictureCheck(settings)
         self._hashes = Hashes(Path(configure.cache))
@@ -138,8 +140,6 @@ class Server:
         if self._inbox.is_cancelled(work.job):
             # while it waited behind another
             raise CancelledError
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
         self._check.load()
         hashing = self._hasher.submit(self._hash_files, work)
         told: Any = {
@@ -148,10 +148,11 @@ class Server:
             "unsafe": self._check.unsafe,
         }
         drawing: JobReport
-        remark = ""
+        remark, peak = "", 0
+        spared: tuple[str, ...] = ()
         if isinstance(work, Enlarge):
-            drawing, batch_size = Enlarging(work, self._parts, self._outbox.send, **told), 1
-            self._enlarge(drawing)
+            drawing = Enlarging(work, self._parts, self._outbox.send, **told)
+            ladder.enlarge(drawing, self._parts)
         else:
             drawing = Drawing(
                 work,
@@ -160,25 +161,27 @@ class Server:
                 self._outbox.send,
                 shown=previews.Previews(self._settings.preview_every),
                 maps=self._maps,
+                planner=self._planner,
                 **told,
             )
-            batch_size, remark = self._draw_compiled(drawing, work)
-        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+            spared, remark = self._draw_compiled(drawing, work)
+            peak = drawing.meter.peak
         return Finished(
             job=work.job,
             seconds=time.monotonic() - begun,
             seconds_loading=max(0.0, drawing.loaded_at - begun),
-            batch_size=batch_size,
+            batch_size=drawing.numerics.batch_size if drawing.numerics is not None else 1,
             memory_peak=peak,
             hashes=hashing.result(),
             versions=self.ready.versions,
             numerics=drawing.numerics,
-            remark=remark,
+            remark="; ".join(filter(None, (remark, ladder.in_words(spared)))),
+            spared=spared,
         )
 
-    def _draw_compiled(self, drawing: Drawing, work: Generate) -> tuple[int, str]:
-        """Draw; returns how many pictures were drawn at once, and what the owner must know where
-        the denoiser can't be compiled.
+    def _draw_compiled(self, drawing: Drawing, work: Generate) -> tuple[tuple[str, ...], str]:
+        """Draw; returns what was changed for want of memory, and what the owner must know where the
+        denoiser can't be compiled.
         """
         try:
             return self._draw(drawing, work), ""
@@ -189,15 +192,8 @@ class Server:
         gc.collect()
         return self._draw(drawing, work), remark
 
-    def _enlarge(self, enlarging: Enlarging) -> None:
-        """Once more without the models of other jobs where memory runs out."""
-        if not _fits(enlarging, Plan(1)):
-            log.warning("out of memory: once more, with nothing else loaded")
-            self._parts.free()
-            enlarging.draw(Plan(1))
-
-    def _draw(self, drawing: Drawing, work: Generate) -> int:
-        """Draw; returns how many pictures were drawn at once.
+    def _draw(self, drawing: Drawing, work: Generate) -> tuple[str, ...]:
+        """Draw; returns what was changed for want of memory.
 
         A denoiser that overflows in half precision is tried once more in a wider one. What is drawn
         again is drawn in the precision that it was, whatever was learned since.
@@ -231,33 +227,8 @@ class Server:
         dtype = DTYPES[work.numerics.precision]
         return dtype if computes_in(self._parts.device, dtype) else None
 
-    def _draw_in_memory(self, drawing: Drawing, work: Generate) -> int:
-        """Begin where a job like this fitted before, and go down the ladder from there.
-
-        What is drawn again begins as it was drawn, and what it takes is no lesson for others.
-        """
-        again = work.numerics
-        if again is not None:
-            plan = Plan(1 if work.one_by_one else again.batch_size, frugal=again.frugal)
-        else:
-            most = 1 if work.one_by_one else self._settings.batch_size
-            plan = self._lessons.plan(work, most)
-        if not plan.frugal:
-            if _fits(drawing, plan):
-                return plan.batch_size
-            crowded = self._parts.keeps_more_than(work)
-            self._parts.free()
-            if crowded:
-                log.warning("out of memory: once more, with the models of this job only")
-                if _fits(drawing, plan):
-                    return plan.batch_size
-                self._parts.free()
-            log.warning("out of memory: once more, one picture at a time")
-        frugal = Plan(1, frugal=True)
-        drawing.draw(frugal)
-        if again is None:
-            self._lessons.needs(work, frugal)
-        return frugal.batch_size
+    def _draw_in_memory(self, drawing: Drawing, work: Generate) -> tuple[str, ...]:
+        return ladder.draw(drawing, work, self._settings.batch_size, self._parts, self._planner)
 
     def _hash_files(self, work: EngineWork) -> dict[str, str]:
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
@@ -276,17 +247,6 @@ class Server:
 
     def _hashes_of(self, files: Iterable[ModelFile]) -> dict[str, str]:
         return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}
-
-
-def _fits(drawing: Drawing | Enlarging, plan: Plan) -> bool:
-    """Draw; False when memory ran out. By then no frame of the attempt holds a tensor any more."""
-    try:
-        drawing.draw(plan)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True
 
 
 def _traceback(error: Exception) -> str:

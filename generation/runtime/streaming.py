@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 import torch
+from diffusers.hooks import HookRegistry, apply_group_offloading
 from torch import nn
 
 Division = Literal["blocks", "leaves"]
@@ -20,25 +21,25 @@ HOOKS: Final = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_gr
 """As diffusers names them (`diffusers/hooks/group_offloading.py`)."""
 
 
-def roots(network: nn.Module, limit: int = BLOCK_MAX) -> list[nn.Module]:
+def roots(network: nn.Module) -> list[nn.Module]:
     """The modules whose own lists are streamed; the network itself where it has none."""
-    return list(_roots(network, limit)) or [network]
+    return list(_roots(network)) or [network]
 
 
-def _roots(module: nn.Module, limit: int) -> Iterator[nn.Module]:
+def _roots(module: nn.Module) -> Iterator[nn.Module]:
     lists = [child for child in module.children() if isinstance(child, LISTS) and len(child)]
     blocks = [block for one in lists for block in one]
-    if any(size_of(block) > limit and has_lists(block) for block in blocks):
+    if any(size_of(block) > BLOCK_MAX and has_lists(block) for block in blocks):
         # each of them: their neighbours are as large
         inner = [block for block in blocks if has_lists(block)]
         inner += [child for child in module.children() if child not in lists and has_lists(child)]
         for each in inner:
-            yield from _roots(each, limit)
+            yield from _roots(each)
     elif lists:
         yield module
     else:
         for child in module.children():
-            yield from _roots(child, limit)
+            yield from _roots(child)
 
 
 def has_lists(module: nn.Module) -> bool:
@@ -63,10 +64,59 @@ def need_of(network: nn.Module) -> tuple[int, int]:
         blocks = sorted((size_of(block) for one in lists for block in one), reverse=True)
         # one works while the next arrives
         most = max(most, size_of(root) - sum(blocks) + sum(blocks[:2]))
-    leaves = sorted((_own(each) for each in network.modules()), reverse=True)
-    return rest + most, sum(leaves[:2])
+    return rest + most, sum(sorted(_leaves(network), reverse=True)[:2])
 
 
-def _own(module: nn.Module) -> int:
-    tensors = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    return sum(each.nbytes for each in tensors)
+def _leaves(network: nn.Module) -> Iterator[int]:
+    """Bytes that each module has of its own; what two share, as T5's words, is the first's."""
+    seen: set[int] = set()
+    for module in network.modules():
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        yield sum(each.nbytes for each in own if id(each) not in seen)
+        seen.update(map(id, own))
+
+
+def start(
+    network: nn.Module,
+    device: torch.device,
+    division: Division,
+    *,
+    stream: bool,
+    pinned: bool,
+) -> None:
+    """Have its weights go through the device from now on; with a `stream`, the next ones while
+    others compute. Those that are not `pinned` are for each copy, which takes longer.
+    """
+    for module in roots(network) if division == "blocks" else [network]:
+        apply_group_offloading(
+            module,
+            onload_device=device,
+            offload_device=CPU,
+            offload_type="block_level" if division == "blocks" else "leaf_level",
+            num_blocks_per_group=1 if division == "blocks" else None,
+            use_stream=stream,
+            low_cpu_mem_usage=stream and not pinned,
+        )
+
+
+def stop(network: nn.Module) -> None:
+    """Take its weights back to main memory, and the hooks off."""
+    for module in list(network.modules()):
+        registry = getattr(module, "_diffusers_hook", None)
+        hook = registry.get_hook(HOOKS[0]) if registry is not None else None
+        if hook is not None:
+            hook.group.offload_()
+    registry = HookRegistry.check_if_exists_or_initialize(network)
+    for name in HOOKS:
+        registry.remove_hook(name, recurse=True)
+
+
+def beside_blocks(network: nn.Module) -> list[torch.Tensor]:
+    """The weights that no block has, and that are on the device while the network works."""
+    streamed = {
+        id(tensor)
+        for module in roots(network)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    tensors = {id(each): each for each in (*network.parameters(), *network.buffers())}
+    return [tensor for key, tensor in tensors.items() if key not in streamed]

@@ -27,6 +27,8 @@ from generation.runtime.faults import (
 )
 
 BACKEND: Final = "inductor"
+STREAMED: Final = ("blocks", "leaves")
+"""Places of parts whose weights are on the device for moments."""
 KINDS_MAX: Final = 64
 """Of blocks, by width, precision and number of pictures, after which torch compiles no more."""
 REASON_MAX: Final = 200
@@ -77,12 +79,12 @@ class Tuning:
         compiled from then on.
         """
         last = self.channels_last if first is None else first.channels_last
-        last = last and all(network.residency != "low" for network in (*denoisers, *others))
+        last = last and all(network.residency not in STREAMED for network in (*denoisers, *others))
         for network in (*denoisers, *others):
             _arrange(network, last=last)
         wanted = self._compile if first is None else first.compiled
         blocks: tuple[torch.nn.Module, ...] = ()
-        if wanted and not self.trouble and all(each.residency == "high" for each in denoisers):
+        if wanted and not self.trouble and all(each.residency == "device" for each in denoisers):
             blocks = tuple(block for each in denoisers for block in _compiled(each))
         try:
             with _eagerly(denoisers) if not blocks else contextlib.nullcontext():

@@ -103,7 +103,7 @@ def test_the_guidance_is_told_and_nothing_is_drawn_twice(catalog: Catalog, tmp_p
     assert (drawn(catalog, unwanted, tmp_path) == picture).all()
     model = catalog.get(ModelKind.CHECKPOINT, "sd1")
     assert abilities.unread(unwanted, model) == ("negative_unread",)
-    assert not family_of(model).beside.guided
+    assert family_of(model).guidance != "cfg"
     with pytest.raises(Refused, match="and_unread"):
         asked(catalog, "sd1", prompt="a fox AND snow")
 

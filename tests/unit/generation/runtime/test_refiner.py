@@ -1,9 +1,10 @@
 """Two checkpoints that share the steps of a picture."""
 
+import contextlib
 import io
 import itertools
 import shutil
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from generation.memory_settings import BOUNDS
 from generation.messages import Configure, Failed, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
-from generation.runtime import job_models, latents, recipe
+from generation.runtime import latents, recipe
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Scheduled
 from generation.runtime.lessons import Lessons
@@ -260,38 +262,34 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = bench.draw(bench.refiner, refiner_switch=0.5, count=2)
-    bench.parts.free()
-    base = bench.parts.checkpoint(bench.base)
-    monkeypatch.setattr(Residency, "has_room", lambda *_: False)
+    base, refiner = (bench.parts.checkpoint(each) for each in (bench.base, bench.refiner))
+    names = {id(base.denoiser): "base", id(refiner.denoiser): "refiner"}
     moves: list[tuple[str, str]] = []
-    load = job_models.load_refiner
+    at_work = Residency.at_work
 
-    def watched(*arguments: Any) -> Checkpoint:
-        refiner = load(*arguments)
-        for title, part in (("base", base.denoiser), ("refiner", refiner.denoiser)):
-            monkeypatch.setattr(part, "to", partial(moved, title, part))
-        return refiner
+    @contextlib.contextmanager
+    def watched(self: Residency, *parts: Any) -> Iterator[None]:
+        found = [names[id(part)] for part in parts if id(part) in names]
+        moves.extend((name, "comes") for name in found)
+        with at_work(self, *parts):
+            assert all(part.residency == "aside" for part in parts)
+            yield
+        moves.extend((name, "leaves") for name in found)
 
-    def moved(title: str, part: Any, where: Any) -> Any:
-        moves.append((title, str(where)))
-        return type(part).to(part, where)
-
-    monkeypatch.setattr(job_models, "load_refiner", watched)
-    device = str(bench.parts.device)
+    monkeypatch.setattr(Residency, "at_work", watched)
+    monkeypatch.setattr(Residency, "one_memory", False)
+    monkeypatch.setattr(bench.server._planner, "_bounds", BOUNDS["medium"])
     assert bench.draw(bench.refiner, refiner_switch=0.5, count=2) == usual
-    assert bench.parts.checkpoint(bench.refiner).denoiser.residency == "medium"
-    assert base.denoiser.residency == "high"
     assert moves[-4:] == [
-        ("base", "cpu"),
-        ("refiner", device),
-        ("refiner", "cpu"),
-        ("base", device),
+        ("base", "comes"),
+        ("base", "leaves"),
+        ("refiner", "comes"),
+        ("refiner", "leaves"),
     ]
-    assert bench.parts.checkpoint(bench.base) is base
-    # alone, and with room, it stays on the device
+    # with room again, both stay
     monkeypatch.undo()
-    assert bench.parts.checkpoint(bench.refiner, beside=bench.base).denoiser.residency == "medium"
-    assert bench.parts.checkpoint(bench.refiner).denoiser.residency == "high"
+    assert bench.draw(bench.refiner, refiner_switch=0.5, count=2) == usual
+    assert {part.residency for part in (base.denoiser, refiner.denoiser)} == {"device"}
     bench.parts.free()
 
 

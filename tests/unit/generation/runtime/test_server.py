@@ -16,6 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bot.locales import Texts
+from generation import memory_plan
+from generation.memory_plan import Bounds, Place
 from generation.messages import (
     Configure,
     Failed,
@@ -77,11 +79,14 @@ def test_what_does_not_fit_is_drawn_one_by_one(server: Server, ends: Ends, tiny:
     assert [picture.index for picture in ends.of(Picture)] == [0, 1, 2]
     (finished,) = ends.of(Finished)
     assert finished.batch_size == 1
+    assert finished.spared == ("plan_batch",)
+    assert finished.remark == "memory ran out, and it was drawn so: one picture at a time"
     # the next one like it begins where that one came to
     with memory_for(rows=2):
         server.run(work(tiny, count=3, seed=9))
-    server.run(work(tiny, count=4))
+    server.run(Generate("1", a_request(width=96, height=64, count=4), tiny))
     assert [finished.batch_size for finished in ends.of(Finished)] == [1, 1, 4]
+    assert [bool(finished.spared) for finished in ends.of(Finished)] == [True, False, False]
     assert ends.of(Failed) == []
 
 
@@ -111,7 +116,8 @@ def test_what_fits_without_the_models_of_others_is_drawn_at_once(
     finally:
         hook.remove()
     assert [stamp[0] for stamp in kept] == [tiny.path]
-    assert ends.of(Finished)[1].batch_size == SETTINGS.batch_size
+    assert ends.of(Finished)[1].batch_size == 3
+    assert ends.of(Finished)[1].spared == ()
 
 
 def test_a_job_that_may_have_died_of_its_size_is_drawn_one_by_one(
@@ -124,7 +130,7 @@ def test_a_job_that_may_have_died_of_its_size_is_drawn_one_by_one(
 
 
 def test_a_large_file_on_a_slow_disk_is_hashed_with_signs_of_life(
-    server: Server, ends: Ends, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ends: Ends, tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrived, stuck = threading.Event(), threading.Event()
 
@@ -140,7 +146,7 @@ def test_a_large_file_on_a_slow_disk_is_hashed_with_signs_of_life(
     monkeypatch.setattr(report, "WAIT_STEP", 0.001)
     monkeypatch.setattr(Hashes, "of", slow)
     monkeypatch.setattr(ends, "send", send)
-    server = Server(Configure(SETTINGS, ""), ends, ends)  # type: ignore[arg-type]
+    server = Server(Configure(SETTINGS, tmp_path), ends, ends)  # type: ignore[arg-type]
     running = threading.Thread(target=server.run, args=(work(tiny),))
     running.start()
     try:
@@ -250,7 +256,7 @@ def test_a_denoiser_that_overflows_in_half_precision_draws_in_a_wider_one(
     settings = msgspec.structs.replace(SETTINGS, precision="float16")
     halved = Server(Configure(settings, str(tmp_path)), ends, ends)  # type: ignore[arg-type]
     halved.run(work(tiny, count=2))
-    assert ends.of(Finished)[-1].batch_size == 4
+    assert ends.of(Finished)[-1].batch_size == 2
     half = [picture.pixels_sha256 for picture in ends.of(Picture)]
     assert half != exact
     ends.sent.clear()
@@ -441,13 +447,22 @@ def test_only_work_gives_signs_of_life() -> None:
     assert beats == [1]
 
 
-@pytest.mark.parametrize("mode", ["medium", "low"])
+def pretend_to_have_a_card(monkeypatch: pytest.MonkeyPatch, server: Server, place: Place) -> None:
+    """The processor stands in for a graphics card, all parts in one place."""
+    monkeypatch.setattr(residency.Residency, "one_memory", False)
+    monkeypatch.setattr(memory_plan, "SMALL", 0)
+    server._planner._bounds = Bounds(
+        denoiser=(place,), others=(place,), disk=False, tiled=(False,), batches=(1,)
+    )
+
+
+@pytest.mark.parametrize("place", ["aside", "blocks", "leaves"])
 def test_where_the_weights_lie_changes_no_pixel(
     ends: Ends,
     tiny: ModelFile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    mode: str,
+    place: Place,
 ) -> None:
     """The processor stands in for a graphics card here; what that saves is not shown."""
     edges = models.tiny_controlnet(tmp_path / "edges", tiny.path)
@@ -470,9 +485,9 @@ def test_where_the_weights_lie_changes_no_pixel(
         vae=ModelFile(kind=ModelKind.VAE, name="other", path=folder, family="sd1"),
     )
 
-    def drawn(server: Server) -> list[str]:
+    def drawn(server: Server, *jobs: Generate) -> list[str]:
         ends.sent.clear()
-        for job in (work(tiny), controlled, tiles, work(tiny)):
+        for job in jobs or (work(tiny), controlled, tiles, work(tiny)):
             server.run(job)
         assert ends.of(Failed) == []
         return [picture.pixels_sha256 for picture in ends.of(Picture)]
@@ -482,6 +497,16 @@ def test_where_the_weights_lie_changes_no_pixel(
     plain = drawn(Server(settings, ends, ends))  # type: ignore[arg-type]
     assert plain[0] == plain[-1]
     assert len(set(plain)) == 4
-    monkeypatch.setattr(residency.Residency, "mode", lambda *_: mode)
-    monkeypatch.setattr(residency, "STREAM", False)
-    assert drawn(Server(settings, ends, ends)) == plain  # type: ignore[arg-type]
+    server = Server(settings, ends, ends)  # type: ignore[arg-type]
+    pretend_to_have_a_card(monkeypatch, server, place)
+    assert drawn(server) == plain
+    used = server._parts.checkpoint(tiny)
+    assert {part.residency for part in used.parts} == {place}
+    numerics = ends.of(Finished)[-1].numerics
+    assert numerics is not None
+    assert numerics.memory == {"aside": "medium", "blocks": "blocks", "leaves": "low"}[place]
+    # and back: a place is no fate
+    pretend_to_have_a_card(monkeypatch, server, "device")
+    assert drawn(server, work(tiny)) == plain[:1]
+    assert {part.residency for part in used.parts} == {"device"}
+    assert not any(hasattr(module, "_hf_hook") for module in used.denoiser.modules())

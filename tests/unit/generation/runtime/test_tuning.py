@@ -11,6 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
+from generation import memory_plan
+from generation.memory_plan import Bounds
+from generation.memory_settings import BOUNDS
 from generation.messages import Configure, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
 from generation.numerics import Numerics
@@ -89,9 +92,11 @@ def test_weights_lie_channels_last_where_that_is_set(tiny: ModelFile, tmp_path: 
 def test_weights_that_stream_through_a_device_stay_as_they_are(
     tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Residency, "mode", lambda *_: "low")
-    monkeypatch.setattr(Residency, "_stream", lambda *_: None)
+    monkeypatch.setattr(Residency, "one_memory", False)
+    monkeypatch.setattr(memory_plan, "SMALL", 0)
     bench = Bench(tmp_path, channels_last=True)
+    assert bench.draw(tiny)[1].channels_last
+    bench.server._planner._bounds = Bounds(denoiser=("leaves",))
     assert not bench.draw(tiny)[1].channels_last
     assert convolutions(bench, tiny) == {False}
 
@@ -199,7 +204,7 @@ def test_several_denoisers_of_a_picture_compute_alike(
             assert {*denoiser.modules()} & {*tuned.blocks}
             weight = denoiser.conv_in.weight
             assert weight.is_contiguous(memory_format=torch.channels_last)
-    both[1].residency = "low"
+    both[1].residency = "blocks"
     with parts.tuning.tuned(both, [], None) as tuned:
         assert tuned == (False, ())
         assert all(denoiser.conv_in.weight.is_contiguous() for denoiser in both)
@@ -208,8 +213,10 @@ def test_several_denoisers_of_a_picture_compute_alike(
 def test_where_weights_move_nothing_is_compiled(
     tiny: ModelFile, tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Residency, "mode", lambda *_: "medium")
-    assert not Bench(tmp_path, compile=True).draw(tiny)[1].compiled
+    monkeypatch.setattr(Residency, "one_memory", False)
+    bench = Bench(tmp_path, compile=True)
+    bench.server._planner._bounds = BOUNDS["medium"]
+    assert not bench.draw(tiny)[1].compiled
     assert backend.graphs == 0
 
 
