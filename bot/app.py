@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import structlog
@@ -29,6 +30,7 @@ from bot.storage_folder import StartError, make_writable, open_store, owning
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
+from generation.memory_outlook import Outlook
 from generation.refusal import Refused
 from generation.worker import Worker
 from storage.errors import DatabaseError
@@ -123,9 +125,17 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         audit=audit,
         clock=studio.clock,
         discord=config.discord,
+        outlook=partial(outlook_of, config, studio.worker),
         on_action=on_button,
     )
     return client
+
+
+def outlook_of(config: Config, worker: Worker) -> Outlook | None:
+    """How models run here; None until the engine has started."""
+    if worker.ready is None:
+        return None
+    return Outlook(config.worker.runtime(), worker.ready, config.storage.folder / "cache")
 
 
 def make_engine(config: Config) -> ProcessEngine:

@@ -27,6 +27,7 @@ from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
 from bot.ui.modal import Modal
 from generation.catalog import Catalog
+from generation.memory_outlook import Outlook
 from generation.worker import Worker
 from storage.drafts import Draft
 from storage.store import Store
@@ -53,6 +54,8 @@ class Services:
     audit: Audit
     clock: DiscordClock
     discord: DiscordSettings
+    outlook: Callable[[], Outlook | None]
+    """How models run here; None until that is known."""
     on_action: "ActionHandler"
     """What happens when somebody presses the button of an action on a job."""
 

@@ -124,6 +124,10 @@ class Estimates:
                 return self._speeds[kind].seconds(request)
         return Speed(RATE).seconds(request)
 
+    def measured(self, request: GenerationRequest) -> float | None:
+        """As `making`, by measurements of its own model; None where there are none."""
+        return self.making(request) if (request.model,) in self._points else None
+
     def loading(self, model: str) -> float:
         """Seconds from a job of another model to the first of this one; "" needs none."""
         if not model:

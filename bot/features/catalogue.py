@@ -14,11 +14,15 @@ from bot.pictures import thumbnails
 from bot.pictures.attachments import Attachment
 from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
-from bot.ui.formatting import COLOUR, NOTHING, cut, fitted, quoted
+from bot.ui.formatting import COLOUR, NOTHING, cut, duration, fitted, quoted
 from bot.ui.persistent_items import StatelessView
 from generation.assembly import is_whole, missing, told
+from generation.completion import complete
 from generation.families import FAMILIES, RECOGNISED
+from generation.memory_plan import GIB, NoRoom
+from generation.memory_words import codes
 from generation.models import ModelFile, ModelKind
+from generation.refusal import Refused
 from generation.rules import native_size
 from generation.thumbnails import thumbnail_of
 
@@ -67,9 +71,10 @@ async def _page(services: Services, kind: ModelKind, page: int, texts: Texts) ->
     attachments = await asyncio.gather(
         *(_thumbnail(model, place, services.decoder) for place, model in enumerate(shown))
     )
+    runs = await asyncio.gather(*(_runs(model, services, texts) for model in shown))
     title = texts(f"{kind}s_title", page=page + 1, pages=pages)
     message: dict[str, Any] = {
-        "embeds": _embeds(shown, attachments, title, texts),
+        "embeds": _embeds(shown, attachments, runs, title, texts),
         "files": [picture.file() for picture in attachments if picture is not None],
     }
     if pages > 1:
@@ -80,12 +85,36 @@ async def _page(services: Services, kind: ModelKind, page: int, texts: Texts) ->
     return message
 
 
+async def _runs(model: ModelFile, services: Services, texts: Texts) -> str:
+    """How a checkpoint runs here, and how fast where it was timed; "" where that is not known."""
+    outlook, requests = services.outlook(), services.requests
+    if outlook is None or model.kind is not ModelKind.CHECKPOINT or model.family not in FAMILIES:
+        return ""
+    try:
+        request = complete({"prompt": "-", "model": model.name}, requests.catalog, requests.rules)
+    except Refused:
+        return ""
+    found = await asyncio.to_thread(outlook.of, model, request)
+    if isinstance(found, NoRoom):
+        sizes = {"needed": f"{found.needed / GIB:.1f}", "there": f"{found.there / GIB:.1f}"}
+        return texts("catalogue_no_room", **sizes)
+    plan = ", ".join(texts(code) for code in codes(found))
+    seconds = await services.worker.seconds_measured(request)
+    if seconds is None:
+        return texts("catalogue_runs", plan=plan)
+    return texts("catalogue_runs_timed", plan=plan, seconds=duration(seconds, texts))
+
+
 def _embeds(
-    shown: Sequence[ModelFile], attachments: Sequence[Attachment | None], title: str, texts: Texts
+    shown: Sequence[ModelFile],
+    attachments: Sequence[Attachment | None],
+    runs: Sequence[str],
+    title: str,
+    texts: Texts,
 ) -> list[discord.Embed]:
     if not shown:
         return [discord.Embed(title=title, description=texts("catalogue_empty"))]
-    embeds = [model_embed(model, texts) for model in shown]
+    embeds = [model_embed(model, texts, how) for model, how in zip(shown, runs, strict=True)]
     embeds[0].set_author(name=title)
     for embed, picture in zip(embeds, attachments, strict=True):
         if picture is not None:
@@ -100,8 +129,8 @@ async def _thumbnail(model: ModelFile, place: int, decoder: PictureDecoder) -> A
     return await thumbnails.of_model(path, f"model-{place}.webp", decoder)
 
 
-def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
-    """One checkpoint or LoRA, with what is known of it."""
+def model_embed(found: ModelFile, texts: Texts, runs: str = "") -> discord.Embed:
+    """One checkpoint or LoRA, with what is known of it; `runs` says how it runs here."""
     family = FAMILIES.get(found.family)
     title = family.title if family else RECOGNISED.get(found.family, found.family)
     about = [title, texts("file_size", mib=f"{found.size / 2**20:,.0f}")]
@@ -112,7 +141,7 @@ def model_embed(found: ModelFile, texts: Texts) -> discord.Embed:
     elif not is_whole(found):
         needed = [part for part in missing(found) if not part.optional]
         about.append(texts("catalogue_missing", files=told(needed)["files"]))
-    lines = [" · ".join(about)]
+    lines = [" · ".join(about), *filter(None, (runs,))]
     if found.trigger_words:
         named = found.trigger_words[:TRIGGERS]
         words = ", ".join(f"`{cut(word, WORD_MAX).replace('`', 'ˋ')}`" for word in named if word)

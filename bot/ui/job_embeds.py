@@ -12,6 +12,7 @@ from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line,
 from generation import metadata, replay
 from generation.families.control import USUAL_KIND
 from generation.job import Failure, Job, JobState, PictureRecord
+from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
 from generation.request import ControlUse, LoraUse
@@ -154,6 +155,15 @@ def kinds_untold(unions: Sequence[str], texts: Texts) -> str:
     return texts("kind_untold", names=named, kind=USUAL_KIND)
 
 
+def memory_spared(job: Job, texts: Texts) -> str:
+    """What was changed after memory ran out; empty where nothing was."""
+    changed = job.provenance.spared if job.provenance is not None else ()
+    known = [code for code in changed if code in WORDS]
+    if not known:
+        return ""
+    return texts("memory_spared", changes=", ".join(texts(code) for code in known))
+
+
 def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
     """Lines on what was written that had no effect, for who wrote it to read beside the job."""
     lines = (
@@ -162,6 +172,7 @@ def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
         weights_spaced(around.spaced, texts),
         kinds_untold(around.untold, texts),
         *(texts(code, model=quoted(job.request.model, FIELD_MAX)) for code in around.unread),
+        memory_spared(job, texts),
     )
     return "\n".join(filter(None, lines))
 

@@ -9,6 +9,7 @@ import psutil
 
 from bot.app import make_engine, why_no_engine
 from bot.cli.doctor.finding import GIB, Finding
+from bot.cli.doctor.running import how_models_run
 from bot.config import Config
 from generation.engines import EngineError
 from generation.messages import Ready
@@ -44,6 +45,8 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
     yield Finding("device", f"{ready.device_name} ({ready.device}), {ready.precision}")
     yield _tuning(ready)
     yield _video_memory(ready)
+    async for finding in how_models_run(config, ready):
+        yield finding
 
 
 def _tuning(ready: Ready) -> Finding:
@@ -54,13 +57,12 @@ def _tuning(ready: Ready) -> Finding:
 
 
 def _video_memory(ready: Ready) -> Finding:
-    found = f"{ready.memory_total / GIB:.1f} GiB"
+    free = f", {ready.memory_free / GIB:.1f} GiB of it free" if ready.memory_free else ""
+    found = f"{ready.memory_total / GIB:.1f} GiB{free}"
     if ready.device == "cpu":
         mend = "No GPU is used: pictures of full-size models take minutes. See README.md, GPUs."
         return Finding("VRAM", "none", mend, fatal=False)
-    small = ready.memory_total < MEMORY_MIN
-    mend = 'Set memory = "low" in [worker].' if small else ""
-    return Finding("VRAM", found, mend, fatal=False)
+    return Finding("VRAM", found)
 
 
 async def check_memory(_config: Config) -> AsyncIterator[Finding]:

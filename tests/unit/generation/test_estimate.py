@@ -41,6 +41,12 @@ def test_a_size_goes_by_its_own_measurements_then_by_the_models_then_by_all() ->
     assert 4 < other < 20
 
 
+def test_what_was_not_timed_of_a_model_is_not_said() -> None:
+    estimates = Estimates([measured(4.0, steps=10)])
+    assert estimates.measured(a_request(steps=10)) == pytest.approx(4)
+    assert estimates.measured(a_request(steps=10, model="other")) is None
+
+
 def test_what_every_picture_takes_beside_its_steps_is_told_apart() -> None:
     """Two seconds to encode and decode, and a quarter for each step."""
     seen = [measured(2 * (2 + steps / 4), count=2, steps=steps) for steps in (8, 40, 20, 8, 30)]

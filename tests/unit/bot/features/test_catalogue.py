@@ -2,6 +2,7 @@
 
 from bot.features.catalogue import ENTRIES, model_embed
 from bot.locales import Texts
+from generation.memory_words import WORDS
 from generation.models import ModelKind
 from tests.unit.generation.catalogs import a_model
 
@@ -36,3 +37,16 @@ def test_a_page_of_the_catalogue_is_a_message_that_discord_takes() -> None:
     page = [model_embed(lora, Texts("en-US")) for _ in range(ENTRIES)]
     page[0].set_author(name="LoRAs, page 1000 of 1000")
     assert sum(len(embed) for embed in page) <= 6000
+
+
+def test_a_model_says_how_it_runs_here() -> None:
+    embed = model_embed(a_model("demo", native_size=128), ENGLISH, "Here: all on the card")
+    assert embed.description is not None
+    assert embed.description.splitlines()[1] == "Here: all on the card"
+
+
+def test_every_plan_has_its_words() -> None:
+    for code, words in WORDS.items():
+        for locale in ("en-US", "zh-CN"):
+            assert Texts(locale)(code)
+        assert words.isprintable()

@@ -172,3 +172,17 @@ def test_a_replay_names_what_was_computed_in_another_way() -> None:
     assert "8" in job_embeds.replayed(first, second, CHINESE)
     # what differs without effect is not worth a word
     assert "to the last bit" in job_embeds.replayed(first, drawn(2, "a", threads=8), ENGLISH)
+
+
+def test_what_memory_had_changed_is_said() -> None:
+    plain = a_job()
+    assert job_embeds.ended(plain, ENGLISH).content == ""
+    assert plain.provenance is not None
+    spared = ("plan_tiled", "plan_batch", "of a later version")
+    changed = msgspec.structs.replace(
+        plain, provenance=msgspec.structs.replace(plain.provenance, spared=spared)
+    )
+    assert job_embeds.ended(changed, ENGLISH).content == (
+        "-# Memory ran out at first, so it was drawn otherwise: "
+        "decoded in tiles, one picture at a time"
+    )
