@@ -143,4 +143,4 @@ def test_a_tensor_that_is_missing_is_named(three: list[ModelFile]) -> None:
     with pytest.raises(JobError) as refused:
         Parts(RuntimeSettings(), CPU).checkpoint(three[0])
     assert refused.value.code == "model_broken"
-    assert "text encoder lacks 1 tensors" in refused.value.params["why"]
+    assert "text encoder (CLIP) lacks 1 tensors" in refused.value.params["why"]
