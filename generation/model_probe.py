@@ -190,7 +190,8 @@ def _adapter(variant: str, names: TensorNames) -> TensorContents | None:
         if names.has_any(marks):
             return TensorContents(what=what)
     kind = ModelKind.LORA
-    sign = next((one for one in adapters.SIGNS if _shows(one, names)), None)
+    unet = any(piece in names.text for piece in adapters.UNET)
+    sign = None if unet else next((one for one in adapters.SIGNS if _shows(one, names)), None)
     if sign is not None:
         return TensorContents(kind=kind, family=sign.family, variant=variant)
     for family, pieces in adapters.OTHERS:

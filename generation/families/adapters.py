@@ -124,6 +124,8 @@ _FLUX_IN: Final = r"(?:double_blocks[._]\d+[._]\w+?_attn[._]qkv|single_blocks[._
 _FLUX_MLP: Final = r"double_blocks[._]\d+[._](?:img|txt)_mlp[._]0"
 _LAYERS: Final = r"layers[._]\d+[._]attention[._](?:qkv|to_[qkv])"
 _JOINT: Final = r"transformer_blocks[._]\d+[._]attn[._]add_q_proj"
+UNET: Final = ("down_blocks", "up_blocks", "mid_block", "put_blocks", "middle_block")
+"""One of these is in each name of a layer of a UNet, and in none of a transformer alone."""
 SIGNS: Final = (
     _takes("flux2-klein-9b", _FLUX_IN, 4096),
     _takes("flux2-dev", _FLUX_IN, 6144),
