@@ -11,6 +11,8 @@ from generation.numerics import Numerics
 
 What = Literal[
     "file",
+    "file_gone",
+    "file_new",
     "library",
     "device",
     "threads",
@@ -59,7 +61,7 @@ def changes(before: Provenance, now: Provenance) -> list[Change]:
     it computed.
     """
     found = [
-        *_differing("file", _files(before), _files(now)),
+        *map(_gone_or_new, _differing("file", _files(before), _files(now))),
         *_differing("library", before.versions, now.versions),
     ]
     if before.numerics is not None and now.numerics is not None:
@@ -72,6 +74,14 @@ def changes(before: Provenance, now: Provenance) -> list[Change]:
 def _files(provenance: Provenance) -> dict[str, str]:
     """Hashes of whole files; those of weights alone are for other programs."""
     return {k: v for k, v in provenance.hashes.items() if not k.startswith(f"{TENSORS}:")}
+
+
+def _gone_or_new(change: Change) -> Change:
+    """A file that only one of the two was made with, such as a part of a model."""
+    if change.before and change.now:
+        return change
+    what: What = "file_gone" if change.before else "file_new"
+    return msgspec.structs.replace(change, what=what)
 
 
 def _otherwise_computed(before: Numerics, now: Numerics) -> list[Change]:

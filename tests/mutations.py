@@ -37,6 +37,9 @@ TESTS: Final = {
     "quantised": f"{RUNTIME}/test_quantised.py",
     "headers": "tests/unit/generation/test_gguf_header.py",
     "scales": "tests/unit/generation/test_quantisation.py",
+    "parts": "tests/unit/generation/test_assembly.py",
+    "files": "tests/unit/generation/test_known_headers.py",
+    "missing": "tests/acceptance/test_missing_parts.py",
 }
 """Which tests are to notice the breakages of a section."""
 

@@ -10,7 +10,7 @@ from bot.config import Config
 from generation.families import FAMILIES, TextEncoder
 from generation.families.sd import SD1
 from playground.person import Person
-from tests.acceptance.conftest import Rig
+from tests.acceptance.conftest import Rig, finished
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_refusals import refused
 from tests.acceptance.test_servers import say
@@ -54,7 +54,7 @@ def config(
 
 
 async def test_what_a_member_sees_while_a_part_is_missing(
-    rig: Rig, ada: Person, general: str, put: Callable[[str, str], None]
+    rig: Rig, ada: Person, general: str, put: Callable[[str, str], None], tmp_path: Path
 ) -> None:
     said = await refused(ada, general, model="flux-dev")
     assert said == (
@@ -80,3 +80,18 @@ async def test_what_a_member_sees_while_a_part_is_missing(
     click = await ada.click(await ada.message(general, message["id"]), "Parameters")
     said = (await click.response())["content"]
     assert "Module 1: ae, Module 2: clip_l, Module 3: t5xxl" in said
+    # what is more precise and came later is not what it was drawn with
+    put("text_encoders/t5xxl_fp16.safetensors", "t5xxl-one-name")
+    await rig.studio.catalog.scan()
+    act = await ada.command(general, "replay", job=1)
+    again = await finished(ada, general, await act.deferred())
+    assert "The same as #1, to the last bit" in again["content"]
+    assert (await rig.job(2)).provenance == job.provenance
+    # and where that has gone, it is said what is used instead
+    (tmp_path / "models/text_encoders/t5xxl.safetensors").unlink()
+    await rig.studio.catalog.scan()
+    rig.engine.file_hash = "1" * 64
+    act = await ada.command(general, "replay", job=1)
+    other = await finished(ada, general, await act.deferred())
+    assert "without text\\_encoder:t5xxl, which was used then" in other["content"]
+    assert "with text\\_encoder:t5xxl\\_fp16, which was not used then" in other["content"]
