@@ -7,8 +7,6 @@ import msgspec
 import pytest
 
 from bot.config import Config
-from generation.families import FAMILIES, TextEncoder
-from generation.families.sd import SD1
 from playground.person import Person
 from tests.acceptance.conftest import Rig, finished
 from tests.acceptance.test_imagine import imagine
@@ -17,7 +15,7 @@ from tests.acceptance.test_servers import say
 from tests.fixtures import headers
 
 FILES = {
-    "diffusion_models/flux-dev.safetensors": "flux-bare",
+    "diffusion_models/flux-dev.safetensors": "flux-alone",
     "text_encoders/clip_l.safetensors": "clip-l",
     "vae/ae.safetensors": "vae-ae",
 }
@@ -35,18 +33,7 @@ def put(tmp_path: Path) -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-def config(
-    config: Config,
-    tmp_path: Path,
-    put: Callable[[str, str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Config:
-    encoders = (
-        TextEncoder(part="text_encoder", tokenizer="tokenizer", file="clip_l"),
-        TextEncoder(part="text_encoder_2", tokenizer="tokenizer_2", file="t5xxl"),
-    )
-    flux = msgspec.structs.replace(SD1, title="Flux.1", vaes="flux", encoders=encoders)
-    monkeypatch.setitem(FAMILIES, "flux", flux)
+def config(config: Config, tmp_path: Path, put: Callable[[str, str], None]) -> Config:
     for file, header in FILES.items():
         put(file, header)
     models = msgspec.structs.replace(config.models, folders=(tmp_path / "models",))
@@ -71,7 +58,7 @@ async def test_what_a_member_sees_while_a_part_is_missing(
     assert "no T5-XXL" in await refused(ada, general, model="flux-dev")
     put("text_encoders/t5xxl.safetensors", "t5xxl-fp8")
     await rig.studio.catalog.scan()
-    message = await imagine(ada, general, model="flux-dev")
+    message = await imagine(ada, general, model="flux-dev", width=256, height=256)
     job = await rig.job(1)
     assert job.provenance is not None
     assert set(job.provenance.hashes) == {
