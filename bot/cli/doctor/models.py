@@ -98,6 +98,8 @@ def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
             if model.family not in FAMILIES:
                 mend = "This version can't run its family. Name another."
                 yield Finding("[models]", f"default = {quoted(default)}", mend)
+            elif not is_whole(model):
+                yield Finding("[models]", f"default = {quoted(default)}", _lacking(model))
     for name, settings in config.models.settings.items():
         try:
             catalog.get(ModelKind.CHECKPOINT, name)

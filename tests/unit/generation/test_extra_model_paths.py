@@ -79,6 +79,27 @@ four:
     assert paths(file, text) == ["home/models/vae", "drive/loras", "near", "far/away"]
 
 
+def test_folders_of_text_encoders(file: Path) -> None:
+    """Of ComfyUI's example: several lines a kind."""
+    folders(file.parent, "comfy/models/text_encoders", "comfy/models/clip", "comfy/models/unet")
+    text = """
+comfyui:
+    base_path: comfy/
+    clip_vision: models/clip_vision/
+    diffusion_models: |
+                 models/diffusion_models
+                 models/unet
+    text_encoders: |
+         models/text_encoders/
+         models/clip/
+"""
+    assert paths(file, text) == [
+        "comfy/models/unet",
+        "comfy/models/text_encoders",
+        "comfy/models/clip",
+    ]
+
+
 def test_a_base_that_is_not_there_is_named(file: Path) -> None:
     assert paths(file, "one: {base_path: gone, vae: vae, loras: loras}") == ["gone"]
 

@@ -12,6 +12,7 @@ from bot.cli.doctor.models import ALIKE_MAX, check_models
 from bot.config import Config, ModelsSettings
 from generation.enlarging import EnlargingSettings
 from generation.model_settings import ModelSettings
+from tests.fixtures import headers
 from tests.unit.generation.test_catalog import FLUX, SD1, write, write_folder, write_json
 
 
@@ -47,6 +48,26 @@ async def test_a_default_that_cannot_be_drawn_with(tmp_path: Path) -> None:
     write(tmp_path / "large.safetensors", FLUX)
     found = [one for one in await findings(tmp_path, default="large") if one.fatal and one.mend]
     assert [one.found for one in found] == ['default = "large"']
+
+
+async def test_parts_that_are_missing_are_named_with_their_files(tmp_path: Path) -> None:
+    known = {header.name: header for header in headers.read()}
+    known["flux-alone"].write(tmp_path / "unet" / "dev.safetensors")
+    found = [one for one in await findings(tmp_path, default="dev") if one.mend]
+    # a model that nobody names is worth knowing, and the one that all is drawn with is a failure
+    assert [(one.found, one.fatal) for one in found] == [
+        ("dev (Flux.1)", False),
+        ('default = "dev"', True),
+    ]
+    wanted = "text_encoders/clip_l.safetensors, text_encoders/t5xxl_fp16.safetensors, vae/ae.safe"
+    assert all(wanted in one.mend for one in found)
+    known["clip-l"].write(tmp_path / "clip" / "clip_l.safetensors")
+    known["t5xxl-fp8"].write(tmp_path / "text_encoder" / "t5xxl.safetensors")
+    known["vae-ae"].write(tmp_path / "VAE" / "ae.safetensors")
+    assert await mends(tmp_path, default="dev") == {}
+    settings = {"dev": ModelSettings(text_encoders=("t5xxl", "t5xxl_fp16"))}
+    [mend] = (await mends(tmp_path, settings=settings)).values()
+    assert mend == "There is no text encoder “t5xxl_fp16”. Nearest: t5xxl, clip_l."
 
 
 async def test_an_upscaler_that_is_not_there_and_one_that_can_not_be_used(
