@@ -17,7 +17,8 @@ from generation.model_folders import Candidate
 from generation.model_reader import ModelReader, Reading
 from generation.models import ModelKind
 from generation.safetensors_header import HeaderError
-from tests.fixtures.gguf_files import entry, file_of, key, text, write, write_empty
+from tests.fixtures import headers
+from tests.fixtures.gguf_files import as_llama_cpp, entry, file_of, key, text, write, write_empty
 from tests.unit.generation.test_catalog import FLUX, SD1, SDXL, kohya
 
 WEIGHT = entry("double_blocks.0.img_attn.qkv.weight", (32, 2), 8, 0)
@@ -132,6 +133,43 @@ def test_language_models_are_named(tmp_path: Path, architecture: str, what: str)
     assert reading.problem is not None
     assert reading.problem.code == "model_other"
     assert reading.problem.params == {"file": "llm.gguf", "what": what}
+
+
+KNOWN = {known.name: known for known in headers.read()}
+FAST = ("flux-dev", "sd1", "sdxl", "z-image-original", "t5xxl", "vae-that-says-flux")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name, known in KNOWN.items()
+        if known.kind in ("checkpoint", "vae", "controlnet", "text_encoder")
+    ],
+)
+def test_files_of_true_size_are_told_as_those_in_safetensors(name: str, tmp_path: Path) -> None:
+    known = KNOWN[name]
+    shapes = {tensor: shape for tensor, (_, shape) in known.tensors.items()}
+    names = list(shapes)
+    is_t5 = known.kind == "text_encoder" and any("SelfAttention" in tensor for tensor in names)
+    if is_t5:
+        shapes = {as_llama_cpp(tensor): shape for tensor, shape in shapes.items()}
+    keys = [key(name, text) for name, text in known.metadata.items()]
+    architecture = "t5encoder" if is_t5 else "flux"
+    file = write_empty(tmp_path / "a.gguf", shapes, architecture, "Q8_0", keys)
+    (tmp_path / "b").mkdir()
+    plain = known.write(tmp_path / "b" / "a.safetensors")
+    found, wanted = (ModelReader().read(Candidate(path, path.parent, "")) for path in (file, plain))
+    assert told(found) == told(wanted)
+
+
+def told(reading: Reading) -> tuple[str, ...]:
+    """What is said of a file beside its size and how its weights are kept."""
+    if reading.model is None:
+        assert reading.problem is not None
+        return (reading.problem.code, *reading.problem.params.get("why", ""))
+    model = reading.model
+    return (str(model.kind), model.family, model.variant, *map(str, model.carries))
 
 
 def test_a_lora_in_gguf_is_refused(tmp_path: Path) -> None:
