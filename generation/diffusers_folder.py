@@ -103,6 +103,7 @@ class _Settings(msgspec.Struct):
     adapter_type: str | None = None
     num_control_type: int | None = None
     joint_attention_dim: int | None = None
+    shift: float | None = None
     guidance_embeds: bool | None = None
     qk_norm: str | None = None
     text_encoder: Any = None
@@ -224,7 +225,8 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
                     family = FLUX_2.get(settings.joint_attention_dim or 0, family)
                 elif family == "sd3" and settings.qk_norm:
                     family = "sd3.5"
-                return FolderModel(kind=kind, family=family, variant=_variant(family, settings))
+                variant = _variant(family, settings, _scheduler(folder))
+                return FolderModel(kind=kind, family=family, variant=variant)
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
     if not is_regular(folder / "unet" / "config.json"):
         return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
@@ -240,8 +242,7 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
     if unet.class_embed_type or unet.num_class_embeds:
         what = "an unCLIP model or an upscaler of Stable Diffusion's make"
         return FolderModel(kind=kind, what=f"{what} ({class_name[:80]})")
-    scheduler = folder / "scheduler" / "scheduler_config.json"
-    said = _json(scheduler, _Settings) if is_regular(scheduler) else _Settings()
+    said = _scheduler(folder)
     variant = VARIANTS.get(channels, f"{channels} channels")
     return FolderModel(
         kind=kind,
@@ -255,10 +256,16 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
     )
 
 
-def _variant(family: str, denoiser: _Settings) -> str:
+def _scheduler(folder: Path) -> _Settings:
+    config = folder / "scheduler" / "scheduler_config.json"
+    return _json(config, _Settings) if is_regular(config) else _Settings()
+
+
+def _variant(family: str, denoiser: _Settings, scheduler: _Settings) -> str:
     """Of a transformer, by what its family knows its variants by."""
+    said = {"denoiser": denoiser, "scheduler": scheduler}
     marks = DESCRIBED[family].config_marks if family in DESCRIBED else ()
-    return next((mark.variant for mark in marks if mark.fits(denoiser)), "")
+    return next((mark.variant for mark in marks if mark.fits(said[mark.part])), "")
 
 
 def _reads_text(folder: Path, index: _Settings, unet: _Settings) -> bool:

@@ -51,6 +51,7 @@ VARIANT_TITLES: Final = {
     "t2i-adapter": "a T2I-Adapter",
     "fill": "a model that fills and extends pictures (Fill)",
     "control": "a model that follows a picture of depth or edges",
+    "omni": "a model that is shown pictures beside its text (Omni)",
 }
 """Variants as the end of "it is …"."""
 
@@ -139,12 +140,14 @@ class ModelReader:
             family in DESCRIBED or contents.kind in (ModelKind.VAE, ModelKind.TEXT_ENCODER)
         ):
             return _unusable(path, "model_broken", file=file, why=contents.lacking)
+        name = _name(path, path.stem)
+        title = metadata.get("modelspec.title", "")
         model = ModelFile(
             kind=contents.kind,
-            name=_name(path, path.stem),
+            name=name,
             path=path,
             family=family,
-            variant=contents.variant,
+            variant=_variant(contents.kind, family, contents.variant, name, title, notes.base),
             input_channels=contents.input_channels,
             v_prediction=model_probe.prediction(contents, metadata),
             zero_terminal_snr=contents.zero_terminal_snr,
@@ -211,12 +214,13 @@ class ModelReader:
         if problem is not None:
             return problem
         weights = [folder / name for name in files if name.lower().endswith(WEIGHTS)]
+        name = _name(folder, folder.name)
         model = ModelFile(
             kind=found.kind,
-            name=_name(folder, folder.name),
+            name=name,
             path=folder,
             family=found.family,
-            variant=found.variant,
+            variant=_variant(found.kind, found.family, found.variant, name),
             input_channels=found.input_channels,
             native_size=found.native_size if found.family in DESCRIBED else 0,
             v_prediction=found.v_prediction,
@@ -313,6 +317,17 @@ def _name(path: Path, own: str) -> str:
             is_snapshot = place + 3 == len(parts)
             own = repository if is_snapshot else f"{repository}/{own}"
     return short_name(printable(own), NAME_MAX)
+
+
+def _variant(kind: ModelKind, family: str, told: str, *texts: str) -> str:
+    """The variant of a file that its tensors or its folder tell to be `told`: "" where they don't,
+    and its name may.
+    """
+    row = FAMILIES.get(family)
+    if kind is not ModelKind.CHECKPOINT or row is None or told not in row.variants:
+        return told
+    named = row.variant_named(*texts)
+    return told if named is None else named
 
 
 def _drawable(model: ModelFile, file: str) -> Reading | None:

@@ -30,6 +30,7 @@ TESTS: Final = {
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
+    "z-image": f"{RUNTIME}/test_z_image.py",
     "abilities": "tests/unit/generation/test_abilities.py",
     "few steps": f"{RUNTIME}/test_few_steps.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",

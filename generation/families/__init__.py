@@ -12,6 +12,7 @@ from generation.families.sd import SD1, SD2
 from generation.families.sd3 import SD3, SD35
 from generation.families.sdxl import REFINER, SDXL
 from generation.families.upscalers import UPSCALERS
+from generation.families.z_image import Z_IMAGE
 from generation.models import ModelFile
 
 __all__ = [
@@ -33,6 +34,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "sd3": SD3,
     "sd3.5": SD35,
     "flux": FLUX,
+    "z-image": Z_IMAGE,
 }
 """Those that can be drawn with."""
 DESCRIBED: Final[dict[str, Family]] = {
@@ -43,6 +45,7 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sd3.5": SD35,
     "sd3": SD3,
     "flux": FLUX,
+    "z-image": Z_IMAGE,
 }
 """Those whose files are told in every detail."""
 

@@ -1,5 +1,6 @@
 """What all models of one architecture have in common, as data."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, Self
 
@@ -84,11 +85,12 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigMark(msgspec.Struct, frozen=True):
-    """By what its denoiser's config.json in diffusers' layout says a variant is told."""
+    """By what a part's config.json in diffusers' layout says a variant is told."""
 
     variant: str
     key: str
-    value: int | bool
+    value: float | bool
+    part: Literal["denoiser", "scheduler"] = "denoiser"
 
     def fits(self, config: object) -> bool:
         """Whether what is read of a config.json says so."""
@@ -156,6 +158,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     the usual ones."""
     versions: Mapping[str, Version] = {}
     """What is otherwise with some of its variants."""
+    named: tuple[tuple[str, str], ...] = ()
+    """Expressions by which a file's name tells variants that nothing in it does; the first that is
+    there tells."""
     layouts: tuple[Layout, ...] = ()
     """How its files are told."""
     config_marks: tuple[ConfigMark, ...] = ()
@@ -185,6 +190,14 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     def takes_vae_of(self, family: str) -> bool:
         """Whether a VAE of that family may be made for it: its own, or one that does not tell."""
         return family == self.vaes or self.vaes in ALIKE.get(family, ())
+
+    def variant_named(self, *texts: str) -> str | None:
+        """Which variant a file's name, or what else is said of it, speaks of; None for none."""
+        for text in texts:
+            for pattern, variant in self.named:
+                if re.search(pattern, text.lower()):
+                    return variant
+        return None
 
     def version(self, variant: str) -> Self:
         """With what holds for models of that variant."""

@@ -61,6 +61,9 @@ _HUNYUAN: Final = tuple(
     )
 )
 
+_Z_IMAGE: Final = ("^cap_pad_token$", "^layers.0.adaLN_modulation.0.weight$")
+"""What Z-Image has beside Lumina 2's names."""
+
 FAMILIES_TO_COME: Final = (
     # ControlNets first: they have the names of what they steer beside their own
     _what("a ControlNet of Flux.2", "^control_img_in.weight$"),
@@ -91,10 +94,8 @@ FAMILIES_TO_COME: Final = (
     _what("Bria Fibo", "^single_transformer_blocks.0.", "^caption_projection.0.linear.weight$"),
     _what("LongCat-Image or Bria", "^single_transformer_blocks.0.", "^time_embed."),
     _family("auraflow", "^joint_transformer_blocks.0.", "^register_tokens$"),
-    _family("z-image", "^layers.0.adaLN_modulation.0.weight$", "^cap_embedder."),
-    _family("z-image", "^cap_pad_token$"),
     _what("OmniGen2", "^time_caption_embed.", "^ref_image_refiner.0."),
-    _family("lumina2", "^cap_embedder.0.weight$"),
+    _family("lumina2", "^cap_embedder.0.weight$", lacks=_Z_IMAGE),
     _family("lumina2", "^time_caption_embed.caption_embedder.1.weight$"),
     _family("qwen-image-2.1", "^txt_in.text_norm.weight$"),
     _what("Nucleus-Image", "^txt_norm.weight$", "^transformer_blocks.0.encoder_proj."),

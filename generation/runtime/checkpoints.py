@@ -20,6 +20,7 @@ from diffusers.loaders import single_file_utils
 
 from generation.families import FAMILIES, Family, TextEncoder, family_of
 from generation.families.control import UNIONS
+from generation.families.encoders import ENCODERS
 from generation.models import ModelFile
 from generation.request import Conventions
 from generation.runtime.conditioning import Conditioner
@@ -64,6 +65,8 @@ OPENCLIP_NAMES: Final = (
     "conditioner.embedders.1.model.",
 )
 """Before the weights of an OpenCLIP."""
+TRANSFORMER: Final = "transformer."
+"""Before the weights of text encoders in one file, as ComfyUI writes it; beside them lie others."""
 VAE_NAMES: Final = ("first_stage_model.", "vae.", "")
 
 ADAPTER: Final = "t2i-adapter"
@@ -236,7 +239,7 @@ def carried(tensors: Weights, name: str) -> Weights:
     """Of a checkpoint's tensors those of a part, as ComfyUI and Stability AI write them."""
     if name == "vae":
         return {n: t for n, t in tensors.items() if n.startswith(VAE_NAMES[:-1])}
-    prefix = f"text_encoders.{name}."
+    prefix = ENCODERS[name].within.removesuffix(TRANSFORMER)
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 

@@ -32,6 +32,10 @@ PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
         *("lora_te3_", "te3_", "lora_te2_", "te2_", "text_encoder_2_", "text_encoder_3_"),
         *("text_encoders_t5xxl_", "t5xxl_"),
     ),
+    "text_encoder_qwen3": (
+        *("lora_te_", "lora_te1_", "te_", "te1_", "text_encoder_", "text_encoder_1_"),
+        *("text_encoders_qwen3_4b_", "qwen3_4b_"),
+    ),
 }
 """What stands before a layer's name by the network, as diffusers names that: of kohya, LyCORIS and
 OneTrainer (lora_…), of diffusers and peft, of ComfyUI."""
@@ -130,7 +134,7 @@ class LayerNames:
 
 def _plain_text_name(flat: str) -> str:
     """Without what older versions of transformers, and those of ComfyUI, have before it."""
-    return flat.removeprefix("transformer_").removeprefix("text_model_")
+    return flat.removeprefix("transformer_").removeprefix("text_model_").removeprefix("model_")
 
 
 def _table(network: torch.nn.Module, *, text: bool) -> dict[str, str]:

@@ -8,7 +8,7 @@ import torch
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.runtime.encoders import clip, t5
+from generation.runtime.encoders import clip, qwen3, t5
 from generation.runtime.encoders.encoder import Encoded, Encoder, Vectors
 from generation.runtime.weights import Weights
 
@@ -21,5 +21,6 @@ precision, and the file that errors name, to the encoder on the CPU."""
 LOADING: Final[Mapping[str, Load]] = {
     "clip": clip.load,
     "t5": t5.load,
+    "qwen3": qwen3.load,
 }
 """By the make that families have for them."""

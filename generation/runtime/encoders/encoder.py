@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from generation.families import TextEncoder
+from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
 
 Vectors = Mapping[str, Mapping[str, torch.Tensor]]
@@ -39,3 +40,10 @@ class Encoder(Protocol):
         None where there is none.
         """
         ...
+
+
+def unweighted(text: str, conventions: Conventions) -> str:
+    """A prompt without its weights, for encoders whose states don't bear them."""
+    if conventions == "comfyui":
+        return "".join(piece for piece, _ in comfyui_attention(text))
+    return "".join(" " if (piece, by) == BREAK else piece for piece, by in attention(text))

@@ -13,9 +13,8 @@ import transformers
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Vectors
+from generation.runtime.encoders.encoder import Encoded, Vectors, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
 from generation.runtime.weights import Weights, filled
 
@@ -45,11 +44,7 @@ class T5Encoder:
 
     def ids(self, text: str, conventions: Conventions) -> list[int]:
         """The tokens of a prompt and the mark of its end."""
-        if conventions == "comfyui":
-            plain = "".join(piece for piece, _ in comfyui_attention(text))
-        else:
-            pieces = attention(text)
-            plain = "".join(" " if (piece, by) == BREAK else piece for piece, by in pieces)
+        plain = unweighted(text, conventions)
         ids: list[int] = self._tokenizer(plain, truncation=False, verbose=False).input_ids
         return ids
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generation.runtime.networks import flux, sd3, unet
+from generation.runtime.networks import flux, sd3, unet, z_image
 from generation.runtime.networks.architecture import Architecture, Layer
 
 __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
@@ -12,6 +12,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "unet": unet.ARCHITECTURE,
     "flux": flux.ARCHITECTURE,
     "sd3": sd3.ARCHITECTURE,
+    "z-image": z_image.ARCHITECTURE,
 }
 """By the name that families have for them."""
 

@@ -19,8 +19,13 @@ DEV = a_model("dev", family="flux", carries=ALL)
 SCHNELL = a_model("fast", family="flux", variant="schnell", carries=ALL)
 BARE = a_model("bare", family="sd3.5", carries=("vae", "clip_l", "clip_g"))
 WHOLE = a_model("whole", family="sd3.5", carries=("vae", "clip_l", "clip_g", "t5xxl"))
+WORDS = ("vae", "qwen3-4b")
+BASE = a_model("z", family="z-image", carries=WORDS)
+TURBO = a_model("z-fast", family="z-image", variant="turbo", carries=WORDS)
 CATALOG = a_catalog(
     DEV,
+    BASE,
+    TURBO,
     SCHNELL,
     a_model("dream"),
     a_model("ae", kind=ModelKind.VAE, family="flux"),
@@ -43,6 +48,9 @@ def test_what_is_usual_is_the_variants() -> None:
     dev, schnell = asked(), asked(model="fast")
     assert (dev.steps, dev.guidance_scale, dev.width, dev.height) == (20, 3.5, 1024, 1024)
     assert (schnell.steps, schnell.guidance_scale) == (4, 1.0)
+    base, turbo = asked(model="z"), asked(model="z-fast")
+    assert (base.steps, base.guidance_scale) == (28, 5.0)
+    assert (turbo.steps, turbo.guidance_scale) == (8, 1.0)
     assert (dev.sampler, dev.schedule) == (schnell.sampler, schnell.schedule) == ("Euler", "Simple")
 
 
@@ -100,6 +108,7 @@ def test_aspects_are_drawn_in_multiples(aspect: str) -> None:
 
 def test_prompts_that_are_joined_by_and_are_refused() -> None:
     assert refusal(prompt="a cat AND a dog").code == "and_unread"
+    assert refusal(prompt="a cat AND a dog", model="z").code == "and_unread"
     assert asked(prompt="a cat AND a dog", model="dream").prompt == "a cat AND a dog"
 
 
@@ -124,6 +133,13 @@ def test_what_it_has_no_ability_for_is_refused_by_name() -> None:
         (BARE, {}, ("encoder_absent",)),
         (WHOLE, {"negative_prompt": "fog"}, ()),
         (WHOLE, {"prompt": "a (red:1.3) cat"}, ("weights_half_read",)),
+        (BASE, {"negative_prompt": "fog"}, ()),
+        (BASE, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
+        (
+            TURBO,
+            {"negative_prompt": "fog", "guidance_scale": 7.0},
+            ("negative_unread", "guidance_unread"),
+        ),
         (a_model("dream"), {"negative_prompt": "fog", "prompt": "a (red:1.3) cat"}, ()),
     ],
 )

@@ -154,3 +154,34 @@ def test_a_part_in_one_file_that_is_not_whole_is_named() -> None:
     half = {name: shape for name, shape in shapes.items() if "vae.decoder.up.0" not in name}
     assert contents_of(half).lacking.startswith("its VAE lacks decoder.up.0.")
     assert contents_of(shapes).lacking == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("z_image_turbo_bf16", "turbo"),
+        ("Z-Image-Turbo_Q8", "turbo"),
+        ("z_image_bf16", ""),
+        ("z-image-base", ""),
+        ("z_image_de_turbo", ""),
+        ("MadeTurbo", "turbo"),
+        ("made-turbo", "turbo"),
+        ("dreams", ""),
+    ],
+)
+def test_a_variant_that_no_tensor_tells_is_told_by_its_name(
+    name: str, variant: str, tmp_path: Path
+) -> None:
+    file = KNOWN["z-image"].write(tmp_path / f"{name}.safetensors")
+    model = ModelReader().read(Candidate(file, tmp_path, "")).model
+    assert model is not None
+    assert (model.family, model.variant) == ("z-image", variant)
+
+
+def test_what_is_said_beside_a_file_tells_its_variant(tmp_path: Path) -> None:
+    file = KNOWN["z-image"].write(tmp_path / "dreams.safetensors")
+    notes = tmp_path / "dreams.civitai.info"
+    notes.write_text('{"baseModel": "ZImageTurbo"}', encoding="utf-8")
+    model = ModelReader().read(Candidate(file, tmp_path, "", notes=(notes,))).model
+    assert model is not None
+    assert model.variant == "turbo"

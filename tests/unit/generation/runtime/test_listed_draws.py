@@ -35,6 +35,7 @@ SAME = (
     ("sdxl refiner folder", "sdxl refiner file"),
     ("flux folder", "flux file"),
     ("sd3.5 folder", "sd3.5 file"),
+    ("z-image folder", "z-image file"),
     ("sdxl vae folder", "vae file", "vae file with a prefix", "vae file in diffusers' names"),
     (
         *("controlnet folder", "controlnet file", "controlnet file without prefix"),
