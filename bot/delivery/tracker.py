@@ -269,9 +269,10 @@ class Tracker:
     async def _calm(self) -> None:
         """Wait a little, and while others are asking."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
         await asyncio.sleep(BREATH)
-        while loop.time() - self._asked_at < CALM and loop.time() - begun < CALM_WITHIN:
+        for _ in range(int(CALM_WITHIN / CALM)):
+            if loop.time() - self._asked_at >= CALM:
+                break
             await asyncio.sleep(CALM)
 
     async def _progress(self, followed: _Followed) -> MessageBody:
