@@ -7,7 +7,12 @@ from generation.families.encoders import ENCODERS, Make
 from generation.families.layout import TensorNames, told_missing
 from generation.families.tensors import autoencoder
 
-_VAES: Final = tuple(f"{prefix}decoder.conv_in.weight" for prefix in PREFIXES if prefix)
+_VAES: Final = tuple(
+    f"{prefix}decoder.{first}.weight"
+    for prefix in PREFIXES
+    for first in ("conv_in", "conv1")
+    if prefix
+)
 _VAE_PARTS: Final = tuple(autoencoder(prefix, quantised=False) for prefix in PREFIXES if prefix)
 
 

@@ -77,6 +77,8 @@ TRANSFORMERS: Final = {
     "ErnieImageTransformer2DModel": "ernie-image",
     "HunyuanImageTransformer2DModel": "hunyuan-image",
 }
+EDITING: Final = dict.fromkeys(("QwenImageEditPipeline", "QwenImageEditPlusPipeline"), "edit")
+"""Variants by the class of the pipeline, where the denoiser is as the usual one's."""
 FLUX_2: Final = {7680: "flux2-klein-4b", 12288: "flux2-klein-9b", 15360: "flux2-dev"}
 """Of Flux.2 by the width of the text that the denoiser reads."""
 """Families by the class of a folder's denoiser."""
@@ -106,6 +108,8 @@ class _Settings(msgspec.Struct):
     shift: float | None = None
     guidance_embeds: bool | None = None
     qk_norm: str | None = None
+    zero_cond_t: bool | None = None
+    use_additional_t_cond: bool | None = None
     text_encoder: Any = None
     """Of a pipeline: library and class, both null where it has none."""
 
@@ -225,7 +229,8 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
                     family = FLUX_2.get(settings.joint_attention_dim or 0, family)
                 elif family == "sd3" and settings.qk_norm:
                     family = "sd3.5"
-                variant = _variant(family, settings, _scheduler(folder))
+                told = _variant(family, settings, _scheduler(folder))
+                variant = EDITING.get(class_name, told)
                 return FolderModel(kind=kind, family=family, variant=variant)
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
     if not is_regular(folder / "unet" / "config.json"):

@@ -52,6 +52,8 @@ VARIANT_TITLES: Final = {
     "fill": "a model that fills and extends pictures (Fill)",
     "control": "a model that follows a picture of depth or edges",
     "omni": "a model that is shown pictures beside its text (Omni)",
+    "edit": "a model that edits pictures (Edit)",
+    "layers": "a model that draws a picture in layers (Layered)",
 }
 """Variants as the end of "it is …"."""
 

@@ -31,6 +31,7 @@ TESTS: Final = {
     "flux": f"{RUNTIME}/test_flux.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "z-image": f"{RUNTIME}/test_z_image.py",
+    "qwen-image": f"{RUNTIME}/test_qwen_image.py",
     "abilities": "tests/unit/generation/test_abilities.py",
     "few steps": f"{RUNTIME}/test_few_steps.py",
     "enlarging": "tests/unit/generation/test_enlarging.py",

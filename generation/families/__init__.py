@@ -8,6 +8,7 @@ from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
 from generation.families.flux import FLUX
 from generation.families.layout import Layout
+from generation.families.qwen_image import QWEN_IMAGE
 from generation.families.sd import SD1, SD2
 from generation.families.sd3 import SD3, SD35
 from generation.families.sdxl import REFINER, SDXL
@@ -35,6 +36,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "sd3.5": SD35,
     "flux": FLUX,
     "z-image": Z_IMAGE,
+    "qwen-image": QWEN_IMAGE,
 }
 """Those that can be drawn with."""
 DESCRIBED: Final[dict[str, Family]] = {
@@ -46,6 +48,7 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sd3": SD3,
     "flux": FLUX,
     "z-image": Z_IMAGE,
+    "qwen-image": QWEN_IMAGE,
 }
 """Those whose files are told in every detail."""
 

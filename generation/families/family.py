@@ -50,11 +50,17 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     "" where it lies in every checkpoint."""
     optional: bool = False
     """Whether pictures can be drawn without it."""
+    template: str = "{}"
+    """What is said to a language model, the prompt in the place of the braces."""
+    unseen: int = 0
+    """How many tokens of the template, which stand before the prompt, the denoiser does not see."""
 
 
 class Latents(msgspec.Struct, frozen=True, kw_only=True):
     """What the VAE makes of a picture: (N, channels, H / factor, W / factor)."""
 
+    make: str = "plain"
+    """The make of VAE in `generation/runtime/autoencoders.py`."""
     channels: int = 4
     factor: int = 8
     scale: float = 0.18215
@@ -147,7 +153,13 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     sampler: str
     schedule: str = ""
     """The schedule type where none is chosen, or Automatic; "" for the sampler's own."""
+    comfyui_shift: float = 0.0
+    """Of a flow model: by how much ComfyUI shifts its noise levels, whatever is drawn; 0 where that
+    is what holds for the largest picture."""
     guidance: Guidance = "cfg"
+    guidance_keeps_length: bool = False
+    """Whether guidance turns the answer for two by two latents and leaves it as long as it was, as
+    its authors have it; ComfyUI does not."""
     half: Literal["float16", "bfloat16"] = "float16"
     """In which half precision its models compute: large transformers overflow in float16."""
     abilities: frozenset[Ability]

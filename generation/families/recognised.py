@@ -99,7 +99,6 @@ FAMILIES_TO_COME: Final = (
     _family("lumina2", "^time_caption_embed.caption_embedder.1.weight$"),
     _family("qwen-image-2.1", "^txt_in.text_norm.weight$"),
     _what("Nucleus-Image", "^txt_norm.weight$", "^transformer_blocks.0.encoder_proj."),
-    _family("qwen-image", "^txt_norm.weight$", "^img_in.weight$", lacks=("^context_embedder.",)),
     _family("krea2", "^txtfusion.projector.weight$"),
     _family("krea2", "^text_fusion.", "^time_mod_proj.weight$"),
     _family("anima", "^llm_adapter."),

@@ -23,6 +23,7 @@ from generation.families.control import UNIONS
 from generation.families.encoders import ENCODERS
 from generation.models import ModelFile
 from generation.request import Conventions
+from generation.runtime.autoencoders import MAKES, PREFIXES, factor_of, without_prefix
 from generation.runtime.conditioning import Conditioner
 from generation.runtime.encoders import LOADING, Encoder, clip
 from generation.runtime.encoders.clip import ClipEncoder
@@ -67,7 +68,6 @@ OPENCLIP_NAMES: Final = (
 """Before the weights of an OpenCLIP."""
 TRANSFORMER: Final = "transformer."
 """Before the weights of text encoders in one file, as ComfyUI writes it; beside them lie others."""
-VAE_NAMES: Final = ("first_stage_model.", "vae.", "")
 
 ADAPTER: Final = "t2i-adapter"
 """The variant of what is no ControlNet but is used as one."""
@@ -101,9 +101,7 @@ class Checkpoint:
     @property
     def factor(self) -> int:
         """Pixels of a latent's side; a small VAE has fewer levels than its family's own."""
-        levels: int = len(self.vae.config.block_out_channels)
-        factor: int = 2 ** (levels - 1)
-        return factor
+        return factor_of(self.vae)
 
     @property
     def architecture(self) -> Architecture:
@@ -121,7 +119,8 @@ class Checkpoint:
             return discrete(self.noise_schedule, conventions)
         # two by two latents are a token
         across, down = (-(-side // (2 * self.factor)) for side in size)
-        return flow(self.noise_schedule, conventions, across * down)
+        steady = self.family.comfyui_shift
+        return flow(self.noise_schedule, conventions, across * down, steady=steady)
 
 
 def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
@@ -154,7 +153,7 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
         model,
         family,
         filled(_empty(architecture.model, unet_config), unet, dtype, model, "UNet"),
-        _vae(tensors, _json(config / "vae" / "config.json"), dtype, model),
+        _vae(family, tensors, _json(config / "vae" / "config.json"), dtype, model),
         encoders,
         schedule,
     )
@@ -191,7 +190,7 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
     else:
         latents = carried(rest, "vae") if file is model else read_tensors(file.path)
         figures = config / "vae" / "config.json"
-    vae = _vae(latents, _json(figures), dtype, file)
+    vae = _vae(family, latents, _json(figures), dtype, file)
     return _joined(model, family, denoiser, vae, encoders, _json(schedule))
 
 
@@ -238,7 +237,7 @@ def denoiser_apart(tensors: Weights) -> tuple[Weights, Weights]:
 def carried(tensors: Weights, name: str) -> Weights:
     """Of a checkpoint's tensors those of a part, as ComfyUI and Stability AI write them."""
     if name == "vae":
-        return {n: t for n, t in tensors.items() if n.startswith(VAE_NAMES[:-1])}
+        return {n: t for n, t in tensors.items() if n.startswith(PREFIXES[:-1])}
     prefix = ENCODERS[name].within.removesuffix(TRANSFORMER)
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
@@ -267,11 +266,11 @@ def _joined(
 
 def load_vae(model: ModelFile, dtype: torch.dtype) -> Any:
     """A VAE of its own, on the CPU."""
-    if model.is_folder:
-        return _load_part(diffusers.AutoencoderKL, model.path, dtype, model)
     family = FAMILIES[model.family]
+    if model.is_folder:
+        return _load_part(MAKES[family.latents.make].model, model.path, dtype, model)
     config = _json(CONFIGS / family.config / "vae" / "config.json")
-    return _vae(read_tensors(model.path), config, dtype, model)
+    return _vae(family, read_tensors(model.path), config, dtype, model)
 
 
 def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
@@ -409,12 +408,12 @@ def _empty(class_: Any, config: Mapping[str, Any]) -> Any:
         return class_.from_config(dict(config))
 
 
-def _vae(tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile) -> Any:
-    prefix = next(p for p in VAE_NAMES if any(name.startswith(p) for name in tensors))
-    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    if "decoder.up_blocks.0.resnets.0.norm1.weight" not in own:
-        own = single_file_utils.convert_ldm_vae_checkpoint(own, config)
-    return filled(_empty(diffusers.AutoencoderKL, config), own, dtype, model, "VAE")
+def _vae(
+    family: Family, tensors: Weights, config: dict[str, Any], dtype: torch.dtype, model: ModelFile
+) -> Any:
+    make = MAKES[family.latents.make]
+    own = make.named(without_prefix(tensors), config)
+    return filled(_empty(make.model, config), own, dtype, model, "VAE")
 
 
 def _words(tensors: Weights, module: Any) -> Weights:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
+from torch.nn import functional
 
 from generation.families import Family
 from generation.runtime.conditioning import Conditioning, Prompts, size_ids
@@ -15,6 +16,10 @@ from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.tiling import Tile, Tiles, blended
 
+NOTHING: Final = 1e-12
+"""The length below which an answer has no direction."""
+TOKEN: Final = 2
+"""Latents of a token's side."""
 PICTURE_GUIDANCE: Final = 1.5
 """How closely an edit keeps to the picture, as A1111 has it."""
 
@@ -79,6 +84,8 @@ class Denoiser:
         guided = empty
         for (weight, _), answer in zip(prompts.parts, answers, strict=True):
             guided = guided + (answer - empty) * (weight * self._guidance_scale)
+        if self._family.guidance_keeps_length and self._sampling.conventions == "a1111":
+            return x - as_long_as(x - answers[0], x - guided)
         return guided
 
     def _edited(
@@ -141,6 +148,20 @@ class Denoiser:
 
         output = blended(self._tiles, factor, part)
         return [sampling.denoised(one, x, sigma) for one in output.chunk(len(texts))]
+
+
+def as_long_as(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The second (N, C, h, w), for each token of two by two latents as long as the first.
+
+    Source: QwenLM, github.com/QwenLM/Qwen-Image, as diffusers has it.
+    """
+
+    def length(answer: torch.Tensor) -> torch.Tensor:
+        squares = answer.square().sum(dim=1, keepdim=True)
+        return functional.avg_pool2d(squares, TOKEN).sqrt()
+
+    share = length(first) / length(second).clamp(min=NOTHING)
+    return second * functional.interpolate(share, scale_factor=TOKEN, mode="nearest")
 
 
 def _level(texts: list[Conditioning]) -> list[Conditioning]:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from generation.memory_needs import TILE_PIXELS
+from generation.runtime.autoencoders import Scaling, make_of
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.faults import JobError, NotFiniteError
 from generation.runtime.lessons import Lessons
@@ -52,29 +53,27 @@ def fitted_pixels(data: bytes, width: int, height: int, device: torch.device) ->
 
 class StartPicture(NamedTuple):
     """What the VAE makes of a picture: the mean and the spread of its latents, (1, C, h, w) each,
-    and how they are handed to the denoiser: less the shift, times the scale.
+    and how they are handed to the denoiser.
     """
 
     mean: torch.Tensor
     spread: torch.Tensor
-    scale: float
-    shift: float = 0.0
+    scaling: Scaling
 
     @classmethod
     def of(cls, model: Checkpoint, picture: torch.Tensor, tiles: Tiles) -> "StartPicture":
         """Of pixels (1, 3, H, W) from 0 to 1."""
         vae = model.vae
+        make = make_of(vae)
         pixels = picture.to(vae.dtype) * 2 - 1
 
         def part(tile: Tile) -> torch.Tensor:
-            found = vae.encode(tile.of(pixels, 1)).latent_dist
-            both: torch.Tensor = torch.cat((found.mean, found.std), dim=1)
-            return both
+            return torch.cat(make.encode(vae, tile.of(pixels, 1)), dim=1)
 
         mean, spread = blended(tiles, model.factor, part).float().chunk(2, dim=1)
         if not torch.isfinite(mean).all():
             raise NotFiniteError
-        return cls(mean, spread, vae.config.scaling_factor, shift_of(vae))
+        return cls(mean, spread, make.scaling(vae, mean.device))
 
     def latents(self, noise: torch.Tensor | None, count: int) -> torch.Tensor:
         """(count, C, h, w), as the denoiser has them: drawn with that noise, or the mean.
@@ -87,7 +86,7 @@ class StartPicture(NamedTuple):
 
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
         """As the denoiser has them."""
-        return (latents - self.shift) * self.scale
+        return self.scaling.scaled(latents)
 
 
 def further_channels(
@@ -120,11 +119,6 @@ def further_channels(
     return torch.cat((mask, outside) if missing == INPAINTING else (outside, mask), dim=1)
 
 
-def shift_of(vae: Any) -> float:
-    """What is taken off a VAE's latents before they are scaled."""
-    return float(vae.config.shift_factor or 0.0)
-
-
 def decode(
     model: Checkpoint,
     latent: torch.Tensor,
@@ -142,7 +136,7 @@ def decode(
     since. Values are rounded, `down` as ComfyUI does, else to the nearest. Raises NotFiniteError.
     """
     vae = model.vae
-    scaled = latent[None] / vae.config.scaling_factor + shift_of(vae)
+    scaled = make_of(vae).scaling(vae, latent.device).unscaled(latent[None])
     wider = lessons.overflows(vae.origin) if wanted is None else wanted == torch.float32
     if not wider or vae.dtype == torch.float32:
         try:
@@ -177,20 +171,14 @@ def frugal(vaes: Sequence[Any], short_of_memory: bool) -> Iterator[None]:
 
 def in_tiles(vae: Any) -> None:
     """Have a VAE work on tiles; its own are as large as its family's pictures."""
-    vae.tile_sample_min_size = min(vae.tile_sample_min_size, TILE_PIXELS)
-    vae.tile_latent_min_size = vae.tile_sample_min_size // 2 ** (
-        len(vae.config.block_out_channels) - 1
-    )
-    vae.enable_tiling()
+    make_of(vae).tile(vae, TILE_PIXELS)
 
 
 def _decoded(model: Checkpoint, vae: Any, scaled: torch.Tensor, tiles: Tiles) -> torch.Tensor:
     """Pixels of shape (3, H, W)."""
 
     def part(tile: Tile) -> torch.Tensor:
-        latents = tile.of(scaled, model.factor)
-        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
-        return pixels
+        return make_of(vae).decode(vae, tile.of(scaled, model.factor))
 
     return blended(tiles, 1, part)[0]
 

@@ -69,6 +69,10 @@ class ModelSampling:
         share = ((below - log_sigma) / (below - above)).clamp(0, 1)
         return (1 - share) * low + share * (low + 1)
 
+    def stretched(self, sigmas: torch.Tensor) -> torch.Tensor:
+        """A schedule, falling to 0, with the last level before its end where it should be."""
+        return sigmas
+
     def network_input(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """x as the network expects it: of unit variance."""
         return x / (sigma.to(x.device) ** 2 + 1) ** 0.5
@@ -147,14 +151,18 @@ class FlowSampling(ModelSampling):
         steps: int = 1000,
         multiplier: float = 1000.0,
         exponential: bool = False,
+        terminal: float = 0.0,
         conventions: Conventions = "comfyui",
     ) -> None:
-        """`multiplier` is what the network is told of the level 1; `exponential` is Flux' shift."""
+        """`multiplier` is what the network is told of the level 1; `exponential` is Flux' shift;
+        `terminal` the level that the last step of each schedule begins at, 0 for its own.
+        """
         self.prediction = "flow"
         self.conventions = conventions
         self._shift = shift
         self._multiplier = multiplier
         self._exponential = exponential
+        self._terminal = terminal
         self.sigmas = self.sigma_of(torch.arange(1, steps + 1) / steps * multiplier)
 
     def sigma_of(self, t: torch.Tensor) -> torch.Tensor:
@@ -163,6 +171,13 @@ class FlowSampling(ModelSampling):
             factor = math.exp(self._shift)
             return factor / (factor + (1 / share - 1))
         return self._shift * share / (1 + (self._shift - 1) * share)
+
+    def stretched(self, sigmas: torch.Tensor) -> torch.Tensor:
+        """Source: Lightricks, github.com/Lightricks/LTX-Video (`schedulers/rf.py`)."""
+        left = 1 - sigmas[:-1]
+        if not self._terminal or float(sigmas[-1]) or not float(left[-1]):
+            return sigmas
+        return torch.cat((1 - left * ((1 - self._terminal) / left[-1]), sigmas[-1:]))
 
     def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
         return sigma * self._multiplier
@@ -189,12 +204,14 @@ class FlowSampling(ModelSampling):
         return noise * sigma + denoised * (1 - sigma)
 
 
-def flow(settings: Mapping[str, Any], conventions: Conventions, tokens: int) -> FlowSampling:
+def flow(
+    settings: Mapping[str, Any], conventions: Conventions, tokens: int, *, steady: float = 0.0
+) -> FlowSampling:
     """Of the settings of a scheduler, as diffusers writes them; `tokens` is how many the denoiser
     sees of a picture.
 
-    A shift by size, as Black Forest Labs has it, grows with that number; ComfyUI's is that of the
-    largest picture, whatever is drawn.
+    A shift by size, as Black Forest Labs has it, grows with that number; ComfyUI's is `steady`, or
+    where that is 0 that of the largest picture, whatever is drawn.
     Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis".
     """
     if not settings.get("use_dynamic_shifting"):
@@ -203,10 +220,12 @@ def flow(settings: Mapping[str, Any], conventions: Conventions, tokens: int) -> 
     many = int(settings.get("max_image_seq_len", 4096))
     least, most = float(settings.get("base_shift", 0.5)), float(settings.get("max_shift", 1.15))
     share = 1.0 if conventions == "comfyui" else (tokens - few) / (many - few)
+    comfyui, shift = conventions == "comfyui", least + share * (most - least)
     return FlowSampling(
-        least + share * (most - least),
+        steady if steady and comfyui else shift,
         steps=FINE_STEPS,
         exponential=settings.get("time_shift_type", "exponential") == "exponential",
+        terminal=0.0 if comfyui else float(settings.get("shift_terminal") or 0.0),
         conventions=conventions,
     )
 

@@ -15,6 +15,7 @@ from generation.memory_plan import Plan, Room
 from generation.messages import RuntimeSettings
 from generation.models import ModelFile
 from generation.regular_files import printable
+from generation.runtime.autoencoders import make_of
 from generation.runtime.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -222,7 +223,8 @@ class Parts:
 
 def latents_of(vae: Any) -> tuple[int, int]:
     """Channels of a latent, and how often it was halved from the picture's size."""
-    return vae.config.latent_channels, len(vae.config.block_out_channels)
+    make = make_of(vae)
+    return make.channels(vae), len(make.widths(vae))
 
 
 @contextlib.contextmanager

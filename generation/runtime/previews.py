@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from generation.kept_file import KeptFile
+from generation.runtime.autoencoders import make_of
 from generation.runtime.checkpoints import Checkpoint
-from generation.runtime.latents import shift_of
 
 FIT_SIDE = 64  # pixels of the pictures that the map is fitted on
 FIT_PICTURES = 4
@@ -53,20 +53,21 @@ class Maps:
         Where it must be fitted the VAE encodes four small pictures, so it must be at work.
         """
         vae, latents = model.vae, model.family.latents
-        scale = vae.config.scaling_factor
-        shift = shift_of(vae)
-        published = (scale, shift) == (latents.scale, latents.shift) and tuple(
-            vae.config.block_out_channels
-        ) == latents.widths
-        if published and latents.colours:
+        make = make_of(vae)
+        if latents.colours and make.is_published(vae, latents):
             return torch.tensor(latents.colours)
         key = "|".join(map(str, vae.stamp))
-        found = self._read(key, vae.config.latent_channels)
+        channels = make.channels(vae)
+        found = self._read(key, channels)
         if found is None:
             found = fit_map(vae, device)
             self._kept.found[key] = found.tolist()
             self._kept.save()
-        bias = found[-1:] + shift * found[:-1].sum(0, keepdim=True)
+        scale, shift = (
+            torch.as_tensor(figure, dtype=torch.float32).reshape(-1, 1).expand(channels, 1)
+            for figure in make.scaling(vae, torch.device("cpu"))
+        )
+        bias = found[-1:] + (shift * found[:-1]).sum(0, keepdim=True)
         return torch.cat((found[:-1] / scale, bias))
 
     def _read(self, key: str, channels: int) -> torch.Tensor | None:
@@ -89,9 +90,10 @@ def fit_map(vae: Any, device: torch.device) -> torch.Tensor:
     size = (FIT_SIDE, FIT_SIDE)
     pictures = torch.nn.functional.interpolate(coarse, size, mode="bicubic").clamp(-1, 1)
     with torch.no_grad():
-        encoded = vae.encode(pictures.to(device, vae.dtype)).latent_dist
-    latents = encoded.mean.float().cpu().nan_to_num(0, 0, 0)
-    colours = torch.nn.functional.adaptive_avg_pool2d(pictures, latents.shape[-2:])
+        mean, _ = make_of(vae).encode(vae, pictures.to(device, vae.dtype))
+    latents = mean.float().cpu().nan_to_num(0, 0, 0)
+    high, wide = latents.shape[-2:]
+    colours = torch.nn.functional.adaptive_avg_pool2d(pictures, (high, wide))
     inputs = latents.movedim(1, -1).reshape(-1, latents.shape[1])
     # a little weight on small coefficients keeps the sum solvable for latents of a constant
     inputs = torch.cat((inputs, torch.ones(len(inputs), 1)), dim=1).double()

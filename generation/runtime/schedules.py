@@ -85,7 +85,7 @@ def sigmas_of(
         sigmas = aligned(count, large)
     else:
         both = SCHEDULING[schedule]
-        sigmas = both[comfyui](sampling, count)
+        sigmas = sampling.stretched(both[comfyui](sampling, count))
     return torch.cat((sigmas[:-2], sigmas[-1:])) if drops else sigmas
 
 

@@ -32,6 +32,8 @@ STREAMED: Final = ("blocks", "leaves")
 KINDS_MAX: Final = 64
 """Of blocks, by width, precision and number of pictures, after which torch compiles no more."""
 REASON_MAX: Final = 200
+VIDEO: Final = 5
+"""Sides of the weights of a convolution over pictures in a row."""
 COMPILERS: Final = {"win32": "cl", "darwin": "clang++"}
 """What torch calls on a system for its own processor, unless CXX names another."""
 
@@ -120,7 +122,8 @@ def _why_not(device: torch.device) -> str:
 
 
 def _arrange(network: Any, *, last: bool) -> None:
-    """Lay the weights of its convolutions out so, or as usual."""
+    """Lay the weights of its convolutions out so, or as usual; those of three dimensions stay."""
+    last = last and all(weights.ndim < VIDEO for weights in network.parameters())
     if getattr(network, "channels_last", False) != last:
         network.to(memory_format=torch.channels_last if last else torch.contiguous_format)
     network.channels_last = last

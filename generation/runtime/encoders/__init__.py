@@ -8,7 +8,7 @@ import torch
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.runtime.encoders import clip, qwen3, t5
+from generation.runtime.encoders import clip, qwen2, qwen3, t5
 from generation.runtime.encoders.encoder import Encoded, Encoder, Vectors
 from generation.runtime.weights import Weights
 
@@ -22,5 +22,6 @@ LOADING: Final[Mapping[str, Load]] = {
     "clip": clip.load,
     "t5": t5.load,
     "qwen3": qwen3.load,
+    "qwen2": qwen2.load,
 }
 """By the make that families have for them."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generation.runtime.networks import flux, sd3, unet, z_image
+from generation.runtime.networks import flux, qwen_image, sd3, unet, z_image
 from generation.runtime.networks.architecture import Architecture, Layer
 
 __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
@@ -13,6 +13,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "flux": flux.ARCHITECTURE,
     "sd3": sd3.ARCHITECTURE,
     "z-image": z_image.ARCHITECTURE,
+    "qwen-image": qwen_image.ARCHITECTURE,
 }
 """By the name that families have for them."""
 

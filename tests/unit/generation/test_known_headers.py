@@ -125,6 +125,16 @@ def test_variants_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
         assert (reading.problem.code if reading.problem else "") == code
 
 
+@pytest.mark.parametrize("name", ["qwen_image_edit_2509_fp8", "Qwen-Image-Layered"])
+def test_a_name_tells_a_variant_where_nothing_else_does(name: str, tmp_path: Path) -> None:
+    file = KNOWN["qwen-image"].write(tmp_path / f"{name}.safetensors")
+    problem = ModelReader().read(Candidate(file, tmp_path, "")).problem
+    assert problem is not None
+    assert problem.code == "model_variant"
+    usual = KNOWN["qwen-image"].write(tmp_path / "credited_qwen_image.safetensors")
+    assert ModelReader().read(Candidate(usual, tmp_path, "")).model is not None
+
+
 @pytest.mark.parametrize(
     ("name", "carries"),
     [
