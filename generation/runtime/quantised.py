@@ -85,6 +85,8 @@ class Packed(torch.Tensor):
     """(first side, bytes of a row), uint8."""
     scale: torch.Tensor | None
     """(first side or 1, parts of a row), float32."""
+    mapped: bool
+    """Whether its data are a file's, so that who keeps them needs a copy."""
 
     @staticmethod
     def __new__(
@@ -93,11 +95,13 @@ class Packed(torch.Tensor):
         data: torch.Tensor,
         shape: Sequence[int],
         scale: torch.Tensor | None = None,
+        *,
+        mapped: bool = False,
     ) -> "Packed":
         made: Packed = torch.Tensor._make_wrapper_subclass(
             cls, tuple(shape), dtype=torch.float32, device=data.device
         )
-        made.packing, made.data_by_row, made.scale = packing, data, scale
+        made.packing, made.data_by_row, made.scale, made.mapped = packing, data, scale, mapped
         return made
 
     def dense(self, dtype: torch.dtype) -> torch.Tensor:
@@ -110,7 +114,7 @@ class Packed(torch.Tensor):
         if scale is not None and len(scale) > 1:
             scale = scale[begin:end]
         shape = (end - begin, *self.shape[1:])
-        return Packed(self.packing, self.data_by_row[begin:end], shape, scale)
+        return Packed(self.packing, self.data_by_row[begin:end], shape, scale, mapped=self.mapped)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -145,7 +149,7 @@ def _kept_packed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         begin, end, _ = slice(*(args[2:4] or (None,))).indices(count)
         return first.rows(begin, max(begin, end))
     if func in _RESHAPED and list(args[1][:1]) == [count]:
-        return Packed(first.packing, first.data_by_row, args[1], first.scale)
+        return Packed(first.packing, first.data_by_row, args[1], first.scale, mapped=first.mapped)
     return None
 
 
@@ -184,9 +188,11 @@ class Quantised(torch.nn.Module):
     def hold(self, weight: Packed, dtype: torch.dtype) -> None:
         """Take the weight in the place of the one that the layer was made with."""
         del self.weight
-        # copies: what a file maps goes with the file
-        self.register_buffer("packed", weight.data_by_row.clone(), persistent=False)
-        bits = None if weight.scale is None else weight.scale.clone().view(torch.int32)
+        data, scale = weight.data_by_row, weight.scale
+        if weight.mapped:
+            data, scale = data.clone(), None if scale is None else scale.clone()
+        self.register_buffer("packed", data, persistent=False)
+        bits = None if scale is None else scale.contiguous().view(torch.int32)
         self.register_buffer("scale_bits", bits, persistent=False)
         self.packing = weight.packing
         self.shape = weight.shape

@@ -66,7 +66,8 @@ def _float8(tensor: torch.Tensor, scale: torch.Tensor | None) -> Packed:
         scale = scale.reshape(1, 1) if scale.numel() == 1 else scale.reshape(len(scale), -1)
         if 1 < len(scale) < len(rows):
             scale = scale.repeat_interleave(-(-len(rows) // len(scale)), 0)[: len(rows)]
-    return Packed(Packing(kind, float8=tensor.dtype), rows, tensor.shape, scale)
+    packing = Packing(kind, float8=tensor.dtype)
+    return Packed(packing, rows, tensor.shape, scale, mapped=True)
 
 
 def check_header(file: Path) -> None:

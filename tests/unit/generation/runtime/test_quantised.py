@@ -269,6 +269,27 @@ def test_modules_are_filled() -> None:
         filled(torch.nn.Sequential(torch.nn.Linear(32, 64)), given, *REST)
 
 
+def test_only_what_a_file_maps_is_copied(tmp_path: Path) -> None:
+    """A GGUF file would else be in memory twice while it is loaded."""
+    name = "model.diffusion_model.a.weight"
+    save_file({name: torch.randn(64, 64)}, tmp_path / "a.safetensors")
+    for file, copied in (
+        (made.plain_fp8(tmp_path / "a.safetensors", tmp_path / "b.safetensors"), True),
+        (made.gguf_of(tmp_path / "a.safetensors", tmp_path / "c.gguf", "Q8_0"), False),
+    ):
+        weight = read_tensors(file)[name]
+        assert isinstance(weight, Packed)
+        net = torch.nn.Sequential(torch.nn.Linear(32, 64, bias=False))
+        for piece in (weight, *weight.chunk(2), weight.reshape(64, 64, 1)):
+            assert isinstance(piece, Packed)
+            net[0] = torch.nn.Linear(64, len(piece), bias=False)
+            assert keep_quantised(net, "0.weight", piece, torch.float32)
+            layer = net[0]
+            assert isinstance(layer, Quantised)
+            same = layer.packed.data_ptr() == piece.data_by_row.data_ptr()
+            assert same == (not copied)
+
+
 REST: Any = (torch.float32, MODEL, "part")
 
 
