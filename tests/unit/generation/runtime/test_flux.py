@@ -22,7 +22,7 @@ from generation.runtime.latents import further_channels
 from generation.runtime.networks.flux import pack, places, unpack
 from generation.runtime.server import Server
 from generation.runtime.tiling import tiles_of
-from generation.runtime.tokenizers import load_t5_tokenizer
+from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import flux, ldm, sdxl
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
@@ -107,7 +107,9 @@ def reference(models: FluxModels) -> np.ndarray[Any, Any]:
 
 
 def _drawn_by_diffusers(folder: Path, **options: Any) -> np.ndarray[Any, Any]:
-    pipe = diffusers.FluxPipeline.from_pretrained(folder)
+    # the words are the same everywhere, and reading them takes longest
+    words = {"tokenizer": load_tokenizer(VOCABULARY), "tokenizer_2": load_t5_tokenizer()}
+    pipe = diffusers.FluxPipeline.from_pretrained(folder, **words)
     pipe.set_progress_bar_config(disable=True)
     request = a_request()
     found = pipe(

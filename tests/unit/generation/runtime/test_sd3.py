@@ -13,6 +13,7 @@ from generation.messages import Configure
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
 from generation.runtime.server import Server
+from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import sd3, sdxl
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
@@ -68,7 +69,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sd3Models]:
 
 
 def _drawn_by_diffusers(folder: Path, **parts: Any) -> np.ndarray[Any, Any]:
-    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, **parts)
+    # reading the words takes longest
+    words = {
+        "tokenizer": load_tokenizer(VOCABULARY),
+        "tokenizer_2": load_tokenizer(sdxl.CONFIGS / "sdxl" / "tokenizer_2"),
+        "tokenizer_3": load_t5_tokenizer(),
+    }
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, **{**words, **parts})
     pipe.set_progress_bar_config(disable=True)
     request = a_request()
     found = pipe(
@@ -99,6 +106,7 @@ def test_without_t5_zeros_stand_for_it(models: Sd3Models) -> None:
     assert np.abs(models.draw(models.files["without t5"]) - reference).mean() <= BOUND
 
 
+@pytest.mark.slow
 def test_that_before_draws_too(models: Sd3Models) -> None:
     """Without norms, one attention a block."""
     reference = _drawn_by_diffusers(models.first, **WITHOUT)
@@ -106,6 +114,7 @@ def test_that_before_draws_too(models: Sd3Models) -> None:
         assert np.abs(models.draw(models.files[name]) - reference).mean() <= BOUND
 
 
+@pytest.mark.slow
 def test_one_after_the_other_draws_what_the_first_drew(models: Sd3Models) -> None:
     first = models.draw(models.files["bare"])
     assert not np.array_equal(models.draw(models.files["without t5"]), first)
