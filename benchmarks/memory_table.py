@@ -14,7 +14,7 @@ import msgspec
 
 from generation.families.family import Beside
 from generation.memory_needs import LOOSE, WORKSPACE
-from generation.memory_plan import GIB, Bounds, NoRoom, Part, Room, Task, plan
+from generation.memory_plan import GIB, MemoryBounds, NoRoom, PlannedPart, PlannedTask, Room, plan
 from generation.memory_words import in_words
 
 PAGE: Final = Path("docs/memory.md")
@@ -115,13 +115,13 @@ MODELS: Final = (
 )
 
 
-def task_of(model: Model, count: int = COUNT, batch: int = BATCH, side: int = 0) -> Task:
+def task_of(model: Model, count: int = COUNT, batch: int = BATCH, side: int = 0) -> PlannedTask:
     """Some pictures of that model."""
     pixels = (side or model.side) ** 2
     denoise = model.rows * (model.beside.denoise * pixels + model.beside.denoise_fixed)
     decode = model.beside.decode
     text = [
-        Part(
+        PlannedPart(
             name=f"text_encoder_{number}",
             role="text",
             bytes=size,
@@ -131,9 +131,9 @@ def task_of(model: Model, count: int = COUNT, batch: int = BATCH, side: int = 0)
         )
         for number, (size, blocks, leaves) in enumerate(model.text, 1)
     ]
-    return Task(
+    return PlannedTask(
         parts=(
-            Part(
+            PlannedPart(
                 name="denoiser",
                 role="denoiser",
                 bytes=model.denoiser,
@@ -141,7 +141,7 @@ def task_of(model: Model, count: int = COUNT, batch: int = BATCH, side: int = 0)
                 leaf=model.leaves,
             ),
             *text,
-            Part(name="vae", role="vae", bytes=VAE),
+            PlannedPart(name="vae", role="vae", bytes=VAE),
         ),
         count=count,
         batch=batch,
@@ -163,7 +163,7 @@ def room_of(card: float, memory: float, beside: float = 0.0) -> Room:
 
 def chosen(model: Model, room: Room) -> str:
     """What the planner says of it, as a cell of a table."""
-    found = plan(task_of(model), room, Bounds())
+    found = plan(task_of(model), room, MemoryBounds())
     if isinstance(found, NoRoom):
         return f"no: {in_words(found)}"
     batch = f"; {found.batch} at a time" if 1 < found.batch < COUNT else ""

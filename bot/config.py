@@ -21,7 +21,7 @@ from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
 from generation.rules import Limits, Rules
-from generation.webui_flags import Answer, followed
+from generation.webui_flags import FlagAnswer, followed
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 DISCORD_API: Final = "https://discord.com/api"
@@ -82,11 +82,11 @@ class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_
         """The part that the worker process is told, with what `webui_flags` change."""
         return self._followed()[0]
 
-    def flag_answers(self) -> tuple[Answer, ...]:
+    def flag_answers(self) -> tuple[FlagAnswer, ...]:
         """What became of each of `webui_flags`."""
         return self._followed()[1]
 
-    def _followed(self) -> tuple[RuntimeSettings, tuple[Answer, ...]]:
+    def _followed(self) -> tuple[RuntimeSettings, tuple[FlagAnswer, ...]]:
         names = RuntimeSettings.__struct_fields__
         own = RuntimeSettings(**{name: getattr(self, name) for name in names})
         return followed(self.webui_flags, own)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from generation.families.autoencoders import PREFIXES
-from generation.families.encoders import ENCODERS, Make
+from generation.families.encoders import ENCODERS, EncoderMake
 from generation.families.layout import TensorNames, told_missing
 from generation.families.tensors import autoencoder
 
@@ -32,7 +32,7 @@ def lacking(names: TensorNames, parts: tuple[str, ...]) -> str:
     return ""
 
 
-def _encoder(names: TensorNames, make: Make) -> str:
+def _encoder(names: TensorNames, make: EncoderMake) -> str:
     tried = [part for part in make.inside if names.has(f"^{part.begins}{part.tensors[0]}$")]
     if not tried:
         return f"its {make.title} lacks its words"

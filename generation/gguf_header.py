@@ -39,7 +39,7 @@ ALIGNMENT: Final = 32
 CUT_OFF: Final = "its header is cut off"
 
 
-class Packing(NamedTuple):
+class BlockPacking(NamedTuple):
     """A type of ggml: so many values lie in a block of so many bytes."""
 
     name: str
@@ -47,37 +47,37 @@ class Packing(NamedTuple):
     size: int
 
 
-TYPES: Final[Mapping[int, Packing]] = {
-    0: Packing("F32", 1, 4),
-    1: Packing("F16", 1, 2),
-    2: Packing("Q4_0", 32, 18),
-    3: Packing("Q4_1", 32, 20),
-    6: Packing("Q5_0", 32, 22),
-    7: Packing("Q5_1", 32, 24),
-    8: Packing("Q8_0", 32, 34),
-    10: Packing("Q2_K", 256, 84),
-    11: Packing("Q3_K", 256, 110),
-    12: Packing("Q4_K", 256, 144),
-    13: Packing("Q5_K", 256, 176),
-    14: Packing("Q6_K", 256, 210),
-    16: Packing("IQ2_XXS", 256, 66),
-    17: Packing("IQ2_XS", 256, 74),
-    18: Packing("IQ3_XXS", 256, 98),
-    19: Packing("IQ1_S", 256, 50),
-    20: Packing("IQ4_NL", 32, 18),
-    21: Packing("IQ3_S", 256, 110),
-    22: Packing("IQ2_S", 256, 82),
-    23: Packing("IQ4_XS", 256, 136),
-    24: Packing("I8", 1, 1),
-    25: Packing("I16", 1, 2),
-    26: Packing("I32", 1, 4),
-    27: Packing("I64", 1, 8),
-    28: Packing("F64", 1, 8),
-    29: Packing("IQ1_M", 256, 56),
-    30: Packing("BF16", 1, 2),
-    34: Packing("TQ1_0", 256, 54),
-    35: Packing("TQ2_0", 256, 66),
-    39: Packing("MXFP4", 32, 17),
+TYPES: Final[Mapping[int, BlockPacking]] = {
+    0: BlockPacking("F32", 1, 4),
+    1: BlockPacking("F16", 1, 2),
+    2: BlockPacking("Q4_0", 32, 18),
+    3: BlockPacking("Q4_1", 32, 20),
+    6: BlockPacking("Q5_0", 32, 22),
+    7: BlockPacking("Q5_1", 32, 24),
+    8: BlockPacking("Q8_0", 32, 34),
+    10: BlockPacking("Q2_K", 256, 84),
+    11: BlockPacking("Q3_K", 256, 110),
+    12: BlockPacking("Q4_K", 256, 144),
+    13: BlockPacking("Q5_K", 256, 176),
+    14: BlockPacking("Q6_K", 256, 210),
+    16: BlockPacking("IQ2_XXS", 256, 66),
+    17: BlockPacking("IQ2_XS", 256, 74),
+    18: BlockPacking("IQ3_XXS", 256, 98),
+    19: BlockPacking("IQ1_S", 256, 50),
+    20: BlockPacking("IQ4_NL", 32, 18),
+    21: BlockPacking("IQ3_S", 256, 110),
+    22: BlockPacking("IQ2_S", 256, 82),
+    23: BlockPacking("IQ4_XS", 256, 136),
+    24: BlockPacking("I8", 1, 1),
+    25: BlockPacking("I16", 1, 2),
+    26: BlockPacking("I32", 1, 4),
+    27: BlockPacking("I64", 1, 8),
+    28: BlockPacking("F64", 1, 8),
+    29: BlockPacking("IQ1_M", 256, 56),
+    30: BlockPacking("BF16", 1, 2),
+    34: BlockPacking("TQ1_0", 256, 54),
+    35: BlockPacking("TQ2_0", 256, 66),
+    39: BlockPacking("MXFP4", 32, 17),
 }
 """Those that can be read, by number."""
 
@@ -92,7 +92,7 @@ _LIST: Final = 9
 class GgufTensor(msgspec.Struct, frozen=True, gc=False):
     """Where a tensor lies and what it is made of."""
 
-    packing: Packing
+    packing: BlockPacking
     shape: tuple[int, ...]
     """As torch has it, the sides of rows last."""
     begin: int
@@ -120,7 +120,7 @@ class GgufHeader(msgspec.Struct, frozen=True):
     @property
     def main_packing(self) -> str:
         """The name of the type that most bytes have, of those that are quantised where any are."""
-        totals: dict[Packing, int] = {}
+        totals: dict[BlockPacking, int] = {}
         for tensor in self.tensors.values():
             totals[tensor.packing] = totals.get(tensor.packing, 0) + tensor.size
         return max(totals, key=lambda packing: (packing.values > 1, totals[packing])).name
@@ -165,9 +165,9 @@ def read_gguf(path: Path) -> GgufHeader:
     return GgufHeader(plain_names(said.texts.get("general.architecture", ""), named), said.texts)
 
 
-class _Entry(NamedTuple):
+class _TensorEntry(NamedTuple):
     name: str
-    packing: Packing
+    packing: BlockPacking
     shape: tuple[int, ...]
     offset: int
     size: int
@@ -282,7 +282,7 @@ def _check_version(version: int) -> None:
     raise HeaderError("model_broken", why)
 
 
-def _entry(cursor: _Cursor, said: _Said) -> _Entry:
+def _entry(cursor: _Cursor, said: _Said) -> _TensorEntry:
     name = cursor.text(NAME_MAX)
     if name is None:
         raise HeaderError("model_broken", f"the name of a tensor has over {NAME_MAX} bytes")
@@ -305,10 +305,10 @@ def _entry(cursor: _Cursor, said: _Said) -> _Entry:
     if min(shape, default=1) < 0 or math.prod(shape) != total:
         why = f"{printable(name)[:100]} has another size than its own shape"
         raise HeaderError("model_broken", why)
-    return _Entry(name, packing, shape, offset, total // packing.values * packing.size)
+    return _TensorEntry(name, packing, shape, offset, total // packing.values * packing.size)
 
 
-def _check_places(entries: list[_Entry], alignment: int) -> int:
+def _check_places(entries: list[_TensorEntry], alignment: int) -> int:
     """How many bytes the tensors take. Raises HeaderError where they overlap."""
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from generation.families.family import Family
-from generation.memory_plan import Part, Phase, Plan, Role, Task
+from generation.memory_plan import Phase, Plan, PlannedPart, PlannedTask, Role
 from generation.models import ModelFile
 from generation.request import GenerationRequest
 
@@ -27,7 +27,7 @@ THRIFT: Final = 1.05
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes beside the weights that jobs of one model and size took in each phase; 0 where that is
-    not known. Of one picture, as in Task.
+    not known. Of one picture, as in PlannedTask.
     """
 
     encode: int = 0
@@ -45,7 +45,7 @@ def role_of(name: str) -> Role:
     return "vae" if name == "vae" else "denoiser"
 
 
-def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[Part, ...]:
+def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[PlannedPart, ...]:
     """The parts of a checkpoint in half precision, or `wide` in float32.
 
     Files that are smaller than their family's are taken as they are: other models of one family
@@ -64,14 +64,14 @@ def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[P
     )
 
 
-def part_of(name: str, size: int, family: Family) -> Part:
+def part_of(name: str, size: int, family: Family) -> PlannedPart:
     """A part of so many bytes; what streaming needs goes by its family."""
     whole = family.bytes_at_half.get(name, 0)
     block, leaf = family.streamed.get(name, (0, 0))
     if not whole or not block:
         block, leaf = int(whole * UNDIVIDED), int(whole * UNDIVIDED / 2)
     share = size / whole if whole else 0.0
-    return Part(
+    return PlannedPart(
         name=name,
         role=role_of(name),
         bytes=size,
@@ -84,12 +84,12 @@ def part_of(name: str, size: int, family: Family) -> Part:
 def task_of(
     request: GenerationRequest,
     family: Family,
-    parts: tuple[Part, ...],
+    parts: tuple[PlannedPart, ...],
     batch: int,
     measured: Measured | None = None,
     *,
     wide: bool = False,
-) -> Task:
+) -> PlannedTask:
     """What a request needs, its parts as they are given; `batch` pictures at once at most."""
     beside, width = family.beside, 2 if wide else 1
     rows = 2 if request.guidance_scale > 1 and family.guidance == "cfg" else 1
@@ -99,7 +99,7 @@ def task_of(
     tile = min(TILE_PIXELS, request.width) * min(TILE_PIXELS, request.height)
     denoise = rows * (beside.denoise * seen + beside.denoise_fixed) * width * LOOSE
     known = measured or Measured()
-    return Task(
+    return PlannedTask(
         parts=parts,
         count=request.count,
         batch=batch,

@@ -8,7 +8,7 @@ import msgspec
 
 from generation.kept_file import KeptFile
 from generation.memory_needs import Measured
-from generation.memory_plan import Part
+from generation.memory_plan import PlannedPart
 from generation.models import ModelFile
 from generation.request import GenerationRequest
 
@@ -33,11 +33,11 @@ class MemoryNotes:
         """Note it for the next job like this one."""
         self._write(key, measured)
 
-    def parts(self, key: str) -> tuple[Part, ...]:
+    def parts(self, key: str) -> tuple[PlannedPart, ...]:
         """The parts of a model as they were in memory; none where it was never loaded."""
-        return _read(self._kept.found.get(key), tuple[Part, ...]) or ()
+        return _read(self._kept.found.get(key), tuple[PlannedPart, ...]) or ()
 
-    def load(self, key: str, parts: Sequence[Part]) -> None:
+    def load(self, key: str, parts: Sequence[PlannedPart]) -> None:
         """Note the parts of a model that was loaded."""
         if self.parts(key) != tuple(parts):
             self._write(key, tuple(parts))

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-Place = Literal["device", "aside", "blocks", "leaves"]
+PartPlace = Literal["device", "aside", "blocks", "leaves"]
 """On the device for good; in main memory, on the device while it works; there too, and block by
 block on the device while it works, or layer by layer."""
 Rest = Literal["ram", "disk"]
@@ -26,7 +26,7 @@ WORKS_IN: Final[dict[Role, Phase]] = {
     "refiner": "refine",
     "vae": "decode",
 }
-PLACES: Final[tuple[Place, ...]] = ("device", "aside", "blocks", "leaves")
+PLACES: Final[tuple[PartPlace, ...]] = ("device", "aside", "blocks", "leaves")
 """From the quickest to what needs least."""
 GIB: Final = 2**30
 SMALL: Final = 512 * 2**20
@@ -50,7 +50,7 @@ EVICTED: Final = 0.3
 """Of the seconds that it takes to bring back what made room."""
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     """A network."""
 
     name: str
@@ -94,10 +94,10 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes a second."""
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be drawn, and what it needs beside the weights."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PlannedPart, ...]
     count: int = 1
     """Pictures, of which at most `batch` at once."""
     batch: int = 1
@@ -114,11 +114,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Of one that is decoded in small tiles."""
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryBounds(msgspec.Struct, frozen=True, kw_only=True):
     """What may be chosen."""
 
-    denoiser: tuple[Place, ...] = PLACES
-    others: tuple[Place, ...] = PLACES
+    denoiser: tuple[PartPlace, ...] = PLACES
+    others: tuple[PartPlace, ...] = PLACES
     disk: bool = True
     """Whether parts may be read anew from their file."""
     tiled: tuple[bool, ...] = (False, True)
@@ -129,8 +129,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Placing(msgspec.Struct, frozen=True, kw_only=True):
     """One part in its place."""
 
-    part: Part
-    place: Place
+    part: PlannedPart
+    place: PartPlace
     rest: Rest = "ram"
     pinned: bool = False
 
@@ -153,7 +153,7 @@ class Placing(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a job is drawn."""
 
-    task: Task
+    task: PlannedTask
     room: Room
     placings: tuple[Placing, ...]
     batch: int
@@ -171,7 +171,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     """What it costs beyond having everything on the device, roughly."""
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> PartPlace:
         """Of that part; on the device where the plan knows none of the name."""
         found = (one.place for one in self.placings if one.part.name == name)
         return next(found, "device")
@@ -201,10 +201,10 @@ class NoRoom(msgspec.Struct, frozen=True, kw_only=True):
     """What needs least of that memory."""
 
 
-ANYTHING: Final = Bounds()
+ANYTHING: Final = MemoryBounds()
 
 
-def plan(task: Task, room: Room, bounds: Bounds = ANYTHING) -> Plan | NoRoom:
+def plan(task: PlannedTask, room: Room, bounds: MemoryBounds = ANYTHING) -> Plan | NoRoom:
     """The cheapest that fits into the room; what needs least where none does."""
     found = list(_candidates(task, room, bounds))
     fitting = [one for one in found if one.peak <= one.device and one.ram <= one.main]
@@ -232,7 +232,7 @@ class _Candidate(NamedTuple):
     tiled: bool
     gone: "_Gone"
 
-    def plan(self, task: Task, room: Room) -> Plan:
+    def plan(self, task: PlannedTask, room: Room) -> Plan:
         return Plan(
             task=task,
             room=room,
@@ -257,7 +257,7 @@ class _Gone(NamedTuple):
     seconds: float
 
 
-def _candidates(task: Task, room: Room, bounds: Bounds) -> Iterator[_Candidate]:
+def _candidates(task: PlannedTask, room: Room, bounds: MemoryBounds) -> Iterator[_Candidate]:
     gone = list(_evictions(room))
     ways = list(
         itertools.product(bounds.batches or tuple(_batches(task)), dict.fromkeys(bounds.tiled))
@@ -284,7 +284,7 @@ def _candidates(task: Task, room: Room, bounds: Bounds) -> Iterator[_Candidate]:
                 )
 
 
-def beside(task: Task, phase: Phase, batch: int, tiled: bool) -> int:
+def beside(task: PlannedTask, phase: Phase, batch: int, tiled: bool) -> int:
     """Bytes of the device in a phase beside the weights."""
     match phase:
         case "encode":
@@ -303,7 +303,9 @@ def _ram(placings: Sequence[Placing]) -> int:
     return sum(one.in_ram for one in placings) + max(anew, default=0)
 
 
-def _seconds(task: Task, room: Room, placings: Sequence[Placing], batch: int, tiled: bool) -> float:
+def _seconds(
+    task: PlannedTask, room: Room, placings: Sequence[Placing], batch: int, tiled: bool
+) -> float:
     """What it costs beyond having everything on the device: rough, to compare plans by."""
     batches = -(-task.count // batch)
     found = BATCH * (batches - 1) + (TILED * task.count if tiled else 0.0)
@@ -321,7 +323,7 @@ def _seconds(task: Task, room: Room, placings: Sequence[Placing], batch: int, ti
     return found
 
 
-def _batches(task: Task) -> Iterator[int]:
+def _batches(task: PlannedTask) -> Iterator[int]:
     """Pictures at once: as many as may be, and each number that is the smallest for so many
     batches.
     """
@@ -356,8 +358,8 @@ def _evictions(room: Room) -> Iterator[_Gone]:
             )
 
 
-def _placings(task: Task, room: Room, bounds: Bounds) -> Iterator[tuple[Placing, ...]]:
-    by_role: dict[Role, list[Part]] = {}
+def _placings(task: PlannedTask, room: Room, bounds: MemoryBounds) -> Iterator[tuple[Placing, ...]]:
+    by_role: dict[Role, list[PlannedPart]] = {}
     for part in task.parts:
         by_role.setdefault(part.role, []).append(part)
     choices = [_choices(role, parts, room, bounds) for role, parts in by_role.items()]
@@ -367,7 +369,7 @@ def _placings(task: Task, room: Room, bounds: Bounds) -> Iterator[tuple[Placing,
 
 
 def _choices(
-    role: Role, parts: Sequence[Part], room: Room, bounds: Bounds
+    role: Role, parts: Sequence[PlannedPart], room: Room, bounds: MemoryBounds
 ) -> list[tuple[Placing, ...]]:
     """The parts of one role in each place that they may have, each way once."""
     if room.one_memory:
@@ -382,7 +384,7 @@ def _choices(
     return list(found)
 
 
-def _placing(part: Part, place: Place, rest: Rest) -> Placing:
+def _placing(part: PlannedPart, place: PartPlace, rest: Rest) -> Placing:
     if place in ("blocks", "leaves"):
         streamed = part.block if place == "blocks" else part.leaf
         if part.bytes < SMALL or not 0 < streamed < part.bytes:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation.memory_plan import GIB, Bounds
+from generation.memory_plan import GIB, MemoryBounds
 from generation.messages import Memory
 
 RAM_RESERVE: Final = GIB
@@ -12,10 +12,12 @@ PINNED: Final = 0.4
 KEPT_SHARE: Final = 0.5
 """Of all main memory, what models of earlier jobs may keep where the settings say nothing."""
 
-BOUNDS: Final[dict[Memory, Bounds]] = {
-    "auto": Bounds(),
-    "high": Bounds(denoiser=("device",), others=("device",)),
-    "medium": Bounds(denoiser=("aside", "blocks", "leaves"), others=("aside", "blocks", "leaves")),
-    "low": Bounds(denoiser=("blocks", "leaves"), others=("aside", "blocks", "leaves")),
+BOUNDS: Final[dict[Memory, MemoryBounds]] = {
+    "auto": MemoryBounds(),
+    "high": MemoryBounds(denoiser=("device",), others=("device",)),
+    "medium": MemoryBounds(
+        denoiser=("aside", "blocks", "leaves"), others=("aside", "blocks", "leaves")
+    ),
+    "low": MemoryBounds(denoiser=("blocks", "leaves"), others=("aside", "blocks", "leaves")),
 }
 """What `memory` leaves to be chosen."""

@@ -26,7 +26,7 @@ class MessageError(Exception):
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Memory = Literal["auto", "high", "medium", "low"]
-Quantised = Literal["auto", "keep", "unpack"]
+KeepQuantised = Literal["auto", "keep", "unpack"]
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +43,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """GiB of main memory that models of earlier jobs may keep; 0 for half of what there is."""
     disable_mmap: bool = False
     """Whether files are read in one go from every disk, not only from those found to be slow."""
-    quantised: Quantised = "auto"
+    quantised: KeepQuantised = "auto"
     batch_size: Annotated[int, Meta(ge=1, le=10)] = 4
     models_kept: Annotated[int, Meta(ge=1, le=16)] = 2
     channels_last: bool = False

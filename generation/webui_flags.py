@@ -25,7 +25,7 @@ class Flag(NamedTuple):
     """Whether a value follows it."""
 
 
-class Answer(NamedTuple):
+class FlagAnswer(NamedTuple):
     """What became of a flag."""
 
     flag: str
@@ -197,7 +197,9 @@ PASTED: Final = re.compile(r"^\s*(?:set|export)?\s*COMMANDLINE_ARGS\s*=", re.IGN
 SHOWN: Final = 60
 
 
-def followed(text: str, settings: RuntimeSettings) -> tuple[RuntimeSettings, tuple[Answer, ...]]:
+def followed(
+    text: str, settings: RuntimeSettings
+) -> tuple[RuntimeSettings, tuple[FlagAnswer, ...]]:
     """The settings with what the flags change, and what became of each flag in order.
 
     What config.toml sets to another value than the default goes before.
@@ -209,28 +211,32 @@ def followed(text: str, settings: RuntimeSettings) -> tuple[RuntimeSettings, tup
         if row is None:
             [alike] = nearest(flag, list(FLAGS))
             says = f"unknown, and without effect. Did you mean {alike}?"
-            answers.append(Answer(_shown(flag), says, known=False))
+            answers.append(FlagAnswer(_shown(flag), says, known=False))
             continue
         if not row.becomes:
-            answers.append(Answer(flag, row.because))
+            answers.append(FlagAnswer(flag, row.because))
             continue
         [(name, becomes)] = row.becomes.items()
         wanted = _value(becomes, value)
         if wanted is None:
-            answers.append(Answer(flag, f"without effect with the value {_shown(value) or 'none'}"))
+            answers.append(
+                FlagAnswer(flag, f"without effect with the value {_shown(value) or 'none'}")
+            )
             continue
         now = getattr(settings, name)
         if now not in (getattr(defaults, name), wanted):
-            answers.append(Answer(flag, f"not followed: {_setting(name, now)} is in config.toml"))
+            answers.append(
+                FlagAnswer(flag, f"not followed: {_setting(name, now)} is in config.toml")
+            )
             continue
         try:
             changed = msgspec.structs.asdict(settings) | {name: wanted}
             settings = msgspec.convert(changed, RuntimeSettings)
         except msgspec.ValidationError as error:
             why = str(error).partition(" - at")[0]
-            answers.append(Answer(flag, f"without effect: {why}"))
+            answers.append(FlagAnswer(flag, f"without effect: {why}"))
             continue
-        answers.append(Answer(flag, _setting(name, wanted)))
+        answers.append(FlagAnswer(flag, _setting(name, wanted)))
     return settings, tuple(answers)
 
 

@@ -10,7 +10,7 @@ from generation.families.tensors import BOTH
 from generation.models import ModelKind
 
 
-class Make(msgspec.Struct, frozen=True, kw_only=True):
+class EncoderMake(msgspec.Struct, frozen=True, kw_only=True):
     """All text encoders that can stand for each other."""
 
     title: str
@@ -138,8 +138,8 @@ def _words(*counts: int) -> ShapeSide:
     return ShapeSide(_WORDS, 0, frozenset(counts))
 
 
-ENCODERS: Final[Mapping[str, Make]] = {
-    "clip_l": Make(
+ENCODERS: Final[Mapping[str, EncoderMake]] = {
+    "clip_l": EncoderMake(
         title="CLIP-L",
         file="clip_l.safetensors",
         within="text_encoders.clip_l.transformer.",
@@ -148,27 +148,27 @@ ENCODERS: Final[Mapping[str, Make]] = {
         # longer prompts are another model (Long-CLIP)
         sides=(ShapeSide("embeddings.position_embedding.weight$", 0, frozenset((77,))),),
     ),
-    "clip_g": Make(
+    "clip_g": EncoderMake(
         title="CLIP-G",
         file="clip_g.safetensors",
         within="text_encoders.clip_g.transformer.",
         parts=_clip(1280, 32),
         lacks=("vision_model.",),
     ),
-    "t5xxl": Make(
+    "t5xxl": EncoderMake(
         title="T5-XXL",
         file="t5xxl_fp16.safetensors",
         within="text_encoders.t5xxl.transformer.",
         parts=_t5(4096, 24),
         lacks=("^encoder.block.1.layer.0.SelfAttention.relative_attention_bias.",),
     ),
-    "umt5xxl": Make(
+    "umt5xxl": EncoderMake(
         title="UMT5-XXL",
         file="umt5_xxl_fp16.safetensors",
         within="text_encoders.umt5xxl.transformer.",
         parts=_t5(4096, 24, biases="0..23"),
     ),
-    "qwen3-0.6b": Make(
+    "qwen3-0.6b": EncoderMake(
         title="Qwen3 0.6B",
         file="qwen_3_06b_base.safetensors",
         within="text_encoders.qwen3_06b.transformer.",
@@ -176,7 +176,7 @@ ENCODERS: Final[Mapping[str, Make]] = {
         needs=_NORMED,
         lacks=_EYES,
     ),
-    "qwen3-4b": Make(
+    "qwen3-4b": EncoderMake(
         title="Qwen3 4B",
         file="qwen_3_4b.safetensors",
         within="text_encoders.qwen3_4b.transformer.",
@@ -184,7 +184,7 @@ ENCODERS: Final[Mapping[str, Make]] = {
         needs=_NORMED,
         lacks=(*_EYES, "_feedforward_layernorm."),
     ),
-    "qwen3-8b": Make(
+    "qwen3-8b": EncoderMake(
         title="Qwen3 8B",
         file="qwen_3_8b.safetensors",
         within="text_encoders.qwen3_8b.transformer.",
@@ -193,7 +193,7 @@ ENCODERS: Final[Mapping[str, Make]] = {
         lacks=_EYES,
         sides=(_words(151936),),
     ),
-    "qwen3-vl-4b": Make(
+    "qwen3-vl-4b": EncoderMake(
         title="Qwen3-VL 4B",
         file="qwen3vl_4b_bf16.safetensors",
         within="text_encoders.qwen3vl_4b.transformer.",
@@ -201,7 +201,7 @@ ENCODERS: Final[Mapping[str, Make]] = {
         needs=_NORMED,
         lacks=("_feedforward_layernorm.",),
     ),
-    "qwen3-vl-8b": Make(
+    "qwen3-vl-8b": EncoderMake(
         title="Qwen3-VL 8B",
         file="qwen3vl_8b_bf16.safetensors",
         within="text_encoders.qwen3vl_8b.transformer.",
@@ -209,21 +209,21 @@ ENCODERS: Final[Mapping[str, Make]] = {
         needs=_NORMED,
         sides=(_words(151936),),
     ),
-    "qwen2.5-vl-7b": Make(
+    "qwen2.5-vl-7b": EncoderMake(
         title="Qwen2.5-VL 7B",
         file="qwen_2.5_vl_7b.safetensors",
         within="text_encoders.qwen25_7b.transformer.",
         parts=_language_model(3584, 28, _BIASES),
         needs=_BIASED,
     ),
-    "qwen2.5-vl-3b": Make(
+    "qwen2.5-vl-3b": EncoderMake(
         title="Qwen2.5-VL 3B",
         file="qwen_2.5_vl_fp16.safetensors",
         within="text_encoders.qwen25_3b.transformer.",
         parts=_language_model(2048, 36, _BIASES),
         needs=_BIASED,
     ),
-    "mistral-small-24b": Make(
+    "mistral-small-24b": EncoderMake(
         title="Mistral Small 3 24B",
         file="mistral_3_small_flux2_bf16.safetensors",
         within="text_encoders.mistral3_24b.transformer.",
@@ -231,19 +231,19 @@ ENCODERS: Final[Mapping[str, Make]] = {
         parts=_language_model(5120, 30, last=False),
         sides=(_words(131072),),
     ),
-    "gemma2-2b": Make(
+    "gemma2-2b": EncoderMake(
         title="Gemma 2 2B",
         file="gemma_2_2b_fp16.safetensors",
         within="text_encoders.gemma2_2b.transformer.",
         parts=_language_model(2304, 26, _GEMMA),
     ),
-    "gemma3-4b": Make(
+    "gemma3-4b": EncoderMake(
         title="Gemma 3 4B",
         file="gemma_3_4b_it_bf16.safetensors",
         within="text_encoders.gemma3_4b.transformer.",
         parts=_language_model(2560, 34, _GEMMA, _NORMS),
     ),
-    "llama3.1-8b": Make(
+    "llama3.1-8b": EncoderMake(
         title="Llama 3.1 8B",
         file="llama_3.1_8b_instruct_fp8_scaled.safetensors",
         within="text_encoders.llama.transformer.",

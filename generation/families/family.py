@@ -11,7 +11,7 @@ from generation.models import SD3_OR_FLUX, UNKNOWN
 
 Ability = Literal["text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae"]
 Prediction = Literal["epsilon", "v_prediction", "flow"]
-Guidance = Literal["cfg", "distilled", "none"]
+GuidanceKind = Literal["cfg", "distilled", "none"]
 """How a model follows its prompt: away from the negative prompt, which doubles what each step costs
 (Ho and Salimans, "Classifier-Free Diffusion Guidance"); as strongly as a number tells it, which it
 was taught to read (distilled); or as it was trained, and nothing changes it."""
@@ -106,7 +106,7 @@ class ConfigMark(msgspec.Struct, frozen=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for the models of one variant in the place of what holds for their family."""
 
-    guidance: Guidance
+    guidance: GuidanceKind
     steps: int
     guidance_scale: float
     sampler: str = ""
@@ -156,7 +156,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     comfyui_shift: float = 0.0
     """Of a flow model: by how much ComfyUI shifts its noise levels, whatever is drawn; 0 where that
     is what holds for the largest picture."""
-    guidance: Guidance = "cfg"
+    guidance: GuidanceKind = "cfg"
     guidance_keeps_length: bool = False
     """Whether guidance turns the answer for two by two latents and leaves it as long as it was, as
     its authors have it; ComfyUI does not."""

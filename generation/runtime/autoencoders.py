@@ -17,7 +17,7 @@ PREFIXES: Final = ("first_stage_model.", "vae.", "")
 """How the names of a VAE's tensors begin in single files."""
 
 
-class Scaling(NamedTuple):
+class LatentScaling(NamedTuple):
     """How a VAE's latents are handed to the denoiser: less the shift, times the scale; numbers, or
     one for each channel, (C, 1, 1).
     """
@@ -36,7 +36,7 @@ class Scaling(NamedTuple):
         return found
 
 
-class Make(Protocol):
+class AutoencoderMake(Protocol):
     """What is to be known of a make of VAE."""
 
     model: Any
@@ -54,7 +54,7 @@ class Make(Protocol):
         """Channels of its levels; behind each but the last sides are halved."""
         ...
 
-    def scaling(self, vae: Any, device: torch.device) -> Scaling:
+    def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
         """How its latents are scaled."""
         ...
 
@@ -93,8 +93,8 @@ class Plain:
     def widths(self, vae: Any) -> tuple[int, ...]:
         return tuple(vae.config.block_out_channels)
 
-    def scaling(self, vae: Any, device: torch.device) -> Scaling:
-        return Scaling(vae.config.scaling_factor, float(vae.config.shift_factor or 0.0))
+    def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
+        return LatentScaling(vae.config.scaling_factor, float(vae.config.shift_factor or 0.0))
 
     def is_published(self, vae: Any, latents: Latents) -> bool:
         figures = self.scaling(vae, torch.device("cpu"))
@@ -134,12 +134,12 @@ class Causal(Plain):
     def widths(self, vae: Any) -> tuple[int, ...]:
         return tuple(vae.config.base_dim * times for times in vae.config.dim_mult)
 
-    def scaling(self, vae: Any, device: torch.device) -> Scaling:
+    def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
         mean, spread = (
             torch.tensor(found, device=device).view(-1, 1, 1)
             for found in (vae.config.latents_mean, vae.config.latents_std)
         )
-        return Scaling(1 / spread, mean)
+        return LatentScaling(1 / spread, mean)
 
     def is_published(self, vae: Any, latents: Latents) -> bool:
         return self.widths(vae) == latents.widths
@@ -157,11 +157,11 @@ class Causal(Plain):
 
 
 PLAIN: Final = Plain()
-MAKES: Final[Mapping[str, Make]] = {"plain": PLAIN, "causal": Causal()}
+MAKES: Final[Mapping[str, AutoencoderMake]] = {"plain": PLAIN, "causal": Causal()}
 """By the name that families have for them (`Latents.make`)."""
 
 
-def make_of(vae: Any) -> Make:
+def make_of(vae: Any) -> AutoencoderMake:
     """The make of a VAE that is loaded."""
     return next((make for make in MAKES.values() if isinstance(vae, make.model)), PLAIN)
 

@@ -12,7 +12,7 @@ from generation.memory_words import WORDS, codes
 from generation.messages import Generate
 from generation.runtime.enlargement import Enlarging
 from generation.runtime.faults import JobError, is_out_of_memory
-from generation.runtime.memory import Planner, Rung, Wish, rung_of
+from generation.runtime.memory import MemoryWish, Planner, Rung, rung_of
 from generation.runtime.parts import Parts
 from generation.runtime.recipe import Drawing
 
@@ -33,9 +33,9 @@ def draw(
     left.
     """
     again = work.numerics
-    wish = Wish(1 if work.one_by_one else most)
+    wish = MemoryWish(1 if work.one_by_one else most)
     if again is not None:
-        wish = Wish(1 if work.one_by_one else again.batch_size, again.frugal)
+        wish = MemoryWish(1 if work.one_by_one else again.batch_size, again.frugal)
     first: tuple[str, ...] | None = None
     tried: dict[Rung, Phase | None] = {}
     for _ in range(RUNGS_MAX):
@@ -57,7 +57,7 @@ def draw(
             break
         tried[rung_of(plan)] = drawing.meter.phase
         if wish.tiled is not None:
-            wish = Wish(most)
+            wish = MemoryWish(most)
         planner.ran_out(work, plan, drawing.meter.phase)
         log.warning("out of memory: planned anew", phase=drawing.meter.phase or "loading")
         # another is chosen when its parts are in place again
@@ -87,7 +87,7 @@ def in_words(spared: tuple[str, ...]) -> str:
     return f"memory ran out, and it was drawn so: {'; '.join(WORDS[code] for code in spared)}"
 
 
-def _attempt(drawing: Drawing, wish: Wish) -> str | None:
+def _attempt(drawing: Drawing, wish: MemoryWish) -> str | None:
     """Draw; what was said where memory ran out. By then no frame holds a tensor any more."""
     try:
         drawing.draw(wish)

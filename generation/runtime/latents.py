@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from generation.memory_needs import TILE_PIXELS
-from generation.runtime.autoencoders import Scaling, make_of
+from generation.runtime.autoencoders import LatentScaling, make_of
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.faults import JobError, NotFiniteError
 from generation.runtime.lessons import Lessons
@@ -58,7 +58,7 @@ class StartPicture(NamedTuple):
 
     mean: torch.Tensor
     spread: torch.Tensor
-    scaling: Scaling
+    scaling: LatentScaling
 
     @classmethod
     def of(cls, model: Checkpoint, picture: torch.Tensor, tiles: Tiles) -> "StartPicture":

@@ -17,7 +17,16 @@ from generation.memory_needs import (
     task_of,
 )
 from generation.memory_notes import MemoryNotes, job_key, model_key
-from generation.memory_plan import Bounds, NoRoom, Part, Phase, Plan, Role, Task, plan
+from generation.memory_plan import (
+    MemoryBounds,
+    NoRoom,
+    Phase,
+    Plan,
+    PlannedPart,
+    PlannedTask,
+    Role,
+    plan,
+)
 from generation.memory_settings import BOUNDS
 from generation.memory_words import in_words, why
 from generation.messages import Generate, RuntimeSettings
@@ -39,7 +48,7 @@ def rung_of(found: Plan) -> Rung:
     return (found.placings, found.batch, found.tiled)
 
 
-class Wish(NamedTuple):
+class MemoryWish(NamedTuple):
     """How many pictures at once at most; `tiled` where they are drawn again, as they were; and what
     has run out of memory for this job, in which phase.
     """
@@ -98,7 +107,7 @@ class Planner:
         """By a job's key: on a processor nothing is measured, and it lasts as long as this does."""
         self._said: dict[str, str] = {}
 
-    def plan(self, work: Generate, job: JobModels, wish: Wish) -> Plan:
+    def plan(self, work: Generate, job: JobModels, wish: MemoryWish) -> Plan:
         """How to draw, by what is free now; what needs least where nothing fits."""
         named = list(named_parts(job))
         task = self._task(work, job, named, wish)
@@ -162,8 +171,8 @@ class Planner:
         work: Generate,
         job: JobModels,
         named: list[tuple[str, Role, Any]],
-        wish: Wish,
-    ) -> Task:
+        wish: MemoryWish,
+    ) -> PlannedTask:
         parts = tuple(_measured(name, role, part) for name, role, part in named)
         if job.alone and not job.nets and work.vae is None:
             self._notes.load(model_key(work.checkpoint, self._precision), parts)
@@ -177,7 +186,7 @@ class Planner:
         )
         return task if not job.alone else msgspec.structs.replace(task, refine=0)
 
-    def _within(self, wish: Wish) -> Bounds:
+    def _within(self, wish: MemoryWish) -> MemoryBounds:
         if wish.tiled is None:
             return self._bounds
         return msgspec.structs.replace(self._bounds, tiled=(wish.tiled,), batches=(wish.batch,))
@@ -206,11 +215,11 @@ def _parts_of(model: Checkpoint) -> Iterator[tuple[str, Role, Any]]:
         yield encoder.row.part, "text", encoder.module
 
 
-def _measured(name: str, role: Role, part: Any) -> Part:
+def _measured(name: str, role: Role, part: Any) -> PlannedPart:
     """A part as it is in memory, or was when it was loaded."""
     if not hasattr(part, "measured"):
         blocks, leaves = need_of(part)
-        part.measured = Part(
+        part.measured = PlannedPart(
             name=name,
             role=role,
             bytes=size_of(part),
@@ -218,5 +227,5 @@ def _measured(name: str, role: Role, part: Any) -> Part:
             leaf=leaves,
             reread=hasattr(part, "reload"),
         )
-    found: Part = part.measured
+    found: PlannedPart = part.measured
     return msgspec.structs.replace(found, name=name, role=role)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from PIL import Image
 
-from generation.memory_plan import Place, Plan
+from generation.memory_plan import PartPlace, Plan
 from generation.messages import Generate, Preview
 from generation.numerics import Numerics
 from generation.runtime import previews
@@ -29,7 +29,7 @@ from generation.runtime.latents import (
 )
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
-from generation.runtime.memory import Meter, Planner, Wish
+from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
 from generation.runtime.report import JobReport, Send
@@ -45,7 +45,7 @@ BEAT_EVERY = 10.0
 """Seconds of a single step after which its progress is said once more."""
 
 
-MEMORY: Final[dict[Place, Literal["high", "medium", "blocks", "low"]]] = {
+MEMORY: Final[dict[PartPlace, Literal["high", "medium", "blocks", "low"]]] = {
     "device": "high",
     "aside": "medium",
     "blocks": "blocks",
@@ -116,7 +116,7 @@ class Drawing(JobReport):
         self._made = 0
         self._saves: list[Future[None]] = []
 
-    def draw(self, wish: Wish) -> None:
+    def draw(self, wish: MemoryWish) -> None:
         """Make all pictures that were not made yet, as memory allows.
 
         Raises JobError, NotFiniteError, and whatever tells that memory ran out.

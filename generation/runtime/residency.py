@@ -12,7 +12,7 @@ import psutil
 import structlog
 import torch
 
-from generation.memory_plan import GIB, Kept, Place, Rest, Room
+from generation.memory_plan import GIB, Kept, PartPlace, Rest, Room
 from generation.memory_settings import KEPT_SHARE, PINNED, RAM_RESERVE
 from generation.messages import RuntimeSettings
 from generation.runtime import streaming
@@ -75,7 +75,9 @@ class Residency:
     def _in_ram(self, parts: Iterable[Any]) -> int:
         return sum(size_of(part) for part in parts if place_of(part) != "device")
 
-    def place(self, part: Any, place: Place, *, pinned: bool = False, rest: Rest = "ram") -> None:
+    def place(
+        self, part: Any, place: PartPlace, *, pinned: bool = False, rest: Rest = "ram"
+    ) -> None:
         """Put a part where it lies while it does not work; one that rests on `disk` is forgotten
         whenever it has worked, and read anew.
         """
@@ -157,9 +159,9 @@ class Residency:
         return found
 
 
-def place_of(part: Any) -> Place:
+def place_of(part: Any) -> PartPlace:
     """Where a part lies; one that was just loaded waits in main memory."""
-    place: Place = getattr(part, "residency", "aside")
+    place: PartPlace = getattr(part, "residency", "aside")
     return place
 
 

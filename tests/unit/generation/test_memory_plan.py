@@ -15,14 +15,14 @@ from generation.memory_needs import task_of as task_of_request
 from generation.memory_plan import (
     GIB,
     PHASES,
-    Bounds,
     Kept,
+    MemoryBounds,
     NoRoom,
+    PartPlace,
     Phase,
-    Place,
     Plan,
+    PlannedTask,
     Room,
-    Task,
     plan,
 )
 from generation.memory_words import WORDS, codes, in_words, why
@@ -51,14 +51,14 @@ def rooms(draw: st.DrawFn) -> Room:
 
 
 @st.composite
-def tasks(draw: st.DrawFn) -> Task:
+def tasks(draw: st.DrawFn) -> PlannedTask:
     side = draw(st.sampled_from([512, 1024, 2048]))
     return task_of(draw(models), draw(st.integers(1, 4)), draw(st.integers(1, 4)), side)
 
 
 @UNHURRIED
 @given(tasks(), rooms())
-def test_never_more_than_there_is(task: Task, room: Room) -> None:
+def test_never_more_than_there_is(task: PlannedTask, room: Room) -> None:
     found = plan(task, room)
     least = found.least if isinstance(found, NoRoom) else found
     gone = {*least.to_ram, *least.unloaded}
@@ -80,7 +80,9 @@ def test_never_more_than_there_is(task: Task, room: Room) -> None:
 
 @UNHURRIED
 @given(tasks(), rooms(), gib, gib)
-def test_more_memory_is_never_dearer(task: Task, room: Room, card: float, ram: float) -> None:
+def test_more_memory_is_never_dearer(
+    task: PlannedTask, room: Room, card: float, ram: float
+) -> None:
     larger = msgspec.structs.replace(
         room, device=room.device + int(card * GIB), ram=room.ram + int(ram * GIB)
     )
@@ -92,10 +94,10 @@ def test_more_memory_is_never_dearer(task: Task, room: Room, card: float, ram: f
 
 @UNHURRIED
 @given(tasks(), rooms())
-def test_a_plan_keeps_to_what_may_be_chosen(task: Task, room: Room) -> None:
-    places: tuple[Place, ...] = ("device", "aside", "blocks")
+def test_a_plan_keeps_to_what_may_be_chosen(task: PlannedTask, room: Room) -> None:
+    places: tuple[PartPlace, ...] = ("device", "aside", "blocks")
     for place, tiled in itertools.product(places, (False, True)):
-        bounds = Bounds(
+        bounds = MemoryBounds(
             denoiser=(place,), others=("device", "aside"), disk=False, tiled=(tiled,), batches=(1,)
         )
         found = plan(task, room, bounds)
@@ -109,7 +111,7 @@ def test_a_plan_keeps_to_what_may_be_chosen(task: Task, room: Room) -> None:
 @UNHURRIED
 @given(tasks(), rooms(), st.lists(st.sampled_from([None, *PHASES]), min_size=6, max_size=6))
 def test_the_ladder_ends_and_each_rung_is_another(
-    task: Task, room: Room, failing: list[Phase | None]
+    task: PlannedTask, room: Room, failing: list[Phase | None]
 ) -> None:
     """Whatever runs out of memory is not tried again, and there is an end to it."""
     seen, known = [], Measured()
@@ -128,7 +130,7 @@ def test_the_ladder_ends_and_each_rung_is_another(
     assert isinstance(found, NoRoom) or len(seen) == len(failing)
 
 
-def replaced(task: Task, known: Measured) -> Task:
+def replaced(task: PlannedTask, known: Measured) -> PlannedTask:
     return msgspec.structs.replace(
         task, **{name: size for name, size in msgspec.structs.asdict(known).items() if size}
     )

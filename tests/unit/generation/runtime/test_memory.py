@@ -12,7 +12,7 @@ import torch
 
 from generation import memory_plan
 from generation.memory_notes import MemoryNotes, job_key, model_key
-from generation.memory_plan import GIB, Bounds, Kept, Part, Phase, Place, Room
+from generation.memory_plan import GIB, Kept, MemoryBounds, PartPlace, Phase, PlannedPart, Room
 from generation.messages import Configure, Failed, Finished, Generate, Picture, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.runtime import read_ahead, residency, streaming
@@ -48,7 +48,7 @@ class Card(Ends):
         assert self.of(Failed) == []
         return " ".join(picture.pixels_sha256 for picture in self.of(Picture))
 
-    def places(self, model: ModelFile) -> list[Place]:
+    def places(self, model: ModelFile) -> list[PartPlace]:
         return [place_of(part) for part in self.parts.checkpoint(model).parts]
 
 
@@ -127,12 +127,12 @@ def test_what_ran_out_is_not_tried_again_though_more_is_free_meanwhile(
 
 @pytest.mark.parametrize("place", ["aside", "blocks", "leaves"])
 def test_a_transformer_and_its_t5_draw_the_same_wherever_they_lie(
-    flux_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place
+    flux_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: PartPlace
 ) -> None:
     card = Card(tmp_path, monkeypatch)
     usual = card.draw(flux_model)
     assert set(card.places(flux_model)) == {"device"}
-    card.server._planner._bounds = Bounds(denoiser=(place,), others=(place,), disk=False)
+    card.server._planner._bounds = MemoryBounds(denoiser=(place,), others=(place,), disk=False)
     assert card.draw(flux_model) == usual
     model = card.parts.checkpoint(flux_model)
     assert place_of(model.denoiser) == place
@@ -142,7 +142,7 @@ def test_a_transformer_and_its_t5_draw_the_same_wherever_they_lie(
 
 @pytest.mark.parametrize("place", ["aside", "leaves"])
 def test_text_encoders_that_rest_on_disk_are_read_anew_for_new_words_only(
-    flux_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place
+    flux_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: PartPlace
 ) -> None:
     card = Card(tmp_path, monkeypatch)
     usual = card.draw(flux_model)
@@ -158,7 +158,7 @@ def test_text_encoders_that_rest_on_disk_are_read_anew_for_new_words_only(
     for encoder in model.encoders:
         again = partial(reading, encoder.module.reload, encoder.row.part)
         monkeypatch.setattr(encoder.module, "reload", again)
-    card.server._planner._bounds = Bounds(others=(place,))
+    card.server._planner._bounds = MemoryBounds(others=(place,))
     # main memory has no room for what rests
     monkeypatch.setattr(residency, "RAM_RESERVE", 2**50)
     monkeypatch.setattr(memory_plan, "_ram", lambda placings: sum(o.in_ram for o in placings))
@@ -173,7 +173,7 @@ def test_text_encoders_that_rest_on_disk_are_read_anew_for_new_words_only(
     monkeypatch.undo()
     monkeypatch.setattr(Residency, "one_memory", False)
     monkeypatch.setattr(Residency, "_device_memory", lambda _: (2**40, 2**40))
-    card.server._planner._bounds = Bounds()
+    card.server._planner._bounds = MemoryBounds()
     model.conditioner._kept.clear()
     assert card.draw(flux_model) == usual
     assert set(card.places(flux_model)) == {"device"}
@@ -230,7 +230,7 @@ def test_notes_of_another_version_are_none(tmp_path: Path) -> None:
     (tmp_path / "memory.json").write_text('{"a": {"decode": "much"}, "b": [1]}')
     notes = MemoryNotes(tmp_path)
     assert (notes.measured("a"), notes.parts("b")) == (None, ())
-    notes.load("b", [Part(name="unet", role="denoiser", bytes=5)])
+    notes.load("b", [PlannedPart(name="unet", role="denoiser", bytes=5)])
     assert MemoryNotes(tmp_path).parts("b")[0].bytes == 5
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from bot.locales import Texts
 from generation import memory_plan
-from generation.memory_plan import Bounds, Place
+from generation.memory_plan import MemoryBounds, PartPlace
 from generation.messages import (
     Configure,
     Failed,
@@ -447,11 +447,13 @@ def test_only_work_gives_signs_of_life() -> None:
     assert beats == [1]
 
 
-def pretend_to_have_a_card(monkeypatch: pytest.MonkeyPatch, server: Server, place: Place) -> None:
+def pretend_to_have_a_card(
+    monkeypatch: pytest.MonkeyPatch, server: Server, place: PartPlace
+) -> None:
     """The processor stands in for a graphics card, all parts in one place."""
     monkeypatch.setattr(residency.Residency, "one_memory", False)
     monkeypatch.setattr(memory_plan, "SMALL", 0)
-    server._planner._bounds = Bounds(
+    server._planner._bounds = MemoryBounds(
         denoiser=(place,), others=(place,), disk=False, tiled=(False,), batches=(1,)
     )
 
@@ -462,7 +464,7 @@ def test_where_the_weights_lie_changes_no_pixel(
     tiny: ModelFile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    place: Place,
+    place: PartPlace,
 ) -> None:
     """The processor stands in for a graphics card here; what that saves is not shown."""
     edges = models.tiny_controlnet(tmp_path / "edges", tiny.path)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageChops
 
 from generation import memory_plan
-from generation.memory_plan import Bounds
+from generation.memory_plan import MemoryBounds
 from generation.memory_settings import BOUNDS
 from generation.messages import Configure, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
@@ -96,7 +96,7 @@ def test_weights_that_stream_through_a_device_stay_as_they_are(
     monkeypatch.setattr(memory_plan, "SMALL", 0)
     bench = Bench(tmp_path, channels_last=True)
     assert bench.draw(tiny)[1].channels_last
-    bench.server._planner._bounds = Bounds(denoiser=("leaves",))
+    bench.server._planner._bounds = MemoryBounds(denoiser=("leaves",))
     assert not bench.draw(tiny)[1].channels_last
     assert convolutions(bench, tiny) == {False}
 
