@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,14 @@ from bot.__main__ import main
 from bot.cli import models
 from bot.config import Config, ModelsSettings, StorageSettings
 from tests.unit.generation.test_catalog import SD1, SDXL, VAE, kohya, write
+
+
+@pytest.fixture
+def without_log() -> Iterator[None]:
+    """What an earlier test may have had written to stderr as well."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
@@ -67,6 +77,7 @@ async def test_long_names_are_shown_whole(
     assert name in "".join(out.split("│")[2].strip() for out in out.splitlines() if "│" in out)
 
 
+@pytest.mark.usefixtures("without_log")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
