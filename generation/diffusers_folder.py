@@ -107,7 +107,7 @@ class _Settings(msgspec.Struct):
     joint_attention_dim: int | None = None
     shift: float | None = None
     guidance_embeds: bool | None = None
-    qk_norm: str | None = None
+    qk_norm: str | bool | None = None
     zero_cond_t: bool | None = None
     use_additional_t_cond: bool | None = None
     text_encoder: Any = None

@@ -151,6 +151,11 @@ async def test_controls(tmp_path: Path) -> None:
         ({"joint_attention_dim": 7680}, ("checkpoint", "flux2-klein-4b", "")),
         ({"joint_attention_dim": 5}, ("checkpoint", "flux2", "")),
         ({"_class_name": "Krea2Transformer2DModel"}, ("checkpoint", "krea2", "")),
+        # a yes here, the name of a norm in Stable Diffusion 3.5's
+        (
+            {"_class_name": "ZImageTransformer2DModel", "qk_norm": True},
+            ("checkpoint", "z-image", ""),
+        ),
         (
             {"_class_name": "WanTransformer3DModel"},
             ("model_other", "a model of diffusers' APipeline"),
