@@ -3,15 +3,22 @@ the queue, and of how pictures are drawn.
 
     python -m tests.mutations [WORD]
 
-Each breakage of mutations.toml is a change of the code that a test must fail for. Run it in a clean
-working tree: a file is changed while its tests run, and put back. With a word, only those that have
-it in their name.
+Each breakage of mutations.toml is a change of the code that a test must fail for. It is made in a
+copy of the project, one for each processor, so that the working tree stays as it is. With a word,
+only those that have it in their name.
 """
 
+import contextlib
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -50,14 +57,29 @@ def main() -> int:
     """Try them, and print which no test noticed."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     sections = tomllib.loads((PROJECT / "tests/mutations.toml").read_text(encoding="utf-8"))
+    wanted = [
+        (mutation, TESTS[section])
+        for section, mutations in sections.items()
+        for mutation in mutations
+        if word in mutation["name"]
+    ]
+    processors = os.cpu_count() or 1
     survived = 0
-    for section, mutations in sections.items():
-        for mutation in mutations:
-            if word in mutation["name"]:
-                verdict = _try(mutation, TESTS[section])
-                survived += verdict != "killed"
-                sys.stdout.write(f"{verdict:<10} {mutation['name']}\n")
-                sys.stdout.flush()
+    with _copies(processors) as copies, ThreadPoolExecutor(processors) as threads:
+
+        def tried(row: tuple[dict[str, str], str]) -> tuple[str, str]:
+            copy = copies.get()
+            try:
+                return _try(copy, *row)
+            finally:
+                copies.put(copy)
+
+        for (mutation, _), (verdict, printed) in zip(
+            wanted, threads.map(tried, wanted), strict=True
+        ):
+            survived += verdict != "killed"
+            sys.stdout.write(f"{printed}{verdict:<10} {mutation['name']}\n")
+            sys.stdout.flush()
     return 1 if survived else 0
 
 
@@ -69,20 +91,41 @@ def broken(mutation: dict[str, str]) -> str:
     return text.replace(mutation["old"], mutation["new"])
 
 
-def _try(mutation: dict[str, str], tests: str) -> str:
-    """Whether a test fails for a breakage: "killed", "UNNOTICED", or "NO VERDICT"."""
-    file = PROJECT / mutation["file"]
+@contextlib.contextmanager
+def _copies(count: int) -> Iterator[SimpleQueue[Path]]:
+    """Copies of the project to break, without what lies beside it: a virtual environment, runs."""
+
+    def beside(folder: str, names: list[str]) -> set[str]:
+        if Path(folder) != PROJECT:
+            return set()
+        return {name for name in names if name.startswith(".") or name == "runs"}
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(count):
+            copy = Path(temporary) / str(number) / PROJECT.name
+            shutil.copytree(PROJECT, copy, ignore=beside)
+            copies.put(copy)
+        yield copies
+
+
+def _try(copy: Path, mutation: dict[str, str], tests: str) -> tuple[str, str]:
+    """Whether a test fails for a breakage: "killed", "UNNOTICED", or "NO VERDICT" with what was
+    printed.
+    """
+    file = copy / mutation["file"]
     text = file.read_text(encoding="utf-8")
     file.write_text(broken(mutation), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
     try:
-        ran = subprocess.run(command, cwd=PROJECT, capture_output=True, check=False)
+        ran = subprocess.run(command, cwd=copy, capture_output=True, check=False)
     finally:
         file.write_text(text, encoding="utf-8")
     # 1: tests failed; anything but that and 0 says nothing about the tests
+    printed = (ran.stdout + ran.stderr).decode(errors="replace")
     if ran.returncode not in (0, 1):
-        sys.stdout.write(ran.stdout.decode() + ran.stderr.decode())
-    return {0: "UNNOTICED", 1: "killed"}.get(ran.returncode, "NO VERDICT")
+        return "NO VERDICT", printed
+    return ("UNNOTICED", "") if ran.returncode == 0 else ("killed", "")
 
 
 if __name__ == "__main__":
