@@ -21,7 +21,9 @@ QWEN: Final = TextEncoder(
     file="qwen3-4b",
     make="qwen3",
     joined="behind",
+    template="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
 )
+"""It is put to it as one question is, by its authors' template."""
 TURBO: Final = "turbo"
 NAMED: Final = ((r"(?<![a-z])de[\W_]?turbo", ""), ("turbo", TURBO), (r"(?<![a-z])base", ""))
 """A Turbo whose distillation was undone is guided as the base is."""

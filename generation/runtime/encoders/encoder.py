@@ -8,6 +8,7 @@ import torch
 from generation.families import TextEncoder
 from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
+from generation.runtime.weights import Weights
 
 Vectors = Mapping[str, Mapping[str, torch.Tensor]]
 """Textual inversion embeddings by the name that prompts call them by, each by the part that it is
@@ -47,3 +48,9 @@ def unweighted(text: str, conventions: Conventions) -> str:
     if conventions == "comfyui":
         return "".join(piece for piece, _ in comfyui_attention(text))
     return "".join(" " if (piece, by) == BREAK else piece for piece, by in attention(text))
+
+
+def matrix(tensors: Weights, name: str) -> tuple[int, int]:
+    """The shape of a matrix; of one that is missing any, as it will be named then."""
+    found = tensors.get(name)
+    return (found.shape[0], found.shape[1]) if found is not None and found.ndim == 2 else (1, 1)

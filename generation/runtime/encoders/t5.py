@@ -14,7 +14,7 @@ import transformers
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Vectors, unweighted
+from generation.runtime.encoders.encoder import Encoded, Vectors, matrix, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
 from generation.runtime.weights import Weights, filled
 
@@ -82,14 +82,14 @@ def load(
 def _settings(tensors: Weights) -> transformers.T5Config:
     """Of T5 1.1's make: gated, and nothing tied."""
     block = "encoder.block.0.layer"
-    words, width = _shape(tensors, SHARED)
-    buckets, heads = _shape(tensors, f"{block}.0.SelfAttention.relative_attention_bias.weight")
+    words, width = matrix(tensors, SHARED)
+    buckets, heads = matrix(tensors, f"{block}.0.SelfAttention.relative_attention_bias.weight")
     blocks = {name.split(".")[2] for name in tensors if name.startswith("encoder.block.")}
     return transformers.T5Config(
         vocab_size=words,
         d_model=width,
-        d_kv=_shape(tensors, f"{block}.0.SelfAttention.q.weight")[0] // max(1, heads),
-        d_ff=_shape(tensors, f"{block}.1.DenseReluDense.wi_0.weight")[0],
+        d_kv=matrix(tensors, f"{block}.0.SelfAttention.q.weight")[0] // max(1, heads),
+        d_ff=matrix(tensors, f"{block}.1.DenseReluDense.wi_0.weight")[0],
         num_layers=len(blocks) or 1,
         num_heads=heads,
         relative_attention_num_buckets=buckets,
@@ -97,9 +97,3 @@ def _settings(tensors: Weights) -> transformers.T5Config:
         tie_word_embeddings=False,
         layer_norm_epsilon=1e-6,
     )
-
-
-def _shape(tensors: Weights, name: str) -> tuple[int, int]:
-    """Of a matrix; of one that is missing any, as it will be named then."""
-    found = tensors.get(name)
-    return (found.shape[0], found.shape[1]) if found is not None and found.ndim == 2 else (1, 1)

@@ -16,7 +16,7 @@ from generation.messages import Configure, Failed, Generate, Picture
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints, previews
 from generation.runtime.denoiser import as_long_as
-from generation.runtime.encoders.qwen2 import Qwen2Encoder
+from generation.runtime.encoders.language_model import LanguageModel
 from generation.runtime.model_sampling import flow
 from generation.runtime.networks.flux import pack
 from generation.runtime.server import Server
@@ -199,7 +199,7 @@ def test_previews_know_the_mean_and_the_spread_of_each_channel(
 
 
 def test_the_prompt_is_read_without_weights_in_its_authors_request() -> None:
-    encoder = Qwen2Encoder(ENCODER, torch.nn.Module(), load_qwen_tokenizer())
+    encoder = LanguageModel(ENCODER, torch.nn.Module(), load_qwen_tokenizer())
     plain = encoder.ids("a big lighthouse, fog", "a1111")
     assert encoder.ids("a (big:1.3) lighthouse, (fog)", "a1111") == plain
     assert encoder.ids("a {} lighthouse", "a1111") != encoder.ids("a  lighthouse", "a1111")

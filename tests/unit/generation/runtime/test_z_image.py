@@ -12,7 +12,7 @@ from generation.families.z_image import QWEN
 from generation.messages import Failed
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
-from generation.runtime.encoders.qwen3 import Qwen3Encoder
+from generation.runtime.encoders.language_model import LanguageModel
 from generation.runtime.tokenizers import load_qwen_tokenizer
 from tests.fixtures import flux, ldm, sdxl, z_image
 from tests.fixtures.requests import a_request
@@ -194,7 +194,7 @@ def test_what_a_text_encoder_lacks_is_named(models: ZImageModels, tmp_path: Path
 
 
 def test_a_prompt_is_put_as_a_question_and_read_whole() -> None:
-    encoder = Qwen3Encoder(QWEN, torch.nn.Module(), load_qwen_tokenizer(3))
+    encoder = LanguageModel(QWEN, torch.nn.Module(), load_qwen_tokenizer(3))
     # as Qwen3's authors publish them
     cat = [151644, 872, 198, 64, 8251, 151645, 198, 151644, 77091, 198]
     assert encoder.ids("a cat", "a1111") == cat
