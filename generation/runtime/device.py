@@ -1,5 +1,6 @@
 """What pictures are made on, and in which precision."""
 
+import gc
 import importlib.metadata
 import platform
 import sys
@@ -127,6 +128,15 @@ def computes_in(device: torch.device, dtype: torch.dtype) -> bool:
 def name_of_dtype(dtype: torch.dtype) -> Computed:
     """As numerics and settings call it."""
     return next(name for name, found in DTYPES.items() if found == dtype)
+
+
+def free_unused() -> None:
+    """Give back what nothing refers to any more, on the device too. Not within the handler of an
+    exception, whose frames hold tensors.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def lower_priority() -> None:

@@ -1,15 +1,14 @@
 """What happens where memory runs out all the same: the job is planned anew and drawn from there."""
 
-import gc
 import traceback
 from typing import Final
 
 import structlog
-import torch
 
 from generation.memory_plan import Phase
 from generation.memory_words import WORDS, codes
 from generation.messages import Generate
+from generation.runtime.device import free_unused
 from generation.runtime.enlargement import Enlarging
 from generation.runtime.faults import JobError, is_out_of_memory
 from generation.runtime.memory import MemoryWish, Planner, Rung, rung_of
@@ -46,7 +45,7 @@ def draw(
             planner.went_well(work, plan, drawing.meter.peaks)
             spared = () if first is None else codes(plan)
             return tuple(code for code in spared if code not in (first or ()))
-        _collect()
+        free_unused()
         if parts.unload_others(drawing.own):
             log.warning("out of memory: once more, with the models of this job only")
             continue
@@ -96,9 +95,3 @@ def _attempt(drawing: Drawing, wish: MemoryWish) -> str | None:
             raise
         return "".join(traceback.format_exception(error))
     return None
-
-
-def _collect() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

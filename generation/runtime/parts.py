@@ -1,7 +1,6 @@
 """Model files become parts in place, kept while there is room for them."""
 
 import contextlib
-import gc
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,7 +22,7 @@ from generation.runtime.checkpoints import (
     load_vae,
     look_what_it_predicts,
 )
-from generation.runtime.device import choose_dtype
+from generation.runtime.device import choose_dtype, free_unused
 from generation.runtime.embeddings import Embeddings
 from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
@@ -164,7 +163,7 @@ class Parts:
         others = list(self._others(list(own)))
         for _, kept, stamp, _ in others:
             del kept[stamp]
-        _collect()
+        free_unused()
         return bool(others)
 
     def _others(
@@ -185,7 +184,7 @@ class Parts:
         self.merger.free()
         for kept in self._kept:
             kept.clear()
-        _collect()
+        free_unused()
 
     def stamp(self, model: ModelFile) -> Stamp:
         """What tells this file, and those of its parts that lie elsewhere, as they are now and in
@@ -266,11 +265,5 @@ def _stamp(model: ModelFile) -> tuple[Path, int, int]:
 def _unload(kept: LoadedParts, stamp: Stamp) -> None:
     """Forget a model; nothing else refers to it between jobs, so its memory is free then."""
     del kept[stamp]
-    _collect()
+    free_unused()
     log.info("model unloaded", path=str(stamp[0]))
-
-
-def _collect() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

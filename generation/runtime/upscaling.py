@@ -1,6 +1,5 @@
 """Pictures enlarged: by a network that spandrel knows, in tiles, or by plain interpolation."""
 
-import gc
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 from generation.models import ModelFile
 from generation.request import SIDE_STEP
+from generation.runtime.device import free_unused
 from generation.runtime.faults import JobError, NotFiniteError, is_out_of_memory
 from generation.runtime.latents import pixels_of
 from generation.runtime.spandrel import spandrel
@@ -112,9 +112,7 @@ def _one_pass(
             if not is_out_of_memory(error) or side == sides[-1]:
                 raise
         log.warning("out of memory: smaller tiles", side=side)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_unused()
     raise AssertionError("the last tile has returned or raised")
 
 
