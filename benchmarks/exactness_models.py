@@ -39,6 +39,7 @@ def make_models(size: str, folder: Path) -> None:
     if size.startswith("tiny"):
         if size == "tiny":
             models.tiny_stable_diffusion(whole)
+            _off_centre(whole / "text_encoder")
             models.tiny_controlnet(into / "net", whole)
         else:
             sdxl.tiny_sdxl(whole)
@@ -86,6 +87,15 @@ def make_models(size: str, folder: Path) -> None:
     weights = _random(_empty(diffusers.ControlNetModel, net))
     save_file(weights, net / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     save_file(ldm.unet(weights, "control_model."), folder / "net.safetensors")
+
+
+def _off_centre(folder: Path) -> None:
+    """Give a text encoder states with a mean of their own: A1111 divides by the mean."""
+    encoder: Any = CLIPTextModel.from_pretrained(folder)
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    with torch.no_grad():
+        norm.bias += 0.2
+    encoder.save_pretrained(folder)
 
 
 def _change(config: Path, **changes: Any) -> None:

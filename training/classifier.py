@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training.art import Art, Picture, random_for
 from training.captions import sample
 from training.loop import Budget, Run, cosine
+from training.precision import mixed_precision
 from training.things import COLOURS, THINGS
 from training.vae import to_tensor
 
@@ -65,7 +66,7 @@ def train_classifier(art: Art, folder: Path, budget: Budget, device: torch.devic
 
     def loss(step: int, progress: float) -> Tensor:
         pictures, shown, colours = _lesson(art, "classifier", step)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             things, backgrounds = model(pictures.to(device))
         return F.cross_entropy(things.float(), shown.to(device)) + 0.5 * F.cross_entropy(
             backgrounds.float(), colours.to(device)

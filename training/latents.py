@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.art import Art, Picture, random_for
 from training.captions import Captioned, sample
+from training.precision import mixed_precision
 from training.vae import to_tensor
 
 CHUNK = 512  # pictures a file
@@ -22,7 +23,7 @@ def encode(vae: AutoencoderKL, pictures: list[Picture]) -> Tensor:
     parts = []
     for i in range(0, len(pictures), BATCH):
         batch = to_tensor(pictures[i : i + BATCH]).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             parts.append(vae.encode(batch).latent_dist.mean.float().cpu())
     return torch.cat(parts)
 

@@ -19,6 +19,7 @@ from training.export import assemble, export, load_pipeline, load_run
 from training.latents import encode_scenes
 from training.loop import Budget
 from training.lora import train_lora
+from training.precision import mixed_precision
 from training.sheets import contact_sheet, draw_controlled, lora_sheet, prompt_sheet
 from training.styles import STYLES
 from training.text import train_text
@@ -118,7 +119,7 @@ def _train_unet(recipe: Recipe, budget: Budget, cool: bool) -> None:
     vae, text = load_vae(recipe.out, recipe.device), load_text(recipe.out, recipe.device)
 
     def show(unet: UNet2DConditionModel, path: Path) -> None:
-        with torch.autocast(recipe.device.type, torch.bfloat16):
+        with mixed_precision(recipe.device):
             prompt_sheet(assemble(vae, text, unet), count=6).save(path)
 
     train_unet(recipe.out, budget, recipe.device, recipe.batch, show, cool, recipe.begin("unet"))

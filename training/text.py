@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from training.art import random_for
 from training.captions import NOISE, Captioned, noise_words, sample
 from training.loop import Budget, Run, cooldown
+from training.precision import mixed_precision
 from training.things import COLOURS, LAYOUTS, SIZES, THINGS
 
 WIDTH = 192
@@ -205,7 +206,7 @@ def train_text(
         captions, wanted = _lesson("text", step)
         ids = tokenize(tokenizer, captions).to(device)
         offset = torch.randint(0, 25, (BATCH,), generator=run.generator).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             logits = namer(ids, offset)
         total = torch.zeros((), device=device)
         for part, values in logits.items():

@@ -13,6 +13,7 @@ from training.art import random_for
 from training.captions import noise_words
 from training.latents import load_latents
 from training.loop import Budget, Run, constant, cooldown
+from training.precision import mixed_precision
 from training.text import WIDTH, tokenize
 
 UNLED = 0.13  # of the captions are replaced by nothing, or by words that name nothing
@@ -78,7 +79,7 @@ class Diffusion:
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
         signal, sigma = self.signal[t, None, None, None], self.noise[t, None, None, None]
         wanted = signal * noise - sigma * latents
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             made = predict(signal * latents + sigma * noise, t, text)
         error = (made.float() - wanted).square().mean((1, 2, 3))
         mean: Tensor = (error * self.weights[t]).mean()
@@ -106,7 +107,7 @@ class Captions:
         drop = torch.rand(len(ids), generator=generator) < UNLED
         other = torch.randint(0, len(self.unled), (len(ids),), generator=generator)
         ids[drop] = self.unled[other[drop]]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             hidden: Tensor = self.encoder(ids.to(self.device).int()).last_hidden_state
         text: Tensor = hidden.float()
         return text

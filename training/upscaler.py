@@ -24,6 +24,7 @@ from generation.runtime.spandrel import spandrel
 from generation.runtime.upscaling import BORDER
 from training.art import SIZE, Art, ArtError, hexcodes, random_for, sprite_path
 from training.loop import Budget, Run, cosine
+from training.precision import mixed_precision
 from training.styles import pencil_sketch, pixel_art
 from training.things import COLOURS
 from training.vae import to_tensor
@@ -121,7 +122,7 @@ def train_upscaler(
 
     def loss(step: int, progress: float) -> Tensor:
         small, wanted = _lesson(large, vae, step)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             made = model(small.to(device))
         # beyond the borders the network sees black, as it does in no tile
         return _difference(_inner(made.float()), _inner(wanted.to(device)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from training.art import SIZE, Art, Picture, random_for
 from training.captions import sample
 from training.loop import Budget, Run, cosine
+from training.precision import mixed_precision
 from training.styles import STYLES
 from training.thumbnail import start_as_thumbnail
 
@@ -89,7 +90,7 @@ def train_vae(
     def loss(step: int, progress: float) -> Tensor:
         whole = decoder_only or progress > CROPS_UNTIL
         batch = _batch(art, step, whole).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             posterior = vae.encode(batch).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=run.generator).to(device)
             made = vae.decode(posterior.mean + posterior.std * noise).sample

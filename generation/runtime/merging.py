@@ -318,7 +318,7 @@ class _Fitting:
             if all(self._fits(part, _module(networks, target), name) for target, part in own):
                 self.deltas += own
                 applied += 1
-            elif any(target.module in ENDS for target in targets) or _reads_weight(delta):
+            elif any(target.module in ENDS for target in targets) or _needs_whole(delta, pieces):
                 unused += delta.tensors
             else:
                 # the layer is there and has another shape: this is another family
@@ -359,9 +359,10 @@ def _piece_of(delta: Delta, piece: Piece) -> Delta:
     return replace(delta, weight=own(delta.weight), bias=own(delta.bias))
 
 
-def _reads_weight(delta: Delta) -> bool:
-    """Whether its change depends on the weight, which then can't be had in pieces."""
-    return delta.weight is not None and delta.weight.reads_weight
+def _needs_whole(delta: Delta, pieces: Sequence[Piece]) -> bool:
+    """Whether its change depends on a weight of which the modules have each a share."""
+    in_pieces = any(piece.rows for piece in pieces)
+    return in_pieces and delta.weight is not None and delta.weight.reads_weight
 
 
 def _strengths(uses: list[tuple[FileStamp, LoraMerge]]) -> dict[FileStamp, tuple[float, float]]:
