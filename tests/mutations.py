@@ -1,27 +1,36 @@
 """Breaks rules on purpose, one at a time, and says which go unnoticed: rules of who may do what, of
 the queue, and of how pictures are drawn.
 
-    python -m tests.mutations [WORD]
+    python -m tests.mutations [WORD] [--minutes 10]
 
 Each breakage of mutations.toml is a change of the code that a test must fail for. It is made in a
 copy of the project, one for each processor, so that the working tree stays as it is. With a word,
-only those that have it in their name.
+only those that have it in their name; with minutes, as many as are begun within them, each day from
+another one on.
 """
 
+import argparse
 import contextlib
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
+STRIDE: Final = 37
+"""By how many the first of a day's is further than that of the day before."""
+LEFT_OUT: Final = "left out"
 RUNTIME: Final = "tests/unit/generation/runtime"
 TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
@@ -55,19 +64,28 @@ TESTS: Final = {
 
 def main() -> int:
     """Try them, and print which no test noticed."""
-    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("word", nargs="?", default="")
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    arguments = parser.parse_args()
+    ends = time.monotonic() + 60 * arguments.minutes
     sections = tomllib.loads((PROJECT / "tests/mutations.toml").read_text(encoding="utf-8"))
     wanted = [
         (mutation, TESTS[section])
         for section, mutations in sections.items()
         for mutation in mutations
-        if word in mutation["name"]
+        if arguments.word in mutation["name"]
     ]
+    if wanted and math.isfinite(arguments.minutes):
+        first = datetime.now(UTC).toordinal() * STRIDE % len(wanted)
+        wanted = wanted[first:] + wanted[:first]
     processors = os.cpu_count() or 1
-    survived = 0
+    verdicts: Counter[str] = Counter()
     with _copies(processors) as copies, ThreadPoolExecutor(processors) as threads:
 
         def tried(row: tuple[dict[str, str], str]) -> tuple[str, str]:
+            if time.monotonic() > ends:
+                return LEFT_OUT, ""
             copy = copies.get()
             try:
                 return _try(copy, *row)
@@ -77,10 +95,12 @@ def main() -> int:
         for (mutation, _), (verdict, printed) in zip(
             wanted, threads.map(tried, wanted), strict=True
         ):
-            survived += verdict != "killed"
-            sys.stdout.write(f"{printed}{verdict:<10} {mutation['name']}\n")
-            sys.stdout.flush()
-    return 1 if survived else 0
+            verdicts[verdict] += 1
+            if verdict != LEFT_OUT:
+                sys.stdout.write(f"{printed}{verdict:<10} {mutation['name']}\n")
+                sys.stdout.flush()
+    sys.stdout.write(f"{', '.join(f'{verdict}: {n}' for verdict, n in verdicts.items())}\n")
+    return 0 if verdicts.keys() <= {"killed", LEFT_OUT} else 1
 
 
 def broken(mutation: dict[str, str]) -> str:
@@ -118,7 +138,14 @@ def _try(copy: Path, mutation: dict[str, str], tests: str) -> tuple[str, str]:
     file.write_text(broken(mutation), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
     try:
-        ran = subprocess.run(command, cwd=copy, capture_output=True, check=False)
+        # they run side by side, one for each processor
+        ran = subprocess.run(
+            command,
+            cwd=copy,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            check=False,
+        )
     finally:
         file.write_text(text, encoding="utf-8")
     # 1: tests failed; anything but that and 0 says nothing about the tests
