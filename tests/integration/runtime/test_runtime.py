@@ -32,6 +32,7 @@ from generation.messages import (
     frame,
 )
 from generation.models import ModelFile, ModelKind
+from generation.runtime.pipe import End
 from generation.samplers import SAMPLERS
 from tests.fixtures import models
 from tests.integration.runtime.bench import SHIPPED, TOLERANCE, Bench, difference, small, upload
@@ -420,5 +421,6 @@ async def test_a_worker_whose_parent_is_gone_ends_in_the_middle_of_a_job(
         output += await child.stdout.read(1000)
     child.stdin.close()
     output += (await child.communicate())[0]
-    assert b"cancelled" in output
+    # on a busy machine its time may be up before the job has seen that it is to stop
+    assert child.returncode == End.ALONE
     assert b"\xa8Finished" not in output  # msgpack of the tag; the traceback names the class
