@@ -31,7 +31,7 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python tests/browser.py
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 # the same on PostgreSQL: a server of its own, for as long as it takes
 test-postgres: $(VENV)/installed-dev
