@@ -1,11 +1,13 @@
 """What this machine can't or may not make, refused with what to change."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from generation import abilities, assembly, control_uses, embedding_uses, refining, samplers
 from generation.catalog import Catalog
 from generation.enlarging import file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED
+from generation.families.control import follows
 from generation.models import ModelFile, ModelKind
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
@@ -66,10 +68,7 @@ def check(
         lora = catalog.get(ModelKind.LORA, use.name)
         if not any(lora.fits(each) for each in models):
             check_same_family(lora, model)
-    for control in request.controls:
-        net = catalog.get(ModelKind.CONTROLNET, control.name)
-        check_same_family(net, model)
-        control_uses.check(control, net)
+    _check_controls(request, models, catalog)
     embedding_uses.check(request, model, catalog)
 
 
@@ -97,6 +96,16 @@ def check_same_family(part: ModelFile, model: ModelFile) -> None:
         raise _mismatch(part, model)
     if not part.fits(model):
         raise Refused(f"{part.kind}_mismatch", name=part.name, model=model.name)
+
+
+def check_reads(net: ModelFile, models: Sequence[ModelFile]) -> None:
+    """Refuse a ControlNet of another family than the first model's, and a checkpoint that follows a
+    control picture itself, where it is none of them.
+    """
+    if not follows(net):
+        check_same_family(net, models[0])
+    elif net.name not in [model.name for model in models]:
+        raise Refused("control_by_model", name=net.name, model=models[0].name)
 
 
 def known_sampler(name: str) -> tuple[str, str | None]:
@@ -141,6 +150,19 @@ def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> N
 def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
     if model.variant == EDITING and request.init_picture is None:
         raise Refused("start_picture_needed", model=model.name)
+
+
+def _check_controls(
+    request: GenerationRequest, models: Sequence[ModelFile], catalog: Catalog
+) -> None:
+    for use in request.controls:
+        net = control_uses.reader(use.name, catalog)
+        check_reads(net, models)
+        control_uses.check(use, net)
+    for model in models:
+        own = [use for use in request.controls if use.name == model.name]
+        if follows(model) and len(own) != 1:
+            raise Refused("control_picture_needed", model=model.name)
 
 
 def _check_refiner(

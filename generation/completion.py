@@ -10,6 +10,7 @@ from generation import control_uses, lora_uses, refining, templates
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
 from generation.families import FAMILIES, Family, family_of
+from generation.families.control import follows
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.prompts import take_tags
@@ -185,14 +186,17 @@ def _size(
 
 
 def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
-    """A control picture without a named ControlNet takes the only one that fits the model."""
+    """A control picture without a named ControlNet takes the only one that fits the model, or the
+    model, where that follows it itself.
+    """
     if "control_picture" not in given:
         return ()
     picture = str(given["control_picture"])
     scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
     if "controlnet" in given:
         return (control_uses.of(str(given["controlnet"]), picture, scale, catalog),)
-    fitting = [net.name for net in catalog.controlnets if net.fits(model)]
+    nets = [model] if follows(model) else [net for net in catalog.controlnets if net.fits(model)]
+    fitting = [net.name for net in nets]
     if not fitting:
         raise Refused("no_controlnets", model=model.name)
     if len(fitting) > 1:

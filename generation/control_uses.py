@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from generation.catalog import Catalog
-from generation.families.control import KINDS, kinds_of
+from generation.families.control import KINDS, follows, kinds_of
 from generation.models import ModelFile, ModelKind
 from generation.name_search import choice_of, nearest
 from generation.refusal import Refused
@@ -36,7 +36,7 @@ def of(
     parts = asked.split(":")
     ends = range(len(parts), 0, -1)
     names = (":".join(parts[:end]) for end in ends)
-    name = next((n for n in names if catalog.find(ModelKind.CONTROLNET, n) is not None), None)
+    name = next((n for n in names if _find(n, catalog) is not None), None)
     if name is None:
         found = NAMED.search(asked)
         name, written = asked if found is None else asked[: found.start()], []
@@ -49,9 +49,24 @@ def of(
         if scale is not None and scale != own:
             raise Refused("control_scale_twice", name=name[:80])
         scale = own
-    net = catalog.get(ModelKind.CONTROLNET, name)
+    net = reader(name, catalog)
     told = settings(written, asked)
     return ControlUse(net.name, picture, usual if scale is None else scale, **told)
+
+
+def reader(name: str, catalog: Catalog) -> ModelFile:
+    """What reads a control picture by that name: a ControlNet, or a checkpoint that follows one
+    itself. Raises Refused.
+    """
+    return _find(name, catalog) or catalog.get(ModelKind.CONTROLNET, name)
+
+
+def _find(name: str, catalog: Catalog) -> ModelFile | None:
+    net = catalog.find(ModelKind.CONTROLNET, name)
+    if net is not None:
+        return net
+    model = catalog.find(ModelKind.CHECKPOINT, name)
+    return model if model is not None and follows(model) else None
 
 
 def settings(written: Sequence[str], shown: str) -> dict[str, Any]:
@@ -82,14 +97,16 @@ def written(use: ControlUse) -> str:
 
 
 def check(use: ControlUse, net: ModelFile) -> None:
-    """Refuse a kind of picture that the ControlNet is not told, and a part of the steps that is
-    none.
+    """Refuse a kind of picture that the ControlNet is not told, a part of the steps that is none,
+    and anything of a checkpoint that follows its picture as it was trained to.
     """
     kinds = kinds_of(net.variant)
     if use.kind is not None and not kinds:
         raise Refused("control_kind_alone", name=net.name, kind=use.kind[:40])
     if use.kind is not None and use.kind not in kinds:
         raise Refused("control_kind", name=net.name, kind=use.kind[:40], kinds=", ".join(kinds))
+    if follows(net) and (use.scale, use.start, use.end) != (1, 0, 1):
+        raise Refused("control_as_trained", name=net.name)
     if use.start >= use.end:
         raise Refused("control_span", start=use.start, end=use.end)
 

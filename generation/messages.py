@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from generation.families.control import steering_uses
 from generation.models import ModelFile
 from generation.numerics import Numerics
-from generation.request import Enlargement, GenerationRequest, PictureHash
+from generation.request import ControlUse, Enlargement, GenerationRequest, PictureHash
 
 FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4
@@ -81,6 +82,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     checkpoint: ModelFile
     loras: tuple[ModelFile, ...] = ()
     controlnets: tuple[ModelFile, ...] = ()
+    """Those of `steering`, in order."""
     pictures: dict[PictureHash, bytes] = {}
     """The init picture and control pictures that the request refers to."""
     vae: ModelFile | None = None
@@ -97,6 +99,11 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     over that."""
     upscaler: ModelFile | None = None
     """What enlarges it; None for an upscaler without a file."""
+
+    @property
+    def steering(self) -> tuple[ControlUse, ...]:
+        """What its ControlNets follow; checkpoints that follow a picture themselves are none."""
+        return steering_uses(self.request.controls, self.checkpoint, self.refiner)
 
 
 class Enlarge(msgspec.Struct, frozen=True, tag=True):
@@ -213,8 +220,9 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     can't work with these settings. `code` names a sentence of `bot/locales/`.
 
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
-    embedding_mismatch, start_picture_needed, lora_mismatch, lora_nan, lora_kind,
-    lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep, picture_unreadable,
+    embedding_mismatch, start_picture_needed, control_picture_needed, lora_mismatch, lora_nan,
+    lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep,
+    picture_unreadable,
     upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.

@@ -50,7 +50,6 @@ VARIANT_TITLES: Final = {
     LCM: "a model distilled for few steps that reads the guidance itself (LCM)",
     "t2i-adapter": "a T2I-Adapter",
     "fill": "a model that fills and extends pictures (Fill)",
-    "control": "a model that follows a picture of depth or edges",
     "omni": "a model that is shown pictures beside its text (Omni)",
     "edit": "a model that edits pictures (Edit)",
     "layers": "a model that draws a picture in layers (Layered)",
@@ -328,8 +327,7 @@ def _variant(kind: ModelKind, family: str, told: str, *texts: str) -> str:
     row = FAMILIES.get(family)
     if kind is not ModelKind.CHECKPOINT or row is None or told not in row.variants:
         return told
-    named = row.variant_named(*texts)
-    return told if named is None else named
+    return row.variant_named(told, *texts)
 
 
 def _drawable(model: ModelFile, file: str) -> Reading | None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from generation import assembly, embedding_uses, enlarging
 from generation.catalog import Catalog
+from generation.families.control import steering_uses
 from generation.job import Job, Provenance
 from generation.job_queue import JobQueue
 from generation.messages import EngineWork, Enlarge, Generate
@@ -49,6 +50,10 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     if first is not None:
         checkpoint = assembly.as_before(checkpoint, first.hashes, catalog.find)
 
+    refiner = None
+    if request.refiner is not None:
+        refiner = catalog.get(ModelKind.CHECKPOINT, request.refiner)
+
     def part(kind: ModelKind, name: str) -> ModelFile:
         return catalog.get(kind, name).made_for(checkpoint)
 
@@ -56,17 +61,16 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     if vae is not None:
         checkpoint = assembly.with_vae(checkpoint, vae)
     assembly.check_whole(checkpoint)
+    steering = steering_uses(request.controls, checkpoint, refiner)
     return Generate(
         job=str(job.id),
         request=request,
         checkpoint=checkpoint,
         loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
-        controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in request.controls),
+        controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in steering),
         pictures=await pictures(set(request.uploads)),
         vae=None if vae in checkpoint.parts.values() else vae,
-        refiner=None
-        if request.refiner is None
-        else catalog.get(ModelKind.CHECKPOINT, request.refiner),
+        refiner=refiner,
         embeddings=embedding_uses.of(request, checkpoint, catalog),
         one_by_one=job.attempts > 0,
         numerics=numerics,

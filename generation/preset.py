@@ -189,19 +189,18 @@ def check(preset: Preset, catalog: Catalog) -> None:
     model = None
     if preset.model is not None:
         model = catalog.get(ModelKind.CHECKPOINT, preset.model)
-    for kind, name in (
-        (ModelKind.VAE, preset.vae),
-        (ModelKind.CONTROLNET, preset.controlnet),
-        *((ModelKind.LORA, use.name) for use in preset.loras),
-    ):
-        if name is not None:
-            if kind is ModelKind.CONTROLNET:
-                use = control_uses.of(name, "", None, catalog)
-                control_uses.check(use, catalog.get(kind, use.name))
-                name = use.name
-            part = catalog.get(kind, name)
-            if model is not None and kind is not ModelKind.VAE:
-                checks.check_same_family(part, model)
+    if preset.vae is not None:
+        catalog.get(ModelKind.VAE, preset.vae)
+    if preset.controlnet is not None:
+        use = control_uses.of(preset.controlnet, "", None, catalog)
+        net = control_uses.reader(use.name, catalog)
+        control_uses.check(use, net)
+        if model is not None:
+            checks.check_reads(net, [model])
+    for lora in preset.loras:
+        part = catalog.get(ModelKind.LORA, lora.name)
+        if model is not None:
+            checks.check_same_family(part, model)
     if preset.refiner is not None:
         name, _ = refining.of(preset.refiner, None, catalog)
         if name is not None:

@@ -45,6 +45,8 @@ TESTS: Final = {
     "networks": f"{RUNTIME}/test_unet.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
+    "flux control": f"{RUNTIME}/test_flux_control.py",
+    "control": "tests/unit/generation/test_control_uses.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "z-image": f"{RUNTIME}/test_z_image.py",
     "qwen-image": f"{RUNTIME}/test_qwen_image.py",

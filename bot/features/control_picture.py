@@ -34,6 +34,7 @@ from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import control_uses, prompt_flags
+from generation.families.control import follows
 from generation.models import ModelKind
 from generation.name_search import choice_of
 from generation.refusal import Refused
@@ -149,10 +150,12 @@ def _chosen_net(values: Values) -> str:
 
 def _nets(services: Services) -> list[str]:
     """The ControlNets that fit the model that is drawn with where nobody names one, those that are
-    told the kind of a picture with each kind.
+    told the kind of a picture with each kind; that model, where it follows a picture itself.
     """
     catalog, rules = services.catalog, services.requests.rules
     model = catalog.get(ModelKind.CHECKPOINT, default_model(catalog, rules))
+    if follows(model):
+        return [model.name]
     fitting = (net for net in catalog.controlnets if net.fits(model))
     found = [name for net in fitting for name in control_uses.names(net)]
     if not found:

@@ -166,7 +166,10 @@ def start_from(source: Source) -> GenerationRequest:
         variation_seed=None,
         variation_strength=0.0,
         lineage=(),
-        controls=(),
+        # what a model follows itself it draws nothing without
+        controls=[
+            msgspec.to_builtins(use) for use in request.controls if use.name == request.model
+        ],
     )
 
 

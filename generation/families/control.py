@@ -1,10 +1,11 @@
 """Networks that steer a denoiser by a picture: ControlNets, unions of them and T2I-Adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from generation.families.layout import Layout, ShapeSide
-from generation.models import UNKNOWN, ModelKind
+from generation.models import UNKNOWN, ModelFile, ModelKind
+from generation.request import ControlUse
 
 _CONTEXT: Final = ".attn2.to_k.weight$"
 _WIDTHS: Final = (("sd1", 768), ("sd2", 1024), ("sdxl", 2048))
@@ -24,6 +25,25 @@ USUAL_KIND: Final = "canny"
 """What a union takes a picture for where nobody says its kind: lines, as most of them are."""
 UNIONS: Final[Mapping[str, int]] = {"union": 6, "union-promax": 8}
 """Variants of unions, and how many kinds each knows: the first so many numbers."""
+
+
+FOLLOWING: Final = frozenset(("control", "canny"))
+"""Variants of checkpoints that follow a control picture themselves, and draw nothing without."""
+
+
+def follows(model: ModelFile) -> bool:
+    """Whether a checkpoint follows a control picture itself, without a ControlNet."""
+    return model.kind is ModelKind.CHECKPOINT and model.variant in FOLLOWING
+
+
+def steering_uses(
+    uses: Iterable[ControlUse], *checkpoints: ModelFile | None
+) -> tuple[ControlUse, ...]:
+    """Those that ControlNets read: all but those of these checkpoints, which follow a picture
+    themselves.
+    """
+    own = [model.name for model in checkpoints if model is not None and follows(model)]
+    return tuple(use for use in uses if use.name not in own)
 
 
 def kinds_of(variant: str) -> tuple[str, ...]:

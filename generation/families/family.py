@@ -170,9 +170,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     the usual ones."""
     versions: Mapping[str, Version] = {}
     """What is otherwise with some of its variants."""
-    named: tuple[tuple[str, str], ...] = ()
-    """Expressions by which a file's name tells variants that nothing in it does; the first that is
-    there tells."""
+    named: Mapping[str, tuple[tuple[str, str], ...]] = {}
+    """By the variant that a file is told to be, expressions by which its name tells variants that
+    nothing in it does; the first that is there tells."""
     layouts: tuple[Layout, ...] = ()
     """How its files are told."""
     config_marks: tuple[ConfigMark, ...] = ()
@@ -203,13 +203,15 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a VAE of that family may be made for it: its own, or one that does not tell."""
         return family == self.vaes or self.vaes in ALIKE.get(family, ())
 
-    def variant_named(self, *texts: str) -> str | None:
-        """Which variant a file's name, or what else is said of it, speaks of; None for none."""
+    def variant_named(self, told: str, *texts: str) -> str:
+        """Which variant the name of a file, or what else is said of it, speaks of, that is told to
+        be `told`; that itself where none.
+        """
         for text in texts:
-            for pattern, variant in self.named:
+            for pattern, variant in self.named.get(told, ()):
                 if re.search(pattern, text.lower()):
                     return variant
-        return None
+        return told
 
     def version(self, variant: str) -> Self:
         """With what holds for models of that variant."""

@@ -133,11 +133,14 @@ FLUX: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
-    variants=frozenset(("", "schnell", "fill")),
+    variants=frozenset(("", "schnell", "fill", "control", "canny")),
     versions={
         "fill": Version(guidance="distilled", steps=28, guidance_scale=30.0),
+        "control": Version(guidance="distilled", steps=28, guidance_scale=10.0),
+        "canny": Version(guidance="distilled", steps=28, guidance_scale=30.0),
         "schnell": Version(guidance="none", steps=4, guidance_scale=1.0, tokens=256),
     },
+    named={"control": (("canny", "canny"),)},
     vaes="flux",
     layouts=(
         *_layouts(

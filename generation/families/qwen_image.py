@@ -111,7 +111,9 @@ QWEN_IMAGE: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
-    named=((r"(?<![a-z])edit(?![a-z])", "edit"), (r"(?<![a-z])layered(?![a-z])", "layers")),
+    named={
+        "": ((r"(?<![a-z])edit(?![a-z])", "edit"), (r"(?<![a-z])layered(?![a-z])", "layers")),
+    },
     vaes="qwen-image",
     layouts=tuple(_layouts()),
     config_marks=(

@@ -90,7 +90,7 @@ Z_IMAGE: Final = Family(
     abilities=ABILITIES,
     variants=frozenset(("", TURBO)),
     versions={TURBO: Version(guidance="none", steps=8, guidance_scale=1.0)},
-    named=NAMED,
+    named={"": NAMED, TURBO: NAMED},
     vaes="flux",
     layouts=(
         _layout("^cap_pad_token$", _EYES, variant="omni"),

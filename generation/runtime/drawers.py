@@ -8,7 +8,7 @@ import torch
 
 from generation.families.control import KINDS, USUAL_KIND
 from generation.messages import Generate
-from generation.request import GenerationRequest
+from generation.request import ControlUse, GenerationRequest
 from generation.runtime import loras
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
@@ -81,14 +81,13 @@ def drawer_of(
     prompts = _prompts(model, work, parts, words, stamps)
     steering = [
         (net, use)
-        for net, use, file in zip(job.nets, work.request.controls, work.controlnets, strict=True)
+        for net, use, file in zip(job.nets, work.steering, work.controlnets, strict=True)
         if job.steered(model, file)
     ]
-    size = (work.request.width, work.request.height)
     controls = [
         Control(
             net,
-            fitted_pixels(work.pictures[use.picture], *size, parts.device),
+            _pixels(work, use, parts),
             use.scale,
             KINDS[use.kind or USUAL_KIND],
             use.start,
@@ -102,7 +101,7 @@ def drawer_of(
         _sampling(model, work.request),
         prompts,
         model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
-        _beside(model, parts, start, size, tiles),
+        _beside(model, work, parts, start, tiles),
     )
 
 
@@ -159,15 +158,24 @@ def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
     return sampling
 
 
+def _pixels(work: Generate, use: ControlUse, parts: Parts) -> torch.Tensor:
+    """A control picture, at the size that is drawn."""
+    size = (work.request.width, work.request.height)
+    return fitted_pixels(work.pictures[use.picture], *size, parts.device)
+
+
 def _beside(
     model: Checkpoint,
+    work: Generate,
     parts: Parts,
     start: StartPicture | None,
-    size: tuple[int, int],
     tiles: Tiles,
 ) -> torch.Tensor | None:
     """The further channels of a network that has them."""
     if not model.further_channels:
         return None
+    size = (work.request.width, work.request.height)
+    own = [use for use in work.request.controls if use.name == model.file.name]
+    followed = _pixels(work, own[0], parts) if own else None
     with parts.residency.at_work(model.vae):
-        return further_channels(model, start, *size, tiles, parts.device)
+        return further_channels(model, start, followed, *size, tiles, parts.device)

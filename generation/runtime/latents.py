@@ -19,10 +19,11 @@ from generation.runtime.tiling import Tile, Tiles, blended
 
 log = structlog.get_logger(__name__)
 
-INPAINTING, EDITING, FILLING = 5, 4, 80
+INPAINTING, EDITING, FILLING, FOLLOWING = 5, 4, 80, 16
 """Channels of a network's input beside the latents: a mask and the latents of what is outside it;
 the latents of the picture that is edited (InstructPix2Pix); the latents of what is outside a mask,
-and each of the 8 x 8 pixels of the mask that a latent covers (Flux.1 Fill)."""
+and each of the 8 x 8 pixels of the mask that a latent covers (Flux.1 Fill); the latents of a
+picture of depth or edges (Flux.1 Depth and Canny)."""
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -92,6 +93,7 @@ class StartPicture(NamedTuple):
 def further_channels(
     model: Checkpoint,
     start: StartPicture | None,
+    followed: torch.Tensor | None,
     width: int,
     height: int,
     tiles: Tiles,
@@ -99,7 +101,8 @@ def further_channels(
 ) -> torch.Tensor | None:
     """What a network of more input channels is shown beside the latents, (1, D, h, w); else None.
 
-    Without a mask a model for inpainting draws everything anew, and sees grey outside.
+    `followed` are the pixels of the control picture of one that follows one itself, as `fitted`
+    gives them. Without a mask a model for inpainting draws everything anew, and sees grey outside.
     """
     missing = model.further_channels
     if missing == 0:
@@ -109,6 +112,11 @@ def further_channels(
         if start is None:
             raise JobError("start_picture_needed", model=model.file.name)
         return start.mean
+    if missing == FOLLOWING:
+        if followed is None:
+            raise JobError("control_picture_needed", model=model.file.name)
+        shown = StartPicture.of(model, followed, tiles)
+        return shown.scaled(shown.mean)
     if missing not in (INPAINTING, FILLING):
         raise JobError("model_broken", file=model.file.name, why=f"{missing} channels too many")
     grey = torch.full((1, 3, height, width), 0.5, device=device)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from generation import control_uses
 from generation.catalog import Catalog
+from generation.checks import check as check_request
 from generation.completion import complete
 from generation.families.control import KINDS, kinds_of
 from generation.models import ModelKind
@@ -13,7 +15,7 @@ from generation.preset import Preset, of_request
 from generation.preset import check as check_preset
 from generation.preset import complete as complete_preset
 from generation.refusal import Refused
-from generation.request import ControlUse
+from generation.request import ControlUse, GenerationRequest
 from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 
@@ -25,6 +27,8 @@ CATALOG = a_catalog(
     a_model("most", variant="union-promax", **NET),
     a_model("a:0.5", **NET),
     a_model("long-" * 30, variant="union", **NET),
+    a_model("depth", family="flux", variant="control", carries=("vae", "clip_l", "t5xxl")),
+    a_model("edges", family="flux", variant="canny", carries=("vae", "clip_l", "t5xxl")),
 )
 RULES = Rules(default_model="big")
 
@@ -115,3 +119,51 @@ def test_a_preset_says_the_kind() -> None:
     assert complete_preset(given, preset, CATALOG, RULES).controls == request.controls
     with pytest.raises(Refused, match="control_kind"):
         check_preset(Preset(name="a", controlnet="lines:kind=depth"), CATALOG)
+
+
+def following(model: str = "depth", **given: Any) -> GenerationRequest:
+    wanted = {"prompt": "a cat", "model": model, "control_picture": "0" * 64, **given}
+    return complete({k: v for k, v in wanted.items() if v is not None}, CATALOG, RULES)
+
+
+def test_a_model_that_follows_a_picture_itself_needs_no_controlnet() -> None:
+    for given in ({}, {"controlnet": "depth"}, {"controlnet": "DEPTH:1", "control_scale": 1.0}):
+        request = following(**given)
+        assert request.controls == (ControlUse("depth", "0" * 64),)
+    # as each was trained
+    assert (following().guidance_scale, following("edges").guidance_scale) == (10, 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"control_picture": None}, "control_picture_needed"),
+        ({"controlnet": "lines"}, "ability_missing"),
+        ({"controlnet": "edges"}, "ability_missing"),
+        ({"model": "big", "controlnet": "depth"}, "control_by_model"),
+        ({"control_scale": 0.5}, "control_as_trained"),
+        ({"controlnet": "depth:start=0.5"}, "control_as_trained"),
+        ({"controlnet": "depth:kind=depth"}, "control_kind_alone"),
+    ],
+)
+def test_what_it_does_not_follow_is_refused(given: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        following(**given)
+    assert refused.value.code == code
+
+
+def test_a_second_picture_is_refused() -> None:
+    request = following()
+    [use] = msgspec.to_builtins(request)["controls"]
+    with pytest.raises(Refused, match="control_picture_needed"):
+        check_request(request.with_(controls=[use, use]), CATALOG, RULES)
+
+
+def test_a_preset_of_it_draws_with_its_own_model_alone() -> None:
+    preset = of_request("deep", following())
+    check_preset(preset, CATALOG)
+    given = {"prompt": "a dog", "control_picture": "0" * 64}
+    again = complete_preset(given, preset, CATALOG, RULES)
+    assert (again.model, again.controls) == ("depth", (ControlUse("depth", "0" * 64),))
+    with pytest.raises(Refused, match="control_by_model"):
+        check_preset(Preset(name="a", model="big", controlnet="depth"), CATALOG)

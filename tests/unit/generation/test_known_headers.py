@@ -136,6 +136,23 @@ def test_a_name_tells_a_variant_where_nothing_else_does(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("header", "name", "variant"),
+    [
+        ("flux-control", "flux1-canny-dev-fp8", "canny"),
+        ("flux-control", "flux1-depth-dev", "control"),
+        ("flux-dev", "canny-lovers-merge", ""),
+    ],
+)
+def test_a_name_says_what_a_model_follows_that_follows_a_picture(
+    header: str, name: str, variant: str, tmp_path: Path
+) -> None:
+    file = KNOWN[header].write(tmp_path / f"{name}.safetensors")
+    model = ModelReader().read(Candidate(file, tmp_path, "")).model
+    assert model is not None
+    assert model.variant == variant
+
+
+@pytest.mark.parametrize(
     ("name", "carries"),
     [
         ("flux-one-file", ("clip_l", "t5xxl", "vae")),

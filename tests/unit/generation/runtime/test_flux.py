@@ -257,7 +257,7 @@ def test_fill_is_shown_grey_behind_the_latents_and_behind_that_the_mask(
     assert models.draw(file, guidance_scale=30.0).std() > 1
     model = models.server._parts.checkpoint(file)
     tiles = tiles_of(WIDTH, HEIGHT, 0)
-    beside = further_channels(model, None, WIDTH, HEIGHT, tiles, torch.device("cpu"))
+    beside = further_channels(model, None, None, WIDTH, HEIGHT, tiles, torch.device("cpu"))
     assert beside is not None
     pipe, size = diffusers.FluxFillPipeline, (HEIGHT // 8, WIDTH // 8)
     with torch.no_grad():

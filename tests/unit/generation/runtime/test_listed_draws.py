@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from generation.catalog import Catalog
+from generation.families.control import follows
 from generation.messages import Configure, Failed, Generate, Picture
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
@@ -123,6 +124,8 @@ async def drawn(layout: ModelLayout, bases: Path, folder: Path) -> str:
             parts["controlnets"] = (model,)
         case ModelKind.VAE:
             changes["vae"], parts["vae"] = model.name, model
+    if follows(model):
+        changes["controls"] = [{"name": model.name, "picture": sha256}]
     if model.variant or model.family == "sdxl-refiner":
         changes |= {"init_picture": sha256, "denoising_strength": 0.9}
     ends = Ends()
