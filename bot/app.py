@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -86,8 +87,7 @@ async def run(config: Config) -> int:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(stay_connected(client, config.token))
-                group.create_task(_work(studio))
-                group.create_task(_prepare(studio))
+                group.create_task(_work(studio, group.create_task(_prepare(studio))))
                 group.create_task(_scan(studio))
                 group.create_task(_tidy(studio))
         except* RefusedError as refused:
@@ -227,10 +227,20 @@ async def _local_discord(config: Config) -> AsyncIterator[Config]:
         ) from None
 
 
+async def start_engine(studio: Studio) -> None:
+    """Start it, and have the parts of models chosen by the memory that it finds. Raises
+    EngineError.
+    """
+    await studio.engine.start()
+    outlook = outlook_of(studio.config, studio.worker)
+    if outlook is not None:
+        await studio.catalog.choose_by(outlook.allows())
+
+
 async def _prepare(studio: Studio) -> None:
     """Import torch in the worker before anybody waits for it."""
     try:
-        await studio.engine.start()
+        await start_engine(studio)
     except EngineError as error:
         # the next job tries again and is told; doctor says what to mend
         log.error("the worker does not start", error=why_no_engine(error))
@@ -242,13 +252,14 @@ def why_no_engine(error: EngineError) -> str:
     return Texts("en-US")(failure.code, **failure.params) if failure else str(error)
 
 
-async def _work(studio: Studio) -> None:
+async def _work(studio: Studio, preparing: asyncio.Future[Any]) -> None:
     """Draw, once it is known with what: a job of before this start may name any model.
 
     Once cancelled, nothing is drawn on while the rest comes to its end.
     """
     try:
         await studio.catalog.ready(MODELS_WAIT)
+        await asyncio.wait((preparing,))
         await studio.worker.run()
     finally:
         await studio.engine.stop()

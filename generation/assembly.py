@@ -23,6 +23,9 @@ NAMED: Final[Mapping[str, re.Pattern[str]]] = {
 }
 """Names of VAEs that nothing else tells apart: which of them they speak for."""
 
+Allows = Callable[[ModelFile], bool]
+"""Whether there is memory for a checkpoint with the parts that it has."""
+
 
 def settings_for(model: ModelFile, tables: Mapping[str, ModelSettings]) -> ModelSettings:
     """What holds for a checkpoint: the owner's table, and below it what lies beside the file."""
@@ -144,18 +147,18 @@ def with_vae(model: ModelFile, vae: ModelFile) -> ModelFile:
 class Assembler:
     """Gives checkpoints the files of the parts that they don't carry.
 
-    `chosen` are the settings of checkpoints by their names; `room` is how many bytes a part may
-    have where there are several, 0 for no bound.
+    `chosen` are the settings of checkpoints by their names; `allows` says whether there is memory
+    for a checkpoint with its parts.
     """
 
     def __init__(
         self,
         models: Iterable[ModelFile],
         chosen: Mapping[str, ModelSettings] | None = None,
-        room: int = 0,
+        allows: Allows | None = None,
     ) -> None:
         self._chosen = chosen or {}
-        self._room = room
+        self._allows = allows
         self._encoders: dict[str, list[ModelFile]] = {}
         self._vaes: list[ModelFile] = []
         for model in models:
@@ -172,19 +175,33 @@ class Assembler:
         if model.kind is not ModelKind.CHECKPOINT or family is None:
             return model
         settings = settings_for(model, self._chosen)
-        found: dict[str, ModelFile] = {}
+        fitting: dict[str, Sequence[ModelFile]] = {}
         for part in parts_of(family):
             if part in model.carries:
                 continue
             if part == VAE:
-                fitting = [vae for vae in self._vaes if family.takes_vae_of(vae.family)]
-                file = _named(fitting, settings.vae) or self._best(_likeliest(fitting, family))
+                vaes = [vae for vae in self._vaes if family.takes_vae_of(vae.family)]
+                named, files = _named(vaes, settings.vae), _likeliest(vaes, family)
             else:
-                fitting = self._encoders.get(part, [])
-                file = _named(fitting, *settings.text_encoders or ()) or self._best(fitting)
-            if file is not None:
-                found[part] = file.made_for(model)
-        return msgspec.structs.replace(model, parts=found) if found else model
+                files = self._encoders.get(part, [])
+                named = _named(files, *settings.text_encoders or ())
+            fitting[part] = [named] if named else sorted(files, key=lambda f: (-f.size, f.name))
+        return self._most_precise(model, {part: files for part, files in fitting.items() if files})
+
+    def _most_precise(
+        self, model: ModelFile, fitting: Mapping[str, Sequence[ModelFile]]
+    ) -> ModelFile:
+        """With the largest files, which are the most precise, as far as memory allows: of what is
+        the largest of several the next is taken, until it does.
+        """
+        taken = dict.fromkeys(fitting, 0)
+        while True:
+            parts = {part: fitting[part][at].made_for(model) for part, at in taken.items()}
+            whole = msgspec.structs.replace(model, parts=parts) if parts else model
+            smaller = [part for part, at in taken.items() if at + 1 < len(fitting[part])]
+            if self._allows is None or not smaller or self._allows(whole):
+                return whole
+            taken[max(smaller, key=lambda part: parts[part].size)] += 1
 
     def _take_apart(self, model: ModelFile) -> None:
         """The parts of a diffusers folder can be those of another model."""
@@ -198,15 +215,6 @@ class Assembler:
                 )
         if VAE in model.carries:
             self._vaes.append(_within(model, "vae", ModelKind.VAE, family.vaes))
-
-    def _best(self, fitting: Sequence[ModelFile]) -> ModelFile | None:
-        """The most precise that there is room for, which is the largest."""
-        if not fitting:
-            return None
-        roomy = [file for file in fitting if not self._room or file.size <= self._room]
-        if not roomy:
-            return min(fitting, key=lambda file: (file.size, file.name))
-        return min(roomy, key=lambda file: (-file.size, file.name))
 
 
 def _within(model: ModelFile, folder: str, kind: ModelKind, family: str) -> ModelFile:

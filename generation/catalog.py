@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from generation.assembly import Assembler
+from generation.assembly import Allows, Assembler
 from generation.catalog_cache import CatalogCache, Readings
 from generation.families import DESCRIBED
 from generation.families.family import ALIKE
@@ -47,11 +47,12 @@ class Models:
         self,
         models: Iterable[ModelFile] = (),
         settings: Mapping[str, ModelSettings] | None = None,
-        room: int = 0,
+        allows: Allows | None = None,
     ) -> None:
-        found = sorted(models, key=lambda model: (model.kind, fold(model.name)))
-        assembler = Assembler(found, settings, room)
-        self.all = [assembler.whole(model) for model in found]
+        self.found = sorted(models, key=lambda model: (model.kind, fold(model.name)))
+        """As they lie there, before checkpoints are given their parts."""
+        assembler = Assembler(self.found, settings, allows)
+        self.all = [assembler.whole(model) for model in self.found]
         self.by_kind: dict[ModelKind, list[ModelFile]] = {kind: [] for kind in ModelKind}
         self.by_name: dict[tuple[ModelKind, str], ModelFile] = {}
         self._by_fold: dict[tuple[ModelKind, str], ModelFile] = {}
@@ -101,10 +102,9 @@ class Catalog:
         cache: Path | None = None,
         settings: Mapping[str, ModelSettings] | None = None,
     ) -> None:
-        self.room = 0
-        """Bytes that a part of a checkpoint may have where there are several, from the next scan
-        on; 0 for no bound."""
         self._settings = settings
+        self._allows: Allows | None = None
+        self._assembling = threading.Lock()
         self._folders = tuple(folders)
         self._cache = CatalogCache(cache)
         self._reader = ModelReader()
@@ -124,6 +124,16 @@ class Catalog:
             finally:
                 stopped.set()
             self._ready.set()
+
+    async def choose_by(self, allows: Allows) -> None:
+        """From now on give checkpoints the most precise parts that memory allows."""
+
+        def choose() -> None:
+            with self._assembling:
+                self._allows = allows
+                self._models = Models(self._models.found, self._settings, allows)
+
+        await _in_thread(choose)
 
     @property
     def scanned(self) -> bool:
@@ -234,7 +244,8 @@ class Catalog:
         self._keep(look)
 
     def _show(self, models: Iterable[ModelFile]) -> None:
-        self._models = Models(models, self._settings, self.room)
+        with self._assembling:
+            self._models = Models(models, self._settings, self._allows)
 
     def _keep(self, look: "_Look") -> None:
         problems = tuple(look.problems)
@@ -243,13 +254,14 @@ class Catalog:
             # a drive that comes back need not be read again
             if path not in look.seen and any(Path(path).is_relative_to(root) for root in away):
                 look.seen[path] = entry
-        models = Models(look.models(), self._settings, self.room)
-        if models.all != self._models.all or problems != self.problems or not self.scanned:
-            log.info("models found", count=len(models.all), unusable=len(problems))
+        with self._assembling:
+            models = Models(look.models(), self._settings, self._allows)
+            if models.all != self._models.all or problems != self.problems or not self.scanned:
+                log.info("models found", count=len(models.all), unusable=len(problems))
+            if models.all != self._models.all or not self.scanned:
+                self._models = models
         for folder in away - _away(self.problems, self._folders):
             log.warning("a model folder is not there", folder=printable(str(folder)))
-        if models.all != self._models.all or not self.scanned:
-            self._models = models
         self._read, self.problems = look.seen, problems
         if self._read != self._saved:
             self._cache.save(self._read)

@@ -1,17 +1,21 @@
 """How a model will run on the machine that is there, before anybody asks for a picture of it."""
 
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import psutil
 
+from generation.assembly import Allows
 from generation.families import family_of
 from generation.memory_needs import parts_of, task_of
 from generation.memory_notes import MemoryNotes, job_key, model_key
-from generation.memory_plan import GIB, NoRoom, Plan, Room, plan
+from generation.memory_plan import GIB, NoRoom, Plan, Room, beside, plan
 from generation.memory_settings import BOUNDS, PINNED, RAM_RESERVE
 from generation.messages import Ready, RuntimeSettings
 from generation.models import ModelFile
 from generation.request import GenerationRequest
+from generation.rules import native_size
 
 
 class Outlook:
@@ -24,10 +28,8 @@ class Outlook:
 
     def of(self, model: ModelFile, request: GenerationRequest) -> Plan | NoRoom:
         """How that request of a model of FAMILIES would be drawn."""
-        family, precision = family_of(model), self._ready.precision
-        if precision == "float16":
-            precision = family.half
-        wide = precision == "float32"
+        family, wide = family_of(model), self._wide
+        precision = family.half if self._ready.precision == "float16" else self._ready.precision
         parts = self._notes.parts(model_key(model, precision))
         task = task_of(
             request,
@@ -38,6 +40,43 @@ class Outlook:
             wide=wide,
         )
         return plan(task, self.room(), BOUNDS[self._settings.memory])
+
+    def allows(self) -> Allows:
+        """Whether memory allows a checkpoint with its parts, by what is free now, also later on."""
+        return partial(self._allows, room=self.room())
+
+    def _allows(self, model: ModelFile, room: Room) -> bool:
+        """Whether the device has room for each text encoder in whole, and a picture of the native
+        size can be drawn with all parts on it, or with text encoders that wait in main memory.
+        """
+        family, side = family_of(model), native_size(model)
+        parts = parts_of(model, family, wide=self._wide)
+        request = GenerationRequest(
+            prompt="-",
+            model=model.name,
+            width=side,
+            height=side,
+            steps=family.steps,
+            guidance_scale=family.guidance_scale,
+            sampler=family.sampler,
+            seed=0,
+        )
+        task = task_of(request, family, parts, 1, wide=self._wide)
+        text = max((part.bytes for part in parts if part.role == "text"), default=0)
+        if text + beside(task, "encode", 1, tiled=False) > room.device:
+            return False
+        bounds = BOUNDS[self._settings.memory]
+        there = tuple(place for place in bounds.others if place == "device")
+        aside = tuple(place for place in bounds.others if place != "device")
+        ways = (
+            msgspec.structs.replace(bounds, denoiser=there, others=there),
+            msgspec.structs.replace(bounds, others=aside, disk=False),
+        )
+        return any(isinstance(plan(task, room, way), Plan) for way in ways if way.others)
+
+    @property
+    def _wide(self) -> bool:
+        return self._ready.precision == "float32"
 
     def room(self) -> Room:
         """What the process had when it started, and what main memory has now."""

@@ -58,6 +58,8 @@ TESTS: Final = {
     "headers": "tests/unit/generation/test_gguf_header.py",
     "scales": "tests/unit/generation/test_quantisation.py",
     "parts": "tests/unit/generation/test_assembly.py",
+    "choosing": "tests/unit/bot/test_choosing_parts.py",
+    "memory": "tests/unit/generation/test_memory_outlook.py",
     "files": "tests/unit/generation/test_known_headers.py",
     "missing": "tests/acceptance/test_missing_parts.py",
 }

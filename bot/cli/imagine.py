@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bot.app import Studio, open_studio
+from bot.app import Studio, open_studio, start_engine
 from bot.cli.arguments import folder
 from bot.config import Config
 from bot.delivery.surroundings import KNOWN_SHOWN
@@ -23,6 +24,7 @@ from bot.storage_folder import InUseError, open_store
 from bot.ui.formatting import cut
 from generation import abilities, completion, prompt_flags, vocabulary
 from generation.catalog import Catalog
+from generation.engines import EngineError
 from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
@@ -235,6 +237,8 @@ class _Own:
         job = await self.jobs.add(request, _origin())
         with _bar(console) as bar:
             self._bar = bar, bar.add_task("starting", total=None)
+            with contextlib.suppress(EngineError):  # the job ends with what is wrong
+                await start_engine(self._studio)
             await self._studio.worker.run_only(job.id)
         return await _job(self.jobs, job.id)
 

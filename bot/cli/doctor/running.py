@@ -22,9 +22,10 @@ from storage.errors import DatabaseError
 async def how_models_run(config: Config, ready: Ready) -> AsyncIterator[Finding]:
     """A line for each model that can be drawn with, for a picture as its settings make it."""
     catalog = Catalog(config.model_folders, settings=config.models.settings)
+    outlook = Outlook(config.worker.runtime(), ready, config.storage.folder / "cache")
+    await catalog.choose_by(outlook.allows())
     await catalog.scan()
     estimates = await _estimates(config)
-    outlook = Outlook(config.worker.runtime(), ready, config.storage.folder / "cache")
     for model in catalog.checkpoints:
         if model.family not in FAMILIES or not is_whole(model):
             continue  # named among the models
@@ -33,13 +34,15 @@ async def how_models_run(config: Config, ready: Ready) -> AsyncIterator[Finding]
         except Refused:
             continue  # so is that
         plan = outlook.of(model, request)
+        apart = ", ".join(file.name for file in model.parts.values())
+        title = f"{model.name} with {apart}" if apart else model.name
         if isinstance(plan, NoRoom):
             mend = "It is tried all the same. A smaller file of it, GGUF or fp8, needs less."
-            yield Finding("runs", f"{model.name}: {in_words(plan)}", mend, fatal=False)
+            yield Finding("runs", f"{title}: {in_words(plan)}", mend, fatal=False)
             continue
         seconds = estimates.measured(request)
         timed = f"; {seconds:.1f} s a picture" if seconds is not None else ""
-        yield Finding("runs", f"{model.name}: {in_words(plan)}{timed} ({why(plan)})")
+        yield Finding("runs", f"{title}: {in_words(plan)}{timed} ({why(plan)})")
 
 
 async def _estimates(config: Config) -> Estimates:

@@ -37,10 +37,15 @@ def a_studio(catalog: Catalog) -> Any:
 
 async def test_drawing_begins_when_the_models_are_known() -> None:
     studio = a_studio(Catalog(()))
-    working = asyncio.create_task(app._work(studio))
+    prepared = asyncio.Event()
+    preparing = asyncio.ensure_future(prepared.wait())
+    working = asyncio.create_task(app._work(studio, preparing))
     await asyncio.sleep(0.1)
     assert not studio.worker.began.is_set()
     await studio.catalog.scan()
+    await asyncio.sleep(0.1)
+    assert not studio.worker.began.is_set()
+    prepared.set()
     await working
     assert studio.worker.began.is_set()
     assert studio.engine.stopped
@@ -49,7 +54,7 @@ async def test_drawing_begins_when_the_models_are_known() -> None:
 async def test_drawing_does_not_wait_for_a_drive_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "MODELS_WAIT", 0.05)
     studio = a_studio(Catalog(()))
-    await app._work(studio)
+    await app._work(studio, asyncio.ensure_future(asyncio.sleep(0)))
     assert studio.worker.began.is_set()
 
 

@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from generation.assembly import as_before, check_chosen, check_whole, missing, parts_of, with_vae
+from generation.assembly import (
+    Allows,
+    as_before,
+    check_chosen,
+    check_whole,
+    missing,
+    parts_of,
+    with_vae,
+)
 from generation.catalog import Models
 from generation.checks import check_same_family
 from generation.families import FAMILIES, TextEncoder
@@ -37,10 +45,12 @@ def vae(name: str, family: str, size: int = 1) -> ModelFile:
     return a_model(name, kind=ModelKind.VAE, family=family, size=size)
 
 
-def whole(*files: ModelFile, settings: dict[str, Any] | None = None, room: int = 0) -> ModelFile:
+def whole(
+    *files: ModelFile, settings: dict[str, Any] | None = None, allows: Allows | None = None
+) -> ModelFile:
     """The first of them as the catalogue has it among the others."""
     chosen = {} if settings is None else {"flux-dev": ModelSettings(**settings)}
-    found = Models(files, chosen, room).find(ModelKind.CHECKPOINT, files[0].name)
+    found = Models(files, chosen, allows).find(ModelKind.CHECKPOINT, files[0].name)
     assert found is not None
     return found
 
@@ -71,10 +81,36 @@ def test_what_it_carries_is_not_looked_for() -> None:
     assert [one.part for one in missing(half)] == ["clip_l", "t5xxl"]
 
 
-def test_the_most_precise_is_taken_that_there_is_room_for() -> None:
-    assert names(whole(DEV, CLIP, FP16, FP8, AE))["t5xxl"] == "t5xxl_fp16"
-    assert names(whole(DEV, CLIP, FP8, FP16, AE, room=6))["t5xxl"] == "t5xxl_fp8"
-    assert names(whole(DEV, CLIP, FP8, FP16, AE, room=2))["t5xxl"] == "t5xxl_fp8"
+def within(size: int) -> Allows:
+    """Memory for parts of so many bytes together."""
+    return lambda model: sum(part.size for part in model.parts.values()) <= size
+
+
+@pytest.mark.parametrize(
+    ("allows", "t5", "clip"),
+    [
+        (None, "t5xxl_fp16", "clip_l"),
+        (within(12), "t5xxl_fp16", "clip_l"),
+        (within(11), "t5xxl_fp8", "clip_l"),
+        (within(6), "t5xxl_q2", "clip_l"),
+        (within(4), "t5xxl_q2", "clip_l_fp8"),
+        (within(0), "t5xxl_q2", "clip_l_fp8"),
+    ],
+)
+def test_the_most_precise_is_taken_that_memory_allows(
+    allows: Allows | None, t5: str, clip: str
+) -> None:
+    """What is largest gives way first; where nothing is allowed, the smallest are taken."""
+    small = (encoder("t5xxl_q2", "t5xxl", 3), encoder("clip_l_fp8", "clip_l", 1))
+    large = encoder("clip_l", "clip_l", 2)
+    found = names(whole(DEV, FP8, *small, FP16, large, AE, allows=allows))
+    assert (found["t5xxl"], found["clip_l"]) == (t5, clip)
+
+
+def test_what_settings_choose_is_not_held_against_memory() -> None:
+    settings = {"text_encoders": ("t5xxl_fp16",)}
+    found = whole(DEV, CLIP, FP16, FP8, AE, settings=settings, allows=within(0))
+    assert names(found)["t5xxl"] == "t5xxl_fp16"
 
 
 def test_settings_choose_by_name() -> None:
