@@ -92,10 +92,14 @@ def family_of(contents: TensorContents, metadata: Mapping[str, str], beside: str
 
     `beside` is what a file of Civitai's beside it says it was trained on, such as "SDXL 1.0".
     """
-    if contents.certain:
-        return contents.family
     said = [metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version")]
     said.append(beside)
+    if contents.kind is ModelKind.LORA:
+        for other in adapters.SAME_LAYERS.get(contents.family, ()):
+            if any(text.lower().startswith(adapters.BASES[other]) for text in said):
+                return other
+    if contents.certain:
+        return contents.family
     stable = contents.family in (UNKNOWN, *UNKNOWN_FITS)
     for base in (text.lower() for text in said if text):
         for family, begins in adapters.BASES.items():

@@ -48,6 +48,7 @@ TESTS: Final = {
     "flux control": f"{RUNTIME}/test_flux_control.py",
     "control": "tests/unit/generation/test_control_uses.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
+    "chroma": f"{RUNTIME}/test_chroma.py",
     "z-image": f"{RUNTIME}/test_z_image.py",
     "qwen-image": f"{RUNTIME}/test_qwen_image.py",
     "abilities": "tests/unit/generation/test_abilities.py",

@@ -4,6 +4,7 @@ from typing import Final
 
 from generation.families import encoders, recognised
 from generation.families.autoencoders import VAES
+from generation.families.chroma import CHROMA
 from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
 from generation.families.flux import FLUX
@@ -35,6 +36,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "sd3": SD3,
     "sd3.5": SD35,
     "flux": FLUX,
+    "chroma": CHROMA,
     "z-image": Z_IMAGE,
     "qwen-image": QWEN_IMAGE,
 }
@@ -47,6 +49,7 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sd3.5": SD35,
     "sd3": SD3,
     "flux": FLUX,
+    "chroma": CHROMA,
     "z-image": Z_IMAGE,
     "qwen-image": QWEN_IMAGE,
 }

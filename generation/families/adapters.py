@@ -120,6 +120,9 @@ BASES: Final = {
 """How trainers begin the name of what they trained on: kohya's `ss_base_model_version` and
 `modelspec.architecture` of Stability AI's ModelSpec. The first that fits is it."""
 
+SAME_LAYERS: Final = {"flux": ("chroma",)}
+"""Families whose layers others have too: what was noted beside a LoRA's tensors tells those."""
+
 _FLUX_IN: Final = r"(?:double_blocks[._]\d+[._]\w+?_attn[._]qkv|single_blocks[._]\d+[._]linear1)"
 _FLUX_MLP: Final = r"double_blocks[._]\d+[._](?:img|txt)_mlp[._]0"
 _LAYERS: Final = r"layers[._]\d+[._]attention[._](?:qkv|to_[qkv])"

@@ -45,6 +45,9 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     behind them, as further tokens; or nowhere, where the denoiser only reads its pooled state."""
     tokens: int = 0
     """How many tokens it reads at once, filled up; 0 where it reads chunk by chunk, as CLIP."""
+    one_pad: bool = False
+    """Whether one token that fills up stands behind a prompt, however long it is; none looks at it
+    there."""
     file: str = ""
     """The make of file that can be it, such as "t5xxl", as text encoders have it for a family;
     "" where it lies in every checkpoint."""

@@ -85,7 +85,6 @@ FAMILIES_TO_COME: Final = (
     _family("flux2", "single_transformer_blocks.", "^double_stream_modulation_img."),
     _family("flux3", "^early_stream_modulations.image."),
     _what("Chroma Radiance, which draws pixels without a VAE", "^nerf_blocks.0."),
-    _family("chroma", "^distilled_guidance_layer."),
     *_HUNYUAN,
     _what("a model for shapes (Hunyuan3D)", "^latent_in.weight$", "^double_blocks.0."),
     _what("a model that edits pictures (JoyImage)", "^double_blocks.0.img_mod.modulate_table$"),

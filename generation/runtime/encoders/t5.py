@@ -39,6 +39,9 @@ class T5Encoder:
         reads; a longer prompt is read whole.
         """
         comfyui = conventions == "comfyui"
+        if self.row.one_pad:
+            # ComfyUI leaves it off
+            return {text: self._padded(self.ids(text, conventions), not comfyui) for text in texts}
         least = min(self.row.tokens, COMFYUI_TOKENS) if comfyui else self.row.tokens
         return {text: self._run(self.ids(text, conventions), least) for text in texts}
 
@@ -57,6 +60,17 @@ class T5Encoder:
         tokens = torch.tensor([padded], device=next(self.module.parameters()).device)
         with torch.no_grad():
             return Encoded(self.module(tokens).last_hidden_state, None)
+
+    def _padded(self, ids: list[int], one: bool) -> Encoded:
+        """With one token behind that none looks at: what a mask leaves of a prompt that is filled
+        up, with the first of what fills it.
+        """
+        padded = ids + [self._tokenizer.pad_token_id] * one
+        device = next(self.module.parameters()).device
+        tokens = torch.tensor([padded], device=device)
+        seen = torch.tensor([[1] * len(ids) + [0] * one], device=device)
+        with torch.no_grad():
+            return Encoded(self.module(tokens, attention_mask=seen).last_hidden_state, None)
 
 
 def load(

@@ -91,7 +91,7 @@ def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Wei
     own = tensors
     if "img_in.weight" in tensors:
         doubles, singles = (counted(tensors, f"{one}_blocks.") for one in ("double", "single"))
-        own = renamed(tensors, dict(_layers(doubles, singles)))
+        own = renamed(tensors, dict(layers_of(doubles, singles)))
     hidden = len(own["x_embedder.weight"])
     head = len(own["transformer_blocks.0.attn.norm_q.weight"])
     sides = (head - head // 8) // 2
@@ -110,7 +110,7 @@ def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Wei
     return config, own
 
 
-def _layers(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
+def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
     """The original names of the layers, each with diffusers'."""
     yield "img_in", Layer(("x_embedder",))
     yield "txt_in", Layer(("context_embedder",))
@@ -145,7 +145,7 @@ def _layers(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
 
 def original_layers(module: Any) -> Mapping[str, Layer]:
     """Of a FluxTransformer2DModel."""
-    return dict(_layers(len(module.transformer_blocks), len(module.single_transformer_blocks)))
+    return dict(layers_of(len(module.transformer_blocks), len(module.single_transformer_blocks)))
 
 
 def _further(module: Any) -> int:

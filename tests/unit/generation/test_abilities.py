@@ -21,10 +21,12 @@ BARE = a_model("bare", family="sd3.5", carries=("vae", "clip_l", "clip_g"))
 WHOLE = a_model("whole", family="sd3.5", carries=("vae", "clip_l", "clip_g", "t5xxl"))
 WORDS = ("vae", "qwen3-4b")
 BASE = a_model("z", family="z-image", carries=WORDS)
+CHROMA = a_model("chroma", family="chroma", carries=("vae", "t5xxl"))
 TURBO = a_model("z-fast", family="z-image", variant="turbo", carries=WORDS)
 CATALOG = a_catalog(
     DEV,
     BASE,
+    CHROMA,
     TURBO,
     SCHNELL,
     a_model("dream"),
@@ -50,6 +52,7 @@ def test_what_is_usual_is_the_variants() -> None:
     assert (schnell.steps, schnell.guidance_scale) == (4, 1.0)
     base, turbo = asked(model="z"), asked(model="z-fast")
     assert (base.steps, base.guidance_scale) == (28, 5.0)
+    assert (asked(model="chroma").guidance_scale, asked(model="chroma").schedule) == (4.0, "Beta")
     assert (turbo.steps, turbo.guidance_scale) == (8, 1.0)
     assert (dev.sampler, dev.schedule) == (schnell.sampler, schnell.schedule) == ("Euler", "Simple")
 
@@ -134,6 +137,8 @@ def test_what_it_has_no_ability_for_is_refused_by_name() -> None:
         (WHOLE, {"negative_prompt": "fog"}, ()),
         (WHOLE, {"prompt": "a (red:1.3) cat"}, ("weights_half_read",)),
         (BASE, {"negative_prompt": "fog"}, ()),
+        (CHROMA, {"negative_prompt": "fog"}, ()),
+        (CHROMA, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
         (BASE, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
         (
             TURBO,

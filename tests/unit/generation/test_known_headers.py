@@ -205,6 +205,22 @@ def test_a_variant_that_no_tensor_tells_is_told_by_its_name(
     assert (model.family, model.variant) == ("z-image", variant)
 
 
+def test_a_lora_of_chroma_has_flux_layers(tmp_path: Path) -> None:
+    """What was noted of it tells."""
+    lora: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"diffusion_model.single_blocks.30.linear1.lora_{half}.weight": ("BF16", shape)
+        for half, shape in (("A", (4, 3072)), ("B", (21504, 4)))
+    }
+    for said, family in (("chroma", "chroma"), ("flux1", "flux"), ("", "flux")):
+        known = headers.KnownHeader(
+            "a", "lora", family, "", "", lora, {"ss_base_model_version": said} if said else {}
+        )
+        file = known.write(tmp_path / f"{family}.safetensors")
+        model = ModelReader().read(Candidate(file, tmp_path, "")).model
+        assert model is not None
+        assert (model.kind, model.family) == (ModelKind.LORA, family)
+
+
 def test_what_is_said_beside_a_file_tells_its_variant(tmp_path: Path) -> None:
     file = KNOWN["z-image"].write(tmp_path / "dreams.safetensors")
     notes = tmp_path / "dreams.civitai.info"

@@ -20,7 +20,12 @@ from tests.fixtures.layouts import LAYOUTS, ModelLayout
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore:__array:DeprecationWarning", "ignore:`FluxPosEmbed` is deprecated:FutureWarning"
+    ),
+]
 SAME = (
     (
         *("sd1 folder", "sd1 file", "sd1 file of 2022", "sd1 folder, both precisions"),
@@ -36,6 +41,7 @@ SAME = (
     ("sdxl refiner folder", "sdxl refiner file"),
     ("flux folder", "flux file"),
     ("sd3.5 folder", "sd3.5 file"),
+    ("chroma folder", "chroma file"),
     ("z-image folder", "z-image file"),
     ("qwen-image folder", "qwen-image file"),
     ("sdxl vae folder", "vae file", "vae file with a prefix", "vae file in diffusers' names"),
