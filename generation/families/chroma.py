@@ -56,6 +56,7 @@ CHROMA: Final = Family(
     encoders=(T5,),
     latents=LATENTS,
     prediction="flow",
+    comfyui_shift=1.15,
     half="bfloat16",
     native_size=1024,
     side_step=16,

@@ -214,13 +214,17 @@ def flow(
     where that is 0 that of the largest picture, whatever is drawn.
     Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis".
     """
+    comfyui = conventions == "comfyui"
     if not settings.get("use_dynamic_shifting"):
+        if comfyui and steady:
+            # where it shifts as Flux.1 is shifted what its authors don't shift
+            return FlowSampling(steady, steps=FINE_STEPS, exponential=True, conventions=conventions)
         return FlowSampling(float(settings.get("shift", 1.0)), conventions=conventions)
     few = int(settings.get("base_image_seq_len", 256))
     many = int(settings.get("max_image_seq_len", 4096))
     least, most = float(settings.get("base_shift", 0.5)), float(settings.get("max_shift", 1.15))
-    share = 1.0 if conventions == "comfyui" else (tokens - few) / (many - few)
-    comfyui, shift = conventions == "comfyui", least + share * (most - least)
+    share = 1.0 if comfyui else (tokens - few) / (many - few)
+    shift = least + share * (most - least)
     return FlowSampling(
         steady if steady and comfyui else shift,
         steps=FINE_STEPS,

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from generation.families.chroma import CHROMA
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
+from generation.runtime.model_sampling import flow
 from generation.runtime.tokenizers import load_t5_tokenizer
 from tests.fixtures import chroma, flux, ldm, sdxl
 from tests.fixtures.requests import a_request
@@ -104,6 +106,17 @@ def test_a_prompt_has_one_token_behind_it(models: ChromaModels) -> None:
     length = states["comfyui"].shape[1]
     assert states["a1111"].shape[1] == length + 1
     assert torch.allclose(states["a1111"][:, :length], states["comfyui"], atol=1e-5)
+
+
+def test_comfyui_shifts_it_as_flux() -> None:
+    """Its authors, and diffusers, don't."""
+    settings, half = {"shift": 1.0}, torch.tensor(500.0)
+    ours, theirs = (
+        flow(settings, conventions, 4096, steady=CHROMA.comfyui_shift)
+        for conventions in ("a1111", "comfyui")
+    )
+    assert float(ours.sigma_of(half)) == pytest.approx(0.5)
+    assert float(theirs.sigma_of(half)) == pytest.approx(np.exp(1.15) / (np.exp(1.15) + 1))
 
 
 def test_one_after_the_other_draws_what_the_first_drew(models: ChromaModels) -> None:
