@@ -12,7 +12,10 @@ from generation.models import ModelKind
 from tests.fixtures import layouts, models, sdxl
 from tests.fixtures.layouts import LAYOUTS, ModelLayout
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),
+]
 
 NOTES: dict[str, list[str]] = {}
 """What is said of a layout though it can be used."""
