@@ -12,6 +12,8 @@ from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
 
+EDITING: Final = "instruct-pix2pix"
+"""The variant of models that change a picture to start from, and draw none without."""
 SHOWN: Final = 4
 """Samplers or schedule types that are named in the place of one that can't be."""
 
@@ -38,6 +40,11 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
         _check_flow(request, model)
 
 
+def edits(model: ModelFile) -> bool:
+    """Whether a checkpoint that can be drawn with edits pictures by what the prompt says."""
+    return family_of(model).references is not None or model.variant == EDITING
+
+
 def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
     """What of a request changes nothing with that model, and what it lacks to read it, as sentences
     of `bot/locales/`.
@@ -50,6 +57,9 @@ def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
         found.append("negative_unread")
     if family.guidance == "none" and request.guidance_scale != family.guidance_scale:
         found.append("guidance_unread")
+    edits = family.references is not None and request.init_picture is not None
+    if edits and request.denoising_strength != 1:
+        found.append("denoising_unread")
     if not family.reads_all_weighed and _weighted(request):
         found.append("weights_unread" if not family.weighs_words else "weights_half_read")
     return tuple(found)

@@ -1,7 +1,6 @@
 """What this machine can't or may not make, refused with what to change."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from generation import abilities, assembly, control_uses, embedding_uses, refining, samplers
 from generation.catalog import Catalog
@@ -15,9 +14,6 @@ from generation.request import SIDE_MAX, SIDE_MIN, Enlargement, GenerationReques
 from generation.request_options import options
 from generation.rules import Limits, Rules, settings_of
 from generation.samplers import SAMPLERS, SCHEDULES
-
-EDITING: Final = "instruct-pix2pix"
-"""The variant of models that change a picture, and draw none without."""
 
 
 def check(
@@ -148,7 +144,7 @@ def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> N
 
 
 def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
-    if model.variant == EDITING and request.init_picture is None:
+    if model.variant == abilities.EDITING and request.init_picture is None:
         raise Refused("start_picture_needed", model=model.name)
 
 

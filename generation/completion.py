@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from generation import control_uses, lora_uses, refining, templates
+from generation import control_uses, lora_uses, references, refining, sizes, templates
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
 from generation.families import FAMILIES, Family, family_of
@@ -34,8 +34,11 @@ Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 """
 
 
-def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
-    """The request that `given` means, with the defaults of the model and its family filled in.
+def complete(
+    given: Given, catalog: Catalog, rules: Rules, pictures: references.Sizes = references.NO_SIZES
+) -> GenerationRequest:
+    """The request that `given` means, with the defaults of the model and its family filled in; of
+    the pictures in it, these sizes are known.
 
     Raises Refused, with what to change, for anything that is wrong with it.
     """
@@ -47,7 +50,7 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     model = _model(given, catalog, rules)
     family = family_of(model)
     settings = settings_of(model, rules)
-    width, height = _size(given, model, settings, rules.limits)
+    width, height = _size(given, model, settings, rules.limits, pictures)
     values: dict[str, Any] = {
         "steps": _first(settings.steps, family.steps),
         "guidance_scale": _first(settings.guidance_scale, family.guidance_scale),
@@ -60,6 +63,8 @@ def complete(given: Given, catalog: Catalog, rules: Rules) -> GenerationRequest:
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED
+    if family.references is not None and "init_picture" in given:
+        values["denoising_strength"] = 1.0
     values |= {
         option.field: given[name]
         for name, option in options().items()
@@ -169,19 +174,29 @@ def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
 
 
 def _size(
-    given: Given, model: ModelFile, settings: ModelSettings, limits: Limits
+    given: Given,
+    model: ModelFile,
+    settings: ModelSettings,
+    limits: Limits,
+    pictures: references.Sizes = references.NO_SIZES,
 ) -> tuple[int, int]:
     """Width and height in pixels.
 
     An aspect keeps the area of the model's native square, in a shape that its family was trained
-    on where there are such, or has the nearest that the limits allow.
+    on where there are such, or has the nearest that the limits allow. So does the shape of a
+    picture that is edited, where nobody says another.
     """
     native = native_size(model)
     width, height = settings.width or native, settings.height or native
     if "aspect" in given:
         if "width" in given or "height" in given:
             raise Refused("aspect_and_size")
-        width, height = shaped(model, str(given["aspect"]), width * height, limits)
+        ratio = sizes.ratio(str(given["aspect"]))
+        width, height = shaped(model, ratio, width * height, limits)
+    elif family_of(model).references is not None and not given.keys() & {"width", "height"}:
+        edited = pictures.get(str(given.get("init_picture")))
+        if edited is not None:
+            width, height = shaped(model, edited[0] / edited[1], width * height, limits)
     return int(_number(given, "width", width)), int(_number(given, "height", height))
 
 

@@ -77,7 +77,10 @@ TRANSFORMERS: Final = {
     "ErnieImageTransformer2DModel": "ernie-image",
     "HunyuanImageTransformer2DModel": "hunyuan-image",
 }
-EDITING: Final = dict.fromkeys(("QwenImageEditPipeline", "QwenImageEditPlusPipeline"), "edit")
+EDITING: Final = {
+    **dict.fromkeys(("QwenImageEditPipeline", "QwenImageEditPlusPipeline"), "edit"),
+    "FluxKontextPipeline": "kontext",
+}
 """Variants by the class of the pipeline, where the denoiser is as the usual one's."""
 FLUX_2: Final = {7680: "flux2-klein-4b", 12288: "flux2-klein-9b", 15360: "flux2-dev"}
 """Of Flux.2 by the width of the text that the denoiser reads."""

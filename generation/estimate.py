@@ -150,7 +150,8 @@ def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
         if request.only_enlarges:
             return (("", request.enlargement.upscaler), ("",))
         request = second_pass(request)
-    size = (request.width * request.height, request.tile, len(request.controls), request.refiner)
+    shown = (len(request.controls), request.init_picture is not None)
+    size = (request.width * request.height, request.tile, *shown, request.refiner)
     return ((request.model, *size), (request.model,), ())
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from generation import references
 from generation.families.family import Family
 from generation.memory_plan import Phase, Plan, PlannedPart, PlannedTask, Role
 from generation.models import ModelFile
@@ -93,11 +94,14 @@ def task_of(
     """What a request needs, its parts as they are given; `batch` pictures at once at most."""
     beside, width = family.beside, 2 if wide else 1
     rows = 2 if request.guidance_scale > 1 and family.guidance == "cfg" else 1
+    shown = len(references.of(request, family))
     side = request.tile or max(request.width, request.height)
     seen = min(side, request.width) * min(side, request.height)
     pixels = request.width * request.height
     tile = min(TILE_PIXELS, request.width) * min(TILE_PIXELS, request.height)
-    denoise = rows * (beside.denoise * seen + beside.denoise_fixed) * width * LOOSE
+    # with those that it edits, of which one that is drawn in tiles is shown so, too
+    with_edited = seen + shown * (seen if request.tile else family.native_size**2)
+    denoise = rows * (beside.denoise * with_edited + beside.denoise_fixed) * width * LOOSE
     known = measured or Measured()
     return PlannedTask(
         parts=parts,

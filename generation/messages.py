@@ -84,7 +84,10 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     controlnets: tuple[ModelFile, ...] = ()
     """Those of `steering`, in order."""
     pictures: dict[PictureHash, bytes] = {}
-    """The init picture and control pictures that the request refers to."""
+    """The init picture, references and control pictures that it refers to."""
+    references: tuple[PictureHash, ...] = ()
+    """The pictures that a model is shown which edits them; none of them is then one to start from,
+    but for an enlarged one."""
     vae: ModelFile | None = None
     refiner: ModelFile | None = None
     """The checkpoint that draws the last steps."""

@@ -98,6 +98,12 @@ def embed(png: bytes, about: About) -> bytes:
     return png[:header_end] + chunks + png[header_end:]
 
 
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height in pixels, as a PNG says them in its header."""
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
 def _with_loras(request: GenerationRequest) -> str:
     """A1111 names LoRAs inside the prompt."""
     tags = (written_tag(use.name, *map(exact, _weights(use))) for use in request.loras)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import assembly, embedding_uses, enlarging
+from generation import assembly, embedding_uses, enlarging, references
 from generation.catalog import Catalog
+from generation.families import family_of
 from generation.families.control import steering_uses
 from generation.job import Job, Provenance
 from generation.job_queue import JobQueue
@@ -62,13 +63,15 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         checkpoint = assembly.with_vae(checkpoint, vae)
     assembly.check_whole(checkpoint)
     steering = steering_uses(request.controls, checkpoint, refiner)
+    edited = references.of(job.request, family_of(checkpoint))
     return Generate(
         job=str(job.id),
         request=request,
         checkpoint=checkpoint,
         loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in steering),
-        pictures=await pictures(set(request.uploads)),
+        pictures=await pictures({*request.uploads, *edited}),
+        references=edited,
         vae=None if vae in checkpoint.parts.values() else vae,
         refiner=refiner,
         embeddings=embedding_uses.of(request, checkpoint, catalog),

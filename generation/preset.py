@@ -9,7 +9,16 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from generation import checks, completion, control_uses, enlarging, lora_uses, refining, toml_text
+from generation import (
+    checks,
+    completion,
+    control_uses,
+    enlarging,
+    lora_uses,
+    references,
+    refining,
+    toml_text,
+)
 from generation.catalog import Catalog
 from generation.completion import Given
 from generation.families import FAMILIES
@@ -124,15 +133,21 @@ EXAMPLES: Final = {
 
 
 def complete(
-    given: Given, preset: Preset | None, catalog: Catalog, rules: Rules
+    given: Given,
+    preset: Preset | None,
+    catalog: Catalog,
+    rules: Rules,
+    pictures: references.Sizes = references.NO_SIZES,
 ) -> GenerationRequest:
-    """The request that a person's options mean over a preset. Raises Refused."""
+    """The request that a person's options mean over a preset, as `completion.complete` has it.
+    Raises Refused.
+    """
     if preset is None:
-        return completion.complete(given, catalog, rules)
+        return completion.complete(given, catalog, rules, pictures)
     template, tags = take_tags(preset.template or "")
     if tags:
         preset = msgspec.structs.replace(preset, template=template)
-    request = completion.complete(apply(preset, given), catalog, rules)
+    request = completion.complete(apply(preset, given), catalog, rules, pictures)
     # a LoRA that the person names comes on top of the preset's, or takes its place
     uses = lora_uses.over(preset.loras, lora_uses.of(None, None, tags, catalog), catalog)
     if not uses:

@@ -234,9 +234,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     clip_skip: Annotated[
         ClipSkip, option("layers of the text encoder left out, counted as A1111 does")
     ] = 1
-    init_picture: Annotated[PictureHash | None, option("a picture to start from", picture=True)] = (
-        None
-    )
+    init_picture: Annotated[
+        PictureHash | None, option("a picture to start from, or to edit", picture=True)
+    ] = None
     denoising_strength: Annotated[
         Strength, option("how much of the start picture is drawn anew", name="denoising")
     ] = 0.6

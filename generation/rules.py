@@ -7,11 +7,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from generation import sizes
+from generation import references, sizes
 from generation.assembly import is_whole, settings_for
 from generation.catalog import Catalog
 from generation.enlarging import EnlargingSettings
-from generation.families import FAMILIES
+from generation.families import FAMILIES, family_of
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile
 from generation.request import (
@@ -88,17 +88,14 @@ def native_size(model: ModelFile) -> int:
     return model.native_size or FAMILIES[model.family].native_size
 
 
-def shaped(model: ModelFile, aspect: str, area: int, limits: Limits) -> tuple[int, int]:
-    """Width and height in pixels of that shape and area: of the family's own, if it is its area.
-
-    Raises Refused.
-    """
-    family = FAMILIES.get(model.family)
+def shaped(model: ModelFile, ratio: float, area: int, limits: Limits) -> tuple[int, int]:
+    """Width and height in pixels of that ratio and area: of the family's own, if it is its area."""
     most = limits.side, limits.pixels
-    if family is None:
-        return sizes.of(sizes.ratio(aspect), area, *most)
-    buckets = family.buckets if area == family.native_size**2 else ()
-    return sizes.of(sizes.ratio(aspect), area, *most, buckets, family.side_step)
+    if model.family not in FAMILIES:
+        return sizes.of(ratio, area, *most)
+    family = family_of(model)
+    shapes = references.shapes_of(family) if area == family.native_size**2 else ()
+    return sizes.of(ratio, area, *most, shapes, family.side_step)
 
 
 def within_limits(request: GenerationRequest, rules: Rules) -> GenerationRequest:

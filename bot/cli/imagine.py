@@ -20,6 +20,7 @@ from bot.delivery.surroundings import KNOWN_SHOWN
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import read_file
+from bot.requests.given_pictures import sizes_of
 from bot.storage_folder import InUseError, open_store
 from bot.ui.formatting import cut
 from generation import abilities, completion, prompt_flags, vocabulary
@@ -300,7 +301,8 @@ async def _request(
     if "preset" in given:
         raise Refused("preset_needs_chat")
     private = given.pop("private", None)
-    request = completion.complete(given, maker.catalog, maker.config.rules)
+    sizes = await sizes_of(given, maker.jobs)
+    request = completion.complete(given, maker.catalog, maker.config.rules, sizes)
     remarks = [] if private is None else [texts("private_ignored")]
     if parsed.ignored:
         remarks.append(texts("keys_ignored", keys=_listed(parsed.ignored)))

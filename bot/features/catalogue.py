@@ -16,6 +16,7 @@ from bot.pictures.decoding import PictureDecoder
 from bot.services import Services
 from bot.ui.formatting import COLOUR, NOTHING, cut, duration, fitted, quoted
 from bot.ui.persistent_items import StatelessView
+from generation import abilities
 from generation.assembly import is_whole, missing, told
 from generation.completion import complete
 from generation.families import FAMILIES, RECOGNISED
@@ -136,6 +137,8 @@ def model_embed(found: ModelFile, texts: Texts, runs: str = "") -> discord.Embed
     about = [title, texts("file_size", mib=f"{found.size / 2**20:,.0f}")]
     if found.kind is ModelKind.CHECKPOINT and family is not None:
         about.insert(1, f"{native_size(found)} px")
+        if abilities.edits(found):
+            about.insert(1, texts("edits_pictures"))
     if family is None and found.kind is ModelKind.CHECKPOINT:
         about.append(texts("catalogue_unsupported"))
     elif not is_whole(found):

@@ -5,9 +5,10 @@ import discord
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
-from bot.pictures.uploads import read_attachment, size_of
+from bot.pictures.uploads import read_attachment
 from bot.services import Services
 from generation.enlarging import NO_WISH, Wish
+from generation.metadata import size_of
 
 
 async def enlarge_attachment(

@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-import struct
 from pathlib import Path
 from typing import Final
 
@@ -58,12 +57,6 @@ async def read_file(path: Path, decoder: PictureDecoder, limits: Limits) -> byte
     except OSError as error:
         raise Refused("file_unreadable", file=str(path), why=error.strerror or "") from None
     return await decoder.upload(data, path.name)
-
-
-def size_of(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels, as a PNG says them in its header."""
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
 
 
 def _read(path: Path, limits: Limits) -> bytes:

@@ -6,7 +6,7 @@ from bot.requests.actions import ActionTarget, Source, drawn, enlarged, start_fr
 from generation import checks, templates
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
-from generation.families import FAMILIES
+from generation.families import FAMILIES, family_of
 from generation.job import Job, JobState, PictureRecord
 from generation.models import ModelKind
 from generation.preset import Preset
@@ -108,6 +108,10 @@ class Remaking:
             return request
         if target.action.name == "start":
             request = start_from(self._source(target, job))
+            model = self._catalog.find(ModelKind.CHECKPOINT, request.model)
+            if model is not None and family_of(model).references is not None:
+                # the picture is edited, and drawn from noise alone
+                request = request.with_(denoising_strength=1.0)
         elif request.enlargement is not None:
             request = drawn(job)
         return self._brought_back(request, job)

@@ -12,6 +12,7 @@ from bot.access.caller import Caller
 from bot.access.permissions import Rights
 from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, enlarged
+from bot.requests.given_pictures import NO_PICTURE, sizes_of
 from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
 from generation import checks, completion, preset
@@ -27,8 +28,6 @@ from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
 from storage.personal_data import Deleted
 from storage.store import Store
 
-NO_PICTURE: Final = "0" * 64
-"""Stands for the hash of a picture that nobody has looked at yet."""
 OnBlocked = Callable[[Caller, str | None, Refused], None]
 """Told who asked, for what prompt unless it is private, and what they were answered."""
 MODELS_SECONDS: Final = 1.0
@@ -89,9 +88,10 @@ class RequestService:
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.preset_for(caller, preset_name)
+        sizes = await sizes_of(given, self.jobs)
         if chosen is None:
-            return completion.complete(given, self.catalog, self.rules), None
-        request = preset.complete(given, chosen.preset, self.catalog, self.rules)
+            return completion.complete(given, self.catalog, self.rules, sizes), None
+        request = preset.complete(given, chosen.preset, self.catalog, self.rules, sizes)
         preset.check_bounds(chosen.preset, request)
         return request, chosen.use
 

@@ -6,7 +6,7 @@ from generation.families import encoders, recognised
 from generation.families.autoencoders import VAES
 from generation.families.chroma import CHROMA
 from generation.families.control import CONTROLNETS
-from generation.families.family import RECOGNISED, Ability, Family, TextEncoder
+from generation.families.family import RECOGNISED, Ability, Family, References, TextEncoder
 from generation.families.flux import FLUX
 from generation.families.layout import Layout
 from generation.families.qwen_image import QWEN_IMAGE
@@ -24,6 +24,7 @@ __all__ = [
     "RECOGNISED",
     "Ability",
     "Family",
+    "References",
     "TextEncoder",
     "family_of",
 ]

@@ -106,6 +106,23 @@ class ConfigMark(msgspec.Struct, frozen=True):
         return getattr(config, self.key, None) == self.value
 
 
+class References(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model that edits pictures is shown them: each as latents of a size of its own, beside
+    those that it draws. It draws from noise alone.
+    """
+
+    most: int = 1
+    """How many it is shown."""
+    shapes: tuple[tuple[int, int], ...] = ()
+    """Width and height of the shapes that it was trained to be shown, the wide ones; turned they
+    are as good. A picture is brought to the nearest. Empty where it keeps its own shape."""
+    enlarges: bool = True
+    """Whether a picture smaller than the native square is brought to its area, as a larger one
+    is."""
+    step: int = 16
+    """Pixels; both its sides are multiples of it."""
+
+
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for the models of one variant in the place of what holds for their family."""
 
@@ -117,6 +134,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """Both "" where nothing else holds."""
     tokens: int = 0
     """What holds for `TextEncoder.tokens`; 0 where nothing else does."""
+    references: References | None = None
+    """What holds for `Family.references`; None where nothing else does."""
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +186,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """In which half precision its models compute: large transformers overflow in float16."""
     abilities: frozenset[Ability]
     vaes: str
+    references: References | None = None
+    """How its models are shown the pictures that they edit; None of those that take a given picture
+    for one to start from."""
     context_width: int = 0
     variants: frozenset[str] = frozenset(("",))
     """Which of its models and parts can be drawn with, as `ModelFile.variant` names them; "" are
@@ -232,6 +254,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
             guidance_scale=own.guidance_scale,
             sampler=own.sampler or self.sampler,
             schedule=own.schedule or self.schedule,
+            references=own.references or self.references,
             encoders=encoders,
         )
 

@@ -1,6 +1,7 @@
 """Flux.1: a transformer that reads T5's states and CLIP's pooled state.
 
 In the layouts of its authors and of diffusers: dev, schnell, Krea, and those that are told more.
+Kontext, which edits pictures, is the same network as dev: its files tell it by their names alone.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from generation.families.family import (
     ConfigMark,
     Family,
     Latents,
+    References,
     TextEncoder,
     Version,
 )
@@ -53,6 +55,13 @@ T5: Final = TextEncoder(
     joined="behind",
     tokens=512,
 )
+KONTEXT: Final = References(
+    shapes=(
+        *((1024, 1024), (1104, 944), (1184, 880), (1248, 832), (1328, 800), (1392, 752)),
+        *((1456, 720), (1504, 688), (1568, 672)),
+    )
+)
+"""As its authors have it, and diffusers' FluxKontextPipeline."""
 _OTHERS: Final = (
     *("^distilled_guidance_layer.", "^single_stream_modulation.", "^double_stream_modulation_img."),
     *("^txt_in.individual_token_refiner.", "^controlnet_blocks.0.", "^controlnet_x_embedder."),
@@ -133,14 +142,15 @@ FLUX: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
-    variants=frozenset(("", "schnell", "fill", "control", "canny")),
+    variants=frozenset(("", "schnell", "fill", "control", "canny", "kontext")),
     versions={
+        "kontext": Version(guidance="distilled", steps=28, guidance_scale=2.5, references=KONTEXT),
         "fill": Version(guidance="distilled", steps=28, guidance_scale=30.0),
         "control": Version(guidance="distilled", steps=28, guidance_scale=10.0),
         "canny": Version(guidance="distilled", steps=28, guidance_scale=30.0),
         "schnell": Version(guidance="none", steps=4, guidance_scale=1.0, tokens=256),
     },
-    named={"control": (("canny", "canny"),)},
+    named={"": (("kontext", "kontext"),), "control": (("canny", "canny"),)},
     vaes="flux",
     layouts=(
         *_layouts(

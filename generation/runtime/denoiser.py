@@ -14,6 +14,7 @@ from generation.families import Family
 from generation.runtime.conditioning import Conditioning, Prompts, size_ids
 from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.networks.architecture import Network
+from generation.runtime.references import NO_REFERENCES, References
 from generation.runtime.tiling import Tile, Tiles, blended
 
 NOTHING: Final = 1e-12
@@ -38,12 +39,14 @@ class Denoiser:
         factor: int,
         *,
         beside: torch.Tensor | None = None,
+        references: References = NO_REFERENCES,
         edits: bool = False,
         guided: bool = False,
         after_call: Callable[[], None] = lambda: None,
     ) -> None:
         """`factor` is that of pixels to latents; `beside` are further input channels (1 or N, D, h,
-        w), which, where it `edits`, are the picture that is edited; `guided` asks for the answer to
+        w), which, where it `edits`, are the picture that is edited; `references` is shown to one
+        that reads them; `guided` asks for the answer to
         the negative prompt even where guidance does not (CFG++); `after_call` is told of each call
         of the network.
         """
@@ -58,6 +61,7 @@ class Denoiser:
         self._tiles = tiles
         self._factor = factor
         self._beside = beside
+        self._references = references
         self._edits = edits
         alone = len(prompts.parts) == 1 and prompts.parts[0][0] == guidance_scale == 1.0
         self._both = guided or not alone
@@ -142,6 +146,7 @@ class Denoiser:
                 told,
                 None if beside is None else tile.of(beside, factor),
                 tile,
+                self._references.beside(tile, factor, len(latents)),
             ).float()
             self._after_call()
             return answer

@@ -21,6 +21,7 @@ from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
 from generation.runtime.parts import Parts
+from generation.runtime.references import NO_REFERENCES, References
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
 
@@ -38,6 +39,7 @@ class Drawer(NamedTuple):
     prompts: Prompts
     network: Network
     beside: torch.Tensor | None
+    references: References
 
     @property
     def at_work(self) -> tuple[Any, ...]:
@@ -60,6 +62,7 @@ class Drawer(NamedTuple):
             tiles,
             model.factor,
             beside=self.beside,
+            references=self.references,
             edits=model.further_channels == EDITING,
             guided=guided,
             after_call=after_call,
@@ -72,6 +75,7 @@ def drawer_of(
     work: Generate,
     parts: Parts,
     start: StartPicture | None,
+    references: References,
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
 ) -> Drawer:
@@ -102,6 +106,7 @@ def drawer_of(
         prompts,
         model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
         _beside(model, work, parts, start, tiles),
+        references if model.family.references is not None else NO_REFERENCES,
     )
 
 

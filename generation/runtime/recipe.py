@@ -32,6 +32,7 @@ from generation.runtime.liveness import beating
 from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
+from generation.runtime.references import NO_REFERENCES, shown
 from generation.runtime.report import JobReport, Send
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
@@ -190,14 +191,20 @@ class Drawing(JobReport):
         before = self._start_pixels()
         self._stage("encoding", self._made)
         start = colours = None
+        references = NO_REFERENCES
         with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
             if before is not None:
                 start = StartPicture.of(model, before, tiles)
+            if self._work.references:
+                references = shown(self._work, model, start, tiles, self._parts.device)
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
         with self.meter.during("encode"):
             drawers = tuple(
-                drawer_of(each, job, self._work, self._parts, start, tiles, self._stop_if_cancelled)
+                drawer_of(
+                    *(each, job, self._work, self._parts, start, references, tiles),
+                    self._stop_if_cancelled,
+                )
                 for each in job.checkpoints
             )
         times = timeline(
@@ -213,7 +220,7 @@ class Drawing(JobReport):
     def _start_pixels(self) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it."""
         work, request, device = self._work, self._work.request, self._parts.device
-        if request.init_picture is None:
+        if request.init_picture is None or (work.references and work.enlargement is None):
             return None
         if work.enlargement is None:
             data = work.pictures[request.init_picture]

@@ -10,6 +10,7 @@ import msgspec
 from bot.features.presets.shelf import Shelf
 from bot.requests import parameter_lines
 from generation import preset as presets
+from generation import sizes
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelKind
@@ -114,7 +115,7 @@ def sized(preset: Preset, aspect: str, catalog: Catalog, rules: Rules) -> Preset
     name = preset.model or default_model(catalog, rules)
     model = catalog.get(ModelKind.CHECKPOINT, name)
     native = native_size(model) if model.family in FAMILIES else 512
-    width, height = shaped(model, aspect, native**2, rules.limits)
+    width, height = shaped(model, sizes.ratio(aspect), native**2, rules.limits)
     return msgspec.structs.replace(preset, width=width, height=height)
 
 

@@ -29,13 +29,15 @@ class Network(Protocol):
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """What the network answers, (B, C, h, w), in the precision of its weights.
 
         `latents` (B, C, h, w) are scaled as it expects; `timestep` is a scalar; `cross` (B, L, W);
         `pooled` (B, P) and `sizes` (B, K) where its family has them; `beside` (B, D, h, w) are the
-        further channels of one that has them. What packs latents into tokens packs and unpacks
-        them itself.
+        further channels of one that has them; `references` (B, C, h', w') each are the latents of
+        the pictures that are shown to one that edits them. What packs latents into tokens packs and
+        unpacks them itself.
         """
         ...
 

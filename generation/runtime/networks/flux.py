@@ -42,8 +42,9 @@ class Flux:
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
-        """As Network's; height and width of the latents are even."""
+        """As Network's; heights and widths of latents are even."""
         dtype, count = self._module.dtype, len(latents)
         high, wide = latents.shape[-2:]
         shown = latents if beside is None else torch.cat((latents, beside), dim=1)
@@ -51,17 +52,22 @@ class Flux:
         guidance = None
         if self._guidance is not None:
             guidance = torch.full((count,), self._guidance, device=latents.device)
+        tokens, where = pack(shown), [places(high, wide, latents.device)]
+        own = tokens.shape[1]
+        for number, one in enumerate(references, 1):
+            tokens = torch.cat((tokens, pack(one)), dim=1)
+            where.append(places(*one.shape[-2:], latents.device, number))
         answer = self._module(
-            hidden_states=pack(shown).to(dtype),
+            hidden_states=tokens.to(dtype),
             encoder_hidden_states=cross.to(dtype),
             pooled_projections=pooled.to(dtype),
             timestep=timestep.expand(count) / TRAINED,
-            img_ids=places(high, wide, latents.device),
+            img_ids=torch.cat(where),
             txt_ids=torch.zeros(cross.shape[1], 3, device=latents.device),
             guidance=guidance,
             return_dict=False,
         )[0]
-        return unpack(answer, high, wide)
+        return unpack(answer[:, :own], high, wide)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,7 @@ class SD3:
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """As Network's; height and width of the latents are even."""
         dtype = self._module.dtype

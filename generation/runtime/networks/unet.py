@@ -52,6 +52,7 @@ class UNet:
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """As Network's. ControlNets see their picture's part in `tile`."""
         dtype = self._module.dtype

@@ -103,6 +103,22 @@ async def test_families_to_come(tmp_path: Path, class_name: str, family: str) ->
     assert await told(folder) == ("checkpoint", family, "")
 
 
+@pytest.mark.parametrize(
+    ("class_name", "variant"),
+    [("FluxPipeline", ""), ("FluxKontextPipeline", "kontext"), ("FluxInpaintPipeline", "")],
+)
+async def test_a_model_that_edits_is_told_by_its_pipeline(
+    tmp_path: Path, class_name: str, variant: str
+) -> None:
+    """The network is the same."""
+    folder = tmp_path / "model"
+    write_json(folder / "model_index.json", _class_name=class_name)
+    network = {"_class_name": "FluxTransformer2DModel", "in_channels": 64, "guidance_embeds": True}
+    write_json(folder / "transformer/config.json", **network)
+    write(folder / "transformer/model.safetensors", {"weight": (2, 2)})
+    assert await told(folder) == ("checkpoint", "flux", variant)
+
+
 async def test_other_parts_and_pipelines_are_named(tmp_path: Path) -> None:
     for name, class_name in (("taesd", "AutoencoderTiny"), ("net", "FluxControlNetModel")):
         write_json(tmp_path / name / "config.json", _class_name=class_name)

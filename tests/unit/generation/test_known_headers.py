@@ -141,9 +141,13 @@ def test_a_name_tells_a_variant_where_nothing_else_does(name: str, tmp_path: Pat
         ("flux-control", "flux1-canny-dev-fp8", "canny"),
         ("flux-control", "flux1-depth-dev", "control"),
         ("flux-dev", "canny-lovers-merge", ""),
+        ("flux-alone", "flux1-kontext-dev-Q4_K_S", "kontext"),
+        ("flux-alone", "fluxKontextDev_fp8", "kontext"),
+        ("flux-control", "kontext-depth", "control"),
+        ("flux-alone", "flux1-dev", ""),
     ],
 )
-def test_a_name_says_what_a_model_follows_that_follows_a_picture(
+def test_a_name_says_what_a_model_follows_or_edits(
     header: str, name: str, variant: str, tmp_path: Path
 ) -> None:
     file = KNOWN[header].write(tmp_path / f"{name}.safetensors")

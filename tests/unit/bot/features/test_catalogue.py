@@ -31,6 +31,18 @@ def test_a_model_that_cannot_be_run_says_so() -> None:
     assert "can't" not in runnable
 
 
+def test_a_model_that_edits_pictures_says_so() -> None:
+    for model, says in (
+        (a_model("k", family="flux", variant="kontext"), True),
+        (a_model("d", family="flux"), False),
+        (a_model("p", variant="instruct-pix2pix"), True),
+        (a_model("l", kind=ModelKind.LORA, family="flux"), False),
+    ):
+        about = model_embed(model, ENGLISH).description
+        assert about is not None
+        assert ("edits pictures" in about) is says
+
+
 def test_a_page_of_the_catalogue_is_a_message_that_discord_takes() -> None:
     words = tuple("a sentence that somebody wrote for a word " * 5 for _ in range(9))
     lora = a_model("x" * 300, kind=ModelKind.LORA, trigger_words=words)

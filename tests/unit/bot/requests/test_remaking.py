@@ -124,3 +124,13 @@ def test_a_refiner_goes_on_with_what_comes_of_a_picture(action: str) -> None:
     assert (made.request.refiner, made.request.refiner_switch) == ("late", 0.6)
     with pytest.raises(Refused, match="checkpoint_unknown"):
         Remaking(a_catalog(a_model("demo")), rules).check(made)
+
+
+def test_a_picture_that_is_edited_is_drawn_from_noise_alone() -> None:
+    """The dialog says so: a strength would mean nothing."""
+    editing = a_model("k", family="flux", variant="kontext", carries=("vae", "clip_l", "t5xxl"))
+    remaking = Remaking(a_catalog(editing, a_model("demo")), Rules())
+    target = ActionTarget(ACTIONS["start"], 0)
+    for model, strength in (("k", 1.0), ("demo", 0.6)):
+        request = remaking.editable(target, a_job(model=model))
+        assert (request.init_picture, request.denoising_strength) == (HASH, strength)

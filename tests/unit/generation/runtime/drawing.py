@@ -34,7 +34,11 @@ class Drawing:
     def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:
         """What comes of a request."""
         self.ends.sent.clear()
-        work = {name: changes.pop(name) for name in ("loras", "pictures") if name in changes}
+        work = {
+            name: changes.pop(name)
+            for name in ("loras", "pictures", "references")
+            if name in changes
+        }
         usual = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
         request = a_request(model=model.name, **{"schedule": "Simple", **usual, **changes})
         if "loras" in work:

@@ -1,0 +1,18 @@
+"""What is known of the pictures that came with a request."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from generation.metadata import size_of
+from generation.references import Sizes
+from generation.request_options import options
+from storage.jobs import JobStore
+
+NO_PICTURE: Final = "0" * 64
+"""Stands for the hash of a picture that nobody has looked at yet."""
+
+
+async def sizes_of(given: Mapping[str, Any], jobs: JobStore) -> Sizes:
+    """The sizes in pixels of the pictures that were given. Raises Refused for one that is gone."""
+    named = {given[name] for name, option in options().items() if option.picture and name in given}
+    return {sha256: size_of(await jobs.read_upload(sha256)) for sha256 in named - {NO_PICTURE}}

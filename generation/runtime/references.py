@@ -1,0 +1,52 @@
+"""The pictures that a model edits, as it is shown them: latents beside those that it draws."""
+
+from typing import Final, NamedTuple
+
+import torch
+from PIL import Image
+
+from generation.messages import Generate
+from generation.references import shown_size
+from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.latents import StartPicture, open_picture, pixels_of
+from generation.runtime.tiling import Tile, Tiles, tiles_of
+
+
+class References(NamedTuple):
+    """What a network is shown, (1, C, h, w) each."""
+
+    latents: tuple[torch.Tensor, ...] = ()
+    in_tiles: bool = False
+    """Whether each tile that is drawn is shown its own part."""
+
+    def beside(self, tile: Tile, factor: int, count: int) -> tuple[torch.Tensor, ...]:
+        """What is shown beside that tile of `count` latents; `factor` is that of pixels to them."""
+        parts = (tile.of(one, factor) for one in self.latents) if self.in_tiles else self.latents
+        return tuple(part.expand(count, -1, -1, -1) for part in parts)
+
+
+NO_REFERENCES: Final = References()
+
+
+def shown(
+    work: Generate,
+    model: Checkpoint,
+    start: StartPicture | None,
+    tiles: Tiles,
+    device: torch.device,
+) -> References:
+    """The pictures of a job, each in the size that its model's family says.
+
+    In tiles each goes by its part of the picture that is gone over: one that was shown the whole
+    would draw it once more. Raises JobError, NotFiniteError.
+    """
+    if start is not None and len(tiles) > 1:
+        return References((start.latents(None, 1),), in_tiles=True)
+    found = []
+    for sha256 in work.references:
+        picture = open_picture(work.pictures[sha256])
+        native = model.file.native_size or model.family.native_size
+        size = shown_size(picture.size, model.family, native)
+        pixels = pixels_of(picture.resize(size, Image.Resampling.LANCZOS), device)
+        found.append(StartPicture.of(model, pixels, tiles_of(*size, 0)).latents(None, 1))
+    return References(tuple(found))

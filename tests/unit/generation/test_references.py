@@ -1,0 +1,153 @@
+"""Which pictures a model is shown that edits them, in which size, and what it draws then."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from generation.abilities import edits, unread
+from generation.completion import complete
+from generation.families import References, family_of
+from generation.job import Job, JobState
+from generation.memory_needs import task_of
+from generation.messages import Generate
+from generation.preparing import at_once, work_for
+from generation.references import shown_size
+from generation.request import Enlargement
+from generation.rules import Limits, Rules
+from tests.fixtures.requests import a_request, an_origin
+from tests.unit.generation.catalogs import a_catalog, a_model
+
+ALL = ("vae", "clip_l", "t5xxl")
+KONTEXT = a_model("kontext", family="flux", variant="kontext", carries=ALL)
+DEV = a_model("dev", family="flux", carries=ALL)
+CATALOG = a_catalog(KONTEXT, DEV, a_model("dream"))
+GIVEN, LARGER = "a" * 64, "b" * 64
+SIZES = {GIVEN: (3000, 2000)}
+
+
+def asked(model: str = "kontext", limits: Limits | None = None, **given: Any) -> Any:
+    rules = Rules(limits=limits or Limits())
+    given = {"prompt": "make it night", "model": model, "init_picture": GIVEN, **given}
+    return complete(given, CATALOG, rules, SIZES)
+
+
+def test_a_picture_that_is_edited_gives_the_shape_where_nobody_says_one() -> None:
+    """Of those that it was trained on."""
+
+    def sides(**given: Any) -> tuple[int, int]:
+        request = asked(**given)
+        return request.width, request.height
+
+    assert sides() == (1248, 832)
+    assert sides(aspect="2:3") == (832, 1248)
+    assert sides(width=512) == (512, 1024)
+    assert sides(model="dev") == (1024, 1024)
+    small = sides(limits=Limits(pixels=512 * 512))
+    assert small[0] * small[1] <= 512 * 512
+    assert small[0] % 16 == small[1] % 16 == 0
+    assert 1.4 < small[0] / small[1] < 1.6
+
+
+def test_a_model_that_edits_has_its_own_defaults_and_draws_all_anew() -> None:
+    request = asked()
+    assert (request.steps, request.guidance_scale) == (28, 2.5)
+    assert (request.denoising_strength, asked(model="dev").denoising_strength) == (1.0, 0.6)
+    assert unread(request, KONTEXT) == ()
+
+
+def test_a_strength_that_means_nothing_is_said() -> None:
+    assert unread(asked(denoising=0.4), KONTEXT) == ("denoising_unread",)
+    assert unread(asked(model="dev", denoising=0.4), DEV) == ()
+    assert unread(a_request(model="kontext"), KONTEXT) == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "enlarges", "expected"),
+    [
+        ((64, 96), True, (832, 1248)),
+        ((640, 480), True, (1184, 880)),
+        ((640, 480), False, (640, 480)),
+        ((650, 470), False, (656, 464)),
+        ((4096, 1024), False, (2048, 512)),
+        ((3, 4000), False, (16, 4000)),
+    ],
+)
+def test_a_picture_is_shown_in_its_own_shape(
+    size: tuple[int, int], enlarges: bool, expected: tuple[int, int]
+) -> None:
+    """One of the shapes that the model was trained on, or where there are none its own."""
+    family = family_of(KONTEXT)
+    if not enlarges:
+        family = msgspec.structs.replace(family, references=References(enlarges=False))
+    assert shown_size(size, family, 1024) == expected
+
+
+def test_a_smaller_model_is_shown_smaller_pictures() -> None:
+    assert shown_size((64, 96), family_of(KONTEXT), 64) == (48, 80)
+
+
+def a_job(**changes: Any) -> Job:
+    return Job(
+        id=1,
+        state=JobState.RUNNING,
+        request=asked().with_(**changes),
+        origin=an_origin(),
+        created_at=None,  # type: ignore[arg-type]
+    )
+
+
+class Store:
+    """The store as far as preparing reads it: each picture is its own hash."""
+
+    async def read_upload(self, sha256: str) -> bytes:
+        return sha256.encode()
+
+
+async def work(**changes: Any) -> Generate:
+    store: Any = Store()
+    found = await work_for(a_job(**changes), CATALOG, store, at_once)
+    assert isinstance(found, Generate)
+    return found
+
+
+async def test_the_worker_is_told_what_the_model_is_shown() -> None:
+    found = await work()
+    assert found.references == (GIVEN,)
+    assert found.pictures == {GIVEN: GIVEN.encode()}
+    assert (await work(model="dev")).references == ()
+    assert (await work(init_picture=None)).references == ()
+
+
+async def test_a_second_pass_goes_by_the_picture_that_was_edited() -> None:
+    """And starts from the one that it goes over."""
+    made = Enlargement(
+        picture=LARGER,
+        upscaler="Lanczos",
+        width=1872,
+        height=1248,
+        from_width=1248,
+        from_height=832,
+        denoising_strength=0.3,
+    )
+    found = await work(enlargement=msgspec.to_builtins(made))
+    assert found.references == (GIVEN,)
+    assert found.request.init_picture == LARGER
+    assert set(found.pictures) == {GIVEN, LARGER}
+    assert (found.request.denoising_strength, found.request.width) == (0.3, 1872)
+
+
+def test_what_it_is_shown_takes_memory_too() -> None:
+    family = family_of(KONTEXT)
+
+    def denoising(**changes: Any) -> int:
+        return task_of(asked().with_(**changes), family, (), 1).denoise
+
+    alone, beside = denoising(init_picture=None), denoising()
+    assert 1.8 * alone < beside < 2.1 * alone
+
+
+def test_models_that_edit_are_told() -> None:
+    assert edits(KONTEXT)
+    assert edits(a_model("p2p", variant="instruct-pix2pix"))
+    assert not edits(DEV)
