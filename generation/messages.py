@@ -85,9 +85,6 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """Those of `steering`, in order."""
     pictures: dict[PictureHash, bytes] = {}
     """The init picture, references and control pictures that it refers to."""
-    references: tuple[PictureHash, ...] = ()
-    """The pictures that a model is shown which edits them; none of them is then one to start from,
-    but for an enlarged one."""
     vae: ModelFile | None = None
     refiner: ModelFile | None = None
     """The checkpoint that draws the last steps."""
@@ -102,6 +99,9 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     over that."""
     upscaler: ModelFile | None = None
     """What enlarges it; None for an upscaler without a file."""
+    references: tuple[PictureHash, ...] = ()
+    """The pictures that a model is shown which edits them; none of them is then one to start from,
+    but for an enlarged one."""
 
     @property
     def steering(self) -> tuple[ControlUse, ...]:

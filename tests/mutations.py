@@ -47,6 +47,8 @@ TESTS: Final = {
     "flux": f"{RUNTIME}/test_flux.py",
     "flux control": f"{RUNTIME}/test_flux_control.py",
     "control": "tests/unit/generation/test_control_uses.py",
+    "kontext": f"{RUNTIME}/test_kontext.py",
+    "references": "tests/unit/generation/test_references.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "chroma": f"{RUNTIME}/test_chroma.py",
     "z-image": f"{RUNTIME}/test_z_image.py",

@@ -56,7 +56,7 @@ class Flux:
         own = tokens.shape[1]
         for number, one in enumerate(references, 1):
             tokens = torch.cat((tokens, pack(one)), dim=1)
-            where.append(places(*one.shape[-2:], latents.device, number))
+            where.append(places(one.shape[-2], one.shape[-1], latents.device, number))
         answer = self._module(
             hidden_states=tokens.to(dtype),
             encoder_hidden_states=cross.to(dtype),

@@ -56,7 +56,7 @@ class Kontext(Drawing):
         file = io.BytesIO()
         self.picture.save(file, "PNG")
         self.sha256 = hashlib.sha256(file.getvalue()).hexdigest()
-        self.given = {
+        self.given: dict[str, Any] = {
             "init_picture": self.sha256,
             "references": (self.sha256,),
             "pictures": {self.sha256: file.getvalue()},
