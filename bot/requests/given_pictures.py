@@ -13,6 +13,9 @@ NO_PICTURE: Final = "0" * 64
 
 
 async def sizes_of(given: Mapping[str, Any], jobs: JobStore) -> Sizes:
-    """The sizes in pixels of the pictures that were given. Raises Refused for one that is gone."""
+    """The sizes in pixels of the pictures that were given; of one that nobody has looked at yet, a
+    square's. Raises Refused for one that is gone.
+    """
     named = {given[name] for name, option in options().items() if option.picture and name in given}
-    return {sha256: size_of(await jobs.read_upload(sha256)) for sha256 in named - {NO_PICTURE}}
+    found = {sha256: size_of(await jobs.read_upload(sha256)) for sha256 in named - {NO_PICTURE}}
+    return {NO_PICTURE: (1, 1), **found}
