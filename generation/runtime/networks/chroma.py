@@ -34,6 +34,7 @@ class Chroma:
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """As Network's; height and width of the latents are even."""
         dtype, count = self._module.dtype, len(latents)
