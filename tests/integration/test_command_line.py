@@ -58,6 +58,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path: Path) -> None:
     command = ("-m", "bot", "--config", str(config), "imagine", "a slice of pizza")
     options = ("--seed", "7", "--count", "2", "-o", str(tmp_path / "out"))
@@ -186,6 +187,7 @@ async def test_a_wrong_key_ends_with_status_2(config: Path) -> None:
     assert "`memory`" in ended.err
 
 
+@pytest.mark.slow
 async def test_doctor_names_what_is_broken_and_goes_on(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +237,7 @@ async def test_doctor_looks_at_the_token_and_the_permissions(config: Path) -> No
         assert "FAIL  token" in wrong.out
 
 
+@pytest.mark.slow
 async def test_doctor_fails_where_the_bot_could_not_work(config: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "darkroom.sqlite3").write_bytes(b"this is no database" * 100)
@@ -243,6 +246,7 @@ async def test_doctor_fails_where_the_bot_could_not_work(config: Path, tmp_path:
     assert "FAIL  database" in ended.out
 
 
+@pytest.mark.slow
 async def test_a_storage_folder_that_cannot_be_made_is_named(config: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     config.write_text('[storage]\nfolder = "file/data"', encoding="utf-8")

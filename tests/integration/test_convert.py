@@ -88,6 +88,7 @@ class Evil:
         return os.mkdir, (str(self.file),)
 
 
+@pytest.mark.slow
 async def test_no_code_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": Evil(tmp_path / "ran")}, tmp_path / "evil.ckpt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))

@@ -54,6 +54,7 @@ def gradient(width: int, height: int) -> tuple[str, dict[str, bytes]]:
     return sha256, {sha256: file.getvalue()}
 
 
+@pytest.mark.slow
 async def test_a_variation_lies_between_its_parent_and_the_second_seed(bench: Bench) -> None:
     parent, second = [(await bench.make("demo", **SQUARE, seed=seed)) for seed in (7, 100)]
     found = [

@@ -308,6 +308,7 @@ async def test_a_job_that_can_not_be_sent_fails_at_once_and_the_next_is_drawn(ma
     assert only_child() == child, "the same process goes on"
 
 
+@pytest.mark.slow
 async def test_settings_that_the_machine_can_not_follow_are_said_in_a_sentence(
     tmp_path: Path,
 ) -> None:
@@ -331,6 +332,7 @@ async def test_what_a_job_went_round_is_a_line_of_the_log(make: Make) -> None:
     assert said == ["it went another way"]
 
 
+@pytest.mark.slow
 async def test_what_the_settings_ask_for_in_vain_is_a_line_of_the_log(tmp_path: Path) -> None:
     """Of the real child, on a machine without a compiler."""
     settings = RuntimeSettings(device="cpu", compile=True)

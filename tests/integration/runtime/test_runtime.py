@@ -70,6 +70,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
     await engine.stop()
 
 
+@pytest.mark.slow
 async def test_a_job_reports_its_way_and_its_pictures(bench: Bench) -> None:
     made = await bench.make(count=2)
     stages = [event.stage for event in made.progress]
