@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from generation.families.flux2 import READ
 from generation.runtime.streaming import need_of, size_of
 
 CONFIGS: Final = Path("generation/runtime/configs")
@@ -72,6 +73,8 @@ def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
         ("SD3.5 medium", _sd3(24, 384, range(13)), _call_sd3),
         ("SD3.5 large", _sd3(38, 192, ()), _call_sd3),
         ("Flux.1", _on_meta(diffusers.FluxTransformer2DModel, guidance_embeds=True), _call_flux),
+        ("Flux.2 Klein 4B", _flux2(5, 20, 24, 7680), _call_flux2),
+        ("Flux.2 Klein 9B", _flux2(8, 24, 32, 12288), _call_flux2),
     ]
 
 
@@ -97,7 +100,26 @@ def encoders() -> list[tuple[str, Any]]:
         is_encoder_decoder=False,
         use_cache=False,
     )
-    return [*found, ("T5 XXL", _on_meta(transformers.T5EncoderModel, config))]
+    return [
+        *found,
+        ("T5 XXL", _on_meta(transformers.T5EncoderModel, config)),
+        ("Qwen3 4B, for Flux.2", _qwen3(2560, 9728)),
+        ("Qwen3 8B, for Flux.2", _qwen3(4096, 12288)),
+    ]
+
+
+def _qwen3(width: int, inner: int) -> Any:
+    """Up to the last of the states that Flux.2 reads."""
+    config = transformers.Qwen3Config(
+        vocab_size=151936,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=max(READ),
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+    )
+    return _on_meta(transformers.Qwen3Model, config)
 
 
 def _vae() -> Any:
@@ -120,6 +142,17 @@ def _sd3(layers: int, positions: int, dual: Any) -> Any:
         pos_embed_max_size=positions,
         qk_norm="rms_norm",
         dual_attention_layers=tuple(dual),
+    )
+
+
+def _flux2(doubles: int, singles: int, heads: int, words: int) -> Any:
+    return _on_meta(
+        diffusers.Flux2Transformer2DModel,
+        num_layers=doubles,
+        num_single_layers=singles,
+        num_attention_heads=heads,
+        joint_attention_dim=words,
+        guidance_embeds=False,
     )
 
 
@@ -155,6 +188,18 @@ def _call_flux(network: Any, side: int) -> Any:
         guidance=_empty(1),
         img_ids=torch.zeros(tokens, 3, device="meta"),
         txt_ids=torch.zeros(512, 3, device="meta"),
+        return_dict=False,
+    )
+
+
+def _call_flux2(network: Any, side: int) -> Any:
+    tokens = (side // 16) ** 2
+    return network(
+        hidden_states=_empty(1, tokens, 128),
+        encoder_hidden_states=_empty(1, 512, network.config.joint_attention_dim),
+        timestep=_empty(1),
+        img_ids=torch.zeros(tokens, 4, device="meta"),
+        txt_ids=torch.zeros(512, 4, device="meta"),
         return_dict=False,
     )
 

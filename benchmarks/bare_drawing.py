@@ -75,7 +75,7 @@ def _bare(steps: int, side: int) -> Draw:
         )
         name = sampler_of(request)
         row = SAMPLERS[name]
-        sampling = model.sampling(request.conventions, (64, 64))
+        sampling = model.sampling(request.conventions, (64, 64), request.steps)
         times = timeline(schedule_of(request), name, sampling, steps, None, large=False)
         tiles = tiles_of(side, side, 0)
         noise = Streams(request.seeds, request.variations, request.conventions)

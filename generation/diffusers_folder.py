@@ -77,14 +77,16 @@ TRANSFORMERS: Final = {
     "ErnieImageTransformer2DModel": "ernie-image",
     "HunyuanImageTransformer2DModel": "hunyuan-image",
 }
+"""Families by the class of a folder's denoiser."""
 EDITING: Final = {
     **dict.fromkeys(("QwenImageEditPipeline", "QwenImageEditPlusPipeline"), "edit"),
     "FluxKontextPipeline": "kontext",
 }
 """Variants by the class of the pipeline, where the denoiser is as the usual one's."""
+FLUX_2_BLOCKS: Final = 5
+"""How many double blocks the smallest has that was published."""
 FLUX_2: Final = {7680: "flux2-klein-4b", 12288: "flux2-klein-9b", 15360: "flux2-dev"}
 """Of Flux.2 by the width of the text that the denoiser reads."""
-"""Families by the class of a folder's denoiser."""
 
 
 class _Settings(msgspec.Struct):
@@ -110,6 +112,9 @@ class _Settings(msgspec.Struct):
     joint_attention_dim: int | None = None
     shift: float | None = None
     guidance_embeds: bool | None = None
+    num_layers: int | None = None
+    is_distilled: bool | None = None
+    """Of a pipeline."""
     qk_norm: str | bool | None = None
     zero_cond_t: bool | None = None
     use_additional_t_cond: bool | None = None
@@ -229,10 +234,10 @@ def _pipeline(folder: Path, index: _Settings) -> FolderModel:
             family = TRANSFORMERS.get(str(settings.class_name), "")
             if family:
                 if family == "flux2":
-                    family = FLUX_2.get(settings.joint_attention_dim or 0, family)
+                    family = _flux_2(settings)
                 elif family == "sd3" and settings.qk_norm:
                     family = "sd3.5"
-                told = _variant(family, settings, _scheduler(folder))
+                told = _variant(family, settings, _scheduler(folder), index)
                 variant = EDITING.get(class_name, told)
                 return FolderModel(kind=kind, family=family, variant=variant)
             return FolderModel(kind=kind, what=f"a model of diffusers' {class_name[:80]}")
@@ -269,9 +274,16 @@ def _scheduler(folder: Path) -> _Settings:
     return _json(config, _Settings) if is_regular(config) else _Settings()
 
 
-def _variant(family: str, denoiser: _Settings, scheduler: _Settings) -> str:
+def _flux_2(denoiser: _Settings) -> str:
+    """A small model, with no more blocks than the smallest published one, is like that."""
+    small = denoiser.num_layers and denoiser.num_layers <= FLUX_2_BLOCKS
+    family = "flux2-klein-4b" if small and denoiser.guidance_embeds is False else "flux2"
+    return FLUX_2.get(denoiser.joint_attention_dim or 0, family)
+
+
+def _variant(family: str, denoiser: _Settings, scheduler: _Settings, pipeline: _Settings) -> str:
     """Of a transformer, by what its family knows its variants by."""
-    said = {"denoiser": denoiser, "scheduler": scheduler}
+    said = {"denoiser": denoiser, "scheduler": scheduler, "pipeline": pipeline}
     marks = DESCRIBED[family].config_marks if family in DESCRIBED else ()
     return next((mark.variant for mark in marks if mark.fits(said[mark.part])), "")
 

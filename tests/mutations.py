@@ -51,6 +51,7 @@ TESTS: Final = {
     "references": "tests/unit/generation/test_references.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "chroma": f"{RUNTIME}/test_chroma.py",
+    "flux2": f"{RUNTIME}/test_flux2.py",
     "z-image": f"{RUNTIME}/test_z_image.py",
     "qwen-image": f"{RUNTIME}/test_qwen_image.py",
     "abilities": "tests/unit/generation/test_abilities.py",
@@ -64,6 +65,8 @@ TESTS: Final = {
     "choosing": "tests/unit/bot/test_choosing_parts.py",
     "memory": "tests/unit/generation/test_memory_outlook.py",
     "files": "tests/unit/generation/test_known_headers.py",
+    "streaming": f"{RUNTIME}/test_memory.py",
+    "folders": "tests/unit/generation/test_diffusers_folder.py",
     "missing": "tests/acceptance/test_missing_parts.py",
 }
 """Which tests are to notice the breakages of a section."""

@@ -8,6 +8,7 @@ from generation.families.chroma import CHROMA
 from generation.families.control import CONTROLNETS
 from generation.families.family import RECOGNISED, Ability, Family, References, TextEncoder
 from generation.families.flux import FLUX
+from generation.families.flux2 import KLEIN_4B, KLEIN_9B
 from generation.families.layout import Layout
 from generation.families.qwen_image import QWEN_IMAGE
 from generation.families.sd import SD1, SD2
@@ -38,6 +39,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "sd3.5": SD35,
     "flux": FLUX,
     "chroma": CHROMA,
+    "flux2-klein-4b": KLEIN_4B,
+    "flux2-klein-9b": KLEIN_9B,
     "z-image": Z_IMAGE,
     "qwen-image": QWEN_IMAGE,
 }
@@ -51,6 +54,9 @@ DESCRIBED: Final[dict[str, Family]] = {
     "sd3": SD3,
     "flux": FLUX,
     "chroma": CHROMA,
+    # first the one that has a width of its own: small models are like the other
+    "flux2-klein-9b": KLEIN_9B,
+    "flux2-klein-4b": KLEIN_4B,
     "z-image": Z_IMAGE,
     "qwen-image": QWEN_IMAGE,
 }

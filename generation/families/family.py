@@ -55,6 +55,9 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     """Whether pictures can be drawn without it."""
     template: str = "{}"
     """What is said to a language model, the prompt in the place of the braces."""
+    states: tuple[int, ...] = ()
+    """Of a language model those of its states that stand side by side, by how many layers are
+    behind them; empty where it is `layer` alone."""
     unseen: int = 0
     """How many tokens of the template, which stand before the prompt, the denoiser does not see."""
 
@@ -66,6 +69,8 @@ class Latents(msgspec.Struct, frozen=True, kw_only=True):
     """The make of VAE in `generation/runtime/autoencoders.py`."""
     channels: int = 4
     factor: int = 8
+    token: int = 2
+    """How many of them a side a transformer packs into a token."""
     scale: float = 0.18215
     """What the published VAE's are multiplied by for the denoiser."""
     shift: float = 0.0
@@ -94,12 +99,14 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigMark(msgspec.Struct, frozen=True):
-    """By what a part's config.json in diffusers' layout says a variant is told."""
+    """By what a part's config.json in diffusers' layout, or model_index.json, says a variant is
+    told.
+    """
 
     variant: str
     key: str
     value: float | bool
-    part: Literal["denoiser", "scheduler"] = "denoiser"
+    part: Literal["denoiser", "scheduler", "pipeline"] = "denoiser"
 
     def fits(self, config: object) -> bool:
         """Whether what is read of a config.json says so."""
@@ -175,6 +182,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     sampler: str
     schedule: str = ""
     """The schedule type where none is chosen, or Automatic; "" for the sampler's own."""
+    shift_by_steps: bool = False
+    """Of a flow model: whether the shift of its noise levels goes by the steps, too."""
     comfyui_shift: float = 0.0
     """Of a flow model: by how much ComfyUI shifts its noise levels, whatever is drawn; 0 where that
     is what holds for the largest picture."""

@@ -40,15 +40,11 @@ def _sided(layout: Layout, pattern: str, axis: int, *sides: int) -> Layout:
 
 
 _VIDEO: Final = "a model for videos"
-_FLUX_2: Final = tuple(
-    _sided(_family(family, mark), text, 1, width)
-    # in its authors' names and in diffusers': the width of the text that it reads
-    for mark, text in (
-        ("^single_stream_modulation.lin.weight$", "^txt_in.weight$"),
-        ("^double_stream_modulation_img.linear.weight$", "^context_embedder.weight$"),
-    )
-    for family, width in (("flux2-klein-4b", 7680), ("flux2-klein-9b", 12288), ("flux2-dev", 15360))
+_FLUX_2_NAMES: Final = (
+    ("^single_stream_modulation.lin.weight$", "^txt_in.weight$"),
+    ("^double_stream_modulation_img.linear.weight$", "^context_embedder.weight$"),
 )
+"""In its authors' names and in diffusers': by what Flux.2 is told, and what reads the text."""
 _HUNYUAN: Final = tuple(
     layout
     for needs, first in (
@@ -80,9 +76,7 @@ FAMILIES_TO_COME: Final = (
     _what("a ControlNet of Z-Image", "^control_layers.0."),
     _what("a ControlNet of Cosmos", "^control_blocks.0.after_proj."),
     _what("a ControlNet of a video model (VACE)", "^vace_blocks.0."),
-    *_FLUX_2,
-    _family("flux2", "^single_stream_modulation.lin.weight$"),
-    _family("flux2", "single_transformer_blocks.", "^double_stream_modulation_img."),
+    *(_sided(_family("flux2-dev", mark), text, 1, 15360) for mark, text in _FLUX_2_NAMES),
     _family("flux3", "^early_stream_modulations.image."),
     _what("Chroma Radiance, which draws pixels without a VAE", "^nerf_blocks.0."),
     *_HUNYUAN,
@@ -156,6 +150,8 @@ CONTROL: Final = (
 )
 
 OTHERS: Final = (
+    # of no size that is known
+    *(_family("flux2", mark) for mark, _ in _FLUX_2_NAMES),
     _what("an approximate VAE for previews (TAESD)", "^decoder.layers.0.weight$"),
     _what("an approximate VAE for previews (TAESD)", "^taesd_decoder."),
     _what("an approximate VAE for previews (TAESD)", "^1.weight$", "^3.conv.0.weight$"),

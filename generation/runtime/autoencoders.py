@@ -9,12 +9,17 @@ from typing import Any, Final, NamedTuple, Protocol
 import diffusers
 import torch
 from diffusers.loaders import single_file_utils
+from torch.nn import functional
 
 from generation.families.family import Latents
 from generation.runtime.weights import Weights
 
 PREFIXES: Final = ("first_stage_model.", "vae.", "")
 """How the names of a VAE's tensors begin in single files."""
+PATCH: Final = 2
+"""Of Flux.2's VAE how many latents a side are one."""
+QUANT: Final = "quant_conv."
+"""Layers that its authors have in its encoder and its decoder, others beside them."""
 
 
 class LatentScaling(NamedTuple):
@@ -52,6 +57,10 @@ class AutoencoderMake(Protocol):
 
     def widths(self, vae: Any) -> tuple[int, ...]:
         """Channels of its levels; behind each but the last sides are halved."""
+        ...
+
+    def factor(self, vae: Any) -> int:
+        """Pixels of a latent's side."""
         ...
 
     def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
@@ -93,6 +102,10 @@ class Plain:
     def widths(self, vae: Any) -> tuple[int, ...]:
         return tuple(vae.config.block_out_channels)
 
+    def factor(self, vae: Any) -> int:
+        factor: int = 2 ** (len(self.widths(vae)) - 1)
+        return factor
+
     def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
         return LatentScaling(vae.config.scaling_factor, float(vae.config.shift_factor or 0.0))
 
@@ -110,7 +123,7 @@ class Plain:
 
     def tile(self, vae: Any, side: int) -> None:
         vae.tile_sample_min_size = min(vae.tile_sample_min_size, side)
-        vae.tile_latent_min_size = vae.tile_sample_min_size // factor_of(vae)
+        vae.tile_latent_min_size = vae.tile_sample_min_size // Plain.factor(self, vae)
         vae.enable_tiling()
 
 
@@ -156,8 +169,56 @@ class Causal(Plain):
         vae.enable_tiling(least, least)
 
 
+class Patched(Plain):
+    """Flux.2's: two by two latents are one of four times the channels, each of which has a mean and
+    a variance that lie in the file, as a batch norm's.
+
+    Source: Black Forest Labs, github.com/black-forest-labs/flux2 (`src/flux2/autoencoder.py`).
+    """
+
+    model: Any = diffusers.AutoencoderKLFlux2
+
+    def named(self, tensors: Weights, config: dict[str, Any]) -> Weights:
+        own = {name.removeprefix("encoder."): tensors[name] for name in tensors if QUANT in name}
+        own = {name.removeprefix("decoder."): own[name] for name in own}
+        found = super().named({n: t for n, t in tensors.items() if QUANT not in n} | own, config)
+        # how often it was trained, which nothing reads and not every file says
+        norm = {"bn.num_batches_tracked": torch.zeros(())}
+        return norm | found | {n: t for n, t in tensors.items() if n.startswith("bn.")}
+
+    def channels(self, vae: Any) -> int:
+        return super().channels(vae) * PATCH**2
+
+    def factor(self, vae: Any) -> int:
+        return super().factor(vae) * PATCH
+
+    def scaling(self, vae: Any, device: torch.device) -> LatentScaling:
+        mean, variance = (
+            found.to(device, torch.float32).view(-1, 1, 1)
+            for found in (vae.bn.running_mean, vae.bn.running_var)
+        )
+        return LatentScaling((variance + vae.config.batch_norm_eps).rsqrt(), mean)
+
+    def is_published(self, vae: Any, latents: Latents) -> bool:
+        return self.widths(vae) == latents.widths
+
+    def encode(self, vae: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, spread = super().encode(vae, pixels)
+        return (
+            functional.pixel_unshuffle(mean, PATCH),
+            functional.pixel_unshuffle(spread, PATCH),
+        )
+
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        return super().decode(vae, functional.pixel_shuffle(latents, PATCH))
+
+
 PLAIN: Final = Plain()
-MAKES: Final[Mapping[str, AutoencoderMake]] = {"plain": PLAIN, "causal": Causal()}
+MAKES: Final[Mapping[str, AutoencoderMake]] = {
+    "plain": PLAIN,
+    "causal": Causal(),
+    "patched": Patched(),
+}
 """By the name that families have for them (`Latents.make`)."""
 
 
@@ -168,8 +229,7 @@ def make_of(vae: Any) -> AutoencoderMake:
 
 def factor_of(vae: Any) -> int:
     """Pixels of a latent's side; a small VAE has fewer levels than its family's own."""
-    factor: int = 2 ** (len(make_of(vae).widths(vae)) - 1)
-    return factor
+    return make_of(vae).factor(vae)
 
 
 def without_prefix(tensors: Weights) -> Weights:

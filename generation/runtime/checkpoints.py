@@ -113,14 +113,21 @@ class Checkpoint:
         """How many channels its denoiser is shown beside the latents."""
         return self.architecture.further(self.denoiser)
 
-    def sampling(self, conventions: Conventions, size: tuple[int, int]) -> ModelSampling:
-        """What its denoiser's answers mean, for pictures of that width and height."""
+    def sampling(
+        self, conventions: Conventions, size: tuple[int, int], steps: int
+    ) -> ModelSampling:
+        """What its denoiser's answers mean, for pictures of that size drawn in so many steps."""
         if self.family.prediction != "flow":
             return discrete(self.noise_schedule, conventions)
-        # two by two latents are a token
-        across, down = (-(-side // (2 * self.factor)) for side in size)
-        steady = self.family.comfyui_shift
-        return flow(self.noise_schedule, conventions, across * down, steady=steady)
+        family = self.family
+        across, down = (-(-side // (family.latents.token * self.factor)) for side in size)
+        return flow(
+            self.noise_schedule,
+            conventions,
+            across * down,
+            steps=steps if family.shift_by_steps else 0,
+            steady=family.comfyui_shift,
+        )
 
 
 def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:

@@ -156,7 +156,8 @@ def _prompts(
 
 
 def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
-    sampling = model.sampling(request.conventions, (request.width, request.height))
+    size = (request.width, request.height)
+    sampling = model.sampling(request.conventions, size, request.steps)
     consistency = SAMPLERS[sampler_of(request)].consistency
     if consistency and request.conventions == "a1111" and not sampling.flow:
         return LcmSampling(sampling)

@@ -34,7 +34,7 @@ PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "text_encoder_qwen3": (
         *("lora_te_", "lora_te1_", "te_", "te1_", "text_encoder_", "text_encoder_1_"),
-        *("text_encoders_qwen3_4b_", "qwen3_4b_"),
+        *("text_encoders_qwen3_4b_", "qwen3_4b_", "text_encoders_qwen3_8b_", "qwen3_8b_"),
     ),
 }
 """What stands before a layer's name by the network, as diffusers names that: of kohya, LyCORIS and

@@ -27,6 +27,10 @@ FINE_STEPS: Final = 10_000
 """Levels that ComfyUI divides the noise of a model into whose shift is by size."""
 
 
+MANY_TOKENS: Final = 4300
+"""Of a picture, from which on Flux.2's shift goes by them alone."""
+
+
 class ModelSampling:
     """A discrete model's noise levels, and what its answers mean."""
 
@@ -205,10 +209,15 @@ class FlowSampling(ModelSampling):
 
 
 def flow(
-    settings: Mapping[str, Any], conventions: Conventions, tokens: int, *, steady: float = 0.0
+    settings: Mapping[str, Any],
+    conventions: Conventions,
+    tokens: int,
+    *,
+    steps: int = 0,
+    steady: float = 0.0,
 ) -> FlowSampling:
     """Of the settings of a scheduler, as diffusers writes them; `tokens` is how many the denoiser
-    sees of a picture.
+    sees of a picture, `steps` in how many it is drawn, where the shift goes by them.
 
     A shift by size, as Black Forest Labs has it, grows with that number; ComfyUI's is `steady`, or
     where that is 0 that of the largest picture, whatever is drawn.
@@ -224,7 +233,7 @@ def flow(
     many = int(settings.get("max_image_seq_len", 4096))
     least, most = float(settings.get("base_shift", 0.5)), float(settings.get("max_shift", 1.15))
     share = 1.0 if comfyui else (tokens - few) / (many - few)
-    shift = least + share * (most - least)
+    shift = empirical_shift(tokens, steps) if steps else least + share * (most - least)
     return FlowSampling(
         steady if steady and comfyui else shift,
         steps=FINE_STEPS,
@@ -232,6 +241,19 @@ def flow(
         terminal=0.0 if comfyui else float(settings.get("shift_terminal") or 0.0),
         conventions=conventions,
     )
+
+
+def empirical_shift(tokens: int, steps: int) -> float:
+    """By how much Flux.2 is shifted: a line by the tokens of a picture for 10 steps, another for
+    200, and between them by the steps; the latter for all where there are many tokens.
+
+    Source: Black Forest Labs, github.com/black-forest-labs/flux2 (`src/flux2/sampling.py`).
+    """
+    at_200 = 0.00016927 * tokens + 0.45666666
+    if tokens > MANY_TOKENS:
+        return at_200
+    at_10 = 8.73809524e-05 * tokens + 1.89833333
+    return at_200 + (at_200 - at_10) / 190 * (steps - 200)
 
 
 def discrete(settings: Mapping[str, Any], conventions: Conventions) -> ModelSampling:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from PIL import Image
 
+from generation.families import family_of
 from generation.memory_plan import PartPlace, Plan
 from generation.messages import Generate, Preview
 from generation.numerics import Numerics
@@ -88,7 +89,8 @@ class Drawing(JobReport):
         planner: Planner,
     ) -> None:
         request = work.request
-        self._tiles = tiles_of(request.width, request.height, request.tile)
+        step = family_of(work.checkpoint).side_step
+        self._tiles = tiles_of(request.width, request.height, request.tile, step)
         super().__init__(
             work,
             send,

@@ -17,7 +17,7 @@ OVERLAP = 0.25
 
 
 class Tile(NamedTuple):
-    """A part of the picture, in pixels; multiples of SIDE_STEP."""
+    """A part of the picture, in pixels; multiples of the step that they were cut by."""
 
     top: int
     left: int
@@ -38,23 +38,25 @@ class Tile(NamedTuple):
 Tiles = tuple[Tile, ...]
 
 
-def tiles_of(width: int, height: int, side: int) -> Tiles:
-    """Tiles of at most `side` pixels a side that cover the picture; a side of 0 is one tile."""
+def tiles_of(width: int, height: int, side: int, step: int = SIDE_STEP) -> Tiles:
+    """Tiles of at most `side` pixels a side that cover the picture, whose sides are multiples of
+    `step`, as the picture's are; a side of 0 is one tile.
+    """
     return tuple(
         Tile(top, left, bottom, right)
-        for top, bottom in _spans(height, side)
-        for left, right in _spans(width, side)
+        for top, bottom in _spans(height, side, step)
+        for left, right in _spans(width, side, step)
     )
 
 
-def _spans(length: int, side: int) -> list[tuple[int, int]]:
+def _spans(length: int, side: int, step: int) -> list[tuple[int, int]]:
     """Where tiles begin and end, evenly spread, so that the last is as wide as the others."""
     if not side or length <= side:
         return [(0, length)]
-    units, tile = length // SIDE_STEP, side // SIDE_STEP
+    units, tile = length // step, side // step
     stride = max(1, tile - max(1, round(tile * OVERLAP)))
     gaps = -(-(units - tile) // stride)
-    starts = [round(number * (units - tile) / gaps) * SIDE_STEP for number in range(gaps + 1)]
+    starts = [round(number * (units - tile) / gaps) * step for number in range(gaps + 1)]
     return [(start, start + side) for start in starts]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
+from torch.nn import functional
 
 from generation.families import TextEncoder
 from generation.request import Conventions
@@ -30,8 +31,8 @@ class LanguageModel:
     def encode(
         self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
     ) -> dict[str, Encoded]:
-        """As Encoder's: states (1, tokens, width) of the prompt and what follows it, as many as
-        there are: it is read whole.
+        """As Encoder's: states (1, tokens, width) of the prompt and what follows it, filled up to
+        as many tokens as its family reads; a longer prompt is read whole.
         """
         return {text: self._run(self.ids(text, conventions)) for text in texts}
 
@@ -46,9 +47,20 @@ class LanguageModel:
         return None
 
     def _run(self, ids: list[int]) -> Encoded:
-        tokens = torch.tensor([ids], device=next(self.module.parameters()).device)
+        device, filling = next(self.module.parameters()).device, self.row.tokens - len(ids)
+        tokens, seen = torch.tensor([ids], device=device), None
+        if filling > 0:
+            tokens = functional.pad(tokens, (0, filling), value=self._tokenizer.pad_token_id)
+            # what fills it up sees the prompt, and nothing sees that
+            seen = functional.pad(torch.ones_like(tokens[:, :-filling]), (0, filling))
+        read = self.row.states
         with torch.no_grad():
-            states = self.module(tokens, use_cache=False).last_hidden_state
+            found = self.module(
+                tokens, attention_mask=seen, output_hidden_states=bool(read), use_cache=False
+            )
+        states = found.last_hidden_state
+        if read:
+            states = torch.cat([found.hidden_states[layers] for layers in read], dim=-1)
         return Encoded(states[:, self.row.unseen :], None)
 
 

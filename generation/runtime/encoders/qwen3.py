@@ -1,4 +1,4 @@
-"""Qwen3: what it thinks of a prompt before it answers, up to the layer whose state is read."""
+"""Qwen3: what it thinks of a prompt before it answers, up to the last layer whose state is read."""
 
 from pathlib import Path
 
@@ -21,20 +21,20 @@ def load(
     dtype: torch.dtype,
     model: ModelFile,
 ) -> LanguageModel:
-    """On the CPU, without the layers behind the state that is read. All figures are in the shapes
-    of the tensors. Raises JobError.
+    """On the CPU, without the layers behind the last state that is read. All figures are in the
+    shapes of the tensors. Raises JobError.
     """
     own = own_names(tensors)
     with accelerate.init_empty_weights(include_buffers=False):
-        module = transformers.Qwen3Model(_settings(own, row.layer))
-        if not row.final_norm:
+        module = transformers.Qwen3Model(_settings(own, row))
+        if row.states or not row.final_norm:
             module.norm = torch.nn.Identity()
     module = filled(module, own, dtype, model, "text encoder (Qwen3)")
     return LanguageModel(row, module, load_qwen_tokenizer(3))
 
 
-def _settings(tensors: Weights, layer: int) -> transformers.Qwen3Config:
-    """Up to the `layer`-th of its layers, counted from the last."""
+def _settings(tensors: Weights, row: TextEncoder) -> transformers.Qwen3Config:
+    """Of as many layers as it takes to the last state that is read."""
     words, width = _shape(tensors, "embed_tokens")
     head = _shape(tensors, "layers.0.self_attn.q_norm")[0]
     heads, groups = (
@@ -44,7 +44,7 @@ def _settings(tensors: Weights, layer: int) -> transformers.Qwen3Config:
         vocab_size=words,
         hidden_size=width,
         intermediate_size=_shape(tensors, "layers.0.mlp.gate_proj")[0],
-        num_hidden_layers=max(1, layers(tensors) - layer + 1),
+        num_hidden_layers=max(row.states or (1, layers(tensors) - row.layer + 1)),
         num_attention_heads=heads,
         num_key_value_heads=groups,
         head_dim=head,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generation.runtime.networks import chroma, flux, qwen_image, sd3, unet, z_image
+from generation.runtime.networks import chroma, flux, flux2, qwen_image, sd3, unet, z_image
 from generation.runtime.networks.architecture import Architecture, Layer
 
 __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
@@ -11,6 +11,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "original_layers"]
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "unet": unet.ARCHITECTURE,
     "flux": flux.ARCHITECTURE,
+    "flux2": flux2.ARCHITECTURE,
     "chroma": chroma.ARCHITECTURE,
     "sd3": sd3.ARCHITECTURE,
     "z-image": z_image.ARCHITECTURE,

@@ -22,11 +22,15 @@ WHOLE = a_model("whole", family="sd3.5", carries=("vae", "clip_l", "clip_g", "t5
 WORDS = ("vae", "qwen3-4b")
 BASE = a_model("z", family="z-image", carries=WORDS)
 CHROMA = a_model("chroma", family="chroma", carries=("vae", "t5xxl"))
+KLEIN = a_model("klein", family="flux2-klein-4b", carries=WORDS)
+KLEIN_BASE = a_model("klein-base", family="flux2-klein-4b", variant="base", carries=WORDS)
 TURBO = a_model("z-fast", family="z-image", variant="turbo", carries=WORDS)
 CATALOG = a_catalog(
     DEV,
     BASE,
     CHROMA,
+    KLEIN,
+    KLEIN_BASE,
     TURBO,
     SCHNELL,
     a_model("dream"),
@@ -52,6 +56,9 @@ def test_what_is_usual_is_the_variants() -> None:
     assert (schnell.steps, schnell.guidance_scale) == (4, 1.0)
     base, turbo = asked(model="z"), asked(model="z-fast")
     assert (base.steps, base.guidance_scale) == (28, 5.0)
+    klein, klein_base = asked(model="klein"), asked(model="klein-base")
+    assert (klein.steps, klein.guidance_scale) == (4, 1.0)
+    assert (klein_base.steps, klein_base.guidance_scale) == (20, 4.0)
     assert (asked(model="chroma").guidance_scale, asked(model="chroma").schedule) == (4.0, "Beta")
     assert (turbo.steps, turbo.guidance_scale) == (8, 1.0)
     assert (dev.sampler, dev.schedule) == (schnell.sampler, schnell.schedule) == ("Euler", "Simple")
@@ -138,6 +145,9 @@ def test_what_it_has_no_ability_for_is_refused_by_name() -> None:
         (WHOLE, {"prompt": "a (red:1.3) cat"}, ("weights_half_read",)),
         (BASE, {"negative_prompt": "fog"}, ()),
         (CHROMA, {"negative_prompt": "fog"}, ()),
+        (KLEIN, {"negative_prompt": "fog", "guidance_scale": 1.0}, ("negative_unread",)),
+        (KLEIN_BASE, {"negative_prompt": "fog"}, ()),
+        (KLEIN_BASE, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
         (CHROMA, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
         (BASE, {"prompt": "a (red:1.3) cat"}, ("weights_unread",)),
         (

@@ -165,7 +165,14 @@ async def test_controls(tmp_path: Path) -> None:
     [
         ({"_class_name": "Flux2Transformer2DModel"}, ("checkpoint", "flux2-dev", "")),
         ({"joint_attention_dim": 7680}, ("checkpoint", "flux2-klein-4b", "")),
+        ({"joint_attention_dim": 12288}, ("checkpoint", "flux2-klein-9b", "")),
         ({"joint_attention_dim": 5}, ("checkpoint", "flux2", "")),
+        # small ones of the make
+        (
+            {"joint_attention_dim": 5, "num_layers": 2, "guidance_embeds": False},
+            ("checkpoint", "flux2-klein-4b", ""),
+        ),
+        ({"joint_attention_dim": 5, "num_layers": 2}, ("checkpoint", "flux2", "")),
         ({"_class_name": "Krea2Transformer2DModel"}, ("checkpoint", "krea2", "")),
         # a yes here, the name of a norm in Stable Diffusion 3.5's
         (
@@ -187,6 +194,20 @@ async def test_families_by_the_class_of_their_denoiser(
     write_json(folder / "transformer" / "config.json", **(usual | settings))
     write(folder / "transformer" / "model.safetensors", {"a.weight": (1,)})
     assert await told(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "variant"), [({}, ""), ({"is_distilled": True}, ""), ({"is_distilled": False}, "base")]
+)
+async def test_a_base_is_told_by_what_the_pipeline_says(
+    tmp_path: Path, said: dict[str, Any], variant: str
+) -> None:
+    folder = tmp_path / "model"
+    write_json(folder / "model_index.json", _class_name="Flux2KleinPipeline", **said)
+    settings = {"_class_name": "Flux2Transformer2DModel", "joint_attention_dim": 7680}
+    write_json(folder / "transformer" / "config.json", **settings)
+    write(folder / "transformer" / "model.safetensors", {"a.weight": (1,)})
+    assert await told(folder) == ("checkpoint", "flux2-klein-4b", variant)
 
 
 @pytest.mark.parametrize(

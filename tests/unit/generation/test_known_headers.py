@@ -188,25 +188,30 @@ def test_a_part_in_one_file_that_is_not_whole_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"),
+    ("family", "name", "variant"),
     [
-        ("z_image_turbo_bf16", "turbo"),
-        ("Z-Image-Turbo_Q8", "turbo"),
-        ("z_image_bf16", ""),
-        ("z-image-base", ""),
-        ("z_image_de_turbo", ""),
-        ("MadeTurbo", "turbo"),
-        ("made-turbo", "turbo"),
-        ("dreams", ""),
+        ("z-image", "z_image_turbo_bf16", "turbo"),
+        ("z-image", "Z-Image-Turbo_Q8", "turbo"),
+        ("z-image", "z_image_bf16", ""),
+        ("z-image", "z-image-base", ""),
+        ("z-image", "z_image_de_turbo", ""),
+        ("z-image", "MadeTurbo", "turbo"),
+        ("z-image", "made-turbo", "turbo"),
+        ("z-image", "dreams", ""),
+        ("flux2-klein-4b", "flux-2-klein-4b-fp8", ""),
+        ("flux2-klein-4b", "flux-2-klein-base-4b-fp8", "base"),
+        ("flux2-klein-9b", "FLUX.2-klein-base-9B", "base"),
+        ("flux2-klein-9b", "based-on-klein", ""),
     ],
 )
 def test_a_variant_that_no_tensor_tells_is_told_by_its_name(
-    name: str, variant: str, tmp_path: Path
+    family: str, name: str, variant: str, tmp_path: Path
 ) -> None:
-    file = KNOWN["z-image"].write(tmp_path / f"{name}.safetensors")
+    known = KNOWN[family if family == "z-image" else f"{family}-original"]
+    file = known.write(tmp_path / f"{name}.safetensors")
     model = ModelReader().read(Candidate(file, tmp_path, "")).model
     assert model is not None
-    assert (model.family, model.variant) == ("z-image", variant)
+    assert (model.family, model.variant) == (family, variant)
 
 
 def test_a_lora_of_chroma_has_flux_layers(tmp_path: Path) -> None:

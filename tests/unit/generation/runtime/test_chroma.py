@@ -119,6 +119,7 @@ def test_comfyui_shifts_it_as_flux() -> None:
     assert float(theirs.sigma_of(half)) == pytest.approx(np.exp(1.15) / (np.exp(1.15) + 1))
 
 
+@pytest.mark.slow
 def test_one_after_the_other_draws_what_the_first_drew(models: ChromaModels) -> None:
     """To the bit; and another negative prompt draws something else."""
     first = models.draw(models.files["split"], **ASKED)
@@ -128,6 +129,7 @@ def test_one_after_the_other_draws_what_the_first_drew(models: ChromaModels) -> 
     assert apart(other, first) > 0
 
 
+@pytest.mark.slow
 def test_a_start_picture_comes_through(models: ChromaModels) -> None:
     _, begun = start_picture()
     kept = models.draw(models.files["folder"], denoising_strength=0.0, **begun)
@@ -135,6 +137,7 @@ def test_a_start_picture_comes_through(models: ChromaModels) -> None:
     assert apart(changed, kept) > BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["diffusers", "kohya", "comfyui"])
 def test_loras_of_every_trainer_change_the_same_layers(
     names: str, models: ChromaModels, tmp_path: Path

@@ -42,6 +42,7 @@ SAME = (
     ("flux folder", "flux file"),
     ("sd3.5 folder", "sd3.5 file"),
     ("chroma folder", "chroma file"),
+    ("klein folder", "klein file"),
     ("z-image folder", "z-image file"),
     ("qwen-image folder", "qwen-image file"),
     ("sdxl vae folder", "vae file", "vae file with a prefix", "vae file in diffusers' names"),

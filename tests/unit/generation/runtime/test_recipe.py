@@ -177,10 +177,10 @@ def test_every_value_acts(bench: Bench, changes: dict[str, Any]) -> None:
 
 def test_what_a_single_file_says_of_its_noise_is_followed(tiny: ModelFile) -> None:
     model = Parts(SETTINGS, torch.device("cpu")).checkpoint(tiny)
-    assert model.sampling("a1111", (64, 64)).sigma_max == pytest.approx(14.6146, rel=1e-4)
+    assert model.sampling("a1111", (64, 64), 20).sigma_max == pytest.approx(14.6146, rel=1e-4)
     model.noise_schedule |= {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
-    assert model.sampling("a1111", (64, 64)).sigma_max == pytest.approx(4518.76, rel=1e-4)
-    assert model.sampling("a1111", (64, 64)).prediction == "v_prediction"
+    assert model.sampling("a1111", (64, 64), 20).sigma_max == pytest.approx(4518.76, rel=1e-4)
+    assert model.sampling("a1111", (64, 64), 20).prediction == "v_prediction"
 
 
 # guidance

@@ -88,7 +88,7 @@ def guided(
 ) -> torch.Tensor:
     """What a checkpoint makes of x: guided, of what it predicts, told these sizes."""
     prompts = model.conditioner.prompts("a lighthouse", "fog", 5)
-    sampling = model.sampling("a1111", (64, 64))
+    sampling = model.sampling("a1111", (64, 64), 20)
     ((_, wanted),) = prompts.parts
     answers = []
     for said, told in ((wanted, ids[0]), (prompts.negative, ids[1])):
@@ -128,7 +128,7 @@ def test_the_last_steps_are_the_refiners(
         bench.refiner, refiner_switch=switch, prompt="a lighthouse", negative_prompt="fog", seed=3
     )
     base, refiner = bench.parts.checkpoint(bench.base), bench.parts.checkpoint(bench.refiner)
-    sampling = base.sampling("a1111", (64, 64))
+    sampling = base.sampling("a1111", (64, 64), 20)
     times = torch.linspace(len(sampling.sigmas) - 1, 0, 5)
     sigmas = torch.cat((sampling.sigma_of(times), torch.zeros(1)))
     x = Streams((3,), ((),), "a1111", sigmas).initial((4, 8, 8)) * sigmas[0]

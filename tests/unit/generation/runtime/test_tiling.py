@@ -11,24 +11,25 @@ FACTOR = 8
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "side", "count"),
+    ("width", "height", "side", "count", "step"),
     [
-        (512, 512, 0, 1),
-        (512, 512, 512, 1),
-        (1024, 1024, 512, 9),
-        (520, 512, 512, 2),
-        (1000, 696, 512, 6),
-        (264, 200, 128, 6),
-        (72, 64, 64, 2),
-        (2048, 64, 64, 43),
+        (512, 512, 0, 1, 8),
+        (512, 512, 512, 1, 8),
+        (1024, 1024, 512, 9, 8),
+        (520, 512, 512, 2, 8),
+        (1000, 696, 512, 6, 8),
+        (264, 200, 128, 6, 8),
+        (72, 64, 64, 2, 8),
+        (2048, 64, 64, 43, 8),
+        (176, 64, 64, 4, 16),
     ],
 )
-def test_tiles_cover_every_pixel(width: int, height: int, side: int, count: int) -> None:
-    tiles = tiles_of(width, height, side)
+def test_tiles_cover_every_pixel(width: int, height: int, side: int, count: int, step: int) -> None:
+    tiles = tiles_of(width, height, side, step)
     assert len(tiles) == count
     covered = torch.zeros(height, width)
     for tile in tiles:
-        assert all(end % 8 == 0 for end in tile)
+        assert all(end % step == 0 for end in tile)
         covered[tile.top : tile.bottom, tile.left : tile.right] += 1
         assert tile.bottom - tile.top <= (side or height)
         assert tile.right - tile.left <= (side or width)
