@@ -43,8 +43,15 @@ def _roots(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def has_lists(module: nn.Module) -> bool:
-    """Whether it has blocks of its own."""
-    return any(isinstance(each, LISTS) and len(each) for each in module.modules())
+    """Whether it has blocks of its own, which are most of it: not a list of one small layer."""
+    return 2 * _in_lists(module) > size_of(module)
+
+
+def _in_lists(module: nn.Module) -> int:
+    """Bytes of the weights within its lists."""
+    if isinstance(module, LISTS):
+        return size_of(module)
+    return sum(map(_in_lists, module.children()))
 
 
 def size_of(module: nn.Module) -> int:

@@ -20,7 +20,7 @@ from generation.runtime.memory import Meter
 from generation.runtime.residency import Residency, place_of
 from generation.runtime.server import Server
 from generation.runtime.streaming import beside_blocks, need_of, roots, size_of
-from tests.fixtures import flux, models
+from tests.fixtures import flux, flux2, models
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.conftest import checkpoint
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
@@ -313,6 +313,16 @@ def test_every_weight_is_streamed_or_beside(
     assert streamed + beside == size_of(unet)
     blocks, leaves = need_of(unet)
     assert 0 < leaves < blocks < size_of(unet)
+
+
+def test_a_block_with_a_small_list_in_it_is_streamed_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those of Flux.2 are, whose last layer of attention lies in a list."""
+    monkeypatch.setattr(streaming, "BLOCK_MAX", 0)
+    network = flux2.tiny_transformer()
+    assert roots(network) == [network]
+    assert need_of(network)[0] < size_of(network)
 
 
 def test_a_file_on_a_slow_disk_is_read_in_one_go(
