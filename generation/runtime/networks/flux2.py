@@ -36,6 +36,7 @@ class Flux2:
         sizes: torch.Tensor | None,
         beside: torch.Tensor | None,
         tile: Tile,
+        references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """As Network's."""
         dtype, count = self._module.dtype, len(latents)
