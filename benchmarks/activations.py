@@ -75,6 +75,7 @@ def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
         ("Flux.1", _on_meta(diffusers.FluxTransformer2DModel, guidance_embeds=True), _call_flux),
         ("Flux.2 Klein 4B", _flux2(5, 20, 24, 7680), _call_flux2),
         ("Flux.2 Klein 9B", _flux2(8, 24, 32, 12288), _call_flux2),
+        ("Flux.1 ControlNet Union", _flux_union(), _call_flux_union),
     ]
 
 
@@ -156,6 +157,17 @@ def _flux2(doubles: int, singles: int, heads: int, words: int) -> Any:
     )
 
 
+def _flux_union() -> Any:
+    """The largest ControlNet that is common: Shakker Labs' Union Pro."""
+    return _on_meta(
+        diffusers.FluxControlNetModel,
+        num_layers=5,
+        num_single_layers=10,
+        num_mode=10,
+        guidance_embeds=True,
+    )
+
+
 def _call_unet(network: Any, side: int) -> Any:
     config, further = network.config, {}
     if config.addition_embed_type:
@@ -178,7 +190,13 @@ def _call_sd3(network: Any, side: int) -> Any:
     )
 
 
-def _call_flux(network: Any, side: int) -> Any:
+def _call_flux_union(network: Any, side: int) -> Any:
+    hint = _empty(1, (side // 16) ** 2, 64)
+    mode = torch.zeros(1, 1, dtype=torch.long, device="meta")
+    return _call_flux(network, side, controlnet_cond=hint, controlnet_mode=mode)
+
+
+def _call_flux(network: Any, side: int, **further: Any) -> Any:
     tokens = (side // 16) ** 2
     return network(
         hidden_states=_empty(1, tokens, 64),
@@ -189,6 +207,7 @@ def _call_flux(network: Any, side: int) -> Any:
         img_ids=torch.zeros(tokens, 3, device="meta"),
         txt_ids=torch.zeros(512, 3, device="meta"),
         return_dict=False,
+        **further,
     )
 
 

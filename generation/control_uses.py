@@ -100,7 +100,7 @@ def check(use: ControlUse, net: ModelFile) -> None:
     """Refuse a kind of picture that the ControlNet is not told, a part of the steps that is none,
     and anything of a checkpoint that follows its picture as it was trained to.
     """
-    kinds = kinds_of(net.variant)
+    kinds = kinds_of(net)
     if use.kind is not None and not kinds:
         raise Refused("control_kind_alone", name=net.name, kind=use.kind[:40])
     if use.kind is not None and use.kind not in kinds:
@@ -114,13 +114,13 @@ def check(use: ControlUse, net: ModelFile) -> None:
 def untold(uses: Iterable[ControlUse], catalog: Catalog) -> list[ModelFile]:
     """The unions among them that nobody told the kind of the picture."""
     nets = (catalog.find(ModelKind.CONTROLNET, use.name) for use in uses if use.kind is None)
-    return [net for net in nets if net is not None and kinds_of(net.variant)]
+    return [net for net in nets if net is not None and kinds_of(net)]
 
 
 def names(net: ModelFile) -> list[str]:
     """What completion offers: its name, that of a union with each kind behind it."""
     short = choice_of(net.name, SHORT)
-    return [net.name, *(f"{short}:kind={kind}" for kind in kinds_of(net.variant))]
+    return [net.name, *(f"{short}:kind={kind}" for kind in kinds_of(net))]
 
 
 def _share(text: str) -> float:

@@ -11,6 +11,7 @@ from generation.families import DESCRIBED
 from generation.families.autoencoders import SCALING
 from generation.families.control import union_of
 from generation.families.few_steps import LCM
+from generation.families.recognised import MASKED, XLABS
 from generation.model_probe import CONTEXT_FAMILIES, VARIANTS
 from generation.models import UNKNOWN, ModelKind
 from generation.regular_files import is_regular, read_regular
@@ -26,6 +27,7 @@ PART_KINDS: Final = {
     "ControlNetModel": ModelKind.CONTROLNET,
     "ControlNetUnionModel": ModelKind.CONTROLNET,
     "ControlNetModel_Union": ModelKind.CONTROLNET,
+    "FluxControlNetModel": ModelKind.CONTROLNET,
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
     "AutoencoderKLFlux2": ModelKind.VAE,
@@ -48,7 +50,6 @@ OTHER_PARTS: Final = {
     "AutoencoderOobleck": "a VAE for audio",
     "SanaControlNetModel": "a ControlNet of Sana",
     "HunyuanDiT2DControlNetModel": "a ControlNet of Hunyuan-DiT",
-    "FluxControlNetModel": "a ControlNet of Flux",
     "SD3ControlNetModel": "a ControlNet of Stable Diffusion 3",
     "QwenImageControlNetModel": "a ControlNet of Qwen-Image",
     "ZImageControlNetModel": "a ControlNet of Z-Image",
@@ -109,6 +110,9 @@ class _Settings(msgspec.Struct):
     use_linear_projection: bool | None = None
     adapter_type: str | None = None
     num_control_type: int | None = None
+    num_mode: int | None = None
+    conditioning_embedding_channels: int | None = None
+    extra_condition_channels: int | None = None
     joint_attention_dim: int | None = None
     shift: float | None = None
     guidance_embeds: bool | None = None
@@ -332,6 +336,12 @@ def _control(name: str, settings: _Settings) -> FolderModel:
         family = "sdxl" if settings.adapter_type == "full_adapter_xl" else "sd1"
         channels = 3 if settings.in_channels is None else settings.in_channels
         return FolderModel(kind=kind, family=family, variant="t2i-adapter", input_channels=channels)
+    if name == "FluxControlNetModel":
+        if settings.conditioning_embedding_channels:
+            return FolderModel(kind=kind, what=XLABS)
+        if settings.extra_condition_channels:
+            return FolderModel(kind=kind, what=MASKED)
+        return FolderModel(kind=kind, family="flux", variant="union" if settings.num_mode else "")
     width = _context_of(settings)
     large = settings.addition_embed_type == "text_time"
     family = "sdxl" if large else CONTEXT_FAMILIES.get(width, UNKNOWN)

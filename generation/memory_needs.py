@@ -26,6 +26,10 @@ THRIFT: Final = 1.05
 """Times what was there: what a phase needs at least that has run out of it."""
 
 
+CONTROLNET: Final = "controlnet."
+"""How the parts of a job are named that are ControlNets, by their numbers."""
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes beside the weights that jobs of one model and size took in each phase; 0 where that is
     not known. Of one picture, as in PlannedTask.
@@ -101,7 +105,9 @@ def task_of(
     tile = min(TILE_PIXELS, request.width) * min(TILE_PIXELS, request.height)
     # with those that it edits, of which one that is drawn in tiles is shown so, too
     with_edited = seen + shown * (seen if request.tile else family.native_size**2)
-    denoise = rows * (beside.denoise * with_edited + beside.denoise_fixed) * width * LOOSE
+    nets = sum(part.name.startswith(CONTROLNET) for part in parts)
+    per_pixel = beside.denoise * with_edited + nets * beside.control * seen
+    denoise = rows * (per_pixel + beside.denoise_fixed) * width * LOOSE
     known = measured or Measured()
     return PlannedTask(
         parts=parts,

@@ -10,23 +10,35 @@ from generation.request import ControlUse
 _CONTEXT: Final = ".attn2.to_k.weight$"
 _WIDTHS: Final = (("sd1", 768), ("sd2", 1024), ("sdxl", 2048))
 
-KINDS: Final[Mapping[str, int]] = {
+_XINSIR: Final[Mapping[str, int]] = {
     "openpose": 0,
     "depth": 1,
     **dict.fromkeys(("hed", "pidi", "scribble", "ted"), 2),
     **dict.fromkeys(("canny", "lineart", "anime_lineart", "mlsd"), 3),
     "normal": 4,
     "segment": 5,
-    "tile": 6,
-    "repaint": 7,
 }
-"""Kinds of control pictures, by the numbers that xinsir's ControlNet Unions know them by."""
+_PROMAX: Final[Mapping[str, int]] = {**_XINSIR, "tile": 6, "repaint": 7}
+_FLUX: Final[Mapping[str, int]] = {
+    "canny": 0,
+    "tile": 1,
+    "depth": 2,
+    "blur": 3,
+    "openpose": 4,
+    "gray": 5,
+    "low_quality": 6,
+}
+"""As InstantX numbers them, and Shakker Labs' Union Pro after it."""
+UNIONS: Final[Mapping[tuple[str, str], Mapping[str, int]]] = {
+    ("sdxl", "union"): _XINSIR,
+    ("sdxl", "union-promax"): _PROMAX,
+    ("flux", "union"): _FLUX,
+}
+"""By family and variant, the kinds of control pictures that unions know, by their numbers there."""
+KINDS: Final = tuple(dict.fromkeys(kind for union in UNIONS.values() for kind in union))
+"""Every kind that one of them knows."""
 USUAL_KIND: Final = "canny"
 """What a union takes a picture for where nobody says its kind: lines, as most of them are."""
-UNIONS: Final[Mapping[str, int]] = {"union": 6, "union-promax": 8}
-"""Variants of unions, and how many kinds each knows: the first so many numbers."""
-
-
 FOLLOWING: Final = frozenset(("control", "canny"))
 """Variants of checkpoints that follow a control picture themselves, and draw nothing without."""
 
@@ -46,16 +58,21 @@ def steering_uses(
     return tuple(use for use in uses if use.name not in own)
 
 
-def kinds_of(variant: str) -> tuple[str, ...]:
-    """The kinds of control pictures that a ControlNet of that variant is told; () for one that is
-    made for a single kind.
+def kinds_of(net: ModelFile) -> tuple[str, ...]:
+    """The kinds of control pictures that a ControlNet is told; () for one that is made for a single
+    kind, or sees itself which it is handed.
     """
-    return tuple(kind for kind, number in KINDS.items() if number < UNIONS.get(variant, 0))
+    return tuple(UNIONS.get((net.family, net.variant), ()))
+
+
+def number_of(kind: str | None, net: ModelFile) -> int:
+    """By which number a union knows a kind; 0 for what is no union."""
+    return UNIONS.get((net.family, net.variant), {}).get(kind or USUAL_KIND, 0)
 
 
 def union_of(kinds: int) -> str:
-    """The variant of a union that knows so many kinds."""
-    return "union-promax" if kinds == UNIONS["union-promax"] else "union"
+    """The variant of a union of SDXL that knows so many kinds."""
+    return "union-promax" if kinds == PROMAX_KINDS else "union"
 
 
 def _control(
@@ -89,10 +106,29 @@ def _adapter(family: str, sides: frozenset[int]) -> Layout:
     )
 
 
-_PROMAX: Final = ShapeSide("^task_embedding$", 0, frozenset((UNIONS["union-promax"],)))
+PROMAX_KINDS: Final = 8
+_PROMAX_SIDE: Final = ShapeSide("^task_embedding$", 0, frozenset((PROMAX_KINDS,)))
+_FLUX_INPUT: Final = ShapeSide("^controlnet_x_embedder.weight$", 1, frozenset((64,)))
+"""The picture's latents, four to a token: one that is shown a mask has more, and one that reads
+pixels fewer."""
+
+
+def _flux(variant: str, *needs: str) -> Layout:
+    """Of Flux.1, in diffusers' names: InstantX', Shakker Labs' and others'."""
+    return Layout(
+        kind=ModelKind.CONTROLNET,
+        family="flux",
+        variant=variant,
+        needs=("^transformer_blocks.0.attn.add_k_proj.", "^controlnet_blocks.0.", *needs),
+        lacks=("^txt_norm.weight$", "^input_hint_block."),
+        sides=(_FLUX_INPUT,),
+    )
+
 
 CONTROLNETS: Final = (
-    *_control("sdxl", "^task_embedding$", variant="union-promax", sides=(_PROMAX,)),
+    _flux("union", "^controlnet_mode_embedder."),
+    _flux(""),
+    *_control("sdxl", "^task_embedding$", variant="union-promax", sides=(_PROMAX_SIDE,)),
     *(
         layout
         for mark in ("^task_embedding$", "^control_add_embedding.", "^control_type_proj.")

@@ -92,6 +92,9 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes for each pixel that the denoiser sees, of one row: with guidance a picture has two."""
     denoise_fixed: int = 60_000_000
     """The same whatever the size."""
+    control: float = 0.0
+    """Bytes for each such pixel that each ControlNet adds: what it needs itself, beyond what the
+    denoiser does, or what its answers take while that works."""
     decode: float = 1536.0
     """Bytes for each pixel that the VAE decodes at once."""
     encode: int = 100_000_000

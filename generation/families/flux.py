@@ -21,7 +21,9 @@ from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import BOTH
 from generation.models import ModelKind
 
-ABILITIES: Final[frozenset[Ability]] = frozenset(("text_to_image", "image_to_image", "lora", "vae"))
+ABILITIES: Final[frozenset[Ability]] = frozenset(
+    ("text_to_image", "image_to_image", "lora", "controlnet", "vae")
+)
 LATENTS: Final = Latents(
     channels=16,
     scale=0.3611,
@@ -142,7 +144,7 @@ FLUX: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
-    variants=frozenset(("", "schnell", "fill", "control", "canny", "kontext")),
+    variants=frozenset(("", "schnell", "fill", "control", "canny", "kontext", "union")),
     versions={
         "kontext": Version(guidance="distilled", steps=28, guidance_scale=2.5, references=KONTEXT),
         "fill": Version(guidance="distilled", steps=28, guidance_scale=30.0),
@@ -181,5 +183,5 @@ FLUX: Final = Family(
         "text_encoder": (106_000_000, 81_000_000),
         "text_encoder_2": (1_035_000_000, 347_000_000),
     },
-    beside=Beside(denoise=413.0, denoise_fixed=58_000_000, encode=110_000_000),
+    beside=Beside(denoise=413.0, denoise_fixed=58_000_000, control=576.0, encode=110_000_000),
 )

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from generation.families.control import UNIONS
 from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
 from generation.families.few_steps import FEW_STEPS, READS_GUIDANCE
 from generation.families.layout import Layout, Part, ShapeSide
@@ -19,7 +18,9 @@ from generation.families.tensors import (
 )
 from generation.models import ModelKind
 
-VARIANTS: Final = frozenset(("", "inpainting", "instruct-pix2pix", "t2i-adapter", *UNIONS))
+VARIANTS: Final = frozenset(
+    ("", "inpainting", "instruct-pix2pix", "t2i-adapter", "union", "union-promax")
+)
 ABILITIES: Final[frozenset[Ability]] = frozenset(
     ("text_to_image", "image_to_image", "lora", "controlnet", "clip_skip", "vae")
 )

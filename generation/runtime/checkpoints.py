@@ -19,7 +19,7 @@ import torch
 from diffusers.loaders import single_file_utils
 
 from generation.families import FAMILIES, Family, TextEncoder, family_of
-from generation.families.control import UNIONS
+from generation.families.control import kinds_of
 from generation.families.encoders import ENCODERS
 from generation.models import ModelFile
 from generation.request import Conventions
@@ -30,6 +30,7 @@ from generation.runtime.encoders.clip import ClipEncoder
 from generation.runtime.faults import JobError
 from generation.runtime.model_sampling import ModelSampling, discrete, flow
 from generation.runtime.networks import ARCHITECTURES, Architecture
+from generation.runtime.networks.architecture import ControlMake
 from generation.runtime.tokenizers import CONFIGS, load_tokenizer
 from generation.runtime.weights import (
     Weights,
@@ -282,9 +283,12 @@ def load_vae(model: ModelFile, dtype: torch.dtype) -> Any:
 
 def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
     """A ControlNet, a union of several or a T2I-Adapter, on the CPU."""
+    make = ARCHITECTURES[FAMILIES[model.family].network].control
+    if make is not None:
+        return _load_control(make, model, dtype)
     if model.variant == ADAPTER:
         return _load_adapter(model, dtype)
-    if model.variant in UNIONS:
+    if kinds_of(model):
         return _load_union(model, dtype)
     if model.is_folder:
         return _load_part(diffusers.ControlNetModel, model.path, dtype, model)
@@ -292,6 +296,15 @@ def load_controlnet(model: ModelFile, dtype: torch.dtype) -> Any:
     tensors = _control_names(read_tensors(model.path), config)
     module = _empty(diffusers.ControlNetModel, config)
     return filled(module, tensors, dtype, model, "ControlNet")
+
+
+def _load_control(make: ControlMake, model: ModelFile, dtype: torch.dtype) -> Any:
+    """Of a transformer."""
+    if model.is_folder:
+        settings, weights = _json(model.path / "config.json"), read_folder(model.path)
+    else:
+        settings, weights = make.read(read_tensors(model.path))
+    return filled(_empty(make.model, settings), weights, dtype, model, "ControlNet")
 
 
 def _load_union(model: ModelFile, dtype: torch.dtype) -> Any:

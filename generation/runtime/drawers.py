@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from generation.families.control import KINDS, USUAL_KIND
+from generation.families.control import number_of
 from generation.messages import Generate
 from generation.request import ControlUse, GenerationRequest
 from generation.runtime import loras
@@ -84,24 +84,25 @@ def drawer_of(
     stop_if_cancelled()
     prompts = _prompts(model, work, parts, words, stamps)
     steering = [
-        (net, use)
+        (net, use, file)
         for net, use, file in zip(job.nets, work.steering, work.controlnets, strict=True)
         if job.steered(model, file)
     ]
     controls = [
         Control(
             net,
-            _pixels(work, use, parts),
+            _hint(model, work, use, parts, tiles),
             use.scale,
-            KINDS[use.kind or USUAL_KIND],
+            number_of(use.kind, file),
             use.start,
             use.end,
+            1 if model.architecture.control is None else model.factor,
         )
-        for net, use in steering
+        for net, use, file in steering
     ]
     return Drawer(
         model,
-        tuple(net for net, _ in steering),
+        tuple(net for net, _, _ in steering),
         _sampling(model, work.request),
         prompts,
         model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
@@ -168,6 +169,17 @@ def _pixels(work: Generate, use: ControlUse, parts: Parts) -> torch.Tensor:
     """A control picture, at the size that is drawn."""
     size = (work.request.width, work.request.height)
     return fitted_pixels(work.pictures[use.picture], *size, parts.device)
+
+
+def _hint(
+    model: Checkpoint, work: Generate, use: ControlUse, parts: Parts, tiles: Tiles
+) -> torch.Tensor:
+    """A control picture as ControlNets of that model's make see it: its pixels, or latents."""
+    pixels = _pixels(work, use, parts)
+    if model.architecture.control is None:
+        return pixels
+    with parts.residency.at_work(model.vae):
+        return StartPicture.of(model, pixels, tiles).latents(None, 1)
 
 
 def _beside(

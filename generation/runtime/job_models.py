@@ -68,7 +68,10 @@ def load_refiner(parts: Parts, work: Generate, file: ModelFile, base: Checkpoint
 
 def _load_controlnet(parts: Parts, model: Checkpoint, file: ModelFile) -> Any:
     net = parts.controlnet(file)
-    if file.variant == ADAPTER:
+    make = model.architecture.control
+    if make is not None:
+        fits = make.fits(net, model.denoiser)
+    elif file.variant == ADAPTER:
         levels = model.denoiser.config.block_out_channels
         fits = all(a == b for a, b in zip(net.config.channels, levels, strict=False))
     else:

@@ -115,8 +115,7 @@ def further_channels(
     if missing == FOLLOWING:
         if followed is None:
             raise JobError("control_picture_needed", model=model.file.name)
-        shown = StartPicture.of(model, followed, tiles)
-        return shown.scaled(shown.mean)
+        return StartPicture.of(model, followed, tiles).latents(None, 1)
     if missing not in (INPAINTING, FILLING):
         raise JobError("model_broken", file=model.file.name, why=f"{missing} channels too many")
     grey = torch.full((1, 3, height, width), 0.5, device=device)

@@ -10,6 +10,7 @@ import structlog
 import torch
 
 from generation.memory_needs import (
+    CONTROLNET,
     Measured,
     after_measuring,
     after_running_out,
@@ -204,7 +205,7 @@ def named_parts(job: JobModels) -> Iterator[tuple[str, Role, Any]]:
     for number, net in enumerate(job.nets):
         if id(net) not in seen:
             seen.add(id(net))
-            yield f"controlnet.{number}", "denoiser", net
+            yield f"{CONTROLNET}{number}", "denoiser", net
 
 
 def _parts_of(model: Checkpoint) -> Iterator[tuple[str, Role, Any]]:

@@ -67,6 +67,18 @@ def no_layers(_module: Any) -> Mapping[str, Layer]:
 
 
 @dataclass(frozen=True)
+class ControlMake:
+    """How the ControlNets of a make of transformer are read: they see a picture's latents."""
+
+    model: Any
+    """diffusers' class."""
+    read: Callable[[Weights], tuple[dict[str, Any], Weights]]
+    """From the tensors of a single file to its config, and its weights under diffusers' names."""
+    fits: Callable[[Any, Any], bool]
+    """Whether a ControlNet can be used with a denoiser."""
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A make of denoiser."""
 
@@ -81,6 +93,8 @@ class Architecture:
     """How many channels a module is shown beside the latents' own."""
     layers: Callable[[Any], Mapping[str, Layer]] = no_layers
     """The layers of a module by their names in the original code, by which LoRAs know them."""
+    control: ControlMake | None = None
+    """Of its ControlNets; None for UNets', which are of several makes and see pixels."""
 
 
 def renamed(tensors: Weights, layers: Mapping[str, Layer]) -> Weights:

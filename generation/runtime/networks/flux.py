@@ -5,13 +5,15 @@ layers are the original ones here; diffusers has three layers where it has one o
 outputs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import diffusers
 import torch
 
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
+from generation.runtime.networks.control import Control
+from generation.runtime.networks.flux_control import CONTROL, added, figures
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -27,11 +29,14 @@ MLP: Final = 4
 class Flux:
     """Calls a FluxTransformer2DModel."""
 
-    def __init__(self, module: Any, guidance: float = 1.0) -> None:
+    def __init__(
+        self, module: Any, controls: Sequence[Control] = (), guidance: float = 1.0
+    ) -> None:
         """`guidance` is what a distilled one is told."""
         self.done = 0.0
         self._module = module
-        self._guidance = guidance if module.config.guidance_embeds else None
+        self._controls = controls
+        self._guidance = guidance
 
     def predict(
         self,
@@ -50,20 +55,25 @@ class Flux:
         shown = latents if beside is None else torch.cat((latents, beside), dim=1)
         assert pooled is not None
         guidance = None
-        if self._guidance is not None:
+        if self._module.config.guidance_embeds:
             guidance = torch.full((count,), self._guidance, device=latents.device)
-        tokens, where = pack(shown), [places(high, wide, latents.device)]
+        told = {
+            "hidden_states": pack(latents).to(dtype),
+            "encoder_hidden_states": cross.to(dtype),
+            "pooled_projections": pooled.to(dtype),
+            "timestep": timestep.expand(count) / TRAINED,
+            "img_ids": places(high, wide, latents.device),
+            "txt_ids": torch.zeros(cross.shape[1], 3, device=latents.device),
+        }
+        tokens, where = pack(shown), [told["img_ids"]]
         own = tokens.shape[1]
         for number, one in enumerate(references, 1):
             tokens = torch.cat((tokens, pack(one)), dim=1)
             where.append(places(one.shape[-2], one.shape[-1], latents.device, number))
+        acting = [(one, pack(one.part(tile))) for one in self._controls if one.acts(self.done)]
         answer = self._module(
-            hidden_states=tokens.to(dtype),
-            encoder_hidden_states=cross.to(dtype),
-            pooled_projections=pooled.to(dtype),
-            timestep=timestep.expand(count) / TRAINED,
-            img_ids=torch.cat(where),
-            txt_ids=torch.zeros(cross.shape[1], 3, device=latents.device),
+            **{**told, "hidden_states": tokens.to(dtype), "img_ids": torch.cat(where)},
+            **added(self._module, acting, told, self._guidance, tokens.shape[1] - own),
             guidance=guidance,
             return_dict=False,
         )[0]
@@ -98,21 +108,7 @@ def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Wei
     if "img_in.weight" in tensors:
         doubles, singles = (counted(tensors, f"{one}_blocks.") for one in ("double", "single"))
         own = renamed(tensors, dict(layers_of(doubles, singles)))
-    hidden = len(own["x_embedder.weight"])
-    head = len(own["transformer_blocks.0.attn.norm_q.weight"])
-    sides = (head - head // 8) // 2
-    config = {
-        "in_channels": own["x_embedder.weight"].shape[1],
-        "out_channels": len(own["proj_out.weight"]),
-        "num_layers": counted(own, "transformer_blocks."),
-        "num_single_layers": counted(own, "single_transformer_blocks."),
-        "attention_head_dim": head,
-        "num_attention_heads": hidden // head,
-        "joint_attention_dim": own["context_embedder.weight"].shape[1],
-        "pooled_projection_dim": own["time_text_embed.text_embedder.linear_1.weight"].shape[1],
-        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in own,
-        "axes_dims_rope": (head // 8, sides, sides),
-    }
+    config = figures(own) | {"out_channels": len(own["proj_out.weight"])}
     return config, own
 
 
@@ -162,7 +158,8 @@ def _further(module: Any) -> int:
 ARCHITECTURE: Final = Architecture(
     model=diffusers.FluxTransformer2DModel,
     read=read,
-    network=lambda module, _controls, guidance: Flux(module, guidance),
+    network=Flux,
     further=_further,
     layers=original_layers,
+    control=CONTROL,
 )

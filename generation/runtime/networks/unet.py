@@ -66,7 +66,7 @@ class UNet:
         for control in self._controls:
             if not control.acts(self.done):
                 continue
-            hint = tile.of(control.hint, 1).to(latents).expand(len(latents), -1, -1, -1)
+            hint = control.part(tile).to(latents).expand(len(latents), -1, -1, -1)
             more_down, more_middle = control.module(
                 latents,
                 timestep,
@@ -128,7 +128,7 @@ def _told(control: Control, hint: torch.Tensor) -> dict[str, Any]:
 
 def _folded(control: Control, tile: Tile) -> torch.Tensor:
     """A tile's part of the picture in the adapter's channels, filled up to what it folds."""
-    hint = tile.of(control.hint, 1)
+    hint = control.part(tile)
     if control.module.config.in_channels == 1:
         hint = (hint * hint.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     step = control.module.config.downscale_factor

@@ -9,7 +9,7 @@ from generation import control_uses
 from generation.catalog import Catalog
 from generation.checks import check as check_request
 from generation.completion import complete
-from generation.families.control import KINDS, kinds_of
+from generation.families.control import kinds_of
 from generation.models import ModelKind
 from generation.preset import Preset, of_request
 from generation.preset import check as check_preset
@@ -27,6 +27,7 @@ CATALOG = a_catalog(
     a_model("most", variant="union-promax", **NET),
     a_model("a:0.5", **NET),
     a_model("long-" * 30, variant="union", **NET),
+    a_model("flux-all", kind=ModelKind.CONTROLNET, family="flux", variant="union"),
     a_model("depth", family="flux", variant="control", carries=("vae", "clip_l", "t5xxl")),
     a_model("edges", family="flux", variant="canny", carries=("vae", "clip_l", "t5xxl")),
 )
@@ -64,6 +65,8 @@ def test_what_stands_behind_a_name(
     ("net", "code", "said"),
     [
         ("all:kind=tile", "control_kind", "openpose, depth, hed"),
+        ("all:kind=blur", "control_kind", "openpose, depth, hed"),
+        ("flux-all:kind=depth", "family_mismatch", "Flux.1"),
         ("all:kind=deep", "control_kind_unknown", "depth"),
         ("lines:kind=depth", "control_kind_alone", "lines"),
         ("all:start=0.5:end=0.5", "control_span", "0.5"),
@@ -90,11 +93,13 @@ def test_two_scales_are_refused() -> None:
 
 
 def test_each_kind_is_offered_with_the_name() -> None:
-    assert set(kinds_of("union-promax")) - set(kinds_of("union")) == {"tile", "repaint"}
+    promax, union = (CATALOG.get(ModelKind.CONTROLNET, name) for name in ("most", "all"))
+    assert set(kinds_of(promax)) - set(kinds_of(union)) == {"tile", "repaint"}
     offered = [name for net in CATALOG.controlnets for name in control_uses.names(net)]
     assert "lines" in offered
     assert not any(name.startswith("lines:") for name in offered)
-    assert {f"most:kind={kind}" for kind in KINDS} <= set(offered)
+    assert {f"most:kind={kind}" for kind in kinds_of(promax)} <= set(offered)
+    assert "flux-all:kind=low_quality" in offered
     long = [name for name in offered if name.endswith(":kind=anime_lineart") and "… #" in name]
     assert len(long) == 1
     assert len(long[0]) <= 100
@@ -138,8 +143,8 @@ def test_a_model_that_follows_a_picture_itself_needs_no_controlnet() -> None:
     ("given", "code"),
     [
         ({"control_picture": None}, "control_picture_needed"),
-        ({"controlnet": "lines"}, "ability_missing"),
-        ({"controlnet": "edges"}, "ability_missing"),
+        ({"controlnet": "lines"}, "family_mismatch"),
+        ({"controlnet": "edges"}, "control_by_model"),
         ({"model": "big", "controlnet": "depth"}, "control_by_model"),
         ({"control_scale": 0.5}, "control_as_trained"),
         ({"controlnet": "depth:start=0.5"}, "control_as_trained"),

@@ -120,13 +120,13 @@ async def test_a_model_that_edits_is_told_by_its_pipeline(
 
 
 async def test_other_parts_and_pipelines_are_named(tmp_path: Path) -> None:
-    for name, class_name in (("taesd", "AutoencoderTiny"), ("net", "FluxControlNetModel")):
+    for name, class_name in (("taesd", "AutoencoderTiny"), ("net", "SanaControlNetModel")):
         write_json(tmp_path / name / "config.json", _class_name=class_name)
         write(tmp_path / name / "model.safetensors", {"weight": (2, 2)})
     write_json(tmp_path / "sound" / "model_index.json", _class_name="AudioLDM2Pipeline")
     found = await scan(tmp_path)
     assert [(problem.path.name, problem.params["what"]) for problem in found.problems] == [
-        ("net", "a ControlNet of Flux"),
+        ("net", "a ControlNet of Sana"),
         ("sound", "a model of diffusers' AudioLDM2Pipeline"),
         ("taesd", "an approximate VAE for previews (TAESD)"),
     ]
@@ -225,3 +225,20 @@ async def test_vaes_by_their_class(
     write_json(folder / "config.json", _class_name=class_name)
     write(folder / "model.safetensors", {"decoder.conv_in.weight": (1,)})
     assert await told(folder) == expected
+
+
+async def test_controlnets_of_flux_are_told_by_their_config(tmp_path: Path) -> None:
+    for name, said in (
+        ("lines", {}),
+        ("union", {"num_mode": 10}),
+        ("pixels", {"conditioning_embedding_channels": 16}),
+        ("masked", {"extra_condition_channels": 4}),
+    ):
+        write_json(tmp_path / name / "config.json", _class_name="FluxControlNetModel", **said)
+        write(tmp_path / name / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    found = await scan(tmp_path)
+    told = {net.name: (net.family, net.variant) for net in found.controlnets}
+    assert told == {"lines": ("flux", ""), "union": ("flux", "union")}
+    refused = {problem.path.name: problem.params["what"] for problem in found.problems}
+    assert refused.keys() == {"pixels", "masked"}
+    assert "mask" in refused["masked"]

@@ -237,3 +237,14 @@ def test_what_a_request_needs_grows_with_what_is_seen_of_it() -> None:
     assert whole.tiled == usual.tiled < usual.decode
     known = task_of_request(large, family, parts, 4, Measured(decode=123))
     assert (known.decode, known.denoise) == (123, whole.denoise)
+
+
+def test_what_controlnets_answer_needs_memory_where_they_answer_much() -> None:
+    request = a_request(width=1024, height=1024)
+    family = FAMILIES["flux"]
+    file = ModelFile(kind=ModelKind.CHECKPOINT, name="a", path=Path("a"), family="flux")
+    alone = parts_of(file, family)
+    nets = tuple(msgspec.structs.replace(alone[0], name=f"controlnet.{i}") for i in range(2))
+    needs = [task_of_request(request, family, (*alone, *nets[:n]), 1).denoise for n in range(3)]
+    assert needs[1] - needs[0] == pytest.approx(576 * 2**20 * 1.25, abs=2)
+    assert needs[2] - needs[1] == pytest.approx(needs[1] - needs[0], abs=2)

@@ -31,6 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 BOUND = 0.5
 """Of 255: the mean difference to diffusers' picture."""
 WIDTH, HEIGHT, STEPS = 96, 64, 2
+WORK = ("loras", "pictures", "controlnets")
+"""What a job is handed beside its request."""
 ALL = ("vae", "clip_l", "t5xxl")
 
 
@@ -48,7 +50,7 @@ class Drawing:
     def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:
         """What comes of a request."""
         self.ends.sent.clear()
-        work = {name: changes.pop(name) for name in ("loras", "pictures") if name in changes}
+        work = {name: changes.pop(name) for name in WORK if name in changes}
         size = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
         request = a_request(model=model.name, **{**size, **self.usual, **changes})
         if "loras" in work:

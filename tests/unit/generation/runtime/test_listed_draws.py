@@ -15,7 +15,7 @@ from generation.messages import Configure, Failed, Generate, Picture
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
 from generation.runtime.server import Server
-from tests.fixtures import layouts, models, sdxl
+from tests.fixtures import flux, layouts, models, sdxl
 from tests.fixtures.layouts import LAYOUTS, ModelLayout
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
@@ -59,12 +59,15 @@ SAME = (
         "sdxl union file in diffusers' names",
     ),
     ("sdxl promax folder", "sdxl promax file"),
+    ("flux union folder", "flux union file"),
     (
         *("sd1 lora of kohya", "sd1 lora of peft", "sd1 lora of peft's model"),
         *("sd1 lora without prefix", "sd1 lora of attention processors", "sd1 lora with words"),
     ),
 )
 """Layouts of the same weights."""
+BASES = {"sdxl": "large", "vae": "large", "flux": "dev"}
+"""What parts are drawn with, by the first word of their layout's name."""
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
 ALONE = [layout for layout in LAYOUTS if not any(layout.name in same for same in SAME)]
 
@@ -75,6 +78,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bases")
     models.tiny_stable_diffusion(root / "models" / "small")
     sdxl.tiny_sdxl(root / "models" / "large")
+    flux.tiny_flux(root / "models" / "dev")
     layouts.tiny_configs(root / "configs")
     return root
 
@@ -114,9 +118,8 @@ async def drawn(layout: ModelLayout, bases: Path, folder: Path) -> str:
     (model,) = await found(folder / "models")
     checkpoint = model
     if model.kind is not ModelKind.CHECKPOINT:
-        large = layout.name.startswith(("sdxl", "vae"))
         known = {base.name: base for base in await found(bases / "models")}
-        checkpoint = known["large" if large else "small"]
+        checkpoint = known[BASES.get(layout.name.split()[0], "small")]
         model = model.made_for(checkpoint)
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).save(file, "PNG")
