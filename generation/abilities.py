@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from generation import assembly
+from generation import assembly, references
 from generation.families import Ability, Family, family_of
 from generation.families.control import follows
 from generation.models import ModelFile
@@ -57,8 +57,7 @@ def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
         found.append("negative_unread")
     if family.guidance == "none" and request.guidance_scale != family.guidance_scale:
         found.append("guidance_unread")
-    edits = family.references is not None and request.init_picture is not None
-    if edits and request.denoising_strength != 1:
+    if references.of(request, family) and request.denoising_strength != 1:
         found.append("denoising_unread")
     if not family.reads_all_weighed and _weighted(request):
         found.append("weights_unread" if not family.weighs_words else "weights_half_read")

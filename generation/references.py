@@ -15,9 +15,10 @@ def of(request: GenerationRequest, family: Family) -> tuple[PictureHash, ...]:
     """What a model of that family or variant is shown; () where it takes a given picture for one to
     start from.
     """
-    if family.references is None or request.init_picture is None:
+    row = family.references
+    if row is None or request.init_picture is None:
         return ()
-    return (request.init_picture,)
+    return () if row.starts and request.denoising_strength < 1 else (request.init_picture,)
 
 
 def shown_size(size: tuple[int, int], family: Family, native: int) -> tuple[int, int]:

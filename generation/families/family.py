@@ -131,6 +131,9 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
     is."""
     step: int = 16
     """Pixels; both its sides are multiples of it."""
+    starts: bool = False
+    """Whether a picture is one to start from all the same, where less than all is to be drawn anew.
+    """
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):

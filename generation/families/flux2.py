@@ -12,6 +12,7 @@ from generation.families.family import (
     ConfigMark,
     Family,
     Latents,
+    References,
     TextEncoder,
     Version,
 )
@@ -70,6 +71,8 @@ TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think
 """As Qwen3's authors put a question to it that is to be answered at once."""
 READ: Final = (9, 18, 27)
 """Which of its states are read, after so many layers: github.com/black-forest-labs/flux2."""
+EDITED: Final = References(enlarges=False, starts=True)
+"""A picture is shown in its own size, and only one that is too large is made smaller."""
 BASE: Final = "base"
 NAMED: Final = ((r"(?<![a-z])(?:base|un[\W_]?distilled)(?![a-z])", BASE),)
 
@@ -175,6 +178,7 @@ def _klein(
         versions={BASE: Version(guidance="cfg", steps=20, guidance_scale=4.0)},
         named={"": NAMED},
         vaes="flux2",
+        references=EDITED,
         layouts=layouts,
         config_marks=(ConfigMark(BASE, "is_distilled", False, "pipeline"),),
         bytes_at_half=bytes_at_half,

@@ -19,6 +19,9 @@ from generation.runtime.weights import Weights
 AXES: Final = 4
 """By which a token's place is told: which picture, row, column, and which word of a text."""
 
+APART: Final = 10
+"""Of the first place of one picture to that of the next."""
+
 
 class Flux2:
     """Calls a Flux2Transformer2DModel."""
@@ -41,15 +44,22 @@ class Flux2:
         """As Network's."""
         dtype, count = self._module.dtype, len(latents)
         high, wide = latents.shape[-2:]
+        pictures = (latents, *references)
+        where = [
+            places(
+                latents.device, picture=number * APART, rows=one.shape[-2], columns=one.shape[-1]
+            )
+            for number, one in enumerate(pictures)
+        ]
         answer = self._module(
-            hidden_states=latents.flatten(2).mT.to(dtype),
+            hidden_states=torch.cat([one.flatten(2).mT for one in pictures], dim=1).to(dtype),
             encoder_hidden_states=cross.to(dtype),
             timestep=timestep.expand(count) / TRAINED,
-            img_ids=places(latents.device, rows=high, columns=wide),
+            img_ids=torch.cat(where),
             txt_ids=places(latents.device, words=cross.shape[1]),
             return_dict=False,
         )[0]
-        found: torch.Tensor = answer.mT.reshape(count, -1, high, wide)
+        found: torch.Tensor = answer[:, : high * wide].mT.reshape(count, -1, high, wide)
         return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from generation import references
 from generation.abilities import edits, unread
 from generation.completion import complete
 from generation.families import References, family_of
@@ -21,7 +22,8 @@ from tests.unit.generation.catalogs import a_catalog, a_model
 ALL = ("vae", "clip_l", "t5xxl")
 KONTEXT = a_model("kontext", family="flux", variant="kontext", carries=ALL)
 DEV = a_model("dev", family="flux", carries=ALL)
-CATALOG = a_catalog(KONTEXT, DEV, a_model("dream"))
+KLEIN = a_model("klein", family="flux2-klein-4b", carries=("vae", "qwen3-4b"))
+CATALOG = a_catalog(KONTEXT, DEV, KLEIN, a_model("dream"))
 GIVEN, LARGER = "a" * 64, "b" * 64
 SIZES = {GIVEN: (3000, 2000)}
 
@@ -54,6 +56,19 @@ def test_a_model_that_edits_has_its_own_defaults_and_draws_all_anew() -> None:
     assert (request.steps, request.guidance_scale) == (28, 2.5)
     assert (request.denoising_strength, asked(model="dev").denoising_strength) == (1.0, 0.6)
     assert unread(request, KONTEXT) == ()
+
+
+def test_one_that_edits_or_starts_does_by_the_strength() -> None:
+    family, edit, start = (
+        family_of(KLEIN),
+        asked(model="klein"),
+        asked(model="klein", denoising=0.4),
+    )
+    assert (edit.denoising_strength, references.of(edit, family)) == (1.0, (GIVEN,))
+    assert references.of(start, family) == ()
+    assert unread(edit, KLEIN) == unread(start, KLEIN) == ()
+    assert shown_size((3000, 2000), family, 1024) == (1248, 832)
+    assert shown_size((300, 200), family, 1024) == (304, 192)
 
 
 def test_a_strength_that_means_nothing_is_said() -> None:

@@ -1,5 +1,7 @@
 """Flux.2 Klein in every layout against diffusers' own pipeline on the same weights."""
 
+import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+from PIL import Image
 
 from generation.families.flux2 import KLEIN_4B
 from generation.models import ModelFile, ModelKind
@@ -65,10 +68,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KleinModels]:
         yield found
 
 
-def _drawn_by_diffusers(folder: Path, guidance: float) -> Pixels:
+def _drawn_by_diffusers(folder: Path, guidance: float, *pictures: Image.Image) -> Pixels:
     pipe = diffusers.Flux2KleinPipeline.from_pretrained(folder, tokenizer=flux2.tokenizer())
     pipe.set_progress_bar_config(disable=True)
     found = pipe(
+        image=list(pictures) or None,
         prompt=PROMPT,
         width=WIDTH,
         height=HEIGHT,
@@ -112,6 +116,23 @@ def test_one_after_the_other_draws_what_the_first_drew(models: KleinModels) -> N
     first = models.draw(models.files["split"])
     models.draw(models.files["base"])
     assert np.array_equal(models.draw(models.files["split"]), first)
+
+
+@slow
+def test_pictures_are_edited_as_in_diffusers(models: KleinModels, reference: Pixels) -> None:
+    """Each of a size of its own."""
+    shown, given = [], {}
+    for size in ((WIDTH, HEIGHT), (64, 80)):
+        file = io.BytesIO()
+        shown.append(Image.radial_gradient("L").resize(size).convert("RGB"))
+        shown[-1].save(file, "PNG")
+        given[hashlib.sha256(file.getvalue()).hexdigest()] = file.getvalue()
+    for names in (list(given), list(given)[:1]):
+        asked = {"init_picture": names[0], "references": tuple(names), "pictures": given}
+        found = models.draw(models.files["split"], prompt=PROMPT, denoising_strength=1.0, **asked)
+        expected = _drawn_by_diffusers(models.folder, 1.0, *shown[: len(names)])
+        assert apart(found, expected) <= BOUND
+        assert apart(found, reference) > BOUND
 
 
 @slow
