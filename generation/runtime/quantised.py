@@ -149,7 +149,9 @@ def _kept_packed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         begin, end, _ = slice(*(args[2:4] or (None,))).indices(count)
         return first.rows(begin, max(begin, end))
     if func in _RESHAPED and list(args[1][:1]) == [count]:
-        return Packed(first.packing, first.data_by_row, args[1], first.scale, mapped=first.mapped)
+        known = math.prod(side for side in args[1] if side >= 0)
+        shape = [side if side >= 0 else first.numel() // known for side in args[1]]
+        return Packed(first.packing, first.data_by_row, shape, first.scale, mapped=first.mapped)
     return None
 
 

@@ -76,7 +76,8 @@ def test_parts_and_joins_by_rows_stay_packed(scale: bool) -> None:
     joined = torch.cat([whole, other, whole[:2]])
     wanted = torch.cat([values, other.dense(torch.float32), values[:2]])
     assert torch.equal(dense(joined), wanted)
-    assert torch.equal(dense(whole.reshape(6, 64, 1, 1)), values.reshape(6, 64, 1, 1))
+    for shape in ((6, 64, 1, 1), (6, -1), (6, 8, -1)):
+        assert torch.equal(dense(whole.reshape(shape)), values.reshape(shape))
     assert torch.equal(dense(whole.clone().detach()), values)
 
 
