@@ -10,7 +10,7 @@ from generation.families import FAMILIES, Family
 from generation.families.autoencoders import FILES
 from generation.families.encoders import ENCODERS
 from generation.families.family import ALIKE
-from generation.model_settings import ModelSettings
+from generation.model_settings import ModelSettings, Quantise
 from generation.models import ENDINGS, ModelFile, ModelKind
 from generation.name_search import fold
 from generation.refusal import Refused
@@ -144,6 +144,14 @@ def with_vae(model: ModelFile, vae: ModelFile) -> ModelFile:
     return msgspec.structs.replace(model, parts={**model.parts, VAE: vae})
 
 
+def quantised(model: ModelFile, to: Quantise) -> ModelFile:
+    """A checkpoint or a part of one whose whole weights become that when they are loaded."""
+    parts = {part: quantised(file, to) for part, file in model.parts.items()}
+    if (model.quantise, model.parts) == (to, parts):
+        return model
+    return msgspec.structs.replace(model, quantise=to, parts=parts)
+
+
 class Assembler:
     """Gives checkpoints the files of the parts that they don't carry.
 
@@ -175,6 +183,7 @@ class Assembler:
         if model.kind is not ModelKind.CHECKPOINT or family is None:
             return model
         settings = settings_for(model, self._chosen)
+        model = quantised(model, settings.quantise or "")
         fitting: dict[str, Sequence[ModelFile]] = {}
         for part in parts_of(family):
             if part in model.carries:
@@ -196,7 +205,10 @@ class Assembler:
         """
         taken = dict.fromkeys(fitting, 0)
         while True:
-            parts = {part: fitting[part][at].made_for(model) for part, at in taken.items()}
+            parts = {
+                part: quantised(fitting[part][at].made_for(model), model.quantise)
+                for part, at in taken.items()
+            }
             whole = msgspec.structs.replace(model, parts=parts) if parts else model
             smaller = [part for part, at in taken.items() if at + 1 < len(fitting[part])]
             if self._allows is None or not smaller or self._allows(whole):

@@ -22,6 +22,8 @@ TILE_PIXELS: Final = 512
 """Side of the tiles that a VAE works on where memory is short."""
 UNDIVIDED: Final = 0.125
 """Of a part's bytes, what it needs while it is streamed, where its family does not say."""
+QUANTISED: Final = {"fp8": 0.52, "int8": 0.52, "nf4": 0.31}
+"""Of the bytes in half precision, what a part takes whose blocks are quantised: the rest stays."""
 THRIFT: Final = 1.05
 """Times what was there: what a phase needs at least that has run out of it."""
 
@@ -64,9 +66,14 @@ def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[P
     bytes_by_part = {name: int(size * share) for name, size in own.items()}
     for name, file in apart.items():
         bytes_by_part[name] = min(file.size, half.get(name, file.size)) or half.get(name, 0)
-    return tuple(
-        part_of(name, size * (2 if wide else 1), family) for name, size in bytes_by_part.items()
-    )
+    small = {row.part for row in family.encoders if row.make == "clip"} | {"vae"}
+    for name, size in bytes_by_part.items():
+        quantised = name not in small and not apart.get(name, model).quantisation
+        if quantised and model.quantise:
+            bytes_by_part[name] = int(size * QUANTISED[model.quantise])
+        elif wide:
+            bytes_by_part[name] = 2 * size
+    return tuple(part_of(name, size, family) for name, size in bytes_by_part.items())
 
 
 def part_of(name: str, size: int, family: Family) -> PlannedPart:

@@ -53,7 +53,7 @@ class MemoryNotes:
 def model_key(model: ModelFile, precision: str) -> str:
     """What tells a model's weights in memory from others'."""
     apart = [f"{name}={file.path.name}:{file.size}" for name, file in sorted(model.parts.items())]
-    return "|".join((model.path.name, str(model.size), precision, *apart))
+    return "|".join((model.path.name, str(model.size), precision, model.quantise, *apart))
 
 
 def job_key(model: ModelFile, request: GenerationRequest, precision: str) -> str:

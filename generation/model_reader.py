@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from generation import diffusers_folder, gguf_names, model_probe
+from generation.bitsandbytes_layout import as_whole, has_states, states
 from generation.families import DESCRIBED, FAMILIES
 from generation.families.few_steps import LCM
 from generation.gguf_header import read_gguf
@@ -162,7 +163,7 @@ class ModelReader:
 
     def _safetensors(self, path: Path) -> _File:
         text = read_text(path)
-        known = self._known(text)
+        known = self._of_four_bits(path, text) if has_states(text) else self._known(text)
         quantisation = known.quantisation
         if layers := marked_layers(text.metadata):
             bare = without_scale(layers, decode(text.tensors).shapes)
@@ -173,6 +174,14 @@ class ModelReader:
         has_vae = known.contents.kind in (ModelKind.CHECKPOINT, ModelKind.VAE)
         mark = mark_of(path, text) if has_vae else ()
         return _File(known.contents, quantisation, text.metadata, mark)
+
+    def _of_four_bits(self, path: Path, text: HeaderText) -> _Known:
+        """As `_known`, of a file that keeps the shapes of its weights beside them."""
+        tensors = decode(text.tensors)
+        check_end(tensors.end, text.weights)
+        shapes, kinds = as_whole(tensors.shapes, tensors.kinds, states(path, text))
+        contents = model_probe.contents_of(shapes)
+        return _Known(contents, quantisation_of(shapes, kinds), tensors.end)
 
     def _known(self, text: HeaderText) -> _Known:
         """What the tensors tell: decoded once for all files that have the same."""
@@ -241,9 +250,13 @@ class ModelReader:
         shown, size = printable(folder.name), 0
         for name in files:
             if name.lower().endswith(WEIGHTS) and "/" not in name:
-                tensors = decode(read_text(folder / name).tensors)
-                shapes |= tensors.shapes
-                kinds |= tensors.kinds
+                text = read_text(folder / name)
+                tensors = decode(text.tensors)
+                own = tensors.shapes, tensors.kinds
+                if has_states(text):
+                    own = as_whole(*own, states(folder / name, text))
+                shapes |= own[0]
+                kinds |= own[1]
                 size += (folder / name).stat().st_size
         contents = model_probe.contents_of(shapes)
         if contents.kind is not ModelKind.TEXT_ENCODER:
@@ -251,12 +264,15 @@ class ModelReader:
             return _unusable(folder, "model_other", file=shown, what=what)
         if contents.lacking:
             return _unusable(folder, "model_broken", file=shown, why=contents.lacking)
+        quantisation = quantisation_of(shapes, kinds)
+        if quantisation.unread:
+            return _unusable(folder, "model_weights_unread", file=shown, what=quantisation.unread)
         model = ModelFile(
             kind=contents.kind,
             name=_name(folder, folder.name),
             path=folder,
             family=contents.family,
-            quantisation=quantisation_of(shapes, kinds).name,
+            quantisation=quantisation.name,
             size=size,
         )
         return Reading(model)

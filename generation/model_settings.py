@@ -1,7 +1,7 @@
 """What holds for one checkpoint: `[models.NAME]` of config.toml, and a file beside the model."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,8 @@ FILE_MAX: Final = 64 * 1024
 ENCODERS_MAX: Final = 8
 """More text encoders than any model has."""
 
+Quantise = Literal["", "fp8", "int8", "nf4"]
+
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`: what holds for a checkpoint when a person names nothing else."""
@@ -33,6 +35,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     vae: Name | None = None
     text_encoders: Annotated[tuple[Name, ...], Meta(max_length=ENCODERS_MAX)] | None = None
     """Files that are its text encoders where several would do."""
+    quantise: Quantise | None = None
+    """What the weights of its denoiser and its large text encoders become when they are loaded, to
+    take less memory; "" leaves them as they are."""
 
     def over(self, other: "ModelSettings | None") -> "ModelSettings":
         """These, and where they say nothing, the other's."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from generation.model_settings import ModelSettings
+from generation.model_settings import ModelSettings, Quantise
 from generation.regular_files import printable
 
 
@@ -62,6 +62,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     quantisation: str = ""
     """How its weights are kept, where not whole: fp8, scaled fp8, or of GGUF the type that most
     have, such as Q4_K."""
+    quantise: Quantise = ""
+    """What its whole weights become when they are loaded; see ModelSettings."""
     native_size: int = 0
     """Side of its training pictures in pixels; 0 where the family's holds."""
     v_prediction: bool | None = None

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from generation.model_settings import Quantise
+
 Computed = Literal["float32", "float16", "bfloat16"]
 
 
@@ -26,6 +28,9 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     block, or layer by layer."""
     weights: str = ""
     """What the denoiser's weights are in its file, where not whole: fp8, scaled fp8, Q4_K, …"""
+    quantised: Quantise = ""
+    """What whole weights of the denoiser and of large text encoders became when they were loaded.
+    """
     device: str = ""
     """The name of the processor or graphics card."""
     threads: int = 0

@@ -50,6 +50,8 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
     if first is not None:
         checkpoint = assembly.as_before(checkpoint, first.hashes, catalog.find)
+        if numerics is not None:
+            checkpoint = assembly.quantised(checkpoint, numerics.quantised)
 
     refiner = None
     if request.refiner is not None:

@@ -22,7 +22,10 @@ SCALES: Final = (".scale_weight", ".weight_scale")
 """The older and the newer name of what a weight is to be multiplied by."""
 EMBEDDINGS: Final = ("shared", "embed_tokens", "token_embedding", "position_embedding")
 """Tables of words, which the older layout leaves without scales."""
-NF4_MARKS: Final = (".quant_map", "__nf4", "__fp4")
+FOUR_BITS: Final = ("NF4", "FP4")
+"""Weights of bitsandbytes', as `bitsandbytes_layout` gives their types."""
+BITSANDBYTES: Final = (".quant_map", ".SCB")
+"""Beside its weights: of 4 bits whose shape is not told, and of 8."""
 WHY_MAX: Final = 120
 """Characters of a tensor's name in a sentence."""
 
@@ -33,7 +36,7 @@ class Quantisation(msgspec.Struct, frozen=True):
     """How weights are kept."""
 
     name: str = ""
-    """fp8 or scaled fp8; "" for whole ones."""
+    """fp8, scaled fp8, NF4 or FP4; "" for whole ones."""
     unread: str = ""
     """What they are where nothing here reads them, as the end of "its weights are …"."""
     lacking: str = ""
@@ -42,7 +45,8 @@ class Quantisation(msgspec.Struct, frozen=True):
 
 def quantisation_of(shapes: Shapes, kinds: Kinds) -> Quantisation:
     """Of the weights of these shapes and types, as safetensors calls them."""
-    if not any(kind in FP8 or kind in ("U8", "I8") for kind in kinds.values()):
+    four = next((kind for kind in kinds.values() if kind in FOUR_BITS), "")
+    if not four and not any(kind in FP8 or kind in ("U8", "I8") for kind in kinds.values()):
         return Quantisation()
     marked = [name.removesuffix(MARK) for name in kinds if name.endswith(MARK)]
     scaled = [name.rpartition(".")[0] for name in kinds if name.endswith(SCALES)]
@@ -57,7 +61,7 @@ def quantisation_of(shapes: Shapes, kinds: Kinds) -> Quantisation:
     elif odd := next((layer for layer in scaled if not _scale_fits(shapes, layer)), None):
         lacking = f"the scales of {odd[:WHY_MAX]} do not fit its weights"
     name = SCALED if scaled else PLAIN if any(k in FP8 for k in kinds.values()) else ""
-    return Quantisation(name, lacking=lacking)
+    return Quantisation(four or name, lacking=lacking)
 
 
 def marked_layers(metadata: Mapping[str, str]) -> list[str]:
@@ -103,8 +107,8 @@ def _unscaled(shapes: Shapes, kinds: Kinds) -> list[str]:
 
 def _unread(kinds: Kinds, layers: Iterable[str]) -> str:
     """What is kept in a way that is not read."""
-    if any(name.endswith(NF4_MARKS) for name in kinds):
-        return "of 4 bits by bitsandbytes (NF4)"
+    if any(name.endswith(BITSANDBYTES) for name in kinds):
+        return "in a layout of bitsandbytes that does not tell their shapes"
     for layer in layers:
         kind = kinds.get(f"{layer}.weight", "")
         scale = next((kinds[layer + end] for end in SCALES if layer + end in kinds), "")

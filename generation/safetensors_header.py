@@ -177,6 +177,12 @@ def decode(text: bytes) -> Tensors:
     return Tensors(shapes, end, kinds)
 
 
+def places(text: bytes) -> dict[str, tuple[int, int]]:
+    """Where each tensor of a text that `decode` takes begins and ends, in the weights' bytes."""
+    entries = _TENSORS.decode(text)
+    return {name: tensor.data_offsets for name, tensor in entries.items() if tensor is not None}
+
+
 def _texts(metadata: Mapping[str, object]) -> dict[str, str]:
     """The format knows texts only; some tools write numbers, lists and nulls."""
     return {key: value for key, value in metadata.items() if isinstance(value, str)}

@@ -31,6 +31,7 @@ from generation.runtime.faults import JobError
 from generation.runtime.model_sampling import ModelSampling, discrete, flow
 from generation.runtime.networks import ARCHITECTURES, Architecture
 from generation.runtime.networks.architecture import ControlMake
+from generation.runtime.quantising import quantise
 from generation.runtime.tokenizers import CONFIGS, load_tokenizer
 from generation.runtime.weights import (
     Weights,
@@ -160,7 +161,7 @@ def load_checkpoint(model: ModelFile, dtype: torch.dtype) -> Checkpoint:
     return _joined(
         model,
         family,
-        filled(_empty(architecture.model, unet_config), unet, dtype, model, "UNet"),
+        filled(_empty(architecture.model, unet_config), unet, dtype, model, "UNet", model.quantise),
         _vae(family, tensors, _json(config / "vae" / "config.json"), dtype, model),
         encoders,
         schedule,
@@ -180,7 +181,8 @@ def _load_parts(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkpo
         own, rest = denoiser_apart(read_tensors(model.path))
         settings, weights = architecture.read(own, {})
         del own
-    denoiser = filled(_empty(architecture.model, settings), weights, dtype, model, "denoiser")
+    empty = _empty(architecture.model, settings)
+    denoiser = filled(empty, weights, dtype, model, "denoiser", model.quantise)
     del weights
 
     encoders: list[Encoder] = []
@@ -398,11 +400,14 @@ def _load_folder(model: ModelFile, family: Family, dtype: torch.dtype) -> Checkp
         if not tokenizer.is_dir():
             tokenizer = CONFIGS / family.config / row.tokenizer
         encoders.append(LOADING[row.make](row, words, folder / row.part, tokenizer, dtype, model))
-    architecture = ARCHITECTURES[family.network]
+    class_ = ARCHITECTURES[family.network].model
+    denoiser = _load_part(class_, folder / family.denoiser, dtype, model)
+    if model.quantise:
+        quantise(denoiser, model.quantise)
     return _joined(
         model,
         family,
-        _load_part(architecture.model, folder / family.denoiser, dtype, model),
+        denoiser,
         _load_part(diffusers.AutoencoderKL, folder / "vae", dtype, model),
         encoders,
         _json(_schedule(model, family)),

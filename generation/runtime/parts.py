@@ -191,7 +191,7 @@ class Parts:
         this precision, from every other.
         """
         parts = [(name, *_stamp(file)) for name, file in sorted(model.parts.items())]
-        return (*_stamp(model), *parts, self.dtype)
+        return (*_stamp(model), *parts, model.quantise, self.dtype)
 
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:

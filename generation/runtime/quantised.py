@@ -7,7 +7,7 @@ So are they with LoRAs: nothing tells a picture whether a weight stayed packed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,11 +15,25 @@ import torch
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from generation.runtime.gguf_blocks import UNPACK
+from generation.runtime.four_bits import FP4, NF4, unpack_table
+from generation.runtime.gguf_blocks import UNPACK, Unpack
 from generation.runtime.lora_deltas import WeightChange
 
 AT_ONCE: Final = 2**24
 """Values that are unpacked at once: what is computed on the way takes several times as much."""
+
+
+def _int8(data: torch.Tensor) -> torch.Tensor:
+    return data.view(torch.int8).float()
+
+
+BY_NAME: Final[Mapping[str, Unpack]] = {
+    **UNPACK,
+    "NF4": unpack_table(NF4),
+    "FP4": unpack_table(FP4),
+    "int8": _int8,
+}
+"""How blocks of bytes (N, bytes of one) become values (N, values of one), by Packing's names."""
 
 EMBEDDING_MIN: Final = 2**26
 """Values of a table of words; smaller ones are unpacked, such as CLIP's, for whose words learned
@@ -35,7 +49,7 @@ class Packing:
     """How a row of values lies in bytes."""
 
     name: str
-    """Of GGUF's type or of torch's: Q4_K, float8_e4m3fn."""
+    """Of GGUF's type, of torch's or of bitsandbytes': Q4_K, float8_e4m3fn, NF4; or int8."""
     values: int = 1
     """To a block; a row has whole blocks."""
     size: int = 1
@@ -48,12 +62,13 @@ class Packing:
         multiplied by, by row and by equal parts of it.
         """
         if self.float8 is None:
-            return UNPACK[self.name](data.reshape(-1, self.size)).reshape(len(data), -1)
-        values = data.view(self.float8).float()
+            values = BY_NAME[self.name](data.reshape(-1, self.size)).reshape(len(data), -1)
+        else:
+            values = data.view(self.float8).float()
         if scale is None:
             return values
         if scale.shape[1] > 1:
-            width = data.shape[1]
+            width = values.shape[1]
             scale = scale.repeat_interleave(math.ceil(width / scale.shape[1]), 1)[:, :width]
         return values * scale
 

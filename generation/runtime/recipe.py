@@ -182,6 +182,7 @@ class Drawing(JobReport):
             frugal=plan.tiled,
             memory=MEMORY[model.denoiser.residency],
             weights=model.file.quantisation,
+            quantised=model.file.quantise,
             device=name_of(device),
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
             compiled=bool(tuned.blocks),

@@ -10,13 +10,17 @@ import gguf
 import safetensors.torch
 import torch
 
+from generation import bitsandbytes_layout
 from generation.gguf_header import GgufTensor, read_gguf
+from generation.model_settings import Quantise
 from generation.models import GGUF, ModelFile
 from generation.quantisation import MARK, OLD_MARK, SCALES
 from generation.regular_files import open_regular
+from generation.runtime import four_bits
 from generation.runtime.faults import JobError
 from generation.runtime.gguf_blocks import UNPACK
 from generation.runtime.quantised import Packed, Packing, keep_quantised
+from generation.runtime.quantising import can_be_quantised, packed
 from generation.safetensors_header import read_header
 
 Weights = dict[str, torch.Tensor]
@@ -54,7 +58,26 @@ def read_tensors(file: Path) -> Weights:
             layer = name.removesuffix(".weight")
             scale = next((tensors[layer + s] for s in SCALES if layer + s in tensors), None)
             tensors[name] = _float8(tensor, scale)
+    for name in list(tensors):
+        if weight := bitsandbytes_layout.weight_of(name):
+            tensors[weight] = _four_bits(tensors, weight, name)
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(SCALES)}
+
+
+def _four_bits(tensors: Weights, weight: str, state_name: str) -> torch.Tensor:
+    """A weight of bitsandbytes'; what lies beside it is taken out of the tensors."""
+    beside = {end: tensors.pop(weight + end, None) for end in bitsandbytes_layout.BESIDE}
+    state = bitsandbytes_layout.read_state(bytes(tensors.pop(state_name).tolist()))
+    absmax = four_bits.absmax_of(beside, state)
+    packing = Packing(state.quant_type.upper(), values=2)
+    data, width = tensors[weight], math.prod(state.shape[1:])
+    if len(state.shape) > 1 and width % state.blocksize == 0:
+        rows = data.reshape(state.shape[0], -1)
+        return Packed(packing, rows, state.shape, absmax.reshape(len(rows), -1), mapped=True)
+    # blocks that go on from one row to the next
+    values = packing.unpack(data.reshape(1, -1), None).flatten()[: math.prod(state.shape)]
+    spread = absmax.repeat_interleave(state.blocksize)[: len(values)]
+    return (values * spread).reshape(state.shape)
 
 
 def _float8(tensor: torch.Tensor, scale: torch.Tensor | None) -> Packed:
@@ -136,8 +159,10 @@ def filled(
     dtype: torch.dtype,
     model: ModelFile,
     part: str,
+    to: Quantise = "",
 ) -> Any:
-    """The module with these weights; layers that can hold them packed do.
+    """The module with these weights; layers that can hold them packed do. Whole ones of its blocks
+    become `to`.
 
     Raises JobError where some are missing or of another shape.
     """
@@ -152,6 +177,8 @@ def filled(
             raise JobError("model_broken", file=model.shown, why=why)
         if tensor.shape != like.shape:
             tensor = tensor.reshape(like.shape)
+        if to and can_be_quantised(module, name, tensor):
+            tensor = packed(tensor.to(dtype), to)
         if isinstance(tensor, Packed):
             if not keep_quantised(module, name, tensor, dtype):
                 kept[name] = tensor.dense(dtype)

@@ -34,7 +34,7 @@ def load(
     words = own_names(tensors)
     with accelerate.init_empty_weights(include_buffers=False):
         module = transformers.Qwen2Model(_settings(words, config))
-    module = filled(module, words, dtype, model, "text encoder (Qwen2.5)")
+    module = filled(module, words, dtype, model, "text encoder (Qwen2.5)", model.quantise)
     return LanguageModel(row, module, load_qwen_tokenizer())
 
 

@@ -29,7 +29,7 @@ def load(
         module = transformers.Qwen3Model(_settings(own, row))
         if row.states or not row.final_norm:
             module.norm = torch.nn.Identity()
-    module = filled(module, own, dtype, model, "text encoder (Qwen3)")
+    module = filled(module, own, dtype, model, "text encoder (Qwen3)", model.quantise)
     return LanguageModel(row, module, load_qwen_tokenizer(3))
 
 

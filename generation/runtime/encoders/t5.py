@@ -88,7 +88,7 @@ def load(
         own[SHARED] = own[EMBEDDING] = shared
     with accelerate.init_empty_weights(include_buffers=False):
         module = transformers.T5EncoderModel(_settings(own))
-    module = filled(module, own, dtype, model, "text encoder (T5)")
+    module = filled(module, own, dtype, model, "text encoder (T5)", model.quantise)
     module.encoder.embed_tokens = module.shared
     return T5Encoder(row, module, load_t5_tokenizer())
 

@@ -13,6 +13,7 @@ from generation.assembly import (
     check_whole,
     missing,
     parts_of,
+    quantised,
     with_vae,
 )
 from generation.catalog import Models
@@ -105,6 +106,15 @@ def test_the_most_precise_is_taken_that_memory_allows(
     large = encoder("clip_l", "clip_l", 2)
     found = names(whole(DEV, FP8, *small, FP16, large, AE, allows=allows))
     assert (found["t5xxl"], found["clip_l"]) == (t5, clip)
+
+
+def test_settings_say_what_is_quantised() -> None:
+    found = whole(DEV, CLIP, FP16, AE, settings={"quantise": "nf4"})
+    assert {found.quantise, *(part.quantise for part in found.parts.values())} == {"nf4"}
+    assert quantised(found, "") == whole(DEV, CLIP, FP16, AE)
+    beside = msgspec.structs.replace(DEV, defaults=ModelSettings(quantise="int8"))
+    assert whole(beside, CLIP, FP16, AE).quantise == "int8"
+    assert whole(beside, CLIP, FP16, AE, settings={"quantise": ""}).quantise == ""
 
 
 def test_what_settings_choose_is_not_held_against_memory() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.memory_table import CARDS, MODELS, PAGE, Model, room_of, task_of, with_tables
+from generation.assembly import quantised
 from generation.families import FAMILIES
 from generation.memory_needs import Measured, after_measuring, after_running_out, parts_of
 from generation.memory_needs import task_of as task_of_request
@@ -218,6 +219,12 @@ def test_of_a_file_that_is_smaller_than_its_family_the_size_counts() -> None:
     large = msgspec.structs.replace(file, size=family.bytes_of_all * 2)
     assert parts_of(large, family) == parts_of(file, family)
     assert sum(one.bytes for one in parts_of(file, family, wide=True)) == 2 * family.bytes_of_all
+    packed = {part.name: part for part in parts_of(quantised(file, "nf4"), family, wide=True)}
+    assert packed["unet"].bytes == int(usual["unet"].bytes * 0.31)
+    assert packed["unet"].block < usual["unet"].block
+    assert packed["text_encoder"].bytes == 2 * usual["text_encoder"].bytes
+    small = quantised(msgspec.structs.replace(file, quantisation="fp8"), "nf4")
+    assert parts_of(small, family) == parts_of(file, family)
     apart = msgspec.structs.replace(file, parts={"vae": msgspec.structs.replace(file, size=1000)})
     assert {part.name: part.bytes for part in parts_of(apart, family)}["vae"] == 1000
 

@@ -1,12 +1,16 @@
 """Weights of 8 bits and fewer, told by headers: which are read, and what is said of the others."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from bot.locales import Texts
 from generation.model_folders import Candidate
 from generation.model_reader import ModelReader, Reading
+from tests.fixtures import quantised
 from tests.fixtures.headers import KnownHeader
 from tests.unit.generation.test_catalog import SD1
 
@@ -19,6 +23,7 @@ FP8: Tensor = ("F8_E4M3", (320, 768))
 ONE: Tensor = ("F32", ())
 MARK: Tensor = ("F8_E4M3", (2,))
 NEW_MARK = f"{LAYER}.comfy_quant"
+STATE = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
 
 
 def read(folder: Path, tensors: dict[str, Tensor], **metadata: str) -> Reading:
@@ -124,7 +129,7 @@ def test_weights_that_are_read(tmp_path: Path, tensors: dict[str, Tensor], name:
                 f"{WEIGHT}.quant_map": ("F32", (16,)),
             },
             "",
-            "NF4",
+            "a layout of bitsandbytes",
         ),
     ],
 )
@@ -137,6 +142,65 @@ def test_weights_that_are_not_read(
     told = Texts("en-US")(found.problem.code, **found.problem.params)
     assert said in told
     assert "\n" not in told
+
+
+def said_otherwise(tensors: dict[str, torch.Tensor], old: bytes, new: bytes) -> None:
+    """Write something else into what is said of the weight."""
+    said = bytes(tensors[STATE].tolist()).replace(old, new)
+    tensors[STATE] = torch.tensor(list(said), dtype=torch.uint8)
+
+
+def four_bits(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Reading:
+    """What is made of an SD1 checkpoint with a weight of bitsandbytes', after that change."""
+    beside = quantised.bitsandbytes(WEIGHT, torch.randn(320, 768))
+    change(beside)
+    plain = {name: ("F16", shape) for name, shape in SD1.items() if name != WEIGHT}
+    own = {
+        name: ("U8" if tensor.dtype == torch.uint8 else "F32", tuple(tensor.shape))
+        for name, tensor in beside.items()
+    }
+    file = folder / "file.safetensors"
+    KnownHeader("", "", "", "", "", own | plain).write(file)
+    size = sum(tensor.nbytes for tensor in beside.values())
+    content = file.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    with file.open("r+b") as opened:
+        opened.seek(begin)
+        opened.write(b"".join(tensor.numpy().tobytes() for tensor in beside.values()))
+        assert opened.tell() == begin + size
+    return ModelReader().read(Candidate(file, folder, ""))
+
+
+def test_weights_of_bitsandbytes_have_the_shape_that_is_said_of_them(tmp_path: Path) -> None:
+    found = four_bits(tmp_path, lambda tensors: None)
+    assert found.problem is None
+    assert found.model is not None
+    assert (found.model.quantisation, found.model.family) == ("NF4", "sd1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.pop(f"{WEIGHT}.absmax"), "the scales of"),
+        (lambda t: t.pop(f"{WEIGHT}.nested_absmax"), "the scales of"),
+        (lambda t: t.update({f"{WEIGHT}.absmax": torch.zeros(7, dtype=torch.uint8)}), "scales of"),
+        (lambda t: t.update({WEIGHT: torch.zeros((9, 1), dtype=torch.uint8)}), "another size"),
+        (lambda t: t.pop(WEIGHT), "another size"),
+        (lambda t: t[STATE].fill_(0), "can't be read"),
+        (lambda t: t.update({STATE: t[STATE][1:]}), "can't be read"),
+        (lambda t: said_otherwise(t, b'"nf4"', b'"af4"'), "can't be read"),
+        (lambda t: said_otherwise(t, b"320", b"-32"), "can't be read"),
+        (lambda t: said_otherwise(t, b"320", b"321"), "another size"),
+    ],
+)
+def test_weights_of_bitsandbytes_that_are_not_whole(
+    tmp_path: Path, change: Callable[[Any], object], said: str
+) -> None:
+    found = four_bits(tmp_path, change)
+    assert found.model is None
+    assert found.problem is not None
+    told = Texts("en-US")(found.problem.code, **found.problem.params)
+    assert said in told
 
 
 @pytest.mark.parametrize("text", ["", "[", "[1]", "{}", '{"layers": 3}', "{" * 9000, "null"])

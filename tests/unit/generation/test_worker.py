@@ -161,7 +161,9 @@ async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
         return real(work)
 
     house.engine.generate = generate  # type: ignore[method-assign]
-    kept = Numerics(batch_size=3, precision="float16", vae_precision="float32", threads=2)
+    kept = Numerics(
+        batch_size=3, precision="float16", vae_precision="float32", threads=2, quantised="int8"
+    )
     first = await house.ask(1)
     await house.jobs.claim(first)
     provenance = Provenance(
@@ -181,6 +183,8 @@ async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
         house.worker.wake()
         await house.until_idle()
     assert {int(work.job): work.numerics for work in told} == {first + 1: None, first + 2: kept}
+    models = [work.checkpoint for work in told if isinstance(work, Generate)]
+    assert [model.quantise for model in models] == ["", "int8"]
     replayed = await found(house, first + 2)
     assert replayed.provenance is not None
     assert replayed.provenance.numerics == kept

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from generation.assembly import quantised as quantised_to
 from generation.gguf_header import read_gguf
+from generation.model_settings import Quantise
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
 from generation.runtime import quantised as layers
@@ -70,6 +72,7 @@ FORMATS: tuple[tuple[str, float, Maker], ...] = (
     ("scaled fp8", 0.8, lambda a, b: quantised.scaled_fp8(a, b, quantised.of_all)),
     ("fp8 by rows", 0.8, lambda a, b: quantised.comfy_quant(a, b, quantised.of_rows)),
     ("fp8", 0.8, quantised.plain_fp8),
+    ("NF4", 2.3, quantised.nf4),
     ("Q8_0", 0.15, lambda a, b: quantised.gguf_of(a, b, "Q8_0", "flux")),
     ("Q5_0", 1.3, lambda a, b: quantised.gguf_of(a, b, "Q5_0", "flux")),
     ("Q4_0", 2.3, lambda a, b: quantised.gguf_of(a, b, "Q4_0", "flux")),
@@ -94,6 +97,30 @@ def test_a_quantised_denoiser_draws_nearly_the_same(
     # every matrix of the blocks, those that diffusers has in pieces among them
     assert unpacked_bytes(kept.denoiser) == 1671168
     assert apart(parts.drawn(model, "unpack"), found) == 0
+
+
+@pytest.mark.parametrize(
+    ("to", "bound"),
+    [("nf4", 2.3), pytest.param("int8", 0.2, marks=slow), pytest.param("fp8", 0.8, marks=slow)],
+)
+def test_a_model_that_is_quantised_when_it_is_loaded_draws_nearly_the_same(
+    to: Quantise, bound: float, parts: Parts, whole: Pixels
+) -> None:
+    """Its denoiser and its T5, and neither CLIP nor the VAE."""
+    model = quantised_to(parts.model(), to)
+    found = parts.drawn(model)
+    assert 0 < apart(found, whole) < bound
+    bench = parts.benches["keep"]
+    assert bench.finished.numerics is not None
+    assert bench.finished.numerics.quantised == to
+    kept = bench.server._parts.checkpoint(model)
+    assert unpacked_bytes(kept.denoiser) == 1671168
+    # rows of the tiny T5 are no whole blocks of NF4
+    kept_small = [bool(unpacked_bytes(part)) for part in kept.text_encoders]
+    assert kept_small == [False, to != "nf4"]
+    assert unpacked_bytes(kept.vae) == 0
+    assert apart(parts.drawn(model, "unpack"), found) == 0
+    assert apart(parts.drawn(parts.model()), whole) == 0
 
 
 @pytest.mark.parametrize(
@@ -123,9 +150,15 @@ def test_a_quantised_t5_draws_nearly_the_same(
 
 
 @slow
-def test_loras_come_and_go(parts: Parts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["Q8_0", "NF4", "nf4"])
+def test_loras_come_and_go(kind: str, parts: Parts, tmp_path: Path) -> None:
     """A, B, A: to the bit, and what they are where the weights are unpacked."""
-    model = parts.model(quantised.gguf_of(parts.file, tmp_path / "model.gguf", "Q8_0", "flux"))
+    if kind == "Q8_0":
+        model = parts.model(quantised.gguf_of(parts.file, tmp_path / "model.gguf", kind, "flux"))
+    elif kind == "NF4":
+        model = parts.model(quantised.nf4(parts.file, tmp_path / "model.safetensors"))
+    else:
+        model = quantised_to(parts.model(), "nf4")
     a = lora_of_flux(tmp_path, "kohya")
     b = tmp_path / "b.safetensors"
     save_file({name: tensor * -0.5 for name, tensor in load_file(a.path).items()}, b)
