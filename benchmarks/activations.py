@@ -76,6 +76,7 @@ def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
         ("Flux.2 Klein 4B", _flux2(5, 20, 24, 7680), _call_flux2),
         ("Flux.2 Klein 9B", _flux2(8, 24, 32, 12288), _call_flux2),
         ("Flux.1 ControlNet Union", _flux_union(), _call_flux_union),
+        ("SD3.5 large ControlNet", _sd3_blocks(), _call_sd3_blocks),
     ]
 
 
@@ -165,6 +166,29 @@ def _flux_union() -> Any:
         num_single_layers=10,
         num_mode=10,
         guidance_embeds=True,
+    )
+
+
+def _sd3_blocks() -> Any:
+    """Stability AI's."""
+    return _on_meta(
+        diffusers.SD3ControlNetModel,
+        num_layers=19,
+        num_attention_heads=38,
+        joint_attention_dim=None,
+        pos_embed_max_size=None,
+        pos_embed_type=None,
+        use_pos_embed=False,
+    )
+
+
+def _call_sd3_blocks(network: Any, side: int) -> Any:
+    return network(
+        hidden_states=_empty(1, (side // 16) ** 2, 38 * 64),
+        controlnet_cond=_empty(1, 16, side // 8, side // 8),
+        pooled_projections=_empty(1, 2048),
+        timestep=_empty(1),
+        return_dict=False,
     )
 
 

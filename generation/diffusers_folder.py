@@ -11,7 +11,7 @@ from generation.families import DESCRIBED
 from generation.families.autoencoders import SCALING
 from generation.families.control import union_of
 from generation.families.few_steps import LCM
-from generation.families.recognised import MASKED, XLABS
+from generation.families.recognised import MASKED, MASKED_SD3, XLABS
 from generation.model_probe import CONTEXT_FAMILIES, VARIANTS
 from generation.models import UNKNOWN, ModelKind
 from generation.regular_files import is_regular, read_regular
@@ -28,6 +28,7 @@ PART_KINDS: Final = {
     "ControlNetUnionModel": ModelKind.CONTROLNET,
     "ControlNetModel_Union": ModelKind.CONTROLNET,
     "FluxControlNetModel": ModelKind.CONTROLNET,
+    "SD3ControlNetModel": ModelKind.CONTROLNET,
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
     "AutoencoderKLFlux2": ModelKind.VAE,
@@ -37,6 +38,8 @@ VAE_CLASSES: Final = {"AutoencoderKLFlux2": "flux2", "AutoencoderKLQwenImage": "
 """Families by the class of their VAE, which is no other's."""
 UNION_CLASSES: Final = ("ControlNetUnionModel", "ControlNetModel_Union")
 """ControlNets of several kinds, by diffusers' class and by that of its author."""
+LARGE_HEADS: Final = 38
+"""Of the transformer of Stable Diffusion 3.5 large."""
 OTHER_PARTS: Final = {
     "AutoencoderTiny": "an approximate VAE for previews (TAESD)",
     "AsymmetricAutoencoderKL": "a VAE with two inputs",
@@ -50,7 +53,6 @@ OTHER_PARTS: Final = {
     "AutoencoderOobleck": "a VAE for audio",
     "SanaControlNetModel": "a ControlNet of Sana",
     "HunyuanDiT2DControlNetModel": "a ControlNet of Hunyuan-DiT",
-    "SD3ControlNetModel": "a ControlNet of Stable Diffusion 3",
     "QwenImageControlNetModel": "a ControlNet of Qwen-Image",
     "ZImageControlNetModel": "a ControlNet of Z-Image",
     "MotionAdapter": "a motion module of AnimateDiff, for videos",
@@ -113,6 +115,8 @@ class _Settings(msgspec.Struct):
     num_mode: int | None = None
     conditioning_embedding_channels: int | None = None
     extra_condition_channels: int | None = None
+    extra_conditioning_channels: int | None = None
+    num_attention_heads: int | None = None
     joint_attention_dim: int | None = None
     shift: float | None = None
     guidance_embeds: bool | None = None
@@ -342,6 +346,12 @@ def _control(name: str, settings: _Settings) -> FolderModel:
         if settings.extra_condition_channels:
             return FolderModel(kind=kind, what=MASKED)
         return FolderModel(kind=kind, family="flux", variant="union" if settings.num_mode else "")
+    if name == "SD3ControlNetModel":
+        if settings.extra_conditioning_channels:
+            return FolderModel(kind=kind, what=MASKED_SD3)
+        textless = settings.joint_attention_dim is None
+        later = textless or settings.qk_norm or settings.num_attention_heads == LARGE_HEADS
+        return FolderModel(kind=kind, family="sd3.5" if later else "sd3")
     width = _context_of(settings)
     large = settings.addition_embed_type == "text_time"
     family = "sdxl" if large else CONTEXT_FAMILIES.get(width, UNKNOWN)

@@ -46,6 +46,7 @@ TESTS: Final = {
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
     "flux control": f"{RUNTIME}/test_flux_control.py",
+    "sd3 control": f"{RUNTIME}/test_sd3_control.py",
     "control": "tests/unit/generation/test_control_uses.py",
     "kontext": f"{RUNTIME}/test_kontext.py",
     "references": "tests/unit/generation/test_references.py",

@@ -125,7 +125,29 @@ def _flux(variant: str, *needs: str) -> Layout:
     )
 
 
+_SD3_INPUT: Final = ShapeSide("^pos_embed_input.proj.weight$", 1, frozenset((16,)))
+"""The picture's latents; one for inpainting is shown a mask beside them."""
+_LARGE: Final = ShapeSide("^pos_embed_input.proj.weight$", 0, frozenset((2432,)))
+
+
+def _sd3(family: str, *any_of: str, sides: tuple[ShapeSide, ...] = ()) -> Layout:
+    """Of Stable Diffusion 3's make, in diffusers' names or Stability AI's."""
+    return Layout(
+        kind=ModelKind.CONTROLNET,
+        family=family,
+        needs=("^pos_embed_input.proj.", "^controlnet_blocks.0."),
+        any_of=any_of,
+        sides=(_SD3_INPUT, *sides),
+    )
+
+
 CONTROLNETS: Final = (
+    # Stability AI's for 3.5 large, which read no text, or others of its width, or whose queries
+    # and keys are normed
+    _sd3("sd3.5", "^transformer_blocks.0.attn.qkv.", "^transformer_blocks.0.attn.norm_q."),
+    _sd3("sd3.5", sides=(_LARGE,)),
+    _sd3("sd3", "^context_embedder."),
+    _sd3("sd3.5"),
     _flux("union", "^controlnet_mode_embedder."),
     _flux(""),
     *_control("sdxl", "^task_embedding$", variant="union-promax", sides=(_PROMAX_SIDE,)),

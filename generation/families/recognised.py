@@ -62,6 +62,7 @@ _Z_IMAGE: Final = ("^cap_pad_token$", "^layers.0.adaLN_modulation.0.weight$")
 
 XLABS: Final = "a ControlNet of Flux.1 that reads pixels, as XLabs' do"
 MASKED: Final = "a ControlNet of Flux.1 for inpainting, which is shown a mask"
+MASKED_SD3: Final = "a ControlNet of Stable Diffusion 3 for inpainting, which is shown a mask"
 
 FAMILIES_TO_COME: Final = (
     # ControlNets first: they have the names of what they steer beside their own
@@ -72,7 +73,7 @@ FAMILIES_TO_COME: Final = (
     _what("a ControlNet of Qwen-Image", "^controlnet_blocks.0.y_rms."),
     _what(XLABS, "^controlnet_x_embedder.", "^input_hint_block."),
     _what(MASKED, "^controlnet_x_embedder."),
-    _what("a ControlNet of Stable Diffusion 3", "^pos_embed_input."),
+    _what(MASKED_SD3, "^pos_embed_input."),
     _what("a ControlNet of Sana", "^controlnet_blocks.0.", ".ff.conv_inverted."),
     _what("a ControlNet of Hunyuan-DiT", "^controlnet_blocks.0.", "^blocks.0.", "^time_extra_emb."),
     _what("a ControlNet of Stable Diffusion 3", "^controlnet_blocks.0.", "transformer_blocks.0."),

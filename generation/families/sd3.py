@@ -5,11 +5,13 @@ Without T5, which is as large as all the rest, they draw as well, and spell wors
 
 from typing import Any, Final
 
-from generation.families.family import Ability, Family, Latents, TextEncoder
+from generation.families.family import Ability, Beside, Family, Latents, TextEncoder
 from generation.families.layout import Layout, Part
 from generation.models import ModelKind
 
-ABILITIES: Final[frozenset[Ability]] = frozenset(("text_to_image", "image_to_image", "lora", "vae"))
+ABILITIES: Final[frozenset[Ability]] = frozenset(
+    ("text_to_image", "image_to_image", "lora", "controlnet", "vae")
+)
 LATENTS: Final = Latents(
     channels=16,
     scale=1.5305,
@@ -93,6 +95,8 @@ COMMON: Final[dict[str, Any]] = {
     "schedule": "SGM Uniform",
     "abilities": ABILITIES,
     "vaes": "sd3",
+    # of 3.5 large's, which are the largest
+    "beside": Beside(control=632.0),
 }
 
 

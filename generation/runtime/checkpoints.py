@@ -306,7 +306,9 @@ def _load_control(make: ControlMake, model: ModelFile, dtype: torch.dtype) -> An
         settings, weights = _json(model.path / "config.json"), read_folder(model.path)
     else:
         settings, weights = make.read(read_tensors(model.path))
-    return filled(_empty(make.model, settings), weights, dtype, model, "ControlNet")
+    module = filled(_empty(make.model, settings), weights, dtype, model, "ControlNet")
+    make.noted(module, weights, model.name)
+    return module
 
 
 def _load_union(model: ModelFile, dtype: torch.dtype) -> Any:

@@ -91,7 +91,7 @@ def drawer_of(
     controls = [
         Control(
             net,
-            _hint(model, work, use, parts, tiles),
+            _hint(model, net, work, use, parts, tiles),
             use.scale,
             number_of(use.kind, file),
             use.start,
@@ -172,14 +172,14 @@ def _pixels(work: Generate, use: ControlUse, parts: Parts) -> torch.Tensor:
 
 
 def _hint(
-    model: Checkpoint, work: Generate, use: ControlUse, parts: Parts, tiles: Tiles
+    model: Checkpoint, net: Any, work: Generate, use: ControlUse, parts: Parts, tiles: Tiles
 ) -> torch.Tensor:
-    """A control picture as ControlNets of that model's make see it: its pixels, or latents."""
-    pixels = _pixels(work, use, parts)
-    if model.architecture.control is None:
+    """A control picture as a ControlNet of that model's make sees it: its pixels, or latents."""
+    pixels, make = _pixels(work, use, parts), model.architecture.control
+    if make is None:
         return pixels
     with parts.residency.at_work(model.vae):
-        return StartPicture.of(model, pixels, tiles).latents(None, 1)
+        return make.latents(net, pixels, lambda shown: StartPicture.of(model, shown, tiles))
 
 
 def _beside(

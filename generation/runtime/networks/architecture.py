@@ -66,6 +66,16 @@ def no_layers(_module: Any) -> Mapping[str, Layer]:
     return {}
 
 
+def nothing_noted(_net: Any, _tensors: Weights, _name: str) -> None:
+    """Of a ControlNet whose weights are all that there is to say."""
+
+
+def usual(_net: Any, pixels: torch.Tensor, encode: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+    """Latents (1, C, h, w) as the denoiser has them, of which the mean is taken."""
+    found: torch.Tensor = encode(pixels).latents(None, 1)
+    return found
+
+
 @dataclass(frozen=True)
 class ControlMake:
     """How the ControlNets of a make of transformer are read: they see a picture's latents."""
@@ -76,6 +86,11 @@ class ControlMake:
     """From the tensors of a single file to its config, and its weights under diffusers' names."""
     fits: Callable[[Any, Any], bool]
     """Whether a ControlNet can be used with a denoiser."""
+    noted: Callable[[Any, Weights, str], None] = nothing_noted
+    """Notes on a module what the tensors of its file say beside its weights, or its name."""
+    latents: Callable[[Any, torch.Tensor, Callable[[torch.Tensor], Any]], torch.Tensor] = usual
+    """What a ControlNet sees of a control picture's pixels (1, 3, H, W), from 0 to 1, by what
+    encodes them as a StartPicture."""
 
 
 @dataclass(frozen=True)

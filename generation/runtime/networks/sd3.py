@@ -5,13 +5,15 @@ original ones here.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import diffusers
 import torch
 
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
+from generation.runtime.networks.control import Control
+from generation.runtime.networks.sd3_control import CONTROL, added
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -25,9 +27,10 @@ PLACES: Final = "pos_embed"
 class SD3:
     """Calls an SD3Transformer2DModel."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
         self.done = 0.0
         self._module = module
+        self._controls = controls
 
     def predict(
         self,
@@ -43,13 +46,15 @@ class SD3:
         """As Network's; height and width of the latents are even."""
         dtype = self._module.dtype
         assert pooled is not None
-        answer: torch.Tensor = self._module(
-            hidden_states=latents.to(dtype),
-            encoder_hidden_states=cross.to(dtype),
-            pooled_projections=pooled.to(dtype),
-            timestep=timestep.expand(len(latents)),
-            return_dict=False,
-        )[0]
+        told = {
+            "hidden_states": latents.to(dtype),
+            "encoder_hidden_states": cross.to(dtype),
+            "pooled_projections": pooled.to(dtype),
+            "timestep": timestep.expand(len(latents)),
+        }
+        acting = [control for control in self._controls if control.acts(self.done)]
+        more = added(self._module, acting, told, tile)
+        answer: torch.Tensor = self._module(**told, **more, return_dict=False)[0]
         return answer
 
 
@@ -141,7 +146,8 @@ def _further(module: Any) -> int:
 ARCHITECTURE: Final = Architecture(
     model=diffusers.SD3Transformer2DModel,
     read=read,
-    network=lambda module, _controls, _guidance: SD3(module),
+    network=lambda module, controls, _guidance: SD3(module, controls),
     further=_further,
     layers=original_layers,
+    control=CONTROL,
 )

@@ -227,6 +227,22 @@ async def test_vaes_by_their_class(
     assert await told(folder) == expected
 
 
+async def test_controlnets_of_sd3_are_told_by_their_config(tmp_path: Path) -> None:
+    reads: dict[str, Any] = {"joint_attention_dim": 4096, "num_attention_heads": 24}
+    for name, said in (
+        ("old", reads),
+        ("normed", {**reads, "qk_norm": "rms_norm"}),
+        ("large", {"joint_attention_dim": None, "num_attention_heads": 38}),
+        ("masked", {**reads, "extra_conditioning_channels": 1}),
+    ):
+        write_json(tmp_path / name / "config.json", _class_name="SD3ControlNetModel", **said)
+        write(tmp_path / name / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    found = await scan(tmp_path)
+    told = {net.name: net.family for net in found.controlnets}
+    assert told == {"old": "sd3", "normed": "sd3.5", "large": "sd3.5"}
+    assert [problem.path.name for problem in found.problems] == ["masked"]
+
+
 async def test_controlnets_of_flux_are_told_by_their_config(tmp_path: Path) -> None:
     for name, said in (
         ("lines", {}),
