@@ -29,6 +29,7 @@ PART_KINDS: Final = {
     "ControlNetModel_Union": ModelKind.CONTROLNET,
     "FluxControlNetModel": ModelKind.CONTROLNET,
     "SD3ControlNetModel": ModelKind.CONTROLNET,
+    "ZImageControlNetModel": ModelKind.CONTROLNET,
     "T2IAdapter": ModelKind.CONTROLNET,
     "AutoencoderKL": ModelKind.VAE,
     "AutoencoderKLFlux2": ModelKind.VAE,
@@ -54,7 +55,6 @@ OTHER_PARTS: Final = {
     "SanaControlNetModel": "a ControlNet of Sana",
     "HunyuanDiT2DControlNetModel": "a ControlNet of Hunyuan-DiT",
     "QwenImageControlNetModel": "a ControlNet of Qwen-Image",
-    "ZImageControlNetModel": "a ControlNet of Z-Image",
     "MotionAdapter": "a motion module of AnimateDiff, for videos",
     "MultiAdapter": "several T2I-Adapters in one",
     "UNet2DConditionModel": "a denoiser alone",
@@ -346,6 +346,8 @@ def _control(name: str, settings: _Settings) -> FolderModel:
         if settings.extra_condition_channels:
             return FolderModel(kind=kind, what=MASKED)
         return FolderModel(kind=kind, family="flux", variant="union" if settings.num_mode else "")
+    if name == "ZImageControlNetModel":
+        return FolderModel(kind=kind, family="z-image")
     if name == "SD3ControlNetModel":
         if settings.extra_conditioning_channels:
             return FolderModel(kind=kind, what=MASKED_SD3)

@@ -47,6 +47,7 @@ TESTS: Final = {
     "flux": f"{RUNTIME}/test_flux.py",
     "flux control": f"{RUNTIME}/test_flux_control.py",
     "sd3 control": f"{RUNTIME}/test_sd3_control.py",
+    "z-image control": f"{RUNTIME}/test_z_image_control.py",
     "control": "tests/unit/generation/test_control_uses.py",
     "kontext": f"{RUNTIME}/test_kontext.py",
     "references": "tests/unit/generation/test_references.py",

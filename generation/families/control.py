@@ -142,6 +142,11 @@ def _sd3(family: str, *any_of: str, sides: tuple[ShapeSide, ...] = ()) -> Layout
 
 
 CONTROLNETS: Final = (
+    Layout(
+        kind=ModelKind.CONTROLNET,
+        family="z-image",
+        needs=("^control_all_x_embedder.2-1.weight$", "^control_layers.0."),
+    ),
     # Stability AI's for 3.5 large, which read no text, or others of its width, or whose queries
     # and keys are normed
     _sd3("sd3.5", "^transformer_blocks.0.attn.qkv.", "^transformer_blocks.0.attn.norm_q."),

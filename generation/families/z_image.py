@@ -12,7 +12,9 @@ from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import BOTH
 from generation.models import ModelKind
 
-ABILITIES: Final[frozenset[Ability]] = frozenset(("text_to_image", "image_to_image", "lora", "vae"))
+ABILITIES: Final[frozenset[Ability]] = frozenset(
+    ("text_to_image", "image_to_image", "lora", "controlnet", "vae")
+)
 QWEN: Final = TextEncoder(
     part="text_encoder",
     tokenizer="tokenizer",

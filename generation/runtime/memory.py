@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -21,6 +21,7 @@ from generation.memory_notes import MemoryNotes, job_key, model_key
 from generation.memory_plan import (
     MemoryBounds,
     NoRoom,
+    PartPlace,
     Phase,
     Plan,
     PlannedPart,
@@ -40,6 +41,8 @@ from generation.runtime.streaming import need_of, size_of
 log = structlog.get_logger(__name__)
 
 
+WHOLE: Final[tuple[PartPlace, ...]] = ("device", "aside")
+"""Places of a part that is on the device as a whole while it works."""
 Rung = tuple[object, ...]
 """What sets a plan apart from others of the same job."""
 
@@ -118,6 +121,10 @@ class Planner:
         bounds = self._within(wish)
         if work.loras or merged:
             bounds = msgspec.structs.replace(bounds, disk=False)
+        make = job.base.architecture.control
+        if job.nets and make is not None and make.lends:
+            whole = tuple(place for place in bounds.denoiser if place in WHOLE) or WHOLE[-1:]
+            bounds = msgspec.structs.replace(bounds, denoiser=whole)
         found = plan(task, room, bounds)
         while isinstance(found, Plan) and rung_of(found) in wish.tried:
             # more is free than when it was tried: what it needs is known to be more still

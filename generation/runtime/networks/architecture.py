@@ -91,6 +91,8 @@ class ControlMake:
     latents: Callable[[Any, torch.Tensor, Callable[[torch.Tensor], Any]], torch.Tensor] = usual
     """What a ControlNet sees of a control picture's pixels (1, 3, H, W), from 0 to 1, by what
     encodes them as a StartPicture."""
+    lends: bool = False
+    """Whether a ControlNet is lent layers of the denoiser, which therefore is not streamed."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ Source: Alibaba's Z-Image, github.com/Tongyi-MAI/Z-Image, whose names of layers 
 ComfyUI's files have those of Lumina 2, with one layer of attention where there are three.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import diffusers
 import torch
 
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
+from generation.runtime.networks.control import Control
+from generation.runtime.networks.z_image_control import CONTROL, added
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -28,8 +30,9 @@ PADS: Final = ("x_pad_token", "cap_pad_token")
 class ZImage:
     """Calls a ZImageTransformer2DModel."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
         self.done = 0.0
+        self._controls = controls
         self._module = module
         places = module.rope_embedder
         wanted = [max(own, least) for own, least in zip(places.axes_lens, PLACES, strict=True)]
@@ -50,12 +53,14 @@ class ZImage:
     ) -> torch.Tensor:
         """As Network's; height and width of the latents are even."""
         dtype, count = self._module.dtype, len(latents)
-        answers = self._module(
+        told = (
             list(latents.to(dtype)[:, :, None]),
             1 - timestep.expand(count) / TRAINED,
             list(cross.to(dtype)),
-            return_dict=False,
-        )[0]
+        )
+        acting = [control for control in self._controls if control.acts(self.done)]
+        more = added(self._module, acting, told, tile)
+        answers = self._module(*told, controlnet_block_samples=more, return_dict=False)[0]
         # it answers with the way to the picture, others with that to the noise
         return -torch.stack(list(answers))[:, :, 0]
 
@@ -109,7 +114,8 @@ def original_layers(module: Any) -> Mapping[str, Layer]:
 ARCHITECTURE: Final = Architecture(
     model=diffusers.ZImageTransformer2DModel,
     read=read,
-    network=lambda module, _controls, _guidance: ZImage(module),
+    network=lambda module, controls, _guidance: ZImage(module, controls),
     further=lambda _module: 0,
     layers=original_layers,
+    control=CONTROL,
 )

@@ -36,7 +36,7 @@ class Drawing:
         self.ends.sent.clear()
         work = {
             name: changes.pop(name)
-            for name in ("loras", "pictures", "references")
+            for name in ("loras", "pictures", "references", "controlnets")
             if name in changes
         }
         usual = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
