@@ -20,7 +20,7 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
-ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "convert")
+ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "convert", "fetch")
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
@@ -92,6 +92,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.convert import convert
 
             return await convert(parsed)
+        case "fetch":
+            from bot.cli.fetch import fetch
+
+            return await fetch(config, parsed)
         case _:
             from bot.app import run
 
@@ -147,12 +151,14 @@ def _parser() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
-    from bot.cli import convert, models
+    from bot.cli import convert, fetch, models
 
     listing = commands.add_parser("models", help="list all models, and what is wrong with files")
     models.add_flags(listing)
     converting = commands.add_parser("convert", help="make .safetensors of .ckpt, .pt, .pth, .bin")
     convert.add_flags(converting)
+    fetching = commands.add_parser("fetch", help="fetch models of Hugging Face's hub")
+    fetch.add_flags(fetching)
     return parser
 
 

@@ -22,6 +22,7 @@ from bot.delivery.audit import Audit
 from bot.delivery.surroundings import JobSurroundings
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
+from bot.fetching import fetch_awaited
 from bot.locales import Texts
 from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
@@ -89,6 +90,7 @@ async def run(config: Config) -> int:
                 group.create_task(stay_connected(client, config.token))
                 group.create_task(_work(studio, group.create_task(_prepare(studio))))
                 group.create_task(_scan(studio))
+                group.create_task(fetch_awaited(config.huggingface, studio.catalog))
                 group.create_task(_tidy(studio))
         except* RefusedError as refused:
             raise StartError(str(refused.exceptions[0])) from None
@@ -140,13 +142,11 @@ def outlook_of(config: Config, worker: Worker) -> Outlook | None:
 
 def make_engine(config: Config) -> ProcessEngine:
     """The engine that the settings ask for, not yet started."""
-    endpoint = config.huggingface.endpoint
     return ProcessEngine(
         config.worker.runtime(),
         cache=config.storage.folder / "cache",
         hang_after=config.worker.hang_after,
         stop_within=config.worker.stop_within,
-        environment={"HF_ENDPOINT": endpoint} if endpoint else {},
     )
 
 

@@ -14,9 +14,10 @@ import yarl
 from dotenv import dotenv_values
 from msgspec import Meta
 
-from generation import extra_model_paths, toml_text
+from generation import extra_model_paths, hub, toml_text
 from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
+from generation.hub import HuggingFaceSettings
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
@@ -122,12 +123,6 @@ class WildcardsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Of text files, a choice a line."""
 
 
-class HuggingFaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[huggingface]`: where models would be fetched from."""
-
-    endpoint: str = ""
-
-
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[log]`."""
 
@@ -159,11 +154,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def model_folders(self) -> tuple[Path, ...]:
         """The project's own `models/`, then those that the owner named, each once.
 
-        Before them go those that ComfyUI's file says come first.
+        Before them go those that ComfyUI's file says come first, behind them the hub's cache.
         """
         first = (folder.path for folder in self.extra_folders if folder.first)
         others = (folder.path for folder in self.extra_folders if not folder.first)
-        named = (*first, PROJECT / "models", *self.models.folders, *others)
+        cache = self.huggingface.cache
+        cached = () if cache == Path() else (cache,)
+        named = (*first, PROJECT / "models", *self.models.folders, *others, *cached)
         return tuple(dict.fromkeys(named))
 
     @property
@@ -224,7 +221,11 @@ def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Con
         _check_address(name, getattr(sections.get("discord"), name, ""), schemes, place)
     dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
-    config = Config(file=file, token=_token(variables.get("DISCORD_TOKEN", "")), **sections)
+    found = sections.get("huggingface", HuggingFaceSettings())
+    own = found.token or variables.get("HF_TOKEN", "")
+    sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
+    token = _token(variables.get("DISCORD_TOKEN", ""), "DISCORD_TOKEN")
+    config = Config(file=file, token=token, **sections)
     return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
 
 
@@ -249,14 +250,15 @@ def _text_of(file: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _token(text: str) -> str:
-    """The token as Discord's page shows it, however it was pasted. Raises ConfigError."""
+def _token(text: str, name: str) -> str:
+    """The token as its page shows it, however it was pasted. Raises ConfigError."""
     token = text.strip().strip("\"'“”‘’`").strip()
-    token = re.sub(r"^Bot\s+", "", token)
+    token = re.sub(r"^(Bot|Bearer)\s+", "", token)
     if not re.fullmatch(r"[!-~]*", token):
+        where = "your application" if name == "DISCORD_TOKEN" else "your tokens"
         raise ConfigError(
-            "DISCORD_TOKEN is no token: it has spaces, line breaks or signs in it that none has."
-            " Copy it again from the page of your application."
+            f"{name} is no token: it has spaces, line breaks or signs in it that none has."
+            f" Copy it again from the page of {where}."
         )
     return token
 
@@ -335,6 +337,10 @@ def _models(table: Mapping[str, Any], place: _Place) -> ModelsSettings:
                     sentence = f'a name with a dot is written in quotes: [models."{name}.{key}"].'
                     raise place.error(f"models.{name}", key, sentence)
             settings[name] = _decode(value, ModelSettings, f"models.{name}", place)
+            try:
+                hub.read(settings[name].hub or "a/b")
+            except ValueError as error:
+                raise place.error(f"models.{name}", "hub", f"`hub` is wrong: {error}.") from None
         elif name in own:
             values[name] = value
         else:
@@ -387,6 +393,7 @@ def _unknown(name: str, known: list[str], what: str) -> str:
 def _with_absolute_paths(config: Config, base: Path) -> Config:
     replace = msgspec.structs.replace
     classifier = config.worker.picture_check_model
+    cache = config.huggingface.cache
     return replace(
         config,
         storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),
@@ -394,6 +401,9 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         worker=replace(
             config.worker,
             picture_check_model=str(base / Path(classifier).expanduser()) if classifier else "",
+        ),
+        huggingface=replace(
+            config.huggingface, cache=cache if cache == Path() else base / cache.expanduser()
         ),
         models=replace(
             config.models,

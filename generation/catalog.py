@@ -14,6 +14,7 @@ from generation.assembly import Allows, Assembler
 from generation.catalog_cache import CatalogCache, Readings
 from generation.families import DESCRIBED
 from generation.families.family import ALIKE
+from generation.hub import HubModel, in_cache, read
 from generation.model_folders import Candidate, Walk
 from generation.model_reader import NAME_MAX, ModelReader, Reading
 from generation.model_settings import ModelSettings
@@ -103,6 +104,7 @@ class Catalog:
         settings: Mapping[str, ModelSettings] | None = None,
     ) -> None:
         self._settings = settings
+        self._of_hub = _of_hub(settings or {})
         self._allows: Allows | None = None
         self._assembling = threading.Lock()
         self._folders = tuple(folders)
@@ -150,6 +152,18 @@ class Catalog:
         return True
 
     @property
+    def awaited(self) -> dict[str, HubModel]:
+        """The checkpoints that the settings name by a model of the hub and that are not there yet,
+        by their names.
+        """
+        there = self._models.find
+        return {
+            name: model
+            for name, model in self._of_hub.items()
+            if there(ModelKind.CHECKPOINT, name) is None
+        }
+
+    @property
     def all(self) -> list[ModelFile]:
         """Everything that was found, by kind and name."""
         return list(self._models.all)
@@ -194,7 +208,7 @@ class Catalog:
 
         Also by the short form that `short_name` gives it. Raises Refused with what is wrong with a
         file of that name, with the nearest names, or while the folders are read for the first
-        time, saying so.
+        time or the model is fetched, saying so.
         """
         found = self.find(kind, name)
         if found is not None:
@@ -202,6 +216,8 @@ class Catalog:
         if not self.scanned:
             raise Refused("models_being_read", found=len(self._models.all))
         folded = fold(name)
+        if kind is ModelKind.CHECKPOINT and folded in map(fold, self.awaited):
+            raise Refused("model_awaited", name=printable(name[:80]))
         for problem in self.problems:
             written = (problem.path.stem, problem.path.name)
             if problem.code in UNUSABLE and folded in map(fold, written):
@@ -234,7 +250,8 @@ class Catalog:
         if self._read is None:
             self._read = self._cache.load()
             self._saved: Readings = dict(self._read)
-        look = _Look(self._read, self._reader, None if self.scanned else self._show)
+        show = None if self.scanned else self._show
+        look = _Look(self._read, self._reader, self._of_hub, show)
         walk = Walk(self._part_configs)
         for folder in self._folders:
             for found in walk.below(folder):
@@ -275,10 +292,12 @@ class _Look:
         self,
         known: Readings,
         reader: ModelReader,
+        of_hub: Mapping[str, HubModel],
         show: Callable[[Iterable[ModelFile]], None] | None,
     ) -> None:
         self._known = known
         self._reader = reader
+        self._of_hub = {(hub.repository, hub.file): name for name, hub in of_hub.items()}
         self._show = show
         self._show_at = time.monotonic() + SHOWN_FIRST
         self._began = time.monotonic()
@@ -303,7 +322,7 @@ class _Look:
         if reading.problem is not None:
             self.problems.append(reading.problem)
         if reading.model is not None:
-            named = _unique(reading.model, self.found, found.root)
+            named = _unique(self._called(reading.model), self.found, found.root)
             self.found[named.kind, named.name] = named
             if reading.vae_mark:
                 self._marks[named.path] = reading.vae_mark
@@ -311,6 +330,14 @@ class _Look:
             self._show(self.models())
             now = time.monotonic()
             self._show_at = now + (now - self._began) * SHOWN_AGAIN
+
+    def _called(self, model: ModelFile) -> ModelFile:
+        """A checkpoint of the hub by the name that its owner gave it."""
+        cached = in_cache(model.path) if self._of_hub else None
+        if cached is None or model.kind is not ModelKind.CHECKPOINT:
+            return model
+        name = self._of_hub.get(cached) or self._of_hub.get((cached[0], ""))
+        return msgspec.structs.replace(model, name=name) if name else model
 
     def models(self) -> list[ModelFile]:
         """What was found; VAEs of unknown version are told by those within checkpoints."""
@@ -329,6 +356,11 @@ class _Look:
         alike = {family: known.get(family, ()) for family in ALIKE[model.family]}
         family = family_by(self._marks.get(model.path, ()), alike)
         return msgspec.structs.replace(model, family=family) if family else model
+
+
+def _of_hub(settings: Mapping[str, ModelSettings]) -> dict[str, HubModel]:
+    """The models of the hub that settings name."""
+    return {name: read(said.hub) for name, said in settings.items() if said.hub}
 
 
 def _away(problems: Iterable[Unusable], folders: Iterable[Path]) -> set[Path]:

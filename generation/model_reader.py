@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from generation import diffusers_folder, gguf_names, model_probe
+from generation import diffusers_folder, gguf_names, hub, model_probe
 from generation.bitsandbytes_layout import as_whole, has_states, states
 from generation.families import DESCRIBED, FAMILIES
 from generation.families.few_steps import LCM
@@ -37,8 +37,6 @@ NAME_MAX: Final = 300
 """Characters of a name; signs that can't be shown take several."""
 WHY_MAX: Final = 200
 """Characters of what a file says that is wrong with it."""
-HUB: Final = "models--"
-"""How folders begin in the cache of Hugging Face's hub."""
 GGUF_KINDS: Final = frozenset(ModelKind) - {
     *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER),
 }
@@ -323,16 +321,10 @@ def _unusable(path: Path, code: str, **params: str) -> Reading:
 
 
 def _name(path: Path, own: str) -> str:
-    """Its own name, or in the cache of Hugging Face's hub, where that is a hash, its repository's.
-
-    Laid out as `models--ORGANISATION--NAME/snapshots/COMMIT/…`.
-    """
-    parts = path.parts
-    for place, part in enumerate(parts[:-2]):
-        if part.startswith(HUB) and parts[place + 1] == "snapshots":
-            repository = part.removeprefix(HUB).replace("--", "/", 1)
-            is_snapshot = place + 3 == len(parts)
-            own = repository if is_snapshot else f"{repository}/{own}"
+    """Its own name; in the hub's cache, where that is a hash, its repository's."""
+    cached = hub.in_cache(path)
+    if cached is not None:
+        own = f"{cached[0]}/{own}" if cached[1] else cached[0]
     return short_name(printable(own), NAME_MAX)
 
 

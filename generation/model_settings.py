@@ -38,6 +38,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quantise: Quantise | None = None
     """What the weights of its denoiser and its large text encoders become when they are loaded, to
     take less memory; "" leaves them as they are."""
+    hub: Name | None = None
+    """The model of Hugging Face's hub that goes by this name."""
 
     def over(self, other: "ModelSettings | None") -> "ModelSettings":
         """These, and where they say nothing, the other's."""
@@ -59,6 +61,8 @@ def read_settings(file: Path) -> ModelSettings:
         raise ValueError("it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(printable(str(error))[:200]) from None
+    if settings.hub is not None:
+        raise ValueError("hub stands in config.toml alone, in [models.NAME]")
     if settings.sampler is not None and samplers.read(settings.sampler) is None:
         raise ValueError(f"there is no sampler {printable(settings.sampler)[:80]}")
     if settings.schedule is not None and samplers.schedule(settings.schedule) is None:

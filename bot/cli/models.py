@@ -71,6 +71,9 @@ async def models(config: Config, arguments: argparse.Namespace) -> int:
     console = Console()
     console.print(_table(catalog, texts))
     _problems(catalog.problems, texts, console)
+    for called, model in catalog.awaited.items():
+        line = f"{printable(called)} is not there yet: darkroom fetch {model}"
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from bot.cli.doctor.finding import Finding, quoted
 from bot.config import PROJECT, Config
+from bot.fetching import OFFLINE
 from bot.locales import Texts
 from generation.assembly import is_whole, missing, told
 from generation.catalog import Catalog
@@ -14,6 +15,7 @@ from generation.checks import known_sampler, known_schedule
 from generation.completion import complete
 from generation.enlarging import upscaler_of
 from generation.families import FAMILIES, RECOGNISED
+from generation.hub import HubModel
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind, Unusable
 from generation.refusal import Refused
@@ -92,6 +94,8 @@ def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
             mend = (
                 "No checkpoint has that name, so whoever names none for /imagine is refused."
                 f" {_nearest(refused)}"
+                if refused.code != "model_awaited"
+                else "It is not there yet, so whoever names none for /imagine is refused."
             )
             yield Finding("[models]", f"default = {quoted(default)}", mend)
         else:
@@ -104,12 +108,23 @@ def _named_models(config: Config, catalog: Catalog) -> Iterator[Finding]:
         try:
             catalog.get(ModelKind.CHECKPOINT, name)
         except Refused as refused:
+            if name in catalog.awaited:
+                yield _awaited(config, name, catalog.awaited[name])
+                continue
             mend = f"It names no checkpoint, so it has no effect. {_nearest(refused)}"
             yield Finding("[models]", f"[models.{quoted(name)}]", mend, fatal=False)
         yield from _parts(f"[models.{quoted(name)}]", settings, catalog)
     for model in catalog.checkpoints:
         if model.defaults is not None:
             yield from _parts(f"settings beside {model.name}", model.defaults, catalog)
+
+
+def _awaited(config: Config, name: str, model: HubModel) -> Finding:
+    """A model of the hub that was not fetched yet."""
+    mend = f"It is not there yet. The bot fetches it while it runs; at once: darkroom fetch {model}"
+    if config.huggingface.offline:
+        mend = f"It is not there yet. {OFFLINE}"
+    return Finding("[models]", f"[models.{quoted(name)}] hub = {quoted(str(model))}", mend, False)
 
 
 def _parts(where: str, settings: ModelSettings, catalog: Catalog) -> Iterator[Finding]:

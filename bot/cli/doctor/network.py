@@ -1,6 +1,7 @@
 """Discord and Hugging Face, as they answer."""
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -71,12 +72,18 @@ async def _check_account(session: aiohttp.ClientSession, api: str) -> AsyncItera
 
 
 async def check_hugging_face(config: Config) -> AsyncIterator[Finding]:
-    """The endpoint that models would come from. Nothing here needs it while models are on disk."""
-    endpoint = config.huggingface.endpoint or "https://huggingface.co"
+    """The endpoint that models come from. Nothing here needs it while models are on disk."""
+    settings = config.huggingface
+    if settings.offline:
+        yield Finding("Hugging Face", "offline, as config.toml says")
+        return
+    endpoint = settings.endpoint or "https://huggingface.co"
     timeout = aiohttp.ClientTimeout(total=NETWORK_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.head(endpoint):
             yield Finding("Hugging Face", f"{endpoint} answers")
+        if settings.token:
+            yield await _check_token(settings.token, endpoint)
     except ValueError:
         mend = "It is no address: write https://… in [huggingface], or leave it empty."
         yield Finding("Hugging Face", endpoint, mend, fatal=False)
@@ -86,3 +93,20 @@ async def check_hugging_face(config: Config) -> AsyncIterator[Finding]:
             " for a mirror set [huggingface] endpoint."
         )
         yield Finding("Hugging Face", endpoint, mend, fatal=False)
+
+
+async def _check_token(token: str, endpoint: str) -> Finding:
+    """Whether the hub knows it; mirrors may not be able to say."""
+    timeout = aiohttp.ClientTimeout(total=NETWORK_SECONDS)
+    headers = {"Authorization": f"Bearer {token}"}
+    address = f"{endpoint.rstrip('/')}/api/whoami-v2"
+    async with (
+        aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+        session.get(address) as response,
+    ):
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            mend = (
+                "The hub refuses it. Make another in your settings there, and set it as HF_TOKEN."
+            )
+            return Finding("HF_TOKEN", "wrong", mend, fatal=False)
+    return Finding("HF_TOKEN", "is set")
