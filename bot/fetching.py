@@ -18,10 +18,10 @@ from generation.hub import (
     Fetched,
     FetchEvent,
     Fetching,
+    FetchPlan,
     HubModel,
     HuggingFaceSettings,
     NotFetched,
-    Planned,
 )
 
 log = structlog.get_logger(__name__)
@@ -82,26 +82,29 @@ async def fetch_awaited(settings: HuggingFaceSettings, catalog: Catalog) -> None
     other; what can't be fetched is said in the log once, and tried again where that may do.
     """
     await catalog.ready()
-    given_up: set[str] = set()
+    settled: set[str] = set()
     said: dict[str, str] = {}
-    while waiting := [name for name in catalog.awaited if name not in given_up]:
+    while waiting := [name for name in catalog.awaited if name not in settled]:
         for name in waiting:
-            end = await _fetched(settings, name, catalog.awaited[name])
-            if isinstance(end, NotFetched):
-                if said.get(name) != end.why:
-                    log.warning("a model is not there yet", model=name, why=end.why)
-                said[name] = end.why
-                if end.lasting:
-                    given_up.add(name)
+            try:
+                end = await _fetched(settings, name, catalog.awaited[name])
+                await catalog.scan()
+            except Exception:
+                # the bot goes on with the models that it has
+                log.exception("a model can't be fetched", model=name)
+                settled.add(name)
                 continue
-            await catalog.scan()
-            given_up.add(name)
-            if name in catalog.awaited:
-                why = "what was fetched is no checkpoint that can be used: see darkroom models"
-                log.warning("a model is not there yet", model=name, why=why)
-            else:
+            why = end.why if isinstance(end, NotFetched) else ""
+            if not why and name in catalog.awaited:
+                why = "What was fetched is no checkpoint that can be used: see darkroom models."
+            if not why:
                 log.info("a model was fetched", model=name)
-        if any(name not in given_up for name in waiting):
+            elif said.get(name) != why:
+                log.warning("a model is not there yet", model=name, why=why)
+            said[name] = why
+            if isinstance(end, Fetched) or end.lasting:
+                settled.add(name)
+        if any(name not in settled for name in waiting):
             await asyncio.sleep(AGAIN_AFTER)
 
 
@@ -114,7 +117,7 @@ async def _fetched(
     async with aclosing(fetching(settings, model)) as events:
         async for event in events:
             now = time.monotonic()
-            if isinstance(event, Planned):
+            if isinstance(event, FetchPlan):
                 total = event.total
                 mib = (total - event.there) // MIB
                 log.info("fetching a model", model=name, hub=str(model), mib=mib)

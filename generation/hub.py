@@ -135,7 +135,7 @@ class FilePlan(msgspec.Struct, frozen=True):
     """Bytes."""
 
 
-class Planned(msgspec.Struct, frozen=True, tag=True):
+class FetchPlan(msgspec.Struct, frozen=True, tag=True):
     """What will be fetched."""
 
     files: list[FilePlan]
@@ -175,5 +175,5 @@ class NotFetched(msgspec.Struct, frozen=True, tag=True):
     """False where another try may do, as it stands."""
 
 
-FetchEvent = Planned | Fetching | Fetched | NotFetched
+FetchEvent = FetchPlan | Fetching | Fetched | NotFetched
 EVENT: Final = msgspec.json.Decoder(FetchEvent)

@@ -23,7 +23,7 @@ from bot.locales import Texts
 from generation.assembly import missing
 from generation.catalog import Catalog
 from generation.families import FAMILIES, RECOGNISED
-from generation.hub import Fetched, Fetching, HubModel, NotFetched, Planned, read
+from generation.hub import Fetched, Fetching, FetchPlan, HubModel, NotFetched, read
 from generation.models import ModelFile
 from generation.regular_files import printable
 
@@ -73,7 +73,7 @@ async def _fetch(config: Config, model: HubModel, *, listing: bool) -> bool:
         async with aclosing(fetching(config.huggingface, model)) as events:
             async for event in events:
                 match event:
-                    case Planned():
+                    case FetchPlan():
                         _show(console, model, event)
                         if listing:
                             return True
@@ -91,7 +91,7 @@ async def _fetch(config: Config, model: HubModel, *, listing: bool) -> bool:
     return True
 
 
-def _show(console: Console, model: HubModel, plan: Planned) -> None:
+def _show(console: Console, model: HubModel, plan: FetchPlan) -> None:
     """What is fetched, and how large it is."""
     for file in plan.files:
         console.print(f"{file.size / MIB:>10,.1f} MiB  {printable(file.name)}")

@@ -34,10 +34,10 @@ from generation.hub import (
     Fetched,
     FetchEvent,
     Fetching,
+    FetchPlan,
     FilePlan,
     HubModel,
     NotFetched,
-    Planned,
     is_plain,
     read,
 )
@@ -254,7 +254,7 @@ def _alone(repository: Repository) -> Iterator[None]:
         raise NotFetchedError(why, lasting=False) from None
 
 
-def _planned(repository: Repository, files: Sequence[HubFile]) -> Planned:
+def _planned(repository: Repository, files: Sequence[HubFile]) -> FetchPlan:
     """What is to be fetched. Raises NotFetchedError where there is no room for it."""
     there = 0
     for file in files:
@@ -265,7 +265,7 @@ def _planned(repository: Repository, files: Sequence[HubFile]) -> Planned:
         elif file.sha256 and part.is_file():
             there += part.stat().st_size
     free = shutil.disk_usage(repository.folder).free
-    plan = Planned([FilePlan(file.name, file.size or 0) for file in files], there, free)
+    plan = FetchPlan([FilePlan(file.name, file.size or 0) for file in files], there, free)
     if plan.total - there + SPARE > free:
         needs = f"{(plan.total - there) / GIB:.1f} GiB"
         raise NotFetchedError(

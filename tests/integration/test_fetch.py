@@ -17,7 +17,7 @@ from bot.cli import fetch as command
 from bot.config import Config, ModelsSettings
 from bot.fetching import fetch_awaited, fetching
 from generation.catalog import Catalog
-from generation.hub import Fetched, Fetching, HuggingFaceSettings, NotFetched, Planned, read
+from generation.hub import Fetched, FetchPlan, HuggingFaceSettings, NotFetched, read
 from generation.hub_files import HubFile
 from generation.model_settings import ModelSettings
 from generation.models import ModelKind
@@ -47,9 +47,10 @@ def settings(hub: LocalHub, tmp_path: Path, token: str = "") -> HuggingFaceSetti
 
 
 async def end_of(wanted: HuggingFaceSettings, model: str) -> Fetched | NotFetched:
-    events = [event async for event in fetching(wanted, read(model))]
-    assert isinstance(events[-1], Fetched | NotFetched)
-    return events[-1]
+    async with aclosing(fetching(wanted, read(model))) as events:
+        last = [event async for event in events][-1]
+    assert isinstance(last, Fetched | NotFetched)
+    return last
 
 
 async def why(wanted: HuggingFaceSettings, model: str) -> str:
@@ -121,11 +122,13 @@ async def test_a_download_that_was_cut_off_goes_on(hub: LocalHub, tmp_path: Path
     hub.repositories = {"acme/one": {"one.safetensors": content}}
     hub.cut_after, hub.stalls = len(content) // 2, True
     wanted = settings(hub, tmp_path)
-    async with aclosing(fetching(wanted, read("acme/one"))) as events:
-        async for event in events:
-            if isinstance(event, Fetching) and event.done > 0:
-                break
-    [part] = (wanted.folder / "models--acme--one" / "blobs").iterdir()
+    fetched = asyncio.create_task(end_of(wanted, "acme/one"))
+    blobs = wanted.folder / "models--acme--one" / "blobs"
+    while sum(part.stat().st_size for part in blobs.glob("*.part")) < hub.cut_after // 2:
+        await asyncio.sleep(0.02)
+    fetched.cancel()
+    await asyncio.wait((fetched,))
+    [part] = blobs.iterdir()
     kept = part.stat().st_size
     assert 0 < kept <= hub.cut_after
     catalog = Catalog((wanted.folder,))
@@ -136,7 +139,7 @@ async def test_a_download_that_was_cut_off_goes_on(hub: LocalHub, tmp_path: Path
     hub.woken.set()
     events_after = [event async for event in fetching(wanted, read("acme/one"))]
     plan, end = events_after[0], events_after[-1]
-    assert isinstance(plan, Planned)
+    assert isinstance(plan, FetchPlan)
     assert plan.there == kept
     assert isinstance(end, Fetched)
     assert (Path(end.snapshot) / "one.safetensors").read_bytes() == content
@@ -204,7 +207,7 @@ async def test_what_goes_wrong_meanwhile(
 
 
 def a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> child.Repository:
-    monkeypatch.setattr(child.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     repository = child.Repository(read("acme/tiny"))
     repository.commit = COMMIT
     repository.blobs.mkdir(parents=True)
@@ -214,7 +217,7 @@ def a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> child.Repos
 def test_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = a_repository(tmp_path, monkeypatch)
     usage: Any = SimpleNamespace(free=2**30)
-    monkeypatch.setattr(child.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(NotFetchedError, match=r"needs 3\.0 GiB more, and 1\.0 GiB are free"):
         child._planned(repository, [HubFile("a.gguf", 3 * 2**30, "1" * 64)])
     full = sentence(read("a/b"), OSError(errno.ENOSPC, "No space left"), token=False)

@@ -187,3 +187,18 @@ def test_odd_lines_of_the_dotenv_file_are_no_fault(file: Path) -> None:
     (file.parent / ".env").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError):
         load(file, "")
+
+
+def test_the_hub(file: Path) -> None:
+    config = load(file, "", HF_TOKEN=" hf_mine ")
+    assert config.huggingface.token == "hf_mine"
+    assert "hf_mine" not in repr(config)
+    text = '[huggingface]\ncache = "hub"\ntoken = "hf_own"\n[models.x]\nhub = "a/b:c.gguf"\n'
+    config = load(file, text, HF_TOKEN="hf_mine")
+    assert config.huggingface.token == "hf_own"
+    assert config.model_folders == (PROJECT / "models", file.parent / "hub")
+    assert config.models.settings["x"].hub == "a/b:c.gguf"
+    with pytest.raises(ConfigError, match=r"line 2: `hub` is wrong: it is no model of the hub"):
+        load(file, '[models.x]\nhub = "nonsense"\n')
+    with pytest.raises(ConfigError, match="HF_TOKEN is no token"):
+        load(file, "", HF_TOKEN="hf mine")

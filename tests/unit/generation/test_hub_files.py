@@ -1,5 +1,7 @@
 """What is fetched of repositories as they lie on the hub: each part once, and nothing that runs."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from generation.hub_files import HubFile, NotNeededError, needed
@@ -42,7 +44,7 @@ def files(text: str) -> list[HubFile]:
     return [HubFile(name) for name in text.split()]
 
 
-def names(text: str, wanted: str = "", index: dict[str, object] | None = None) -> set[str]:
+def names(text: str, wanted: str = "", index: Mapping[str, object] | None = None) -> set[str]:
     found = [file.name for file in needed(files(text), wanted, index)]
     assert len(found) == len(set(found))
     return set(found)

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot.cli.doctor.finding import Finding
 from bot.cli.doctor.machine import check_device
@@ -15,12 +17,14 @@ from bot.cli.doctor.storage import check_database
 from bot.config import (
     Config,
     DirectMessagesSettings,
-    HuggingFaceSettings,
+    ModelsSettings,
     StorageSettings,
     WorkerSettings,
 )
 from generation.engines.fake import READY, FakeEngine
+from generation.hub import HuggingFaceSettings
 from generation.messages import Ready
+from generation.model_settings import ModelSettings
 from generation.rules import Limits
 
 
@@ -83,3 +87,35 @@ async def test_a_database_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "darkroom.sqlite3").mkdir()
     [found] = await findings(check_database, storage=StorageSettings(folder=tmp_path))
     assert "It is a folder: move it away" in found.mend
+
+
+async def test_a_model_of_the_hub_that_is_not_there_yet() -> None:
+    named = {"mine": ModelSettings(hub="acme/tiny")}
+    models = ModelsSettings(settings=named, default="mine")
+    found = await findings(check_models, models=models)
+    [awaited] = [one for one in found if "hub = " in one.found]
+    [default] = [one for one in found if "default = " in one.found]
+    assert not awaited.fatal
+    assert awaited.mend.endswith("at once: darkroom fetch acme/tiny")
+    assert "It is not there yet" in default.mend
+    offline = HuggingFaceSettings(offline=True)
+    found = await findings(check_models, models=models, huggingface=offline)
+    assert any("offline = true in [huggingface]" in one.mend for one in found)
+    assert await findings(check_hugging_face, huggingface=offline) == []
+
+
+async def test_a_token_that_the_hub_refuses() -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        known = request.headers.get("Authorization") == "Bearer hf_known"
+        return web.Response(status=200 if known or request.path == "/" else 401)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", refuse)
+    async with TestServer(app) as server:
+        endpoint = str(server.make_url("/"))
+        wrong = HuggingFaceSettings(endpoint=endpoint, token="hf_wrong")
+        [found] = await findings(check_hugging_face, huggingface=wrong)
+        assert (found.found, found.fatal) == ("wrong", False)
+        assert "hf_wrong" not in str(found)
+        right = HuggingFaceSettings(endpoint=endpoint, token="hf_known")
+        assert await findings(check_hugging_face, huggingface=right) == []
