@@ -14,6 +14,8 @@ from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
 
 EDITING: Final = "instruct-pix2pix"
 """The variant of models that change a picture to start from, and draw none without."""
+MORE: Final = ("second_picture", "third_picture")
+"""What may be shown beside the first picture."""
 SHOWN: Final = 4
 """Samplers or schedule types that are named in the place of one that can't be."""
 
@@ -32,6 +34,7 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
     for ability, option, asked in wanted:
         if asked and ability not in family.abilities:
             raise Refused("ability_missing", model=model.name, family=family.title, what=option)
+    _check_pictures(request, model, family)
     joins = family.reads_all_weighed and family.guidance == "cfg"
     if not joins and len(composed(request.prompt)) > 1:
         raise Refused("and_unread", model=model.name, family=family.title)
@@ -68,6 +71,18 @@ def _weighted(request: GenerationRequest) -> bool:
     entries = schedule(request.prompt, request.steps)
     pieces = [piece for _, text in entries for piece in attention(text)]
     return any(weight != 1 for text, weight in pieces if (text, weight) != BREAK)
+
+
+def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family) -> None:
+    """Several are for models that are shown several, and there is a first."""
+    for option in MORE:
+        if getattr(request, option) is not None and request.init_picture is None:
+            raise Refused("option_needs", option=option, needs="init_picture")
+    most = family.references.most if family.references is not None else 1
+    if len(request.shown) > most:
+        given = (name for name in MORE if getattr(request, name) is not None)
+        params = {"model": model.name, "family": family.title, "option": list(given)[-1]}
+        raise Refused("pictures_one" if most == 1 else "pictures_many", most=most, **params)
 
 
 def _check_sides(request: GenerationRequest, model: ModelFile, family: Family) -> None:

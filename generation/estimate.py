@@ -150,7 +150,7 @@ def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
         if request.only_enlarges:
             return (("", request.enlargement.upscaler), ("",))
         request = second_pass(request)
-    shown = (len(request.controls), request.init_picture is not None)
+    shown = (len(request.controls), len(request.shown))
     size = (request.width * request.height, request.tile, *shown, request.refiner)
     return ((request.model, *size), (request.model,), ())
 

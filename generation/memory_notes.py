@@ -66,7 +66,7 @@ def job_key(model: ModelFile, request: GenerationRequest, precision: str) -> str
             f"{len(request.controls)} controls",
             "guided" if request.guidance_scale > 1 else "unguided",
             request.refiner or "",
-            "a picture" if request.init_picture is not None else "",
+            f"{len(request.shown)} pictures",
         )
     )
 

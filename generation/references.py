@@ -16,9 +16,9 @@ def of(request: GenerationRequest, family: Family) -> tuple[PictureHash, ...]:
     start from.
     """
     row = family.references
-    if row is None or request.init_picture is None:
+    if row is None or (row.starts and request.denoising_strength < 1):
         return ()
-    return () if row.starts and request.denoising_strength < 1 else (request.init_picture,)
+    return request.shown
 
 
 def shown_size(size: tuple[int, int], family: Family, native: int) -> tuple[int, int]:

@@ -221,10 +221,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ]
     variation_seed: Annotated[
         Seed | None,
-        option("a second seed that the picture is moved towards; -1 for a random one", random=True),
+        option(
+            "a second seed that the picture is moved towards; -1 for a random one",
+            slash=False,
+            random=True,
+        ),
     ] = None
     variation_strength: Annotated[
-        Strength, option("how far it is moved towards the second seed; 1 is all the way")
+        Strength,
+        option("how far it is moved towards the second seed; 1 is all the way", slash=False),
     ] = 0.0
     lineage: Annotated[
         tuple[Variation, ...],
@@ -236,6 +241,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 1
     init_picture: Annotated[
         PictureHash | None, option("a picture to start from, or to edit", picture=True)
+    ] = None
+    second_picture: Annotated[
+        PictureHash | None,
+        option("another picture, for a model that is shown several", picture=True),
+    ] = None
+    third_picture: Annotated[
+        PictureHash | None,
+        option("a third picture, for a model that is shown several", picture=True),
     ] = None
     denoising_strength: Annotated[
         Strength, option("how much of the start picture is drawn anew", name="denoising")
@@ -324,11 +337,16 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         }
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """Hashes of the pictures that it starts from or that are edited, in order."""
+        pictures = (self.init_picture, self.second_picture, self.third_picture)
+        return tuple(picture for picture in pictures if picture is not None)
+
+    @property
     def uploads(self) -> tuple[str, ...]:
-        """Hashes of the pictures in the store that it starts from or follows."""
-        init = () if self.init_picture is None else (self.init_picture,)
+        """Hashes of the pictures in the store that it starts from, edits or follows."""
         enlarged = () if self.enlargement is None else (self.enlargement.picture,)
-        return (*init, *enlarged, *(use.picture for use in self.controls))
+        return (*self.shown, *enlarged, *(use.picture for use in self.controls))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

@@ -50,7 +50,7 @@ UNSET: Final[Mapping[str, str]] = {
     "model": "that of config.toml, or the first",
     "seed": "random",
     "variation_seed": "random where --variation-strength is given",
-    "init_picture": "none",
+    **dict.fromkeys(("init_picture", "second_picture", "third_picture"), "none"),
     "refiner": "none",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",

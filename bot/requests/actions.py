@@ -157,6 +157,8 @@ def start_from(source: Source) -> GenerationRequest:
     enlargement = source.job.request.enlargement
     return request.with_(
         init_picture=picture.file,
+        second_picture=None,
+        third_picture=None,
         # in the size that its model draws
         width=request.width if enlargement else picture.width,
         height=request.height if enlargement else picture.height,
