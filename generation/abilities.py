@@ -43,6 +43,12 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
         _check_flow(request, model)
 
 
+def needs_picture(model: ModelFile) -> bool:
+    """Whether a checkpoint that can be drawn with draws nothing without a picture."""
+    shown = family_of(model).references
+    return model.variant == EDITING or (shown is not None and shown.needed)
+
+
 def edits(model: ModelFile) -> bool:
     """Whether a checkpoint that can be drawn with edits pictures by what the prompt says."""
     return family_of(model).references is not None or model.variant == EDITING

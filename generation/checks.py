@@ -144,7 +144,7 @@ def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> N
 
 
 def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
-    if model.variant == abilities.EDITING and request.init_picture is None:
+    if abilities.needs_picture(model) and request.init_picture is None:
         raise Refused("start_picture_needed", model=model.name)
 
 

@@ -82,7 +82,8 @@ TRANSFORMERS: Final = {
 }
 """Families by the class of a folder's denoiser."""
 EDITING: Final = {
-    **dict.fromkeys(("QwenImageEditPipeline", "QwenImageEditPlusPipeline"), "edit"),
+    "QwenImageEditPipeline": "edit",
+    "QwenImageEditPlusPipeline": "edit-plus",
     "FluxKontextPipeline": "kontext",
 }
 """Variants by the class of the pipeline, where the denoiser is as the usual one's."""

@@ -50,7 +50,6 @@ VARIANT_TITLES: Final = {
     "t2i-adapter": "a T2I-Adapter",
     "fill": "a model that fills and extends pictures (Fill)",
     "omni": "a model that is shown pictures beside its text (Omni)",
-    "edit": "a model that edits pictures (Edit)",
     "layers": "a model that draws a picture in layers (Layered)",
 }
 """Variants as the end of "it is …"."""

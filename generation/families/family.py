@@ -58,6 +58,9 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[int, ...] = ()
     """Of a language model those of its states that stand side by side, by how many layers are
     behind them; empty where it is `layer` alone."""
+    picture: str = ""
+    """What is said to one that sees pictures for each of them, before the prompt, its number in the
+    place of the braces."""
     unseen: int = 0
     """How many tokens of the template, which stand before the prompt, the denoiser does not see."""
 
@@ -134,6 +137,10 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
     starts: bool = False
     """Whether a picture is one to start from all the same, where less than all is to be drawn anew.
     """
+    seen: int = 0
+    """Side of the square in whose area the text encoder sees them; 0 where it does not."""
+    needed: bool = False
+    """Whether nothing is drawn without one."""
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +156,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for `TextEncoder.tokens`; 0 where nothing else does."""
     references: References | None = None
     """What holds for `Family.references`; None where nothing else does."""
+    encoders: tuple[TextEncoder, ...] = ()
+    """What reads the prompt in the place of the family's; () where nothing else does."""
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +269,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
             return self
         encoders = tuple(
             msgspec.structs.replace(one, tokens=own.tokens or one.tokens) if one.tokens else one
-            for one in self.encoders
+            for one in own.encoders or self.encoders
         )
         return msgspec.structs.replace(
             self,

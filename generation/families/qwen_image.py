@@ -1,13 +1,23 @@
 """Qwen-Image: a transformer that reads the states of a language model, and a VAE made for videos.
 
-In diffusers' names, which are its authors' own. Those that edit pictures or draw in layers are
-told, and can't be drawn with.
+In diffusers' names, which are its authors' own. Of those that edit pictures the first is shown one,
+and since 2509 ("Plus") several. Those that draw in layers are told, and can't be drawn with.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from generation.families.family import Ability, ConfigMark, Family, Latents, TextEncoder
+import msgspec
+
+from generation.families.family import (
+    Ability,
+    ConfigMark,
+    Family,
+    Latents,
+    References,
+    TextEncoder,
+    Version,
+)
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import BOTH
 from generation.models import ModelKind
@@ -52,6 +62,37 @@ ENCODER: Final = TextEncoder(
     unseen=34,
 )
 """As its authors asked it: github.com/QwenLM/Qwen-Image."""
+_EDITOR: Final = msgspec.structs.replace(
+    ENCODER,
+    make="qwen2-vl",
+    template=(
+        "<|im_start|>system\nDescribe the key features of the input image (color, shape, size, "
+        "texture, objects, background), then explain how the user's text instruction should alter "
+        "or modify the image. Generate a new image that meets the user's requirements while "
+        "maintaining consistency with the original input where appropriate.<|im_end|>\n"
+        "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    unseen=64,
+)
+_SEEN: Final = "<|vision_start|><|image_pad|><|vision_end|>"
+EDITING: Final = {
+    "edit": Version(
+        guidance="cfg",
+        steps=40,
+        guidance_scale=4.0,
+        references=References(step=32, seen=1024, needed=True),
+        encoders=(msgspec.structs.replace(_EDITOR, picture=_SEEN),),
+    ),
+    "edit-plus": Version(
+        guidance="cfg",
+        steps=40,
+        guidance_scale=4.0,
+        references=References(most=3, step=32, seen=384, needed=True),
+        encoders=(msgspec.structs.replace(_EDITOR, picture=f"Picture {{}}: {_SEEN}"),),
+    ),
+}
+"""As their authors ask them: github.com/QwenLM/Qwen-Image, and diffusers' QwenImageEditPipeline and
+QwenImageEditPlusPipeline."""
 _BLOCK: Final = "transformer_blocks.{0..59}"
 _TENSORS: Final = (
     f"{{img_in,txt_in,norm_out.linear,proj_out}}.{BOTH}",
@@ -73,7 +114,7 @@ _DENOISER: Final = tuple(
     for begins in ("", "model.diffusion_model.")
 )
 MARKS: Final = (
-    ("edit", "^__index_timestep_zero__$"),
+    ("edit-plus", "^__index_timestep_zero__$"),
     ("layers", "^time_text_embed.addition_t_embedding."),
 )
 """What the files of a variant have beside the usual ones; of Edit since its version of November
@@ -111,13 +152,19 @@ QWEN_IMAGE: Final = Family(
     sampler="Euler",
     schedule="Simple",
     abilities=ABILITIES,
+    variants=frozenset(("", *EDITING)),
+    versions=EDITING,
     named={
-        "": ((r"(?<![a-z])edit(?![a-z])", "edit"), (r"(?<![a-z])layered(?![a-z])", "layers")),
+        "": (
+            (r"(?<![a-z])edit[^a-z].*(?:2509|2511|plus)", "edit-plus"),
+            (r"(?<![a-z])edit(?![a-z])", "edit"),
+            (r"(?<![a-z])layered(?![a-z])", "layers"),
+        ),
     },
     vaes="qwen-image",
     layouts=tuple(_layouts()),
     config_marks=(
-        ConfigMark("edit", "zero_cond_t", True),
+        ConfigMark("edit-plus", "zero_cond_t", True),
         ConfigMark("layers", "use_additional_t_cond", True),
     ),
     bytes_at_half={

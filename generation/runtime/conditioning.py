@@ -10,7 +10,7 @@ from torch.nn import functional
 from generation.families import Family, TextEncoder
 from generation.prompts import composed, schedule
 from generation.request import Conventions
-from generation.runtime.encoders import Encoded, Encoder, Vectors
+from generation.runtime.encoders import Encoded, Encoder, Pictures, Vectors
 from generation.runtime.faults import JobError
 
 KEPT: Final = 128
@@ -71,6 +71,7 @@ class Conditioner:
         vectors: Vectors | None = None,
         conventions: Conventions = "a1111",
         changed_by: object = None,
+        pictures: Pictures = (),
         second_pass: bool = False,
         before_encoding: Callable[[], None] = lambda: None,
     ) -> Prompts:
@@ -78,8 +79,9 @@ class Conditioner:
         numbers in prompts count on from those of a first of as many. Where no negative prompt is
         read it is None.
 
-        `changed_by` tells what the encoders' weights were changed by, such as LoRAs; with the
-        names of `vectors` it must tell apart whatever encodes differently. `before_encoding` is
+        `changed_by` tells what the encoders' weights were changed by, such as LoRAs, and which
+        `pictures` they see; with the names of `vectors` it must tell apart whatever encodes
+        differently. `before_encoding` is
         called whenever the encoders are about to work: what is kept needs none.
         Raises JobError: clip_skip_too_deep, embedding_mismatch.
         """
@@ -96,7 +98,7 @@ class Conditioner:
             asked = (texts, unwanted and not any(texts), clip_skip)
             if self._key(*asked, vectors, conventions, changed_by) not in self._kept:
                 before_encoding()
-            found = self._texts(*asked, vectors, conventions, changed_by)
+            found = self._texts(*asked, vectors, conventions, changed_by, pictures)
             return Scheduled(tuple((until, found[text]) for until, text in said))
 
         composition = composed(prompt) if a1111 else [(prompt, 1.0)]
@@ -121,10 +123,13 @@ class Conditioner:
         vectors: Vectors | None,
         conventions: Conventions,
         changed_by: object,
+        pictures: Pictures,
     ) -> dict[str, Conditioning]:
         key = self._key(texts, nothing, clip_skip, vectors, conventions, changed_by)
         if key not in self._kept:
-            self._kept[key] = self._encoded(texts, nothing, clip_skip, vectors or {}, conventions)
+            self._kept[key] = self._encoded(
+                texts, nothing, clip_skip, vectors or {}, conventions, pictures
+            )
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -149,9 +154,11 @@ class Conditioner:
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
+        pictures: Pictures,
     ) -> dict[str, Conditioning]:
         by_encoder = [
-            encoder.encode(texts, clip_skip, vectors, conventions) for encoder in self._encoders
+            encoder.encode(texts, clip_skip, vectors, conventions, pictures)
+            for encoder in self._encoders
         ]
         texts_: dict[str, Conditioning] = {}
         for text in dict.fromkeys(texts):

@@ -21,7 +21,7 @@ from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
 from generation.runtime.parts import Parts
-from generation.runtime.references import NO_REFERENCES, References
+from generation.runtime.references import NO_REFERENCES, References, seen
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
 
@@ -149,7 +149,8 @@ def _prompts(
             request.steps * SAMPLERS[sampler_of(request)].order,
             clip_skip=request.clip_skip,
             vectors=words,
-            changed_by=(merged, stamps),
+            changed_by=(merged, stamps, work.references),
+            pictures=seen(work, model),
             conventions=request.conventions,
             second_pass=work.enlargement is not None,
             before_encoding=before_encoding,

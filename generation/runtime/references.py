@@ -43,10 +43,29 @@ def shown(
     if start is not None and len(tiles) > 1:
         return References((start.latents(None, 1),), in_tiles=True)
     found = []
-    for sha256 in work.references:
-        picture = open_picture(work.pictures[sha256])
-        native = model.file.native_size or model.family.native_size
-        size = shown_size(picture.size, model.family, native)
-        pixels = pixels_of(picture.resize(size, Image.Resampling.LANCZOS), device)
-        found.append(StartPicture.of(model, pixels, tiles_of(*size, 0)).latents(None, 1))
+    for picture in _resized(work, model, _native(model)):
+        tile = tiles_of(*picture.size, 0)
+        latents = StartPicture.of(model, pixels_of(picture, device), tile).latents(None, 1)
+        found.append(latents)
     return References(tuple(found))
+
+
+def seen(work: Generate, model: Checkpoint) -> list[Image.Image]:
+    """The pictures of a job as its model's text encoder sees them, if it does. Raises JobError."""
+    row = model.family.references
+    if row is None or not row.seen:
+        return []
+    return _resized(work, model, _native(model) * row.seen // model.family.native_size)
+
+
+def _native(model: Checkpoint) -> int:
+    return model.file.native_size or model.family.native_size
+
+
+def _resized(work: Generate, model: Checkpoint, native: int) -> list[Image.Image]:
+    """As for a model whose training pictures were `native` pixels a side. Raises JobError."""
+    pictures = [open_picture(work.pictures[sha256]) for sha256 in work.references]
+    return [
+        picture.resize(shown_size(picture.size, model.family, native), Image.Resampling.LANCZOS)
+        for picture in pictures
+    ]

@@ -9,6 +9,7 @@ from bot.config import Config
 from playground.person import Person
 from tests.acceptance.conftest import Rig, png
 from tests.acceptance.test_imagine import imagine
+from tests.acceptance.test_refusals import refused
 from tests.acceptance.test_servers import say
 from tests.fixtures import headers
 
@@ -40,3 +41,15 @@ async def test_a_picture_is_edited_in_its_own_shape(rig: Rig, ada: Person, gener
     assert "denoising changes nothing" in str(message)
     shown = await say(ada, general, "models")
     assert "edits pictures" in str(shown["embeds"])
+
+
+async def test_a_second_picture_is_for_models_that_are_shown_several(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    pictures = {
+        name: await ada.upload(f"{name}.png", png(colour))
+        for name, colour in (("init_picture", "red"), ("second_picture", "blue"))
+    }
+    said = await refused(ada, general, model="flux1-kontext-dev", **pictures)
+    assert "takes one picture: leave out second\\_picture" in said
+    assert await rig.studio.jobs.get(1) is None

@@ -8,11 +8,11 @@ import torch
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.runtime.encoders import clip, qwen2, qwen3, t5
-from generation.runtime.encoders.encoder import Encoded, Encoder, Vectors
+from generation.runtime.encoders import clip, qwen2, qwen2_vl, qwen3, t5
+from generation.runtime.encoders.encoder import Encoded, Encoder, Pictures, Vectors
 from generation.runtime.weights import Weights
 
-__all__ = ["LOADING", "Encoded", "Encoder", "Vectors"]
+__all__ = ["LOADING", "Encoded", "Encoder", "Pictures", "Vectors"]
 
 Load = Callable[[TextEncoder, Weights, Path, Path, torch.dtype, ModelFile], Encoder]
 """From the tensors of one that lies alone, the folders of its config and its tokenizer, the
@@ -23,5 +23,6 @@ LOADING: Final[Mapping[str, Load]] = {
     "t5": t5.load,
     "qwen3": qwen3.load,
     "qwen2": qwen2.load,
+    "qwen2-vl": qwen2_vl.load,
 }
 """By the make that families have for them."""

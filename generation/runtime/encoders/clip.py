@@ -19,7 +19,7 @@ from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Vectors
+from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors
 from generation.runtime.faults import JobError
 from generation.runtime.tokenizers import load_tokenizer
 from generation.runtime.weights import Weights, filled
@@ -56,7 +56,12 @@ class ClipEncoder:
         self._comma: int = tokenizer.encode(",", add_special_tokens=False)[0]
 
     def encode(
-        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+        self,
+        texts: Sequence[str],
+        clip_skip: int,
+        vectors: Vectors,
+        conventions: Conventions,
+        pictures: Pictures = (),
     ) -> dict[str, Encoded]:
         """What one prompt says, one text after another; the same one may come again.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from PIL import Image
 
 from generation.families import TextEncoder
 from generation.prompts.attention import BREAK, attention, comfyui_attention
@@ -13,6 +14,10 @@ from generation.runtime.weights import Weights
 Vectors = Mapping[str, Mapping[str, torch.Tensor]]
 """Textual inversion embeddings by the name that prompts call them by, each by the part that it is
 for: (tokens, width)."""
+
+
+Pictures = Sequence[Image.Image]
+"""What text encoders see that see pictures, in RGB."""
 
 
 class Encoded(NamedTuple):
@@ -31,9 +36,16 @@ class Encoder(Protocol):
     module: Any
 
     def encode(
-        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+        self,
+        texts: Sequence[str],
+        clip_skip: int,
+        vectors: Vectors,
+        conventions: Conventions,
+        pictures: Pictures = (),
     ) -> dict[str, Encoded]:
-        """What one prompt says, one text after another; the same one may come again."""
+        """What one prompt says, one text after another; the same one may come again. `pictures` are
+        what it is said of, for one that sees.
+        """
         ...
 
     def fits(self, parts: Mapping[str, torch.Tensor]) -> bool | None:

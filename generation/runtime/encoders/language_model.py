@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from generation.families import TextEncoder
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Vectors, unweighted
+from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors, unweighted
 from generation.runtime.weights import Weights
 
 PREFIXES: Final = ("model.language_model.", "language_model.model.", "model.")
@@ -29,7 +29,12 @@ class LanguageModel:
         self._tokenizer = tokenizer
 
     def encode(
-        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+        self,
+        texts: Sequence[str],
+        clip_skip: int,
+        vectors: Vectors,
+        conventions: Conventions,
+        pictures: Pictures = (),
     ) -> dict[str, Encoded]:
         """As Encoder's: states (1, tokens, width) of the prompt and what follows it, filled up to
         as many tokens as its family reads; a longer prompt is read whole.

@@ -14,7 +14,7 @@ import transformers
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Vectors, matrix, unweighted
+from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors, matrix, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
 from generation.runtime.weights import Weights, filled
 
@@ -33,7 +33,12 @@ class T5Encoder:
         self._tokenizer = tokenizer
 
     def encode(
-        self, texts: Sequence[str], clip_skip: int, vectors: Vectors, conventions: Conventions
+        self,
+        texts: Sequence[str],
+        clip_skip: int,
+        vectors: Vectors,
+        conventions: Conventions,
+        pictures: Pictures = (),
     ) -> dict[str, Encoded]:
         """As Encoder's: states (1, tokens, width), filled up to as many tokens as its family
         reads; a longer prompt is read whole.

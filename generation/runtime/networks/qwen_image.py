@@ -14,6 +14,9 @@ from generation.runtime.networks.flux import PATCH, TRAINED, pack, unpack
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
+CLEAN: Final = "__index_timestep_zero__"
+"""The mark of files whose denoiser is told that what it is shown has no noise."""
+
 
 class QwenImage:
     """Calls a QwenImageTransformer2DModel."""
@@ -33,17 +36,21 @@ class QwenImage:
         tile: Tile,
         references: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
-        """As Network's; height and width of the latents are even."""
+        """As Network's; heights and widths of latents are even."""
         dtype, count = self._module.dtype, len(latents)
         high, wide = latents.shape[-2:]
+        shown = [pack(one) for one in (latents, *references)]
+        shapes = [
+            (1, one.shape[-2] // PATCH, one.shape[-1] // PATCH) for one in (latents, *references)
+        ]
         answer = self._module(
-            hidden_states=pack(latents).to(dtype),
+            hidden_states=torch.cat(shown, dim=1).to(dtype),
             encoder_hidden_states=cross.to(dtype),
             timestep=timestep.expand(count) / TRAINED,
-            img_shapes=[[(1, high // PATCH, wide // PATCH)]] * count,
+            img_shapes=[shapes] * count,
             return_dict=False,
         )[0]
-        return unpack(answer, high, wide)
+        return unpack(answer[:, : shown[0].shape[1]], high, wide)
 
 
 def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Weights]:
@@ -59,8 +66,9 @@ def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Wei
         "num_attention_heads": hidden // head,
         "joint_attention_dim": tensors["txt_in.weight"].shape[1],
         "axes_dims_rope": (head // 8, sides, sides),
+        "zero_cond_t": CLEAN in tensors,
     }
-    return config, tensors
+    return config, {name: tensor for name, tensor in tensors.items() if name != CLEAN}
 
 
 ARCHITECTURE: Final = Architecture(

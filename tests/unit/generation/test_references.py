@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from generation import references
-from generation.abilities import edits, unread
+from generation.abilities import MORE, edits, unread
+from generation.checks import check
 from generation.completion import complete
 from generation.families import References, family_of
 from generation.job import Job, JobState
@@ -14,6 +15,7 @@ from generation.memory_needs import task_of
 from generation.messages import Generate
 from generation.preparing import at_once, work_for
 from generation.references import shown_size
+from generation.refusal import Refused
 from generation.request import Enlargement
 from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request, an_origin
@@ -23,7 +25,10 @@ ALL = ("vae", "clip_l", "t5xxl")
 KONTEXT = a_model("kontext", family="flux", variant="kontext", carries=ALL)
 DEV = a_model("dev", family="flux", carries=ALL)
 KLEIN = a_model("klein", family="flux2-klein-4b", carries=("vae", "qwen3-4b"))
-CATALOG = a_catalog(KONTEXT, DEV, KLEIN, a_model("dream"))
+READS = ("vae", "qwen2.5-vl-7b")
+FIRST = a_model("first", family="qwen-image", variant="edit", carries=READS)
+PLUS = a_model("plus", family="qwen-image", variant="edit-plus", carries=READS)
+CATALOG = a_catalog(KONTEXT, DEV, KLEIN, FIRST, PLUS, a_model("dream"))
 GIVEN, LARGER = "a" * 64, "b" * 64
 SIZES = {GIVEN: (3000, 2000)}
 
@@ -152,6 +157,35 @@ async def test_a_second_pass_goes_by_the_picture_that_was_edited() -> None:
     assert (found.request.denoising_strength, found.request.width) == (0.3, 1872)
 
 
+async def test_several_pictures_are_shown_in_their_order() -> None:
+    request = asked("plus", second_picture=LARGER, third_picture="c" * 64)
+    assert request.shown == request.uploads == (GIVEN, LARGER, "c" * 64)
+    found = await work(**{name: getattr(request, name) for name in (*MORE, "model")})
+    assert found.references == request.shown
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "code"),
+    [
+        ("kontext", {"second_picture": LARGER}, "pictures_one"),
+        ("dev", {"second_picture": LARGER}, "pictures_one"),
+        ("first", {"third_picture": LARGER}, "pictures_one"),
+        ("plus", {"second_picture": LARGER, "init_picture": None}, "option_needs"),
+        ("plus", {"init_picture": None}, "start_picture_needed"),
+        ("first", {"init_picture": None}, "start_picture_needed"),
+    ],
+)
+def test_what_a_model_is_not_shown_is_refused_by_name(
+    model: str, given: dict[str, Any], code: str
+) -> None:
+    request = asked(model).with_(**given)
+    with pytest.raises(Refused) as refused:
+        check(request, CATALOG, Rules())
+    assert refused.value.code == code
+    if code != "start_picture_needed":
+        assert refused.value.params["option"] in given
+
+
 def test_what_it_is_shown_takes_memory_too() -> None:
     family = family_of(KONTEXT)
 
@@ -164,5 +198,6 @@ def test_what_it_is_shown_takes_memory_too() -> None:
 
 def test_models_that_edit_are_told() -> None:
     assert edits(KONTEXT)
+    assert edits(FIRST)
     assert edits(a_model("p2p", variant="instruct-pix2pix"))
     assert not edits(DEV)
