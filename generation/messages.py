@@ -224,8 +224,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
     embedding_mismatch, start_picture_needed, encoder_blind, control_picture_needed,
-    lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch, clip_skip_too_deep,
-    picture_unreadable,
+    lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
+    clip_skip_too_deep, picture_unreadable,
     upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.

@@ -147,7 +147,7 @@ def load(
         )
     named = {f"language_model.{name}": tensor for name, tensor in words.items()}
     named |= {f"visual.{name}": tensor for name, tensor in eyes.items()}
-    module = filled(module, named, dtype, model, "text encoder (Qwen2.5-VL)")
+    module = filled(module, named, dtype, model, "text encoder (Qwen2.5-VL)", model.quantise)
     return SeeingModel(row, module, load_qwen_tokenizer())
 
 

@@ -116,7 +116,7 @@ class Edit(Drawing):
             text = pipe.prompt_template_encode.replace("{}", said + prompt)
         ids = torch.tensor([load_qwen_tokenizer()(text).input_ids])
         with torch.no_grad():
-            states = self.encoder(
+            states: torch.Tensor = self.encoder(
                 input_ids=ids,
                 pixel_values=shown["pixel_values"],
                 image_grid_thw=shown["image_grid_thw"],
@@ -146,8 +146,8 @@ def edit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edit]:
         yield found
 
 
-def sized(picture: Image.Image, *size: int) -> Image.Image:
-    return picture.resize(size, Image.Resampling.LANCZOS)
+def sized(picture: Image.Image, wide: int, high: int) -> Image.Image:
+    return picture.resize((wide, high), Image.Resampling.LANCZOS)
 
 
 def test_an_edit_is_diffusers_picture(edit: Edit) -> None:
