@@ -9,7 +9,7 @@ from bot.config import Config
 from playground.person import Person
 from tests.acceptance.conftest import Rig, png
 from tests.acceptance.test_imagine import imagine
-from tests.acceptance.test_refused_uploads import refused
+from tests.acceptance.test_retry import refused
 from tests.acceptance.test_servers import say
 from tests.fixtures import headers
 
@@ -52,5 +52,5 @@ async def test_a_second_picture_is_for_models_that_are_shown_several(
     }
     given = {"prompt": "both", "model": "flux1-kontext-dev", **pictures}
     said = (await refused(ada, general, **given))["content"]
-    assert "takes one picture: leave out second\\_picture" in said
+    assert "takes one picture: leave out second_picture" in said
     assert await rig.studio.jobs.get(1) is None
