@@ -8,7 +8,7 @@ import msgspec
 
 from generation.families import FAMILIES, Family
 from generation.families.autoencoders import FILES
-from generation.families.encoders import ENCODERS
+from generation.families.encoders import BLIND, ENCODERS
 from generation.families.family import ALIKE
 from generation.model_settings import ModelSettings, Quantise
 from generation.models import ENDINGS, ModelFile, ModelKind
@@ -184,6 +184,7 @@ class Assembler:
             return model
         settings = settings_for(model, self._chosen)
         model = quantised(model, settings.quantise or "")
+        seeing = {row.file for row in family.version(model.variant).encoders if row.picture}
         fitting: dict[str, Sequence[ModelFile]] = {}
         for part in parts_of(family):
             if part in model.carries:
@@ -193,6 +194,8 @@ class Assembler:
                 named, files = _named(vaes, settings.vae), _likeliest(vaes, family)
             else:
                 files = self._encoders.get(part, [])
+                if part in seeing:
+                    files = [file for file in files if file.variant != BLIND]
                 named = _named(files, *settings.text_encoders or ())
             fitting[part] = [named] if named else sorted(files, key=lambda f: (-f.size, f.name))
         return self._most_precise(model, {part: files for part, files in fitting.items() if files})

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from generation import carried
-from generation.families import DESCRIBED, LAYOUTS, adapters, recognised
+from generation.families import DESCRIBED, LAYOUTS, adapters, encoders, recognised
 from generation.families.autoencoders import MADE_WITH
 from generation.families.family import ALIKE
 from generation.families.few_steps import LCM, READS_GUIDANCE
@@ -139,6 +139,9 @@ def _network(layout: Layout, names: TensorNames) -> TensorContents:
     if checkpoint and layout.family in DESCRIBED and not variant:
         variant = VARIANTS.get(channels, f"{channels} channels")
         variant = LCM if names.has_any(f"^{name}$" for name in READS_GUIDANCE) else variant
+    if layout.kind is ModelKind.TEXT_ENCODER:
+        eyes = encoders.ENCODERS[layout.family].eyes
+        variant = encoders.BLIND if eyes and not names.has(eyes) else variant
     parted = checkpoint and layout.family not in UNKNOWN_FITS
     carries = carried.carried(names) if parted else ()
     return TensorContents(

@@ -269,6 +269,7 @@ class ModelReader:
             name=_name(folder, folder.name),
             path=folder,
             family=contents.family,
+            variant=contents.variant,
             quantisation=quantisation.name,
             size=size,
         )

@@ -54,8 +54,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
-    of a LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora; of an upscaler its
-    architecture."""
+    of a text encoder that it reads text alone and sees no pictures; of a LoRA its algorithm: loha,
+    lokr, oft, ia3, glora, full, dora; of an upscaler its architecture."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""

@@ -9,6 +9,9 @@ from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import BOTH
 from generation.models import ModelKind
 
+BLIND: Final = "text alone"
+"""The variant of a file without the part that sees, of a text encoder that has one as published."""
+
 
 class EncoderMake(msgspec.Struct, frozen=True, kw_only=True):
     """All text encoders that can stand for each other."""
@@ -26,6 +29,9 @@ class EncoderMake(msgspec.Struct, frozen=True, kw_only=True):
     """What makes it another one."""
     sides: tuple[ShapeSide, ...] = ()
     """Shapes beside its width that tell it; of names that end so, whatever they begin with."""
+    eyes: str = ""
+    """What files of it have that see pictures, too; those without are BLIND. "" where none sees, or
+    nothing here needs it to."""
 
     @property
     def inside(self) -> tuple[Part, ...]:
@@ -215,6 +221,7 @@ ENCODERS: Final[Mapping[str, EncoderMake]] = {
         within="text_encoders.qwen25_7b.transformer.",
         parts=_language_model(3584, 28, _BIASES),
         needs=_BIASED,
+        eyes="visual.blocks.0.",
     ),
     "qwen2.5-vl-3b": EncoderMake(
         title="Qwen2.5-VL 3B",

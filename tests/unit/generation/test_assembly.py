@@ -19,6 +19,7 @@ from generation.assembly import (
 from generation.catalog import Models
 from generation.checks import check_same_family
 from generation.families import FAMILIES, TextEncoder
+from generation.families.encoders import BLIND
 from generation.families.sd import SD1
 from generation.model_settings import ModelSettings
 from generation.models import SD3_OR_FLUX, ModelFile, ModelKind
@@ -54,6 +55,18 @@ def whole(
     found = Models(files, chosen, allows).find(ModelKind.CHECKPOINT, files[0].name)
     assert found is not None
     return found
+
+
+def test_a_model_that_edits_pictures_is_given_an_encoder_that_sees_them() -> None:
+    """The other one is larger, and read with where nothing is to be seen."""
+    make = "qwen2.5-vl-7b"
+    seeing, blind = encoder("fp8", make), encoder("whole", make, size=2)
+    blind = msgspec.structs.replace(blind, variant=BLIND)
+    for variant, expected in (("", "whole"), ("edit", "fp8"), ("edit-plus", "fp8")):
+        model = a_model("qwen", family="qwen-image", variant=variant)
+        assert names(whole(model, seeing, blind)) == {make: expected}
+    edit = whole(a_model("qwen", family="qwen-image", variant="edit"), blind)
+    assert [part.part for part in missing(edit)] == [make, "vae"]
 
 
 def names(model: ModelFile) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from generation import model_reader
 from generation.families import DESCRIBED
+from generation.families.encoders import BLIND
 from generation.families.layout import TensorNames, expanded
 from generation.model_folders import Candidate
 from generation.model_probe import contents_of
@@ -156,6 +157,13 @@ def test_a_name_says_what_a_model_follows_or_edits(
     model = ModelReader().read(Candidate(file, tmp_path, "")).model
     assert model is not None
     assert model.variant == variant
+
+
+def test_a_text_encoder_without_eyes_reads_text_alone() -> None:
+    shapes = {name: shape for name, (_, shape) in KNOWN["qwen2.5-vl-7b"].tensors.items()}
+    assert contents_of(shapes).variant == ""
+    words = {name: shape for name, shape in shapes.items() if "visual." not in name}
+    assert contents_of(words).variant == BLIND
 
 
 @pytest.mark.parametrize(
