@@ -91,8 +91,8 @@ class Edit(Drawing):
         pipe.set_progress_bar_config(disable=True)
         found = pipe(
             image=list(self.pictures.values())[: len(seen)],
-            prompt_embeds=self._states(variant, request.prompt, seen),
-            negative_prompt_embeds=self._states(variant, NEGATIVE, seen),
+            prompt_embeds=self.states(variant, request.prompt, seen),
+            negative_prompt_embeds=self.states(variant, NEGATIVE, seen),
             true_cfg_scale=GUIDANCE,
             width=WIDTH,
             height=HEIGHT,
@@ -101,7 +101,7 @@ class Edit(Drawing):
         )
         return np.asarray(found.images[0]).astype(float)
 
-    def _states(self, variant: str, prompt: str, seen: Sequence[Image.Image]) -> torch.Tensor:
+    def states(self, variant: str, prompt: str, seen: Sequence[Image.Image]) -> torch.Tensor:
         """As the pipeline has them, but that diffusers 0.42 does not tell transformers 5.23 which
         tokens are pictures', without which their rows and columns are lost.
         """
@@ -170,6 +170,14 @@ def test_several_pictures_are_diffusers_picture(edit: Edit) -> None:
     found = edit.draw(edit.files["edit-plus"], **edit.given(2))
     assert apart(found, reference) <= BOUND
     assert apart(found, alone) > BOUND
+
+
+def test_what_is_said_of_a_picture_is_as_transformers_has_it(edit: Edit) -> None:
+    """Its tokens stand in rows and columns, not in a row as words do."""
+    encoder = edit.server._parts.checkpoint(edit.files["edit"]).encoders[0]
+    seen = [sized(next(iter(edit.pictures.values())), 168, 112)]
+    (found,) = encoder.encode(["a cat"], 1, {}, "a1111", seen).values()
+    assert torch.allclose(found.states, edit.states("edit", "a cat", seen), atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["edit", "edit-plus"])
