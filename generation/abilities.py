@@ -84,7 +84,8 @@ def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family
     for option in MORE:
         if getattr(request, option) is not None and request.init_picture is None:
             raise Refused("option_needs", option=option, needs="init_picture")
-    most = family.references.most if family.references is not None else 1
+    row = family.references
+    most = 1 if row is None or not references.of(request, family) else row.most
     if len(request.shown) > most:
         given = (name for name in MORE if getattr(request, name) is not None)
         params = {"model": model.name, "family": family.title, "option": list(given)[-1]}

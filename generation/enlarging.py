@@ -166,6 +166,8 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
     assert made is not None
     return request.with_(
         init_picture=made.picture,
+        second_picture=None,
+        third_picture=None,
         width=made.width,
         height=made.height,
         tile=made.tile,

@@ -160,8 +160,10 @@ async def test_a_second_pass_goes_by_the_picture_that_was_edited() -> None:
 async def test_several_pictures_are_shown_in_their_order() -> None:
     request = asked("plus", second_picture=LARGER, third_picture="c" * 64)
     assert request.shown == request.uploads == (GIVEN, LARGER, "c" * 64)
-    found = await work(**{name: getattr(request, name) for name in (*MORE, "model")})
-    assert found.references == request.shown
+    more = {name: getattr(request, name) for name in (*MORE, "model")}
+    assert (await work(**more)).references == request.shown
+    klein = await work(**{**more, "model": "klein"})
+    assert klein.references == request.shown
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,8 @@ async def test_several_pictures_are_shown_in_their_order() -> None:
         ("kontext", {"second_picture": LARGER}, "pictures_one"),
         ("dev", {"second_picture": LARGER}, "pictures_one"),
         ("first", {"third_picture": LARGER}, "pictures_one"),
+        # one of them is where drawing starts
+        ("klein", {"second_picture": LARGER, "denoising_strength": 0.5}, "pictures_one"),
         ("plus", {"second_picture": LARGER, "init_picture": None}, "option_needs"),
         ("plus", {"init_picture": None}, "start_picture_needed"),
         ("first", {"init_picture": None}, "start_picture_needed"),

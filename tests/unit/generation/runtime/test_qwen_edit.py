@@ -15,11 +15,12 @@ from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from generation.families import FAMILIES
-from generation.messages import Failed
+from generation.messages import Failed, Generate
 from generation.models import ModelFile
 from generation.runtime import checkpoints
 from generation.runtime.encoders.qwen2_vl import PLACE, SeeingModel, seen_by_eyes
 from generation.runtime.networks.qwen_image import CLEAN, read
+from generation.runtime.references import seen
 from generation.runtime.tokenizers import load_qwen_tokenizer
 from tests.fixtures import flux, qwen_image, sdxl
 from tests.fixtures.requests import a_request
@@ -180,6 +181,20 @@ def test_what_is_said_of_a_picture_is_as_transformers_has_it(edit: Edit) -> None
     assert torch.allclose(found.states, edit.states("edit", "a cat", seen), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("variant", "sizes"), [("edit", [(96, 32), (64, 64)]), ("edit-plus", [(32, 32), (32, 32)])]
+)
+def test_the_text_encoder_sees_them_in_a_size_of_its_own(
+    variant: str, sizes: list[tuple[int, int]], edit: Edit
+) -> None:
+    """Of 64 pixels, for so small a model: all of them, or as 384 are of 1024."""
+    file, given = edit.files[variant], edit.given(2)
+    work = {name: given[name] for name in ("references", "pictures")}
+    model = edit.server._parts.checkpoint(file)
+    found = seen(Generate("1", a_request(), file, **work), model)
+    assert [picture.size for picture in found] == sizes
+
+
 @pytest.mark.parametrize("variant", ["edit", "edit-plus"])
 def test_they_are_asked_as_diffusers_asks_them(variant: str, edit: Edit) -> None:
     row = FAMILIES["qwen-image"].version(variant).encoders[0]
@@ -205,10 +220,10 @@ def test_a_prompt_holds_no_place_of_a_picture(edit: Edit) -> None:
     """What stands for one would be filled with what is not there."""
     encoder = edit.server._parts.checkpoint(edit.files["edit"]).encoders[0]
     assert isinstance(encoder, SeeingModel)
-    seen = [seen_by_eyes(picture) for picture in edit.pictures.values()][:1]
-    plain = encoder.ids("make it red", "a1111", seen)
-    assert encoder.ids(f"make {PLACE}it red<|video_pad|>", "a1111", seen) == plain
-    assert plain.count(encoder.module.config.image_token_id) == seen[0].tokens
+    shown = [seen_by_eyes(picture) for picture in edit.pictures.values()][:1]
+    plain = encoder.ids("make it red", "a1111", shown)
+    assert encoder.ids(f"make {PLACE}it red<|video_pad|>", "a1111", shown) == plain
+    assert plain.count(encoder.module.config.image_token_id) == shown[0].tokens
 
 
 def test_a_text_encoder_without_eyes_is_named(edit: Edit, tmp_path: Path) -> None:
