@@ -25,16 +25,16 @@ STATE_MAX: Final = 4096
 """Bytes; those that are written have some 200."""
 WHY_MAX: Final = 120
 Kind = Annotated[str, Meta(pattern="^(nf4|fp4)$")]
-Side = Annotated[int, Meta(ge=1, le=2**31)]
+SideLength = Annotated[int, Meta(ge=1, le=2**31)]
 
 
-class State(msgspec.Struct, frozen=True):
+class QuantState(msgspec.Struct, frozen=True):
     """How one weight was quantised."""
 
     quant_type: Kind
-    blocksize: Side
-    shape: Annotated[tuple[Side, ...], Meta(min_length=1, max_length=6)]
-    nested_blocksize: Side = 1
+    blocksize: SideLength
+    shape: Annotated[tuple[SideLength, ...], Meta(min_length=1, max_length=6)]
+    nested_blocksize: SideLength = 1
     nested_offset: float = 0.0
 
 
@@ -44,9 +44,9 @@ def weight_of(name: str) -> str:
     return before if found else ""
 
 
-def read_state(content: bytes) -> State:
+def read_state(content: bytes) -> QuantState:
     """Raises ValueError for what is none."""
-    return msgspec.json.decode(content, type=State)
+    return msgspec.json.decode(content, type=QuantState)
 
 
 def has_states(text: HeaderText) -> bool:
@@ -54,9 +54,9 @@ def has_states(text: HeaderText) -> bool:
     return STATE.encode() in text.tensors
 
 
-def states(path: Path, text: HeaderText) -> dict[str, State]:
+def states(path: Path, text: HeaderText) -> dict[str, QuantState]:
     """Of all weights of 4 bits. Raises HeaderError, and OSError as files raise it."""
-    found: dict[str, State] = {}
+    found: dict[str, QuantState] = {}
     with open_regular(path) as file:
         begin = path.stat().st_size - text.weights
         for name, (first, end) in places(text.tensors).items():
@@ -73,7 +73,9 @@ def states(path: Path, text: HeaderText) -> dict[str, State]:
 
 
 def as_whole(
-    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], packed: Mapping[str, State]
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Mapping[str, str],
+    packed: Mapping[str, QuantState],
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Shapes and types as if no weight were quantised, those that were of the type NF4 or FP4.
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from generation.families import Family, TextEncoder
 from generation.prompts import composed, schedule
 from generation.request import Conventions
-from generation.runtime.encoders import Encoded, Encoder, Pictures, Vectors
+from generation.runtime.encoders import Encoded, Encoder, SeenPictures, Vectors
 from generation.runtime.faults import JobError
 
 KEPT: Final = 128
@@ -71,7 +71,7 @@ class Conditioner:
         vectors: Vectors | None = None,
         conventions: Conventions = "a1111",
         changed_by: object = None,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
         second_pass: bool = False,
         before_encoding: Callable[[], None] = lambda: None,
     ) -> Prompts:
@@ -123,7 +123,7 @@ class Conditioner:
         vectors: Vectors | None,
         conventions: Conventions,
         changed_by: object,
-        pictures: Pictures,
+        pictures: SeenPictures,
     ) -> dict[str, Conditioning]:
         key = self._key(texts, nothing, clip_skip, vectors, conventions, changed_by)
         if key not in self._kept:
@@ -154,7 +154,7 @@ class Conditioner:
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures,
+        pictures: SeenPictures,
     ) -> dict[str, Conditioning]:
         by_encoder = [
             encoder.encode(texts, clip_skip, vectors, conventions, pictures)

@@ -14,7 +14,7 @@ from generation.families import Family
 from generation.runtime.conditioning import Conditioning, Prompts, size_ids
 from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.networks.architecture import Network
-from generation.runtime.references import NO_REFERENCES, References
+from generation.runtime.references import NO_REFERENCES, ShownReferences
 from generation.runtime.tiling import Tile, Tiles, blended
 
 NOTHING: Final = 1e-12
@@ -39,7 +39,7 @@ class Denoiser:
         factor: int,
         *,
         beside: torch.Tensor | None = None,
-        references: References = NO_REFERENCES,
+        references: ShownReferences = NO_REFERENCES,
         edits: bool = False,
         guided: bool = False,
         after_call: Callable[[], None] = lambda: None,

@@ -21,7 +21,7 @@ from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
 from generation.runtime.parts import Parts
-from generation.runtime.references import NO_REFERENCES, References, seen
+from generation.runtime.references import NO_REFERENCES, ShownReferences, seen
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
 
@@ -39,7 +39,7 @@ class Drawer(NamedTuple):
     prompts: Prompts
     network: Network
     beside: torch.Tensor | None
-    references: References
+    references: ShownReferences
 
     @property
     def at_work(self) -> tuple[Any, ...]:
@@ -75,7 +75,7 @@ def drawer_of(
     work: Generate,
     parts: Parts,
     start: StartPicture | None,
-    references: References,
+    references: ShownReferences,
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
 ) -> Drawer:

@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-from generation.bitsandbytes_layout import ABSMAX, NESTED, State
+from generation.bitsandbytes_layout import ABSMAX, NESTED, QuantState
 
 NF4: Final = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
@@ -34,7 +34,7 @@ def unpack_table(values: Sequence[float]) -> Callable[[torch.Tensor], torch.Tens
     return unpack
 
 
-def absmax_of(beside: Mapping[str, torch.Tensor | None], state: State) -> torch.Tensor:
+def absmax_of(beside: Mapping[str, torch.Tensor | None], state: QuantState) -> torch.Tensor:
     """What each block of a weight is multiplied by, float32, (blocks,).
 
     `beside` are the tensors by the ends of their names.

@@ -12,7 +12,7 @@ from generation.runtime.latents import StartPicture, open_picture, pixels_of
 from generation.runtime.tiling import Tile, Tiles, tiles_of
 
 
-class References(NamedTuple):
+class ShownReferences(NamedTuple):
     """What a network is shown, (1, C, h, w) each."""
 
     latents: tuple[torch.Tensor, ...] = ()
@@ -25,7 +25,7 @@ class References(NamedTuple):
         return tuple(part.expand(count, -1, -1, -1) for part in parts)
 
 
-NO_REFERENCES: Final = References()
+NO_REFERENCES: Final = ShownReferences()
 
 
 def shown(
@@ -34,20 +34,20 @@ def shown(
     start: StartPicture | None,
     tiles: Tiles,
     device: torch.device,
-) -> References:
+) -> ShownReferences:
     """The pictures of a job, each in the size that its model's family says.
 
     In tiles each goes by its part of the picture that is gone over: one that was shown the whole
     would draw it once more. Raises JobError, NotFiniteError.
     """
     if start is not None and len(tiles) > 1:
-        return References((start.latents(None, 1),), in_tiles=True)
+        return ShownReferences((start.latents(None, 1),), in_tiles=True)
     found = []
     for picture in _resized(work, model, _native(model)):
         tile = tiles_of(*picture.size, 0)
         latents = StartPicture.of(model, pixels_of(picture, device), tile).latents(None, 1)
         found.append(latents)
-    return References(tuple(found))
+    return ShownReferences(tuple(found))
 
 
 def seen(work: Generate, model: Checkpoint) -> list[Image.Image]:

@@ -9,10 +9,10 @@ import torch
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.runtime.encoders import clip, qwen2, qwen2_vl, qwen3, t5
-from generation.runtime.encoders.encoder import Encoded, Encoder, Pictures, Vectors
+from generation.runtime.encoders.encoder import Encoded, Encoder, SeenPictures, Vectors
 from generation.runtime.weights import Weights
 
-__all__ = ["LOADING", "Encoded", "Encoder", "Pictures", "Vectors"]
+__all__ = ["LOADING", "Encoded", "Encoder", "SeenPictures", "Vectors"]
 
 Load = Callable[[TextEncoder, Weights, Path, Path, torch.dtype, ModelFile], Encoder]
 """From the tensors of one that lies alone, the folders of its config and its tokenizer, the

@@ -19,7 +19,7 @@ from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.prompts.attention import BREAK, attention, comfyui_attention
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors
+from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors
 from generation.runtime.faults import JobError
 from generation.runtime.tokenizers import load_tokenizer
 from generation.runtime.weights import Weights, filled
@@ -61,7 +61,7 @@ class ClipEncoder:
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
     ) -> dict[str, Encoded]:
         """What one prompt says, one text after another; the same one may come again.
 

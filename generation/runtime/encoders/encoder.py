@@ -16,7 +16,7 @@ Vectors = Mapping[str, Mapping[str, torch.Tensor]]
 for: (tokens, width)."""
 
 
-Pictures = Sequence[Image.Image]
+SeenPictures = Sequence[Image.Image]
 """What text encoders see that see pictures, in RGB."""
 
 
@@ -41,7 +41,7 @@ class Encoder(Protocol):
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
     ) -> dict[str, Encoded]:
         """What one prompt says, one text after another; the same one may come again. `pictures` are
         what it is said of, for one that sees.

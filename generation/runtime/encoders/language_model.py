@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from generation.families import TextEncoder
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors, unweighted
+from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, unweighted
 from generation.runtime.weights import Weights
 
 PREFIXES: Final = ("model.language_model.", "language_model.model.", "model.")
@@ -34,7 +34,7 @@ class LanguageModel:
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
     ) -> dict[str, Encoded]:
         """As Encoder's: states (1, tokens, width) of the prompt and what follows it, filled up to
         as many tokens as its family reads; a longer prompt is read whole.

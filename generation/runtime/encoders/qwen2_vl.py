@@ -16,7 +16,7 @@ from PIL import Image
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors, matrix, unweighted
+from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, matrix, unweighted
 from generation.runtime.encoders.language_model import ROPE, LanguageModel, own_names
 from generation.runtime.encoders.qwen2 import figures, said
 from generation.runtime.faults import JobError
@@ -68,7 +68,7 @@ class SeeingModel(LanguageModel):
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
     ) -> dict[str, Encoded]:
         """As Encoder's: states (1, tokens, width) of the pictures, the prompt and what follows."""
         seen = [seen_by_eyes(picture) for picture in pictures]

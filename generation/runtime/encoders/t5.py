@@ -14,7 +14,7 @@ import transformers
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.request import Conventions
-from generation.runtime.encoders.encoder import Encoded, Pictures, Vectors, matrix, unweighted
+from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, matrix, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
 from generation.runtime.weights import Weights, filled
 
@@ -38,7 +38,7 @@ class T5Encoder:
         clip_skip: int,
         vectors: Vectors,
         conventions: Conventions,
-        pictures: Pictures = (),
+        pictures: SeenPictures = (),
     ) -> dict[str, Encoded]:
         """As Encoder's: states (1, tokens, width), filled up to as many tokens as its family
         reads; a longer prompt is read whole.
