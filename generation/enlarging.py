@@ -160,7 +160,8 @@ def of_upload(enlargement: Enlargement) -> GenerationRequest:
 def second_pass(request: GenerationRequest) -> GenerationRequest:
     """What is drawn over a picture that an upscaler has enlarged: the same, once more.
 
-    Control pictures have done their work in the first pass.
+    Control pictures have done their work in the first pass, but for one that the model follows
+    itself.
     """
     made = request.enlargement
     assert made is not None
@@ -176,6 +177,6 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
         variation_strength=0.0,
         lineage=(),
         count=1,
-        controls=(),
+        controls=msgspec.to_builtins(request.own_controls),
         enlargement=None,
     )

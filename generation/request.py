@@ -337,6 +337,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         }
 
     @property
+    def own_controls(self) -> tuple[ControlUse, ...]:
+        """Its control pictures that its model follows itself, and draws nothing without."""
+        return tuple(use for use in self.controls if use.name == self.model)
+
+    @property
     def shown(self) -> tuple[str, ...]:
         """Hashes of the pictures that it starts from or that are edited, in order."""
         pictures = (self.init_picture, self.second_picture, self.third_picture)

@@ -168,10 +168,7 @@ def start_from(source: Source) -> GenerationRequest:
         variation_seed=None,
         variation_strength=0.0,
         lineage=(),
-        # what a model follows itself it draws nothing without
-        controls=[
-            msgspec.to_builtins(use) for use in request.controls if use.name == request.model
-        ],
+        controls=msgspec.to_builtins(request.own_controls),
     )
 
 

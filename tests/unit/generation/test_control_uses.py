@@ -9,6 +9,7 @@ from generation import control_uses
 from generation.catalog import Catalog
 from generation.checks import check as check_request
 from generation.completion import complete
+from generation.enlarging import second_pass
 from generation.families.control import kinds_of
 from generation.models import ModelKind
 from generation.preset import Preset, of_request
@@ -172,3 +173,22 @@ def test_a_preset_of_it_draws_with_its_own_model_alone() -> None:
     assert (again.model, again.controls) == ("depth", (ControlUse("depth", "0" * 64),))
     with pytest.raises(Refused, match="control_by_model"):
         check_preset(Preset(name="a", model="big", controlnet="depth"), CATALOG)
+
+
+def test_what_a_model_follows_itself_is_followed_when_its_picture_is_drawn_over() -> None:
+    """Enlarged, or begun with anew; what a ControlNet read has done its work."""
+    made = {
+        "picture": "1" * 64,
+        "upscaler": "Lanczos",
+        "denoising_strength": 0.3,
+        "width": 2048,
+        "height": 2048,
+        "from_width": 1024,
+        "from_height": 1024,
+    }
+    request = following().with_(enlargement=made)
+    assert second_pass(request).controls == request.controls
+    check_request(second_pass(request), CATALOG, RULES, enlarging=True)
+    steered = {"prompt": "a cat", "control_picture": "0" * 64, "controlnet": "lines"}
+    other = complete(steered, CATALOG, RULES).with_(enlargement=made)
+    assert second_pass(other).controls == ()
