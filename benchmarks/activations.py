@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from generation.families.flux2 import READ
+from generation.runtime.networks.z_image_control import lent
 from generation.runtime.streaming import need_of, size_of
 
 CONFIGS: Final = Path("generation/runtime/configs")
@@ -77,6 +78,8 @@ def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
         ("Flux.2 Klein 9B", _flux2(8, 24, 32, 12288), _call_flux2),
         ("Flux.1 ControlNet Union", _flux_union(), _call_flux_union),
         ("SD3.5 large ControlNet", _sd3_blocks(), _call_sd3_blocks),
+        ("Z-Image", _on_meta(diffusers.ZImageTransformer2DModel), _call_z_image),
+        ("Z-Image and its ControlNet 2.1", _z_image_steered(), _call_z_image_steered),
     ]
 
 
@@ -190,6 +193,33 @@ def _call_sd3_blocks(network: Any, side: int) -> Any:
         timestep=_empty(1),
         return_dict=False,
     )
+
+
+def _z_image_steered() -> Any:
+    """The ControlNet sees by layers of the transformer."""
+    net = _on_meta(
+        diffusers.ZImageControlNetModel,
+        control_layers_places=list(range(0, 30, 2)),
+        control_refiner_layers_places=[0, 1],
+        control_in_dim=33,
+        add_control_noise_refiner="control_noise_refiner",
+    )
+    transformer = _on_meta(diffusers.ZImageTransformer2DModel)
+    return torch.nn.ModuleList([transformer, net])
+
+
+def _call_z_image(network: Any, side: int) -> Any:
+    return network(*_told_z_image(side), return_dict=False)
+
+
+def _call_z_image_steered(networks: Any, side: int) -> Any:
+    transformer, net = networks
+    with lent(transformer, net):
+        return net(*_told_z_image(side), [_empty(33, 1, side // 8, side // 8)])
+
+
+def _told_z_image(side: int) -> tuple[Any, ...]:
+    return [_empty(16, 1, side // 8, side // 8)], _empty(1), [_empty(128, 2560)]
 
 
 def _call_unet(network: Any, side: int) -> Any:

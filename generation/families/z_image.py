@@ -6,7 +6,7 @@ apart but its name: they differ in their numbers alone.
 
 from typing import Final
 
-from generation.families.family import Ability, ConfigMark, Family, TextEncoder, Version
+from generation.families.family import Ability, Beside, ConfigMark, Family, TextEncoder, Version
 from generation.families.flux import LATENTS
 from generation.families.layout import Layout, Part, ShapeSide
 from generation.families.tensors import BOTH
@@ -106,4 +106,5 @@ Z_IMAGE: Final = Family(
         "text_encoder": 7_840_000_000,
         "vae": 168_000_000,
     },
+    beside=Beside(denoise=474.0, denoise_fixed=17_000_000, control=762.0),
 )
