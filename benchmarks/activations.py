@@ -49,13 +49,14 @@ def main() -> None:
         weights.add_row(title, *_figures(network))
     for title, network in encoders():
         weights.add_row(title, *_figures(network))
-    vae = _vae()
-    decoded = peak(vae, lambda net: net.decode(_empty(1, 4, 128, 128), return_dict=False))
-    encoded = peak(vae, lambda net: net.encode(_empty(1, 3, 1024, 1024), return_dict=False))
-    weights.add_row("VAE", *_figures(vae))
-    console.print(working)
-    console.print(weights)
-    console.print(f"VAE, a pixel: {decoded / 2**20:.0f} decoding, {encoded / 2**20:.0f} encoding")
+    coding = Table("VAE", "decoding", "encoding", title="Beside the weights, a pixel")
+    for title, vae, latents, picture in vaes():
+        decoded = peak(vae, partial(_decode, shape=latents)) / 2**20
+        encoded = peak(vae, partial(_encode, shape=picture)) / 2**20
+        coding.add_row(title, f"{decoded:.0f}", f"{encoded:.0f}")
+        weights.add_row(f"VAE of {title}", *_figures(vae))
+    for table in (working, weights, coding):
+        console.print(table)
 
 
 def _figures(network: Any) -> tuple[str, ...]:
@@ -76,6 +77,7 @@ def denoisers() -> list[tuple[str, Any, Callable[..., Any]]]:
         ("Flux.1", _on_meta(diffusers.FluxTransformer2DModel, guidance_embeds=True), _call_flux),
         ("Flux.2 Klein 4B", _flux2(5, 20, 24, 7680), _call_flux2),
         ("Flux.2 Klein 9B", _flux2(8, 24, 32, 12288), _call_flux2),
+        ("Qwen-Image", _on_meta(diffusers.QwenImageTransformer2DModel), _call_qwen_image),
         ("Flux.1 ControlNet Union", _flux_union(), _call_flux_union),
         ("SD3.5 large ControlNet", _sd3_blocks(), _call_sd3_blocks),
         ("Z-Image", _on_meta(diffusers.ZImageTransformer2DModel), _call_z_image),
@@ -110,16 +112,30 @@ def encoders() -> list[tuple[str, Any]]:
         ("T5 XXL", _on_meta(transformers.T5EncoderModel, config)),
         ("Qwen3 4B, for Flux.2", _qwen3(2560, 9728)),
         ("Qwen3 8B, for Flux.2", _qwen3(4096, 12288)),
+        ("Qwen3 4B, for Z-Image", _qwen3(2560, 9728, 35)),
+        ("Qwen2.5 7B, for Qwen-Image", _qwen2()),
     ]
 
 
-def _qwen3(width: int, inner: int) -> Any:
-    """Up to the last of the states that Flux.2 reads."""
+def _qwen2() -> Any:
+    config = transformers.Qwen2Config(
+        vocab_size=152064,
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+    )
+    return _on_meta(transformers.Qwen2Model, config)
+
+
+def _qwen3(width: int, inner: int, layers: int = max(READ)) -> Any:
+    """Up to the last of the states that are read."""
     config = transformers.Qwen3Config(
         vocab_size=151936,
         hidden_size=width,
         intermediate_size=inner,
-        num_hidden_layers=max(READ),
+        num_hidden_layers=layers,
         num_attention_heads=32,
         num_key_value_heads=8,
         head_dim=128,
@@ -127,9 +143,22 @@ def _qwen3(width: int, inner: int) -> Any:
     return _on_meta(transformers.Qwen3Model, config)
 
 
-def _vae() -> Any:
-    config = json.loads((CONFIGS / "sdxl" / "vae" / "config.json").read_text())
-    return _on_meta(lambda: diffusers.AutoencoderKL.from_config(config))
+def vaes() -> list[tuple[str, Any, tuple[int, ...], tuple[int, ...]]]:
+    """Each with the shapes of the latents and of the picture of 1024 pixels a side."""
+    return [
+        ("SDXL", _vae("sdxl", diffusers.AutoencoderKL), (1, 4, 128, 128), (1, 3, 1024, 1024)),
+        (
+            "Qwen-Image",
+            _vae("qwen-image", diffusers.AutoencoderKLQwenImage),
+            (1, 16, 1, 128, 128),
+            (1, 3, 1, 1024, 1024),
+        ),
+    ]
+
+
+def _vae(family: str, class_: Any) -> Any:
+    config = json.loads((CONFIGS / family / "vae" / "config.json").read_text())
+    return _on_meta(lambda: class_.from_config(config))
 
 
 def _sd3(layers: int, positions: int, dual: Any) -> Any:
@@ -222,6 +251,14 @@ def _told_z_image(side: int) -> tuple[Any, ...]:
     return [_empty(16, 1, side // 8, side // 8)], _empty(1), [_empty(128, 2560)]
 
 
+def _decode(network: Any, shape: tuple[int, ...]) -> Any:
+    return network.decode(_empty(*shape), return_dict=False)
+
+
+def _encode(network: Any, shape: tuple[int, ...]) -> Any:
+    return network.encode(_empty(*shape), return_dict=False)
+
+
 def _call_unet(network: Any, side: int) -> Any:
     config, further = network.config, {}
     if config.addition_embed_type:
@@ -273,6 +310,16 @@ def _call_flux2(network: Any, side: int) -> Any:
         timestep=_empty(1),
         img_ids=torch.zeros(tokens, 4, device="meta"),
         txt_ids=torch.zeros(512, 4, device="meta"),
+        return_dict=False,
+    )
+
+
+def _call_qwen_image(network: Any, side: int) -> Any:
+    return network(
+        hidden_states=_empty(1, (side // 16) ** 2, 64),
+        encoder_hidden_states=_empty(1, 512, 3584),
+        timestep=_empty(1),
+        img_shapes=[[(1, side // 16, side // 16)]],
         return_dict=False,
     )
 

@@ -14,6 +14,8 @@ import msgspec
 
 from generation.families.family import Beside, Family
 from generation.families.flux2 import KLEIN_4B, KLEIN_9B
+from generation.families.qwen_image import QWEN_IMAGE
+from generation.families.z_image import Z_IMAGE
 from generation.memory_needs import LOOSE, WORKSPACE
 from generation.memory_plan import GIB, MemoryBounds, NoRoom, PlannedPart, PlannedTask, Room, plan
 from generation.memory_words import in_words
@@ -76,15 +78,17 @@ def _flux(title: str, share: float, t5: float) -> Model:
     )
 
 
-def _klein(title: str, of: Family, share: float) -> Model:
-    """Distilled, and its text encoder, at the same share of half precision."""
+def _of_two(title: str, of: Family, share: float, rows: int = 1) -> Model:
+    """A denoiser and one text encoder, both at the same share of half precision; without guidance,
+    or with two rows.
+    """
 
     def sizes(part: str) -> tuple[int, int, int]:
         whole, blocks, leaves = (of.bytes_at_half[part], *of.streamed[part])
         return int(whole * share), int(blocks * share), int(leaves * share)
 
     text = (sizes("text_encoder"),)
-    return Model(title, *sizes("transformer"), text=text, beside=of.beside, rows=1)
+    return Model(title, *sizes("transformer"), text=text, beside=of.beside, rows=rows)
 
 
 def _sd35(title: str, sizes: tuple[int, int, int], share: float, beside: Beside) -> Model:
@@ -124,9 +128,11 @@ MODELS: Final = (
     _flux("Flux.1 fp8, T5 fp8", 0.5, 0.5),
     _flux("Flux.1 Q8_0, T5 fp8", 8.5 / 16, 0.5),
     _flux("Flux.1 Q4_K_S, T5 Q5_K_M", 4.6 / 16, 5.7 / 16),
-    _klein("Flux.2 Klein 4B bf16", KLEIN_4B, 1),
-    _klein("Flux.2 Klein 4B fp8, Qwen3 fp8", KLEIN_4B, 0.5),
-    _klein("Flux.2 Klein 9B fp8, Qwen3 fp8", KLEIN_9B, 0.5),
+    _of_two("Flux.2 Klein 4B bf16", KLEIN_4B, 1),
+    _of_two("Flux.2 Klein 4B fp8, Qwen3 fp8", KLEIN_4B, 0.5),
+    _of_two("Flux.2 Klein 9B fp8, Qwen3 fp8", KLEIN_9B, 0.5),
+    _of_two("Z-Image Turbo bf16", Z_IMAGE, 1),
+    _of_two("Qwen-Image fp8, Qwen2.5 fp8", QWEN_IMAGE, 0.5, rows=2),
 )
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from generation.families.family import (
     Ability,
+    Beside,
     ConfigMark,
     Family,
     Latents,
@@ -172,4 +173,9 @@ QWEN_IMAGE: Final = Family(
         "text_encoder": 14_140_000_000,
         "vae": 254_000_000,
     },
+    streamed={
+        "transformer": (1_441_000_000, 227_000_000),
+        "text_encoder": (2_023_000_000, 1_226_000_000),
+    },
+    beside=Beside(denoise=365.0, denoise_fixed=24_000_000, decode=3460.0),
 )

@@ -106,5 +106,9 @@ Z_IMAGE: Final = Family(
         "text_encoder": 7_840_000_000,
         "vae": 168_000_000,
     },
-    beside=Beside(denoise=474.0, denoise_fixed=17_000_000, control=762.0),
+    streamed={
+        "transformer": (728_000_000, 158_000_000),
+        "text_encoder": (1_182_000_000, 828_000_000),
+    },
+    beside=Beside(denoise=474.0, denoise_fixed=66_000_000, control=762.0),
 )

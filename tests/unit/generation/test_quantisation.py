@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from bot.locales import Texts
+from generation.bitsandbytes_layout import as_whole, states
 from generation.model_folders import Candidate
 from generation.model_reader import ModelReader, Reading
+from generation.safetensors_header import decode, read_text
 from tests.fixtures import quantised
 from tests.fixtures.headers import KnownHeader
 from tests.unit.generation.test_catalog import SD1
@@ -176,6 +178,12 @@ def test_weights_of_bitsandbytes_have_the_shape_that_is_said_of_them(tmp_path: P
     assert found.problem is None
     assert found.model is not None
     assert (found.model.quantisation, found.model.family) == ("NF4", "sd1")
+    file = tmp_path / "file.safetensors"
+    text = read_text(file)
+    tensors = decode(text.tensors)
+    shapes, kinds = as_whole(tensors.shapes, tensors.kinds, states(file, text))
+    assert shapes == {name: tuple(shape) for name, shape in {**SD1, WEIGHT: (320, 768)}.items()}
+    assert {name for name, kind in kinds.items() if kind != "F16"} == {WEIGHT}
 
 
 @pytest.mark.parametrize(
