@@ -62,12 +62,18 @@ def kinds_of(net: ModelFile) -> tuple[str, ...]:
     """The kinds of control pictures that a ControlNet is told; () for one that is made for a single
     kind, or sees itself which it is handed.
     """
-    return tuple(UNIONS.get((net.family, net.variant), ()))
+    return tuple(_numbers(net))
 
 
 def number_of(kind: str | None, net: ModelFile) -> int:
     """By which number a union knows a kind; 0 for what is no union."""
-    return UNIONS.get((net.family, net.variant), {}).get(kind or USUAL_KIND, 0)
+    return _numbers(net).get(kind or USUAL_KIND, 0)
+
+
+def _numbers(net: ModelFile) -> Mapping[str, int]:
+    """Of a union whose family is told or not: diffusers has one class of them for all UNets."""
+    usual = UNIONS.get(("sdxl", net.variant), {})
+    return UNIONS.get((net.family, net.variant), usual)
 
 
 def union_of(kinds: int) -> str:
