@@ -124,7 +124,7 @@ def test_prompts_that_are_joined_by_and_are_refused() -> None:
 
 def test_what_it_has_no_ability_for_is_refused_by_name() -> None:
     assert refusal(clip_skip=2).params["what"] == "clip_skip"
-    control = refusal(control_picture="0" * 64, controlnet="edges")
+    control = refusal(model="chroma", control_picture="0" * 64, controlnet="edges")
     assert control.params["what"] == "control_picture"
     assert refusal(vae="fine").code == "family_mismatch"
     assert asked(vae="ae").vae == "ae"
