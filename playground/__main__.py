@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .founding import Plan
 from .intents import PRIVILEGED
+from .interactions import ACKNOWLEDGE_WITHIN
 from .server import Options, serving
 
 END_WITHIN = 5.0
@@ -32,6 +33,7 @@ def main() -> int:
         plan=Plan(arguments.guild, tuple(arguments.users.split(","))),
         privileged_intents=tuple(arguments.privileged_intents),
         heartbeat_interval=arguments.heartbeat_interval,
+        acknowledge_within=arguments.acknowledge_within,
         clock_skew=arguments.clock_skew,
     )
     with suppress(KeyboardInterrupt):
@@ -96,6 +98,13 @@ def parser() -> argparse.ArgumentParser:
     )
     parsing.add_argument(
         "--heartbeat-interval", type=float, default=41.25, help="seconds between heartbeats"
+    )
+    parsing.add_argument(
+        "--acknowledge-within",
+        type=float,
+        default=ACKNOWLEDGE_WITHIN,
+        metavar="SECONDS",
+        help="how long a bot may take to answer, say while a debugger holds it (default: 3)",
     )
     parsing.add_argument(
         "--clock-skew",

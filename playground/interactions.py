@@ -33,6 +33,7 @@ COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
 """Interaction types."""
 
 ACKNOWLEDGE_WITHIN = 3.0
+"""Seconds, as at Discord."""
 TOKEN_LIFETIME = 15 * 60.0
 """Seconds."""
 
@@ -46,6 +47,8 @@ class Interactions:
         messages: Messages,
         commands: Commands,
         clock: Clock,
+        *,
+        acknowledge_within: float = ACKNOWLEDGE_WITHIN,
     ) -> None:
         self.world = world
         self.objects = objects
@@ -53,6 +56,8 @@ class Interactions:
         self.messages = messages
         self.commands = commands
         self.clock = clock
+        self.acknowledge_within = acknowledge_within
+        """Seconds in which an application must answer."""
 
     # -- a person acts ----------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class Interactions:
         message: Message | None = None,
         triggered_by: Json | None = None,
     ) -> Interaction:
-        """Send it to the bot and start the three seconds."""
+        """Send it to the bot, which has so long to answer."""
         interaction = Interaction(
             id=self.world.snowflakes.next(),
             token=secrets.token_urlsafe(64),
@@ -230,14 +235,14 @@ class Interactions:
 
     def watch(self, interaction: Interaction) -> None:
         started = interaction.created_at
-        self.clock.call_at(started + ACKNOWLEDGE_WITHIN, lambda: self._too_late(interaction))
+        self.clock.call_at(started + self.acknowledge_within, lambda: self._too_late(interaction))
         self.clock.call_at(started + TOKEN_LIFETIME, lambda: self._never_done(interaction))
 
     def _too_late(self, interaction: Interaction) -> None:
         if not interaction.acknowledged and not interaction.failed:
             interaction.failed = True
             self.world.save(interaction)
-            reason = "The application did not respond within 3 seconds."
+            reason = f"The application did not respond within {self.acknowledge_within:g} seconds."
             self.tell(interaction, "INTERACTION_FAILURE", reason=reason)
 
     def _never_done(self, interaction: Interaction) -> None:

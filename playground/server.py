@@ -19,7 +19,7 @@ from .faults import Faults
 from .founding import Plan, set_skew
 from .gateway import Gateway
 from .intents import application_flags
-from .interactions import Interactions
+from .interactions import ACKNOWLEDGE_WITHIN, Interactions
 from .messages import Messages
 from .objects import Objects
 from .people.acts import Acts
@@ -66,6 +66,7 @@ class Options:
     plan: Plan = field(default_factory=Plan)
     privileged_intents: tuple[str, ...] = ()
     heartbeat_interval: float = 41.25
+    acknowledge_within: float = ACKNOWLEDGE_WITHIN
     clock_skew: float | None = None
     """Seconds; by default that of the folder, else none."""
 
@@ -114,7 +115,13 @@ class LocalDiscord:
         self.reactions = Reactions(self.world, self.objects, self.events)
         self.commands = Commands(self.world, self.objects, self.events)
         self.interactions = Interactions(
-            self.world, self.objects, self.events, self.messages, self.commands, self.clock
+            self.world,
+            self.objects,
+            self.events,
+            self.messages,
+            self.commands,
+            self.clock,
+            acknowledge_within=options.acknowledge_within,
         )
         self.responses = Responses(self.world, self.interactions, self.messages)
         self.limits = RateLimits(self.clock)

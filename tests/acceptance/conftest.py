@@ -130,7 +130,8 @@ async def _no_pause(*_args: Any, **_options: Any) -> None:
 
 @pytest.fixture
 async def addresses() -> AsyncIterator[Addresses]:
-    async with serving(Options(port=0)) as started:
+    # how soon the bot answers is benchmarks/latency.py's; a busy machine is no failure
+    async with serving(Options(port=0, acknowledge_within=PATIENCE / 3)) as started:
         yield started
 
 

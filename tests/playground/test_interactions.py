@@ -8,6 +8,7 @@ import discord
 import pytest
 
 from playground.control import Control, ControlError, InteractionFailed, Person
+from playground.server import Options
 
 from .bot import SampleBot, png
 from .conftest import Rest
@@ -232,6 +233,18 @@ async def test_three_seconds_pass_by_themselves(bot: SampleBot, ada: Person) -> 
     act = await ada.command("general", "silence")
     await act.wait_for("INTERACTION_FAILURE")
     assert asyncio.get_running_loop().time() - began > 2.5
+
+
+@pytest.mark.parametrize("options", [Options(port=0, acknowledge_within=1000)])
+async def test_a_bot_may_be_given_longer(bot: SampleBot, ada: Person, control: Control) -> None:
+    act = await ada.command("general", "silence")
+    await bot.wait_seen("interaction")
+    await control.clock(900)
+    with pytest.raises(AssertionError, match="No INTERACTION_FAILURE"):
+        await act.wait_for("INTERACTION_FAILURE", timeout=0.05)
+    await control.clock(100)
+    with pytest.raises(InteractionFailed, match="1000 seconds"):
+        await act.response()
 
 
 async def test_a_token_lives_fifteen_minutes(bot: SampleBot, ada: Person, control: Control) -> None:
