@@ -36,6 +36,7 @@ def from_single(class_: Any, file: Path, configs: Path, tokenizers: tuple[str, .
     )
 
 
+@pytest.mark.slow
 def test_a_single_file_is_the_folder_that_it_was_made_of(folder: Path, tmp_path: Path) -> None:
     file = sdxl.single_file(folder, tmp_path / "base.safetensors", "v_pred", "ztsnr")
     configs = sdxl.configs_of("sdxl", folder, tmp_path / "configs") / "sdxl"
@@ -62,6 +63,7 @@ def test_a_tiny_single_file_of_stable_diffusion_1(tmp_path: Path) -> None:
     assert torch.equal(draw(whole), draw(single))
 
 
+@pytest.mark.slow
 def test_a_single_file_of_the_refiner(tmp_path: Path) -> None:
     folder = sdxl.tiny_refiner(tmp_path / "refiner")
     file = sdxl.single_file(folder, tmp_path / "refiner.safetensors")
@@ -109,6 +111,7 @@ def test_the_configs_are_of_the_published_size(family: Any) -> None:
     assert unet["cross_attention_dim"] == family.context_width
 
 
+@pytest.mark.slow
 def test_control_of_the_tiny_model_fits_it(folder: Path, tmp_path: Path) -> None:
     """A ControlNet, a union and a T2I-Adapter change the picture, through diffusers' pipelines."""
     plain = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, add_watermarker=False)
