@@ -39,6 +39,7 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
     if not joins and len(composed(request.prompt)) > 1:
         raise Refused("and_unread", model=model.name, family=family.title)
     _check_sides(request, model, family)
+    _check_guided(request, model, family)
     if family.prediction == "flow":
         _check_flow(request, model)
 
@@ -101,6 +102,14 @@ def _check_sides(request: GenerationRequest, model: ModelFile, family: Family) -
             raise Refused(
                 "side_step", option=option, value=side, model=model.name, step=step, nearest=nearest
             )
+
+
+def _check_guided(request: GenerationRequest, model: ModelFile, family: Family) -> None:
+    """CFG++ goes by the answer to a negative prompt, which classifier-free guidance alone asks for."""
+    sampler = sampler_of(request)
+    if SAMPLERS[sampler].guided and family.guidance != "cfg":
+        fitting = [name for name, row in SAMPLERS.items() if row.flow and not row.guided]
+        raise Refused("sampler_no_negative", name=sampler, model=model.name, others=_some(fitting))
 
 
 def _check_flow(request: GenerationRequest, model: ModelFile) -> None:

@@ -37,13 +37,11 @@ class Sampler(msgspec.Struct, frozen=True, kw_only=True):
 
 SAMPLERS: Final[dict[str, Sampler]] = {
     "DPM++ 2M": Sampler(comfyui="dpmpp_2m", automatic="Karras"),
-    "DPM++ SDE": Sampler(comfyui="dpmpp_sde", order=2, automatic="Karras", flow=False),
-    "DPM++ 2M SDE": Sampler(comfyui="dpmpp_2m_sde", automatic="Exponential", flow=False),
-    "DPM++ 2M SDE Heun": Sampler(comfyui="dpmpp_2m_sde_heun", automatic="Exponential", flow=False),
+    "DPM++ SDE": Sampler(comfyui="dpmpp_sde", order=2, automatic="Karras"),
+    "DPM++ 2M SDE": Sampler(comfyui="dpmpp_2m_sde", automatic="Exponential"),
+    "DPM++ 2M SDE Heun": Sampler(comfyui="dpmpp_2m_sde_heun", automatic="Exponential"),
     "DPM++ 2S a": Sampler(comfyui="dpmpp_2s_ancestral", order=2, automatic="Karras"),
-    "DPM++ 3M SDE": Sampler(
-        comfyui="dpmpp_3m_sde", automatic="Exponential", one_more=True, flow=False
-    ),
+    "DPM++ 3M SDE": Sampler(comfyui="dpmpp_3m_sde", automatic="Exponential", one_more=True),
     "Euler": Sampler(comfyui="euler"),
     "Euler a": Sampler(comfyui="euler_ancestral"),
     "LMS": Sampler(comfyui="lms"),
@@ -52,12 +50,12 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "DPM2 a": Sampler(comfyui="dpm_2_ancestral", order=2, automatic="Karras", one_more=True),
     "Restart": Sampler(comfyui="restart", order=2, automatic="Karras", flow=False),
     "DDIM": Sampler(comfyui="ddim", timesteps=True),
-    "DDIM CFG++": Sampler(comfyui="ddim_cfg_pp", timesteps=True, guided=True, flow=False),
+    "DDIM CFG++": Sampler(comfyui="ddim_cfg_pp", timesteps=True, guided=True),
     "PLMS": Sampler(comfyui="plms", timesteps=True),
     "UniPC": Sampler(comfyui="uni_pc", timesteps=True),
     "LCM": Sampler(comfyui="lcm", consistency=True),
     "TCD": Sampler(comfyui="tcd", flow=False),
-    "DDPM": Sampler(comfyui="ddpm", flow=False),
+    "DDPM": Sampler(comfyui="ddpm"),
     "DEIS": Sampler(comfyui="deis"),
     "IPNDM": Sampler(comfyui="ipndm"),
     "Heun++ 2": Sampler(comfyui="heunpp2", order=3),

@@ -39,6 +39,7 @@ TESTS: Final = {
     "limits": "tests/acceptance/test_limits.py",
     "schedule": "tests/unit/generation/test_schedule.py",
     "solvers": f"{RUNTIME}/test_solvers.py",
+    "samplers": f"{RUNTIME}/test_samplers.py",
     "schedules": f"{RUNTIME}/test_schedules.py",
     "noise": f"{RUNTIME}/test_noise.py",
     "recipe": f"{RUNTIME}/test_recipe.py",

@@ -25,7 +25,8 @@ LCM_SCALE: Final = 10.0
 LCM_SPREAD: Final = 0.5
 FINE_STEPS: Final = 10_000
 """Levels that ComfyUI divides the noise of a model into whose shift is by size."""
-
+NEARLY_NOISE: Final = 1 - 1e-4
+"""How much of the way to noise alone stands for it where that has no logarithm; ComfyUI's."""
 
 MANY_TOKENS: Final = 4300
 """Of a picture, from which on Flux.2's shift goes by them alone."""
@@ -75,6 +76,22 @@ class ModelSampling:
 
     def stretched(self, sigmas: torch.Tensor) -> torch.Tensor:
         """A schedule, falling to 0, with the last level before its end where it should be."""
+        return sigmas
+
+    def signal(self, sigma: torch.Tensor) -> torch.Tensor:
+        """How much of the picture is in x at a noise level."""
+        return torch.ones_like(sigma)
+
+    def half_log_snr(self, sigma: torch.Tensor) -> torch.Tensor:
+        """The logarithm of picture to noise, the time of DPM-Solver."""
+        return sigma.log().neg()
+
+    def of_half_log_snr(self, time: torch.Tensor) -> torch.Tensor:
+        """The noise level of such a time."""
+        return time.neg().exp()
+
+    def with_some_signal(self, sigmas: torch.Tensor) -> torch.Tensor:
+        """A schedule at whose levels that logarithm is finite."""
         return sigmas
 
     def network_input(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -185,6 +202,23 @@ class FlowSampling(ModelSampling):
 
     def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
         return sigma * self._multiplier
+
+    def signal(self, sigma: torch.Tensor) -> torch.Tensor:
+        return 1 - sigma
+
+    def half_log_snr(self, sigma: torch.Tensor) -> torch.Tensor:
+        return sigma.logit().neg()
+
+    def of_half_log_snr(self, time: torch.Tensor) -> torch.Tensor:
+        return time.neg().sigmoid()
+
+    def with_some_signal(self, sigmas: torch.Tensor) -> torch.Tensor:
+        if sigmas[0] < 1:
+            return sigmas
+        # so near to 1 the last bits decide over the logarithm
+        time = torch.tensor([NEARLY_NOISE * self._multiplier], dtype=torch.float64)
+        nearly = self.sigma_of(time)
+        return torch.cat((nearly.to(sigmas), sigmas[1:]))
 
     def network_input(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return x

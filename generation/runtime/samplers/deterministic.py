@@ -79,7 +79,8 @@ def ddim_cfg_pp(
     for i, (sigma, after) in steps(sigmas):
         denoised = denoise(x, sigma)
         assert denoise.uncond is not None
-        x = denoised + derivative(x, sigma, denoise.uncond) * after
+        left = derivative(x, sigma, sampling.signal(sigma) * denoise.uncond)
+        x = sampling.signal(after) * denoised + left * after
         yield Step(i, without_the_rest(x, i, sigmas), denoised)
 
 

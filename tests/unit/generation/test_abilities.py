@@ -79,12 +79,20 @@ def test_the_usual_schedule_gives_way_to_what_is_said(given: dict[str, Any], sch
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_samplers_for_noise_that_lies_on_the_picture_are_refused(sampler: str) -> None:
-    if SAMPLERS[sampler].flow:
-        assert asked(sampler=sampler).sampler == sampler
+    if sampler not in ("Restart", "TCD"):
+        assert asked(model="z", sampler=sampler).sampler == sampler
         return
-    found = refusal(sampler=sampler)
+    found = refusal(model="z", sampler=sampler)
     assert (found.code, found.params["name"]) == ("sampler_no_flow", sampler)
     assert sampler not in str(found.params["others"]).split(", ")
+
+
+@pytest.mark.parametrize("model", ["dev", "fast", "klein", "z-fast"])
+def test_cfg_pp_is_refused_where_no_negative_prompt_is_read(model: str) -> None:
+    found = refusal(model=model, sampler="DDIM CFG++")
+    assert (found.code, found.params["model"]) == ("sampler_no_negative", model)
+    for other in str(found.params["others"]).split(", "):
+        assert asked(model=model, sampler=other).sampler == other
 
 
 def test_a_schedule_of_stable_diffusions_levels_is_refused() -> None:

@@ -18,12 +18,8 @@ SEEDS = (7, 8)
 SHAPE = (4, 4, 4)
 ANCESTRAL = ("Euler a", "DPM2 a", "DPM++ 2S a")
 A1111 = sorted(case for case in GOLDENS["a1111"] if case.split(", ")[0] not in ANCESTRAL)
-LEFT_OUT = {
-    *("about", "ipndm_v"),
-    *("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "lcm", "ddpm", "er_sde"),
-}
-"""What is no sampler here, and those whose noise is of other generators than that text says: they
-are held against what their sources publish, below."""
+LEFT_OUT = {"about", "ipndm_v"}
+"""What is no sampler here."""
 FLOW = sorted(GOLDENS["comfyui_flow"].keys() - LEFT_OUT)
 EPS = sorted(GOLDENS["comfyui_eps"].keys() - LEFT_OUT)
 
