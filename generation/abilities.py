@@ -105,7 +105,7 @@ def _check_sides(request: GenerationRequest, model: ModelFile, family: Family) -
 
 
 def _check_guided(request: GenerationRequest, model: ModelFile, family: Family) -> None:
-    """CFG++ goes by the answer to a negative prompt, which classifier-free guidance alone asks for."""
+    """CFG++ goes by the answer to a negative prompt, which not every model gives."""
     sampler = sampler_of(request)
     if SAMPLERS[sampler].guided and family.guidance != "cfg":
         fitting = [name for name, row in SAMPLERS.items() if row.flow and not row.guided]

@@ -2,16 +2,18 @@
 packed with as little loss as its format allows.
 """
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from generation.model_settings import Quantise
 from generation.runtime.four_bits import NF4
 from generation.runtime.quantised import Packed, Quantised, unpack
-from generation.runtime.quantising import packed, quantise
+from generation.runtime.quantising import BLOCK, CELLS, packed, quantise
 from generation.runtime.weights import read_tensors
 
 FILE = Path(__file__).parents[3] / "data" / "bitsandbytes.safetensors"
@@ -51,6 +53,32 @@ def test_each_value_becomes_the_nearest_of_the_table() -> None:
     values = packed(weight, "nf4").float()
     nearest = (weight[..., None] - torch.tensor(NF4)).abs().amin(-1)
     assert torch.equal((values - weight).abs(), nearest)
+
+
+def test_values_next_to_a_border_get_the_code_that_a_search_finds() -> None:
+    """To the bit: there, where the cells of the table begin, and for a normal distribution's."""
+    borders = torch.tensor([(low + high) / 2 for low, high in itertools.pairwise(NF4)])
+    edges = torch.cat((borders, torch.linspace(-1, 1, 2 * CELLS + 1), torch.tensor(NF4)))
+    near = [edges]
+    for towards in (2.0, -2.0):
+        near.append(torch.nextafter(edges, torch.tensor(towards)))
+        near.append(torch.nextafter(near[-1], torch.tensor(towards)))
+    spread = torch.randn(2**21, generator=torch.Generator().manual_seed(2)) * 0.3
+    values = torch.cat((*near, spread)).clamp(-1, 1)
+    rows = functional.pad(values, (0, -len(values) % (BLOCK - 1))).view(-1, BLOCK - 1)
+    weight = functional.pad(rows, (1, 0), value=1)
+    found = packed(weight, "nf4")
+    assert isinstance(found, Packed)
+    codes = torch.bucketize(weight, borders)
+    assert torch.equal(found.data_by_row.int(), codes[:, ::2] * 16 + codes[:, 1::2])
+
+
+def test_a_weight_that_is_no_number_stays_none() -> None:
+    weight = torch.zeros(2, 2 * BLOCK)
+    weight[0, 3], weight[1, 5] = float("nan"), float("inf")
+    values = packed(weight, "nf4").float()
+    assert not values[:, :BLOCK].isfinite().any(1).all()
+    assert not values[:, BLOCK:].any()
 
 
 def test_rows_that_are_no_whole_blocks_stay() -> None:
