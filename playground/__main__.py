@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -50,6 +51,8 @@ async def run(options: Options, *, until_stdin_closes: bool) -> None:
         async with serving(options) as addresses:
             sys.stdout.write(json.dumps(dataclasses.asdict(addresses)) + "\n")
             sys.stdout.flush()
+            # a look through all that is there is a tenth of a second without an answer
+            gc.freeze()
             await ends.wait()
     except sqlite3.OperationalError as error:
         raise SystemExit(f"{options.data} can't be used: {error}") from error

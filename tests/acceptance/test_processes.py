@@ -233,6 +233,30 @@ async def test_a_wrong_token_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in err.decode()
 
 
+FROZEN = """
+import atexit, gc, sys
+atexit.register(lambda: print("frozen:", gc.get_freeze_count()))
+from bot.__main__ import main
+sys.exit(main())
+"""
+
+
+async def test_it_connects_with_what_it_is_made_of_kept_out_of_collections(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    async with local_discord("--token", "the-right-one") as discord:
+        addresses = {"api": discord.api, "gateway": discord.gateway}
+        config.write_text(CONFIG.format(steps=4, **addresses), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", FROZEN, "--config", str(config), "run"),
+            cwd=PROJECT,
+            env={**os.environ, "DISCORD_TOKEN": "a-wrong-one"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+    [said] = [line for line in out.decode().splitlines() if line.startswith("frozen: ")]
+    assert int(said.removeprefix("frozen: ")) > 50_000
+
+
 @pytest.mark.slow
 async def test_the_command_line_shares_the_queue_of_a_running_bot(
     bot: Bot, ada: Person, tmp_path: Path

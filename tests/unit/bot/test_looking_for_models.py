@@ -1,6 +1,7 @@
 """When the bot looks for models, and what waits for it."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,3 +75,19 @@ async def test_a_scan_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch)
     while len(scans) < 5:
         await asyncio.sleep(0.01)
     looking.cancel()
+
+
+async def test_what_start_up_has_left_is_kept_out_of_collections() -> None:
+    client: Any = SimpleNamespace(registered=asyncio.Event())
+    catalog = Catalog(())
+    keeping = asyncio.create_task(app._keep_out_of_collections(client, catalog))
+    before = gc.get_freeze_count()
+    try:
+        client.registered.set()
+        await asyncio.sleep(0.05)
+        assert gc.get_freeze_count() == before, "the models are not known yet"
+        await catalog.scan()
+        await keeping
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
