@@ -81,8 +81,8 @@ def _weighted(request: GenerationRequest) -> bool:
 
 
 def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family) -> None:
-    """Several are for models that are shown several, and there is a first."""
-    for option in MORE:
+    """Several are for models that are shown several, and there is a first; so is that of a mask."""
+    for option in (*MORE, "mask"):
         if getattr(request, option) is not None and request.init_picture is None:
             raise Refused("option_needs", option=option, needs="init_picture")
     row = family.references

@@ -63,7 +63,7 @@ def complete(
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED
-    if family.references is not None and "init_picture" in given:
+    if "mask" in given or (family.references is not None and "init_picture" in given):
         values["denoising_strength"] = 1.0
     values |= {
         option.field: given[name]
@@ -112,6 +112,8 @@ def changed(
         values |= {"width": width, "height": height}
     if "refiner_switch" in given and values.get("refiner", request.refiner) is None:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
+    if "mask_blur" in given and request.mask is None:
+        raise Refused("option_needs", option="mask_blur", needs="mask")
     second = values.get("variation_seed", request.variation_seed)
     if values.get("variation_strength") and second is None:
         values["variation_seed"] = RANDOM_SEED
@@ -148,6 +150,8 @@ def _check_given(given: Given) -> None:
         raise Refused("prompt_empty")
     if "denoising" in given and "init_picture" not in given:
         raise Refused("option_needs", option="denoising", needs="init_picture")
+    if "mask_blur" in given and "mask" not in given:
+        raise Refused("option_needs", option="mask_blur", needs="mask")
     if "variation_seed" in given and "variation_strength" not in given:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")
     if "refiner_switch" in given and "refiner" not in given:

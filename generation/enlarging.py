@@ -160,8 +160,8 @@ def of_upload(enlargement: Enlargement) -> GenerationRequest:
 def second_pass(request: GenerationRequest) -> GenerationRequest:
     """What is drawn over a picture that an upscaler has enlarged: the same, once more.
 
-    Control pictures have done their work in the first pass, but for one that the model follows
-    itself.
+    Control pictures and a mask have done their work in the first pass, but for a picture that the
+    model follows itself.
     """
     made = request.enlargement
     assert made is not None
@@ -169,6 +169,7 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
         init_picture=made.picture,
         second_picture=None,
         third_picture=None,
+        mask=None,
         width=made.width,
         height=made.height,
         tile=made.tile,

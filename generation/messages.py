@@ -223,7 +223,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     can't work with these settings. `code` names a sentence of `bot/locales/`.
 
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
-    embedding_mismatch, start_picture_needed, encoder_blind, control_picture_needed,
+    embedding_mismatch, start_picture_needed, mask_too_fine, encoder_blind, control_picture_needed,
     lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
     clip_skip_too_deep, picture_unreadable,
     upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;

@@ -39,6 +39,7 @@ KEYS: Final[Mapping[str, str]] = {
     "Variation seed strength": "variation_strength",
     "Clip skip": "clip_skip",
     "Denoising strength": "denoising",
+    "Mask blur": "mask_blur",
     "Model": "model",
     "VAE": "vae",
     "Refiner switch at": "refiner_switch",
@@ -156,6 +157,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     second_pass = made is not None and made.denoising_strength > 0
     if request.init_picture is not None and not second_pass:
         found.append(("Denoising strength", exact(request.denoising_strength)))
+        if request.mask is not None:
+            found.append(("Mask blur", str(request.mask_blur)))
     for number, use in enumerate(request.controls):
         value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
         if use.start > 0 or use.end < 1:

@@ -53,6 +53,7 @@ ClipSkip = Annotated[int, Meta(ge=1, le=12)]
 Strength = Annotated[float, Meta(ge=0, le=1)]
 LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
 ControlScale = Annotated[float, Meta(ge=0, le=2)]
+MaskBlur = Annotated[int, Meta(ge=0, le=64)]
 
 
 def option(
@@ -237,7 +238,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = ()
     count: Annotated[Count, option("how many pictures")] = 1
     clip_skip: Annotated[
-        ClipSkip, option("layers of the text encoder left out, counted as A1111 does")
+        ClipSkip,
+        option("layers of the text encoder left out, counted as A1111 does", slash=False),
     ] = 1
     init_picture: Annotated[
         PictureHash | None, option("a picture to start from, or to edit", picture=True)
@@ -250,6 +252,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         PictureHash | None,
         option("a third picture, for a model that is shown several", picture=True),
     ] = None
+    mask: Annotated[
+        PictureHash | None,
+        option("white where the start picture is drawn anew, black where it stays", picture=True),
+    ] = None
+    mask_blur: Annotated[
+        MaskBlur, option("how many pixels wide the mask's edge is blurred", slash=False)
+    ] = 4
     denoising_strength: Annotated[
         Strength, option("how much of the start picture is drawn anew", name="denoising")
     ] = 0.6
@@ -349,9 +358,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def uploads(self) -> tuple[str, ...]:
-        """Hashes of the pictures in the store that it starts from, edits or follows."""
+        """Hashes of the pictures in the store that it starts from, edits or follows, and that of
+        its mask.
+        """
+        mask = () if self.mask is None else (self.mask,)
         enlarged = () if self.enlargement is None else (self.enlargement.picture,)
-        return (*self.shown, *enlarged, *(use.picture for use in self.controls))
+        return (*self.shown, *mask, *enlarged, *(use.picture for use in self.controls))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

@@ -51,6 +51,8 @@ TESTS: Final = {
     "z-image control": f"{RUNTIME}/test_z_image_control.py",
     "control": "tests/unit/generation/test_control_uses.py",
     "kontext": f"{RUNTIME}/test_kontext.py",
+    "inpainting": f"{RUNTIME}/test_inpainting.py",
+    "masks": "tests/unit/bot/pictures/test_normalising.py",
     "qwen edit": f"{RUNTIME}/test_qwen_edit.py",
     "references": "tests/unit/generation/test_references.py",
     "sd3": f"{RUNTIME}/test_sd3.py",

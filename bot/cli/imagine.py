@@ -19,7 +19,7 @@ from bot.config import Config
 from bot.delivery.surroundings import KNOWN_SHOWN
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
-from bot.pictures.uploads import read_file
+from bot.pictures.uploads import parts_of, read_file
 from bot.requests.given_pictures import sizes_of
 from bot.storage_folder import InUseError, open_store
 from bot.ui.formatting import cut
@@ -51,6 +51,7 @@ UNSET: Final[Mapping[str, str]] = {
     "seed": "random",
     "variation_seed": "random where --variation-strength is given",
     **dict.fromkeys(("init_picture", "second_picture", "third_picture"), "none"),
+    "mask": "what is erased of the picture",
     "refiner": "none",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",
@@ -289,7 +290,7 @@ async def _request(
         if option.name != "negative_prompt" and not all(text.strip() for text in several):
             raise Refused("flag_empty", flag=option.name.replace("_", "-"))
         if option.picture:
-            given[option.name] = await _upload(maker, Path(typed))
+            given |= await _upload(maker, Path(typed), option.name, arguments)
         elif option.name == "lora":
             given["lora"] = typed[0] if len(typed) == 1 else tuple(typed)
         else:
@@ -324,10 +325,19 @@ def _listed(words: Sequence[str]) -> str:
     return cut(printable(", ".join(words)), WORDS_MAX)
 
 
-async def _upload(maker: _Maker, path: Path) -> str:
+async def _upload(
+    maker: _Maker, path: Path, name: str, arguments: argparse.Namespace
+) -> dict[str, str]:
+    """What the file of an option gives, by option."""
     limits = maker.config.limits
+    parts = parts_of(name, masked=arguments.mask is not None)
     async with PictureDecoder(limits) as decoder:
-        return await maker.jobs.keep_upload(await read_file(path, decoder, limits))
+        contents = await read_file(path, decoder, limits, list(parts.values()))
+    return {
+        option: await maker.jobs.keep_upload(content)
+        for option, content in zip(parts, contents, strict=True)
+        if content
+    }
 
 
 async def _write(jobs: JobStore, job: Job, out: Path) -> None:

@@ -165,7 +165,7 @@ def _nets(services: Services) -> list[str]:
 
 async def _keep(services: Services, caller: Caller, attachment: discord.Attachment) -> str:
     limits = services.requests.rules.limits
-    content = await read_attachment(attachment, caller.person.id, services.decoder, limits)
+    (content,) = await read_attachment(attachment, caller.person.id, services.decoder, limits)
     return await services.store.jobs.keep_upload(content)
 
 

@@ -29,7 +29,7 @@ async def enlarge_attachment(
         requests.remaking.enlarge("", (attachment.width, attachment.height), wish)
     await defer(interaction, private=private)
     limits = requests.rules.limits
-    content = await read_attachment(attachment, caller.person.id, services.decoder, limits)
+    (content,) = await read_attachment(attachment, caller.person.id, services.decoder, limits)
     picture = await services.store.jobs.keep_upload(content)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     await acknowledge(

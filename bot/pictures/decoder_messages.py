@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from bot.pictures.normalising import Bounds
+from bot.pictures.normalising import Bounds, PartOfFile
 
 LENGTH_BYTES: Final = 4
 HEADER_MAX: Final = 2**16
@@ -15,9 +15,10 @@ FILE_MAX: Final = 2**30
 
 
 class Normalise(msgspec.Struct, frozen=True, tag=True):
-    """Of one file of any kind: a plain PNG."""
+    """Of one file of any kind: a plain PNG of what is wanted of it, empty where it has none."""
 
     bounds: Bounds
+    part: PartOfFile = "picture"
 
 
 class Lighten(msgspec.Struct, frozen=True, tag=True):

@@ -12,7 +12,7 @@ import structlog
 
 from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
-from bot.pictures.normalising import Bounds
+from bot.pictures.normalising import Bounds, PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
 from generation.refusal import Refused
 from generation.rules import Limits
@@ -82,14 +82,15 @@ class PictureDecoder:
         async with self._turns.turn(person, most):
             yield
 
-    async def upload(self, data: bytes, name: str) -> bytes:
-        """A picture of any common format as an RGB PNG, upright, sRGB, as large as can be drawn.
+    async def upload(self, data: bytes, name: str, part: PartOfFile = "picture") -> bytes:
+        """A picture of any common format as a PNG, upright, sRGB, as large as can be drawn: in RGB,
+        or of a mask its greys; of what is erased of one its mask, or b"".
 
         Raises Refused about `name`: picture_too_heavy, what `normalised` raises, and decoder_failed
         where the process can't be had.
         """
         check_weight(name, len(data), self._limits)
-        return await _made(self._foreign, Normalise(self._bounds), [data], name)
+        return await _made(self._foreign, Normalise(self._bounds, part), [data], name)
 
     async def preview(self, path: Path) -> bytes:
         """A picture that lies beside a model, as a small RGB PNG; read once until it changes.

@@ -1,13 +1,16 @@
-"""Any picture as people mean it: upright, on white, in sRGB, and no larger than can be drawn."""
+"""Any picture as people mean it: upright, on white, in sRGB, and no larger than can be drawn.
+
+And what is to be drawn anew of one: a mask, or what is erased of the picture itself.
+"""
 
 import io
 import re
 import struct
 import warnings
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
-from PIL import AvifImagePlugin, Image, ImageCms, ImageFile
+from PIL import AvifImagePlugin, Image, ImageChops, ImageCms, ImageFile
 
 from bot.pictures.containers import Contents, TooManyPartsError, contents, other_format
 from generation.refusal import Refused
@@ -31,6 +34,12 @@ GAMMA_TOLERANCE: Final = 0.05
 """From the PNG specification's sample code: a difference that nobody sees."""
 
 
+PartOfFile = Literal["picture", "mask", "erased"]
+"""What is wanted of a file: its picture; the mask that it is; the mask of what is erased of it."""
+DRAWN: Final = 128
+"""Of 255: from which on a mask's grey is drawn anew."""
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """How large a picture may be, and how large it stays, in pixels.
 
@@ -52,22 +61,23 @@ class Bounds(msgspec.Struct, frozen=True):
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def normalised(data: bytes, bounds: Bounds) -> bytes:
+def normalised(data: bytes, bounds: Bounds, part: PartOfFile = "picture") -> bytes:
     """A picture of any of FORMATS as an RGB PNG; of several frames the first. Blocks.
 
-    Raises Refused with `file` still to be named: picture_format, picture_unreadable,
-    picture_too_large, picture_too_slow.
+    Masks are grey PNGs, white where all is drawn anew; b"" where nothing is erased. Raises Refused
+    with `file` still to be named: picture_format, picture_unreadable, picture_too_large,
+    picture_too_slow, mask_black.
     """
-    found = other_format(data)
-    if found is not None:
-        raise Refused("picture_format", format=found)
+    other = other_format(data)
+    if other is not None:
+        raise Refused("picture_format", format=other)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     # twice that is an error before any memory is taken; some formats take it as they are opened
     Image.MAX_IMAGE_PIXELS = bounds.pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            rgb = _read(contents(data), bounds)
+            found = _read(contents(data), bounds, part)
     except Refused:
         raise
     except TooManyPartsError:
@@ -78,25 +88,38 @@ def normalised(data: bytes, bounds: Bounds) -> bytes:
         raise Refused("picture_too_much_memory") from None
     except Exception:  # noqa: BLE001 - Pillow's readers raise whatever a damaged file makes them
         raise Refused("picture_unreadable") from None
-    rgb.info.clear()  # Pillow would write a profile into the file, transparency too
+    if found is None:
+        return b""
+    found.info.clear()  # Pillow would write a profile into the file, transparency too
     file = io.BytesIO()
-    rgb.save(file, "PNG", compress_level=1)
+    found.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
-def _read(found: Contents, bounds: Bounds) -> Image.Image:
+def _read(found: Contents, bounds: Bounds, part: PartOfFile) -> Image.Image | None:
     with Image.open(io.BytesIO(found.data), formats=FORMATS) as picture:
         if picture.width * picture.height > bounds.pixels:
             raise _too_large(picture.width * picture.height, bounds)
+        if part == "erased" and not picture.has_transparency_data:
+            return None
         profile = found.profile or _bytes_of(picture, "icc_profile")
         exif = found.exif or _bytes_of(picture, "exif")
         size = bounds.scaled(*picture.size)
         picture.draft(None, size)  # JPEG alone can be decoded smaller
         plain = _shrunk(_with_eight_bits(picture), size)
-    plain = _in_srgb(plain, profile)
-    if found.gamma:
-        plain = _for_screens(plain, found.gamma)
-    plain = _on_white(plain)
+    if part == "erased":
+        plain = ImageChops.invert(plain.getchannel("A"))
+    else:
+        plain = _in_srgb(plain, profile)
+        if found.gamma:
+            plain = _for_screens(plain, found.gamma)
+        plain = _on(plain, "white" if part == "picture" else "black")
+    if part != "picture":
+        plain = plain.convert("L")
+        if plain.point(lambda grey: 255 * (grey >= DRAWN)).getbbox() is None:
+            if part == "mask":
+                raise Refused("mask_black")
+            return None
     turn = UPRIGHT.get(_orientation(exif))
     return plain if turn is None else plain.transpose(turn)
 
@@ -155,12 +178,12 @@ def _for_screens(picture: Image.Image, gamma: float) -> Image.Image:
     return picture.point(curve * colours + same * (len(picture.getbands()) - colours))
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def _on(picture: Image.Image, colour: str) -> Image.Image:
     """Without transparency: what lies under it is often black, and never meant to be seen."""
     if picture.mode not in ("LA", "RGBA"):
         return picture.convert("RGB")
     opaque = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", opaque.size, colour), opaque).convert("RGB")
 
 
 def _orientation(exif: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ import aiohttp
 import discord
 
 from bot.pictures.decoding import MIB, PictureDecoder, check_pixels, check_weight
+from bot.pictures.normalising import PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON
 from generation.refusal import Refused
 from generation.rules import Limits
@@ -24,8 +26,9 @@ async def read_attachment(
     decoder: PictureDecoder,
     limits: Limits,
     most: int = OF_ONE_PERSON,
-) -> bytes:
-    """Fetch and decode what a person attached; returns a PNG.
+    parts: Sequence[PartOfFile] = ("picture",),
+) -> list[bytes]:
+    """Fetch and decode what a person attached; returns a PNG for each part, b"" for none.
 
     Raises Refused, also where `most` pictures of theirs wait already.
     """
@@ -35,7 +38,8 @@ async def read_attachment(
     if attachment.width and attachment.height:
         check_pixels(name, attachment.width * attachment.height, limits)
     async with decoder.turn(person, most):
-        return await decoder.upload(await fetched(attachment, limits), name)
+        data = await fetched(attachment, limits)
+        return [await decoder.upload(data, name, part) for part in parts]
 
 
 async def fetched(attachment: discord.Attachment, limits: Limits) -> bytes:
@@ -50,13 +54,26 @@ async def fetched(attachment: discord.Attachment, limits: Limits) -> bytes:
     return data
 
 
-async def read_file(path: Path, decoder: PictureDecoder, limits: Limits) -> bytes:
-    """Read and decode a file of this machine; returns a PNG. Raises Refused."""
+async def read_file(
+    path: Path, decoder: PictureDecoder, limits: Limits, parts: Sequence[PartOfFile] = ("picture",)
+) -> list[bytes]:
+    """Read and decode a file of this machine, as `read_attachment` does. Raises Refused."""
     try:
         data = await asyncio.to_thread(_read, path, limits)
     except OSError as error:
         raise Refused("file_unreadable", file=str(path), why=error.strerror or "") from None
-    return await decoder.upload(data, path.name)
+    return [await decoder.upload(data, path.name, part) for part in parts]
+
+
+def parts_of(option: str, *, masked: bool) -> dict[str, PartOfFile]:
+    """What is wanted of the file that was given for an option, by the option that it then is; where
+    no mask was given, what is erased of the picture to start from is one.
+    """
+    if option == "mask":
+        return {option: "mask"}
+    if option == "init_picture" and not masked:
+        return {option: "picture", "mask": "erased"}
+    return {option: "picture"}
 
 
 def _read(path: Path, limits: Limits) -> bytes:

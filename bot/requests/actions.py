@@ -159,6 +159,7 @@ def start_from(source: Source) -> GenerationRequest:
         init_picture=picture.file,
         second_picture=None,
         third_picture=None,
+        mask=None,
         # in the size that its model draws
         width=request.width if enlargement else picture.width,
         height=request.height if enlargement else picture.height,

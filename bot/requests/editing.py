@@ -59,6 +59,8 @@ def edited(
     for name, value in parsed.pasted.items():
         if name == "denoising" and base.init_picture is None:
             continue
+        if name == "mask_blur" and base.mask is None:
+            continue
         if name in ("width", "height") and "aspect" in given:
             continue
         field = options()[name].field

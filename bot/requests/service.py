@@ -80,6 +80,9 @@ class RequestService:
         fetched and kept; `name` is the preset's.
         """
         given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
+        if "mask_blur" in given and "init_picture" in given:
+            # a picture may bring its mask itself
+            given.setdefault("mask", NO_PICTURE)
         await self._request_of(given, caller, name)
 
     async def _request_of(

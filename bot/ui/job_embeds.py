@@ -260,6 +260,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_controlnet", ", ".join(_control(use, texts) for use in request.controls)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
+    if request.mask:
+        yield "field_mask", texts("mask_blurred", blur=request.mask_blur)
     if made is not None and made.denoising_strength:
         yield "field_second_pass", number(made.denoising_strength)
 

@@ -15,8 +15,15 @@ from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.encoders import Vectors
 from generation.runtime.job_models import JobModels
-from generation.runtime.latents import EDITING, StartPicture, fitted_pixels, further_channels
+from generation.runtime.latents import (
+    EDITING,
+    StartPicture,
+    fitted_pixels,
+    further_channels,
+    pixels_of,
+)
 from generation.runtime.lora_file import FileStamp
+from generation.runtime.masks import Mask
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
@@ -75,6 +82,7 @@ def drawer_of(
     work: Generate,
     parts: Parts,
     start: StartPicture | None,
+    mask: Mask | None,
     references: ShownReferences,
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
@@ -106,7 +114,7 @@ def drawer_of(
         _sampling(model, work.request),
         prompts,
         model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
-        _beside(model, work, parts, start, tiles),
+        _beside(model, work, parts, start, mask, tiles),
         references if model.family.references is not None else NO_REFERENCES,
     )
 
@@ -188,13 +196,19 @@ def _beside(
     work: Generate,
     parts: Parts,
     start: StartPicture | None,
+    mask: Mask | None,
     tiles: Tiles,
 ) -> torch.Tensor | None:
-    """The further channels of a network that has them."""
+    """The further channels of a network that has them; without a mask all is drawn anew."""
     if not model.further_channels:
         return None
-    size = (work.request.width, work.request.height)
     own = [use for use in work.request.controls if use.name == model.file.name]
     followed = _pixels(work, own[0], parts) if own else None
+    if mask is None:
+        drawn = torch.ones((1, 1, work.request.height, work.request.width), device=parts.device)
+        kept = torch.zeros_like(drawn).expand(-1, 3, -1, -1)
+    else:
+        drawn = mask.pixels.to(parts.device)
+        kept = pixels_of(mask.picture, parts.device)
     with parts.residency.at_work(model.vae):
-        return further_channels(model, start, followed, *size, tiles, parts.device)
+        return further_channels(model, start, followed, kept, drawn, tiles)

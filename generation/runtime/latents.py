@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 import torch
 from PIL import Image, ImageOps
+from torch.nn import functional
 
 from generation.memory_needs import TILE_PIXELS
 from generation.runtime.autoencoders import LatentScaling, make_of
@@ -24,6 +25,8 @@ INPAINTING, EDITING, FILLING, FOLLOWING = 5, 4, 80, 16
 the latents of the picture that is edited (InstructPix2Pix); the latents of what is outside a mask,
 and each of the 8 x 8 pixels of the mask that a latent covers (Flux.1 Fill); the latents of a
 picture of depth or edges (Flux.1 Depth and Canny)."""
+GREY: Final = 0.5
+"""What a model for inpainting sees where it draws."""
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -90,19 +93,25 @@ class StartPicture(NamedTuple):
         return self.scaling.scaled(latents)
 
 
+def fills(model: Checkpoint) -> bool:
+    """Whether a model is for inpainting: it is shown what stays."""
+    return model.further_channels in (INPAINTING, FILLING)
+
+
 def further_channels(
     model: Checkpoint,
     start: StartPicture | None,
     followed: torch.Tensor | None,
-    width: int,
-    height: int,
+    kept: torch.Tensor,
+    drawn: torch.Tensor,
     tiles: Tiles,
-    device: torch.device,
 ) -> torch.Tensor | None:
     """What a network of more input channels is shown beside the latents, (1, D, h, w); else None.
 
     `followed` are the pixels of the control picture of one that follows one itself, as `fitted`
-    gives them. Without a mask a model for inpainting draws everything anew, and sees grey outside.
+    gives them. A model for inpainting sees the picture's pixels `kept` (1, 3, H, W) and grey
+    wherever `drawn` (1, 1, H, W) is 1, and that mask: as A1111 has it each latent's first pixel of
+    it, and Flux.1 Fill all of them.
     """
     missing = model.further_channels
     if missing == 0:
@@ -118,12 +127,13 @@ def further_channels(
         return StartPicture.of(model, followed, tiles).latents(None, 1)
     if missing not in (INPAINTING, FILLING):
         raise JobError("model_broken", file=model.file.name, why=f"{missing} channels too many")
-    grey = torch.full((1, 3, height, width), 0.5, device=device)
-    masked = StartPicture.of(model, grey, tiles)
+    masked = StartPicture.of(model, kept * (1 - drawn) + GREY * drawn, tiles)
     outside = masked.scaled(masked.mean)
-    mask = torch.ones_like(outside[:, :1]).expand(-1, missing - outside.shape[1], -1, -1)
+    if missing == INPAINTING:
+        mask = functional.interpolate(drawn, outside.shape[-2:])
+        return torch.cat((mask, outside), dim=1)
     # of Flux.1 Fill the mask stands behind
-    return torch.cat((mask, outside) if missing == INPAINTING else (outside, mask), dim=1)
+    return torch.cat((outside, functional.pixel_unshuffle(drawn, model.factor)), dim=1)
 
 
 def decode(

@@ -24,12 +24,14 @@ from generation.runtime.job_models import JobModels, load
 from generation.runtime.latents import (
     StartPicture,
     decode,
+    fills,
     fitted_pixels,
     frugal,
     pixels_of,
 )
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
+from generation.runtime.masks import Mask, MaskedDenoiser, MaskedLatents, mask_of
 from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams
 from generation.runtime.parts import Parts
@@ -63,6 +65,12 @@ class Inputs(NamedTuple):
     """One, or two of which the second, the refiner, draws the last steps."""
     timeline: Timeline
     start: StartPicture | None
+    """What the first step begins with; None where that is noise alone."""
+    mask: Mask | None
+    kept: StartPicture | None
+    """What stays at every step where `drawn` is 0; None where every latent is drawn."""
+    drawn: torch.Tensor | None
+    """Of the mask, (1, 1, h, w)."""
     colours: torch.Tensor | None
     """Of latents, for previews; None where there are none."""
 
@@ -161,6 +169,8 @@ class Drawing(JobReport):
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
                         picture, decoded_in = self._decode(model, latent)
+                        if inputs.mask is not None:
+                            picture = inputs.mask.pasted(picture)
                         numerics = self._computed(plan, model, decoded_in, tuned)
                         # saved while the next one is drawn
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
@@ -191,13 +201,18 @@ class Drawing(JobReport):
 
     def _inputs(self, job: JobModels) -> Inputs:
         request, model, tiles = self._work.request, job.base, self._tiles
-        before = self._start_pixels()
+        before, mask = self._start_pixels(), mask_of(self._work)
         self._stage("encoding", self._made)
-        start = colours = None
+        start = kept = drawn = colours = None
+        if mask is not None:
+            size = (request.width // model.factor, request.height // model.factor)
+            drawn = mask.latents(*size).to(self._parts.device)
         references = NO_REFERENCES
         with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
             if before is not None:
-                start = StartPicture.of(model, before, tiles)
+                start = kept = StartPicture.of(model, before, tiles)
+            elif mask is not None:
+                kept = StartPicture.of(model, pixels_of(mask.picture, self._parts.device), tiles)
             if self._work.references:
                 references = shown(self._work, model, start, tiles, self._parts.device)
             if self._shown.wanted:
@@ -205,11 +220,16 @@ class Drawing(JobReport):
         with self.meter.during("encode"):
             drawers = tuple(
                 drawer_of(
-                    *(each, job, self._work, self._parts, start, references, tiles),
+                    *(each, job, self._work, self._parts, start, mask, references, tiles),
                     self._stop_if_cancelled,
                 )
                 for each in job.checkpoints
             )
+        if mask is None:
+            kept = None
+        elif fills(model) and request.denoising_strength == 1:
+            # as it was trained: from noise alone, and it is shown what stays
+            start = kept = None
         times = timeline(
             schedule_of(request),
             self._sampler_name,
@@ -218,7 +238,7 @@ class Drawing(JobReport):
             request.denoising_strength if start is not None else None,
             large=bool(model.family.size_conditioning),
         )
-        return Inputs(drawers, times, start, colours)
+        return Inputs(drawers, times, start, mask, kept, drawn, colours)
 
     def _start_pixels(self) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it."""
@@ -245,7 +265,7 @@ class Drawing(JobReport):
         if len(sigmas) <= 1:
             assert inputs.start is not None
             return inputs.start.latents(None, count), inputs.base.model
-        x, noise = self._begin(inputs, first, last)
+        x, noise, masked = self._begin(inputs, first, last)
         sampling, steps = inputs.base.sampling, len(sigmas) - 1
         done = 0
 
@@ -265,7 +285,8 @@ class Drawing(JobReport):
                 lambda: self.meter.enter("refine"),
             ) as denoiser,
         ):
-            for step in SAMPLING[self._sampler_name](denoiser, x, sigmas, noise, sampling):
+            asked = denoiser if masked is None else MaskedDenoiser(denoiser, masked)
+            for step in SAMPLING[self._sampler_name](asked, x, sigmas, noise, sampling):
                 self._stop_if_cancelled()
                 x, done = step.x, step.number + 1
                 for drawer in inputs.drawers:
@@ -279,11 +300,17 @@ class Drawing(JobReport):
                     self._send(Preview(self._work.job, jpeg))
         if not torch.isfinite(x).all():
             raise NotFiniteError
+        if masked is not None:
+            x = masked.over(x)
         handed_over = isinstance(denoiser, HandOver) and denoiser.handed_over
         return x, inputs.drawers[1 if handed_over else 0].model
 
-    def _begin(self, inputs: Inputs, first: int, last: int) -> tuple[torch.Tensor, Streams]:
-        """The initial noise, in it the picture to start from, and the streams for what follows."""
+    def _begin(
+        self, inputs: Inputs, first: int, last: int
+    ) -> tuple[torch.Tensor, Streams, MaskedLatents | None]:
+        """The initial noise, in it the picture to start from, the streams for what follows, and
+        what stays at every step.
+        """
         request, model, times = self._work.request, inputs.base.model, inputs.timeline
         noise = Streams(
             request.seeds[first:last],
@@ -293,13 +320,16 @@ class Drawing(JobReport):
         )
         height, width = request.height // model.factor, request.width // model.factor
         x = noise.initial((model.family.latents.channels, height, width)).to(self._parts.device)
-        start = None
+        drawn_with = x if request.conventions == "a1111" else None
+        start = masked = None
         if inputs.start is not None:
-            sampled = request.conventions == "a1111"
-            start = inputs.start.latents(x if sampled else None, last - first)
+            start = inputs.start.latents(drawn_with, last - first)
+        if inputs.drawn is not None and inputs.kept is not None:
+            kept = inputs.kept.latents(drawn_with, last - first)
+            masked = MaskedLatents(inputs.drawn, kept)
         whole = self._sampler.timesteps
         x = inputs.base.sampling.begin(x, times.noise, start, whole=whole)
-        return x * times.gain, noise
+        return x * times.gain, noise, masked
 
     def _after_call(self, first: int, count: int, done: int, steps: int) -> None:
         """Behind each tile of each call of the network."""

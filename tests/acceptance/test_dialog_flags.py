@@ -27,6 +27,7 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "height": ("--height 64", {"height": 64}),
     "lora": ("--lora {lora}", {"weights": [1.0]}),
     "lora_weight": ("--lora {lora} --lora_weight 0.5", {"weights": [0.5]}),
+    "mask_blur": ("--mask-blur 8", "only makes sense together with mask"),
     "model": ("--model demo", {"model": "demo"}),
     "negative_prompt": ("--no fog", {"negative_prompt": "fog"}),
     "preset": ("--preset night", {"preset": "night", "steps": 2, "prompt": "a dog at night"}),

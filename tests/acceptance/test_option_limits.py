@@ -25,7 +25,7 @@ async def test_discord_is_told_the_configured_limits(rig: Rig, ada: Person) -> N
     assert found["count"] == (1, 4)
     # what no limit of the settings is about is as the request declares it
     assert found["guidance"] == (0, 30)
-    assert found["clip_skip"] == (1, 12)
+    assert found["denoising"] == (0, 1)
 
 
 @pytest.mark.parametrize(

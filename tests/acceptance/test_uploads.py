@@ -9,6 +9,7 @@ from PIL import Image
 
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.decoding_process import DecodingProcess
+from bot.pictures.normalising import PartOfFile
 from playground.person import Person
 from tests.acceptance.conftest import Rig
 from tests.acceptance.test_imagine import imagine
@@ -40,9 +41,9 @@ async def test_one_persons_hostile_pictures_do_not_stop_anothers(
         happened.append("bo asks" if str(person) == bo_id else "ada asks")
         return turn(decoder, person, *most)
 
-    async def decoded(decoder: PictureDecoder, data: bytes, name: str) -> bytes:
+    async def decoded(decoder: PictureDecoder, data: bytes, name: str, *part: PartOfFile) -> bytes:
         try:
-            return await upload(decoder, data, name)
+            return await upload(decoder, data, name, *part)
         finally:
             happened.append(f"{name} is done")
 

@@ -23,7 +23,7 @@ from bot.interactions.responding import (
     responding,
 )
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
-from bot.pictures.uploads import read_attachment
+from bot.pictures.uploads import parts_of, read_attachment
 from bot.requests import typed
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
@@ -78,6 +78,7 @@ class _Uploads:
         self.waiting = {n: v for n, v in given.items() if isinstance(v, discord.Attachment)}
         self.rest = {n: v for n, v in given.items() if n not in self.waiting}
         self.kept: dict[str, str] = {}
+        self._masked = "mask" in given
 
     async def read(self) -> dict[str, str]:
         """Their hashes in the store, by option. Raises Refused for what is no picture."""
@@ -94,8 +95,13 @@ class _Uploads:
     async def _read(self, name: str, most: int) -> None:
         services, user_id = self._services, self._interaction.user.id
         limits, attachment = services.requests.rules.limits, self.waiting[name]
-        content = await read_attachment(attachment, user_id, services.decoder, limits, most)
-        self.kept[name] = await services.store.jobs.keep_upload(content)
+        parts = parts_of(name, masked=self._masked)
+        contents = await read_attachment(
+            attachment, user_id, services.decoder, limits, most, list(parts.values())
+        )
+        for option, content in zip(parts, contents, strict=True):
+            if content:
+                self.kept[option] = await services.store.jobs.keep_upload(content)
         del self.waiting[name]
 
     async def draft(self) -> tuple[Draft, Sequence[str]]:

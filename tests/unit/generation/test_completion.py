@@ -239,6 +239,34 @@ def test_tiles_that_make_no_sense_are_refused(catalog: Catalog) -> None:
         assert (refused.value.code, refused.value.params["option"]) == (code, "tile")
 
 
+def test_what_a_mask_leaves_to_draw_is_drawn_anew(catalog: Catalog) -> None:
+    """Wholly, where nobody says by how much."""
+    picture: dict[str, Any] = {"prompt": "a cat", "init_picture": "0" * 64}
+    masked = complete({**picture, "mask": "1" * 64}, catalog, RULES)
+    assert (masked.mask, masked.mask_blur, masked.denoising_strength) == ("1" * 64, 4, 1.0)
+    assert complete(picture, catalog, RULES).denoising_strength == 0.6
+    told = {**picture, "mask": "1" * 64, "mask_blur": 0, "denoising": 0.5}
+    masked = complete(told, catalog, RULES)
+    assert (masked.mask_blur, masked.denoising_strength) == (0, 0.5)
+
+
+def test_a_mask_without_its_picture_and_a_blur_without_its_mask_are_refused(
+    catalog: Catalog,
+) -> None:
+    for given, option, needs in (
+        ({"mask": "1" * 64}, "mask", "init_picture"),
+        ({"mask_blur": 8, "init_picture": "0" * 64}, "mask_blur", "mask"),
+    ):
+        refused = refusal(catalog, **given)
+        assert refused.code == "option_needs"
+        assert (refused.params["option"], refused.params["needs"]) == (option, needs)
+    with pytest.raises(Refused) as raised:
+        changed(a_request(), {"mask_blur": 8}, catalog, RULES)
+    assert raised.value.params["needs"] == "mask"
+    masked = a_request(init_picture="0" * 64, mask="1" * 64)
+    assert changed(masked, {"mask_blur": 8}, catalog, RULES).mask_blur == 8
+
+
 @pytest.mark.parametrize(
     ("given", "option"),
     [

@@ -125,6 +125,8 @@ def test_the_second_pass_is_the_same_request_from_the_larger_picture() -> None:
         variation_strength=0.5,
         loras=[{"name": "ink"}],
         controls=[{"name": "edges", "picture": "b" * 64}],
+        init_picture="c" * 64,
+        mask="d" * 64,
     )
     made = larger((512, 512), Wish(second_pass=0.35, factor=2.0))
     asked = drawn.with_(enlargement=made)
@@ -132,6 +134,7 @@ def test_the_second_pass_is_the_same_request_from_the_larger_picture() -> None:
     assert (passed.width, passed.height, passed.tile) == (1024, 1024, 512)
     assert (passed.init_picture, passed.denoising_strength) == (HASH, 0.35)
     assert (passed.seed, passed.varied, passed.controls) == (9, False, ())
+    assert passed.mask is None
     assert (passed.loras, passed.prompt) == (drawn.loras, drawn.prompt)
     assert asked.with_(enlargement=None) == drawn
     assert (asked.only_enlarges, asked.checkpoint) == (False, drawn.model)

@@ -139,6 +139,15 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
     }
 
 
+def test_a_mask_is_told_by_its_blur_as_a1111_writes_it() -> None:
+    masked = a_request(init_picture="0" * 64, mask="1" * 64, mask_blur=0, denoising_strength=1.0)
+    assert "Denoising strength: 1, Mask blur: 0, " in of(masked)
+    assert "Mask blur" not in of(masked.with_(mask=None))
+    read = read_infotext(of(masked))
+    assert read is not None
+    assert read.given["mask_blur"] == 0
+
+
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_a_schedule_is_never_one_that_a1111_chooses_itself(sampler: str) -> None:
     last = of(a_request(sampler=sampler)).splitlines()[-1]

@@ -45,12 +45,20 @@ def test_a_changed_copy_is_checked() -> None:
         a_request(width=100)
 
 
+def test_its_uploads_are_every_picture_that_was_handed_in() -> None:
+    names = {name: str(n) * 64 for n, name in enumerate(("init_picture", "second_picture", "mask"))}
+    control = {"name": "edges", "picture": "7" * 64}
+    assert set(a_request(**names, controls=[control]).uploads) == {*names.values(), "7" * 64}
+
+
 def test_json_carries_it_whole() -> None:
     request = a_request(
         seed=SEED_MAX,
         loras=[{"name": "a", "weight": -1.5}],
         controls=[{"name": "edges", "picture": "0" * 64, "scale": 0.5}],
         init_picture="1" * 64,
+        mask="2" * 64,
+        mask_blur=9,
     )
     again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
     assert again == request

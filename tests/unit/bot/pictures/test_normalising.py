@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from bot.pictures import normalising
-from bot.pictures.normalising import FORMATS, Bounds, normalised
+from bot.pictures.normalising import FORMATS, ORIENTATION, Bounds, PartOfFile, normalised
 from generation.refusal import Refused
 from tests.fixtures.pictures import (
     DATA,
@@ -104,6 +104,67 @@ def test_what_lies_under_transparency_does_not_bleed_when_it_is_made_smaller() -
 def test_an_opaque_picture_keeps_its_colours() -> None:
     png = encoded(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG")
     assert read(png).getpixel((0, 0)) == (1, 2, 3)
+
+
+# masks
+
+
+def mask_in(data: bytes, part: PartOfFile, bounds: Bounds = BOUNDS) -> Image.Image:
+    picture = Image.open(io.BytesIO(normalised(data, bounds, part)))
+    assert (picture.format, picture.mode, picture.info) == ("PNG", "L", {})
+    return picture
+
+
+def test_what_is_erased_is_white_in_its_mask() -> None:
+    """Feathered as it is given."""
+    picture = Image.new("RGBA", (40, 8), (9, 9, 9, 255))
+    for alpha, left in ((0, 8), (55, 16), (200, 24)):
+        picture.putpixel((left, 0), (9, 9, 9, alpha))
+    row = mask_in(encoded(picture, "PNG"), "erased")
+    assert [row.getpixel((left, 0)) for left in (0, 8, 16, 24, 32)] == [0, 255, 200, 55, 0]
+
+
+def test_a_mask_of_what_is_erased_is_turned_and_made_smaller_with_its_picture() -> None:
+    picture = Image.new("RGBA", (900, 600), "red")
+    picture.paste((0, 0, 0, 0), (450, 0, 900, 600))
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    data = encoded(picture, "PNG", exif=turned)
+    mask, kept = mask_in(data, "erased"), read(data)
+    assert mask.size == kept.size
+    places = [(left, top) for top in (9, mask.height - 9) for left in (9, mask.width - 9)]
+    assert [mask.getpixel(place) for place in places] == [0, 0, 255, 255]
+    assert [kept.getpixel(place)[1] for place in places] == [0, 0, 255, 255]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.new("RGB", (8, 8)),
+        Image.new("RGBA", (8, 8), (0, 0, 0, 255)),
+        # a shadow is nothing that was erased
+        Image.new("RGBA", (8, 8), (0, 0, 0, 140)),
+    ],
+    ids=["opaque", "opaque with alpha", "half transparent"],
+)
+def test_where_nothing_is_erased_there_is_no_mask(picture: Image.Image) -> None:
+    assert normalised(encoded(picture, "PNG"), BOUNDS, "erased") == b""
+
+
+def test_a_mask_is_kept_in_its_greys_and_what_is_transparent_of_it_is_black() -> None:
+    painted = Image.new("RGBA", (24, 8), (255, 255, 255, 0))
+    painted.paste("white", (8, 0, 16, 8))
+    painted.paste((100, 100, 100, 255), (16, 0, 24, 8))
+    row = mask_in(encoded(painted, "PNG"), "mask")
+    assert [row.getpixel((left, 0)) for left in (0, 8, 16)] == [0, 255, 100]
+
+
+def test_a_mask_that_leaves_nothing_to_draw_is_refused() -> None:
+    for grey in (0, 127):
+        with pytest.raises(Refused) as raised:
+            normalised(encoded(Image.new("L", (8, 8), grey), "PNG"), BOUNDS, "mask")
+        assert raised.value.code == "mask_black"
+    assert mask_in(encoded(Image.new("L", (8, 8), 128), "PNG"), "mask").getpixel((0, 0)) == 128
 
 
 # how it is turned

@@ -42,7 +42,8 @@ class Attachment:
 
 
 async def read(attachment: Any, decoder: PictureDecoder) -> bytes:
-    return await read_attachment(attachment, ADA, decoder, LIMITS)
+    (made,) = await read_attachment(attachment, ADA, decoder, LIMITS)
+    return made
 
 
 async def test_an_attachment_becomes_a_png() -> None:
@@ -106,7 +107,7 @@ async def test_a_file_becomes_a_png(tmp_path: Path) -> None:
     path = tmp_path / "cat.bmp"
     path.write_bytes(encoded(drawn(), "BMP"))
     async with PictureDecoder(LIMITS) as decoder:
-        made = await read_file(path, decoder, LIMITS)
+        (made,) = await read_file(path, decoder, LIMITS)
     assert made.startswith(b"\x89PNG")
 
 

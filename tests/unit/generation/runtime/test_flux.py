@@ -259,7 +259,8 @@ def test_fill_is_shown_grey_behind_the_latents_and_behind_that_the_mask(
     assert models.draw(file, guidance_scale=30.0).std() > 1
     model = models.server._parts.checkpoint(file)
     tiles = tiles_of(WIDTH, HEIGHT, 0)
-    beside = further_channels(model, None, None, WIDTH, HEIGHT, tiles, torch.device("cpu"))
+    drawn = torch.ones(1, 1, HEIGHT, WIDTH)
+    beside = further_channels(model, None, None, drawn.expand(-1, 3, -1, -1), drawn, tiles)
     assert beside is not None
     pipe, size = diffusers.FluxFillPipeline, (HEIGHT // 8, WIDTH // 8)
     with torch.no_grad():

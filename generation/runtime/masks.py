@@ -1,0 +1,110 @@
+"""What of a picture is drawn anew and what of it stays: in pixels, in latents, at every step.
+
+As A1111 inpaints the whole picture with its own content under the mask: the mask's edge is blurred,
+latents are one or the other, and what stays is put back from the picture itself in the end.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageChops
+from scipy import ndimage
+
+from generation.messages import Generate
+from generation.runtime.faults import JobError
+from generation.runtime.latents import fitted, open_picture
+from generation.runtime.samplers.step import Denoise
+
+KERNEL: Final = 2.5
+"""Standard deviations of the blur that are looked at to either side, as A1111 does."""
+
+
+class Mask(NamedTuple):
+    """Both of the size that is drawn."""
+
+    drawn: Image.Image
+    """In greys: white where all is drawn anew, blurred."""
+    picture: Image.Image
+    """What stays where it is black, in RGB."""
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """(1, 1, H, W): 1 where a pixel is drawn anew, else 0."""
+        return _rounded(self.drawn)
+
+    def latents(self, width: int, height: int) -> torch.Tensor:
+        """(1, 1, height, width): 1 where a latent is drawn anew, else 0. Raises JobError where none
+        is.
+        """
+        found = _rounded(self.drawn.resize((width, height), Image.Resampling.BICUBIC))
+        if not found.any():
+            raise JobError("mask_too_fine")
+        return found
+
+    def pasted(self, made: Image.Image) -> Image.Image:
+        """A picture that was made, with what stays put back; pixels that the mask, blurred, does
+        not touch are the picture's own, to the last bit.
+        """
+        # half drawn is drawn: the picture's own pixels end where the latents' do
+        return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
+
+
+def mask_of(work: Generate) -> Mask | None:
+    """That of a job, scaled and cropped as its picture is. Raises JobError."""
+    request = work.request
+    if request.mask is None or request.init_picture is None:
+        return None
+    picture = open_picture(work.pictures[request.init_picture])
+    drawn = open_picture(work.pictures[request.mask]).convert("L")
+    drawn = fitted(drawn.resize(picture.size), request.width, request.height)
+    return Mask(blurred(drawn, request.mask_blur), fitted(picture, request.width, request.height))
+
+
+def blurred(mask: Image.Image, spread: int) -> Image.Image:
+    """Greys under a Gaussian of that standard deviation in pixels, across and then down."""
+    if spread == 0:
+        return mask
+    values, radius = np.asarray(mask), int(KERNEL * spread + 0.5)
+    for axis in (1, 0):
+        soft = ndimage.gaussian_filter1d(
+            values.astype(np.float32), spread, axis, mode="mirror", radius=radius
+        )
+        values = soft.round().astype(np.uint8)
+    return Image.fromarray(values)
+
+
+class MaskedLatents(NamedTuple):
+    """What of a batch stays: `kept` (N, C, h, w) wherever `drawn` (1, 1, h, w) is 0."""
+
+    drawn: torch.Tensor
+    kept: torch.Tensor
+
+    def over(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (N, C, h, w) with what stays in them."""
+        return torch.where(self.drawn > 0, latents, self.kept)
+
+
+class MaskedDenoiser:
+    """What samplers call: a denoiser that finds what stays wherever it is.
+
+    So at every step what stays is its latents with the noise of that step, of whatever model: that
+    which is put on it is the sampler's affair.
+    """
+
+    def __init__(self, denoiser: Denoise, masked: MaskedLatents) -> None:
+        self.uncond: torch.Tensor | None = None
+        """As of Denoiser."""
+        self._denoiser = denoiser
+        self._masked = masked
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """As Denoiser's."""
+        denoised = self._masked.over(self._denoiser(x, sigma))
+        uncond = self._denoiser.uncond
+        self.uncond = None if uncond is None else self._masked.over(uncond)
+        return denoised
+
+
+def _rounded(greys: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(greys, dtype=np.float32) / 255).round()[None, None]
