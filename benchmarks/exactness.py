@@ -2,6 +2,7 @@
 
     python -m benchmarks.exactness a1111 --k-diffusion FOLDER --unipc FILE --size sd1
     python -m benchmarks.exactness comfyui --comfyui FOLDER --size sd1
+    python -m benchmarks.exactness comfyui --comfyui FOLDER --size flux
 
 The other side is fetched by whoever measures: a checkout of k-diffusion, and of ComfyUI, whose
 `comfy/extra_samplers/uni_pc.py` is also the published UniPC. Weights are random and of that spread
@@ -10,38 +11,34 @@ and draw in float32 on one thread. Printed are differences of bytes: on average,
 """
 
 import argparse
-import asyncio
 import functools
 import gc
-import hashlib
-import io
 import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import exactness_parts
 from benchmarks.exactness_a1111 import Spoken, Told, Webui
 from benchmarks.exactness_comfyui import ComfyUI
+from benchmarks.exactness_engine import SEED, Engine
 from benchmarks.exactness_models import make_models
+from benchmarks.exactness_parts import ComfyUIParts, make_parts, parts_engine
 from benchmarks.exactness_samplers import SAMPLERS as WEBUI_SAMPLERS
 from benchmarks.exactness_samplers import SECOND
-from generation.catalog import Catalog
-from generation.messages import Configure, Failed, Generate, Picture, RuntimeSettings
-from generation.models import ModelKind
+from generation.families import FAMILIES
 from generation.request import GenerationRequest
-from generation.runtime.server import Server
-from generation.samplers import SAMPLERS, schedule_of
+from generation.samplers import SAMPLERS, SCHEDULES, schedule_of
 
+SIZES: Final = ("tiny", "tiny-xl", "sd1", "sdxl", "sdxl-shallow")
 TARGET: Final = {"a1111": 0.1, "comfyui": 0.5}
-SEED: Final = 7
 WORDS: Final = (
     "a red fox in the snow at dawn, oil painting, thick brush strokes, soft light, pine trees, "
     "far mountains, mist over the valley, a frozen river, birds above, warm colours, high detail, "
@@ -66,7 +63,7 @@ class Case(NamedTuple):
     negative: list[tuple[int, Spoken]] = UNWANTED
 
 
-def cases(ours: "Engine", steps: int, samplers: tuple[str, ...], comfyui: bool) -> list[Case]:
+def cases(ours: Engine, steps: int, samplers: tuple[str, ...], comfyui: bool) -> list[Case]:
     """All that is compared."""
     image = {"init_picture": ours.picture, "denoising_strength": 0.6}
     found = [Case(f"{name}, text", {"sampler": name, "schedule": "Automatic"}) for name in samplers]
@@ -151,68 +148,26 @@ def cases(ours: "Engine", steps: int, samplers: tuple[str, ...], comfyui: bool) 
     ]
 
 
-class Engine:
-    """The project's own worker, in this process, with a checkpoint, a LoRA and a ControlNet."""
-
-    def __init__(self, folder: Path, side: int, steps: int) -> None:
-        self.folder = folder
-        self._pictures: list[Picture] = []
-        self.failed: Failed | None = None
-        inbox: Any = type("Inbox", (), {"is_cancelled": lambda self, job: False})()
-        outbox: Any = type("Outbox", (), {"send": lambda _, message: self._take(message)})()
-        settings = RuntimeSettings(
-            device="cpu", precision="float32", batch_size=1, preview_every=0, low_priority=False
-        )
-        self.server = Server(Configure(settings, folder / "cache"), outbox, inbox)
-        self.catalog = Catalog([folder / "models"])
-        asyncio.run(self.catalog.scan())
-        assert not self.catalog.problems, self.catalog.problems
-        y, x = np.mgrid[0:side, 0:side] * (255 / side)
-        shown = np.stack([x, y, 128 + 90 * np.sin(x * y / 900)], axis=-1).astype(np.uint8)
-        self.image = Image.fromarray(shown)
-        file = io.BytesIO()
-        self.image.save(file, "PNG")
-        self.picture = hashlib.sha256(file.getvalue()).hexdigest()
-        self._files = {self.picture: file.getvalue()}
-        self._usual: dict[str, Any] = {
-            "prompt": "a red fox in the snow",
-            "negative_prompt": "blurry",
-            "model": "model",
-            "width": side,
-            "height": side,
-            "steps": steps,
-            "guidance_scale": 5.0,
-            "sampler": "Euler",
-            "schedule": "Uniform",
-            "seed": SEED,
-        }
-
-    def _take(self, message: Any) -> None:
-        if isinstance(message, Picture):
-            self._pictures.append(message)
-        if isinstance(message, Failed):
-            self.failed = message
-
-    def request(self, changes: dict[str, Any]) -> GenerationRequest:
-        return msgspec.convert(self._usual | changes, GenerationRequest)
-
-    def draw(self, request: GenerationRequest) -> list[np.ndarray[Any, Any]]:
-        self._pictures, self.failed = [], None
-        get = self.catalog.get
-        checkpoint = get(ModelKind.CHECKPOINT, request.model)
-        work = Generate(
-            "job",
-            request,
-            checkpoint,
-            tuple(get(ModelKind.LORA, use.name).made_for(checkpoint) for use in request.loras),
-            tuple(
-                get(ModelKind.CONTROLNET, use.name).made_for(checkpoint) for use in request.controls
-            ),
-            self._files,
-        )
-        self.server.run(work)
-        assert self.failed is None, self.failed
-        return [np.asarray(Image.open(io.BytesIO(p.png)).convert("RGB")) for p in self._pictures]
+def cases_of_parts(ours: Engine, size: str) -> list[Case]:
+    """All that is compared of a model made of parts; its texts are given."""
+    image = {"init_picture": ours.picture, "denoising_strength": 0.6}
+    family = FAMILIES[exactness_parts.SIZES[size].family]
+    samplers = [n for n, row in SAMPLERS.items() if row.flow and n not in COMFYUI_LACKS]
+    usual = {"schedule": family.schedule}
+    found = [Case(f"{name}, text", {"sampler": name, **usual}) for name in samplers]
+    found += [Case(f"{name}, image", {"sampler": name, **usual, **image}) for name in samplers]
+    found += [
+        Case(f"Euler {name}", {"schedule": name})
+        for name, theirs in SCHEDULES.items()
+        if theirs and name != family.schedule
+    ]
+    return [
+        *found,
+        Case("guidance 1", {"guidance_scale": 1.0, **usual}),
+        Case("guidance 3", {"guidance_scale": 3.0, **usual}),
+        Case("twice as wide", {"width": 2 * ours.image.width, **usual}),
+        Case("LoRA", {"loras": [{"name": "lora", "weight": 0.8}], **usual}),
+    ]
 
 
 def main() -> None:
@@ -222,32 +177,36 @@ def main() -> None:
     parser.add_argument("--k-diffusion", type=Path, help="a checkout")
     parser.add_argument("--unipc", type=Path, help="the published uni_pc.py, NoiseScheduleVP in it")
     parser.add_argument("--comfyui", type=Path, help="a checkout")
-    sizes = ("tiny", "tiny-xl", "sd1", "sdxl", "sdxl-shallow")
-    parser.add_argument("--size", choices=sizes, default="tiny")
+    parser.add_argument("--size", choices=(*SIZES, *exactness_parts.SIZES), default="tiny")
     parser.add_argument("--side", type=int, default=64, help="of the pictures, in pixels")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--only", default="", help="a regular expression")
     parser.add_argument("--keep", type=Path, help="a folder for the models, to measure again")
     arguments = parser.parse_args()
+    if arguments.against == "a1111" and arguments.size in exactness_parts.SIZES:
+        parser.error("models made of parts are compared with ComfyUI's pictures")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         if not (folder / "models").is_dir():
-            make_models(arguments.size, folder)
+            make = make_parts if arguments.size in exactness_parts.SIZES else make_models
+            make(arguments.size, folder)
         Console(width=110).print(measured(arguments, folder))
 
 
 def measured(arguments: argparse.Namespace, folder: Path) -> Table:
     comfyui = arguments.against == "comfyui"
-    engine = Engine(folder, arguments.side, arguments.steps)
-    samplers = tuple(SAMPLERS) if comfyui else WEBUI_SAMPLERS
-    if comfyui:
-        samplers = tuple(name for name in samplers if name not in COMFYUI_LACKS)
-    chosen = [
-        case
-        for case in cases(engine, arguments.steps, samplers, comfyui)
-        if re.search(arguments.only, case.name)
-    ]
+    size, steps, parts = arguments.size, arguments.steps, arguments.size in exactness_parts.SIZES
+    if parts:
+        engine = parts_engine(size, folder, arguments.side, steps)
+        every = cases_of_parts(engine, size)
+    else:
+        engine = Engine(folder, arguments.side, steps)
+        samplers = tuple(SAMPLERS) if comfyui else WEBUI_SAMPLERS
+        if comfyui:
+            samplers = tuple(name for name in samplers if name not in COMFYUI_LACKS)
+        every = cases(engine, steps, samplers, comfyui)
+    chosen = [case for case in every if re.search(arguments.only, case.name)]
     convention = {"conventions": arguments.against}
     ours = {}
     for case in chosen:
@@ -264,7 +223,8 @@ def measured(arguments: argparse.Namespace, folder: Path) -> Table:
     gc.collect()
     draw: Callable[[Case], np.ndarray[Any, Any]]
     if comfyui:
-        other = ComfyUI(arguments.comfyui, folder)
+        checkout = arguments.comfyui
+        other = ComfyUIParts(checkout, folder, size) if parts else ComfyUI(checkout, folder)
         draw = functools.partial(_comfyui, other, request, image)
     else:
         webui = Webui(folder / "models" / "model", arguments.k_diffusion, arguments.unipc)
@@ -274,12 +234,13 @@ def measured(arguments: argparse.Namespace, folder: Path) -> Table:
         theirs = draw(case).astype(int)
         apart = np.abs(theirs - ours[case.name])
         alive = len(np.unique(theirs)) > 60
+        same = [name for name, picture in ours.items() if np.array_equal(picture, ours[case.name])]
         verdict = "" if apart.mean() <= TARGET[arguments.against] else "ABOVE"
         table.add_row(
             case.name,
             f"{apart.mean():.3f}",
             str(apart.max()),
-            verdict + ("" if alive else " (a plain picture)"),
+            verdict + ("" if alive else " (a plain picture)") + _as(same[0], case.name),
         )
         print(f"{case.name}: {apart.mean():.3f} {apart.max()} {verdict}", flush=True)
     if not comfyui and not arguments.only:
@@ -288,6 +249,11 @@ def measured(arguments: argparse.Namespace, folder: Path) -> Table:
 
 
 COMFYUI_LACKS: Final = ("Restart", "DDIM CFG++", "PLMS", "TCD")
+
+
+def _as(first: str, name: str) -> str:
+    """What else has the same picture: there what sets the two apart is not seen."""
+    return "" if first == name else f" (as {first})"
 
 
 def as_a1111(

@@ -61,8 +61,22 @@ class ComfyUI:
         self.controlnet = importlib.import_module("comfy.controlnet")
         sys.argv = arguments
         self.folder = folder
-        found = self.sd.load_checkpoint_guess_config(str(folder / "single.safetensors"))
-        self.model, self.clip, self.vae = found[:3]
+        self.model, self.clip, self.vae = self._loaded()
+
+    def _loaded(self) -> tuple[Any, Any, Any]:
+        """Denoiser, text encoders and VAE."""
+        file = self.folder / "single.safetensors"
+        found: tuple[Any, ...] = self.sd.load_checkpoint_guess_config(str(file))
+        return found[0], found[1], found[2]
+
+    def _texts(self, request: GenerationRequest, clip: Any) -> tuple[Any, Any]:
+        """What is wanted and what is not, as its nodes hand them on."""
+        encode = self.nodes.CLIPTextEncode().encode
+        return encode(clip, request.prompt)[0], encode(clip, request.negative_prompt)[0]
+
+    def _guidance(self, request: GenerationRequest) -> float:
+        """What its sampler is told."""
+        return request.guidance_scale
 
     @torch.no_grad()
     def draw(self, request: GenerationRequest, image: Image.Image) -> np.ndarray[Any, Any]:
@@ -73,8 +87,7 @@ class ComfyUI:
             model, clip = self.sd.load_lora_for_models(model, clip, tensors, use.weight, use.weight)
         if request.clip_skip > 1:
             (clip,) = nodes.CLIPSetLastLayer().set_last_layer(clip, -request.clip_skip)
-        (wanted,) = nodes.CLIPTextEncode().encode(clip, request.prompt)
-        (unwanted,) = nodes.CLIPTextEncode().encode(clip, request.negative_prompt)
+        wanted, unwanted = self._texts(request, clip)
         pixels = torch.from_numpy(np.asarray(image).astype(np.float32) / 255.0)[None]
         for control in request.controls:
             net = self.controlnet.load_controlnet(str(self.folder / "net.safetensors"))
@@ -89,7 +102,7 @@ class ComfyUI:
             model,
             request.seed,
             request.steps,
-            request.guidance_scale,
+            self._guidance(request),
             SAMPLERS[request.sampler].comfyui,
             SCHEDULES[schedule_of(request)] or "normal",
             wanted,

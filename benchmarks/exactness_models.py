@@ -68,9 +68,9 @@ def make_models(size: str, folder: Path) -> None:
     for name, class_ in PARTS.items():
         if not (configs / name).is_dir():
             continue
-        module = _empty(class_, whole / name)
+        module = empty(class_, whole / name)
         shapes[name] = dict(module.named_modules())
-        tensors[name] = _random(module)
+        tensors[name] = random_weights(module)
         diffusers_ = name in ("unet", "vae")
         file = "diffusion_pytorch_model" if diffusers_ else "model"
         save_file(tensors[name], whole / name / f"{file}.safetensors", {"format": "pt"})
@@ -84,7 +84,7 @@ def make_models(size: str, folder: Path) -> None:
     save_file({name: t.contiguous() for name, t in single.items()}, folder / "single.safetensors")
     del single, tensors
     gc.collect()
-    weights = _random(_empty(diffusers.ControlNetModel, net))
+    weights = random_weights(empty(diffusers.ControlNetModel, net))
     save_file(weights, net / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     save_file(ldm.unet(weights, "control_model."), folder / "net.safetensors")
 
@@ -102,7 +102,7 @@ def _change(config: Path, **changes: Any) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | changes))
 
 
-def _empty(class_: Any, config: Path) -> Any:
+def empty(class_: Any, config: Path) -> Any:
     settings = json.loads((config / "config.json").read_text())
     with torch.device("meta"):
         if class_ in (CLIPTextModel, CLIPTextModelWithProjection):
@@ -110,7 +110,7 @@ def _empty(class_: Any, config: Path) -> Any:
         return class_.from_config(settings)
 
 
-def _random(module: Any) -> dict[str, torch.Tensor]:
+def random_weights(module: Any) -> dict[str, torch.Tensor]:
     """float16, with the spread that keeps signals about as large as they came."""
     generator = torch.Generator("cpu").manual_seed(0)
     found: dict[str, torch.Tensor] = {}

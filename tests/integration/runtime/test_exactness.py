@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import exactness
 from benchmarks.exactness_a1111 import Webui
+from benchmarks.exactness_engine import Engine
 from benchmarks.exactness_models import make_models
 
 pytestmark = pytest.mark.slow
@@ -35,15 +36,15 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module", params=["tiny", "tiny-xl"])
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[exactness.Engine, Webui, Path]:
+) -> tuple[Engine, Webui, Path]:
     folder = tmp_path_factory.mktemp(request.param)
     make_models(request.param, folder)
-    engine = exactness.Engine(folder, 64, STEPS)
+    engine = Engine(folder, 64, STEPS)
     return engine, Webui(folder / "models" / "model", None), folder
 
 
 def test_pictures_are_those_of_a1111s_recipe(
-    both: tuple[exactness.Engine, Webui, Path],
+    both: tuple[Engine, Webui, Path],
 ) -> None:
     engine, webui, folder = both
     apart: dict[str, float] = {}
