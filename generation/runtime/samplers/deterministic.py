@@ -69,7 +69,7 @@ def ddim(
     for i, (sigma, after) in steps(sigmas):
         denoised = denoise(x, sigma)
         x = denoised + derivative(x, sigma, denoised) * after
-        yield Step(i, without_the_rest(x, i, sigmas), denoised)
+        yield Step(i, without_the_rest(x, i, sigmas, flow=sampling.flow), denoised)
 
 
 def ddim_cfg_pp(
@@ -81,7 +81,7 @@ def ddim_cfg_pp(
         assert denoise.uncond is not None
         left = derivative(x, sigma, sampling.signal(sigma) * denoise.uncond)
         x = sampling.signal(after) * denoised + left * after
-        yield Step(i, without_the_rest(x, i, sigmas), denoised)
+        yield Step(i, without_the_rest(x, i, sigmas, flow=sampling.flow), denoised)
 
 
 def heun_step(

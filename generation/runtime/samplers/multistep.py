@@ -94,7 +94,7 @@ def plms(
                 start=torch.zeros(()).to(x),
             )
         x = x + slope * (after - sigma)
-        yield Step(i, without_the_rest(x, i, sigmas), denoised)
+        yield Step(i, without_the_rest(x, i, sigmas, flow=sampling.flow), denoised)
 
 
 def unipc(
@@ -102,7 +102,7 @@ def unipc(
 ) -> Iterator[Step]:
     """Zhao et al., "UniPC", of third order with B(h) = h, the last steps of lower order."""
     last = len(sigmas) - 2
-    if sampling.conventions == "comfyui" and not sampling.flow and sigmas[-1] == 0:
+    if sampling.conventions == "comfyui" and sigmas[-1] == 0:
         sigmas = torch.cat((sigmas[:-1], torch.tensor([COMFYUI_END])))
     levels = [float(-sigma.log()) if sigma > 0 else math.inf for sigma in sigmas]
     known: list[tuple[float, torch.Tensor]] = [(levels[0], denoise(x, sigmas[0]))]
@@ -129,7 +129,7 @@ def unipc(
             known = [*known, (levels[i + 1], found)][-3:]
         else:
             x = step
-        yield Step(i, without_the_rest(x, i, sigmas), denoised)
+        yield Step(i, without_the_rest(x, i, sigmas, flow=sampling.flow), denoised)
 
 
 def deis(

@@ -65,6 +65,12 @@ def down_and_up(sigma: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor,
     return (after**2 - up**2) ** 0.5, up
 
 
-def without_the_rest(x: torch.Tensor, step: int, sigmas: torch.Tensor) -> torch.Tensor:
-    """What runs over timesteps ends at the first, with its noise, and scales it away."""
-    return x / (1 + sigmas[-1] ** 2) ** 0.5 if step == len(sigmas) - 2 else x
+def without_the_rest(
+    x: torch.Tensor, step: int, sigmas: torch.Tensor, *, flow: bool
+) -> torch.Tensor:
+    """What runs over timesteps ends at the first, with its noise, and scales it away; in a flow
+    model that noise stands in the picture's place.
+    """
+    if step != len(sigmas) - 2:
+        return x
+    return x / (1 - sigmas[-1] if flow else (1 + sigmas[-1] ** 2) ** 0.5)

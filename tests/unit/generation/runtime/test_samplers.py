@@ -96,3 +96,12 @@ def test_unipc_of_comfyui_ends_just_above_nothing() -> None:
     expected = run("UniPC", near, discrete({}, "a1111")) * (1 + 0.001**2) ** 0.5
     assert torch.allclose(theirs * (1 + 0.001**2) ** 0.5, expected, atol=1e-6)
     assert not torch.allclose(theirs, run("UniPC", sigmas, discrete({}, "a1111")), atol=1e-5)
+
+
+def test_unipc_of_comfyui_ends_there_with_flow_models_too() -> None:
+    """A step of first order, and what is left of the picture is made whole."""
+    sigmas = torch.tensor([1.0, 0.0])
+    noise = Streams(SEEDS).initial(SHAPE)
+    picture = run("UniPC", sigmas, FlowSampling(3.0, conventions="a1111"))
+    theirs = run("UniPC", sigmas, FlowSampling(3.0))
+    assert torch.allclose(theirs, picture + noise * 0.001 / (1 - 0.001), atol=1e-6)
