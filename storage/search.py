@@ -72,10 +72,15 @@ def _recent(user_id: int) -> ColumnElement[bool]:
 def _expression(user_id: int, words: list[str]) -> str:
     """In FTS5's language: this person's jobs with these words' trigrams."""
     trigrams: dict[str, None] = {}
+    longest = max(reversed(words), key=len)
     for word in words:
-        # side by side from its end, for each is a list to go through
-        places = range(len(word) - TRIGRAM, -1, -TRIGRAM)[:LOOKED_UP]
-        trigrams |= dict.fromkeys(word[place : place + TRIGRAM] for place in places)
+        # each is a list to go through, and fewer leave more jobs to look through: close together
+        # in the longest word, the likeliest to be rare, and side by side from the end in others
+        step = 2 if word == longest else TRIGRAM
+        places = list(range(len(word) - TRIGRAM, -1, -step))
+        if word == longest and places[-1]:
+            places.append(0)
+        trigrams |= dict.fromkeys(word[place : place + TRIGRAM] for place in places[:LOOKED_UP])
     quoted = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
     return f'owner : "{_owner(user_id)}" AND words : ({quoted})'
 
