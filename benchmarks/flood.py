@@ -11,6 +11,7 @@ person's in order. `one after` is how long somebody waits who reacts once just a
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import tempfile
@@ -136,6 +137,9 @@ async def measure(
     async with a_bot() as (client, made_up):
         messages = await results(client)
         await asyncio.sleep(0.5)
+        # as the running bot does
+        gc.collect()
+        gc.freeze()
         tasks: set[asyncio.Task[None]] = set()
 
         async def handled(payload: discord.RawReactionActionEvent) -> None:
