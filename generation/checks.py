@@ -6,7 +6,7 @@ from generation import abilities, assembly, control_uses, embedding_uses, refini
 from generation.catalog import Catalog
 from generation.enlarging import file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED
-from generation.families.control import follows
+from generation.families.control import follows, is_shown_mask
 from generation.models import ModelFile, ModelKind
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
@@ -155,6 +155,8 @@ def _check_controls(
         net = control_uses.reader(use.name, catalog)
         check_reads(net, models)
         control_uses.check(use, net)
+        if is_shown_mask(net) and request.mask is None:
+            raise Refused("control_needs_mask", name=net.name)
     for model in models:
         own = [use for use in request.controls if use.name == model.name]
         if follows(model) and len(own) != 1:

@@ -10,7 +10,7 @@ from generation import control_uses, lora_uses, references, refining, sizes, tem
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
 from generation.families import FAMILIES, Family, family_of
-from generation.families.control import follows
+from generation.families.control import REPAINT, follows, is_shown_mask
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.prompts import take_tags
@@ -156,8 +156,9 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")
     if "refiner_switch" in given and "refiner" not in given:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
+    masked = "controlnet" in given and {"mask", "init_picture"} <= given.keys()
     for name in ("controlnet", "control_scale"):
-        if name in given and "control_picture" not in given:
+        if name in given and "control_picture" not in given and not masked:
             raise Refused("option_needs", option=name, needs="control_picture")
 
 
@@ -206,14 +207,18 @@ def _size(
 
 def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
     """A control picture without a named ControlNet takes the only one that fits the model, or the
-    model, where that follows it itself.
+    model, where that follows it itself. One for inpainting sees the picture of the mask.
     """
+    scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
+    picture = str(given.get("control_picture", given.get("init_picture")))
+    if "controlnet" in given:
+        use = control_uses.of(str(given["controlnet"]), picture, scale, catalog)
+        net = control_uses.reader(use.name, catalog)
+        if "control_picture" not in given and not (is_shown_mask(net) or use.kind == REPAINT):
+            raise Refused("option_needs", option="controlnet", needs="control_picture")
+        return (use,)
     if "control_picture" not in given:
         return ()
-    picture = str(given["control_picture"])
-    scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
-    if "controlnet" in given:
-        return (control_uses.of(str(given["controlnet"]), picture, scale, catalog),)
     nets = [model] if follows(model) else [net for net in catalog.controlnets if net.fits(model)]
     fitting = [net.name for net in nets]
     if not fitting:

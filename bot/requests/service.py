@@ -80,7 +80,7 @@ class RequestService:
         fetched and kept; `name` is the preset's.
         """
         given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
-        if "mask_blur" in given and "init_picture" in given:
+        if given.keys() & {"mask_blur", "controlnet"} and "init_picture" in given:
             # a picture may bring its mask itself
             given.setdefault("mask", NO_PICTURE)
         await self._request_of(given, caller, name)

@@ -39,6 +39,8 @@ KINDS: Final = tuple(dict.fromkeys(kind for union in UNIONS.values() for kind in
 """Every kind that one of them knows."""
 USUAL_KIND: Final = "canny"
 """What a union takes a picture for where nobody says its kind: lines, as most of them are."""
+REPAINT: Final = "repaint"
+"""The kind of picture of which a union is shown nothing where it is drawn anew."""
 FOLLOWING: Final = frozenset(("control", "canny"))
 """Variants of checkpoints that follow a control picture themselves, and draw nothing without."""
 
@@ -46,6 +48,14 @@ FOLLOWING: Final = frozenset(("control", "canny"))
 def follows(model: ModelFile) -> bool:
     """Whether a checkpoint follows a control picture itself, without a ControlNet."""
     return model.kind is ModelKind.CHECKPOINT and model.variant in FOLLOWING
+
+
+def is_shown_mask(net: ModelFile) -> bool:
+    """Whether a ControlNet is that of Stable Diffusion 1 for inpainting, which is like its others,
+    and told by its name alone.
+    """
+    plain = net.kind is ModelKind.CONTROLNET and net.family == "sd1" and not net.variant
+    return plain and "inpaint" in net.name.casefold()
 
 
 def steering_uses(

@@ -6,8 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from generation.families.control import number_of
+from generation.families.control import REPAINT, is_shown_mask, number_of
 from generation.messages import Generate
+from generation.models import ModelFile
 from generation.request import ControlUse, GenerationRequest
 from generation.runtime import loras
 from generation.runtime.checkpoints import Checkpoint
@@ -32,6 +33,10 @@ from generation.runtime.references import NO_REFERENCES, ShownReferences, seen
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
 
+HIDDEN: Final = -1.0
+"""A pixel as Stable Diffusion 1's ControlNet for inpainting sees it where it draws."""
+BLACK: Final = 0.0
+"""The same, as a union sees it."""
 CFG_PP: Final = 12.5
 """A1111 divides the guidance of CFG++ by it, so that usual ones mean 0 to 1."""
 
@@ -99,7 +104,7 @@ def drawer_of(
     controls = [
         Control(
             net,
-            _hint(model, net, work, use, parts, tiles),
+            _hint(model, net, work, use, file, parts, mask, tiles),
             use.scale,
             number_of(use.kind, file),
             use.start,
@@ -181,10 +186,25 @@ def _pixels(work: Generate, use: ControlUse, parts: Parts) -> torch.Tensor:
 
 
 def _hint(
-    model: Checkpoint, net: Any, work: Generate, use: ControlUse, parts: Parts, tiles: Tiles
+    model: Checkpoint,
+    net: Any,
+    work: Generate,
+    use: ControlUse,
+    file: ModelFile,
+    parts: Parts,
+    mask: Mask | None,
+    tiles: Tiles,
 ) -> torch.Tensor:
-    """A control picture as a ControlNet of that model's make sees it: its pixels, or latents."""
+    """A control picture as a ControlNet of that model's make sees it: its pixels, or latents. What
+    is drawn anew is hidden from one for inpainting.
+
+    Sources: lllyasviel, github.com/lllyasviel/ControlNet-v1-1-nightly, whose hidden pixels are -1;
+    of xinsir's union diffusers' StableDiffusionXLControlNetUnionInpaintPipeline.
+    """
     pixels, make = _pixels(work, use, parts), model.architecture.control
+    if mask is not None and (is_shown_mask(file) or use.kind == REPAINT):
+        hidden = BLACK if use.kind == REPAINT else HIDDEN
+        pixels = torch.where(mask.pixels.to(parts.device) > 0, hidden, pixels)
     if make is None:
         return pixels
     with parts.residency.at_work(model.vae):

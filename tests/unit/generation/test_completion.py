@@ -250,6 +250,23 @@ def test_what_a_mask_leaves_to_draw_is_drawn_anew(catalog: Catalog) -> None:
     assert (masked.mask_blur, masked.denoising_strength) == (0, 0.5)
 
 
+def test_a_controlnet_for_inpainting_sees_the_picture_of_the_mask() -> None:
+    """And is refused without one; others need a picture of their own."""
+    kind = ModelKind.CONTROLNET
+    names = ("control_v11p_sd15_inpaint", "edges")
+    nets = [a_model(name, kind=kind, family="sd1") for name in names]
+    catalog = a_catalog(a_model("demo"), *nets)
+    masked = {"init_picture": "0" * 64, "mask": "1" * 64}
+    asked: dict[str, Any] = {"prompt": "a cat", "controlnet": names[0], **masked}
+    [use] = complete(asked, catalog, RULES).controls
+    assert (use.name, use.picture) == (names[0], "0" * 64)
+    [use] = complete({**asked, "control_picture": "2" * 64}, catalog, RULES).controls
+    assert use.picture == "2" * 64
+    assert refusal(catalog, **{**asked, "controlnet": "edges"}).params["needs"] == "control_picture"
+    unmasked = {"controlnet": names[0], "control_picture": "2" * 64}
+    assert refusal(catalog, **unmasked).code == "control_needs_mask"
+
+
 def test_a_mask_without_its_picture_and_a_blur_without_its_mask_are_refused(
     catalog: Catalog,
 ) -> None:

@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image, ImageDraw
 
 from generation.messages import Failed, Picture
-from generation.models import ModelFile
+from generation.models import ModelFile, ModelKind
 from generation.runtime.masks import MaskedDenoiser, MaskedLatents, blurred
 from generation.runtime.model_sampling import FlowSampling, discrete
 from generation.runtime.noise import Streams
@@ -258,6 +258,71 @@ def test_stable_diffusion_3_draws_diffusers_picture(inpainting: Inpainting) -> N
     found = inpainting.draw(model, **inpainting.given() | LESS, schedule="Normal", **CFG)
     assert apart(hole(found), hole(reference)) <= BOUND
     check_kept(found, inpainting.picture, inpainting.mask)
+
+
+@pytest.mark.usefixtures("drawn_with_noise")
+def test_a_controlnet_for_inpainting_draws_diffusers_picture(inpainting: Inpainting) -> None:
+    """It sees -1 where it draws."""
+    model = inpainting.sd()
+    net = control_of(
+        inpainting,
+        "control_v11p_sd15_inpaint",
+        lambda into: models.tiny_controlnet(into, model.path),
+    )
+    seen = np.array(inpainting.picture, dtype=np.float32) / 255
+    seen[np.array(inpainting.mask) > 127] = -1
+    pipe = diffusers.StableDiffusionControlNetInpaintPipeline.from_pretrained(
+        model.path, controlnet=diffusers.ControlNetModel.from_pretrained(net.path)
+    )
+    told = {
+        "control_image": torch.from_numpy(seen).permute(2, 0, 1)[None],
+        "controlnet_conditioning_scale": 1.0,
+    }
+    reference = by_diffusers(euler(pipe), inpainting, strength=0.75, **told, **CFG)
+    found = inpainting.draw(model, **steered(inpainting, net), **UNIFORM)
+    assert apart(hole(found), hole(reference)) <= BOUND
+    plain = inpainting.draw(model, **inpainting.given() | LESS, **UNIFORM)
+    assert apart(hole(found), hole(plain)) > BOUND
+
+
+@pytest.mark.usefixtures("drawn_with_noise")
+def test_a_union_that_repaints_draws_diffusers_picture(inpainting: Inpainting) -> None:
+    """It sees black where it draws."""
+    model = inpainting.xl()
+    net = control_of(
+        inpainting,
+        "promax",
+        lambda into: sdxl.tiny_controlnet_union(into, model.path, kinds=8),
+        variant="union-promax",
+    )
+    shown = inpainting.picture.copy()
+    shown.paste((0, 0, 0), HOLE)
+    pipe = diffusers.StableDiffusionXLControlNetUnionInpaintPipeline.from_pretrained(
+        model.path,
+        controlnet=diffusers.ControlNetUnionModel.from_pretrained(net.path),
+        add_watermarker=False,
+    )
+    reference = by_diffusers(
+        euler(pipe), inpainting, strength=0.75, control_image=[shown], control_mode=[7], **CFG
+    )
+    found = inpainting.draw(model, **steered(inpainting, net, kind="repaint"), **UNIFORM)
+    assert apart(hole(found), hole(reference)) <= BOUND
+
+
+def control_of(
+    inpainting: Inpainting, name: str, make: Callable[[Path], Path], variant: str = ""
+) -> ModelFile:
+    folder = inpainting.folder(name, make)
+    family = "sdxl" if variant else "sd1"
+    kind = ModelKind.CONTROLNET
+    return ModelFile(kind=kind, name=name, path=folder, family=family, variant=variant)
+
+
+def steered(inpainting: Inpainting, net: ModelFile, **told: Any) -> dict[str, Any]:
+    """What a request is given whose masked picture a ControlNet follows, too."""
+    given = inpainting.given() | LESS
+    control = {"name": net.name, "picture": given["init_picture"], **told}
+    return {**given, "controls": [control], "controlnets": (net,)}
 
 
 def test_with_less_strength_one_for_inpainting_begins_with_the_picture(
