@@ -1,5 +1,7 @@
 """What holds for all tests."""
 
+import gc
+
 import structlog
 
 # structlog's usual traceback prints every variable, which takes gigabytes for some of ours
@@ -12,3 +14,9 @@ structlog.configure(
         ),
     ]
 )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays, so collections need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
