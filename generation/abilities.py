@@ -4,7 +4,6 @@ from typing import Final
 
 from generation import assembly, references
 from generation.families import Ability, Family, family_of
-from generation.families.control import follows
 from generation.models import ModelFile
 from generation.prompts import attention, composed, schedule
 from generation.prompts.attention import BREAK
@@ -22,11 +21,11 @@ SHOWN: Final = 4
 
 def check(request: GenerationRequest, model: ModelFile) -> None:
     """Refuse what the model's family can't do, by the name of the option that asks for it."""
-    own = model.name if follows(model) else None
+    own = [use.name for use in request.own_controls]
     wanted: tuple[tuple[Ability, str, bool], ...] = (
         ("image_to_image", "init_picture", request.init_picture is not None),
         ("lora", "lora", bool(request.loras)),
-        ("controlnet", "control_picture", any(use.name != own for use in request.controls)),
+        ("controlnet", "control_picture", any(use.name not in own for use in request.controls)),
         ("clip_skip", "clip_skip", request.clip_skip > 1),
         ("vae", "vae", request.vae is not None),
     )

@@ -1,6 +1,7 @@
 """What this machine can't or may not make, refused with what to change."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from generation import abilities, assembly, control_uses, embedding_uses, refining, samplers
 from generation.catalog import Catalog
@@ -14,6 +15,10 @@ from generation.request import SIDE_MAX, SIDE_MIN, Enlargement, GenerationReques
 from generation.request_options import options
 from generation.rules import Limits, Rules, settings_of
 from generation.samplers import SAMPLERS, SCHEDULES
+
+UNGUIDED: Final = frozenset(("", "schnell"))
+"""Variants of checkpoints that are shown no picture beside what they draw, so that a LoRA can have
+them follow one."""
 
 
 def check(
@@ -60,11 +65,11 @@ def check(
     models = [model]
     if request.refiner is not None:
         models.append(_check_refiner(request.refiner, model, request, catalog))
-    for use in request.loras:
-        lora = catalog.get(ModelKind.LORA, use.name)
+    loras = [catalog.get(ModelKind.LORA, use.name) for use in request.loras]
+    for lora in loras:
         if not any(lora.fits(each) for each in models):
             check_same_family(lora, model)
-    _check_controls(request, models, catalog)
+    _check_controls(request, models, loras, catalog)
     embedding_uses.check(request, model, catalog)
 
 
@@ -94,14 +99,17 @@ def check_same_family(part: ModelFile, model: ModelFile) -> None:
         raise Refused(f"{part.kind}_mismatch", name=part.name, model=model.name)
 
 
-def check_reads(net: ModelFile, models: Sequence[ModelFile]) -> None:
-    """Refuse a ControlNet of another family than the first model's, and a checkpoint that follows a
-    control picture itself, where it is none of them.
+def check_reads(
+    net: ModelFile, models: Sequence[ModelFile], loras: Sequence[ModelFile] = ()
+) -> None:
+    """Refuse a ControlNet of another family than the first model's, and a checkpoint or LoRA that
+    follows a control picture itself, where it is none of them.
     """
     if not follows(net):
         check_same_family(net, models[0])
-    elif net.name not in [model.name for model in models]:
-        raise Refused("control_by_model", name=net.name, model=models[0].name)
+    elif net not in (*models, *loras):
+        code = "control_by_lora" if net.kind is ModelKind.LORA else "control_by_model"
+        raise Refused(code, name=net.name, model=models[0].name)
 
 
 def known_sampler(name: str) -> tuple[str, str | None]:
@@ -149,18 +157,26 @@ def _check_start_picture(request: GenerationRequest, model: ModelFile) -> None:
 
 
 def _check_controls(
-    request: GenerationRequest, models: Sequence[ModelFile], catalog: Catalog
+    request: GenerationRequest,
+    models: Sequence[ModelFile],
+    loras: Sequence[ModelFile],
+    catalog: Catalog,
 ) -> None:
     for use in request.controls:
         net = control_uses.reader(use.name, catalog)
-        check_reads(net, models)
+        check_reads(net, models, loras)
         control_uses.check(use, net)
         if is_shown_mask(net) and request.mask is None:
             raise Refused("control_needs_mask", name=net.name)
-    for model in models:
-        own = [use for use in request.controls if use.name == model.name]
-        if follows(model) and len(own) != 1:
-            raise Refused("control_picture_needed", model=model.name)
+    following = [each for each in loras if follows(each)]
+    for lora in following:
+        if len(following) > 1 or models[0].variant not in UNGUIDED:
+            other = next((each for each in following if each != lora), models[0])
+            raise Refused("lora_follows_beside", name=lora.name, other=other.name)
+    for each in (*models, *following):
+        own = [use for use in request.controls if use.name == each.name]
+        if follows(each) and len(own) != 1:
+            raise Refused("control_picture_needed", model=each.name)
 
 
 def _check_refiner(

@@ -1,7 +1,7 @@
 """From what a person gave to a whole request: defaults filled in, everything checked."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -81,8 +81,8 @@ def complete(
         else None,
         **_refiner(values.get("refiner"), given.get("refiner_switch"), catalog),
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
-        "controls": _controls(given, catalog, model),
     }
+    values["controls"] = _controls(given, catalog, model, values["loras"])
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
     request = templates.drawn(request, rules.wildcards)
@@ -205,9 +205,11 @@ def _size(
     return int(_number(given, "width", width)), int(_number(given, "height", height))
 
 
-def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[ControlUse, ...]:
+def _controls(
+    given: Given, catalog: Catalog, model: ModelFile, loras: Iterable[LoraUse]
+) -> tuple[ControlUse, ...]:
     """A control picture without a named ControlNet takes the only one that fits the model, or the
-    model, where that follows it itself. One for inpainting sees the picture of the mask.
+    model or LoRA, where that follows it itself. One for inpainting sees the picture of the mask.
     """
     scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
     picture = str(given.get("control_picture", given.get("init_picture")))
@@ -219,7 +221,9 @@ def _controls(given: Given, catalog: Catalog, model: ModelFile) -> tuple[Control
         return (use,)
     if "control_picture" not in given:
         return ()
-    nets = [model] if follows(model) else [net for net in catalog.controlnets if net.fits(model)]
+    known = (model, *(catalog.get(ModelKind.LORA, use.name) for use in loras))
+    nets = [each for each in known if follows(each)]
+    nets = nets or [net for net in catalog.controlnets if net.fits(model)]
     fitting = [net.name for net in nets]
     if not fitting:
         raise Refused("no_controlnets", model=model.name)

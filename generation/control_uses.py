@@ -55,8 +55,8 @@ def of(
 
 
 def reader(name: str, catalog: Catalog) -> ModelFile:
-    """What reads a control picture by that name: a ControlNet, or a checkpoint that follows one
-    itself. Raises Refused.
+    """What reads a control picture by that name: a ControlNet, or a checkpoint or LoRA that follows
+    one itself. Raises Refused.
     """
     return _find(name, catalog) or catalog.get(ModelKind.CONTROLNET, name)
 
@@ -65,8 +65,8 @@ def _find(name: str, catalog: Catalog) -> ModelFile | None:
     net = catalog.find(ModelKind.CONTROLNET, name)
     if net is not None:
         return net
-    model = catalog.find(ModelKind.CHECKPOINT, name)
-    return model if model is not None and follows(model) else None
+    others = (catalog.find(kind, name) for kind in (ModelKind.CHECKPOINT, ModelKind.LORA))
+    return next((model for model in others if model is not None and follows(model)), None)
 
 
 def settings(written: Sequence[str], shown: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def written(use: ControlUse) -> str:
 
 def check(use: ControlUse, net: ModelFile) -> None:
     """Refuse a kind of picture that the ControlNet is not told, a part of the steps that is none,
-    and anything of a checkpoint that follows its picture as it was trained to.
+    and anything of what follows its picture as it was trained to.
     """
     kinds = kinds_of(net)
     if use.kind is not None and not kinds:

@@ -105,8 +105,14 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
 
     @property
     def steering(self) -> tuple[ControlUse, ...]:
-        """What its ControlNets follow; checkpoints that follow a picture themselves are none."""
-        return steering_uses(self.request.controls, self.checkpoint, self.refiner)
+        """What its ControlNets follow; what follows a picture itself is none."""
+        return steering_uses(self.request.controls, self.checkpoint, self.refiner, *self.loras)
+
+    @property
+    def followed(self) -> ControlUse | None:
+        """What its checkpoint follows itself, or with a LoRA."""
+        steering = self.steering
+        return next((use for use in self.request.controls if use not in steering), None)
 
 
 class Enlarge(msgspec.Struct, frozen=True, tag=True):

@@ -8,6 +8,7 @@ import msgspec
 from generation import carried
 from generation.families import DESCRIBED, LAYOUTS, adapters, encoders, recognised
 from generation.families.autoencoders import MADE_WITH
+from generation.families.control import FOLLOWED
 from generation.families.family import ALIKE
 from generation.families.few_steps import LCM, READS_GUIDANCE
 from generation.families.layout import Layout, Shapes, TensorNames, told_missing
@@ -200,9 +201,13 @@ def _adapter(variant: str, names: TensorNames) -> TensorContents | None:
     unet = any(piece in names.text for piece in adapters.UNET)
     sign = None if unet else next((one for one in adapters.SIGNS if _shows(one, names)), None)
     if sign is not None:
+        if sign.family == adapters.WIDENED.family and _shows(adapters.WIDENED, names):
+            variant = FOLLOWED
         return TensorContents(kind=kind, family=sign.family, variant=variant)
     for family, pieces in adapters.OTHERS:
         if any(piece in names.text for piece in pieces):
+            if family == adapters.WIDENED.family and _shows(adapters.WIDENED, names):
+                variant = FOLLOWED
             return TensorContents(kind=kind, family=family, certain=False, variant=variant)
     if adapters.SD_LAYERS.search(names.text) is None:
         return None

@@ -64,13 +64,14 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     if vae is not None:
         checkpoint = assembly.with_vae(checkpoint, vae)
     assembly.check_whole(checkpoint)
-    steering = steering_uses(request.controls, checkpoint, refiner)
+    loras = tuple(part(ModelKind.LORA, use.name) for use in request.loras)
+    steering = steering_uses(request.controls, checkpoint, refiner, *loras)
     edited = references.of(job.request, family_of(checkpoint))
     return Generate(
         job=str(job.id),
         request=request,
         checkpoint=checkpoint,
-        loras=tuple(part(ModelKind.LORA, use.name) for use in request.loras),
+        loras=loras,
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in steering),
         pictures=await pictures({*request.uploads, *edited}),
         references=edited,

@@ -347,8 +347,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def own_controls(self) -> tuple[ControlUse, ...]:
-        """Its control pictures that its model follows itself, and draws nothing without."""
-        return tuple(use for use in self.controls if use.name == self.model)
+        """Its control pictures that its model follows itself, or with a LoRA, and draws nothing
+        without.
+        """
+        following = (self.model, *(lora.name for lora in self.loras))
+        return tuple(use for use in self.controls if use.name in following)
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -153,6 +153,9 @@ SIGNS: Final = (
     Sign("sana", re.compile(r"ff[._]conv_inverted|mlp[._]inverted_conv")),
 )
 """The first that is there is it."""
+WIDENED: Final = _takes("flux", r"(?:img_in|x_embedder)", 128)
+"""Of Flux.1 what is shown a control picture's latents beside its own: the LoRAs that Black Forest
+Labs made of its Depth and Canny."""
 OTHERS: Final = (
     ("flux2", ("double_stream_modulation", "single_stream_modulation", "to_qkv_mlp_proj")),
     ("chroma", ("distilled_guidance_layer",)),

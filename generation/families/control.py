@@ -41,13 +41,17 @@ USUAL_KIND: Final = "canny"
 """What a union takes a picture for where nobody says its kind: lines, as most of them are."""
 REPAINT: Final = "repaint"
 """The kind of picture of which a union is shown nothing where it is drawn anew."""
-FOLLOWING: Final = frozenset(("control", "canny"))
-"""Variants of checkpoints that follow a control picture themselves, and draw nothing without."""
+FOLLOWED: Final = "control"
+FOLLOWING: Final = frozenset((FOLLOWED, "canny"))
+"""Variants of checkpoints that follow a control picture themselves, and draw nothing without, and
+of LoRAs that make such of one."""
 
 
 def follows(model: ModelFile) -> bool:
-    """Whether a checkpoint follows a control picture itself, without a ControlNet."""
-    return model.kind is ModelKind.CHECKPOINT and model.variant in FOLLOWING
+    """Whether a checkpoint follows a control picture itself, without a ControlNet, or with this
+    LoRA.
+    """
+    return model.kind in (ModelKind.CHECKPOINT, ModelKind.LORA) and model.variant in FOLLOWING
 
 
 def is_shown_mask(net: ModelFile) -> bool:
@@ -58,13 +62,11 @@ def is_shown_mask(net: ModelFile) -> bool:
     return plain and "inpaint" in net.name.casefold()
 
 
-def steering_uses(
-    uses: Iterable[ControlUse], *checkpoints: ModelFile | None
-) -> tuple[ControlUse, ...]:
-    """Those that ControlNets read: all but those of these checkpoints, which follow a picture
-    themselves.
+def steering_uses(uses: Iterable[ControlUse], *models: ModelFile | None) -> tuple[ControlUse, ...]:
+    """Those that ControlNets read: all but those of these checkpoints and LoRAs, which follow a
+    picture themselves.
     """
-    own = [model.name for model in checkpoints if model is not None and follows(model)]
+    own = [model.name for model in models if model is not None and follows(model)]
     return tuple(use for use in uses if use.name not in own)
 
 

@@ -222,8 +222,7 @@ def _beside(
     """The further channels of a network that has them; without a mask all is drawn anew."""
     if not model.further_channels:
         return None
-    own = [use for use in work.request.controls if use.name == model.file.name]
-    followed = _pixels(work, own[0], parts) if own else None
+    followed = None if work.followed is None else _pixels(work, work.followed, parts)
     if mask is None:
         drawn = torch.ones((1, 1, work.request.height, work.request.width), device=parts.device)
         kept = torch.zeros_like(drawn).expand(-1, 3, -1, -1)

@@ -60,6 +60,12 @@ class Rows(WeightChange):
         return torch.cat([change[begin:end] for begin, end in self.ranges])
 
 
+def inputs_of(change: WeightChange, begin: int, end: int) -> WeightChange:
+    """Some of the inputs of a change of low rank of a linear layer."""
+    assert isinstance(change, LowRank)
+    return replace(change, down=change.down[:, begin:end])
+
+
 def rows_of(change: WeightChange, ranges: tuple[tuple[int, int], ...], total: int) -> WeightChange:
     """Some of the outputs of a change, without making the whole where that can be."""
     if isinstance(change, LowRank) and change.core is None and len(change.up) == total:
@@ -142,6 +148,22 @@ class Kronecker(WeightChange):
     def of(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
         first, second = (_factor(parts, weight.device) for parts in (self.first, self.second))
         return torch.kron(first * (strength * self.scale), second).view(weight.shape)
+
+
+@dataclass(frozen=True)
+class Replacement(WeightChange):
+    """Other values in the place of the weight's, whole at any strength, as diffusers and ComfyUI
+    have it.
+    """
+
+    values: torch.Tensor
+    reads_weight: ClassVar[bool] = True
+
+    def fits(self, shape: Shape) -> bool:
+        return tuple(self.values.shape) == shape
+
+    def of(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
+        return _on(self.values, weight.device) - weight
 
 
 @dataclass(frozen=True)

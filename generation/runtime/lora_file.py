@@ -26,6 +26,7 @@ from generation.runtime.lora_deltas import (
     Hadamard,
     Kronecker,
     LowRank,
+    Replacement,
     Rotation,
     Scaling,
     WeightChange,
@@ -94,6 +95,8 @@ class Delta:
     """Names of the tensors that say so."""
     weight: WeightChange | None = None
     bias: WeightChange | None = None
+    further: WeightChange | None = None
+    """Of inputs that the layer does not have, which it is given."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,8 @@ class _Layer:
                 weight = Scaling(factors, bool(_number(on_input)))
             case "full":
                 weight = Full(take("diff")[0])
+            case "replaced":
+                weight = Replacement(take("scale")[0])
         if weight is not None:
             weight = self._decomposed(weight, optional)
         if self._has("diff_b"):
@@ -249,7 +254,10 @@ class _Layer:
             return "oft"
         if self._has("factors", "on_input"):
             return "ia3"
-        return "full" if self._has("diff") else ""
+        if self._has("diff"):
+            return "full"
+        # of a norm, in the names of Black Forest Labs; elsewhere a scale is one number
+        return "replaced" if self._has("scale") and self.tensors["scale"].ndim else ""
 
     def _factor(self, number: str) -> tuple[str, ...]:
         """The names of the tensors of a factor of LoKr."""

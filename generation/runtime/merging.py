@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import torch
 
-from generation.runtime import lora_file
+from generation.runtime import lora_file, widening
 from generation.runtime.faults import JobError
-from generation.runtime.lora_deltas import WeightChange, rows_of
+from generation.runtime.lora_deltas import WeightChange, inputs_of, rows_of
 from generation.runtime.lora_file import Delta, FileStamp, LoraFile, NamedTensors
 from generation.runtime.lora_names import LayerNames, Piece, Target
 from generation.runtime.quantised import Quantised
@@ -221,6 +221,14 @@ class Merger:
         was_changed: bool,
     ) -> None:
         module = network.get_submodule(name)
+        widening.give(
+            module,
+            [
+                (step.delta.further, step.strength)
+                for step in steps
+                if step.delta.further is not None
+            ],
+        )
         for parameter in ("weight", "bias"):
             changes = [
                 (change, step.strength)
@@ -276,6 +284,7 @@ class Merger:
             _settle(network)
         for name in list(state.recipes):
             module = network.get_submodule(name)
+            widening.give(module, [])
             if isinstance(module, Quantised):
                 module.changes = ()
             for parameter in ("weight", "bias"):
@@ -315,6 +324,7 @@ class _Fitting:
                 continue
             found |= targets
             own = [(piece.target, _piece_of(delta, piece)) for piece in pieces]
+            own = [(target, _widening(part, networks, target)) for target, part in own]
             if all(self._fits(part, _module(networks, target), name) for target, part in own):
                 self.deltas += own
                 applied += 1
@@ -357,6 +367,16 @@ def _piece_of(delta: Delta, piece: Piece) -> Delta:
         return None if change is None else rows_of(change, piece.rows, piece.total)
 
     return replace(delta, weight=own(delta.weight), bias=own(delta.bias))
+
+
+def _widening(delta: Delta, networks: Mapping[str, torch.nn.Module], target: Target) -> Delta:
+    """A change of a layer that is to have more inputs, apart from the change of these."""
+    network = _unwrapped(networks[target.network])
+    width = widening.width_of(network, target.module, delta.weight)
+    if delta.weight is None or not width:
+        return delta
+    further = inputs_of(delta.weight, width, 2 * width)
+    return replace(delta, weight=inputs_of(delta.weight, 0, width), further=further)
 
 
 def _needs_whole(delta: Delta, pieces: Sequence[Piece]) -> bool:

@@ -5,12 +5,14 @@ layers are the original ones here; diffusers has three layers where it has one o
 outputs.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import diffusers
 import torch
 
+from generation.runtime import widening
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
 from generation.runtime.networks.control import Control
 from generation.runtime.networks.flux_control import CONTROL, added, figures
@@ -52,7 +54,12 @@ class Flux:
         """As Network's; heights and widths of latents are even."""
         dtype, count = self._module.dtype, len(latents)
         high, wide = latents.shape[-2:]
-        shown = latents if beside is None else torch.cat((latents, beside), dim=1)
+        shown = latents
+        seeing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if beside is not None and widening.is_widened(self._module):
+            seeing = widening.seeing(self._module, pack(beside).to(dtype))
+        elif beside is not None:
+            shown = torch.cat((latents, beside), dim=1)
         assert pooled is not None
         guidance = None
         if self._module.config.guidance_embeds:
@@ -71,12 +78,14 @@ class Flux:
             tokens = torch.cat((tokens, pack(one)), dim=1)
             where.append(places(one.shape[-2], one.shape[-1], latents.device, number))
         acting = [(one, pack(one.part(tile))) for one in self._controls if one.acts(self.done)]
-        answer = self._module(
-            **{**told, "hidden_states": tokens.to(dtype), "img_ids": torch.cat(where)},
-            **added(self._module, acting, told, self._guidance, tokens.shape[1] - own),
-            guidance=guidance,
-            return_dict=False,
-        )[0]
+        steering = added(self._module, acting, told, self._guidance, tokens.shape[1] - own)
+        with seeing:
+            answer = self._module(
+                **{**told, "hidden_states": tokens.to(dtype), "img_ids": torch.cat(where)},
+                **steering,
+                guidance=guidance,
+                return_dict=False,
+            )[0]
         return unpack(answer[:, :own], high, wide)
 
 
@@ -151,8 +160,8 @@ def original_layers(module: Any) -> Mapping[str, Layer]:
 
 
 def _further(module: Any) -> int:
-    channels: int = module.config.in_channels // PATCH**2 - LATENTS
-    return channels
+    inputs: int = module.config.in_channels
+    return inputs * (1 + widening.is_widened(module)) // PATCH**2 - LATENTS
 
 
 ARCHITECTURE: Final = Architecture(

@@ -31,6 +31,10 @@ CATALOG = a_catalog(
     a_model("flux-all", kind=ModelKind.CONTROLNET, family="flux", variant="union"),
     a_model("depth", family="flux", variant="control", carries=("vae", "clip_l", "t5xxl")),
     a_model("edges", family="flux", variant="canny", carries=("vae", "clip_l", "t5xxl")),
+    a_model("dev", family="flux", carries=("vae", "clip_l", "t5xxl")),
+    a_model("filling", family="flux", variant="fill", carries=("vae", "clip_l", "t5xxl")),
+    a_model("deep-lora", kind=ModelKind.LORA, family="flux", variant="control"),
+    a_model("edge-lora", kind=ModelKind.LORA, family="flux", variant="control"),
 )
 RULES = Rules(default_model="big")
 
@@ -163,6 +167,40 @@ def test_a_second_picture_is_refused() -> None:
     [use] = msgspec.to_builtins(request)["controls"]
     with pytest.raises(Refused, match="control_picture_needed"):
         check_request(request.with_(controls=[use, use]), CATALOG, RULES)
+
+
+LORA: dict[str, Any] = {"model": "dev", "controlnet": None, "lora": "deep-lora"}
+
+
+def test_a_lora_that_has_a_model_follow_a_picture_needs_no_controlnet() -> None:
+    for given in (
+        {},
+        {"controlnet": "deep-lora"},
+        {"prompt": "a <lora:deep-lora:0.8>", "lora": None},
+    ):
+        request = following(**{**LORA, **given})
+        assert request.controls == (ControlUse("deep-lora", "0" * 64),)
+        assert request.own_controls == request.controls
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"control_picture": None}, "control_picture_needed"),
+        ({"controlnet": "flux-all"}, "control_picture_needed"),
+        ({"controlnet": "deep-lora", "lora": None}, "control_by_lora"),
+        ({"control_scale": 0.5}, "control_as_trained"),
+        ({"lora": ("deep-lora", "edge-lora")}, "controlnet_unnamed"),
+        ({"lora": ("deep-lora", "edge-lora"), "controlnet": "deep-lora"}, "lora_follows_beside"),
+        ({"model": "depth", "controlnet": "depth"}, "lora_follows_beside"),
+        ({"model": "filling"}, "lora_follows_beside"),
+        ({"model": "big"}, "family_mismatch"),
+    ],
+)
+def test_what_such_a_lora_does_not_follow_is_refused(given: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        following(**{**LORA, **given})
+    assert refused.value.code == code
 
 
 def test_a_preset_of_it_draws_with_its_own_model_alone() -> None:

@@ -51,11 +51,14 @@ class Drawing:
         """What comes of a request."""
         self.ends.sent.clear()
         work = {name: changes.pop(name) for name in WORK if name in changes}
+        strengths: tuple[float, ...] = changes.pop("strengths", ())
         size = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
         request = a_request(model=model.name, **{**size, **self.usual, **changes})
         if "loras" in work:
-            names = [{"name": file.name} for file in work["loras"]]
-            request = request.with_(loras=names)
+            weights = strengths or (1.0,) * len(work["loras"])
+            named = zip(work["loras"], weights, strict=True)
+            uses = [{"name": file.name, "weight": weight} for file, weight in named]
+            request = request.with_(loras=uses)
         self.server.run(Generate("1", request, model, **work))
         found: Picture | Failed = (self.ends.of(Failed) or self.ends.of(Picture))[0]
         return found

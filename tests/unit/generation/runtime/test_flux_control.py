@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from generation.messages import Configure, Failed
 from generation.models import ModelFile, ModelKind
@@ -162,6 +163,62 @@ def test_it_draws_nothing_without_a_picture(models: ControlModels) -> None:
     answer = models.answer(models.files["folder"])
     assert isinstance(answer, Failed)
     assert (answer.code, answer.params) == ("control_picture_needed", {"model": "following"})
+
+
+@pytest.fixture(scope="module")
+def control_lora(
+    models: ControlModels, parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ModelFile, Callable[[float], Pixels]]:
+    """A LoRA that has dev follow a picture, and what diffusers draws with it at a strength."""
+    folder = models.folder / "transformer"
+    transformer = diffusers.FluxTransformer2DModel.from_pretrained(folder)
+    ours, theirs = flux.control_lora(transformer)
+    path = tmp_path_factory.mktemp("lora") / "depth.safetensors"
+    save_file(theirs, path)
+    pipe = diffusers.FluxControlPipeline(**{**_without_eyes(parts), "transformer": transformer})
+    pipe.load_lora_weights(dict(ours), adapter_name="depth")
+
+    def draw(strength: float) -> Pixels:
+        pipe.set_adapters("depth", strength)
+        return drawn_by_diffusers(pipe, EDGES, guidance_scale=3.5)
+
+    kind = ModelKind.LORA
+    return ModelFile(kind=kind, name="depth", path=path, family="flux", variant="control"), draw
+
+
+def followed_by(models: ControlModels, lora: ModelFile, strength: float = 1.0) -> Pixels:
+    """What dev draws along a picture with a LoRA."""
+    sha256, pictures = control()
+    return models.draw(
+        models.files["dev"],
+        loras=(lora,),
+        strengths=(strength,),
+        controls=[{"name": lora.name, "picture": sha256}],
+        pictures=pictures,
+    )
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_a_lora_has_dev_follow_a_picture_as_with_diffusers(
+    strength: float, models: ControlModels, control_lora: Any
+) -> None:
+    lora, draw = control_lora
+    expected = draw(strength)
+    found = followed_by(models, lora, strength)
+    assert expected.std() > 20
+    assert np.abs(found - expected).mean() <= BOUND
+
+
+def test_nothing_is_left_of_such_a_lora(models: ControlModels, control_lora: Any) -> None:
+    """To the bit: without it, with it, and without it again; and with a ControlNet in between."""
+    lora, _ = control_lora
+    dev = models.files["dev"]
+    before, with_it = models.draw(dev), followed_by(models, lora)
+    assert np.abs(before - with_it).mean() > 1
+    assert np.array_equal(models.draw(dev), before)
+    assert np.array_equal(followed_by(models, lora), with_it)
+    steered(models, (net_of(models.nets["lines"]), {}))
+    assert np.array_equal(models.draw(dev), before)
 
 
 def steered(models: ControlModels, *uses: tuple[ModelFile, dict[str, Any]]) -> Pixels:
