@@ -11,7 +11,7 @@ from generation.families import DESCRIBED
 from generation.families.autoencoders import SCALING
 from generation.families.control import union_of
 from generation.families.few_steps import LCM
-from generation.families.recognised import MASKED, MASKED_SD3, XLABS
+from generation.families.recognised import MASKED, MASKED_SD3
 from generation.model_probe import CONTEXT_FAMILIES, VARIANTS
 from generation.models import UNKNOWN, ModelKind
 from generation.regular_files import is_regular, read_regular
@@ -342,8 +342,6 @@ def _control(name: str, settings: _Settings) -> FolderModel:
         channels = 3 if settings.in_channels is None else settings.in_channels
         return FolderModel(kind=kind, family=family, variant="t2i-adapter", input_channels=channels)
     if name == "FluxControlNetModel":
-        if settings.conditioning_embedding_channels:
-            return FolderModel(kind=kind, what=XLABS)
         if settings.extra_condition_channels:
             return FolderModel(kind=kind, what=MASKED)
         return FolderModel(kind=kind, family="flux", variant="union" if settings.num_mode else "")

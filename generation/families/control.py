@@ -127,21 +127,31 @@ def _adapter(family: str, sides: frozenset[int]) -> Layout:
 PROMAX_KINDS: Final = 8
 _PROMAX_SIDE: Final = ShapeSide("^task_embedding$", 0, frozenset((PROMAX_KINDS,)))
 _FLUX_INPUT: Final = ShapeSide("^controlnet_x_embedder.weight$", 1, frozenset((64,)))
-"""The picture's latents, four to a token: one that is shown a mask has more, and one that reads
-pixels fewer."""
+"""The picture's latents, four to a token: one that is shown a mask has more."""
 
 
 def _flux(variant: str, *needs: str) -> Layout:
-    """Of Flux.1, in diffusers' names: InstantX', Shakker Labs' and others'."""
+    """Of Flux.1, in diffusers' names: InstantX', Shakker Labs', XLabs' and others'."""
     return Layout(
         kind=ModelKind.CONTROLNET,
         family="flux",
         variant=variant,
         needs=("^transformer_blocks.0.attn.add_k_proj.", "^controlnet_blocks.0.", *needs),
-        lacks=("^txt_norm.weight$", "^input_hint_block."),
+        lacks=("^txt_norm.weight$",),
         sides=(_FLUX_INPUT,),
     )
 
+
+_XLABS: Final = Layout(
+    kind=ModelKind.CONTROLNET,
+    family="flux",
+    needs=(
+        *("^double_blocks.0.img_attn.qkv.", "^controlnet_blocks.0.weight$"),
+        *("^input_hint_block.0.", "^pos_embed_input."),
+    ),
+    sides=(ShapeSide("^pos_embed_input.weight$", 1, frozenset((64,))),),
+)
+"""XLabs' of Flux.1, in the names of its authors: they read pixels."""
 
 _SD3_INPUT: Final = ShapeSide("^pos_embed_input.proj.weight$", 1, frozenset((16,)))
 """The picture's latents; one for inpainting is shown a mask beside them."""
@@ -171,6 +181,7 @@ CONTROLNETS: Final = (
     _sd3("sd3.5", sides=(_LARGE,)),
     _sd3("sd3", "^context_embedder."),
     _sd3("sd3.5"),
+    _XLABS,
     _flux("union", "^controlnet_mode_embedder."),
     _flux(""),
     *_control("sdxl", "^task_embedding$", variant="union-promax", sides=(_PROMAX_SIDE,)),

@@ -60,7 +60,7 @@ _HUNYUAN: Final = tuple(
 _Z_IMAGE: Final = ("^cap_pad_token$", "^layers.0.adaLN_modulation.0.weight$")
 """What Z-Image has beside Lumina 2's names."""
 
-XLABS: Final = "a ControlNet of Flux.1 that reads pixels, as XLabs' do"
+PIXELS: Final = "a ControlNet of Flux.1 that reads pixels in another way than XLabs'"
 MASKED: Final = "a ControlNet of Flux.1 for inpainting, which is shown a mask"
 MASKED_SD3: Final = "a ControlNet of Stable Diffusion 3 for inpainting, which is shown a mask"
 
@@ -68,10 +68,10 @@ FAMILIES_TO_COME: Final = (
     # ControlNets first: they have the names of what they steer beside their own
     _what("a ControlNet of Flux.2", "^control_img_in.weight$"),
     _what("a ControlNet of Flux.2", "^control_transformer_blocks.0.", "^control_x_embedder."),
-    _what(XLABS, "^controlnet_blocks.0.", "^double_blocks.0."),
+    _what(PIXELS, "^controlnet_blocks.0.", "^double_blocks.0."),
     _what("a ControlNet of Qwen-Image", "^controlnet_x_embedder.", "^txt_norm.weight$"),
     _what("a ControlNet of Qwen-Image", "^controlnet_blocks.0.y_rms."),
-    _what(XLABS, "^controlnet_x_embedder.", "^input_hint_block."),
+    _what(PIXELS, "^controlnet_x_embedder.", "^input_hint_block."),
     _what(MASKED, "^controlnet_x_embedder."),
     _what(MASKED_SD3, "^pos_embed_input."),
     _what("a ControlNet of Sana", "^controlnet_blocks.0.", ".ff.conv_inverted."),

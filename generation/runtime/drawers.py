@@ -101,18 +101,12 @@ def drawer_of(
         for net, use, file in zip(job.nets, work.steering, work.controlnets, strict=True)
         if job.steered(model, file)
     ]
-    controls = [
-        Control(
-            net,
-            _hint(model, net, work, use, file, parts, mask, tiles),
-            use.scale,
-            number_of(use.kind, file),
-            use.start,
-            use.end,
-            1 if model.architecture.control is None else model.factor,
-        )
-        for net, use, file in steering
-    ]
+    controls = []
+    for net, use, file in steering:
+        hint = _hint(model, net, work, use, file, parts, mask, tiles)
+        factor = work.request.width // hint.shape[-1]
+        kind = number_of(use.kind, file)
+        controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor))
     return Drawer(
         model,
         tuple(net for net, _, _ in steering),

@@ -10,7 +10,8 @@ import diffusers
 import torch
 
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
-from generation.runtime.networks.flux import PATCH, TRAINED, layers_of, pack, places, unpack
+from generation.runtime.networks.flux import PATCH, TRAINED, pack, places, unpack
+from generation.runtime.networks.flux_layers import layers_of
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 

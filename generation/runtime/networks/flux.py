@@ -1,12 +1,10 @@
 """Flux.1's transformer: two by two latents are a token; the text's tokens stand beside them.
 
-Source: Black Forest Labs, github.com/black-forest-labs/flux (`src/flux/model.py`), whose names of
-layers are the original ones here; diffusers has three layers where it has one of three times the
-outputs.
+Source: Black Forest Labs, github.com/black-forest-labs/flux (`src/flux/model.py`).
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import diffusers
@@ -15,7 +13,8 @@ import torch
 from generation.runtime import widening
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
 from generation.runtime.networks.control import Control
-from generation.runtime.networks.flux_control import CONTROL, added, figures
+from generation.runtime.networks.flux_control import CONTROL, added, figures, reads_pixels
+from generation.runtime.networks.flux_layers import layers_of
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -24,8 +23,6 @@ PATCH: Final = 2
 LATENTS: Final = 16
 TRAINED: Final = 1000
 """What timesteps are counted up to elsewhere; it is told the level itself."""
-MLP: Final = 4
-"""How many times as wide as its tokens its feed-forward layers are."""
 
 
 class Flux:
@@ -77,7 +74,11 @@ class Flux:
         for number, one in enumerate(references, 1):
             tokens = torch.cat((tokens, pack(one)), dim=1)
             where.append(places(one.shape[-2], one.shape[-1], latents.device, number))
-        acting = [(one, pack(one.part(tile))) for one in self._controls if one.acts(self.done)]
+        acting = [
+            (one, one.part(tile) if reads_pixels(one.module) else pack(one.part(tile)))
+            for one in self._controls
+            if one.acts(self.done)
+        ]
         steering = added(self._module, acting, told, self._guidance, tokens.shape[1] - own)
         with seeing:
             answer = self._module(
@@ -119,39 +120,6 @@ def read(tensors: Weights, _config: dict[str, Any]) -> tuple[dict[str, Any], Wei
         own = renamed(tensors, dict(layers_of(doubles, singles)))
     config = figures(own) | {"out_channels": len(own["proj_out.weight"])}
     return config, own
-
-
-def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
-    """The original names of the layers, each with diffusers'."""
-    yield "img_in", Layer(("x_embedder",))
-    yield "txt_in", Layer(("context_embedder",))
-    yield "final_layer.linear", Layer(("proj_out",))
-    yield "final_layer.adaLN_modulation.1", Layer(("norm_out.linear",), turned=True)
-    for ours, theirs in (("time", "timestep"), ("vector", "text"), ("guidance", "guidance")):
-        for number, end in enumerate(("in_layer", "out_layer"), 1):
-            module = f"time_text_embed.{theirs}_embedder.linear_{number}"
-            yield f"{ours}_in.{end}", Layer((module,))
-    for block in range(doubles):
-        ours, theirs = f"double_blocks.{block}", f"transformer_blocks.{block}"
-        for side, kind, more in (("img", "to_{}", ""), ("txt", "add_{}_proj", "_context")):
-            attention = tuple(f"{theirs}.attn.{kind.format(part)}" for part in "qkv")
-            out = "to_out.0" if side == "img" else "to_add_out"
-            norm = "norm" if side == "img" else "norm_added"
-            yield f"{ours}.{side}_attn.qkv", Layer(attention, (1, 1, 1))
-            yield f"{ours}.{side}_attn.proj", Layer((f"{theirs}.attn.{out}",))
-            yield f"{ours}.{side}_attn.norm.query_norm", Layer((f"{theirs}.attn.{norm}_q",))
-            yield f"{ours}.{side}_attn.norm.key_norm", Layer((f"{theirs}.attn.{norm}_k",))
-            yield f"{ours}.{side}_mod.lin", Layer((f"{theirs}.norm1{more}.linear",))
-            yield f"{ours}.{side}_mlp.0", Layer((f"{theirs}.ff{more}.net.0.proj",))
-            yield f"{ours}.{side}_mlp.2", Layer((f"{theirs}.ff{more}.net.2",))
-    for block in range(singles):
-        ours, theirs = f"single_blocks.{block}", f"single_transformer_blocks.{block}"
-        inner = (*(f"{theirs}.attn.to_{part}" for part in "qkv"), f"{theirs}.proj_mlp")
-        yield f"{ours}.linear1", Layer(inner, (1, 1, 1, MLP))
-        yield f"{ours}.linear2", Layer((f"{theirs}.proj_out",))
-        yield f"{ours}.modulation.lin", Layer((f"{theirs}.norm.linear",))
-        yield f"{ours}.norm.query_norm", Layer((f"{theirs}.attn.norm_q",))
-        yield f"{ours}.norm.key_norm", Layer((f"{theirs}.attn.norm_k",))
 
 
 def original_layers(module: Any) -> Mapping[str, Layer]:

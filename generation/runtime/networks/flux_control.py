@@ -1,20 +1,28 @@
 """Flux.1's ControlNets: a few blocks of its make see the control picture too, and each answers with
 what is to be added behind several of the transformer's own.
 
-Source: InstantX, huggingface.co/InstantX/FLUX.1-dev-Controlnet-Union, whose layout Shakker Labs and
-others keep to, and diffusers has.
+Sources: InstantX, huggingface.co/InstantX/FLUX.1-dev-Controlnet-Union, whose layout Shakker Labs
+and others keep to, and diffusers has; XLabs, github.com/XLabs-AI/x-flux
+(`src/flux/controlnet.py`), whose see the picture's pixels, and have double blocks alone.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import diffusers
 import torch
 from torch.nn import functional
 
-from generation.runtime.networks.architecture import ControlMake, counted
+from generation.runtime.networks.architecture import (
+    ControlMake,
+    Layer,
+    counted,
+    renamed,
+    usual,
+)
 from generation.runtime.networks.control import Control
+from generation.runtime.networks.flux_layers import layers_of
 from generation.runtime.weights import Weights
 
 KINDS: Final = (
@@ -24,6 +32,12 @@ KINDS: Final = (
 """What is added, as the transformer calls it, and behind which of its blocks."""
 MODES: Final = "controlnet_mode_embedder.weight"
 """Only unions have it: a row for each kind of picture."""
+HINT: Final = "input_hint_block.conv_out.weight"
+"""The last of the convolutions by which XLabs' see a picture's pixels."""
+HINT_BLOCKS: Final = 6
+"""Convolutions between their first and their last."""
+PATCH: Final = 2
+"""Of what these make, to a token's side."""
 ALIKE: Final = ("num_attention_heads", "attention_head_dim", "joint_attention_dim")
 """What a ControlNet and a transformer that it fits have in common."""
 
@@ -37,8 +51,8 @@ def added(
 ) -> dict[str, list[torch.Tensor]]:
     """What ControlNets add to a transformer: for each of its blocks a tensor (B, tokens, width).
 
-    They are `told` what it is, each with its picture's latents as tokens (1, tokens, C * 4); none
-    adds to the tokens `behind` the latents' own.
+    They are `told` what it is, each with its picture's latents as tokens (1, tokens, C * 4) or with
+    its pixels (1, 3, H, W); none adds to the tokens `behind` the latents' own.
     """
     found: dict[str, list[torch.Tensor]] = {}
     for control, hint in controls:
@@ -47,10 +61,11 @@ def added(
             if own is None:
                 continue
             count = len(getattr(module, blocks))
-            # each is for so many blocks in a row
-            each = math.ceil(count / len(own))
             widened = [functional.pad(one, (0, 0, 0, behind)) if behind else one for one in own]
-            spread = [widened[block // each] for block in range(count)]
+            # each is for so many blocks in a row, or of XLabs' for every so manieth
+            each = math.ceil(count / len(own))
+            turns = reads_pixels(control.module)
+            spread = [widened[n % len(own) if turns else n // each] for n in range(count)]
             if name in found:
                 spread = [one + more for one, more in zip(found[name], spread, strict=True)]
             found[name] = spread
@@ -70,7 +85,7 @@ def _answers(
         level = torch.full((count,), guidance, device=tokens.device)
     found: tuple[list[torch.Tensor] | None, ...] = net(
         **{**told, "guidance": level},
-        controlnet_cond=hint.to(tokens).expand(count, -1, -1),
+        controlnet_cond=hint.to(tokens).expand(count, *hint.shape[1:]),
         controlnet_mode=mode,
         conditioning_scale=control.scale,
         return_dict=False,
@@ -96,10 +111,40 @@ def figures(own: Weights) -> dict[str, Any]:
     }
 
 
+def reads_pixels(net: Any) -> bool:
+    """Whether a ControlNet sees a picture's pixels and not its latents."""
+    return net.input_hint_block is not None
+
+
 def read(tensors: Weights) -> tuple[dict[str, Any], Weights]:
-    """Of a single file, in diffusers' names."""
-    modes = {"num_mode": len(tensors[MODES])} if MODES in tensors else {}
-    return figures(tensors) | modes, tensors
+    """Of a single file, in diffusers' names or in XLabs'."""
+    own = tensors
+    if "img_in.weight" in tensors:
+        own = renamed(tensors, dict(_xlabs_layers(counted(tensors, "double_blocks."))))
+    config = figures(own)
+    if MODES in own:
+        config["num_mode"] = len(own[MODES])
+    if HINT in own:
+        config |= {"conditioning_embedding_channels": len(own[HINT]), "patch_size": PATCH}
+    return config, own
+
+
+def _xlabs_layers(doubles: int) -> Iterator[tuple[str, Layer]]:
+    """The layers of XLabs', each with diffusers': behind every convolution stands what no tensor
+    tells of.
+    """
+    yield from layers_of(doubles, 0)
+    yield "pos_embed_input", Layer(("controlnet_x_embedder",))
+    inner = (f"blocks.{number}" for number in range(HINT_BLOCKS))
+    for number, part in enumerate(("conv_in", *inner, "conv_out")):
+        yield f"input_hint_block.{2 * number}", Layer((f"input_hint_block.{part}",))
+    for block in range(doubles):
+        yield f"controlnet_blocks.{block}", Layer((f"controlnet_blocks.{block}",))
+
+
+def latents(net: Any, pixels: torch.Tensor, encode: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+    """What a ControlNet sees: latents (1, C, h, w), or pixels (1, 3, H, W) from -1 to 1."""
+    return 2 * pixels - 1 if reads_pixels(net) else usual(net, pixels, encode)
 
 
 def fits(net: Any, denoiser: Any) -> bool:
@@ -107,4 +152,6 @@ def fits(net: Any, denoiser: Any) -> bool:
     return all(net.config[name] == denoiser.config[name] for name in ALIKE)
 
 
-CONTROL: Final = ControlMake(model=diffusers.FluxControlNetModel, read=read, fits=fits)
+CONTROL: Final = ControlMake(
+    model=diffusers.FluxControlNetModel, read=read, fits=fits, latents=latents
+)

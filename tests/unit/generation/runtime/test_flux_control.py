@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import diffusers
@@ -19,6 +20,7 @@ from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
 from generation.runtime.networks.control import Control
 from generation.runtime.networks.flux import Flux
+from generation.runtime.networks.flux_control import added
 from generation.runtime.server import Server
 from generation.runtime.tiling import Tile
 from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
@@ -59,6 +61,7 @@ class ControlModels(Drawing):
         self.server = Server(settings, self.ends, self.ends)  # type: ignore[arg-type]
         self.nets = {
             "lines": flux.tiny_controlnet(root / "lines", 1, 2),
+            "pixels": flux.tiny_controlnet(root / "pixels", 3, 2, pixels=True),
             "union": flux.tiny_controlnet(root / "union", 2, 1, 1, modes=7),
         }
         own = {"variant": "control"}
@@ -260,6 +263,40 @@ def test_a_controlnet_draws_diffusers_picture(
         found = steered(models, (net, {"scale": 0.7}))
         assert np.abs(found - expected).mean() <= BOUND
     assert np.abs(expected - models.draw(models.files["dev"])).mean() > BOUND
+
+
+def test_one_that_reads_pixels_draws_diffusers_picture(
+    models: ControlModels, reference: Callable[..., Pixels], tmp_path: Path
+) -> None:
+    """XLabs' make, as a folder and in their own names."""
+    expected = reference("pixels", controlnet_conditioning_scale=0.7)
+    folder = net_of(models.nets["pixels"])
+    file = net_of(flux.xlabs(folder.path, tmp_path / "pixels.safetensors"))
+    for net in (folder, file):
+        found = steered(models, (net, {"scale": 0.7}))
+        assert np.abs(found - expected).mean() <= BOUND
+    assert np.abs(expected - models.draw(models.files["dev"])).mean() > BOUND
+
+
+@pytest.mark.parametrize(("pixels", "order"), [(False, "aabb"), (True, "abab")])
+def test_what_is_added_is_spread_over_the_blocks(pixels: bool, order: str) -> None:
+    """As their authors do: InstantX' each for some in a row, XLabs' in turns."""
+    own = {name: torch.full((1, 3, 2), float(ord(name))) for name in "ab"}
+
+    class Net:
+        union, input_hint_block = False, object() if pixels else None
+        config = SimpleNamespace(guidance_embeds=False)
+
+        def __call__(self, **told: Any) -> tuple[list[torch.Tensor], None]:
+            return [own["a"], own["b"]], None
+
+    module = SimpleNamespace(transformer_blocks=range(4), single_transformer_blocks=range(2))
+    told = {"hidden_states": torch.zeros(1, 3, 2)}
+    hint = torch.zeros(1, 3, 2)
+    found = added(module, [(Control(Net(), hint, 1.0), hint)], told, 1.0)
+    assert list(found) == ["controlnet_block_samples"]
+    spread = found["controlnet_block_samples"]
+    assert "".join(chr(int(one[0, 0, 0])) for one in spread) == order
 
 
 def test_a_union_is_told_the_kind_of_its_picture(
