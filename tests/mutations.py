@@ -53,6 +53,8 @@ TESTS: Final = {
     "kontext": f"{RUNTIME}/test_kontext.py",
     "inpainting": f"{RUNTIME}/test_inpainting.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",
+    "masked requests": "tests/unit/generation/test_completion.py",
+    "masks of members": "tests/acceptance/test_inpainting.py",
     "qwen edit": f"{RUNTIME}/test_qwen_edit.py",
     "references": "tests/unit/generation/test_references.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
