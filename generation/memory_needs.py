@@ -60,7 +60,7 @@ def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[P
     """
     names = {row.file: row.part for row in family.encoders if row.file}
     apart = {names.get(key, key): file for key, file in model.parts.items()}
-    half = family.bytes_at_half
+    half = family.whole_bytes
     own = {name: size for name, size in half.items() if name not in apart}
     share = min(1.0, model.size / sum(own.values())) if model.size and own else 1.0
     bytes_by_part = {name: int(size * share) for name, size in own.items()}
@@ -78,7 +78,7 @@ def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[P
 
 def part_of(name: str, size: int, family: Family) -> PlannedPart:
     """A part of so many bytes; what streaming needs goes by its family."""
-    whole = family.bytes_at_half.get(name, 0)
+    whole = family.whole_bytes.get(name, 0)
     block, leaf = family.streamed.get(name, (0, 0))
     if not whole or not block:
         block, leaf = int(whole * UNDIVIDED), int(whole * UNDIVIDED / 2)

@@ -63,6 +63,9 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     place of the braces."""
     unseen: int = 0
     """How many tokens of the template, which stand before the prompt, the denoiser does not see."""
+    eyes: int = 0
+    """Bytes in half precision of what sees pictures, where it is loaded, which are not in
+    `Family.bytes_at_half`."""
 
 
 class Latents(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +264,12 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
                 if re.search(pattern, text.lower()):
                     return variant
         return told
+
+    @property
+    def whole_bytes(self) -> dict[str, int]:
+        """Of each part in half precision, what sees pictures included."""
+        eyes = {row.part: row.eyes for row in self.encoders}
+        return {part: size + eyes.get(part, 0) for part, size in self.bytes_at_half.items()}
 
     def version(self, variant: str) -> Self:
         """With what holds for models of that variant."""

@@ -74,6 +74,7 @@ _EDITOR: Final = msgspec.structs.replace(
         "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
     ),
     unseen=64,
+    eyes=1_353_000_000,
 )
 _SEEN: Final = "<|vision_start|><|image_pad|><|vision_end|>"
 EDITING: Final = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.memory_table import CARDS, MODELS, PAGE, Model, room_of, task_of, with_tables
 from generation.assembly import quantised
-from generation.families import FAMILIES
+from generation.families import FAMILIES, family_of
 from generation.memory_needs import Measured, after_measuring, after_running_out, parts_of
 from generation.memory_needs import task_of as task_of_request
 from generation.memory_plan import (
@@ -29,6 +29,7 @@ from generation.memory_plan import (
 from generation.memory_words import WORDS, codes, in_words, why
 from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
+from tests.unit.generation.catalogs import a_model
 
 SD1, SDXL = MODELS[0], MODELS[1]
 FLUX = next(model for model in MODELS if "fp8" in model.title and "Flux" in model.title)
@@ -227,6 +228,22 @@ def test_of_a_file_that_is_smaller_than_its_family_the_size_counts() -> None:
     assert parts_of(small, family) == parts_of(file, family)
     apart = msgspec.structs.replace(file, parts={"vae": msgspec.structs.replace(file, size=1000)})
     assert {part.name: part.bytes for part in parts_of(apart, family)}["vae"] == 1000
+
+
+def test_what_edits_pictures_has_a_text_encoder_that_sees_them() -> None:
+    """As published the file has more in it than either needs: the words that it would say."""
+    file = a_model(
+        "words", kind=ModelKind.TEXT_ENCODER, family="qwen2.5-vl-7b", size=16_584_000_000
+    )
+    found = {}
+    for variant in ("", "edit", "edit-plus"):
+        model = a_model("m", family="qwen-image", variant=variant, parts={"qwen2.5-vl-7b": file})
+        parts = {part.name: part for part in parts_of(model, family_of(model))}
+        found[variant] = parts["text_encoder"]
+    assert found[""].bytes == 14_140_000_000
+    assert found["edit"].bytes == found["edit-plus"].bytes == 15_493_000_000
+    # what sees is in smaller pieces than what reads
+    assert found["edit"].block == found[""].block
 
 
 def test_what_a_request_needs_grows_with_what_is_seen_of_it() -> None:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit as first
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as plus
 from PIL import Image
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from generation.families import FAMILIES
+from generation.families.qwen_image import EDITING
 from generation.messages import Failed, Generate
 from generation.models import ModelFile
 from generation.runtime import checkpoints
@@ -244,3 +247,13 @@ def test_a_file_says_that_what_is_shown_has_no_noise(edit: Edit) -> None:
     assert config["zero_cond_t"]
     assert own.keys() == weights.keys()
     assert not read(weights, {})[0]["zero_cond_t"]
+
+
+def test_what_sees_is_planned_by_its_size() -> None:
+    """As published, of which nothing is loaded."""
+    config = transformers.Qwen2_5_VLConfig(vision_config={"hidden_size": 1280}).vision_config
+    with torch.device("meta"):
+        eyes = modeling_qwen2_5_vl.Qwen2_5_VisionTransformerPretrainedModel._from_config(config)
+    size = 2 * sum(parameter.numel() for parameter in eyes.parameters())
+    for version in EDITING.values():
+        assert version.encoders[0].eyes == pytest.approx(size, rel=0.001)
