@@ -47,6 +47,8 @@ ALGORITHMS: Final = (
         (
             *(".lora_down.weight$", ".lora_A.weight$", "_lora.down.weight$"),
             *(".lora_A.default.weight$", ".lora.down.weight$", ".lora_linear_layer.down.weight$"),
+            # XLabs' of Flux.1
+            *("_lora1.down.weight$", "_lora2.down.weight$"),
         ),
     ),
     Algorithm("full", (".diff$",)),

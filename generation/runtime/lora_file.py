@@ -55,6 +55,8 @@ ENDINGS: Final = {
     ".lora.up.weight": "up",
     "_lora.down.weight": "down",
     "_lora.up.weight": "up",
+    ".down.weight": "down",
+    ".up.weight": "up",
     ".lora_linear_layer.down.weight": "down",
     ".lora_linear_layer.up.weight": "up",
     ".alpha": "alpha",

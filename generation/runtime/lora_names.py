@@ -120,7 +120,7 @@ class LayerNames:
 
     def find(self, layer: str) -> Target | None:
         """The module that a file's layer is; None where none of the networks has it."""
-        flat = layer.replace(".", "_").removeprefix(PEFT).replace("_processor_", "_")
+        flat = _without_processor(layer.replace(".", "_").removeprefix(PEFT))
         for prefix, network in self._prefixes:
             if flat.startswith(prefix):
                 name = flat.removeprefix(prefix)
@@ -132,6 +132,11 @@ class LayerNames:
         return None
 
 
+def _without_processor(flat: str) -> str:
+    """Without the module that held a layer's LoRA, which older files name."""
+    return flat.replace("_processor_", "_")
+
+
 def _plain_text_name(flat: str) -> str:
     """Without what older versions of transformers, and those of ComfyUI, have before it."""
     return flat.removeprefix("transformer_").removeprefix("text_model_").removeprefix("model_")
@@ -141,11 +146,11 @@ def _table(network: torch.nn.Module, *, text: bool) -> dict[str, str]:
     """Modules that have weights, by their flat names and all others that are in use for them."""
     found: dict[str, str] = {}
     original = dict(_original_blocks(network))
-    whole = {
-        row.modules[0]: ours.replace(".", "_")
-        for ours, row in original_layers(network).items()
-        if len(row.modules) == 1 and not row.turned
-    }
+    whole: dict[str, list[str]] = {}
+    for ours, row in original_layers(network).items():
+        if len(row.modules) == 1 and not row.turned:
+            flat = _without_processor(ours.replace(".", "_"))
+            whole.setdefault(row.modules[0], []).append(flat)
     for name, module in network.named_modules():
         if not isinstance(getattr(module, "weight", None), torch.Tensor):
             continue
@@ -153,8 +158,8 @@ def _table(network: torch.nn.Module, *, text: bool) -> dict[str, str]:
         if text:
             flat = _plain_text_name(flat)
         found[flat] = name
-        if name in whole:
-            found.setdefault(whole[name], name)
+        for known in whole.get(name, ()):
+            found.setdefault(known, name)
         for other in _other_names(flat, original):
             found.setdefault(other, name)
     return found

@@ -11,6 +11,8 @@ from generation.runtime.networks.architecture import Layer
 
 MLP: Final = 4
 """How many times as wide as its tokens its feed-forward layers are."""
+XLABS: Final = {"img": 1, "txt": 2}
+"""By which number XLabs' LoRAs (github.com/XLabs-AI/x-flux) know the two streams of a block."""
 
 
 def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
@@ -29,8 +31,10 @@ def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
             attention = tuple(f"{theirs}.attn.{kind.format(part)}" for part in "qkv")
             out = "to_out.0" if side == "img" else "to_add_out"
             norm = "norm" if side == "img" else "norm_added"
-            yield f"{ours}.{side}_attn.qkv", Layer(attention, (1, 1, 1))
-            yield f"{ours}.{side}_attn.proj", Layer((f"{theirs}.attn.{out}",))
+            for named in (f"{side}_attn.qkv", f"processor.qkv_lora{XLABS[side]}"):
+                yield f"{ours}.{named}", Layer(attention, (1, 1, 1))
+            for named in (f"{side}_attn.proj", f"processor.proj_lora{XLABS[side]}"):
+                yield f"{ours}.{named}", Layer((f"{theirs}.attn.{out}",))
             yield f"{ours}.{side}_attn.norm.query_norm", Layer((f"{theirs}.attn.{norm}_q",))
             yield f"{ours}.{side}_attn.norm.key_norm", Layer((f"{theirs}.attn.{norm}_k",))
             yield f"{ours}.{side}_mod.lin", Layer((f"{theirs}.norm1{more}.linear",))
@@ -40,7 +44,9 @@ def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
         ours, theirs = f"single_blocks.{block}", f"single_transformer_blocks.{block}"
         inner = (*(f"{theirs}.attn.to_{part}" for part in "qkv"), f"{theirs}.proj_mlp")
         yield f"{ours}.linear1", Layer(inner, (1, 1, 1, MLP))
-        yield f"{ours}.linear2", Layer((f"{theirs}.proj_out",))
+        yield f"{ours}.processor.qkv", Layer(inner[:3], (1, 1, 1))
+        for named in ("linear2", "processor.proj"):
+            yield f"{ours}.{named}", Layer((f"{theirs}.proj_out",))
         yield f"{ours}.modulation.lin", Layer((f"{theirs}.norm.linear",))
         yield f"{ours}.norm.query_norm", Layer((f"{theirs}.attn.norm_q",))
         yield f"{ours}.norm.key_norm", Layer((f"{theirs}.attn.norm_k",))

@@ -232,6 +232,42 @@ def _lora(folder: Path, names: str) -> ModelFile:
     return ModelFile(kind=ModelKind.LORA, name=names, path=file, family="flux")
 
 
+def test_loras_in_xlabs_names_act_as_in_diffusers(models: FluxModels, tmp_path: Path) -> None:
+    """Theirs change attention alone: of its two streams, and of single blocks without the MLP."""
+    generator = torch.Generator("cpu").manual_seed(4)
+    width = flux.HEAD * flux.HEADS
+    double, single = "transformer_blocks.0", "single_transformer_blocks.1"
+    rows = (
+        ("double_blocks.0.processor.qkv_lora1", [f"{double}.attn.to_{p}" for p in "qkv"], width),
+        ("double_blocks.0.processor.proj_lora1", [f"{double}.attn.to_out.0"], width),
+        (
+            "double_blocks.0.processor.qkv_lora2",
+            [f"{double}.attn.add_{p}_proj" for p in "qkv"],
+            width,
+        ),
+        ("double_blocks.0.processor.proj_lora2", [f"{double}.attn.to_add_out"], width),
+        ("single_blocks.1.processor.qkv_lora", [f"{single}.attn.to_{p}" for p in "qkv"], width),
+        ("single_blocks.1.processor.proj_lora", [f"{single}.proj_out"], 5 * width),
+    )
+    theirs: ldm.Tensors = {}
+    ours: ldm.Tensors = {}
+    for name, modules, inputs in rows:
+        down = torch.randn((4, inputs), generator=generator)
+        up = torch.randn((width * len(modules), 4), generator=generator) * 0.3
+        theirs |= {f"{name}.down.weight": down, f"{name}.up.weight": up}
+        for module, part in zip(modules, up.chunk(len(modules)), strict=True):
+            ours[f"transformer.{module}.lora_A.weight"] = down.clone()
+            ours[f"transformer.{module}.lora_B.weight"] = part.clone()
+    drawn = {}
+    for name, tensors in (("theirs", theirs), ("ours", ours)):
+        path = tmp_path / f"{name}.safetensors"
+        flux.save(tensors, path)
+        file = ModelFile(kind=ModelKind.LORA, name=name, path=path, family="flux")
+        drawn[name] = models.draw(models.files["folder"], loras=(file,))
+    assert np.array_equal(drawn["theirs"], drawn["ours"])
+    assert np.abs(drawn["ours"] - models.draw(models.files["folder"])).mean() > 1
+
+
 def test_a_part_that_is_nowhere_is_named(models: FluxModels) -> None:
     split = models.files["split"]
     parts = {name: file for name, file in split.parts.items() if name != "t5xxl"}
