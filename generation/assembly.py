@@ -8,7 +8,7 @@ import msgspec
 
 from generation.families import FAMILIES, Family
 from generation.families.autoencoders import FILES
-from generation.families.encoders import BLIND, ENCODERS
+from generation.families.encoders import BLIND, ENCODERS, EYES_ALONE
 from generation.families.family import ALIKE
 from generation.model_settings import ModelSettings, Quantise
 from generation.models import ENDINGS, ModelFile, ModelKind
@@ -130,11 +130,15 @@ def as_before(
         if file is None:
             continue
         part = file.family if file.kind is ModelKind.TEXT_ENCODER else VAE
-        if part in needed and (part != VAE or family.takes_vae_of(file.family)):
+        now = model.parts.get(part)
+        if now is not None and now.path == file.path:
+            # with the part that it may have beside it
+            found[part] = now
+        elif part in needed and (part != VAE or family.takes_vae_of(file.family)):
             found[part] = file.made_for(model)
     without = {row.file for row in family.encoders if row.optional} - found.keys()
-    now = {part: file for part, file in model.parts.items() if part not in without}
-    return msgspec.structs.replace(model, parts=now | found)
+    present = {part: file for part, file in model.parts.items() if part not in without}
+    return msgspec.structs.replace(model, parts=present | found)
 
 
 def with_vae(model: ModelFile, vae: ModelFile) -> ModelFile:
@@ -193,9 +197,7 @@ class Assembler:
                 vaes = [vae for vae in self._vaes if family.takes_vae_of(vae.family)]
                 named, files = _named(vaes, settings.vae), _likeliest(vaes, family)
             else:
-                files = self._encoders.get(part, [])
-                if part in seeing:
-                    files = [file for file in files if file.variant != BLIND]
+                files = self._of_make(part, seeing=part in seeing)
                 named = _named(files, *settings.text_encoders or ())
             fitting[part] = [named] if named else sorted(files, key=lambda f: (-f.size, f.name))
         return self._most_precise(model, {part: files for part, files in fitting.items() if files})
@@ -217,6 +219,23 @@ class Assembler:
             if self._allows is None or not smaller or self._allows(whole):
                 return whole
             taken[max(smaller, key=lambda part: parts[part].size)] += 1
+
+    def _of_make(self, make: str, *, seeing: bool) -> list[ModelFile]:
+        """Text encoders of a make; where they are to be `seeing` those that are, and of llama.cpp's
+        each with the file of the part that sees, one that lies beside it before others.
+        """
+        files = self._encoders.get(make, [])
+        eyes = [file for file in files if file.variant == EYES_ALONE]
+        whole = [file for file in files if file.variant != EYES_ALONE]
+        if not seeing:
+            return whole
+        found = [file for file in whole if file.variant != BLIND]
+        for file in whole if eyes else ():
+            if file.variant == BLIND:
+                folder = file.path.parent
+                own = min(eyes, key=lambda f: (f.path.parent != folder, -f.size, f.name))
+                found.append(msgspec.structs.replace(file, parts={EYES_ALONE: own}))
+        return found
 
     def _take_apart(self, model: ModelFile) -> None:
         """The parts of a diffusers folder can be those of another model."""

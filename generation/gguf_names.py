@@ -41,6 +41,31 @@ _DECODER: Final = {
     "output_norm": "model.norm",
     "output": "lm_head",
 }
+_EYE_BLOCK: Final = {
+    "attn_q": "attn.q",
+    "attn_k": "attn.k",
+    "attn_v": "attn.v",
+    "attn_out": "attn.proj",
+    "ln1": "norm1",
+    "ln2": "norm2",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_EYES: Final = {
+    "mm.0": "visual.merger.mlp.0",
+    "mm.2": "visual.merger.mlp.2",
+    "v.post_ln": "visual.merger.ln_q",
+    "v.patch_embd": "visual.patch_embed.proj",
+    # of the second frame
+    "v.patch_embd.weight": "visual.patch_embed.proj.weight",
+}
+EYES: Final = "clip"
+"""What llama.cpp calls the part of any language model that sees pictures (mmproj)."""
+PROJECTOR: Final = "clip.projector_type"
+"""Which language model that is made for."""
+SEEING: Final = {"qwen2.5vl_merger": ("qwen2.5-vl-7b", "visual.merger.mlp.2.bias", 3584)}
+"""Of those that are read the make of text encoder, and a tensor with its width."""
 TEXT_ENCODERS: Final = frozenset(("t5", "t5encoder", "qwen2vl", "qwen3", "qwen3vl"))
 """Of llama.cpp's architectures those that models of pictures have as their text encoders."""
 PICTURES: Final = frozenset(
@@ -64,6 +89,11 @@ def plain_names(architecture: str, tensors: Mapping[str, _Tensor]) -> dict[str, 
     if architecture in TEXT_ENCODERS:
         return {
             _renamed(name, "blk.", "model.layers.", _DECODER, _DECODER_BLOCK): tensor
+            for name, tensor in tensors.items()
+        }
+    if architecture == EYES:
+        return {
+            _renamed(name, "v.blk.", "visual.blocks.", _EYES, _EYE_BLOCK): tensor
             for name, tensor in tensors.items()
         }
     return dict(tensors)

@@ -65,7 +65,8 @@ def parts_of(model: ModelFile, family: Family, *, wide: bool = False) -> tuple[P
     share = min(1.0, model.size / sum(own.values())) if model.size and own else 1.0
     bytes_by_part = {name: int(size * share) for name, size in own.items()}
     for name, file in apart.items():
-        bytes_by_part[name] = min(file.size, half.get(name, file.size)) or half.get(name, 0)
+        size = file.size + sum(beside.size for beside in file.parts.values())
+        bytes_by_part[name] = min(size, half.get(name, size)) or half.get(name, 0)
     small = {row.part for row in family.encoders if row.make == "clip"} | {"vae"}
     for name, size in bytes_by_part.items():
         quantised = name not in small and not apart.get(name, model).quantisation

@@ -11,8 +11,9 @@ import structlog
 from generation import diffusers_folder, gguf_names, hub, model_probe
 from generation.bitsandbytes_layout import as_whole, has_states, states
 from generation.families import DESCRIBED, FAMILIES
+from generation.families.encoders import EYES_ALONE
 from generation.families.few_steps import LCM
-from generation.gguf_header import read_gguf
+from generation.gguf_header import GgufHeader, read_gguf
 from generation.model_folders import INDEX, PICKLES, WEIGHTS, Candidate
 from generation.model_settings import ModelSettings, read_settings
 from generation.models import GGUF, ModelFile, ModelKind, Unusable
@@ -310,10 +311,21 @@ def _gguf(path: Path) -> _File:
     is_text = architecture not in gguf_names.PICTURES or "token_embd.weight" in header.tensors
     if contents.kind is None and not contents.what and is_text:
         what = f"a language model ({printable(architecture)[:WHY_MAX] or 'GGUF'})"
-        if architecture == "clip":
-            what = "the part of a language model that sees pictures (mmproj)"
         contents = model_probe.TensorContents(what=what)
+        if architecture == gguf_names.EYES:
+            contents = _eyes(header)
     return _File(contents, Quantisation(header.main_packing), header.metadata)
+
+
+def _eyes(header: GgufHeader) -> model_probe.TensorContents:
+    """The part of a language model that sees pictures, as llama.cpp has it."""
+    found = gguf_names.SEEING.get(header.metadata.get(gguf_names.PROJECTOR, ""))
+    if found is None or header.shapes.get(found[1]) != (found[2],):
+        what = "the part of a language model that sees pictures (mmproj)"
+        return model_probe.TensorContents(what=what)
+    return model_probe.TensorContents(
+        kind=ModelKind.TEXT_ENCODER, family=found[0], variant=EYES_ALONE
+    )
 
 
 def _unusable(path: Path, code: str, **params: str) -> Reading:

@@ -54,8 +54,9 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
-    of a text encoder that it reads text alone and sees no pictures; of a LoRA its algorithm: loha,
-    lokr, oft, ia3, glora, full, dora; of an upscaler its architecture."""
+    of a text encoder that it reads text alone and sees no pictures, or the other way round; of a
+    LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora, or that with it a control picture
+    is followed; of an upscaler its architecture."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""
@@ -79,7 +80,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     "clip_l", "t5xxl"; its denoiser always does."""
     parts: dict[str, "ModelFile"] = {}
     """The files of the parts that it does not carry, by the same names; the catalogue fills them in
-    before a checkpoint is drawn with."""
+    before a checkpoint is drawn with. Of a text encoder the file of what sees pictures."""
     defaults: ModelSettings | None = None
     """What its author or its owner laid beside it; `[models.NAME]` goes before."""
 

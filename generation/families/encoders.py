@@ -13,6 +13,10 @@ BLIND: Final = "text alone"
 """The variant of a file without the part that sees, of a text encoder that has one as published."""
 
 
+EYES_ALONE: Final = "pictures alone"
+"""The variant of a file with that part alone (llama.cpp's mmproj), which goes with a BLIND one."""
+
+
 class EncoderMake(msgspec.Struct, frozen=True, kw_only=True):
     """All text encoders that can stand for each other."""
 

@@ -224,6 +224,8 @@ def _load_encoder(
         words = read_folder(where)
     else:
         words, where = read_tensors(file.path), config / row.part
+        for beside in file.parts.values():
+            words = {**words, **read_tensors(beside.path)}
     return LOADING[row.make](row, words, where, config / row.tokenizer, dtype, file)
 
 

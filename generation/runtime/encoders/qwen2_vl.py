@@ -25,6 +25,7 @@ from generation.runtime.weights import Weights, filled
 
 EYES: Final = ("visual.", "model.visual.")
 """How the names of its eyes' tensors begin, by the version of transformers."""
+FIRST: Final = "patch_embed.proj.weight"
 PATCH: Final = 14
 """Pixels of a side of what an eye sees at once."""
 MERGED: Final = 2
@@ -136,6 +137,7 @@ def load(
         for name, tensor in tensors.items()
         if name.removeprefix("transformer.").startswith(EYES)
     }
+    _join(eyes)
     if not eyes:
         raise JobError("encoder_blind", file=model.shown)
     told = said(config)
@@ -149,6 +151,16 @@ def load(
     named |= {f"visual.{name}": tensor for name, tensor in eyes.items()}
     module = filled(module, named, dtype, model, "text encoder (Qwen2.5-VL)", model.quantise)
     return SeeingModel(row, module, load_qwen_tokenizer())
+
+
+def _join(eyes: Weights) -> None:
+    """What llama.cpp has in pieces: queries, keys and values, and the two frames of a patch."""
+    for name in [name for name in eyes if ".attn.q." in name]:
+        three = [eyes.pop(name.replace(".attn.q.", f".attn.{part}.")) for part in "qkv"]
+        eyes[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat(three)
+    second = eyes.pop(f"{FIRST}.1", None)
+    if second is not None:
+        eyes[FIRST] = torch.stack((eyes[FIRST], second), dim=2)
 
 
 def _words_config(words: Weights, told: dict[str, Any]) -> dict[str, Any]:

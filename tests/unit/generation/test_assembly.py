@@ -19,7 +19,7 @@ from generation.assembly import (
 from generation.catalog import Models
 from generation.checks import check_same_family
 from generation.families import FAMILIES, TextEncoder
-from generation.families.encoders import BLIND
+from generation.families.encoders import BLIND, EYES_ALONE
 from generation.families.sd import SD1
 from generation.model_settings import ModelSettings
 from generation.models import SD3_OR_FLUX, ModelFile, ModelKind
@@ -67,6 +67,29 @@ def test_a_model_that_edits_pictures_is_given_an_encoder_that_sees_them() -> Non
         assert names(whole(model, seeing, blind)) == {make: expected}
     edit = whole(a_model("qwen", family="qwen-image", variant="edit"), blind)
     assert [part.part for part in missing(edit)] == [make, "vae"]
+
+
+def test_what_sees_may_lie_beside_what_reads(tmp_path: Path) -> None:
+    """As llama.cpp has both; in the same folder before others."""
+    make = "qwen2.5-vl-7b"
+
+    def file(name: str, variant: str, size: int) -> ModelFile:
+        found = msgspec.structs.replace(encoder(name, make, size=size), variant=variant)
+        return msgspec.structs.replace(found, path=tmp_path / f"{name}.gguf")
+
+    words, eyes = file("a/words", BLIND, 5), file("a/eyes", EYES_ALONE, 1)
+    far, seeing = file("b/eyes", EYES_ALONE, 2), encoder("seeing", make, size=4)
+    edit = a_model("qwen", family="qwen-image", variant="edit")
+    found = whole(edit, words, far, eyes)
+    assert names(found) == {make: "a/words"}
+    assert found.parts[make].parts == {EYES_ALONE: eyes}
+    assert whole(edit, words, far).parts[make].parts == {EYES_ALONE: far}
+    assert names(whole(edit, eyes, seeing)) == {make: "seeing"}
+    assert names(whole(edit, eyes)) == {}
+    plain = whole(a_model("qwen", family="qwen-image"), words, eyes)
+    assert plain.parts[make] == words
+    # drawn again as it was
+    assert as_before(found, {"text_encoder:a/words": "0"}, lambda kind, name: words) == found
 
 
 def names(model: ModelFile) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from bot.locales import Texts
 from generation import gguf_header
 from generation.catalog import Catalog
+from generation.families.encoders import EYES_ALONE
 from generation.gguf_header import TYPES, read_gguf
 from generation.gguf_names import plain_names
 from generation.model_folders import Candidate
@@ -133,6 +134,27 @@ def test_language_models_are_named(tmp_path: Path, architecture: str, what: str)
     assert reading.problem is not None
     assert reading.problem.code == "model_other"
     assert reading.problem.params == {"file": "llm.gguf", "what": what}
+
+
+@pytest.mark.parametrize(
+    ("projector", "width"), [("qwen2.5vl_merger", 3584), ("mlp", 3584), ("qwen2.5vl_merger", 2048)]
+)
+def test_what_sees_is_told_by_what_it_is_made_for(
+    tmp_path: Path, projector: str, width: int
+) -> None:
+    """Qwen2.5-VL's of 7B, and no other language model's."""
+    shapes = {"v.blk.0.attn_q.weight": (1280, 1280), "mm.2.bias": (width,)}
+    keys = [key("clip.projector_type", projector)]
+    file = write_empty(tmp_path / "mmproj.gguf", shapes, "clip", keys=keys)
+    reading = ModelReader().read(Candidate(file, tmp_path, ""))
+    if (projector, width) != ("qwen2.5vl_merger", 3584):
+        assert reading.problem is not None
+        assert "mmproj" in reading.problem.params["what"]
+        return
+    assert reading.model is not None
+    model = reading.model
+    assert (model.kind, model.family) == (ModelKind.TEXT_ENCODER, "qwen2.5-vl-7b")
+    assert model.variant == EYES_ALONE
 
 
 KNOWN = {known.name: known for known in headers.read()}

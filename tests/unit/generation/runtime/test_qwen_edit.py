@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from generation.families import FAMILIES
+from generation.families.encoders import EYES_ALONE
 from generation.families.qwen_image import EDITING
 from generation.messages import Failed, Generate
 from generation.models import ModelFile
@@ -25,7 +27,7 @@ from generation.runtime.encoders.qwen2_vl import PLACE, SeeingModel, seen_by_eye
 from generation.runtime.networks.qwen_image import CLEAN, read
 from generation.runtime.references import seen
 from generation.runtime.tokenizers import load_qwen_tokenizer
-from tests.fixtures import flux, qwen_image, sdxl
+from tests.fixtures import flux, gguf_files, qwen_image, sdxl
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.drawing import (
     BOUND,
@@ -257,3 +259,49 @@ def test_what_sees_is_planned_by_its_size() -> None:
     size = 2 * sum(parameter.numel() for parameter in eyes.parameters())
     for version in EDITING.values():
         assert version.encoders[0].eyes == pytest.approx(size, rel=0.001)
+
+
+def test_what_sees_may_be_llama_cpps(edit: Edit, tmp_path: Path) -> None:
+    """Its file has the same weights in pieces, under other names."""
+    tensors = sdxl.weights(edit.root / "split" / "text_encoders")
+    eyes = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
+    words = {name: tensor for name, tensor in tensors.items() if name not in eyes}
+    assert words
+    assert eyes
+    flux.save(words, tmp_path / "words.safetensors")
+    written = {}
+    for name, tensor in eyes.items():
+        for own, part in _llama_cpps(name.removeprefix("visual."), tensor):
+            written[own] = "F32", tuple(part.shape), part.float().numpy().tobytes()
+    mmproj = gguf_files.write(tmp_path / "mmproj.gguf", written, "clip")
+    usual = edit.file(
+        edit.split, "edit", carries=(), parts=qwen_image.parts_of(edit.root / "split")
+    )
+    whole = usual.parts["qwen2.5-vl-7b"]
+    beside = msgspec.structs.replace(whole, path=mmproj, variant=EYES_ALONE)
+    path = tmp_path / "words.safetensors"
+    blind = msgspec.structs.replace(whole, path=path, parts={EYES_ALONE: beside})
+    model = msgspec.structs.replace(usual, parts={**usual.parts, "qwen2.5-vl-7b": blind})
+    expected = edit.draw(usual, **edit.given())
+    assert np.array_equal(edit.draw(model, **edit.given()), expected)
+
+
+def _llama_cpps(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """A weight of the part that sees as llama.cpp's converter writes it."""
+    if name.startswith("patch_embed."):
+        yield "v.patch_embd.weight", tensor[:, :, 0]
+        yield "v.patch_embd.weight.1", tensor[:, :, 1]
+        return
+    if name.startswith("merger."):
+        rest = name.removeprefix("merger.")
+        yield rest.replace("mlp.", "mm.").replace("ln_q.", "v.post_ln."), tensor
+        return
+    _, block, rest = name.split(".", 2)
+    part, _, end = rest.rpartition(".")
+    if part == "attn.qkv":
+        for letter, piece in zip("qkv", tensor.chunk(3), strict=True):
+            yield f"v.blk.{block}.attn_{letter}.{end}", piece
+        return
+    named = {"attn.proj": "attn_out", "norm1": "ln1", "norm2": "ln2"}
+    ffn = part.replace("mlp.", "ffn_").removesuffix("_proj")
+    yield f"v.blk.{block}.{named.get(part, ffn)}.{end}", tensor
