@@ -127,7 +127,7 @@ def as_before(
         if kind not in (ModelKind.TEXT_ENCODER, ModelKind.VAE):
             continue
         file = find(ModelKind(kind), name)
-        if file is None:
+        if file is None or file.variant == EYES_ALONE:
             continue
         part = file.family if file.kind is ModelKind.TEXT_ENCODER else VAE
         now = model.parts.get(part)

@@ -103,6 +103,11 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self
 
     @property
+    def files(self) -> "tuple[ModelFile, ...]":
+        """Itself and all that it is drawn with beside: its parts, and what those have."""
+        return (self, *(file for part in self.parts.values() for file in part.files))
+
+    @property
     def shown(self) -> str:
         """What people know its file by: no path is in it."""
         return self.name if self.is_folder else printable(self.path.name)

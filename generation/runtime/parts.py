@@ -91,7 +91,7 @@ class Parts:
 
     def _make_way(self, model: ModelFile, held: Stamp | None) -> None:
         """A model comes through main memory: unload others that it would have no room beside."""
-        needed = model.size + sum(part.size for part in model.parts.values())
+        needed = sum(file.size for file in model.files)
         while not self.residency.has_ram_for(needed):
             other = next((stamp for stamp in self._checkpoints if stamp != held), None)
             if other is None:
@@ -190,7 +190,10 @@ class Parts:
         """What tells this file, and those of its parts that lie elsewhere, as they are now and in
         this precision, from every other.
         """
-        parts = [(name, *_stamp(file)) for name, file in sorted(model.parts.items())]
+        parts = [
+            (name, *(_stamp(file) for file in part.files))
+            for name, part in sorted(model.parts.items())
+        ]
         return (*_stamp(model), *parts, model.quantise, self.dtype)
 
     @property

@@ -38,7 +38,7 @@ def read_ahead(model: ModelFile, *, always: bool) -> None:
 
 
 def _files(model: ModelFile) -> Iterator[Path]:
-    for one in (model, *model.parts.values()):
+    for one in model.files:
         if one.path.is_dir():
             yield from sorted(one.path.rglob("*.safetensors"))
         else:

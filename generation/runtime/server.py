@@ -234,11 +234,10 @@ class Server:
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
         if isinstance(work, Enlarge):
             return self._hashes_of(upscalers)
-        more = [file for file in (work.refiner, work.vae) if file is not None]
-        parts = [
-            part for one in (work.checkpoint, work.refiner) if one for part in one.parts.values()
-        ]
-        files = (work.checkpoint, *more, *parts, *work.loras, *work.controlnets, *work.embeddings)
+        models = [file for file in (work.checkpoint, work.refiner) if file is not None]
+        whole = [file for model in models for file in model.files]
+        vaes = (work.vae,) if work.vae is not None else ()
+        files = (*whole, *vaes, *work.loras, *work.controlnets, *work.embeddings)
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
         }
