@@ -3,10 +3,12 @@
 And what is to be drawn anew of one: a mask, or what is erased of the picture itself.
 """
 
+import contextlib
 import io
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -71,11 +73,8 @@ def normalised(data: bytes, bounds: Bounds, part: PartOfFile = "picture") -> byt
     other = other_format(data)
     if other is not None:
         raise Refused("picture_format", format=other)
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    # twice that is an error before any memory is taken; some formats take it as they are opened
-    Image.MAX_IMAGE_PIXELS = bounds.pixels
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _bounded(bounds.pixels):
             warnings.simplefilter("ignore")
             found = _read(contents(data), bounds, part)
     except Refused:
@@ -94,6 +93,20 @@ def normalised(data: bytes, bounds: Bounds, part: PartOfFile = "picture") -> byt
     file = io.BytesIO()
     found.save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def _bounded(pixels: int) -> Iterator[None]:
+    """Have Pillow read no more than that many pixels, in one thread; its settings are the process's
+    and are put back.
+    """
+    before = Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS
+    # twice that is an error before any memory is taken; some formats take it as they are opened
+    Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS = pixels, 1
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS = before
 
 
 def _read(found: Contents, bounds: Bounds, part: PartOfFile) -> Image.Image | None:

@@ -22,7 +22,7 @@ def test_from_nothing_to_weights(tmp_path: Path, emoji: Path) -> None:
     # steps and no minutes, so that a busy machine trains no less than an idle one
     command = [sys.executable, "-m", "training", "all", "--steps", "80", "--emoji", str(emoji)]
     command += ["--out", str(out), "--models", str(models), "--docs", str(tmp_path / "docs")]
-    command += ["--pictures", "512", "--prompts", "2", "--batch", "8"]
+    command += ["--pictures", "512", "--prompts", "2", "--batch", "4"]
     # killed while the autoencoder trains, as by a power cut
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
         while not (out / "vae" / "checkpoint.pt").is_file():

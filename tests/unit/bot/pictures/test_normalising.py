@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, ImageOps
 
 from bot.pictures import normalising
 from bot.pictures.normalising import FORMATS, ORIENTATION, Bounds, PartOfFile, normalised
@@ -48,6 +48,13 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_is_read(format_: str) -> None:
     assert difference(read(encoded(drawn(), format_)), drawn()) < 4
+
+
+def test_others_in_the_process_open_what_they_did_before() -> None:
+    before = Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS
+    normalised(flat_png(8, 8), BOUNDS)
+    refused(flat_png(1001, 1000))
+    assert before == (Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
