@@ -25,11 +25,10 @@ from generation.runtime.tiling import tiles_of
 from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import flux, ldm, sdxl
 from tests.fixtures.requests import a_request
+from tests.unit.generation.runtime.drawing import BOUND
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-BOUND = 0.5
-"""Of 255: the mean difference to diffusers' picture."""
 WIDTH, HEIGHT, STEPS = 96, 64, 2
 WORK = ("loras", "pictures", "controlnets")
 """What a job is handed beside its request."""
@@ -176,7 +175,7 @@ def test_a_start_picture_is_noised_as_diffusers_does(models: FluxModels) -> None
     values = torch.from_numpy(np.array(start)).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
         again = vae.decode(vae.encode(values).latent_dist.mean).sample[0]
-    expected = ((again + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    expected = ((again + 1) * 127.5).clamp(0, 255).round().permute(1, 2, 0).numpy()
     assert np.abs(kept - expected).mean() <= BOUND
     changed = models.draw(model, denoising_strength=0.7, **pictures)
     assert np.abs(changed - kept).mean() > BOUND

@@ -23,11 +23,10 @@ from generation.runtime.server import Server
 from generation.runtime.tokenizers import load_qwen_tokenizer
 from tests.fixtures import flux, ldm, qwen_image, sdxl
 from tests.fixtures.requests import a_request
+from tests.unit.generation.runtime.drawing import BOUND
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-BOUND = 0.5
-"""Of 255: the mean difference to diffusers' picture."""
 WIDTH, HEIGHT, STEPS = 96, 64, 2
 GUIDED = {"negative_prompt": "a dog", "guidance_scale": 25.0}
 """So strongly that it shows in a model of random weights whether answers stay as long."""
@@ -170,7 +169,7 @@ def test_a_start_picture_is_scaled_channel_by_channel(models: QwenModels) -> Non
     with torch.no_grad():
         latents = models.pipe.vae.encode(values).latent_dist.mean
         again = models.pipe.vae.decode(latents).sample[0, :, 0]
-    expected = ((again + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    expected = ((again + 1) * 127.5).clamp(0, 255).round().permute(1, 2, 0).numpy()
     assert np.abs(kept - expected).mean() <= BOUND
     changed = models.draw(denoising_strength=0.7, **pictures)
     assert np.abs(changed - kept).mean() > BOUND
