@@ -26,10 +26,10 @@ from generation.runtime.tiling import Tile
 from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import flux, sdxl
 from tests.fixtures.requests import a_request
+from tests.unit.generation.runtime.drawing import BOUND
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
 from tests.unit.generation.runtime.test_flux import (
     ALL,
-    BOUND,
     HEIGHT,
     STEPS,
     WIDTH,

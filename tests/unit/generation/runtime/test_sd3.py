@@ -16,8 +16,9 @@ from generation.runtime.server import Server
 from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import sd3, sdxl
 from tests.fixtures.requests import a_request
+from tests.unit.generation.runtime.drawing import BOUND
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
-from tests.unit.generation.runtime.test_flux import BOUND, HEIGHT, STEPS, WIDTH, Drawing
+from tests.unit.generation.runtime.test_flux import HEIGHT, STEPS, WIDTH, Drawing
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 ALL = ("vae", "clip_l", "clip_g", "t5xxl")

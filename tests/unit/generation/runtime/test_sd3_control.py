@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import diffusers
@@ -12,12 +13,16 @@ import torch
 from generation.messages import Configure
 from generation.models import ModelFile, ModelKind
 from generation.runtime import checkpoints
+from generation.runtime.networks.control import Control
+from generation.runtime.networks.sd3_control import added
 from generation.runtime.server import Server
+from generation.runtime.tiling import Tile
 from generation.runtime.tokenizers import VOCABULARY, load_tokenizer
 from tests.fixtures import flux, sd3, sdxl
 from tests.fixtures.requests import a_request
+from tests.unit.generation.runtime.drawing import BOUND
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
-from tests.unit.generation.runtime.test_flux import BOUND, HEIGHT, STEPS, WIDTH, Drawing
+from tests.unit.generation.runtime.test_flux import HEIGHT, STEPS, WIDTH, Drawing
 from tests.unit.generation.runtime.test_flux_control import EDGES, Pixels, control
 
 pytestmark = [
@@ -132,3 +137,22 @@ def test_instantxs_for_3_draw_diffusers_picture(models: ControlModels, tmp_path:
     file.write_bytes((net / "diffusion_pytorch_model.safetensors").read_bytes())
     for path in (net, file):
         assert np.abs(models.steered(path, folder, "sd3") - expected).mean() <= BOUND
+
+
+def test_what_is_added_is_spread_over_the_blocks() -> None:
+    """As diffusers' transformer does: each for some in a row."""
+    own = [torch.full((1, 3, 2), float(number)) for number in range(2)]
+
+    class Net:
+        config = SimpleNamespace(force_zeros_for_pooled_projection=False)
+        pos_embed, context_embedder = object(), None
+
+        def __call__(self, **told: Any) -> tuple[list[torch.Tensor]]:
+            return (own,)
+
+    module = SimpleNamespace(transformer_blocks=range(5))
+    told = {"hidden_states": torch.zeros(1, 4, 2, 2), "pooled_projections": torch.zeros(1, 2)}
+    net = Control(Net(), torch.zeros(1, 4, 2, 2), 1.0)
+    found = added(module, [net], told | {"timestep": torch.ones(1)}, Tile(0, 0, 2, 2))
+    spread = found["block_controlnet_hidden_states"]
+    assert [int(one[0, 0, 0]) for one in spread] == [0, 0, 0, 1, 1]
