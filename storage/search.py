@@ -76,10 +76,9 @@ def _expression(user_id: int, words: list[str]) -> str:
     for word in words:
         # each is a list to go through, and fewer leave more jobs to look through: close together
         # in the longest word, the likeliest to be rare, and side by side from the end in others
-        step = 2 if word == longest else TRIGRAM
-        places = list(range(len(word) - TRIGRAM, -1, -step))
-        if word == longest and places[-1]:
-            places.append(0)
+        last = len(word) - TRIGRAM
+        close, apart = [*range(last, 0, -2), 0], list(range(last, -1, -TRIGRAM))
+        places = close if word == longest else apart
         trigrams |= dict.fromkeys(word[place : place + TRIGRAM] for place in places[:LOOKED_UP])
     quoted = " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)
     return f'owner : "{_owner(user_id)}" AND words : ({quoted})'
