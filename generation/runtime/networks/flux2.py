@@ -13,6 +13,7 @@ import torch
 
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
 from generation.runtime.networks.flux import TRAINED
+from generation.runtime.networks.flux_layers import SIDES, attention_of
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -111,14 +112,9 @@ def _layers(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
     yield "single_stream_modulation.lin", Layer(("single_stream_modulation.linear",))
     for block in range(doubles):
         ours, theirs = f"double_blocks.{block}", f"transformer_blocks.{block}"
-        for side, kind, more in (("img", "to_{}", ""), ("txt", "add_{}_proj", "_context")):
-            attention = tuple(f"{theirs}.attn.{kind.format(part)}" for part in "qkv")
-            out = "to_out.0" if side == "img" else "to_add_out"
-            norm = "norm" if side == "img" else "norm_added"
-            yield f"{ours}.{side}_attn.qkv", Layer(attention, (1, 1, 1))
-            yield f"{ours}.{side}_attn.proj", Layer((f"{theirs}.attn.{out}",))
-            yield f"{ours}.{side}_attn.norm.query_norm", Layer((f"{theirs}.attn.{norm}_q",))
-            yield f"{ours}.{side}_attn.norm.key_norm", Layer((f"{theirs}.attn.{norm}_k",))
+        for side, more in SIDES.items():
+            for name, layer in attention_of(side, f"{theirs}.attn").items():
+                yield f"{ours}.{side}_attn.{name}", layer
             yield f"{ours}.{side}_mlp.0", Layer((f"{theirs}.ff{more}.linear_in",))
             yield f"{ours}.{side}_mlp.2", Layer((f"{theirs}.ff{more}.linear_out",))
     for block in range(singles):

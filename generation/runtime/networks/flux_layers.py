@@ -13,6 +13,24 @@ MLP: Final = 4
 """How many times as wide as its tokens its feed-forward layers are."""
 XLABS: Final = {"img": 1, "txt": 2}
 """By which number XLabs' LoRAs (github.com/XLabs-AI/x-flux) know the two streams of a block."""
+SIDES: Final = {"img": "", "txt": "_context"}
+"""The two streams of a double block, and how diffusers marks the layers of each."""
+
+
+def attention_of(side: str, theirs: str) -> dict[str, Layer]:
+    """The layers of a stream's attention, by their original names in it; `theirs` is diffusers'
+    module of both. Also Flux.2's.
+    """
+    kind, out, norm = {
+        "img": ("to_{}", "to_out.0", "norm"),
+        "txt": ("add_{}_proj", "to_add_out", "norm_added"),
+    }[side]
+    return {
+        "qkv": Layer(tuple(f"{theirs}.{kind.format(part)}" for part in "qkv"), (1, 1, 1)),
+        "proj": Layer((f"{theirs}.{out}",)),
+        "norm.query_norm": Layer((f"{theirs}.{norm}_q",)),
+        "norm.key_norm": Layer((f"{theirs}.{norm}_k",)),
+    }
 
 
 def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
@@ -27,16 +45,12 @@ def layers_of(doubles: int, singles: int) -> Iterator[tuple[str, Layer]]:
             yield f"{ours}_in.{end}", Layer((module,))
     for block in range(doubles):
         ours, theirs = f"double_blocks.{block}", f"transformer_blocks.{block}"
-        for side, kind, more in (("img", "to_{}", ""), ("txt", "add_{}_proj", "_context")):
-            attention = tuple(f"{theirs}.attn.{kind.format(part)}" for part in "qkv")
-            out = "to_out.0" if side == "img" else "to_add_out"
-            norm = "norm" if side == "img" else "norm_added"
-            for named in (f"{side}_attn.qkv", f"processor.qkv_lora{XLABS[side]}"):
-                yield f"{ours}.{named}", Layer(attention, (1, 1, 1))
-            for named in (f"{side}_attn.proj", f"processor.proj_lora{XLABS[side]}"):
-                yield f"{ours}.{named}", Layer((f"{theirs}.attn.{out}",))
-            yield f"{ours}.{side}_attn.norm.query_norm", Layer((f"{theirs}.attn.{norm}_q",))
-            yield f"{ours}.{side}_attn.norm.key_norm", Layer((f"{theirs}.attn.{norm}_k",))
+        for side, more in SIDES.items():
+            attention = attention_of(side, f"{theirs}.attn")
+            for name, layer in attention.items():
+                yield f"{ours}.{side}_attn.{name}", layer
+            for name in ("qkv", "proj"):
+                yield f"{ours}.processor.{name}_lora{XLABS[side]}", attention[name]
             yield f"{ours}.{side}_mod.lin", Layer((f"{theirs}.norm1{more}.linear",))
             yield f"{ours}.{side}_mlp.0", Layer((f"{theirs}.ff{more}.net.0.proj",))
             yield f"{ours}.{side}_mlp.2", Layer((f"{theirs}.ff{more}.net.2",))
