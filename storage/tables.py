@@ -27,6 +27,11 @@ from generation.preset import Preset
 from generation.request import GenerationRequest
 
 
+def moment(microseconds: int) -> datetime:
+    """An aware datetime as UtcDateTime keeps it: microseconds since 1970."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime, kept as microseconds since 1970 so that every database sorts it alike."""
 
@@ -37,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else round(value.timestamp() * 1_000_000)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+        return None if value is None else moment(value)
 
 
 class Json(TypeDecorator[Any]):
