@@ -36,6 +36,7 @@ UNUSABLE: Final = frozenset(
         *("model_broken", "model_misnamed", "model_page", "model_lfs_pointer", "model_unreadable"),
         *("model_pickle", "model_convertible", "model_unknown_layout", "model_other"),
         *("model_variant", "model_weights_unread", "model_not_regular"),
+        *("model_labels_missing", "model_labels_wrong"),
     )
 )
 """What keeps a file from being drawn with; whoever asks for it by its name is told."""
@@ -197,6 +198,16 @@ class Catalog:
     def upscalers(self) -> list[ModelFile]:
         """The networks that enlarge pictures, by name."""
         return list(self._models.by_kind[ModelKind.UPSCALER])
+
+    @property
+    def taggers(self) -> list[ModelFile]:
+        """The networks that name what a picture shows, by name."""
+        return list(self._models.by_kind[ModelKind.TAGGER])
+
+    @property
+    def captioners(self) -> list[ModelFile]:
+        """The networks that say in a sentence what a picture shows, by name."""
+        return list(self._models.by_kind[ModelKind.CAPTIONER])
 
     @property
     def embeddings(self) -> list[ModelFile]:

@@ -21,9 +21,11 @@ from generation import (
     model_reader,
     model_settings,
     models,
+    onnx_header,
     quantisation,
     safetensors_header,
     side_notes,
+    tag_lists,
     vae_marks,
 )
 from generation.model_reader import Reading
@@ -37,8 +39,8 @@ DIGEST_BYTES: Final = 32
 """At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
     *(diffusers_folder, families, gguf_header, gguf_names, model_folders, model_probe),
-    *(model_reader, model_settings, models, quantisation, safetensors_header, side_notes),
-    vae_marks,
+    *(model_reader, model_settings, models, onnx_header, quantisation, safetensors_header),
+    *(side_notes, tag_lists, vae_marks),
 )
 """Modules that decide what is made of a file: what an older one made of it does not count. Of a
 package all its files do."""

@@ -11,13 +11,16 @@ from typing import Final
 import msgspec
 
 from generation.diffusers_folder import is_of_transformers, is_part
+from generation.families.taggers import label_names
 from generation.model_settings import BESIDE, IN_FOLDER
-from generation.models import ENDINGS, Unusable
+from generation.models import ENDINGS, ONNX, Unusable
 from generation.regular_files import is_text, printable
 from generation.side_notes import ENDINGS as NOTES
 
 WEIGHTS: Final = ".safetensors"
 INDEX: Final = ".safetensors.index.json"
+LABELS: Final = (".csv", "tags.txt", "tag_mapping.json")
+"""How the names end of lists of tags."""
 PICKLES: Final = frozenset((".ckpt", ".pt", ".pth", ".bin"))
 ENTRIES_MAX: Final = 200_000
 """Of one folder, of any kind: what lies behind them is not looked at."""
@@ -35,7 +38,7 @@ def _names(text: str) -> frozenset[str]:
 
 MODEL_KINDS: Final = _names(
     """checkpoints stable_diffusion diffusers diffusion_models unet loras lora lycoris vae
-    controlnet t2i_adapter"""
+    controlnet t2i_adapter wd14_tagger taggeronnx"""
 )
 """Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
@@ -47,7 +50,7 @@ IGNORED_FOLDERS: Final = _names(
     """ ldsr codeformer gfpgan facexlib facedetection
     facerestore_models insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino birefnet rmbg rembg u2net photomaker
-    ipadapter ip_adapter instantid pulid xlabs depthanything depth_anything zoedepth florence2
+    ipadapter ip_adapter instantid pulid xlabs depthanything depth_anything zoedepth
     llm_gguf prompt_expansion safety_checker layer_model controlnetpreprocessor annotator
     annotators film_net_fp32 frame_interpolation"""
     # and of the programs themselves, where their own folder is named
@@ -76,6 +79,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     settings: Path | None = None
     notes: tuple[Path, ...] = ()
     """What other programs laid beside it."""
+    labels: tuple[Path, ...] = ()
+    """Of an ONNX file: what may name its classes."""
     files: tuple[str, ...] | None = None
     """Of a diffusers folder: its files by their paths within it, with slashes; None for a file."""
 
@@ -221,7 +226,9 @@ def _entries(folder: Path) -> "tuple[dict[str, os.DirEntry[str]], bool]":
 
 def _matters(name: str) -> bool:
     lower = name.lower()
-    return lower.endswith((*ENDINGS, *PICKLES, BESIDE, *NOTES)) or lower == "model_index.json"
+    return (
+        lower.endswith((*ENDINGS, *PICKLES, BESIDE, *NOTES, *LABELS)) or lower == "model_index.json"
+    )
 
 
 def _file(
@@ -258,7 +265,25 @@ def _file(
             beside[ending] = Path(entry.path)
             mark += f" {ending} {there.st_size} {there.st_mtime_ns}"
     settings = beside.pop(BESIDE, None)
-    yield Candidate(path, root, mark, settings, tuple(beside.values()))
+    labels, marks = _labels(entries, name) if _suffix(name) == ONNX else ((), "")
+    yield Candidate(path, root, mark + marks, settings, tuple(beside.values()), labels)
+
+
+def _labels(entries: "dict[str, os.DirEntry[str]]", name: str) -> tuple[tuple[Path, ...], str]:
+    """What may name the classes of an ONNX file, and by which mark a change of it is told."""
+    there = {entry.lower(): entry for entry in entries}
+    found: list[Path] = []
+    mark = ""
+    for wanted in label_names(_stem(name)):
+        entry = entries.get(there.get(wanted.lower(), ""))
+        try:
+            status = entry.stat() if entry is not None else None
+        except OSError:
+            continue
+        if entry is not None and status is not None and is_text(entry.name):
+            found.append(Path(entry.path))
+            mark += f" {entry.name} {status.st_size} {status.st_mtime_ns}"
+    return tuple(found), mark
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -16,8 +16,9 @@ from generation.families.few_steps import LCM
 from generation.gguf_header import GgufHeader, read_gguf
 from generation.model_folders import INDEX, PICKLES, WEIGHTS, Candidate
 from generation.model_settings import ModelSettings, read_settings
-from generation.models import GGUF, ModelFile, ModelKind, Unusable
+from generation.models import GGUF, ONNX, ModelFile, ModelKind, Unusable
 from generation.name_search import short_name
+from generation.onnx_models import onnx_model
 from generation.quantisation import (
     Quantisation,
     marked_layers,
@@ -98,6 +99,10 @@ class ModelReader:
                 reading = self._folder(path, candidate.files)
             elif path.suffix.lower() in PICKLES:
                 reading = Reading(None, Unusable(path, "model_pickle", {"file": file}))
+            elif path.suffix.lower() == ONNX:
+                found = onnx_model(path, _onnx_name(candidate), candidate.labels)
+                usable = found if isinstance(found, ModelFile) else None
+                reading = Reading(usable, found if isinstance(found, Unusable) else None)
             else:
                 reading = self._file(path, candidate.notes)
         except HeaderError as error:
@@ -338,6 +343,13 @@ def _name(path: Path, own: str) -> str:
     if cached is not None:
         own = f"{cached[0]}/{own}" if cached[1] else cached[0]
     return short_name(printable(own), NAME_MAX)
+
+
+def _onnx_name(candidate: Candidate) -> str:
+    """Many lie as model.onnx in a folder that has their name."""
+    path = candidate.path
+    told = path.stem.lower() != "model" or path.parent == candidate.root
+    return _name(path, path.stem if told else path.parent.name)
 
 
 def _variant(kind: ModelKind, family: str, told: str, *texts: str) -> str:

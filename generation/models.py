@@ -22,11 +22,17 @@ class ModelKind(StrEnum):
     UPSCALER = "upscaler"
     TEXT_ENCODER = "text_encoder"
     """One that lies alone, for models that are made of parts."""
+    TAGGER = "tagger"
+    """Says by tags what a picture shows, and how fit it is for whom."""
+    CAPTIONER = "captioner"
+    """Says in a sentence what a picture shows."""
 
 
 SAFETENSORS: Final = ".safetensors"
 GGUF: Final = ".gguf"
-ENDINGS: Final = (SAFETENSORS, GGUF)
+ONNX: Final = ".onnx"
+"""Of small networks beside those that draw: taggers and their like."""
+ENDINGS: Final = (SAFETENSORS, GGUF, ONNX)
 """Of the files that models are read from."""
 UNKNOWN: Final = "sd"
 """The family of a VAE, LoRA, ControlNet or embedding that is for some version of Stable Diffusion,
@@ -43,20 +49,22 @@ FITS: Final = {
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A model on disk that can be used: a safetensors or GGUF file, or a diffusers folder."""
+    """A model on disk that can be used: a safetensors, GGUF or ONNX file, or a folder in diffusers'
+    or transformers' layout."""
 
     kind: ModelKind
     name: str
     path: Path
     family: str
     """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler. Of a text
-    encoder its make: clip_l, clip_g, t5xxl, qwen3-4b, qwen2.5-vl-7b, mistral-small-24b, …"""
+    encoder its make: clip_l, clip_g, t5xxl, qwen3-4b, qwen2.5-vl-7b, mistral-small-24b, …; of a
+    tagger its maker's way: wd, pixai, joytag, …; of a captioner its architecture: florence2"""
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
     of a text encoder that it reads text alone and sees no pictures, or the other way round; of a
     LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora, or that with it a control picture
-    is followed; of an upscaler its architecture."""
+    is followed; of an upscaler its architecture; of a tagger that it also rates pictures."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""
@@ -81,6 +89,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parts: dict[str, "ModelFile"] = {}
     """The files of the parts that it does not carry, by the same names; the catalogue fills them in
     before a checkpoint is drawn with. Of a text encoder the file of what sees pictures."""
+    labels: Path | None = None
+    """Of a tagger: the list of its tags beside it."""
     defaults: ModelSettings | None = None
     """What its author or its owner laid beside it; `[models.NAME]` goes before."""
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, bindparam, select, type_coerce, union_all
 from generation.job import JobState
 from storage.database import Database
 from storage.intake import SINCE
-from storage.tables import NO_GUILD, JobRow, SpentRow, UtcDateTime, moment
+from storage.tables import NO_GUILD, JobRow, SpentRow, moment
 
 _USER: Final[Any] = bindparam("user")
 _GUILD: Final[Any] = bindparam("guild")

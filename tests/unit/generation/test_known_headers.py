@@ -52,7 +52,8 @@ def test_files_are_told_by_their_headers(
 def test_there_are_enough_of_each_kind() -> None:
     kinds = [header.kind for header in KNOWN.values()]
     assert len(kinds) > 100
-    assert all(kinds.count(kind) >= 4 for kind in ModelKind)
+    others = {ModelKind.TAGGER, ModelKind.CAPTIONER}  # no safetensors files
+    assert all(kinds.count(kind) >= 4 for kind in set(ModelKind) - others)
 
 
 @pytest.mark.parametrize("name", ["sd1", "sd1-of-2022", "sd2", "sd-turbo", "sdxl", "sdxl-refiner"])
