@@ -91,7 +91,6 @@ def _bare(steps: int, side: int) -> Draw:
             tiles,
             model.factor,
             beside=None,
-            edits=False,
             guided=row.guided,
             after_call=lambda: None,
         )

@@ -8,13 +8,11 @@ from generation.models import ModelFile
 from generation.prompts import attention, composed, schedule
 from generation.prompts.attention import BREAK
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import FURTHER_PICTURES, GenerationRequest
 from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
 
 EDITING: Final = "instruct-pix2pix"
 """The variant of models that change a picture to start from, and draw none without."""
-MORE: Final = ("second_picture", "third_picture")
-"""What may be shown beside the first picture."""
 SHOWN: Final = 4
 """Samplers or schedule types that are named in the place of one that can't be."""
 
@@ -68,6 +66,8 @@ def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
         found.append("guidance_unread")
     if references.of(request, family) and request.denoising_strength != 1:
         found.append("denoising_unread")
+    if request.image_guidance_scale is not None and model.variant != EDITING:
+        found.append("image_guidance_unread")
     if not family.reads_all_weighed and _weighted(request):
         found.append("weights_unread" if not family.weighs_words else "weights_half_read")
     return tuple(found)
@@ -81,13 +81,13 @@ def _weighted(request: GenerationRequest) -> bool:
 
 def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family) -> None:
     """Several are for models that are shown several, and there is a first; so is that of a mask."""
-    for option in (*MORE, "mask"):
+    for option in (*FURTHER_PICTURES, "mask"):
         if getattr(request, option) is not None and request.init_picture is None:
             raise Refused("option_needs", option=option, needs="init_picture")
     row = family.references
     most = 1 if row is None or not references.of(request, family) else row.most
     if len(request.shown) > most:
-        given = (name for name in MORE if getattr(request, name) is not None)
+        given = (name for name in FURTHER_PICTURES if getattr(request, name) is not None)
         params = {"model": model.name, "family": family.title, "option": list(given)[-1]}
         raise Refused("pictures_one" if most == 1 else "pictures_many", most=most, **params)
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from generation import control_uses, lora_uses, references, refining, sizes, templates
+from generation.abilities import EDITING, edits
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
 from generation.families import FAMILIES, Family, family_of
@@ -16,6 +17,7 @@ from generation.models import ModelFile, ModelKind
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import (
+    IMAGE_GUIDANCE,
     RANDOM_SEED,
     RANDOM_SEED_MAX,
     ControlUse,
@@ -63,8 +65,10 @@ def complete(
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED
-    if "mask" in given or (family.references is not None and "init_picture" in given):
+    if "mask" in given or (edits(model) and "init_picture" in given):
         values["denoising_strength"] = 1.0
+    if model.variant == EDITING:
+        values["image_guidance_scale"] = IMAGE_GUIDANCE
     values |= {
         option.field: given[name]
         for name, option in options().items()
@@ -123,6 +127,9 @@ def changed(
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
         **_refiner(values.get("refiner", request.refiner), given.get("refiner_switch"), catalog),
     }
+    if model.variant == EDITING:
+        told = values.get("image_guidance_scale", request.image_guidance_scale)
+        values["image_guidance_scale"] = IMAGE_GUIDANCE if told is None else told
     if "sampler" in given or "schedule" in given:
         schedule = given.get("schedule", None if "sampler" in given else request.schedule)
         sampler, family = str(values.get("sampler", request.sampler)), FAMILIES.get(model.family)

@@ -10,6 +10,7 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
 from generation.refusal import Refused
 from generation.request import (
+    FURTHER_PICTURES,
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
@@ -167,8 +168,7 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
     assert made is not None
     return request.with_(
         init_picture=made.picture,
-        second_picture=None,
-        third_picture=None,
+        **dict.fromkeys(FURTHER_PICTURES),
         mask=None,
         width=made.width,
         height=made.height,

@@ -102,6 +102,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     references: tuple[PictureHash, ...] = ()
     """The pictures that a model is shown which edits them; none of them is then one to start from,
     but for an enlarged one."""
+    edited: PictureHash | None = None
+    """What an InstructPix2Pix has edited, where a second pass goes over what it made of that."""
 
     @property
     def steering(self) -> tuple[ControlUse, ...]:

@@ -34,6 +34,7 @@ _MODULE: Final = re.compile(rf"{MODULE} \d{{1,3}}")
 KEYS: Final[Mapping[str, str]] = {
     "Steps": "steps",
     "CFG scale": "guidance",
+    "Image CFG scale": "image_guidance",
     "Seed": "seed",
     "Variation seed": "variation_seed",
     "Variation seed strength": "variation_strength",
@@ -126,6 +127,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         ("Sampler", samplers.sampler_of(request)),
         ("Schedule type", samplers.schedule_of(request)),
         ("CFG scale", exact(request.guidance_scale)),
+        *_image_guidance(request),
         ("Seed", str(about.seed)),
         ("Size", f"{request.width}x{request.height}"),
     ]
@@ -179,6 +181,12 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if made is not None:
         found += _enlarged(made, about)
     return [*found, _version(about)]
+
+
+def _image_guidance(request: GenerationRequest) -> list[tuple[str, str]]:
+    """As A1111 has it, of models that edit with it alone."""
+    scale = request.image_guidance_scale
+    return [] if scale is None else [("Image CFG scale", exact(scale))]
 
 
 def _modules(about: About) -> list[str]:

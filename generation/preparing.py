@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from generation import assembly, embedding_uses, enlarging, references
+from generation.abilities import EDITING
 from generation.catalog import Catalog
 from generation.families import family_of
 from generation.families.control import steering_uses
@@ -67,14 +68,16 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     loras = tuple(part(ModelKind.LORA, use.name) for use in request.loras)
     steering = steering_uses(request.controls, checkpoint, refiner, *loras)
     edited = references.of(job.request, family_of(checkpoint))
+    before = job.request.init_picture if checkpoint.variant == EDITING and made else None
     return Generate(
         job=str(job.id),
         request=request,
         checkpoint=checkpoint,
         loras=loras,
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in steering),
-        pictures=await pictures({*request.uploads, *edited}),
+        pictures=await pictures({*request.uploads, *edited, *filter(None, (before,))}),
         references=edited,
+        edited=before,
         vae=None if vae in checkpoint.parts.values() else vae,
         refiner=refiner,
         embeddings=embedding_uses.of(request, checkpoint, catalog),

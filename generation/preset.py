@@ -72,6 +72,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     guidance: Guidance | None = None
     sampler: Name | None = None
     schedule: Name | None = None
+    image_guidance: Guidance | None = None
     clip_skip: ClipSkip | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
@@ -96,6 +97,7 @@ GIVEN: Final = (
     "height",
     "steps",
     "guidance",
+    "image_guidance",
     "sampler",
     "schedule",
     "clip_skip",
@@ -116,6 +118,7 @@ EXAMPLES: Final = {
     "height": "1024",
     "steps": "30",
     "guidance": "5.0",
+    "image_guidance": "1.5",
     "sampler": '"DPM++ 2M"',
     "schedule": '"Karras"',
     "clip_skip": "2",
@@ -245,6 +248,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         height=request.height,
         steps=request.steps,
         guidance=request.guidance_scale,
+        image_guidance=request.image_guidance_scale,
         sampler=request.sampler,
         schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,

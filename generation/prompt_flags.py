@@ -117,6 +117,7 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
         pasted = {name: pasted[name] for name in pasted if name not in ("width", "height")}
     if "init_picture" not in merged:
         pasted.pop("denoising", None)
+        pasted.pop("image_guidance", None)
     if "mask" not in merged:
         pasted.pop("mask_blur", None)
     if "refiner" not in pasted or "refiner" in merged:

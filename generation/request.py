@@ -33,6 +33,11 @@ ENLARGED_SIDE_MAX: Final = 4096
 SIDE_STEP: Final = 8
 """Latents are an eighth of the picture's size in every family."""
 
+FURTHER_PICTURES: Final = ("second_picture", "third_picture", "fourth_picture")
+"""Fields of what a model that edits several pictures is shown beside the first."""
+IMAGE_GUIDANCE: Final = 1.5
+"""How closely an edit by InstructPix2Pix keeps to the picture where nobody says, as in A1111."""
+
 Conventions = Literal["a1111", "comfyui"]
 """Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
 
@@ -252,6 +257,19 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         PictureHash | None,
         option("a third picture, for a model that is shown several", picture=True),
     ] = None
+    fourth_picture: Annotated[
+        PictureHash | None,
+        option("a fourth picture, for a model that is shown several", picture=True, slash=False),
+    ] = None
+    image_guidance_scale: Annotated[
+        Guidance | None,
+        option(
+            "how closely an edit by InstructPix2Pix keeps to the picture (image CFG scale)",
+            name="image_guidance",
+            slash=False,
+        ),
+    ] = None
+    """None with other models, and with what was asked for before there was a choice."""
     mask: Annotated[
         PictureHash | None,
         option("white where the start picture is drawn anew, black where it stays", picture=True),
@@ -356,7 +374,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     @property
     def shown(self) -> tuple[str, ...]:
         """Hashes of the pictures that it starts from or that are edited, in order."""
-        pictures = (self.init_picture, self.second_picture, self.third_picture)
+        pictures = (self.init_picture, *(getattr(self, name) for name in FURTHER_PICTURES))
         return tuple(picture for picture in pictures if picture is not None)
 
     @property

@@ -57,6 +57,7 @@ TESTS: Final = {
     "masks of members": "tests/acceptance/test_inpainting.py",
     "qwen edit": f"{RUNTIME}/test_qwen_edit.py",
     "references": "tests/unit/generation/test_references.py",
+    "pix2pix": f"{RUNTIME}/test_pix2pix.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "chroma": f"{RUNTIME}/test_chroma.py",
     "flux2": f"{RUNTIME}/test_flux2.py",

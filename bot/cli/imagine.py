@@ -33,7 +33,7 @@ from generation.models import ModelKind
 from generation.prompts import spaced_weights
 from generation.refusal import Refused
 from generation.regular_files import printable
-from generation.request import GenerationRequest
+from generation.request import FURTHER_PICTURES, GenerationRequest
 from generation.request_options import Option, defaults, options, stepped
 from generation.sizes import ASPECTS
 from storage.errors import DatabaseError
@@ -50,7 +50,7 @@ UNSET: Final[Mapping[str, str]] = {
     "model": "that of config.toml, or the first",
     "seed": "random",
     "variation_seed": "random where --variation-strength is given",
-    **dict.fromkeys(("init_picture", "second_picture", "third_picture"), "none"),
+    **dict.fromkeys(("init_picture", *FURTHER_PICTURES), "none"),
     "mask": "what is erased of the picture",
     "refiner": "none",
     "controlnet": "the only one that fits the model",

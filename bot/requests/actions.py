@@ -9,6 +9,7 @@ import msgspec
 from generation.job import Job, JobState, PictureRecord
 from generation.refusal import Refused
 from generation.request import (
+    FURTHER_PICTURES,
     LINEAGE_MAX,
     RANDOM_SEED_MAX,
     Enlargement,
@@ -157,8 +158,7 @@ def start_from(source: Source) -> GenerationRequest:
     enlargement = source.job.request.enlargement
     return request.with_(
         init_picture=picture.file,
-        second_picture=None,
-        third_picture=None,
+        **dict.fromkeys(FURTHER_PICTURES),
         mask=None,
         # in the size that its model draws
         width=request.width if enlargement else picture.width,

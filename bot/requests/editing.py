@@ -57,7 +57,7 @@ def edited(
     else:
         given.setdefault("negative_prompt", negative)
     for name, value in parsed.pasted.items():
-        if name == "denoising" and base.init_picture is None:
+        if name in ("denoising", "image_guidance") and base.init_picture is None:
             continue
         if name == "mask_blur" and base.mask is None:
             continue

@@ -245,6 +245,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     yield "field_steps", number(request.steps)
     yield "field_sampler", f"{sampler_of(request)}, {schedule_of(request)}"
     yield "field_guidance", number(request.guidance_scale)
+    if request.image_guidance_scale is not None:
+        yield "field_image_guidance", number(request.image_guidance_scale)
     seeds = dict.fromkeys(request.seeds)
     yield "field_seed" if len(seeds) == 1 else "field_seeds", ", ".join(map(str, seeds))
     variations = [str(seed) for seed in request.variation_seeds if seed is not None]

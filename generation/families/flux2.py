@@ -71,8 +71,9 @@ TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think
 """As Qwen3's authors put a question to it that is to be answered at once."""
 READ: Final = (9, 18, 27)
 """Which of its states are read, after so many layers: github.com/black-forest-labs/flux2."""
-EDITED: Final = References(most=3, enlarges=False, starts=True)
-"""A picture is shown in its own size, and only one that is too large is made smaller."""
+EDITED: Final = References(most=4, enlarges=False, starts=True)
+"""As many as their authors say (docs.bfl.ai/guides/prompting_editing_overview). A picture is shown
+in its own size, and only one that is too large is made smaller."""
 BASE: Final = "base"
 NAMED: Final = ((r"(?<![a-z])(?:base|un[\W_]?distilled)(?![a-z])", BASE),)
 

@@ -21,8 +21,6 @@ NOTHING: Final = 1e-12
 """The length below which an answer has no direction."""
 TOKEN: Final = 2
 """Latents of a token's side."""
-PICTURE_GUIDANCE: Final = 1.5
-"""How closely an edit keeps to the picture, as A1111 has it."""
 
 
 class Denoiser:
@@ -40,13 +38,13 @@ class Denoiser:
         *,
         beside: torch.Tensor | None = None,
         references: ShownReferences = NO_REFERENCES,
-        edits: bool = False,
+        image_guidance: float | None = None,
         guided: bool = False,
         after_call: Callable[[], None] = lambda: None,
     ) -> None:
         """`factor` is that of pixels to latents; `beside` are further input channels (1 or N, D, h,
-        w), which, where it `edits`, are the picture that is edited; `references` is shown to one
-        that reads them; `guided` asks for the answer to
+        w), which, where there is an `image_guidance`, are the picture that is edited, kept to
+        by that scale; `references` is shown to one that reads them; `guided` asks for the answer to
         the negative prompt even where guidance does not (CFG++); `after_call` is told of each call
         of the network.
         """
@@ -62,7 +60,7 @@ class Denoiser:
         self._factor = factor
         self._beside = beside
         self._references = references
-        self._edits = edits
+        self._image_guidance = image_guidance
         alone = len(prompts.parts) == 1 and prompts.parts[0][0] == guidance_scale == 1.0
         self._both = guided or not alone
         self._after_call = after_call
@@ -73,8 +71,8 @@ class Denoiser:
         prompts = self._prompts
         wanted = _level([scheduled.at(step) for _, scheduled in prompts.parts])
         unwanted = prompts.negative.at(step)
-        if self._edits:
-            return self._edited(x, sigma, wanted[0], unwanted)
+        if self._image_guidance is not None:
+            return self._edited(x, sigma, wanted[0], unwanted, self._image_guidance)
         if not self._both:
             return self._denoised(x, sigma, wanted, [False])[0]
         if unwanted.cross.shape == wanted[0].cross.shape:
@@ -93,17 +91,24 @@ class Denoiser:
         return guided
 
     def _edited(
-        self, x: torch.Tensor, sigma: torch.Tensor, wanted: Conditioning, unwanted: Conditioning
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        wanted: Conditioning,
+        unwanted: Conditioning,
+        image_guidance: float,
     ) -> torch.Tensor:
         """Brooks et al., "InstructPix2Pix": away from no picture towards the picture, and from
-        there towards the text.
+        there towards the text. At 1 no picture cancels out, and is not asked for, as in A1111.
         """
         (told,) = self._denoised(x, sigma, [wanted], [False])
         (untold,) = self._denoised(x, sigma, [unwanted], [True])
-        (nothing,) = self._denoised(x, sigma, [unwanted], [True], blank=True)
         self.uncond = untold
         towards_text = (told - untold) * self._guidance_scale
-        return nothing + towards_text + (untold - nothing) * PICTURE_GUIDANCE
+        if image_guidance == 1:
+            return untold + towards_text
+        (nothing,) = self._denoised(x, sigma, [unwanted], [True], blank=True)
+        return nothing + towards_text + (untold - nothing) * image_guidance
 
     def _denoised(
         self,

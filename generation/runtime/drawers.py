@@ -9,7 +9,7 @@ import torch
 from generation.families.control import REPAINT, is_shown_mask, number_of
 from generation.messages import Generate
 from generation.models import ModelFile
-from generation.request import ControlUse, GenerationRequest
+from generation.request import IMAGE_GUIDANCE, ControlUse, GenerationRequest
 from generation.runtime import loras
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
@@ -64,6 +64,9 @@ class Drawer(NamedTuple):
         """What samplers call; `after_call` is told of each call of the network."""
         model, guided = self.model, SAMPLERS[sampler_of(request)].guided
         scale = request.guidance_scale / (CFG_PP if guided else 1)
+        keeps_to = request.image_guidance_scale
+        if keeps_to is None:
+            keeps_to = IMAGE_GUIDANCE
         self.network.done = 0.0
         return Denoiser(
             self.network,
@@ -75,7 +78,7 @@ class Drawer(NamedTuple):
             model.factor,
             beside=self.beside,
             references=self.references,
-            edits=model.further_channels == EDITING,
+            image_guidance=keeps_to if model.further_channels == EDITING else None,
             guided=guided,
             after_call=after_call,
         )
@@ -224,4 +227,8 @@ def _beside(
         drawn = mask.pixels.to(parts.device)
         kept = pixels_of(mask.picture, parts.device)
     with parts.residency.at_work(model.vae):
+        if work.edited is not None:
+            size = (work.request.width, work.request.height)
+            before = fitted_pixels(work.pictures[work.edited], *size, parts.device)
+            start = StartPicture.of(model, before, tiles)
         return further_channels(model, start, followed, kept, drawn, tiles)

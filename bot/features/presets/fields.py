@@ -23,6 +23,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "texts": ("name", "description", "template", "negative_prompt"),
     "numbers": ("steps", "guidance", "clip_skip", "schedule", "second_pass"),
     "size": ("width", "height"),
+    "editing": ("image_guidance",),
     "files": ("model", "vae", "controlnet", "control_scale", "upscaler"),
     "refiner": ("refiner", "refiner_switch"),
     "loras": ("loras",),
@@ -31,7 +32,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 """What is asked for in one modal; one has at most five fields."""
 LONG: Final = frozenset(("template", "negative_prompt", "loras"))
 NUMBERS: Final = frozenset(
-    field for part in ("numbers", "size", "bounds") for field in PARTS[part]
+    field for part in ("numbers", "size", "editing", "bounds") for field in PARTS[part]
 ) - {"schedule"} | {"control_scale", "refiner_switch"}
 MARK: Final = 4
 """Characters of a mark; of five fields they fit into a custom_id, beside the longest name."""

@@ -139,6 +139,16 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
     }
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.5, 2.25])
+def test_an_edit_is_told_by_its_image_scale_as_a1111_writes_it(scale: float) -> None:
+    edit = a_request(init_picture="0" * 64, denoising_strength=1.0, image_guidance_scale=scale)
+    assert f"CFG scale: 3.5, Image CFG scale: {scale:g}, Seed: " in of(edit)
+    assert "Image CFG scale" not in of(edit.with_(image_guidance_scale=None))
+    read = read_infotext(of(edit))
+    assert read is not None
+    assert read.given["image_guidance"] == scale
+
+
 def test_a_mask_is_told_by_its_blur_as_a1111_writes_it() -> None:
     masked = a_request(init_picture="0" * 64, mask="1" * 64, mask_blur=0, denoising_strength=1.0)
     assert "Denoising strength: 1, Mask blur: 0, " in of(masked)

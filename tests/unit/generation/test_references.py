@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from generation import references
-from generation.abilities import MORE, edits, unread
+from generation.abilities import edits, unread
 from generation.checks import check
-from generation.completion import complete
+from generation.completion import changed, complete
 from generation.families import References, family_of
 from generation.job import Job, JobState
 from generation.memory_needs import task_of
@@ -16,7 +16,7 @@ from generation.messages import Generate
 from generation.preparing import at_once, work_for
 from generation.references import shown_size
 from generation.refusal import Refused
-from generation.request import Enlargement
+from generation.request import FURTHER_PICTURES, IMAGE_GUIDANCE, Enlargement
 from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.generation.catalogs import a_catalog, a_model
@@ -28,7 +28,8 @@ KLEIN = a_model("klein", family="flux2-klein-4b", carries=("vae", "qwen3-4b"))
 READS = ("vae", "qwen2.5-vl-7b")
 FIRST = a_model("first", family="qwen-image", variant="edit", carries=READS)
 PLUS = a_model("plus", family="qwen-image", variant="edit-plus", carries=READS)
-CATALOG = a_catalog(KONTEXT, DEV, KLEIN, FIRST, PLUS, a_model("dream"))
+P2P = a_model("p2p", variant="instruct-pix2pix")
+CATALOG = a_catalog(KONTEXT, DEV, KLEIN, FIRST, PLUS, P2P, a_model("dream"))
 GIVEN, LARGER = "a" * 64, "b" * 64
 SIZES = {GIVEN: (3000, 2000)}
 
@@ -157,13 +158,43 @@ async def test_a_second_pass_goes_by_the_picture_that_was_edited() -> None:
     assert (found.request.denoising_strength, found.request.width) == (0.3, 1872)
 
 
+async def test_a_second_pass_of_pix2pix_sees_what_was_edited() -> None:
+    """Not what was made of that: it would be edited twice."""
+    made = Enlargement(
+        picture=LARGER,
+        upscaler="Lanczos",
+        width=1024,
+        height=1024,
+        from_width=512,
+        from_height=512,
+        denoising_strength=0.3,
+    )
+    assert (await work(model="p2p")).edited is None
+    found = await work(model="p2p", enlargement=msgspec.to_builtins(made))
+    assert (found.edited, found.request.init_picture) == (GIVEN, LARGER)
+    assert set(found.pictures) == {GIVEN, LARGER}
+
+
+def test_pix2pix_draws_all_anew_and_keeps_to_the_picture_as_is_usual() -> None:
+    request = asked("p2p")
+    assert (request.denoising_strength, request.image_guidance_scale) == (1.0, IMAGE_GUIDANCE)
+    assert asked("p2p", image_guidance=0.0).image_guidance_scale == 0
+    assert unread(request, P2P) == ()
+    other = asked(image_guidance=2.0)
+    assert unread(other, KONTEXT) == ("image_guidance_unread",)
+    # another model in the dialog of what Kontext has drawn, and its line taken out again
+    assert changed(asked(), {"model": "p2p"}, CATALOG, Rules()).image_guidance_scale == 1.5
+    kept = changed(asked("p2p", image_guidance=0.0), {}, CATALOG, Rules())
+    assert kept.image_guidance_scale == 0
+
+
 async def test_several_pictures_are_shown_in_their_order() -> None:
     request = asked("plus", second_picture=LARGER, third_picture="c" * 64)
     assert request.shown == request.uploads == (GIVEN, LARGER, "c" * 64)
-    more = {name: getattr(request, name) for name in (*MORE, "model")}
+    more = {name: getattr(request, name) for name in (*FURTHER_PICTURES, "model")}
     assert (await work(**more)).references == request.shown
-    klein = await work(**{**more, "model": "klein"})
-    assert klein.references == request.shown
+    klein = await work(**{**more, "model": "klein", "fourth_picture": "d" * 64})
+    assert klein.references == (*request.shown, "d" * 64)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +203,8 @@ async def test_several_pictures_are_shown_in_their_order() -> None:
         ("kontext", {"second_picture": LARGER}, "pictures_one"),
         ("dev", {"second_picture": LARGER}, "pictures_one"),
         ("first", {"third_picture": LARGER}, "pictures_one"),
+        ("p2p", {"second_picture": LARGER}, "pictures_one"),
+        ("plus", dict.fromkeys(FURTHER_PICTURES, LARGER), "pictures_many"),
         # one of them is where drawing starts
         ("klein", {"second_picture": LARGER, "denoising_strength": 0.5}, "pictures_one"),
         ("plus", {"second_picture": LARGER, "init_picture": None}, "option_needs"),

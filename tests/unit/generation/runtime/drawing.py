@@ -16,6 +16,8 @@ from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
 Pixels = np.ndarray[Any, Any]
 WIDTH, HEIGHT, STEPS = 96, 64, 2
+TOLD = ("loras", "pictures", "references", "edited", "controlnets", "enlargement")
+"""What a job is told beside its request."""
 BOUND = 0.05
 """Of 255: the mean difference to a reference's picture."""
 
@@ -34,11 +36,7 @@ class Drawing:
     def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:
         """What comes of a request."""
         self.ends.sent.clear()
-        work = {
-            name: changes.pop(name)
-            for name in ("loras", "pictures", "references", "controlnets")
-            if name in changes
-        }
+        work = {name: changes.pop(name) for name in TOLD if name in changes}
         usual = {"width": WIDTH, "height": HEIGHT, "steps": STEPS, "sampler": "Euler"}
         request = a_request(model=model.name, **{"schedule": "Simple", **usual, **changes})
         if "loras" in work:
