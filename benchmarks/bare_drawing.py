@@ -45,9 +45,10 @@ def _bare(steps: int, side: int) -> Draw:
 
     from generation.messages import RuntimeSettings
     from generation.models import ModelFile, ModelKind
+    from generation.picture_encoding import encoded
     from generation.request import GenerationRequest
     from generation.runtime.denoiser import Denoiser
-    from generation.runtime.latents import decode, to_png
+    from generation.runtime.latents import decode
     from generation.runtime.lessons import Lessons
     from generation.runtime.networks.unet import UNet
     from generation.runtime.noise import Streams
@@ -97,7 +98,8 @@ def _bare(steps: int, side: int) -> Draw:
         with parts.tuning.tuned([model.denoiser], [model.vae], None):
             for step in SAMPLING[name](denoiser, x, times.sigmas, noise, sampling):
                 x = step.x
-            return [to_png(decode(model, latent, tiles, Lessons())[0])[0] for latent in x]
+            pictures = [decode(model, latent, tiles, Lessons())[0] for latent in x]
+            return [encoded(picture, request)[0] for picture in pictures]
 
     return draw
 

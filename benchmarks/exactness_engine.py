@@ -90,4 +90,4 @@ class Engine:
         )
         self.server.run(work)
         assert self.failed is None, self.failed
-        return [np.asarray(Image.open(io.BytesIO(p.png)).convert("RGB")) for p in self._pictures]
+        return [np.asarray(Image.open(io.BytesIO(p.file)).convert("RGB")) for p in self._pictures]

@@ -21,6 +21,7 @@ from generation.hub import HuggingFaceSettings
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
+from generation.picture_files import OutputSettings
 from generation.rules import Limits, Rules
 from generation.webui_flags import FlagAnswer, followed
 
@@ -143,6 +144,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
+    output: OutputSettings = OutputSettings()
     direct_messages: DirectMessagesSettings = DirectMessagesSettings()
     queue: QueueSettings = QueueSettings()
     wildcards: WildcardsSettings = WildcardsSettings()
@@ -171,6 +173,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             models=self.models.settings,
             limits=self.limits,
             enlarging=self.enlarging,
+            output=self.output,
             wildcards=self.wildcards.folder,
         )
 
@@ -183,6 +186,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "worker": WorkerSettings,
     "limits": Limits,
     "enlarging": EnlargingSettings,
+    "output": OutputSettings,
     "direct_messages": DirectMessagesSettings,
     "queue": QueueSettings,
     "wildcards": WildcardsSettings,

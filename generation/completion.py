@@ -62,6 +62,8 @@ def complete(
         "negative_prompt": _first(settings.negative_prompt, ""),
         "vae": settings.vae,
         "seed": RANDOM_SEED,
+        "format": rules.output.format,
+        "quality": rules.output.quality,
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED

@@ -81,7 +81,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished picture: `file` is the SHA-256 of its PNG in the picture store."""
+    """A finished picture: `file` is the SHA-256 of its file in the picture store."""
 
     index: int
     seed: int

@@ -38,7 +38,7 @@ class JobQueue(Protocol):
         that was begun only so many times.
         """
 
-    async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
+    async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
         """Keep a finished picture and its file."""
 
     async def finish(self, job_id: int, provenance: Provenance) -> Job:

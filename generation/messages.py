@@ -1,7 +1,7 @@
 """All that crosses the boundary to the process that holds the models.
 
 Frames on the pipe are a length of four bytes, little-endian, and that many bytes of msgpack.
-Pictures travel as the bytes of a PNG (or, previews, a JPEG).
+Pictures travel as the bytes of a file: a PNG, or what the request wants; previews as a JPEG.
 """
 
 import os
@@ -188,11 +188,13 @@ class Picture(msgspec.Struct, frozen=True, tag=True):
     job: str
     index: int
     seed: int
-    png: bytes
+    file: bytes
+    """A PNG, WebP or JPEG, as the request wants it."""
     width: int
     height: int
     pixels_sha256: str
-    """SHA-256 of the RGB bytes, row by row, so that two files can be compared by content."""
+    """SHA-256 of the RGB or RGBA bytes, row by row, as they were before a file's format lost any:
+    so that two pictures can be compared."""
     hashes: dict[str, str] = {}
     """As in Finished: the picture's metadata names the files that made it."""
     variation_seed: int | None = None

@@ -2,23 +2,18 @@
 
 import json
 import re
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from generation import samplers
+from generation import picture_files, samplers
 from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
 from generation.request import Enlargement, GenerationRequest, LoraUse
 from generation.request_options import exact, options
 
-PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-OWN_CHUNK: Final = "darkroom"
-INFOTEXT_CHUNK: Final = "parameters"
 INFOTEXT_MAX: Final = 20_000
 """Characters of an infotext that is read: twice what the longest prompts make."""
 NEGATIVE: Final = "Negative prompt:"
@@ -90,20 +85,9 @@ def infotext(about: About) -> str:
     return "\n".join(lines)
 
 
-def embed(png: bytes, about: About) -> bytes:
-    """The same PNG with the chunks `parameters` and `darkroom` behind its header."""
-    header_end = len(PNG_SIGNATURE) + 25  # IHDR: length, name, 13 bytes, CRC
-    if not png.startswith(PNG_SIGNATURE) or png[12:16] != b"IHDR":
-        raise ValueError("not a PNG")
-    chunks = _text_chunk(INFOTEXT_CHUNK, infotext(about))
-    chunks += _text_chunk(OWN_CHUNK, msgspec.json.encode(about).decode())
-    return png[:header_end] + chunks + png[header_end:]
-
-
-def size_of(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels, as a PNG says them in its header."""
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
+def embed(file: bytes, about: About) -> bytes:
+    """The same file, which carries the infotext and our own request."""
+    return picture_files.carrying(file, infotext(about), msgspec.json.encode(about))
 
 
 def _with_loras(request: GenerationRequest) -> str:
@@ -351,12 +335,3 @@ def _sampling(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
     if not schedule or (schedule == samplers.AUTOMATIC and own):
         schedule = samplers.UNIFORM
     return {"sampler": name, "schedule": schedule}
-
-
-def _text_chunk(keyword: str, text: str) -> bytes:
-    """tEXt where Latin-1 holds the text, as the PNG specification wants it, else iTXt (UTF-8)."""
-    try:
-        name, data = b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1")
-    except UnicodeEncodeError:
-        name, data = b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -33,12 +33,14 @@ from generation.request import (
     ControlScale,
     ControlUse,
     Count,
+    FileFormat,
     GenerationRequest,
     Guidance,
     LoraUse,
     Name,
     Pixels,
     Prompt,
+    Quality,
     Side,
     Steps,
     Strength,
@@ -79,6 +81,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     upscaler: Name | None = None
     second_pass: Strength | None = None
     """Of 🔍, as in EnlargingSettings."""
+    format: FileFormat | None = None
+    quality: Quality | None = None
     max_steps: Steps | None = None
     max_count: Count | None = None
     max_pixels: Pixels | None = None
@@ -101,6 +105,8 @@ GIVEN: Final = (
     "sampler",
     "schedule",
     "clip_skip",
+    "format",
+    "quality",
 )
 """Fields that are options of the same name."""
 
@@ -126,6 +132,8 @@ EXAMPLES: Final = {
     "control_scale": "0.8",
     "upscaler": '"a name, or Lanczos"',
     "second_pass": "0.3",
+    "format": '"webp"',
+    "quality": "90",
     "max_steps": "50",
     "max_count": "4",
     "max_pixels": "1048576",
@@ -256,6 +264,8 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         control_scale=request.controls[0].scale if request.controls else None,
         upscaler=request.enlargement.upscaler if request.enlargement else None,
         second_pass=request.enlargement.denoising_strength if request.enlargement else None,
+        format=request.format if request.format != "png" else None,
+        quality=request.quality if request.format != "png" else None,
         loras=request.loras,
     )
 

@@ -6,6 +6,7 @@ option is offered: its name, the list that its values come from, whether it is a
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -40,6 +41,8 @@ IMAGE_GUIDANCE: Final = 1.5
 
 Conventions = Literal["a1111", "comfyui"]
 """Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
+FileFormat = Literal["png", "webp", "jpeg"]
+"""Of the file that a picture becomes."""
 
 PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of the file of a picture in the store."""
@@ -59,6 +62,10 @@ Strength = Annotated[float, Meta(ge=0, le=1)]
 LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
 ControlScale = Annotated[float, Meta(ge=0, le=2)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
+Quality = Annotated[int, Meta(ge=1, le=100)]
+
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def option(
@@ -70,6 +77,7 @@ def option(
     offered: bool = True,
     slash: bool = True,
     random: bool = False,
+    also: Mapping[str, str] = NOTHING,
     **bounds: Any,
 ) -> Meta:
     """The declaration of a field that people can set; its option has the field's name or `name`.
@@ -85,6 +93,7 @@ def option(
         "offered": offered,
         "slash": slash,
         "random": random,
+        "also": dict(also),
     }
     return Meta(description=help_, extra=extra, **bounds)
 
@@ -292,6 +301,16 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 0
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
+    format: Annotated[
+        FileFormat,
+        option(
+            "what file the picture becomes: png, webp or jpeg", slash=False, also={"jpg": "jpeg"}
+        ),
+    ] = "png"
+    quality: Annotated[
+        Quality,
+        option("of a webp or jpeg, 1 to 100; a webp of 100 loses nothing", slash=False),
+    ] = 90
     enlargement: Annotated[
         Enlargement | None, option("how a finished picture is made larger", offered=False)
     ] = None

@@ -14,6 +14,7 @@ from msgspec.inspect import (
     DictType,
     FloatType,
     IntType,
+    LiteralType,
     Metadata,
     NoneType,
     StrType,
@@ -50,6 +51,10 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     step: int | None = None
     length_max: int | None = None
+    choices: tuple[str, ...] = ()
+    """The words that it may be, where these are few."""
+    also: Mapping[str, str] = {}
+    """Other words for them."""
     choices_from: str = ""
     """models, vaes, loras, controlnets or samplers: where its values come from."""
     picture: bool = False
@@ -61,6 +66,10 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
     def parse(self, text: str) -> str | int | float:
         """The value that somebody typed. Raises Refused when it is no number but should be."""
+        if self.choices:
+            word = text.strip().casefold()
+            word = self.also.get(word, word)
+            return next((known for known in self.choices if known == word), text)
         if self.type is str:
             return text
         written = text.strip()
@@ -92,6 +101,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     def _check_bounds(self, value: str | int | float) -> None:
         if isinstance(value, str):
             check_text(self.name, value)
+            if self.choices and value not in self.choices:
+                known = ", ".join(self.choices)
+                raise Refused("no_choice", option=self.name, value=value[:50], known=known)
             if self.length_max is not None and len(value) > self.length_max:
                 raise Refused("too_long", option=self.name, length=len(value), high=self.length_max)
             return
@@ -160,7 +172,7 @@ def defaults() -> Mapping[str, str | int | float]:
         struct = structs[option.field if option.item else ""]
         name = option.item or option.field
         default = next(f.default for f in msgspec.structs.fields(struct) if f.name == name)
-        if isinstance(default, int | float):
+        if isinstance(default, int | float) or (option.choices and isinstance(default, str)):
             found[option.name] = default
     return MappingProxyType(found)
 
@@ -209,6 +221,7 @@ def _option(name: str, declared: Any, **where: Any) -> Option:
         choices_from=extra["choices_from"],
         picture=extra["picture"],
         slash=extra["slash"],
+        also=extra["also"],
         random=extra["random"],
         **bounds,
         **where,
@@ -229,6 +242,8 @@ def _bounds(name: str, declared: Any) -> tuple[type[str] | type[int] | type[floa
             return int, bounds
         case FloatType():
             return float, {"low": declared.ge, "high": declared.le}
+        case LiteralType():
+            return str, {"choices": tuple(map(str, declared.values))}
         case StrType():
             return str, {"length_max": declared.max_length}
     raise TypeError(f"field {name} has a type that is no option's")

@@ -14,6 +14,7 @@ from generation.enlarging import EnlargingSettings
 from generation.families import FAMILIES, family_of
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile
+from generation.picture_files import OutputSettings
 from generation.request import (
     ENLARGED_SIDE_MAX,
     SIDE_MAX,
@@ -57,6 +58,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, ModelSettings] = {}
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
+    output: OutputSettings = OutputSettings()
     wildcards: Path | None = None
     """A folder of text files that prompts draw from."""
 

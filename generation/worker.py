@@ -298,9 +298,9 @@ class Worker:
             versions=ready.versions if ready else {},
             numerics=picture.numerics,
         )
-        png = await asyncio.to_thread(metadata.embed, picture.png, about)
+        file = await asyncio.to_thread(metadata.embed, picture.file, about)
         await self._saver.save(
-            job, partial(self._queue.add_picture, job.id, record, png), drawn=True
+            job, partial(self._queue.add_picture, job.id, record, file), drawn=True
         )
 
     async def _end(self, job: Job, event: Finished | Failed) -> None:

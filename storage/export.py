@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import select
 
 from generation.job import Job
+from generation.picture_files import suffix_of
 from generation.preset import Preset, to_toml
 from generation.refusal import Refused
 from storage import records
@@ -99,12 +100,13 @@ class Exporter:
         yield texts.last()
         async for name, file in self._pictures(user_id):
             try:
-                yield name, await self._files.read(file)
+                content = await self._files.read(file)
+                yield f"{name}{suffix_of(content)}", content
             except PictureMissingError:
                 continue
 
     async def _pictures(self, user_id: int) -> AsyncIterator[tuple[str, str]]:
-        """What was made and then what was handed in, as names and hashes."""
+        """What was made and then what was handed in, as names without an ending and hashes."""
         async for page in self._pages(user_id):
             made = (
                 select(PictureRow.job_id, PictureRow.position, PictureRow.seed, PictureRow.file)
@@ -113,7 +115,7 @@ class Exporter:
             )
             rows = await self._all(made)
             for job_id, position, seed, file in rows:
-                yield f"pictures/{job_id:06}-{position + 1}-{seed}.png", file
+                yield f"pictures/{job_id:06}-{position + 1}-{seed}", file
         seen: set[str] = set()
         async for page in self._pages(user_id):
             named = select(UploadRow.file).where(UploadRow.job_id.in_(page)).distinct()
@@ -126,7 +128,7 @@ class Exporter:
             made_here = {row[0] for row in await self._all(own)}
             seen |= files
             for file in sorted(files - made_here):
-                yield f"uploads/{file}.png", file
+                yield f"uploads/{file}", file
         given = (
             select(DraftUploadRow.file)
             .join(DraftRow, DraftRow.id == DraftUploadRow.draft_id)
@@ -134,7 +136,7 @@ class Exporter:
             .distinct()
         )
         for file in sorted({row[0] for row in await self._all(given)} - seen):
-            yield f"uploads/{file}.png", file
+            yield f"uploads/{file}", file
 
     async def _pages(self, user_id: int) -> AsyncIterator[Sequence[int]]:
         """The numbers of somebody's jobs, oldest first, a few at a time."""

@@ -84,7 +84,7 @@ class JobReader:
         return await self._database.read(measured)
 
     async def read_picture(self, picture: PictureRecord) -> bytes:
-        """The PNG of a finished picture. Raises PictureMissingError."""
+        """The file of a finished picture. Raises PictureMissingError."""
         return await self._files.read(picture.file)
 
     async def shown_by(self, message_id: int) -> tuple[Job, int | None] | None:

@@ -226,7 +226,7 @@ class JobStore(JobReader):
                 recovered.append(await self.fail(job.id, Failure("interrupted_too_often")))
         return recovered
 
-    async def add_picture(self, job_id: int, picture: PictureRecord, png: bytes) -> None:
+    async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
         """Keep a finished picture; a second one of the same index replaces the first."""
         columns = {
             "seed": picture.seed,
@@ -236,7 +236,7 @@ class JobStore(JobReader):
             "variation_seed": picture.variation_seed,
             "unsafe": picture.unsafe,
         }
-        async with self._files.keeping(png) as file:
+        async with self._files.keeping(content) as file:
             row = insert_into(self._database.dialect, PictureRow)
             row = row.values(job_id=job_id, position=picture.index, file=file, **columns)
             await self._write(

@@ -15,11 +15,14 @@ from typing import Final
 
 import structlog
 
+from generation.picture_files import suffix_of
+
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 500
 """Files that a sweep looks at before others have their turn."""
-SUFFIX: Final = ".png"
+SUFFIXES: Final = (".png", ".webp", ".jpg")
+"""How files' names end; of what is no picture like the first."""
 PART: Final = ".part"
 """Ends the name of a file that is being written."""
 
@@ -45,8 +48,12 @@ class PictureFiles:
         """What was written while each removal looked for what is unused."""
 
     def path(self, sha256: str) -> Path:
-        """Where the file of that hash lies, or would."""
-        return self._folder / sha256[:2] / f"{sha256}{SUFFIX}"
+        """Where the file of that hash lies, or would lie as a PNG."""
+        paths = [self._path(sha256, suffix) for suffix in SUFFIXES]
+        return next((path for path in paths[1:] if path.exists()), paths[0])
+
+    def _path(self, sha256: str, suffix: str) -> Path:
+        return self._folder / sha256[:2] / f"{sha256}{suffix}"
 
     async def write(self, data: bytes) -> str:
         """Keep a file; returns its SHA-256. The same bytes are kept once."""
@@ -128,7 +135,7 @@ class PictureFiles:
                 if old and entry.name.endswith(PART):
                     Path(entry.path).unlink(missing_ok=True)
                 elif old and _is_picture(entry.name):
-                    found.append(entry.name.removesuffix(SUFFIX))
+                    found.append(Path(entry.name).stem)
             except OSError as error:
                 log.warning("a file can't be looked at", file=entry.path, error=str(error))
             if number % BATCH == 0:
@@ -150,7 +157,7 @@ class PictureFiles:
                 continue
 
     def _write(self, sha256: str, data: bytes) -> None:
-        path = self.path(sha256)
+        path = self._path(sha256, suffix_of(data))
         try:
             if path.read_bytes() == data:
                 os.utime(path)  # wanted anew, so no longer old
@@ -187,8 +194,9 @@ class Removal:
 
 
 def _is_picture(name: str) -> bool:
-    stem = name.removesuffix(SUFFIX)
-    return name.endswith(SUFFIX) and len(stem) == 64 and set(stem) <= set("0123456789abcdef")
+    stem, dot, ending = name.partition(".")
+    named = len(stem) == 64 and set(stem) <= set("0123456789abcdef")
+    return named and dot + ending in SUFFIXES
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.refusal import Refused
+from generation.request import FileFormat, Quality
 from generation.rules import Waiting
 from storage import records
 from storage.inserting import insert_into
@@ -50,6 +51,9 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     picture_check: Literal["off", "blur", "block"] = "off"
     spoiler: bool = False
+    format: FileFormat | None = None
+    """Of the files that pictures become where nobody says; None for what the bot's owner says."""
+    quality: Quality | None = None
     audit_channel: int | None = None
     language: str | None = None
 
@@ -72,6 +76,8 @@ class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     ping: bool = False
     """Whether they are mentioned when a request of theirs is done."""
+    format: FileFormat | None = None
+    """Of their files where they name none; None for what holds where they are."""
     language: str | None = None
 
 

@@ -30,6 +30,7 @@ from generation.job import Failure, Job, JobState, Origin
 from generation.messages import JobEvent
 from generation.messages import Progress as StepsDone
 from generation.models import ModelKind
+from generation.picture_files import suffix_of
 from generation.prompts import spaced_weights
 from generation.refusal import Refused
 from generation.regular_files import printable
@@ -342,9 +343,10 @@ async def _upload(
 
 async def _write(jobs: JobStore, job: Job, out: Path) -> None:
     for picture in job.pictures:
-        path = out / f"{job.id:05}-{picture.index + 1}-{picture.seed}.png"
         try:
-            await asyncio.to_thread(path.write_bytes, await jobs.read_picture(picture))
+            file = await jobs.read_picture(picture)
+            path = out / f"{job.id:05}-{picture.index + 1}-{picture.seed}{suffix_of(file)}"
+            await asyncio.to_thread(path.write_bytes, file)
         except PictureMissingError:
             raise Refused("own_picture_gone", job=job.id) from None
         except OSError as error:

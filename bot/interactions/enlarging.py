@@ -8,7 +8,7 @@ from bot.interactions.responding import Interaction, acknowledge, check_can_post
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
 from generation.enlarging import NO_WISH, Wish
-from generation.metadata import size_of
+from generation.picture_files import size_of
 
 
 async def enlarge_attachment(

@@ -1,4 +1,4 @@
-"""Pictures as Discord takes them: the PNG where it is small enough, else a lighter copy."""
+"""Pictures as Discord takes them: their files where these are small enough, else lighter copies."""
 
 import io
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +11,7 @@ import structlog
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
+from generation.picture_files import suffix_of
 from generation.refusal import Refused
 from storage.jobs import JobStore
 from storage.pictures import PictureMissingError
@@ -168,7 +169,8 @@ class JobAttachments:
                 return None
             spoiler = spoiler or check == "blur"
         content = await self._jobs.read_picture(picture)
-        return Attachment(f"darkroom-{job.id}-{picture.index + 1}.png", content, spoiler)
+        name = f"darkroom-{job.id}-{picture.index + 1}{suffix_of(content)}"
+        return Attachment(name, content, spoiler)
 
     async def _fitting(self, original: Attachment, limit: int) -> Attachment:
         shown = original

@@ -9,7 +9,8 @@ import zlib
 from typing import Final
 
 from bot.pictures.containers import PNG_SIGNATURE, TooManyPartsError, chunks
-from generation.metadata import INFOTEXT_CHUNK, INFOTEXT_MAX
+from generation.metadata import INFOTEXT_MAX
+from generation.picture_files import INFOTEXT_CHUNK
 from generation.refusal import Refused
 from generation.request import check_text
 

@@ -10,7 +10,7 @@ def lightened(content: bytes, quality: int, scale: float) -> bytes:
     """A WebP of that quality, its sides `scale` times as long. Blocks. Raises OSError."""
     with Image.open(io.BytesIO(content)) as picture:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        resized = _plain(picture).resize(size, Image.Resampling.LANCZOS)
     return _webp(resized, quality)
 
 
@@ -24,14 +24,18 @@ def sheet(contents: Sequence[bytes], side: int) -> bytes:
     for content in contents:
         with Image.open(io.BytesIO(content)) as picture:
             within = (side // across, side // across)
-            fitted.append(
-                ImageOps.contain(picture.convert("RGB"), within, Image.Resampling.LANCZOS)
-            )
+            fitted.append(ImageOps.contain(_plain(picture), within, Image.Resampling.LANCZOS))
     wide, high = (max(one.size[axis] for one in fitted) for axis in (0, 1))
-    made = Image.new("RGB", (wide * across, high * -(-len(fitted) // across)))
+    mode = "RGBA" if any(one.mode == "RGBA" for one in fitted) else "RGB"
+    made = Image.new(mode, (wide * across, high * -(-len(fitted) // across)))
     for place, one in enumerate(fitted):
         made.paste(one, (place % across * wide, place // across * high))
     return _webp(made, 80)
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """In RGB, or RGBA where it is transparent somewhere."""
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def _webp(picture: Image.Image, quality: int) -> bytes:

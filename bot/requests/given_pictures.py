@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generation.metadata import size_of
+from generation.picture_files import size_of
 from generation.references import Sizes
 from generation.request_options import options
 from storage.jobs import JobStore

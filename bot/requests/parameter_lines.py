@@ -103,6 +103,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.variation_seed is not None
     if option.name == "refiner_switch":
         return request.refiner is not None
+    if option.name in ("format", "quality"):
+        return request.format != "png"
     return True
 
 

@@ -92,11 +92,22 @@ class RequestService:
         await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.preset_for(caller, preset_name)
         sizes = await sizes_of(given, self.jobs)
+        rules = self._rules_for(caller)
         if chosen is None:
-            return completion.complete(given, self.catalog, self.rules, sizes), None
-        request = preset.complete(given, chosen.preset, self.catalog, self.rules, sizes)
+            return completion.complete(given, self.catalog, rules, sizes), None
+        request = preset.complete(given, chosen.preset, self.catalog, rules, sizes)
         preset.check_bounds(chosen.preset, request)
         return request, chosen.use
+
+    def _rules_for(self, caller: Caller) -> Rules:
+        """The rules with what somebody, or the server where they ask, has set of files."""
+        here, usual = caller.guild, self.rules.output
+        output = msgspec.structs.replace(
+            usual,
+            format=caller.own.format or here.format or usual.format,
+            quality=here.quality or usual.quality,
+        )
+        return msgspec.structs.replace(self.rules, output=output)
 
     async def preset_for(self, caller: Caller, name: str | None) -> ChosenPreset | None:
         """The preset of that name, or else the default of somebody and their place."""
@@ -152,7 +163,10 @@ class RequestService:
         """A picture of the store, handed in by somebody and of that size, made larger."""
         permissions.check_place(caller.guild, caller.place)
         await self.catalog.ready(MODELS_SECONDS)
-        request = of_upload(self.remaking.enlarge(picture, size, wish))
+        output = self._rules_for(caller).output
+        request = of_upload(self.remaking.enlarge(picture, size, wish)).with_(
+            format=output.format, quality=output.quality
+        )
         checks.check(request, self.catalog, self.rules)
         return await self._add(request, caller, origin, action="upscale")
 

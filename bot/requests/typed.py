@@ -101,6 +101,8 @@ def _read(name: str, text: str, uploads: Mapping[str, str]) -> Any:
     option = options()[name]
     if option.type is not str:
         return option.parse(text)
+    if option.choices:
+        return option.parse(parameter_lines.unquoted(text))
     return text if name == "lora" and not text.startswith('"') else parameter_lines.unquoted(text)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import colorsys
-import hashlib
 import io
 import random
 from collections.abc import AsyncGenerator, Sequence
@@ -23,6 +22,7 @@ from generation.messages import (
     Ready,
 )
 from generation.numerics import Numerics
+from generation.picture_encoding import encoded
 from generation.request import GenerationRequest
 
 READY = Ready(
@@ -113,14 +113,15 @@ class FakeEngine:
                 picture = larger(work, request.size)
             else:
                 picture = paint(request, index, 0, self.file_hash)
+            file, pixels = encoded(picture, request)
             yield Picture(
                 job=work.job,
                 index=index,
                 seed=seed,
-                png=_encode(picture, "PNG"),
+                file=file,
                 width=picture.width,
                 height=picture.height,
-                pixels_sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
+                pixels_sha256=pixels,
                 hashes=hashes,
                 variation_seed=request.variation_seeds[index],
                 unsafe=self.unsafe[index] if index < len(self.unsafe) else None,

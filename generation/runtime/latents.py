@@ -1,7 +1,6 @@
 """Between PNG bytes, Pillow, pixels and latents."""
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -216,11 +215,3 @@ def _to_pillow(pixels: torch.Tensor, down: bool) -> Image.Image:
     values = ((pixels.float() + 1) / 2).clamp(0, 1) * 255
     bytes_ = (values if down else values.round()).to(torch.uint8)
     return Image.fromarray(bytes_.permute(1, 2, 0).cpu().numpy())
-
-
-def to_png(picture: Image.Image) -> tuple[bytes, str]:
-    """The file, and the SHA-256 of its RGB bytes, row by row."""
-    file = io.BytesIO()
-    # level 4 writes 1024 x 1024 in half the time of the default, 2 % larger
-    picture.save(file, "PNG", compress_level=4)
-    return file.getvalue(), hashlib.sha256(picture.tobytes()).hexdigest()

@@ -8,8 +8,8 @@ from PIL import Image
 
 from generation.messages import EngineWork, Picture, Preview, Progress
 from generation.numerics import Numerics
+from generation.picture_encoding import encoded
 from generation.runtime.faults import CancelledError
-from generation.runtime.latents import to_png
 
 WAIT_STEP: Final = 1.0
 """Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
@@ -50,14 +50,14 @@ class JobReport:
 
     def _save(self, index: int, picture: Image.Image, numerics: Numerics) -> None:
         request, unsafe = self._request, self._unsafe(picture)
-        png, pixels = to_png(picture)
+        file, pixels = encoded(picture, request)
         self._send(
             Picture(
                 job=self._job,
                 index=index,
                 seed=request.seeds[index],
                 variation_seed=request.variation_seeds[index],
-                png=png,
+                file=file,
                 width=picture.width,
                 height=picture.height,
                 pixels_sha256=pixels,

@@ -73,7 +73,14 @@ def with_options(
             for name, option in slashed.items()
         },
     )
-    chosen = app_commands.choices(aspect=[Choice(name=name, value=name) for name in ASPECTS])
+    listed = {name: option.choices for name, option in slashed.items() if option.choices}
+    listed["aspect"] = tuple(ASPECTS)
+    chosen = app_commands.choices(
+        **{
+            name: [Choice(name=value, value=value) for value in values]
+            for name, values in listed.items()
+        }
+    )
     completed = app_commands.autocomplete(
         **{
             name: autocompleter(option, catalog, rules)

@@ -16,7 +16,7 @@ from generation.families import FAMILIES
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request_options import bounds_of, exact
+from generation.request_options import bounds_of, exact, options
 from generation.rules import Rules, default_model, native_size, shaped
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -26,14 +26,18 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "editing": ("image_guidance",),
     "files": ("model", "vae", "controlnet", "control_scale", "upscaler"),
     "refiner": ("refiner", "refiner_switch"),
+    "output": ("format", "quality"),
     "loras": ("loras",),
     "bounds": ("max_steps", "max_count", "max_pixels"),
 }
 """What is asked for in one modal; one has at most five fields."""
 LONG: Final = frozenset(("template", "negative_prompt", "loras"))
 NUMBERS: Final = frozenset(
-    field for part in ("numbers", "size", "editing", "bounds") for field in PARTS[part]
-) - {"schedule"} | {"control_scale", "refiner_switch"}
+    field
+    for part in PARTS.values()
+    for field in part
+    if field != "loras" and bounds_of(Preset, field).type is not str
+)
 MARK: Final = 4
 """Characters of a mark; of five fields they fit into a custom_id, beside the longest name."""
 OPEN: Final = {"description": "", "loras": (), "roles": ()}
@@ -129,6 +133,10 @@ def _read(field: str, entered: str) -> Any:
         number = bounds.parse(written)
         bounds.check(number)
         return number
+    if field in options() and options()[field].choices:
+        chosen = options()[field].parse(written)
+        options()[field].check(chosen)
+        return chosen
     if field == "loras":
         lines = [line.strip() for line in written.splitlines() if line.strip()]
         return tuple(map(parameter_lines.lora_use, lines))

@@ -14,6 +14,7 @@ from bot.locales import LOCALES, Texts
 from bot.ui.formatting import quoted
 from bot.ui.modal import WRITTEN, Modal
 from bot.ui.persistent_items import StatelessLayout
+from generation.picture_files import SUFFIXES as FORMATS
 from generation.refusal import Refused
 from generation.request_options import bounds_of
 from storage.settings import PHRASES_MAX, GuildSettings, PersonSettings, Scope
@@ -91,11 +92,14 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("blocklist", "lines"),
         _guild("picture_check", "choice", choices=("off", "blur", "block")),
         _guild("spoiler", "toggle"),
+        _guild("format", "choice", choices=("", *FORMATS)),
+        _guild("quality", "number"),
         _guild("audit_channel", "channel"),
         _guild("language", "choice", choices=("", *LOCALES)),
         Setting(name="default_preset", scope="person", kind="preset"),
         Setting(name="private", scope="person", kind="toggle"),
         Setting(name="ping", scope="person", kind="toggle"),
+        Setting(name="format", scope="person", kind="choice", choices=("", *FORMATS)),
         Setting(name="language", scope="person", kind="choice", choices=("", *LOCALES)),
     )
 }
@@ -169,7 +173,8 @@ def value(setting: Setting, caller: Caller, *, whole: bool = False) -> str:
             return f"<#{now}>" if now else texts("setting_none")
         case "number" if now is None:
             # how much may wait is bounded in config.toml too
-            return texts("setting_usual" if setting.name == "waiting" else "setting_unlimited")
+            own = {"waiting": "setting_usual", "quality": "setting_quality_usual"}
+            return texts(own.get(setting.name, "setting_unlimited"))
     return texts("setting_none") if now is None else _escaped(str(now))
 
 
@@ -222,7 +227,7 @@ def choice_key(setting: Setting, chosen: str) -> str:
     """The key of a choice's name."""
     if setting.name == "language":
         return f"language_{chosen.replace('-', '_').lower() or 'auto'}"
-    return f"setting_{setting.name}_{chosen}"
+    return f"setting_{setting.name}_{chosen or 'usual'}"
 
 
 def modal_of(setting: Setting, caller: Caller) -> Modal:

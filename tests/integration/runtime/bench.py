@@ -46,7 +46,7 @@ class Made:
         return [picture.pixels_sha256 for picture in self.pictures]
 
     def image(self, index: int = 0) -> Image.Image:
-        return Image.open(io.BytesIO(self.pictures[index].png)).convert("RGB")
+        return Image.open(io.BytesIO(self.pictures[index].file)).convert("RGB")
 
 
 class Bench:

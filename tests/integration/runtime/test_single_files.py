@@ -154,5 +154,5 @@ async def draw(
 
 
 def is_no_plain_colour(picture: Picture) -> bool:
-    with Image.open(io.BytesIO(picture.png)) as image:
+    with Image.open(io.BytesIO(picture.file)) as image:
         return len(set(image.tobytes())) > 100

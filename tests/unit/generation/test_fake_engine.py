@@ -59,7 +59,7 @@ async def test_a_variation_is_a_relative_of_its_parent() -> None:
 
 
 def distance(one: Picture, other: Picture) -> float:
-    images = [Image.open(io.BytesIO(picture.png)) for picture in (one, other)]
+    images = [Image.open(io.BytesIO(picture.file)) for picture in (one, other)]
     return sum(ImageStat.Stat(ImageChops.difference(*images)).mean)
 
 
@@ -68,7 +68,7 @@ async def test_tiles_are_as_large_as_asked_for_and_carry_what_a_check_found() ->
     request = a_request(width=264, height=200, tile=128, init_picture="0" * 64)
     (picture,) = [e for e in await events(engine, work(request)) if isinstance(e, Picture)]
     assert (picture.width, picture.height, picture.unsafe) == (264, 200, 0.7)
-    with Image.open(io.BytesIO(picture.png)) as image:
+    with Image.open(io.BytesIO(picture.file)) as image:
         assert image.size == (264, 200)
     engine.unsafe = ()
     (picture,) = [e for e in await events(engine, work()) if isinstance(e, Picture)]

@@ -87,11 +87,6 @@ def test_the_file_carries_both_chunks_and_the_same_pixels(prompt: str) -> None:
     assert again == original
 
 
-def test_what_is_no_png_is_an_error() -> None:
-    with pytest.raises(ValueError, match="not a PNG"):
-        metadata.embed(b"JFIF", about())
-
-
 def of(request: GenerationRequest, **hashes: str) -> str:
     found = metadata.About(
         request=request, index=0, seed=request.seed, variation_seed=request.variation_seed,

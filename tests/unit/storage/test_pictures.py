@@ -140,3 +140,16 @@ async def test_the_same_file_from_many_at_once(files: PictureFiles, tmp_path: Pa
     assert set(written) == {hashlib.sha256(data).hexdigest()}
     assert await files.read(written[0]) == data
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+async def test_a_files_name_says_what_it_is(files: PictureFiles) -> None:
+    contents = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".webp": b"RIFF\0\0\0\0WEBP"}
+    hashes = {suffix: await files.write(content) for suffix, content in contents.items()}
+    for suffix, file in hashes.items():
+        assert files.path(file).name == f"{file}{suffix}"
+        assert await files.read(file) == contents[suffix]
+        age(files.path(file), 25)
+    assert set(await older_than(files, 24)) == set(hashes.values())
+    with files.removing() as removal:
+        assert await removal.remove(hashes.values()) == 3
+    assert not any(files.path(file).exists() for file in hashes.values())

@@ -55,7 +55,7 @@ def checkpoint(path: Path, family: str, **fields: Any) -> ModelFile:
 def pixels_of(answer: Picture | Failed) -> Pixels:
     """Those of a finished picture, (height, width, 3), from 0 to 255."""
     assert isinstance(answer, Picture), answer
-    with Image.open(io.BytesIO(answer.png)) as image:
+    with Image.open(io.BytesIO(answer.file)) as image:
         return np.asarray(image.convert("RGB")).astype(float)
 
 

@@ -61,7 +61,7 @@ def drawn(catalog: Catalog, request: GenerationRequest, cache: Path) -> np.ndarr
     server.run(Generate("1", request, catalog.get(ModelKind.CHECKPOINT, request.model)))
     assert ends.of(Failed) == []
     (picture,) = ends.of(Picture)
-    with Image.open(io.BytesIO(picture.png)) as image:
+    with Image.open(io.BytesIO(picture.file)) as image:
         return np.asarray(image.convert("RGB")).astype(int)
 
 

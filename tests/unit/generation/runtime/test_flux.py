@@ -91,7 +91,7 @@ def _file(path: Path, **fields: Any) -> ModelFile:
 
 def pixels_of(answer: Picture | Failed) -> np.ndarray[Any, Any]:
     assert isinstance(answer, Picture), answer
-    with Image.open(io.BytesIO(answer.png)) as image:
+    with Image.open(io.BytesIO(answer.file)) as image:
         return np.asarray(image.convert("RGB")).astype(float)
 
 

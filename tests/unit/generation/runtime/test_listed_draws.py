@@ -144,7 +144,7 @@ async def drawn(layout: ModelLayout, bases: Path, folder: Path) -> str:
     server.run(Generate("1", request, checkpoint, **parts))
     assert ends.of(Failed) == []
     (picture,) = ends.of(Picture)
-    with Image.open(io.BytesIO(picture.png)) as image:
+    with Image.open(io.BytesIO(picture.file)) as image:
         assert len(set(image.convert("L").tobytes())) > 20
     shutil.rmtree(folder / "models")
     return str(picture.pixels_sha256)

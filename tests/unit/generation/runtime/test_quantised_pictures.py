@@ -49,7 +49,7 @@ def listed(file: Path) -> ModelFile:
 def pixels(bench: Bench, model: ModelFile, **changes: Any) -> Pixels:
     bench.draw(model, steps=2, **changes)
     (picture,) = bench.ends.of(Picture)
-    return np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), np.float32)
+    return np.asarray(Image.open(io.BytesIO(picture.file)).convert("RGB"), np.float32)
 
 
 def apart(one: Pixels, other: Pixels) -> float:

@@ -54,7 +54,7 @@ class QwenModels:
         """The picture's pixels."""
         answer = self.answer(self.files[layout], **changes)
         assert isinstance(answer, Picture), answer
-        with Image.open(io.BytesIO(answer.png)) as image:
+        with Image.open(io.BytesIO(answer.file)) as image:
             return np.asarray(image.convert("RGB")).astype(float)
 
     def answer(self, model: ModelFile, **changes: Any) -> Picture | Failed:

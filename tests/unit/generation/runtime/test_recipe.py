@@ -57,7 +57,7 @@ class Bench:
         self.server.run(Generate("1", request, self.tiny, **(parts or {})))
         assert self.ends.of(Failed) == [], self.ends.of(Failed)[0]
         (found,) = self.ends.of(Picture)
-        self.png: bytes = found.png
+        self.file: bytes = found.file
         return str(found.pixels_sha256)
 
 
@@ -140,7 +140,7 @@ def test_a_start_picture_that_is_not_changed_is_what_the_vae_makes_of_it(bench: 
     with torch.no_grad():
         expected = vae.decode(vae.encode(pixels).latent_dist.mean).sample
     expected = ((expected + 1) * 127.5).round().clamp(0, 255)
-    found = Image.open(io.BytesIO(bench.png)).convert("RGB")
+    found = Image.open(io.BytesIO(bench.file)).convert("RGB")
     shown = torch.frombuffer(bytearray(found.tobytes()), dtype=torch.uint8)
     made = shown.view(1, 64, 64, 3).permute(0, 3, 1, 2).float()
     assert float((made - expected).abs().mean()) < 0.6

@@ -295,7 +295,7 @@ def test_where_there_is_no_room_for_both_the_base_steps_aside(
 
 def test_the_picture_is_one(bench: Bench) -> None:
     bench.draw(bench.refiner, refiner_switch=0.5)
-    with Image.open(io.BytesIO(bench.pictures[0].png)) as image:
+    with Image.open(io.BytesIO(bench.pictures[0].file)) as image:
         assert len(set(image.convert("L").tobytes())) > 20
 
 

@@ -253,6 +253,6 @@ def test_what_torch_compiles_draws_the_same_picture(
     assert numerics.compiled
     assert len(drawn) == len(other) == 1
     assert list((tmp_path / "compiled").rglob("*.cpp"))
-    one, two = (each.ends.of(Picture)[0].png for each in (bench, plain))
+    one, two = (each.ends.of(Picture)[0].file for each in (bench, plain))
     images = [Image.open(io.BytesIO(png)) for png in (one, two)]
     assert max(ImageChops.difference(*images).tobytes()) <= 2
