@@ -53,6 +53,7 @@ UNSET: Final[Mapping[str, str]] = {
     "variation_seed": "random where --variation-strength is given",
     **dict.fromkeys(("init_picture", *FURTHER_PICTURES), "none"),
     "mask": "what is erased of the picture",
+    "image_guidance": "1.5 with InstructPix2Pix",
     "refiner": "none",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",
