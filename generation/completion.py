@@ -118,8 +118,9 @@ def changed(
         values |= {"width": width, "height": height}
     if "refiner_switch" in given and values.get("refiner", request.refiner) is None:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
-    if "mask_blur" in given and request.mask is None:
-        raise Refused("option_needs", option="mask_blur", needs="mask")
+    for name, option in options().items():
+        if name in given and option.needs and not request.has(option.needs):
+            raise Refused("option_needs", option=name, needs=option.needs)
     second = values.get("variation_seed", request.variation_seed)
     if values.get("variation_strength") and second is None:
         values["variation_seed"] = RANDOM_SEED
@@ -159,8 +160,9 @@ def _check_given(given: Given) -> None:
         raise Refused("prompt_empty")
     if "denoising" in given and "init_picture" not in given:
         raise Refused("option_needs", option="denoising", needs="init_picture")
-    if "mask_blur" in given and "mask" not in given:
-        raise Refused("option_needs", option="mask_blur", needs="mask")
+    for name, option in options().items():
+        if name in given and option.needs and option.needs not in given:
+            raise Refused("option_needs", option=name, needs=option.needs)
     if "variation_seed" in given and "variation_strength" not in given:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")
     if "refiner_switch" in given and "refiner" not in given:

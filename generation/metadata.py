@@ -36,6 +36,10 @@ KEYS: Final[Mapping[str, str]] = {
     "Clip skip": "clip_skip",
     "Denoising strength": "denoising",
     "Mask blur": "mask_blur",
+    "Mask mode": "mask_mode",
+    "Masked content": "masked_content",
+    "Inpaint area": "inpaint_area",
+    "Masked area padding": "mask_padding",
     "Model": "model",
     "VAE": "vae",
     "Refiner switch at": "refiner_switch",
@@ -43,6 +47,8 @@ KEYS: Final[Mapping[str, str]] = {
 """What an infotext calls the options that it gives as they are."""
 SIGNS: Final = frozenset(("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model"))
 """A line that gives two of these is the parameters and no prompt."""
+INPAINT: Final = "Inpaint"
+"""How a mask's mode begins in A1111's words."""
 NO_VAE: Final = frozenset(("automatic", "none"))
 BY_STEPS: Final = "Refiner switch by sampling steps"
 """How A1111 tells it from a switch at a level of noise, which newer versions have by default."""
@@ -144,7 +150,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     if request.init_picture is not None and not second_pass:
         found.append(("Denoising strength", exact(request.denoising_strength)))
         if request.mask is not None:
-            found.append(("Mask blur", str(request.mask_blur)))
+            found += _masked(request)
     for number, use in enumerate(request.controls):
         value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
         if use.start > 0 or use.end < 1:
@@ -171,6 +177,19 @@ def _image_guidance(request: GenerationRequest) -> list[tuple[str, str]]:
     """As A1111 has it, of models that edit with it alone."""
     scale = request.image_guidance_scale
     return [] if scale is None else [("Image CFG scale", exact(scale))]
+
+
+def _masked(request: GenerationRequest) -> list[tuple[str, str]]:
+    """As A1111 has it, which says what is not as usual."""
+    found = [("Mask blur", str(request.mask_blur))]
+    if request.mask_mode != "masked":
+        found.append(("Mask mode", f"{INPAINT} {request.mask_mode}"))
+    if request.masked_content != "original":
+        found.append(("Masked content", request.masked_content))
+    if request.inpaint_area != "whole picture":
+        found.append(("Inpaint area", request.inpaint_area.capitalize()))
+        found.append(("Masked area padding", str(request.mask_padding)))
+    return found
 
 
 def _modules(about: About) -> list[str]:
@@ -317,6 +336,9 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
             or (key == "VAE" and value.casefold() in NO_VAE)
         ):
             continue
+        elif key == "Mask mode":
+            mode = value.strip().removeprefix(INPAINT)
+            given["mask_mode"] = options()["mask_mode"].parse(mode)
         elif key in KEYS:
             given[KEYS[key]] = options()[KEYS[key]].parse(value)
         elif key != "Schedule type":

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import tomli_w
@@ -36,7 +36,11 @@ from generation.request import (
     FileFormat,
     GenerationRequest,
     Guidance,
+    InpaintArea,
     LoraUse,
+    MaskBlur,
+    MaskedContent,
+    MaskPadding,
     Name,
     Pixels,
     Prompt,
@@ -76,6 +80,10 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule: Name | None = None
     image_guidance: Guidance | None = None
     clip_skip: ClipSkip | None = None
+    mask_blur: MaskBlur | None = None
+    masked_content: MaskedContent | None = None
+    inpaint_area: InpaintArea | None = None
+    mask_padding: MaskPadding | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
     upscaler: Name | None = None
@@ -107,6 +115,10 @@ GIVEN: Final = (
     "clip_skip",
     "format",
     "quality",
+    "mask_blur",
+    "masked_content",
+    "inpaint_area",
+    "mask_padding",
 )
 """Fields that are options of the same name."""
 
@@ -128,6 +140,10 @@ EXAMPLES: Final = {
     "sampler": '"DPM++ 2M"',
     "schedule": '"Karras"',
     "clip_skip": "2",
+    "mask_blur": "4",
+    "masked_content": '"fill"',
+    "inpaint_area": '"only masked"',
+    "mask_padding": "32",
     "controlnet": '"a name"',
     "control_scale": "0.8",
     "upscaler": '"a name, or Lanczos"',
@@ -173,7 +189,8 @@ def complete(
 
 def apply(preset: Preset, given: Given) -> Given:
     """A preset's settings under what a person gave, which always wins; its text around theirs."""
-    under = {name: getattr(preset, name) for name in GIVEN}
+    needed = {name: options()[name].needs for name in GIVEN}
+    under = {n: getattr(preset, n) for n, needs in needed.items() if not needs or needs in given}
     if "aspect" in given:
         under |= {"width": None, "height": None}
     if preset.refiner is None or "refiner" in given:
@@ -260,6 +277,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         sampler=request.sampler,
         schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
+        **_masked(request),
         controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
         upscaler=request.enlargement.upscaler if request.enlargement else None,
@@ -268,6 +286,12 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         quality=request.quality if request.format != "png" else None,
         loras=request.loras,
     )
+
+
+def _masked(request: GenerationRequest) -> dict[str, Any]:
+    """How its mask is drawn, if it has one."""
+    names = ("mask_blur", "masked_content", "inpaint_area", "mask_padding")
+    return {name: getattr(request, name) for name in names} if request.has("mask") else {}
 
 
 def _control(use: ControlUse) -> str:

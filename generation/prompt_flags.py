@@ -118,8 +118,9 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
     if "init_picture" not in merged:
         pasted.pop("denoising", None)
         pasted.pop("image_guidance", None)
-    if "mask" not in merged:
-        pasted.pop("mask_blur", None)
+    for name, option in options().items():
+        if option.needs and option.needs not in merged:
+            pasted.pop(name, None)
     if "refiner" not in pasted or "refiner" in merged:
         # where another one takes over is said with its name
         pasted.pop("refiner_switch", None)

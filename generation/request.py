@@ -44,6 +44,13 @@ Conventions = Literal["a1111", "comfyui"]
 FileFormat = Literal["png", "webp", "jpeg"]
 """Of the file that a picture becomes."""
 
+MaskMode = Literal["masked", "not masked"]
+"""What of a mask is drawn anew: its white or its black."""
+MaskedContent = Literal["original", "fill", "latent noise", "latent nothing"]
+"""What the masked part begins with, in A1111's words."""
+InpaintArea = Literal["whole picture", "only masked"]
+"""What of the picture is drawn over: all of it, or what lies around the mask, as large."""
+
 PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of the file of a picture in the store."""
 
@@ -62,6 +69,7 @@ Strength = Annotated[float, Meta(ge=0, le=1)]
 LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
 ControlScale = Annotated[float, Meta(ge=0, le=2)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
+MaskPadding = Annotated[int, Meta(ge=0, le=256)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
 
 
@@ -78,13 +86,15 @@ def option(
     slash: bool = True,
     random: bool = False,
     also: Mapping[str, str] = NOTHING,
+    needs: str = "",
     **bounds: Any,
 ) -> Meta:
     """The declaration of a field that people can set; its option has the field's name or `name`.
 
     One that is not `offered` is set by actions on finished pictures only. One that is no `slash`
     option, of which Discord takes 25, is written: as a flag, a line or a field of a preset. One
-    that may be `random` is drawn where people write RANDOM_SEED.
+    that may be `random` is drawn where people write RANDOM_SEED. One that `needs` another option
+    means nothing without it, and can't be given then.
     """
     extra = {
         "option": name,
@@ -94,6 +104,7 @@ def option(
         "slash": slash,
         "random": random,
         "also": dict(also),
+        "needs": needs,
     }
     return Meta(description=help_, extra=extra, **bounds)
 
@@ -284,8 +295,33 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         option("white where the start picture is drawn anew, black where it stays", picture=True),
     ] = None
     mask_blur: Annotated[
-        MaskBlur, option("how many pixels wide the mask's edge is blurred", slash=False)
+        MaskBlur,
+        option("how many pixels wide the mask's edge is blurred", slash=False, needs="mask"),
     ] = 4
+    mask_mode: Annotated[
+        MaskMode,
+        option("which part is drawn anew: what is masked, or all else", slash=False, needs="mask"),
+    ] = "masked"
+    masked_content: Annotated[
+        MaskedContent,
+        option("what the part that is drawn anew begins with", slash=False, needs="mask"),
+    ] = "original"
+    inpaint_area: Annotated[
+        InpaintArea,
+        option(
+            "whether all is drawn over, or only what is masked, as large as the size says",
+            slash=False,
+            needs="mask",
+        ),
+    ] = "whole picture"
+    mask_padding: Annotated[
+        MaskPadding,
+        option(
+            "pixels around the mask that are seen where only what is masked is drawn",
+            slash=False,
+            needs="mask",
+        ),
+    ] = 32
     denoising_strength: Annotated[
         Strength, option("how much of the start picture is drawn anew", name="denoising")
     ] = 0.6
@@ -381,6 +417,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "controlnet": tuple(use.name for use in self.controls),
             "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
         }
+
+    def has(self, option: str) -> bool:
+        """Whether it has what that option gives, without which others mean nothing."""
+        return getattr(self, option) is not None
 
     @property
     def own_controls(self) -> tuple[ControlUse, ...]:

@@ -5,6 +5,7 @@ field of the request is a new option everywhere.
 """
 
 import functools
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -63,13 +64,17 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is one of `/imagine`'s options, and not only written."""
     random: bool = False
     """Whether RANDOM_SEED, which then is its lowest value, stands for one that is drawn."""
+    needs: str = ""
+    """The option without which it means nothing."""
 
     def parse(self, text: str) -> str | int | float:
-        """The value that somebody typed. Raises Refused when it is no number but should be."""
+        """The value that somebody typed; of choices the one that is meant, whatever its case, with
+        hyphens for blanks. Raises Refused when it is no number but should be.
+        """
         if self.choices:
-            word = text.strip().casefold()
+            word = _folded(text)
             word = self.also.get(word, word)
-            return next((known for known in self.choices if known == word), text)
+            return next((known for known in self.choices if _folded(known) == word), text)
         if self.type is str:
             return text
         written = text.strip()
@@ -195,6 +200,10 @@ def exact(number: float) -> str:
     return short if float(short) == number else repr(number)
 
 
+def _folded(text: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", text.strip().casefold()))
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -223,6 +232,7 @@ def _option(name: str, declared: Any, **where: Any) -> Option:
         slash=extra["slash"],
         also=extra["also"],
         random=extra["random"],
+        needs=extra["needs"],
         **bounds,
         **where,
     )

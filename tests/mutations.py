@@ -52,6 +52,7 @@ TESTS: Final = {
     "control": "tests/unit/generation/test_control_uses.py",
     "kontext": f"{RUNTIME}/test_kontext.py",
     "inpainting": f"{RUNTIME}/test_inpainting.py",
+    "masked content": f"{RUNTIME}/test_masked_content.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",
     "masked requests": "tests/unit/generation/test_completion.py",
     "masks of members": "tests/acceptance/test_inpainting.py",

@@ -59,7 +59,7 @@ def edited(
     for name, value in parsed.pasted.items():
         if name in ("denoising", "image_guidance") and base.init_picture is None:
             continue
-        if name == "mask_blur" and base.mask is None:
+        if (needs := options()[name].needs) and not base.has(needs):
             continue
         if name in ("width", "height") and "aspect" in given:
             continue
@@ -103,6 +103,9 @@ def _settings(under: Preset, base: GenerationRequest, lines: GenerationRequest) 
     found = {}
     for name in GIVEN:
         field, value = options()[name].field, getattr(under, name)
+        needs = options()[name].needs
+        if needs and not base.has(needs):
+            continue
         if value is not None and getattr(lines, field) == getattr(base, field):
             found[name] = value
     if len(lines.controls) == 1 and lines.controls == base.controls:

@@ -97,8 +97,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
     """Parameters that do nothing in this request only clutter the dialog."""
     if option.name == "denoising":
         return request.init_picture is not None
-    if option.name == "mask_blur":
-        return request.mask is not None
+    if option.needs:
+        return request.has(option.needs)
     if option.name == "variation_strength":
         return request.variation_seed is not None
     if option.name == "refiner_switch":

@@ -22,6 +22,7 @@ from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.request_options import options
 from generation.rules import Rules
 from generation.worker import Worker
 from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
@@ -80,7 +81,8 @@ class RequestService:
         fetched and kept; `name` is the preset's.
         """
         given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
-        if given.keys() & {"mask_blur", "controlnet"} and "init_picture" in given:
+        masked = {name for name, option in options().items() if option.needs == "mask"}
+        if given.keys() & {*masked, "controlnet"} and "init_picture" in given:
             # a picture may bring its mask itself
             given.setdefault("mask", NO_PICTURE)
         await self._request_of(given, caller, name)

@@ -99,7 +99,7 @@ def _read(name: str, text: str, uploads: Mapping[str, str]) -> Any:
     if name in OTHERS:
         return parameter_lines.unquoted(text)
     option = options()[name]
-    if option.type is not str:
+    if option.type is not str or option.choices:
         return option.parse(text)
     if option.choices:
         return option.parse(parameter_lines.unquoted(text))

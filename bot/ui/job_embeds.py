@@ -15,7 +15,7 @@ from generation.job import Failure, Job, JobState, PictureRecord
 from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
-from generation.request import ControlUse, LoraUse
+from generation.request import ControlUse, GenerationRequest, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
@@ -231,6 +231,9 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         own = texts("preset_personal", name=job.preset.name)
         yield "field_preset", own if job.preset.own else job.preset.name
     width, height = request.size
+    if job.pictures:
+        # where only what is masked was drawn, it is that of the whole picture
+        width, height = job.pictures[0].width, job.pictures[0].height
     made = request.enlargement
     if made is not None:
         yield "field_upscaler", f"{made.upscaler} × {number(round(made.factor, 2))}"
@@ -263,9 +266,20 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
     if request.mask:
-        yield "field_mask", texts("mask_blurred", blur=request.mask_blur)
+        yield "field_mask", ", ".join(_mask(request, texts))
     if made is not None and made.denoising_strength:
         yield "field_second_pass", number(made.denoising_strength)
+
+
+def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:
+    """What is said of its mask beside the usual."""
+    yield texts("mask_blurred", blur=request.mask_blur)
+    if request.mask_mode == "not masked":
+        yield texts("mask_not_masked")
+    if request.masked_content != "original":
+        yield texts(f"masked_content_{request.masked_content.replace(' ', '_')}")
+    if request.inpaint_area == "only masked":
+        yield texts("mask_only", padding=request.mask_padding)
 
 
 def _control(use: ControlUse, texts: Texts) -> str:

@@ -19,17 +19,22 @@ from generation.runtime.job_models import JobModels
 from generation.runtime.latents import (
     EDITING,
     StartPicture,
-    fitted_pixels,
     further_channels,
+    open_picture,
     pixels_of,
 )
 from generation.runtime.lora_file import FileStamp
-from generation.runtime.masks import Mask
+from generation.runtime.masks import Mask, beside
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
 from generation.runtime.parts import Parts
-from generation.runtime.references import NO_REFERENCES, ShownReferences, seen
+from generation.runtime.references import (
+    NO_REFERENCES,
+    ShownReferences,
+    drawn_part,
+    seen,
+)
 from generation.runtime.tiling import Tiles
 from generation.samplers import SAMPLERS, sampler_of
 
@@ -98,7 +103,7 @@ def drawer_of(
     """What a checkpoint of the job draws with, its LoRAs merged and its prompts encoded."""
     words, stamps = _words(model, job, work, parts)
     stop_if_cancelled()
-    prompts = _prompts(model, work, parts, words, stamps)
+    prompts = _prompts(model, work, parts, words, stamps, mask)
     steering = [
         (net, use, file)
         for net, use, file in zip(job.nets, work.steering, work.controlnets, strict=True)
@@ -142,6 +147,7 @@ def _prompts(
     parts: Parts,
     words: Vectors,
     stamps: tuple[FileStamp, ...],
+    mask: Mask | None,
 ) -> Prompts:
     request = work.request
     merged = tuple(parts.merger.merged(part) for part in model.text_encoders)
@@ -159,8 +165,8 @@ def _prompts(
             request.steps * SAMPLERS[sampler_of(request)].order,
             clip_skip=request.clip_skip,
             vectors=words,
-            changed_by=(merged, stamps, work.references),
-            pictures=seen(work, model),
+            changed_by=(merged, stamps, work.references, drawn_part(work, mask)),
+            pictures=seen(work, model, mask),
             conventions=request.conventions,
             second_pass=work.enlargement is not None,
             before_encoding=before_encoding,
@@ -176,10 +182,10 @@ def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
     return sampling
 
 
-def _pixels(work: Generate, use: ControlUse, parts: Parts) -> torch.Tensor:
-    """A control picture, at the size that is drawn."""
+def _pixels(work: Generate, use: ControlUse, parts: Parts, mask: Mask | None) -> torch.Tensor:
+    """A control picture, at the size that is drawn, and the part of it."""
     size = (work.request.width, work.request.height)
-    return fitted_pixels(work.pictures[use.picture], *size, parts.device)
+    return pixels_of(beside(open_picture(work.pictures[use.picture]), mask, size), parts.device)
 
 
 def _hint(
@@ -198,7 +204,7 @@ def _hint(
     Sources: lllyasviel, github.com/lllyasviel/ControlNet-v1-1-nightly, whose hidden pixels are -1;
     of xinsir's union diffusers' StableDiffusionXLControlNetUnionInpaintPipeline.
     """
-    pixels, make = _pixels(work, use, parts), model.architecture.control
+    pixels, make = _pixels(work, use, parts, mask), model.architecture.control
     if mask is not None and (is_shown_mask(file) or use.kind == REPAINT):
         hidden = BLACK if use.kind == REPAINT else HIDDEN
         pixels = torch.where(mask.pixels.to(parts.device) > 0, hidden, pixels)
@@ -219,7 +225,7 @@ def _beside(
     """The further channels of a network that has them; without a mask all is drawn anew."""
     if not model.further_channels:
         return None
-    followed = None if work.followed is None else _pixels(work, work.followed, parts)
+    followed = None if work.followed is None else _pixels(work, work.followed, parts, mask)
     if mask is None:
         drawn = torch.ones((1, 1, work.request.height, work.request.width), device=parts.device)
         kept = torch.zeros_like(drawn).expand(-1, 3, -1, -1)
@@ -229,6 +235,6 @@ def _beside(
     with parts.residency.at_work(model.vae):
         if work.edited is not None:
             size = (work.request.width, work.request.height)
-            before = fitted_pixels(work.pictures[work.edited], *size, parts.device)
-            start = StartPicture.of(model, before, tiles)
+            edited = beside(open_picture(work.pictures[work.edited]), mask, size)
+            start = StartPicture.of(model, pixels_of(edited, parts.device), tiles)
         return further_channels(model, start, followed, kept, drawn, tiles)

@@ -1,19 +1,20 @@
 """What of a picture is drawn anew and what of it stays: in pixels, in latents, at every step.
 
-As A1111 inpaints the whole picture with its own content under the mask: the mask's edge is blurred,
-latents are one or the other, and what stays is put back from the picture itself in the end.
+As A1111 inpaints: the mask's edge is blurred, latents are one or the other, and what stays is put
+back from the picture itself in the end.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 from scipy import ndimage
 
 from generation.messages import Generate
 from generation.runtime.faults import JobError
 from generation.runtime.latents import fitted, open_picture
+from generation.runtime.mask_region import Region, around
 from generation.runtime.samplers.step import Denoise
 
 KERNEL: Final = 2.5
@@ -21,12 +22,14 @@ KERNEL: Final = 2.5
 
 
 class Mask(NamedTuple):
-    """Both of the size that is drawn."""
+    """Mask and picture, of the size that is drawn."""
 
     drawn: Image.Image
     """In greys: white where all is drawn anew, blurred."""
     picture: Image.Image
     """What stays where it is black, in RGB."""
+    region: Region | None = None
+    """Of a whole picture, where only what is masked is drawn."""
 
     @property
     def pixels(self) -> torch.Tensor:
@@ -46,6 +49,8 @@ class Mask(NamedTuple):
         """A picture that was made, with what stays put back; pixels that the mask, blurred, does
         not touch are the picture's own, to the last bit.
         """
+        if self.region is not None:
+            return self.region.pasted(made)
         # half drawn is drawn: the picture's own pixels end where the latents' do
         return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
 
@@ -55,10 +60,33 @@ def mask_of(work: Generate) -> Mask | None:
     request = work.request
     if request.mask is None or request.init_picture is None:
         return None
+    size = request.width, request.height
     picture = open_picture(work.pictures[request.init_picture])
-    drawn = open_picture(work.pictures[request.mask]).convert("L")
-    drawn = fitted(drawn.resize(picture.size), request.width, request.height)
-    return Mask(blurred(drawn, request.mask_blur), fitted(picture, request.width, request.height))
+    drawn = open_picture(work.pictures[request.mask]).convert("L").resize(picture.size)
+    if request.mask_mode == "not masked":
+        drawn = ImageOps.invert(drawn)
+    if request.inpaint_area == "only masked":
+        return _only_masked(picture, blurred(drawn, request.mask_blur), request.mask_padding, size)
+    return Mask(blurred(fitted(drawn, *size), request.mask_blur), fitted(picture, *size))
+
+
+def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Image.Image:
+    """Another picture of a job, in the size that is drawn: of one that lies over the masked picture
+    the same part.
+    """
+    if mask is None or mask.region is None:
+        return fitted(picture, *size)
+    return mask.region.cut(fitted(picture, *mask.region.whole.size), *size)
+
+
+def _only_masked(
+    picture: Image.Image, drawn: Image.Image, padding: int, size: tuple[int, int]
+) -> Mask:
+    box = around(drawn, padding, *size)
+    if box is None:
+        raise JobError("mask_too_fine")
+    region = Region(picture, drawn, box)
+    return Mask(region.cut(drawn, *size), region.cut(picture, *size), region)
 
 
 def blurred(mask: Image.Image, spread: int) -> Image.Image:

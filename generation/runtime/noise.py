@@ -89,6 +89,11 @@ class Streams:
         return torch.stack([torch.randn(shape[1:], generator=own) for own in self._generators])
 
 
+def first_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:
+    """(N, *shape): what each seed draws first."""
+    return torch.stack([torch.randn(shape, generator=_generator(seed)) for seed in seeds])
+
+
 def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """Noise of shape (C, h, w) that is `strength` of the way from `low` to `high`, on a sphere.
 

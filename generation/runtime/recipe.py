@@ -24,16 +24,16 @@ from generation.runtime.job_models import JobModels, load
 from generation.runtime.latents import (
     StartPicture,
     decode,
-    fills,
     fitted_pixels,
     frugal,
     pixels_of,
 )
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
+from generation.runtime.masked_content import beginning, begins_as_trained, filled
 from generation.runtime.masks import Mask, MaskedDenoiser, MaskedLatents, mask_of
 from generation.runtime.memory import MemoryWish, Meter, Planner
-from generation.runtime.noise import Streams
+from generation.runtime.noise import Streams, first_noise
 from generation.runtime.parts import Parts
 from generation.runtime.references import NO_REFERENCES, shown
 from generation.runtime.report import JobReport, Send
@@ -201,7 +201,8 @@ class Drawing(JobReport):
 
     def _inputs(self, job: JobModels) -> Inputs:
         request, model, tiles = self._work.request, job.base, self._tiles
-        before, mask = self._start_pixels(), mask_of(self._work)
+        mask = mask_of(self._work)
+        before = self._start_pixels(mask)
         self._stage("encoding", self._made)
         start = kept = drawn = colours = None
         if mask is not None:
@@ -214,7 +215,7 @@ class Drawing(JobReport):
             elif mask is not None:
                 kept = StartPicture.of(model, pixels_of(mask.picture, self._parts.device), tiles)
             if self._work.references:
-                references = shown(self._work, model, start, tiles, self._parts.device)
+                references = shown(self._work, model, start, tiles, self._parts.device, mask)
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
         with self.meter.during("encode"):
@@ -227,8 +228,7 @@ class Drawing(JobReport):
             )
         if mask is None:
             kept = None
-        elif fills(model) and request.denoising_strength == 1:
-            # as it was trained: from noise alone, and it is shown what stays
+        elif begins_as_trained(request, model):
             start = kept = None
         times = timeline(
             schedule_of(request),
@@ -240,11 +240,18 @@ class Drawing(JobReport):
         )
         return Inputs(drawers, times, start, mask, kept, drawn, colours)
 
-    def _start_pixels(self) -> torch.Tensor | None:
-        """The picture to start from, enlarged where this is the second pass over it."""
+    def _start_pixels(self, mask: Mask | None) -> torch.Tensor | None:
+        """The picture to start from, enlarged where this is the second pass over it, and filled
+        where it is masked and that is asked for.
+        """
         work, request, device = self._work, self._work.request, self._parts.device
         if request.init_picture is None or (work.references and work.enlargement is None):
             return None
+        if mask is not None:
+            picture = mask.picture
+            if request.masked_content == "fill":
+                picture = filled(picture, mask.drawn)
+            return pixels_of(picture, device)
         if work.enlargement is None:
             data = work.pictures[request.init_picture]
             return fitted_pixels(data, request.width, request.height, device)
@@ -327,6 +334,9 @@ class Drawing(JobReport):
         if inputs.drawn is not None and inputs.kept is not None:
             kept = inputs.kept.latents(drawn_with, last - first)
             masked = MaskedLatents(inputs.drawn, kept)
+            if start is not None:
+                own = first_noise(request.seeds[first:last], tuple(start.shape[1:])).to(x.device)
+                start = beginning(request.masked_content, start, inputs.drawn, own)
         whole = self._sampler.timesteps
         x = inputs.base.sampling.begin(x, times.noise, start, whole=whole)
         return x * times.gain, noise, masked

@@ -9,6 +9,8 @@ from generation.messages import Generate
 from generation.references import shown_size
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.latents import StartPicture, open_picture, pixels_of
+from generation.runtime.mask_region import Box
+from generation.runtime.masks import Mask
 from generation.runtime.tiling import Tile, Tiles, tiles_of
 
 
@@ -34,8 +36,10 @@ def shown(
     start: StartPicture | None,
     tiles: Tiles,
     device: torch.device,
+    mask: Mask | None = None,
 ) -> ShownReferences:
-    """The pictures of a job, each in the size that its model's family says.
+    """The pictures of a job, each in the size that its model's family says; where only what is
+    masked is drawn, that part of the first.
 
     In tiles each goes by its part of the picture that is gone over: one that was shown the whole
     would draw it once more. Raises JobError, NotFiniteError.
@@ -43,28 +47,38 @@ def shown(
     if start is not None and len(tiles) > 1:
         return ShownReferences((start.latents(None, 1),), in_tiles=True)
     found = []
-    for picture in _resized(work, model, _native(model)):
+    for picture in _resized(work, model, _native(model), mask):
         tile = tiles_of(*picture.size, 0)
         latents = StartPicture.of(model, pixels_of(picture, device), tile).latents(None, 1)
         found.append(latents)
     return ShownReferences(tuple(found))
 
 
-def seen(work: Generate, model: Checkpoint) -> list[Image.Image]:
+def seen(work: Generate, model: Checkpoint, mask: Mask | None = None) -> list[Image.Image]:
     """The pictures of a job as its model's text encoder sees them, if it does. Raises JobError."""
     row = model.family.references
     if row is None or not row.seen:
         return []
-    return _resized(work, model, _native(model) * row.seen // model.family.native_size)
+    return _resized(work, model, _native(model) * row.seen // model.family.native_size, mask)
+
+
+def drawn_part(work: Generate, mask: Mask | None) -> Box | None:
+    """The part of the first picture that is drawn and shown, where that is not all of it."""
+    return mask.region.box if work.references and mask is not None and mask.region else None
 
 
 def _native(model: Checkpoint) -> int:
     return model.file.native_size or model.family.native_size
 
 
-def _resized(work: Generate, model: Checkpoint, native: int) -> list[Image.Image]:
+def _resized(
+    work: Generate, model: Checkpoint, native: int, mask: Mask | None
+) -> list[Image.Image]:
     """As for a model whose training pictures were `native` pixels a side. Raises JobError."""
     pictures = [open_picture(work.pictures[sha256]) for sha256 in work.references]
+    box = drawn_part(work, mask)
+    if box is not None:
+        pictures[0] = pictures[0].crop(box)
     return [
         picture.resize(shown_size(picture.size, model.family, native), Image.Resampling.LANCZOS)
         for picture in pictures

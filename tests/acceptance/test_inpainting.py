@@ -69,6 +69,34 @@ async def test_a_mask_that_is_given_goes_before_what_is_erased(
     assert [found.getpixel((left, 20)) for left in (8, 24)] == [255, 0]
 
 
+async def test_only_what_is_masked_is_drawn_and_the_rest_is_the_picture(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    """In the picture's own size; every pixel that the blurred mask leaves black stays."""
+    upload = await ada.upload("hole.png", erased())
+    told = "--inpaint-area only-masked --mask-padding 8 --masked-content fill --mask-blur 2"
+    message = await imagine(
+        ada, general, prompt=f"a lighthouse {told}", init_picture=upload, width=128, height=128
+    )
+    job = await rig.job(1)
+    request = job.request
+    assert (request.width, request.inpaint_area, request.mask_padding) == (128, "only masked", 8)
+    assert (request.masked_content, request.mask_blur) == ("fill", 2)
+    fields = {field["name"]: field["value"] for field in message["embeds"][0]["fields"]}
+    assert fields["Mask"] == (
+        "edge blurred by 2 px, begins with the colours around it, drawn alone, with 8 px around it"
+    )
+    again = await pressed(rig, ada, general, message, "Reroll")
+    assert again.request.inpaint_area == "only masked"
+    said = await refused(
+        ada,
+        general,
+        prompt="a fox --masked-content paint",
+        init_picture=await ada.upload("hole.png", erased()),
+    )
+    assert "masked_content can’t be “paint”. It is one of: fill, latent noise," in said["content"]
+
+
 async def test_its_blur_may_be_told_of_what_is_erased(rig: Rig, ada: Person, general: str) -> None:
     upload = await ada.upload("hole.png", erased())
     await imagine(ada, general, prompt="a lighthouse --mask-blur 0", init_picture=upload)

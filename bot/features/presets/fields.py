@@ -27,6 +27,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "files": ("model", "vae", "controlnet", "control_scale", "upscaler"),
     "refiner": ("refiner", "refiner_switch"),
     "output": ("format", "quality"),
+    "inpainting": ("mask_blur", "masked_content", "inpaint_area", "mask_padding"),
     "loras": ("loras",),
     "bounds": ("max_steps", "max_count", "max_pixels"),
 }

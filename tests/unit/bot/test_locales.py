@@ -48,6 +48,11 @@ BUILT = {
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
     *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),
+    *(
+        f"masked_content_{choice.replace(' ', '_')}"
+        for choice in options()["masked_content"].choices
+        if choice != "original"
+    ),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
 }
 """Keys that the code puts together."""

@@ -15,6 +15,7 @@ from generation.preset import starters
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request import LoraUse
+from generation.request_options import options
 from generation.rules import Limits, Rules, default_model, within_limits
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
@@ -250,6 +251,14 @@ def test_what_a_mask_leaves_to_draw_is_drawn_anew(catalog: Catalog) -> None:
     assert (masked.mask_blur, masked.denoising_strength) == (0, 0.5)
 
 
+def test_what_is_one_of_some_words_is_read_whatever_its_case(catalog: Catalog) -> None:
+    option = options()["masked_content"]
+    for written in ("latent nothing", " Latent-Nothing", "LATENT_NOTHING"):
+        assert option.parse(written) == "latent nothing"
+    masked: dict[str, Any] = {"init_picture": "0" * 64, "mask": "1" * 64}
+    assert refusal(catalog, **masked, masked_content="paint").code == "no_choice"
+
+
 def test_a_controlnet_for_inpainting_sees_the_picture_of_the_mask() -> None:
     """And is refused without one; others need a picture of their own."""
     kind = ModelKind.CONTROLNET
@@ -270,10 +279,20 @@ def test_a_controlnet_for_inpainting_sees_the_picture_of_the_mask() -> None:
 def test_a_mask_without_its_picture_and_a_blur_without_its_mask_are_refused(
     catalog: Catalog,
 ) -> None:
-    for given, option, needs in (
+    cases: list[tuple[dict[str, Any], str, str]] = [
         ({"mask": "1" * 64}, "mask", "init_picture"),
-        ({"mask_blur": 8, "init_picture": "0" * 64}, "mask_blur", "mask"),
-    ):
+        *(
+            ({name: value, "init_picture": "0" * 64}, name, "mask")
+            for name, value in (
+                ("mask_blur", 8),
+                ("mask_mode", "not masked"),
+                ("masked_content", "fill"),
+                ("inpaint_area", "only masked"),
+                ("mask_padding", 8),
+            )
+        ),
+    ]
+    for given, option, needs in cases:
         refused = refusal(catalog, **given)
         assert refused.code == "option_needs"
         assert (refused.params["option"], refused.params["needs"]) == (option, needs)

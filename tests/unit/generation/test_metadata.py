@@ -151,6 +151,38 @@ def test_a_mask_is_told_by_its_blur_as_a1111_writes_it() -> None:
     read = read_infotext(of(masked))
     assert read is not None
     assert read.given["mask_blur"] == 0
+    for key in ("Mask mode", "Masked content", "Inpaint area", "Masked area padding"):
+        assert key not in of(masked)
+    told = {
+        "mask_mode": "not masked",
+        "masked_content": "latent nothing",
+        "inpaint_area": "only masked",
+        "mask_padding": 48,
+    }
+    written = of(masked.with_(**told))
+    assert (
+        "Mask blur: 0, Mask mode: Inpaint not masked, Masked content: latent nothing, "
+        "Inpaint area: Only masked, Masked area padding: 48, "
+    ) in written
+    read = read_infotext(written)
+    assert read is not None
+    assert read.given.items() >= told.items()
+    assert read.ignored == ("Version",)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given"),
+    [
+        ("Mask mode: Inpaint masked", {"mask_mode": "masked"}),
+        ("Masked content: original", {"masked_content": "original"}),
+        ("Inpaint area: Whole picture", {"inpaint_area": "whole picture"}),
+        ("Masked content: Latent noise", {"masked_content": "latent noise"}),
+    ],
+)
+def test_a1111s_words_of_a_mask_are_read(parameters: str, given: dict[str, str]) -> None:
+    read = read_infotext(f"a cat\nSteps: 4, Sampler: Euler, {parameters}")
+    assert read is not None
+    assert read.given.items() >= given.items()
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))

@@ -64,6 +64,25 @@ def test_loras_of_a_preset_and_of_a_person() -> None:
         presets.complete({"prompt": "a", "lora": names[8]}, full, catalog, RULES)
 
 
+async def test_how_a_mask_is_drawn_holds_where_there_is_one(catalog: Catalog) -> None:
+    inpainting = Preset(
+        name="mend",
+        mask_blur=9,
+        masked_content="fill",
+        inpaint_area="only masked",
+        mask_padding=64,
+    )
+    masked: Given = {"prompt": "a cat", "init_picture": "0" * 64, "mask": "1" * 64}
+    request = presets.complete({**masked, "mask_blur": 2}, inpainting, catalog, RULES)
+    assert (request.mask_blur, request.masked_content) == (2, "fill")
+    assert (request.inpaint_area, request.mask_padding) == ("only masked", 64)
+    again = presets.of_request("mend", request)
+    assert again.inpaint_area == "only masked"
+    plain = presets.complete({"prompt": "a cat"}, inpainting, catalog, RULES)
+    assert plain.masked_content == "original"
+    assert presets.of_request("plain", plain).mask_blur is None
+
+
 async def test_an_aspect_takes_the_place_of_a_size(catalog: Catalog) -> None:
     preset = Preset(name="wide", width=192, height=64)
     request = presets.complete({"prompt": "a"}, preset, catalog, RULES)

@@ -59,6 +59,10 @@ def test_json_carries_it_whole() -> None:
         init_picture="1" * 64,
         mask="2" * 64,
         mask_blur=9,
+        mask_mode="not masked",
+        masked_content="latent noise",
+        inpaint_area="only masked",
+        mask_padding=0,
     )
     again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
     assert again == request

@@ -11,7 +11,7 @@ from generation.request_options import options
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 NAMES = {"str": TEXT, "int": st.integers(-(2**53), 2**53), "float": st.floats(-1e6, 1e6)}
 NAMED = {
-    name: NAMES[option.type.__name__]
+    name: st.sampled_from(option.choices) if option.choices else NAMES[option.type.__name__]
     for name, option in options().items()
     if not option.picture and name != "prompt"
 }

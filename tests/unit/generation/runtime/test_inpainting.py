@@ -74,6 +74,10 @@ class Inpainting(Drawing):
             "pictures": dict(zip(hashes, files, strict=True)),
         }
 
+    def second(self) -> Pixels:
+        """The second picture of the last request."""
+        return pixels_of(self.ends.of(Picture)[1])
+
     def folder(self, name: str, make: Callable[[Path], Path]) -> Path:
         """A tiny model's, made when it is first wanted."""
         folder = self.root / name
@@ -499,7 +503,7 @@ def test_each_picture_of_several_keeps_what_stays(inpainting: Inpainting) -> Non
     """And has its own seed's noise: one of two is the one that is drawn alone."""
     given = inpainting.given()
     inpainting.draw(inpainting.sd(), **given, count=2, seed=6)
-    second = pixels_of(inpainting.ends.of(Picture)[1])
+    second = inpainting.second()
     assert apart(second, inpainting.draw(inpainting.sd(), **given, seed=7)) <= BOUND
     check_kept(second, inpainting.picture, inpainting.mask)
 
