@@ -40,6 +40,7 @@ from bot.features.presets import command as presets
 from bot.features.presets import panel as preset_panel
 from bot.features.settings import command as settings
 from bot.interactions.command_data import check_command
+from bot.interactions.command_tree import RoomyTree
 from bot.interactions.contexts import AnyCommand
 from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.interactions.responding import AnsweredError, responding
@@ -323,7 +324,7 @@ class DarkroomClient(Client):
         self.command_ids = {each.name: each.id for each in registered if each.type is slash}
 
 
-class _Tree(app_commands.CommandTree[DarkroomClient]):
+class _Tree(RoomyTree[DarkroomClient]):
     async def interaction_check(self, interaction: discord.Interaction[DarkroomClient], /) -> bool:
         """Begin a command or an autocomplete: everybody may, commands check for themselves."""
         interaction.client.answers.join()
