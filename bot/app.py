@@ -106,7 +106,9 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     store, checking = studio.store, config.worker
     unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
     client = DarkroomClient(config.discord, config.storage.folder / "cache")
-    attachments = JobAttachments(store.jobs, store.settings, studio.decoder, unsafe_from)
+    attachments = JobAttachments(
+        store.jobs, store.settings, studio.decoder, unsafe_from, store.approvals
+    )
     requests = RequestService(store, studio.worker, studio.catalog, config.rules, studio.clock)
     audit = Audit(client, store.settings, studio.worker)
     around = JobSurroundings(store.jobs, studio.catalog)
@@ -127,6 +129,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
             store.settings,
             requests.remaking.accepts,
             audit,
+            store.approvals,
         ),
         audit=audit,
         clock=studio.clock,
@@ -198,6 +201,7 @@ def elsewhere(config: Config) -> ElsewhereSettings:
         quota=wanted.quota or None,
         waiting=wanted.waiting or None,
         blocklist=wanted.blocklist,
+        blocked=wanted.blocked,
         picture_check=wanted.picture_check,
         spoiler=wanted.spoiler,
     )

@@ -20,10 +20,12 @@ from bot.config import DiscordSettings
 from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
 from bot.features import (
+    approvals,
     catalogue,
     control_picture,
     drafts,
     generation_data,
+    moderation,
     mydata,
     queue,
     replay,
@@ -66,6 +68,7 @@ CLOSING_SECONDS: Final = 5.0
 
 ITEMS: Final = (
     ActionButton,
+    approvals.ApprovalButton,
     EntryMenu,
     HistoryPageButton,
     catalogue.CatalogueButton,
@@ -122,6 +125,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         queue.cancel(services),
         *presets.groups(services),
         settings.command(services),
+        moderation.group(services),
         catalogue.models(services),
         catalogue.loras(services),
         mydata.MyDataCommands(services),

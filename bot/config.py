@@ -106,6 +106,8 @@ class DirectMessagesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     blocklist: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=500)], ...], Meta(max_length=500)
     ] = ()
+    blocked: tuple[int, ...] = ()
+    """Discord's ids of people who may ask for nothing there."""
     picture_check: Literal["off", "blur", "block"] = "off"
     spoiler: bool = False
 

@@ -70,6 +70,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     spoiler: bool = False
     weight: float = 1.0
     """Their share of the queue's turns."""
+    age_restricted: bool = False
+    """Whether the channel is for adults."""
     guest: bool = False
     """Whether the bot is no member of the server where it was asked, which has no `guild_id` then:
     only the person has the app.

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, union_all, u
 from generation.job import JobState
 from storage.clock import Now
 from storage.database import Database
-from storage.tables import NO_GUILD, JobRow, SpentRow, UploadRow, UtcDateTime
+from storage.tables import NO_GUILD, JobRow, QuotaResetRow, SpentRow, UploadRow, UtcDateTime
 
 BATCH_MAX: Final = 200
 """Jobs of one commit: databases bound how many values a statement may have."""
@@ -249,8 +249,10 @@ class _Counted:
         if with_quota:
             since = now - max(job.limits.window for job in with_quota)
             quotas = [(job.columns["user_id"], job.columns["guild_id"]) for job in with_quota]
+            resets = _resets(connection, quotas, since)
             for user, guild, when, count in connection.execute(USED, whose(quotas, since)):
-                used.setdefault((user, guild), []).append((when, count))
+                if when > resets.get((user, guild), since):
+                    used.setdefault((user, guild), []).append((when, count))
         return cls(waiting, used)
 
     def refusal(self, job: NewJob, now: datetime) -> LimitReachedError | None:
@@ -272,6 +274,16 @@ class _Counted:
         user, guild = job.columns["user_id"], job.columns["guild_id"]
         self._waiting[user] = self._waiting.get(user, 0) + 1
         self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
+
+
+def _resets(
+    connection: Connection, quotas: Iterable[tuple[int, int | None]], since: datetime
+) -> dict[tuple[int, int | None], datetime]:
+    """Since when quotas count anew that were reset after that time."""
+    statement = select(QuotaResetRow.user_id, QuotaResetRow.guild_id, QuotaResetRow.reset_at).where(
+        QuotaResetRow.user_id.in_({user for user, _ in quotas}), QuotaResetRow.reset_at > since
+    )
+    return {(user, guild): when for user, guild, when in connection.execute(statement)}
 
 
 def _known(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, Written]:

@@ -21,6 +21,7 @@ from storage.pictures import PictureFiles
 from storage.settings import SettingsStore
 from storage.tables import (
     NO_GUILD,
+    ApprovalRow,
     DeletionRow,
     DraftRow,
     DraftUploadRow,
@@ -32,6 +33,7 @@ from storage.tables import (
     PictureRow,
     PresetRow,
     QueryRow,
+    QuotaResetRow,
     SettingsRow,
     SpentRow,
     TakeBackRow,
@@ -165,6 +167,8 @@ class PersonalStore:
         await self._delete_in_parts(delete(HandedInRow).where(HandedInRow.file.in_(old)))
         spent = select(SpentRow.id).where(SpentRow.created_at < now - DAY).limit(ROWS)
         await self._delete_in_parts(delete(SpentRow).where(SpentRow.id.in_(spent)))
+        outlived = delete(QuotaResetRow).where(QuotaResetRow.reset_at < now - DAY)
+        await self._database.write(lambda connection: connection.execute(outlived))
         removed = 0
         async for files in self._files.older_than(age):
             removed += await self._remove_unused(files, age)
@@ -232,7 +236,12 @@ def _delete_jobs(
         .join(JobRow, JobRow.id == MessageRow.job_id)
         .where(MessageRow.job_id.in_(job_ids))
     )
-    showing = [row._asdict() for row in connection.execute(shown)]
+    to_approve = (
+        select(ApprovalRow.channel_id, ApprovalRow.message_id, JobRow.user_id)
+        .join(JobRow, JobRow.id == ApprovalRow.job_id)
+        .where(ApprovalRow.job_id.in_(job_ids), ApprovalRow.message_id.is_not(None))
+    )
+    showing = [row._asdict() for each in (shown, to_approve) for row in connection.execute(each)]
     if showing:
         row = insert_into(connection.dialect, TakeBackRow).on_conflict_do_nothing()
         connection.execute(row, showing)

@@ -3,15 +3,24 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, select, type_coerce, union_all
+from sqlalchemy import BigInteger, bindparam, func, select, type_coerce, union_all
 
 from generation.job import JobState
+from storage.clock import Now, machine_time
 from storage.database import Database
+from storage.inserting import insert_into
 from storage.intake import SINCE
-from storage.tables import NO_GUILD, JobRow, SpentRow, moment
+from storage.tables import NO_GUILD, JobRow, QuotaResetRow, SpentRow, moment
 
 _USER: Final[Any] = bindparam("user")
 _GUILD: Final[Any] = bindparam("guild")
+_COUNTED_FROM: Final[Any] = func.coalesce(
+    select(type_coerce(QuotaResetRow.reset_at, BigInteger))
+    .where(QuotaResetRow.user_id == _USER, QuotaResetRow.guild_id == _GUILD)
+    .scalar_subquery(),
+    0,
+)
+"""Since when a server's managers have all count."""
 
 
 def _used(where: Any, spent_where: Any) -> Any:
@@ -24,10 +33,14 @@ def _used(where: Any, spent_where: Any) -> Any:
             JobRow.user_id == _USER,
             where,
             JobRow.created_at > SINCE,
+            type_coerce(JobRow.created_at, BigInteger) > _COUNTED_FROM,
             JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
         ),
         select(type_coerce(SpentRow.created_at, BigInteger), SpentRow.count).where(
-            SpentRow.user_id == _USER, spent_where, SpentRow.created_at > SINCE
+            SpentRow.user_id == _USER,
+            spent_where,
+            SpentRow.created_at > SINCE,
+            type_coerce(SpentRow.created_at, BigInteger) > _COUNTED_FROM,
         ),
     )
 
@@ -39,8 +52,20 @@ _OUTSIDE: Final = _used(JobRow.guild_id.is_(None), SpentRow.guild_id == NO_GUILD
 class UsageStore:
     """Counts for quotas."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Now = machine_time) -> None:
         self._database = database
+        self._now = now
+
+    async def reset(self, user_id: int, guild_id: int) -> None:
+        """Have nothing count that somebody has asked for on a server until now."""
+        when = self._now()
+        row = insert_into(self._database.dialect, QuotaResetRow).values(
+            user_id=user_id, guild_id=guild_id, reset_at=when
+        )
+        row = row.on_conflict_do_update(
+            index_elements=["user_id", "guild_id"], set_={"reset_at": when}
+        )
+        await self._database.write(lambda connection: connection.execute(row))
 
     async def pictures_since(
         self, user_id: int, guild_id: int | None, since: datetime
@@ -49,10 +74,9 @@ class UsageStore:
 
         What failed or was cancelled cost them nothing; what was deleted since still counts.
         """
-        values = {"user": user_id, "since": since}
-        statement = _OUTSIDE
-        if guild_id is not None:
-            statement, values = _ON_A_SERVER, values | {"guild": guild_id}
+        guild = NO_GUILD if guild_id is None else guild_id
+        values = {"user": user_id, "guild": guild, "since": since}
+        statement = _OUTSIDE if guild_id is None else _ON_A_SERVER
         used = await self._database.read(
             lambda connection: sorted(map(tuple, connection.execute(statement, values)))
         )

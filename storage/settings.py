@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.refusal import Refused
-from generation.request import FileFormat, Quality
+from generation.request import FileFormat, Name, Quality
 from generation.rules import Waiting
 from storage import records
 from storage.inserting import insert_into
@@ -24,6 +24,15 @@ Number = Annotated[int, Meta(ge=1, le=100_000)]
 Weight = Annotated[float, Meta(ge=0.1, le=10)]
 PHRASES_MAX = 500
 """Entries of a blocklist."""
+PEOPLE_MAX = 500
+PictureCheck = Literal["off", "blur", "block", "restricted", "hold", "hold_all"]
+"""What becomes of pictures that the check finds unsafe: `restricted` ones are shown in
+age-restricted channels alone; `hold` waits for a moderator's approval, and `hold_all` does with
+every picture, so that it needs no check."""
+HELD: Final = frozenset(("hold", "hold_all"))
+"""Those that ask in the audit channel."""
+UNCHECKED: Final = frozenset(("off", "hold_all"))
+"""Those that look at no picture."""
 CACHED_MAX = 10_000
 """Servers and people whose settings are kept at hand."""
 
@@ -49,7 +58,12 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     blocklist: Annotated[
         tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=PHRASES_MAX)
     ] = ()
-    picture_check: Literal["off", "blur", "block"] = "off"
+    blocked: Annotated[tuple[int, ...], Meta(max_length=PEOPLE_MAX)] = ()
+    """People who may ask for nothing here."""
+    reserved: dict[int, tuple[Name, ...]] = {}
+    """By role the checkpoints and LoRAs that it may draw with, and those without a role that has
+    them may not."""
+    picture_check: PictureCheck = "off"
     spoiler: bool = False
     format: FileFormat | None = None
     """Of the files that pictures become where nobody says; None for what the bot's owner says."""

@@ -1,5 +1,6 @@
 """Everything that is kept, over one database and one folder of pictures."""
 
+from storage.approvals import ApprovalStore
 from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.drafts import DraftStore
@@ -34,6 +35,7 @@ class Store:
         self.presets = GuildPresetStore(database, self.settings)
         self.own_presets = OwnPresetStore(database, self.settings)
         self.drafts = DraftStore(database, now)
-        self.usage = UsageStore(database)
+        self.usage = UsageStore(database, now)
+        self.approvals = ApprovalStore(database, now)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings, now)

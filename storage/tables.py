@@ -322,6 +322,38 @@ class SpentRow(Table):
     count: Mapped[int] = mapped_column(Integer)
 
 
+class QuotaResetRow(Table):
+    """From when on somebody's pictures on a server count: its managers have forgiven the rest."""
+
+    __tablename__ = "quota_resets"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    reset_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApprovalRow(Table):
+    """That a job's pictures are held until a moderator has seen them: `verdict` is `waiting`,
+    `approved` or `denied`. `message_id` is the question in the audit channel, once it is posted.
+    """
+
+    __tablename__ = "approvals"
+    __table_args__ = (Index("approvals_by_verdict", "verdict"),)
+
+    job_id: Mapped[int] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    guild_id: Mapped[int] = mapped_column(BigInteger)
+    verdict: Mapped[str] = mapped_column(String(16))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    channel_id: Mapped[int | None] = mapped_column(BigInteger)
+    message_id: Mapped[int | None] = mapped_column(BigInteger)
+    decided_by: Mapped[int | None] = mapped_column(BigInteger)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    """Whether its result shows what was decided."""
+
+
 class QueryRow(Table):
     """A search of somebody's history, so that its pages can be turned for ever."""
 

@@ -34,6 +34,8 @@ LEFT_OUT: Final = "left out"
 RUNTIME: Final = "tests/unit/generation/runtime"
 TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
+    "moderation": "tests/acceptance/test_moderation.py",
+    "approvals": "tests/acceptance/test_approvals.py",
     "doors": "tests/acceptance/test_permissions.py",
     "privacy": "tests/acceptance/test_privacy.py",
     "limits": "tests/acceptance/test_limits.py",

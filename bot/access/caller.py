@@ -95,6 +95,7 @@ class Caller:
             private=private,
             spoiler=self.guild.spoiler,
             weight=self.weight,
+            age_restricted=self.place.age_restricted,
             guest=self.place.guest,
             ignored=tuple(key[:KEY_MAX] for key in ignored[:KEYS_KEPT]),
             interaction=interaction,

@@ -9,13 +9,16 @@ from bot.access.caller import Caller, Place
 from bot.locales import Texts
 from generation import preset as presets
 from generation.job import Job
+from generation.name_search import fold
 from generation.preset import Preset
 from generation.refusal import Refused
+from generation.request import GenerationRequest
 from storage.settings import ElsewhereSettings, GuildSettings
 
-Who = Literal["anybody", "reader", "presser", "moderator", "owner", "manager", "bot_owner"]
+Who = Literal["anybody", "reader", "presser", "moderator", "owner", "manager", "staff", "bot_owner"]
 """Of a request: whoever may read it; whoever may press its buttons, which a server can leave to its
-owner and moderators; its owner and moderators; its owner alone. Of a server: those who manage it.
+owner and moderators; its owner and moderators; its owner alone. Of a server: those who manage it,
+and those who moderate the channel where they press, too.
 Nobody but its owner reads a private request: no moderator, no manager, not the bot's owner.
 """
 
@@ -90,6 +93,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "/mydata export": ANYBODY,
     "/mydata delete": ANYBODY,
     "/help": ANYBODY,
+    "/moderate show": MANAGES,
+    "/moderate block": MANAGES,
+    "/moderate unblock": MANAGES,
+    "/moderate reset_quota": MANAGES,
+    "approval": Rule(who="staff"),
     "/stats": Rule(who="bot_owner"),
     "control picture": ASKS,
 }
@@ -125,7 +133,7 @@ def check(
             raise ValueError(f"{act} is about a request")
         _check_request(rule.who, caller, job, there)
     if rule.in_place:
-        check_place(caller.guild, caller.place)
+        check_asking(caller)
     if rule.with_preset and job is not None and preset is not None:
         check_preset_of(job, preset, caller)
 
@@ -145,6 +153,8 @@ def check_person(act: str, caller: Caller) -> None:
     manager = caller.person.manager and caller.place.guild_id is not None
     if who == "manager" and not manager:
         raise Refused("manager_only")
+    if who == "staff" and not (manager or caller.person.moderator):
+        raise Refused("moderator_only")
     if who == "bot_owner" and not caller.person.bot_owner:
         raise Refused("owner_only")
 
@@ -192,6 +202,42 @@ def may_use(preset: Preset, caller: Caller) -> bool:
 def may_see(preset: Preset, caller: Caller) -> bool:
     """Whether somebody may see what such a preset holds: managers write it."""
     return may_use(preset, caller) or caller.person.manager
+
+
+def check_asking(caller: Caller) -> None:
+    """Refuse whoever may ask for no pictures, here or on this server at all."""
+    if caller.person.id in caller.guild.blocked:
+        raise Refused("person_blocked")
+    check_place(caller.guild, caller.place)
+
+
+def check_models(caller: Caller, request: GenerationRequest) -> None:
+    """Refuse checkpoints and LoRAs that the server keeps for roles which the caller hasn't."""
+    if not caller.guild.reserved:
+        return
+    models = () if request.only_enlarges else (request.model, request.refiner or "")
+    for name in (*models, *(use.name for use in request.loras)):
+        roles = roles_for(name, caller.guild)
+        if roles and not set(roles) & set(caller.person.roles):
+            names = ", ".join(f"<@&{role}>" for role in roles[:5])
+            raise Refused("model_for_roles", name=name, roles=names)
+
+
+def kept_from(caller: Caller) -> frozenset[str]:
+    """The checkpoints and LoRAs that are kept for roles which the caller hasn't, folded."""
+    names = {fold(name) for names in caller.guild.reserved.values() for name in names}
+    own = set(caller.person.roles)
+    return frozenset(name for name in names if not own & set(roles_for(name, caller.guild)))
+
+
+def roles_for(name: str, settings: GuildSettings) -> tuple[int, ...]:
+    """The roles that a checkpoint or LoRA is kept for; none where everybody may draw with it."""
+    wanted = fold(name)
+    return tuple(
+        role
+        for role, names in settings.reserved.items()
+        if any(fold(each) == wanted for each in names)
+    )
 
 
 def check_place(settings: GuildSettings, place: Place) -> None:

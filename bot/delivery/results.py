@@ -2,6 +2,8 @@
 
 import itertools
 import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import discord
 import structlog
@@ -19,16 +21,23 @@ from bot.delivery.message_chores import MessageChores, Pause
 from bot.delivery.pings import Pings
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
-from bot.pictures.attachments import LEVELS, UPLOAD_LIMIT, JobAttachments, ShownPictures
+from bot.pictures.attachments import (
+    LEVELS,
+    JobAttachments,
+    ShownPictures,
+    upload_limit,
+)
 from bot.requests.actions import Accepts
 from bot.ui import action_buttons, job_embeds
-from bot.ui.job_embeds import Surroundings
 from generation.job import Job, JobState
+from storage.approvals import Approval, ApprovalStore
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
 from storage.owed import Owed
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Results:
@@ -45,9 +54,11 @@ class Results:
         pause: Pause,
         accepts: Accepts,
         audit: Audit,
+        approvals: ApprovalStore,
     ) -> None:
         self._client = client
         self._jobs = jobs
+        self._approvals = approvals
         self._attachments = attachments
         self._chores = chores
         self._around = around
@@ -56,14 +67,16 @@ class Results:
         self._accepts = accepts
         self._audit = audit
 
-    async def deliver(self, job_id: int, message: JobMessage) -> None:
-        """Show the end of a job, and note that its owner has been told."""
-        job = await self._read(job_id)
+    async def deliver(self, job_id: int, message: JobMessage) -> bool:
+        """Show the end of a job, and note that its owner has been told; returns whether a moderator
+        is to be asked about its pictures now.
+        """
+        job = await self._retried(lambda: self._jobs.get(job_id), job_id)
         if job is None:
             await self._leave_nothing(job_id, message)
-            return
+            return False
         if job.delivered_at is not None:
-            return
+            return False
         try:
             written = await self._write_pictures(job, message)
         except NowhereError:
@@ -78,7 +91,56 @@ class Results:
         if written is None:
             log.warning("nobody could be told", job=job.id)
             self._audit.untold(job)
-        await self._note(job, message, written)
+        approval = await self._approval(job)
+        waits = approval is not None and approval.verdict == "waiting"
+        await self._note(job, message, written, pings=not waits)
+        if approval is not None and not waits:
+            # it may have been decided after the pictures were read
+            await self.show_decided(job, message)
+        return waits
+
+    async def show_decided(self, job: Job, message: JobMessage) -> None:
+        """Show in the result of a job what a moderator has decided about its pictures.
+
+        Where it is not delivered yet, that will; where its owner has deleted it, nothing is shown.
+        """
+        if await self._is_there(job):
+            try:
+                written = await self._write_pictures(job, message)
+            except (NowhereError, *SENDING_ERRORS) as error:
+                log.warning("what was decided can't be shown", job=job.id, error=str(error))
+            else:
+                approval = await self._approval(job)
+                approved = approval is not None and approval.verdict == "approved"
+                await self._note(job, message, written, pings=approved)
+        await self._retried(lambda: self._approvals.told(job.id), job.id)
+
+    async def _is_there(self, job: Job) -> bool:
+        for channel_id, message_id in await self._retried(
+            lambda: self._jobs.messages_of(job.id, "result"), job.id
+        ):
+            channel = self._client.get_partial_messageable(channel_id)
+            try:
+                await channel.get_partial_message(message_id).fetch()
+            except discord.NotFound:
+                continue
+            except SENDING_ERRORS as error:
+                log.info("a result can't be looked at", job=job.id, error=str(error))
+            return True
+        return False
+
+    async def _approval(self, job: Job) -> Approval | None:
+        return await self._retried(lambda: self._approvals.of(job.id), job.id)
+
+    async def _retried(self, question: Callable[[], Awaitable[T]], job_id: int) -> T:
+        """What the database says, however long it takes to."""
+        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
+            try:
+                return await question()
+            except DatabaseError as error:
+                log.warning("the database is waited for", job=job_id, error=str(error))
+                await self._pause(wait)
+        raise AssertionError("the waits never end")
 
     async def _leave_nothing(self, job_id: int, message: JobMessage) -> None:
         """Take back what was written of a job that was deleted meanwhile."""
@@ -97,20 +159,13 @@ class Results:
                     self._chores.take_back([left])
                 return
 
-    async def _read(self, job_id: int) -> Job | None:
-        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
-            try:
-                return await self._jobs.get(job_id)
-            except DatabaseError as error:
-                log.warning("a job can't be read yet", job=job_id, error=str(error))
-                await self._pause(wait)
-        raise AssertionError("the waits never end")
-
     async def _write_pictures(self, job: Job, message: JobMessage) -> tuple[int, int]:
         texts = Texts(job.origin.locale)
         pictures = self._attachments
-        original = await pictures.within(await pictures.of(job), self._limit(job))
-        around = await self._surroundings(job)
+        original = await pictures.within(
+            await pictures.of(job), upload_limit(self._client, job.origin)
+        )
+        around = await self._retried(lambda: self._around.of(job), job.id)
         replayed = _replayed(job, around.parent, texts)
         ended = job_embeds.ended(job, texts, around)
         shown = original
@@ -163,11 +218,13 @@ class Results:
                 await self._pause(wait)
         raise AssertionError("the waits never end")
 
-    async def _note(self, job: Job, message: JobMessage, written: tuple[int, int] | None) -> None:
+    async def _note(
+        self, job: Job, message: JobMessage, written: tuple[int, int] | None, *, pings: bool
+    ) -> None:
         """Note what was told: while the database is busy nothing is posted a second time."""
         ping: Owed | None = None
         emoji: Owed | None = None
-        if written is not None and not job.origin.private:
+        if written is not None and not job.origin.private and job.delivered_at is None:
             emoji = self._chores.invitation(job, *written)
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
@@ -175,7 +232,7 @@ class Results:
                     # deleted while it was delivered
                     await self._leave_nothing(job.id, message)
                     return
-                if written is not None and await self._pings.wanted(job):
+                if pings and written is not None and await self._pings.wanted(job):
                     ping = Owed("ping", job.id, *written)
                 await self._jobs.owed.note([each for each in (ping, emoji) if each is not None])
                 await self._jobs.mark_delivered(job.id)
@@ -187,21 +244,6 @@ class Results:
             self._chores.add_emoji(job, emoji)
         if ping is not None:
             self._pings.ping(job, ping)
-
-    async def _surroundings(self, job: Job) -> Surroundings:
-        for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
-            try:
-                return await self._around.of(job)
-            except DatabaseError as error:
-                log.warning("a job's parent can't be read yet", job=job.id, error=str(error))
-                await self._pause(wait)
-        raise AssertionError("the waits never end")
-
-    def _limit(self, job: Job) -> int:
-        """Bytes of one file that Discord takes where the job is shown."""
-        guild_id = job.origin.guild_id
-        guild = self._client.get_guild(guild_id) if guild_id is not None else None
-        return guild.filesize_limit if guild is not None else UPLOAD_LIMIT
 
 
 def _replayed(job: Job, parent: Job | None, texts: Texts) -> str:

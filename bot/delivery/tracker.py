@@ -10,6 +10,7 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.clock import DiscordClock
+from bot.delivery.approvals import Approvals
 from bot.delivery.audit import Audit
 from bot.delivery.failures import SENDING_ERRORS
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
@@ -26,6 +27,7 @@ from generation.job import Job, JobState
 from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
 from generation.worker import Worker
+from storage.approvals import ApprovalStore
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
 from storage.settings import SettingsStore
@@ -84,6 +86,7 @@ class Tracker:
         settings: SettingsStore,
         accepts: Accepts,
         audit: Audit,
+        approvals: ApprovalStore,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
@@ -113,8 +116,14 @@ class Tracker:
         self._pings = Pings(
             client, settings, clock, jobs, self._tasks, self.chores, self._sleep, audit
         )
+        self._approvals = approvals
+        self.approvals = Approvals(
+            *(client, approvals, jobs, settings, attachments, audit, self._tasks, self._sleep)
+        )
         self._results = Results(
-            client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts, audit
+            *(client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts),
+            audit,
+            approvals,
         )
         worker.listen(self._hear)
 
@@ -169,6 +178,19 @@ class Tracker:
                 self.chores.add_emoji(of, owed)
             else:
                 self._pings.ping(of, owed, posted=True)
+        await self.approvals.ask_again()
+        for job_id in await self._approvals.untold():
+            self.show_decided(job_id)
+
+    def show_decided(self, job_id: int) -> None:
+        """Show in a job's result what a moderator has decided about its pictures."""
+        self._tasks.spawn(self._show_decided(job_id))
+
+    async def _show_decided(self, job_id: int) -> None:
+        job = await self._jobs.get(job_id)
+        if job is not None and job.delivered_at is not None:
+            message = JobMessage(self._client, self._jobs, self._clock, job)
+            await self._results.show_decided(job, message)
 
     async def close(self) -> None:
         """Stop; what is not delivered will be after the next start."""
@@ -231,7 +253,8 @@ class Tracker:
                     break
                 last = await self._show_progress(followed, last)
                 await self._pause(asyncio.sleep(self.edit_every), followed.ended.wait())
-            await self._results.deliver(followed.job.id, followed.message)
+            if await self._results.deliver(followed.job.id, followed.message):
+                self.approvals.ask(followed.job.id)
         finally:
             self._followed.pop(followed.job.id, None)
 

@@ -119,6 +119,7 @@ FITS: Final[Mapping[AppCommandOptionType, Callable[[object], bool]]] = {
     AppCommandOptionType.boolean: lambda value: isinstance(value, bool),
     AppCommandOptionType.number: lambda value: isinstance(value, float),
     AppCommandOptionType.channel: lambda v: isinstance(v, AppCommandChannel | AppCommandThread),
+    AppCommandOptionType.user: lambda v: isinstance(v, discord.Member | discord.User),
     AppCommandOptionType.attachment: _is_attachment,
 }
 """What an option of a type is, once discord.py has read it; the bot has no other types."""

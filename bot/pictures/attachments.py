@@ -1,8 +1,9 @@
 """Pictures as Discord takes them: their files where these are small enough, else lighter copies."""
 
 import io
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import discord
 import msgspec
@@ -13,6 +14,7 @@ from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
 from generation.picture_files import suffix_of
 from generation.refusal import Refused
+from storage.approvals import ApprovalStore
 from storage.jobs import JobStore
 from storage.pictures import PictureMissingError
 from storage.settings import SettingsStore
@@ -37,12 +39,18 @@ class Attachment(msgspec.Struct, frozen=True):
         return discord.File(io.BytesIO(self.content), filename=self.name, spoiler=self.spoiler)
 
 
+Withheld = Literal["held_back", "held_restricted", "held_awaiting", "held_denied"]
+"""Why a picture is not shown in a place, as the key of its sentence: the server's check blocks it,
+leaves it to age-restricted channels, has a moderator look at it first, or had one who denied it.
+"""
+
+
 class ShownPictures(msgspec.Struct, frozen=True):
     """The pictures of a job as they may be shown in one place."""
 
     attachments: tuple[Attachment, ...] = ()
-    held_back: int = 0
-    """How many the server's picture check blocks."""
+    withheld: tuple[Withheld, ...] = ()
+    """Of each that may not be."""
     missing: int = 0
     """How many have no file any more, or a broken one."""
     heavy: int = 0
@@ -56,7 +64,7 @@ class ShownPictures(msgspec.Struct, frozen=True):
 
     def remarks(self, texts: Texts) -> str:
         """What is said above pictures that are not shown as they were made."""
-        found = [texts("held_back", count=self.held_back)] if self.held_back else []
+        found = [texts(why, count=count) for why, count in Counter(self.withheld).items()]
         if self.missing:
             found.append(texts("pictures_missing", count=self.missing))
         if self.heavy:
@@ -78,8 +86,10 @@ class JobAttachments:
         settings: SettingsStore,
         decoder: PictureDecoder,
         unsafe_from: float | None,
+        approvals: ApprovalStore,
     ) -> None:
         self._jobs = jobs
+        self._approvals = approvals
         self._settings = settings
         self._decoder = decoder
         self._unsafe_from = unsafe_from
@@ -96,20 +106,34 @@ class JobAttachments:
         """
         if job.state is not JobState.FINISHED:
             return ShownPictures()
+        # who looks through their history has no moderator asked about all of it
+        asks = where is not None or job.delivered_at is None
         found: list[Attachment] = []
-        held_back = missing = 0
+        withheld: list[Withheld] = []
+        missing = 0
         for picture in job.pictures:
             try:
-                shown = await self._read(job, picture, where or job.origin)
+                shown = await self._read(job, picture, where or job.origin, asks=asks)
             except PictureMissingError:
                 log.error("picture file is gone", job=job.id, file=picture.file)
                 missing += 1
                 continue
-            if shown is None:
-                held_back += 1
-            else:
+            if isinstance(shown, Attachment):
                 found.append(shown)
-        return ShownPictures(tuple(found), held_back, missing)
+            else:
+                withheld.append(shown)
+        return ShownPictures(tuple(found), tuple(withheld), missing)
+
+    async def to_approve(self, job: Job) -> ShownPictures:
+        """The pictures of a job for a moderator who is to approve them, as spoilers."""
+        found: list[Attachment] = []
+        missing = 0
+        for picture in job.pictures:
+            try:
+                found.append(await self._attachment(job, picture, spoiler=True))
+            except PictureMissingError:
+                missing += 1
+        return ShownPictures(tuple(found), missing=missing)
 
     async def one(
         self, job: Job, picture: PictureRecord, where: Origin, limit: int
@@ -119,11 +143,11 @@ class JobAttachments:
         Raises Refused for one that is gone, held back or can't be made so light.
         """
         try:
-            shown = await self._read(job, picture, where)
+            shown = await self._read(job, picture, where, asks=True)
         except PictureMissingError:
             raise Refused("own_picture_gone", job=job.id) from None
-        if shown is None:
-            raise Refused("picture_held_back")
+        if not isinstance(shown, Attachment):
+            raise Refused(f"picture_{shown}")
         fitted = await self.within(ShownPictures((shown,)), limit)
         if fitted.missing:
             raise Refused("own_picture_gone", job=job.id)
@@ -154,20 +178,50 @@ class JobAttachments:
                 missing, heavy = missing + broken, heavy + (not broken)
             else:
                 lightened |= copies[-1] != one
-        return ShownPictures(tuple(copies), shown.held_back, missing, heavy, lightened)
+        return ShownPictures(tuple(copies), shown.withheld, missing, heavy, lightened)
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""
         return (await self._settings.guild(job.origin.guild_id)).picture_check == "off"
 
-    async def _read(self, job: Job, picture: PictureRecord, where: Origin) -> Attachment | None:
-        """None for a picture that the server's picture check blocks."""
-        spoiler = where.spoiler
-        if self._is_unsafe(picture):
-            check = (await self._settings.guild(where.guild_id)).picture_check
-            if check == "block":
-                return None
-            spoiler = spoiler or check == "blur"
+    async def _read(
+        self, job: Job, picture: PictureRecord, where: Origin, *, asks: bool
+    ) -> Attachment | Withheld:
+        """A picture, or why it may not be shown there; with `asks` a moderator is asked where one
+        has to be.
+        """
+        check = (await self._settings.guild(where.guild_id)).picture_check
+        unsafe = self._is_unsafe(picture)
+        if check == "hold_all" or (check == "hold" and unsafe):
+            why = await self._held(job, where, asks=asks)
+            if why is not None:
+                return why
+        elif unsafe and check == "block":
+            return "held_back"
+        elif unsafe and check == "restricted" and not where.age_restricted:
+            return "held_restricted"
+        return await self._attachment(
+            job, picture, spoiler=where.spoiler or (unsafe and check == "blur")
+        )
+
+    async def _held(self, job: Job, where: Origin, *, asks: bool) -> Withheld | None:
+        """Why a picture that a moderator has to approve is not shown; None where one has."""
+        guild_id = job.origin.guild_id
+        if job.origin.private or guild_id is None or guild_id != where.guild_id:
+            # nobody else reads a private request, and on another server it was not asked for
+            return "held_back"
+        approval = await self._approvals.of(job.id)
+        if approval is None:
+            if asks:
+                # until its result is delivered there is nothing to point to
+                now = job.delivered_at is not None
+                await self._approvals.ask(job.id, guild_id, now=now)
+            return "held_awaiting"
+        if approval.verdict == "approved":
+            return None
+        return "held_denied" if approval.verdict == "denied" else "held_awaiting"
+
+    async def _attachment(self, job: Job, picture: PictureRecord, *, spoiler: bool) -> Attachment:
         content = await self._jobs.read_picture(picture)
         name = f"darkroom-{job.id}-{picture.index + 1}{suffix_of(content)}"
         return Attachment(name, content, spoiler)
@@ -189,3 +243,9 @@ class JobAttachments:
         if self._unsafe_from is None or picture.unsafe is None:
             return True
         return picture.unsafe >= self._unsafe_from
+
+
+def upload_limit(client: discord.Client, origin: Origin) -> int:
+    """Bytes of one file that Discord takes where a job was asked for."""
+    guild = client.get_guild(origin.guild_id) if origin.guild_id is not None else None
+    return guild.filesize_limit if guild is not None else UPLOAD_LIMIT

@@ -90,16 +90,18 @@ class RequestService:
     async def _request_of(
         self, given: Mapping[str, Any], caller: Caller, preset_name: str | None
     ) -> tuple[GenerationRequest, PresetUse | None]:
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.preset_for(caller, preset_name)
         sizes = await sizes_of(given, self.jobs)
         rules = self._rules_for(caller)
         if chosen is None:
-            return completion.complete(given, self.catalog, rules, sizes), None
-        request = preset.complete(given, chosen.preset, self.catalog, rules, sizes)
-        preset.check_bounds(chosen.preset, request)
-        return request, chosen.use
+            request = completion.complete(given, self.catalog, rules, sizes)
+        else:
+            request = preset.complete(given, chosen.preset, self.catalog, rules, sizes)
+            preset.check_bounds(chosen.preset, request)
+        permissions.check_models(caller, request)
+        return request, chosen.use if chosen is not None else None
 
     def _rules_for(self, caller: Caller) -> Rules:
         """The rules with what somebody, or the server where they ask, has set of files."""
@@ -129,7 +131,7 @@ class RequestService:
         enlarging: bool = False,
     ) -> Job:
         """A whole request that came of another: rerolled, varied, edited, …"""
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         checks.check(request, self.catalog, self.rules, enlarging=enlarging)
         await self.presets.check(parent, request, caller, enlarging=enlarging)
@@ -163,7 +165,7 @@ class RequestService:
         self, picture: str, size: tuple[int, int], wish: Wish, caller: Caller, origin: Origin
     ) -> Job:
         """A picture of the store, handed in by somebody and of that size, made larger."""
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         output = self._rules_for(caller).output
         request = of_upload(self.remaking.enlarge(picture, size, wish)).with_(
@@ -194,7 +196,7 @@ class RequestService:
 
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         checks.check(job.request, self.catalog, self.rules, enlarging=enlarged(job))
         await self.presets.check(job, job.request, caller, enlarging=enlarged(job))
@@ -218,6 +220,10 @@ class RequestService:
         parent_picture: int | None = None,
         preset: PresetUse | None = None,
     ) -> Job:
+        permissions.check_models(caller, request)
+        if origin.private and caller.guild.picture_check == "hold_all":
+            # nobody but its owner may see what is drawn, so nobody could approve it
+            raise Refused("private_unapproved")
         # everybody reads what a preset is called, and one's own can be called anything
         name = preset.name if preset is not None and preset.own else ""
         await self.check_words(request, caller, private=origin.private, name=name)
@@ -268,7 +274,7 @@ class RequestService:
 
     async def check_asking(self, caller: Caller) -> None:
         """Refuse, before pictures are fetched for it, whoever may ask for nothing here now."""
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         limits = self._limits(caller)
         waiting = await self.jobs.count_waiting(caller.person.id)
         if limits.waiting is not None and waiting >= limits.waiting:

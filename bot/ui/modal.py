@@ -74,10 +74,11 @@ class Modal(discord.ui.Modal):
             elif isinstance(field, discord.ui.Select) and isinstance(entered, Sequence):
                 for option in field.options:
                     option.default = option.value in entered
-            elif isinstance(field, discord.ui.ChannelSelect | discord.ui.RoleSelect):
+            elif isinstance(
+                field, discord.ui.ChannelSelect | discord.ui.RoleSelect | discord.ui.UserSelect
+            ):
                 ids = [int(i) for i in entered or () if i.isascii() and i.isdigit()]
-                kind = discord.SelectDefaultValueType
-                of = kind.role if isinstance(field, discord.ui.RoleSelect) else kind.channel
+                of = _KINDS[type(field)]
                 field.default_values = [discord.SelectDefaultValue(id=i, type=of) for i in ids]
         return self
 
@@ -121,6 +122,21 @@ class Modal(discord.ui.Modal):
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
         return self
 
+    def people(self, name: str, label: str, chosen: list[int], *, required: bool = False) -> Self:
+        """Add a field to choose up to 25 people."""
+        field: discord.ui.UserSelect[Any] = discord.ui.UserSelect(
+            custom_id=name,
+            min_values=1 if required else 0,
+            max_values=25,
+            required=required,
+            default_values=[
+                discord.SelectDefaultValue(id=i, type=discord.SelectDefaultValueType.user)
+                for i in chosen
+            ],
+        )
+        self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
+        return self
+
     def roles(self, name: str, label: str) -> Self:
         """Add a field to choose a role, or none."""
         field: discord.ui.RoleSelect[Any] = discord.ui.RoleSelect(
@@ -137,6 +153,13 @@ class Modal(discord.ui.Modal):
         text, about = label[:LABEL_MAX], about[:ABOUT_MAX]
         self.add_item(discord.ui.Label(text=text, description=about, component=field))
         return self
+
+
+_KINDS: Final[Mapping[type[discord.ui.Item[Any]], discord.SelectDefaultValueType]] = {
+    discord.ui.ChannelSelect: discord.SelectDefaultValueType.channel,
+    discord.ui.RoleSelect: discord.SelectDefaultValueType.role,
+    discord.ui.UserSelect: discord.SelectDefaultValueType.user,
+}
 
 
 def parts(text: str, most: int) -> list[str]:

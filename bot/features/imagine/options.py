@@ -8,8 +8,10 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
+from bot.access import permissions
 from bot.features.imagine.vocabulary import suggest
 from bot.interactions.autocomplete import Completer, choices, quiet
+from bot.interactions.callers import caller_of
 from bot.interactions.contexts import Callback
 from bot.interactions.responding import Interaction
 from generation import control_uses, vocabulary
@@ -17,7 +19,7 @@ from generation.assembly import is_whole
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
-from generation.name_search import NameSearch
+from generation.name_search import NameSearch, fold
 from generation.request import SIDE_STEP
 from generation.request_options import Option, options, stepped
 from generation.rules import Limits, Rules, default_model
@@ -98,9 +100,10 @@ def autocompleter(option: Option, catalog: Catalog, rules: Rules) -> Completer[s
     """Offers the names that fit what was typed, best first."""
 
     async def complete(interaction: Interaction, typed: str) -> list[Choice[str]]:
-        return choices(_names(option, catalog, rules, interaction.namespace), typed)
+        hidden = permissions.kept_from(await caller_of(interaction))
+        return choices(_names(option, catalog, rules, interaction.namespace, hidden), typed)
 
-    return complete
+    return quiet(complete)
 
 
 def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer[str]]:
@@ -123,9 +126,15 @@ def _prompt_completer(catalog: Catalog, rules: Rules) -> dict[str, Completer[str
 
 
 def _names(
-    option: Option, catalog: Catalog, rules: Rules, chosen: app_commands.Namespace
+    option: Option,
+    catalog: Catalog,
+    rules: Rules,
+    chosen: app_commands.Namespace,
+    hidden: frozenset[str],
 ) -> NameSearch:
-    """The names of an option; of parts those made for the model that is chosen so far."""
+    """The names of an option but for those `hidden`, which are folded; of parts those made for the
+    model that is chosen so far.
+    """
     if option.choices_from == "samplers":
         return NameSearch(SAMPLERS)
     if option.choices_from == "schedules":
@@ -133,8 +142,8 @@ def _names(
     if option.choices_from == "models":
         return catalog.names(
             ModelKind.CHECKPOINT,
-            "runnable",
-            lambda model: model.family in FAMILIES and is_whole(model),
+            ("runnable", hidden),
+            lambda m: m.family in FAMILIES and is_whole(m) and fold(m.name) not in hidden,
         )
     model = _chosen_model(catalog, rules, chosen)
     if option.choices_from == "vaes":
@@ -147,9 +156,9 @@ def _names(
     kind = PART_KINDS[option.choices_from]
     told = TOLD[kind]
     if model is None:
-        return catalog.names(kind, "told", told=told)
-    key = (model.family, model.context_width)
-    return catalog.names(kind, key, lambda part: part.fits(model), told)
+        return catalog.names(kind, ("told", hidden), lambda p: fold(p.name) not in hidden, told)
+    key = (model.family, model.context_width, hidden)
+    return catalog.names(kind, key, lambda p: p.fits(model) and fold(p.name) not in hidden, told)
 
 
 def _chosen_model(

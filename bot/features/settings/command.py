@@ -10,7 +10,7 @@ import msgspec
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from bot.features.settings import list_files, lists, panel
+from bot.features.settings import list_files, lists, panel, reserved
 from bot.features.settings.panel import SETTINGS, Setting
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import seen_anew
@@ -28,7 +28,7 @@ from bot.ui.modal import Modal
 from generation import preset as presets
 from generation.refusal import Refused
 from storage.drafts import Draft
-from storage.settings import GuildSettings, PersonSettings
+from storage.settings import HELD, UNCHECKED, GuildSettings, PersonSettings
 from storage.store import Store
 
 
@@ -220,6 +220,7 @@ async def _load(
         else frozenset(each.id for each in (*server.channels, *server.threads)),
         presets=tuple(await store.presets.all_of(guild_id)),
         waiting=services.requests.rules.limits.waiting,
+        catalog=services.catalog,
     )
     # a blocklist may take long to compile
     entries = await asyncio.to_thread(list_files.read, setting, caller, data, file.filename, here)
@@ -291,14 +292,16 @@ async def _change(
     values: Mapping[str, Any],
 ) -> None:
     store = services.store
+    values = reserved.named(setting, values, services.catalog)
     # a blocklist may take long to compile
     new = await asyncio.to_thread(panel.changed, setting, caller, values)
-    if (
-        setting.name == "picture_check"
-        and new not in ("off", panel.current(setting, caller))
-        and not services.delivery.attachments.checked
-    ):
-        raise Refused("picture_check_none")
+    if setting.name == "picture_check" and new != panel.current(setting, caller):
+        if new not in UNCHECKED and not services.delivery.attachments.checked:
+            raise Refused("picture_check_none")
+        if new in HELD and caller.guild.audit_channel is None:
+            raise Refused("hold_needs_audit")
+    if setting.name == "audit_channel" and new is None and caller.guild.picture_check in HELD:
+        raise Refused("audit_needed")
     if setting.name in ("waiting", "waiting_by_role"):
         panel.check_waiting(setting, caller, new, services.requests.rules.limits.waiting)
     guild_id = caller.place.guild_id
@@ -311,6 +314,8 @@ async def _change(
         assert guild_id is not None
         guild = await _change_guild(store, guild_id, caller, setting, values)
         caller = dataclasses.replace(caller, guild=guild)
+        if setting.name == "audit_channel":
+            await services.delivery.approvals.ask_again(guild_id)
     else:
 
         def change(now: PersonSettings) -> PersonSettings:

@@ -12,12 +12,13 @@ import msgspec
 
 from bot.access import blocklist
 from bot.access.caller import Caller
-from bot.features.settings import panel
+from bot.features.settings import panel, reserved
 from bot.features.settings.panel import Setting
 from bot.interactions.responding import Interaction
 from bot.pictures.uploads import FETCHING_ERRORS
 from bot.ui.formatting import sentence
 from bot.ui.modal import Modal
+from generation.catalog import Catalog
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import check_text
@@ -33,12 +34,14 @@ ID_MAX: Final = 2**63
 LINES_MAX: Final = 10 * PHRASES_MAX
 """Those that say the same as another count too: each costs time."""
 LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
-ID: Final = re.compile(r"(?:<(?:#|@&))?([0-9]{1,19})>?")
+ID: Final = re.compile(r"(?:<(?:#|@&|@!?))?([0-9]{1,19})>?")
 COLON: Final = re.compile("[:：]")
 EXAMPLES: Final[Mapping[str, str]] = {
     "channels": "1234567890",
     "channel_preset": "1234567890: demo",
     "number_by_role": "1234567890: 5",
+    "names_by_role": "1234567890: demo",
+    "people": "1234567890",
     "lines": "fog",
 }
 """A line of each kind of list; Discord's ids are such numbers, with more digits."""
@@ -53,6 +56,7 @@ class Here(msgspec.Struct, frozen=True):
     channels: frozenset[int] | None
     presets: tuple[Preset, ...]
     waiting: int
+    catalog: Catalog
 
 
 def add_field(modal: Modal, setting: Setting, caller: Caller, *, required: bool = False) -> Modal:
@@ -135,6 +139,11 @@ def read(
         except Refused as refused:
             with _named(caller, file, places[_culprit(tuple(found), refused)]):
                 raise
+    if setting.kind == "names_by_role":
+        by_role: dict[int, tuple[str, ...]] = {}
+        for role, name in found:
+            by_role[role] = (*by_role.get(role, ()), name)
+        return by_role
     return found if setting.kind in panel.TABLES else tuple(found)
 
 
@@ -184,7 +193,9 @@ def _named(caller: Caller, file: str, line: int) -> Iterator[None]:
 
 
 def _entry(setting: Setting, caller: Caller, text: str, here: Here) -> tuple[Any, Any]:
-    """Key and value of a line; of a list without values the key alone."""
+    """Key and value of a line; of a list without values the key alone, and of one with several to
+    a key both are the key.
+    """
     check_text(setting.name, text)
     if setting.kind == "lines":
         if len(text) > blocklist.ENTRY_MAX:
@@ -195,7 +206,10 @@ def _entry(setting: Setting, caller: Caller, text: str, here: Here) -> tuple[Any
     if found is None or int(found[1]) >= ID_MAX or (setting.kind in panel.TABLES and not value):
         raise Refused("list_file_entry", entry=text[:80], example=EXAMPLES[setting.kind])
     id_ = int(found[1])
-    by_role = setting.kind == "number_by_role"
+    if setting.kind == "people":
+        # somebody who has left the server is blocked for when they come back
+        return id_, None
+    by_role = setting.kind in panel.BY_ROLE
     now: Collection[int] = panel.current(setting, caller)
     there = here.roles if by_role else here.channels
     if there is not None and id_ not in there and id_ not in now:
@@ -205,6 +219,8 @@ def _entry(setting: Setting, caller: Caller, text: str, here: Here) -> tuple[Any
         return id_, None
     if setting.kind == "channel_preset":
         return id_, find_preset(here.presets, value).name
+    if setting.kind == "names_by_role":
+        return (id_, reserved.known(value, here.catalog)), None
     number = panel.entered_number(setting, value)
     if setting.name == "waiting_by_role":
         panel.check_waiting(setting, caller, {id_: number}, here.waiting)

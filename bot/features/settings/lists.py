@@ -137,6 +137,8 @@ def modal(setting: Setting, caller: Caller, page: int | None) -> Modal:
     asked = Modal(f"darkroom:setting_page:{where}", texts(panel.title(setting)))
     if setting.kind == "channels":
         return asked.channels("value", texts(panel.title(setting)), here, several=True)
+    if setting.kind == "people":
+        return asked.people("value", texts(panel.title(setting)), here)
     return asked.text("value", texts("dialog_blocklist"), value="\n".join(here), long=True)
 
 

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import discord
 import msgspec
@@ -17,7 +17,14 @@ from bot.ui.persistent_items import StatelessLayout
 from generation.picture_files import SUFFIXES as FORMATS
 from generation.refusal import Refused
 from generation.request_options import bounds_of
-from storage.settings import PHRASES_MAX, GuildSettings, PersonSettings, Scope
+from storage.settings import (
+    PEOPLE_MAX,
+    PHRASES_MAX,
+    GuildSettings,
+    PersonSettings,
+    PictureCheck,
+    Scope,
+)
 
 SCOPES: Final[Mapping[Scope, type[msgspec.Struct]]] = {
     "guild": GuildSettings,
@@ -33,6 +40,8 @@ SettingKind = Literal[
     "channel",
     "number",
     "number_by_role",
+    "names_by_role",
+    "people",
     "lines",
 ]
 
@@ -42,9 +51,12 @@ PRESET_MAX: Final = 200
 TROUBLES_SHOWN: Final = 3
 VALUE_SHOWN: Final = 140
 """Characters of a list in the panel, which has 4000 for all settings."""
-TABLES: Final = frozenset(("channel_preset", "number_by_role"))
-LISTS: Final = TABLES | {"channels", "lines"}
-"""Kinds of settings that have entries; those of tables have a value each."""
+BY_ROLE: Final = frozenset(("number_by_role", "names_by_role"))
+TABLES: Final = BY_ROLE | {"channel_preset"}
+IDS: Final = frozenset(("channels", "people"))
+LISTS: Final = TABLES | IDS | {"lines"}
+"""Kinds of settings that have entries; those of tables have a value each, IDS are Discord's ids
+alone."""
 SEEN: Final = "seen"
 """Beside what was entered: the mark of the value or the list that the dialog showed."""
 
@@ -90,7 +102,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("weight_by_role", "number_by_role"),
         _guild("age_restricted", "toggle"),
         _guild("blocklist", "lines"),
-        _guild("picture_check", "choice", choices=("off", "blur", "block")),
+        _guild("blocked", "people"),
+        _guild("reserved", "names_by_role"),
+        _guild("picture_check", "choice", choices=get_args(PictureCheck)),
         _guild("spoiler", "toggle"),
         _guild("format", "choice", choices=("", *FORMATS)),
         _guild("quality", "number"),
@@ -155,7 +169,7 @@ def value(setting: Setting, caller: Caller, *, whole: bool = False) -> str:
     """What a setting is now, in words; of a long list its beginning, unless it is wanted whole."""
     texts = caller.texts
     now = current(setting, caller)
-    if setting.kind in ("channels", "channel_preset", "number_by_role") and now:
+    if setting.kind in TABLES | IDS and now:
         written = written_entries(setting, caller)
         return ", ".join(written) if whole else _beginning(written, texts)
     match setting.kind:
@@ -165,7 +179,9 @@ def value(setting: Setting, caller: Caller, *, whole: bool = False) -> str:
             return texts(choice_key(setting, now or ""))
         case "channels":
             return texts("setting_everywhere")
-        case "channel_preset" | "number_by_role":
+        case "people":
+            return texts("setting_nobody")
+        case "channel_preset" | "number_by_role" | "names_by_role":
             return texts("setting_none")
         case "lines":
             return texts("setting_lines", count=len(now)) if now else texts("setting_none")
@@ -184,16 +200,22 @@ def written_entries(setting: Setting, caller: Caller) -> list[str]:
     match setting.kind:
         case "channels":
             return [f"<#{channel}>" for channel in now]
+        case "people":
+            return [f"<@{person}>" for person in now]
         case "channel_preset":
             return [f"<#{channel}> → {_escaped(name)}" for channel, name in now.items()]
         case "number_by_role":
             return [f"<@&{role}> → {caller.texts.number(number)}" for role, number in now.items()]
+        case "names_by_role":
+            return [f"<@&{role}> → {_escaped(', '.join(names))}" for role, names in now.items()]
     return [_escaped(str(entry)) for entry in now]
 
 
 def raw_entries(setting: Setting, caller: Caller) -> list[str]:
     """The entries as a file has them, one a line."""
     now = current(setting, caller)
+    if setting.kind == "names_by_role":
+        return [f"{role}: {name}" for role, names in now.items() for name in names]
     if isinstance(now, dict):
         return [f"{key}: {value}" for key, value in now.items()]
     return [str(entry) for entry in now]
@@ -253,6 +275,11 @@ def modal_of(setting: Setting, caller: Caller) -> Modal:
         case "number_by_role":
             asked.roles("role", texts("dialog_role"))
             asked.text("value", texts("dialog_number_or_none"))
+        case "people":
+            asked.people("value", label, list(now))
+        case "names_by_role":
+            asked.roles("role", texts("dialog_role"))
+            asked.text("value", texts("dialog_names_or_none"), long=True)
         case "lines":
             asked.text("value", texts("dialog_blocklist"), value="\n".join(now), long=True)
         case _:
@@ -294,6 +321,8 @@ def _entered(setting: Setting, now: Any, values: Mapping[str, Any]) -> Any:
             return chosen or None
         case "channels":
             return _joined(now, listed(setting, values), values)
+        case "people":
+            return checked(setting, _joined(now, listed(setting, values), values))
         case "channel":
             return next(iter(_ids(values, "value")), None)
         case "channel_preset":
@@ -301,6 +330,9 @@ def _entered(setting: Setting, now: Any, values: Mapping[str, Any]) -> Any:
         case "number_by_role":
             number = entered_number(setting, entered) if entered else None
             return _with(now, chosen_id(values, "role"), number, values)
+        case "names_by_role":
+            named = tuple(dict.fromkeys(listed(setting, values)))
+            return _with(now, chosen_id(values, "role"), named or None, values)
         case "lines":
             return checked(setting, _joined(now, listed(setting, values), values))
         case "number":
@@ -310,13 +342,15 @@ def _entered(setting: Setting, now: Any, values: Mapping[str, Any]) -> Any:
 
 def listed(setting: Setting, values: Mapping[str, Any]) -> tuple[Any, ...]:
     """The entries of a list that were entered or chosen. Raises Refused."""
-    if setting.kind == "channels":
+    if setting.kind in IDS:
         return tuple(_ids(values, "value"))
     return tuple(line.strip() for line in entered_text(values).splitlines() if line.strip())
 
 
 def checked(setting: Setting, entries: tuple[Any, ...]) -> tuple[Any, ...]:
     """A list that may be kept. Raises Refused."""
+    if setting.kind == "people" and len(entries) > PEOPLE_MAX:
+        raise Refused("list_too_many", count=len(entries), high=PEOPLE_MAX)
     if setting.kind == "lines":
         if len(entries) > PHRASES_MAX:
             raise Refused("blocklist_too_many", count=len(entries), high=PHRASES_MAX)

@@ -15,9 +15,11 @@ from bot.access.permissions import (
     Rights,
     allows,
     check,
+    check_models,
     check_permissions,
     check_place,
     check_remains,
+    kept_from,
     may_see,
     may_use,
 )
@@ -43,6 +45,7 @@ REFUSALS: Final = {
     "m": "not_yours",
     "p": "press_not_yours",
     "s": "manager_only",
+    "a": "moderator_only",
     "b": "owner_only",
     "r": "preset_for_roles",
     "e": "preset_elsewhere",
@@ -114,6 +117,9 @@ control-picture /settings /settings-person                . . . . . . . . .
 /mydata-export /mydata-delete /parameters /upscale        . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
+/moderate-show /moderate-block /moderate-unblock          s s s s s . s s s
+/moderate-reset_quota                                     s s s s s . s s s
+approval                                                  a a a . . . a a a
 /stats                                                    b b b b b b . b b
 """
 
@@ -265,6 +271,73 @@ def test_where_pictures_may_be_asked_for(act: str) -> None:
     closed = ElsewhereSettings(enabled=False)
     with pytest.raises(Refused, match="servers_only"):
         check(act, a_caller("owner in a direct message", closed), job)
+
+
+@pytest.mark.parametrize(
+    "act", ["/imagine", "control picture", "reroll", "edit", "retry", "/replay", "send"]
+)
+def test_who_is_blocked_asks_for_nothing(act: str) -> None:
+    job = None if act in ("/imagine", "control picture") else a_job("public")
+    with pytest.raises(Refused, match="person_blocked"):
+        check(act, a_caller("owner", GuildSettings(blocked=(OWNER,))), job, rights("owner"))
+    check(act, a_caller("owner", GuildSettings(blocked=(OTHER,))), job, rights("owner"))
+
+
+@pytest.mark.parametrize("act", ["parameters", "delete", "cancel", "forget", "favourite"])
+def test_who_is_blocked_does_what_they_like_with_what_is_theirs(act: str) -> None:
+    blocked = GuildSettings(blocked=(OWNER,))
+    check(act, a_caller("owner", blocked), a_job("public"), rights("owner"))
+
+
+KEPT: Final = GuildSettings(reserved={PAINTERS: ("Demo", "oils"), 1001: ("oils",)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "roles", "name"),
+    [
+        ({"model": "demo"}, (), "demo"),
+        ({"model": "demo"}, (1001,), "demo"),
+        ({"model": "demo"}, (PAINTERS,), None),
+        ({"model": "other", "refiner": "DEMO"}, (), "DEMO"),
+        ({"model": "other", "loras": [{"name": "oils"}]}, (), "oils"),
+        ({"model": "other", "loras": [{"name": "oils"}]}, (1001,), None),
+        ({"model": "other", "loras": [{"name": "ink"}]}, (), None),
+    ],
+)
+def test_what_is_kept_for_roles(
+    changes: dict[str, object], roles: tuple[int, ...], name: str | None
+) -> None:
+    caller = a_caller("owner", KEPT, roles)
+    request = a_request(**changes)
+    if name is None:
+        check_models(caller, request)
+        return
+    with pytest.raises(Refused, match="model_for_roles") as refused:
+        check_models(caller, request)
+    assert refused.value.params["name"] == name
+    assert f"<@&{PAINTERS}>" in str(refused.value.params["roles"])
+
+
+def test_an_upscaler_alone_draws_with_no_model_that_is_kept() -> None:
+    enlargement = {
+        "picture": "0" * 64,
+        "upscaler": "Lanczos",
+        "width": 128,
+        "height": 128,
+        "from_width": 64,
+        "from_height": 64,
+    }
+    request = a_request(model="demo", enlargement=enlargement)
+    check_models(a_caller("owner", KEPT), request)
+    second = a_request(model="demo", enlargement={**enlargement, "denoising_strength": 0.3})
+    with pytest.raises(Refused, match="model_for_roles"):
+        check_models(a_caller("owner", KEPT), second)
+
+
+def test_what_is_kept_from_somebody_is_not_offered() -> None:
+    assert kept_from(a_caller("owner", KEPT)) == {"demo", "oils"}
+    assert kept_from(a_caller("owner", KEPT, (1001,))) == {"demo"}
+    assert kept_from(a_caller("owner", KEPT, (PAINTERS,))) == set()
 
 
 @pytest.mark.parametrize("act", ["parameters", "favourite", "delete", "cancel", "forget", "pick"])

@@ -12,10 +12,17 @@ from generation.preset import Preset
 from generation.refusal import Refused
 from storage.settings import GuildSettings, PersonSettings
 from tests.fixtures import fuzz
+from tests.unit.generation.catalogs import a_catalog, a_model
 
 CALLER = Caller(Person(1, "ada", manager=True), Place(10, 100), GuildSettings(), PersonSettings())
 LISTS = [setting for setting in SETTINGS.values() if setting.kind in panel.LISTS]
-HERE = Here(frozenset((1, 1234567890)), frozenset((2, 1234567890)), (Preset(name="demo"),), 10)
+HERE = Here(
+    roles=frozenset((1, 1234567890)),
+    channels=frozenset((2, 1234567890)),
+    presets=(Preset(name="demo"),),
+    waiting=10,
+    catalog=a_catalog(a_model("demo")),
+)
 PIECES = ("1: 5", "2: demo", "2", "<@&1>: 0.5", "fog", "/a+/", "/(a/", "\n", "\r\n", "\r", "\x85")
 
 

@@ -29,7 +29,7 @@ async def test_what_is_over_the_limit_becomes_lighter_and_the_rest_stays(limit: 
         (Attachment("large.png", large), Attachment("small.png", small, spoiler=True)), missing=1
     )
     async with PictureDecoder(Limits()) as decoder:
-        pictures = JobAttachments(None, None, decoder, None)  # type: ignore[arg-type]
+        pictures = JobAttachments(None, None, decoder, None, None)  # type: ignore[arg-type]
         fitted = await pictures.within(shown, limit)
         unchanged = await pictures.within(shown, 10**7)
     assert [len(one.content) <= limit for one in fitted.attachments] == [True, True]
@@ -47,7 +47,7 @@ async def test_what_can_t_be_made_lighter_is_left_out_and_named(broken: str) -> 
     async with PictureDecoder(Limits()) as decoder:
         if broken == "decoder":
             decoder._own = DecodingProcess(memory=2**20, command=("no-such-program-here",))
-        pictures = JobAttachments(None, None, decoder, None)  # type: ignore[arg-type]
+        pictures = JobAttachments(None, None, decoder, None, None)  # type: ignore[arg-type]
         fitted = await pictures.within(shown, 10_000)
         lighter = await pictures.lighter(ShownPictures((first,)), 0)
     assert [one.name for one in fitted.attachments] == ["small.png"]
