@@ -5,7 +5,7 @@ from alembic import op
 
 from storage.schema import refuse_downgrade as downgrade  # noqa: F401 - alembic's name
 
-revision = "0011"
+revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
