@@ -25,7 +25,7 @@ Weight = Annotated[float, Meta(ge=0.1, le=10)]
 PHRASES_MAX = 500
 """Entries of a blocklist."""
 PEOPLE_MAX = 500
-PictureCheck = Literal["off", "blur", "block", "restricted", "hold", "hold_all"]
+UnsafePictures = Literal["off", "blur", "block", "restricted", "hold", "hold_all"]
 """What becomes of pictures that the check finds unsafe: `restricted` ones are shown in
 age-restricted channels alone; `hold` waits for a moderator's approval, and `hold_all` does with
 every picture, so that it needs no check."""
@@ -63,7 +63,7 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     reserved: dict[int, tuple[Name, ...]] = {}
     """By role the checkpoints and LoRAs that it may draw with, and those without a role that has
     them may not."""
-    picture_check: PictureCheck = "off"
+    picture_check: UnsafePictures = "off"
     spoiler: bool = False
     format: FileFormat | None = None
     """Of the files that pictures become where nobody says; None for what the bot's owner says."""

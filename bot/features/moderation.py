@@ -1,7 +1,8 @@
 """`/moderate`: what those who manage a server do about one of its members."""
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import discord
 import msgspec
@@ -28,13 +29,8 @@ def group(services: Services) -> app_commands.Group:
         allowed_contexts=SERVERS,
         default_permissions=discord.Permissions(manage_guild=True),
     )
-    for name, help_, callback in (
-        ("show", "What a member has asked for and may ask for", _show(services)),
-        ("block", "Have a member ask for nothing here any more", _block(services)),
-        ("unblock", "Have a blocked member ask for pictures again", _unblock(services)),
-        ("reset_quota", "Forget what a member has had drawn today", _reset_quota(services)),
-    ):
-        found.add_command(_command(name, help_, callback))
+    for name, (help_, make) in COMMANDS.items():
+        found.add_command(_command(name, help_, make(services)))
     return found
 
 
@@ -121,6 +117,15 @@ def _reset_quota(services: Services) -> Callback:
             await reply_privately(interaction, caller.texts("quota_is_reset", who=user.mention))
 
     return reset_quota
+
+
+COMMANDS: Final[Mapping[str, tuple[str, Callable[[Services], Callback]]]] = {
+    "show": ("What a member has asked for and may ask for", _show),
+    "block": ("Have a member ask for nothing here any more", _block),
+    "unblock": ("Have a blocked member ask for pictures again", _unblock),
+    "reset_quota": ("Forget what a member has had drawn today", _reset_quota),
+}
+"""What each does, in English, and what makes it."""
 
 
 def _guild_of(caller: Caller) -> int:

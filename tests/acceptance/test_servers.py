@@ -334,7 +334,7 @@ async def test_every_command_option_and_choice_has_a_chinese_name(rig: Rig, ada:
     commands = (await ada.state())["commands"]
     for command in commands:
         look(command, "")
-    assert len(commands) == 20
+    assert len(commands) == len(rig.client.tree.get_commands())
     assert untranslated == []
     names = [command["name_localizations"]["zh-CN"] for command in commands]
     assert len(set(names)) == len(names)

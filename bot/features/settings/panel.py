@@ -22,8 +22,8 @@ from storage.settings import (
     PHRASES_MAX,
     GuildSettings,
     PersonSettings,
-    PictureCheck,
     Scope,
+    UnsafePictures,
 )
 
 SCOPES: Final[Mapping[Scope, type[msgspec.Struct]]] = {
@@ -104,7 +104,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("blocklist", "lines"),
         _guild("blocked", "people"),
         _guild("reserved", "names_by_role"),
-        _guild("picture_check", "choice", choices=get_args(PictureCheck)),
+        _guild("picture_check", "choice", choices=get_args(UnsafePictures)),
         _guild("spoiler", "toggle"),
         _guild("format", "choice", choices=("", *FORMATS)),
         _guild("quality", "number"),

@@ -5,16 +5,20 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import structlog
 
 from bot import locales
+from bot.features.approvals import VERDICTS
+from bot.features.moderation import COMMANDS as MODERATION
 from bot.features.presets.command import COMMANDS
 from bot.features.presets.fields import PARTS
 from bot.features.settings import panel
 from bot.features.settings.panel import SETTINGS
 from bot.locales import Texts
+from bot.pictures.attachments import Withheld
 from bot.requests.actions import ACTIONS
 from bot.ui.modal import TITLE_MAX
 from generation.messages import Progress
@@ -42,6 +46,10 @@ BUILT = {
     *(f"preset_field_{f}" for part in PARTS.values() for f in (*part, "aspect")),
     *(f"preset_part_{part}" for part in PARTS),
     *(f"command_preset_{name}" for name in COMMANDS),
+    *(f"command_moderate_{name}{end}" for name in MODERATION for end in ("", "_help")),
+    *(f"approval_{verdict}" for verdict in VERDICTS),
+    *(f"button_{verdict}" for verdict in VERDICTS),
+    *(f"picture_{why}" for why in get_args(Withheld)),
     *(f"settings_{do}" for do in ("back", "next", "add", "edit", "file", "load", "all")),
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),

@@ -6,6 +6,7 @@ import os
 import zipfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -226,8 +227,12 @@ async def test_an_export_is_cut_into_parts(store: Store, tmp_path: Path) -> None
             assert archive.testzip() is None
             names += archive.namelist()
     assert sum(name.endswith(".png") for name in names) == 4
+    jobs: list[Any] = []
+    for part in parts:
+        with zipfile.ZipFile(part) as archive:
+            for name in archive.namelist():
+                jobs += json.loads(archive.read(name)) if name.startswith("jobs") else []
     with zipfile.ZipFile(parts[0]) as archive:
-        jobs = json.loads(archive.read("jobs.json"))
         assert json.loads(archive.read("favourites.json")) == [{"job": 2, "picture": 1}]
     assert [job["id"] for job in jobs] == [1, 2, 3, 4]
     assert all(job["origin"]["interaction"] is None for job in jobs)
