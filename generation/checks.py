@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from generation import abilities, assembly, control_uses, embedding_uses, refining, samplers
+from generation import (
+    abilities,
+    assembly,
+    control_uses,
+    describing,
+    embedding_uses,
+    refining,
+    samplers,
+)
 from generation.catalog import Catalog
 from generation.enlarging import file_of, second_pass
 from generation.families import FAMILIES, RECOGNISED
@@ -33,6 +41,9 @@ def check(
     for option, texts in request.texts.items():
         for text in texts:
             check_text(option, text)
+    if request.describing is not None:
+        describing.files_of(request.describing, catalog)
+        return
     check_prompt("prompt", request.prompt, request.steps)
     check_prompt("negative_prompt", request.negative_prompt, request.steps)
     if take_tags(request.negative_prompt)[1]:

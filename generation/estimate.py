@@ -54,7 +54,7 @@ class Speed(msgspec.Struct, frozen=True):
 
 def calls(request: GenerationRequest) -> float:
     """Network calls for one picture; one without guidance is half of one with it."""
-    if request.only_enlarges:
+    if request.only_enlarges or request.describing is not None:
         return 1.0
     if request.enlargement is not None:
         request = second_pass(request)
@@ -66,8 +66,10 @@ def calls(request: GenerationRequest) -> float:
 
 def megapixels(request: GenerationRequest) -> float:
     """What the denoiser sees of one picture; where there are tiles, all of them together. Of one
-    that is only enlarged, what comes out.
+    that is only enlarged, what comes out; one that is described is seen at the same size each time.
     """
+    if request.describing is not None:
+        return 1.0
     if request.enlargement is not None:
         if request.only_enlarges:
             return request.enlargement.width * request.enlargement.height / 1e6
@@ -146,6 +148,9 @@ class Estimates:
 
 def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
     """What a request is measured with, from the most like it to all."""
+    if request.describing is not None:
+        seen_by = (request.describing.tagger, request.describing.captioner)
+        return (("", *seen_by), ("describing",))
     if request.enlargement is not None:
         if request.only_enlarges:
             return (("", request.enlargement.upscaler), ("",))

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from generation.description import Description
 from generation.numerics import Numerics
 from generation.request import GenerationRequest
 
@@ -153,6 +154,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     provenance: Provenance | None = None
     pictures: tuple[PictureRecord, ...] = ()
+    description: Description | None = None
+    """What was seen, where a picture was to be described."""
 
     @property
     def ended(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from generation.description import Description
 from generation.estimate import Measurement
 from generation.job import Failure, Job, PictureRecord, Provenance
 
@@ -40,6 +41,9 @@ class JobQueue(Protocol):
 
     async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
         """Keep a finished picture and its file."""
+
+    async def add_description(self, job_id: int, description: Description) -> None:
+        """Keep what was seen in the picture that a running job describes."""
 
     async def finish(self, job_id: int, provenance: Provenance) -> Job:
         """Make a running job finished."""

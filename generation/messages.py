@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from generation.description import Description
 from generation.families.control import steering_uses
 from generation.models import ModelFile
 from generation.numerics import Numerics
@@ -129,6 +130,17 @@ class Enlarge(msgspec.Struct, frozen=True, tag=True):
     """As in Generate."""
 
 
+class Describe(msgspec.Struct, frozen=True, tag=True):
+    """Say what the picture shows that `request.describing` names."""
+
+    job: str
+    request: GenerationRequest
+    tagger: ModelFile | None
+    captioner: ModelFile | None
+    """None for what is not wanted; one of the two is."""
+    pictures: dict[PictureHash, bytes]
+
+
 class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Stop this job at the next denoising step; answered by Failed(code="cancelled")."""
 
@@ -139,7 +151,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process. A closed pipe means the same."""
 
 
-EngineWork = Generate | Enlarge
+EngineWork = Generate | Enlarge | Describe
 ToRuntime = Configure | EngineWork | Cancel | Stop
 
 # from the worker process
@@ -169,7 +181,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """How far a job is. Sent at its start, at each denoising step, and at each change of stage."""
 
     job: str
-    stage: Literal["loading", "enlarging", "encoding", "denoising", "decoding"]
+    stage: Literal["loading", "enlarging", "encoding", "denoising", "decoding", "describing"]
     step: int
     """Steps done in all batches together."""
     steps: int
@@ -205,6 +217,13 @@ class Picture(msgspec.Struct, frozen=True, tag=True):
     """How it was computed."""
 
 
+class Described(msgspec.Struct, frozen=True, tag=True):
+    """What was seen in the picture that was to be described."""
+
+    job: str
+    description: Description
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """All pictures of the job were sent."""
 
@@ -235,7 +254,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
     embedding_mismatch, start_picture_needed, mask_too_fine, encoder_blind, control_picture_needed,
     lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
-    clip_skip_too_deep, picture_unreadable,
+    clip_skip_too_deep, picture_unreadable, model_labels_wrong,
     upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.
@@ -248,7 +267,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """For the log, never for people: the traceback."""
 
 
-EngineEvent = Progress | Preview | Picture | Finished | Failed
+EngineEvent = Progress | Preview | Picture | Described | Finished | Failed
 FromRuntime = Ready | EngineEvent
 
 # from the worker coroutine to its listeners, beside the engine's events

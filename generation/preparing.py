@@ -4,14 +4,14 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import assembly, embedding_uses, enlarging, references
+from generation import assembly, describing, embedding_uses, enlarging, references
 from generation.abilities import EDITING
 from generation.catalog import Catalog
 from generation.families import family_of
 from generation.families.control import steering_uses
 from generation.job import Job, Provenance
 from generation.job_queue import JobQueue
-from generation.messages import EngineWork, Enlarge, Generate
+from generation.messages import Describe, EngineWork, Enlarge, Generate
 from generation.models import ModelFile, ModelKind
 
 Read = TypeVar("Read")
@@ -42,6 +42,11 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     async def pictures(hashes: Iterable[str]) -> dict[str, bytes]:
         return {sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes}
 
+    if request.describing is not None:
+        shown = await pictures({request.describing.picture})
+        return Describe(
+            str(job.id), request, *describing.files_of(request.describing, catalog), shown
+        )
     if made is not None:
         upscaler = enlarging.file_of(made, catalog)
         if request.only_enlarges:

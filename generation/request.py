@@ -195,6 +195,30 @@ class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max(self.width, self.height) / max(self.from_width, self.from_height)
 
 
+DescriptionStyle = Literal["tags", "caption", "both"]
+"""What somebody wants to be told of a picture."""
+CaptionDetail = Literal["short", "detailed", "more detailed"]
+"""How long a sentence about a picture is."""
+
+
+class Describing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A finished picture that is looked at: by a tagger, by a captioner, or by both."""
+
+    picture: PictureHash
+    width: EnlargedSide
+    height: EnlargedSide
+    """Of it, in pixels."""
+    tagger: Name = ""
+    """Of the catalogue; "" where no tags are wanted."""
+    captioner: Name = ""
+    """The same for a sentence."""
+    threshold: Strength = 0.35
+    """From which probability on a tag is told."""
+    character_threshold: Strength = 0.85
+    """The same of tags that name somebody."""
+    detail: CaptionDetail = "detailed"
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
@@ -204,7 +228,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     in pixels of the picture that is drawn.
 
     With an `enlargement` it says how that picture was drawn, and what is made is a larger one of
-    it. Of a picture that was not drawn here the prompt and the model are empty.
+    it. Of a picture that was not drawn here the prompt and the model are empty. With a `describing`
+    nothing is drawn, and they are empty, too: what comes of it is a text.
     """
 
     prompt: Annotated[Prompt, option("what the picture shows")]
@@ -351,6 +376,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Enlargement | None, option("how a finished picture is made larger", offered=False)
     ] = None
 
+    describing: Annotated[
+        Describing | None, option("which picture is described, and by what", offered=False)
+    ] = None
+
     @property
     def only_enlarges(self) -> bool:
         """Whether an upscaler does it all, and no checkpoint."""
@@ -359,11 +388,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     @property
     def checkpoint(self) -> str:
         """The name of the checkpoint that must be loaded for it; "" where an upscaler does all."""
-        return "" if self.only_enlarges else self.model
+        return "" if self.only_enlarges or self.describing is not None else self.model
 
     @property
     def made_with(self) -> str:
-        """The name of what makes the picture: the checkpoint, or an upscaler that does all."""
+        """The name of what makes the picture, the checkpoint or an upscaler that does all; or of
+        what describes one.
+        """
+        if self.describing is not None:
+            return self.describing.tagger or self.describing.captioner
         if self.enlargement is not None and self.only_enlarges:
             return self.enlargement.upscaler
         return self.model
@@ -416,6 +449,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "lora": tuple(use.name for use in self.loras),
             "controlnet": tuple(use.name for use in self.controls),
             "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
+            "tagger": (self.describing.tagger if self.describing else "",),
+            "captioner": (self.describing.captioner if self.describing else "",),
         }
 
     def has(self, option: str) -> bool:
@@ -443,7 +478,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """
         mask = () if self.mask is None else (self.mask,)
         enlarged = () if self.enlargement is None else (self.enlargement.picture,)
-        return (*self.shown, *mask, *enlarged, *(use.picture for use in self.controls))
+        described = () if self.describing is None else (self.describing.picture,)
+        return (*self.shown, *mask, *enlarged, *described, *(use.picture for use in self.controls))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

@@ -24,6 +24,7 @@ from generation.job import (
 )
 from generation.job_queue import JobQueue
 from generation.messages import (
+    Described,
     EngineEvent,
     Failed,
     Finished,
@@ -271,6 +272,10 @@ class Worker:
                 self.tell(job, event)
             case Picture():
                 await self._keep(job, event)
+                self.tell(job, event)
+            case Described():
+                act = partial(self._queue.add_description, job.id, event.description)
+                await self._saver.save(job, act)
                 self.tell(job, event)
             case Finished() | Failed():
                 await self._end(job, event)

@@ -171,6 +171,7 @@ def _job(row: Mapping[Any, Any], request: GenerationRequest, pictures: Any) -> J
         failure=_known(row, "failure", UNREADABLE),
         provenance=_known(row, "provenance", None),
         pictures=pictures,
+        description=_known(row, "description", None),
     )
 
 

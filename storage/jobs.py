@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
+from generation.description import Description
 from generation.job import (
     TRIES_AFTER_RESTART,
     Failure,
@@ -174,7 +175,7 @@ class JobStore(JobReader):
 
         def again(connection: Connection) -> Job:
             connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
-            return _move(connection, job_id, JobState.QUEUED, **values)
+            return _move(connection, job_id, JobState.QUEUED, description=None, **values)
 
         return await self._database.write(again)
 
@@ -244,6 +245,15 @@ class JobStore(JobReader):
                     index_elements=["job_id", "position"], set_={"file": file, **columns}
                 )
             )
+
+    async def add_description(self, job_id: int, description: Description) -> None:
+        """Keep what was seen in the picture that a running job describes; it is found by it."""
+        statement = (
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
+            .values(description=description, words=description.prompt.casefold())
+        )
+        await self._write(statement)
 
     async def mark_delivered(self, job_id: int) -> None:
         """Note that its owner has been told how it ended; again is no error."""

@@ -22,6 +22,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from generation.description import Description
 from generation.job import Failure, JobState, Origin, Provenance
 from generation.preset import Preset
 from generation.request import GenerationRequest
@@ -87,8 +88,9 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 class JobRow(Table):
     """One job. `user_id` to `channel_id` repeat the origin's, `model` to `image_count` the
     request's, for queries. `words` is the prompt in folded case, so that a search finds it in any
-    script. `asked_by` names what asked, so that an event that comes twice makes one job. `preset`
-    is what the preset was called then, `preset_id` its number.
+    script; of one that described a picture, what was seen. `asked_by` names what asked, so that an
+    event that comes twice makes one job. `preset` is what the preset was called then, `preset_id`
+    its number.
     """
 
     __tablename__ = "jobs"
@@ -147,6 +149,7 @@ class JobRow(Table):
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failure: Mapped[Failure | None] = mapped_column(Json(Failure))
     provenance: Mapped[Provenance | None] = mapped_column(Json(Provenance))
+    description: Mapped[Description | None] = mapped_column(Json(Description))
 
 
 class PictureRow(Table):

@@ -9,7 +9,10 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
+from generation.description import Description, SeenTag
 from generation.messages import (
+    Describe,
+    Described,
     EngineEvent,
     EngineWork,
     Enlarge,
@@ -33,6 +36,12 @@ READY = Ready(
     versions={"darkroom": "fake"},
 )
 FILE_HASH = "0" * 64
+SEEN = Description(
+    tags=(SeenTag("hatsune_miku", 0.97, character=True), SeenTag("red_apple_(fruit)", 0.93)),
+    ratings={"general": 0.9, "sensitive": 0.08, "questionable": 0.01, "explicit": 0.01},
+    caption="A red apple on a table.",
+)
+"""What the fake engine sees in every picture."""
 
 
 class FakeEngine:
@@ -79,16 +88,16 @@ class FakeEngine:
         self._cancelled.discard(work.job)
         failure = self.failures.pop(0) if self.failures else ""
         request = work.request
-        stage: Literal["enlarging", "denoising"] = (
-            "enlarging" if isinstance(work, Enlarge) else "denoising"
-        )
+        stage: Literal["enlarging", "denoising", "describing"] = "denoising"
+        if not isinstance(work, Generate):
+            stage = "enlarging" if isinstance(work, Enlarge) else "describing"
         yield Progress(work.job, "loading", 0, request.steps)
         for step in range(1, request.steps + 1):
             await asyncio.sleep(self.step_seconds)
             yield Progress(work.job, stage, step, request.steps)
             if step == 1 and isinstance(work, Enlarge):
                 yield Preview(work.job, _encode(larger(work, (64, 64)), "JPEG"))
-            elif step == 1:
+            elif step == 1 and isinstance(work, Generate):
                 yield Preview(work.job, _encode(paint(request, 0, 64, self.file_hash), "JPEG"))
             if step == 1 and self.gate is not None:
                 await self.gate.wait()
@@ -100,15 +109,20 @@ class FakeEngine:
             if failure and step * 2 >= request.steps:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
-        files = [work.upscaler] if work.upscaler is not None else []
+        found = (work.tagger, work.captioner) if isinstance(work, Describe) else (work.upscaler,)
+        files = [file for file in found if file is not None]
         if isinstance(work, Generate):
             files += [work.checkpoint, *work.checkpoint.parts.values()]
             files += [*((work.vae,) if work.vae else ())]
         hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
-        numerics = work.numerics or Numerics(
+        again = None if isinstance(work, Describe) else work.numerics
+        numerics = again or Numerics(
             batch_size=request.count, precision="float32", vae_precision="float32"
         )
-        for index, seed in enumerate(request.seeds):
+        if isinstance(work, Describe):
+            yield Described(work.job, seen_by(work))
+        drawn = () if isinstance(work, Describe) else request.seeds
+        for index, seed in enumerate(drawn):
             if isinstance(work, Enlarge):
                 picture = larger(work, request.size)
             else:
@@ -154,6 +168,16 @@ class FakeEngine:
     async def stop(self) -> None:
         """Nothing runs on."""
         self._ready = None
+
+
+def seen_by(work: Describe) -> Description:
+    """Of SEEN what the tagger and the captioner say that are asked."""
+    tagger, captioner = work.tagger is not None, work.captioner is not None
+    return Description(
+        tags=SEEN.tags if tagger else (),
+        ratings=SEEN.ratings if tagger else {},
+        caption=SEEN.caption if captioner else "",
+    )
 
 
 def larger(work: Enlarge, size: tuple[int, int]) -> Image.Image:

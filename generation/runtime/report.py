@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from generation.messages import EngineWork, Picture, Preview, Progress
+from generation.messages import Described, EngineWork, Picture, Preview, Progress
 from generation.numerics import Numerics
 from generation.picture_encoding import encoded
 from generation.runtime.faults import CancelledError
@@ -14,7 +14,7 @@ from generation.runtime.faults import CancelledError
 WAIT_STEP: Final = 1.0
 """Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
 
-Send = Callable[[Progress | Preview | Picture], None]
+Send = Callable[[Progress | Preview | Picture | Described], None]
 
 
 class JobReport:

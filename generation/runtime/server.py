@@ -15,6 +15,7 @@ import torch
 from generation.families import family_of
 from generation.messages import (
     Configure,
+    Describe,
     EngineWork,
     Enlarge,
     Failed,
@@ -26,6 +27,7 @@ from generation.messages import (
 from generation.metadata import TENSORS
 from generation.models import ModelFile
 from generation.runtime import ladder, previews
+from generation.runtime.describing import DescribingJob, PictureReaders
 from generation.runtime.device import (
     DTYPES,
     check_device,
@@ -72,7 +74,7 @@ def serve(inbox: Inbox, outbox: Outbox) -> End:
                     outbox.close()
                     return End.UNUSABLE
                 outbox.send(server.ready)
-            case Generate() | Enlarge() if server is not None:
+            case Generate() | Enlarge() | Describe() if server is not None:
                 server.run(message)
             case _:
                 # whoever waits for an answer would wait for ever
@@ -98,6 +100,7 @@ class Server:
         self._planner = Planner(settings, self._parts, Path(configure.cache))
         check_device(device, self._parts.dtype)
         self._check = PictureCheck(settings)
+        self._readers = PictureReaders(device, settings.cpu_threads)
         self._hashes = Hashes(Path(configure.cache))
         self._maps = previews.Maps(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
@@ -121,8 +124,7 @@ class Server:
         except JobError as error:
             answer = Failed(work.job, error.code, error.params, _traceback(error))
         except NotFiniteError as error:
-            made_by = work.checkpoint if isinstance(work, Generate) else work.upscaler
-            name = made_by.name if made_by is not None else ""
+            name = work.request.made_with
             answer = Failed(work.job, "nan_pictures", {"model": name}, _traceback(error))
         except Exception as error:
             # the process outlives whatever else a library raises
@@ -150,7 +152,10 @@ class Server:
         drawing: JobReport
         remark, peak = "", 0
         spared: tuple[str, ...] = ()
-        if isinstance(work, Enlarge):
+        if isinstance(work, Describe):
+            drawing = DescribingJob(work, self._readers, self._outbox.send, **told)
+            drawing.draw()
+        elif isinstance(work, Enlarge):
             drawing = Enlarging(work, self._parts, self._outbox.send, **told)
             ladder.enlarge(drawing, self._parts)
         else:
@@ -231,6 +236,9 @@ class Server:
         return ladder.draw(drawing, work, self._settings.batch_size, self._parts, self._planner)
 
     def _hash_files(self, work: EngineWork) -> dict[str, str]:
+        if isinstance(work, Describe):
+            readers = (work.tagger, work.captioner)
+            return self._hashes_of(file for file in readers if file is not None)
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
         if isinstance(work, Enlarge):
             return self._hashes_of(upscalers)

@@ -8,10 +8,13 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from generation import embedding_uses, enlarging
+from generation import describing, embedding_uses, enlarging
 from generation.catalog import Catalog
+from generation.description import Description
 from generation.engines.process import ProcessEngine
 from generation.messages import (
+    Describe,
+    Described,
     EngineWork,
     Enlarge,
     Failed,
@@ -38,6 +41,7 @@ class Made:
     progress: list[Progress] = field(default_factory=list)
     previews: list[Preview] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    description: Description | None = None
     finished: Finished | None = None
     failed: Failed | None = None
 
@@ -74,6 +78,8 @@ class Bench:
                     made.previews.append(event)
                 case Picture():
                     made.pictures.append(event)
+                case Described():
+                    made.description = event.description
                 case Finished():
                     made.finished = event
                 case Failed():
@@ -81,6 +87,9 @@ class Bench:
         return made
 
     def work(self, job: str, request: GenerationRequest, pictures: dict[str, bytes]) -> EngineWork:
+        if request.describing is not None:
+            readers = describing.files_of(request.describing, self.catalog)
+            return Describe(job, request, *readers, pictures)
         enlargement, upscaler = request.enlargement, None
         if enlargement is not None:
             upscaler = enlarging.file_of(enlargement, self.catalog)

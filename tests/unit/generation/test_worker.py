@@ -182,8 +182,9 @@ async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
     async with running(house.worker), asyncio.timeout(PATIENCE):
         house.worker.wake()
         await house.until_idle()
-    assert {int(work.job): work.numerics for work in told} == {first + 1: None, first + 2: kept}
-    models = [work.checkpoint for work in told if isinstance(work, Generate)]
+    drawn = [work for work in told if isinstance(work, Generate)]
+    assert {int(work.job): work.numerics for work in drawn} == {first + 1: None, first + 2: kept}
+    models = [work.checkpoint for work in drawn]
     assert [model.quantise for model in models] == ["", "int8"]
     replayed = await found(house, first + 2)
     assert replayed.provenance is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from generation.description import Description, SeenTag
 from generation.job import (
     TRIES_AFTER_RESTART,
     Failure,
@@ -87,6 +88,23 @@ async def test_a_finished_job_has_its_pictures_in_order(jobs: JobStore) -> None:
         b"first",
         b"second",
     ]
+
+
+async def test_what_was_seen_is_kept_until_it_is_looked_at_again(jobs: JobStore) -> None:
+    job = await running(jobs)
+    seen = Description(tags=(SeenTag("red_hair", 0.9),), ratings={"general": 1.0}, caption="A.")
+    await jobs.add_description(job.id, seen)
+    finished = await jobs.finish(job.id, MAKING)
+    assert finished.description == seen
+    assert await jobs.get(job.id) == finished
+    again = await running(jobs)
+    await jobs.add_description(again.id, seen)
+    assert (await jobs.requeue(again.id)).description is None
+    # nobody listens any more: what comes too late is not kept
+    await jobs.add_description(again.id, seen)
+    found = await jobs.get(again.id)
+    assert found is not None
+    assert found.description is None
 
 
 async def test_a_picture_made_again_replaces_the_first(jobs: JobStore) -> None:
