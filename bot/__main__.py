@@ -20,7 +20,7 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
-ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "convert", "fetch")
+ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "info", "convert", "fetch")
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if parsed.command in ANSWERING and config.log.level == "info":
         # these have an output of their own, and doctor's and models' has all that is warned of
-        level = "error" if parsed.command in ("doctor", "models") else "warning"
+        level = "error" if parsed.command in ("doctor", "models", "info") else "warning"
         config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
     configure_logging(config.log)
     try:
@@ -88,6 +88,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.models import models
 
             return await models(config, parsed)
+        case "info":
+            from bot.cli.info import info
+
+            return await info(config, parsed)
         case "convert":
             from bot.cli.convert import convert
 
@@ -151,10 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
-    from bot.cli import convert, fetch, models
+    from bot.cli import convert, fetch, info, models
 
     listing = commands.add_parser("models", help="list all models, and what is wrong with files")
     models.add_flags(listing)
+    reading = commands.add_parser("info", help="show how pictures were made, and what is missing")
+    info.add_flags(reading)
     converting = commands.add_parser("convert", help="make .safetensors of .ckpt, .pt, .pth, .bin")
     convert.add_flags(converting)
     fetching = commands.add_parser("fetch", help="fetch models of Hugging Face's hub")

@@ -33,6 +33,7 @@ from bot.storage_folder import StartError, make_writable, open_store, owning
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
+from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.refusal import Refused
 from generation.worker import Worker
@@ -134,6 +135,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         audit=audit,
         clock=studio.clock,
         discord=config.discord,
+        hashes=FileHashes(config.storage.folder / "cache"),
         outlook=partial(outlook_of, config, studio.worker),
         on_action=on_button,
     )

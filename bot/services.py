@@ -27,6 +27,7 @@ from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
 from bot.ui.modal import Modal
 from generation.catalog import Catalog
+from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.worker import Worker
 from storage.drafts import Draft
@@ -54,6 +55,8 @@ class Services:
     audit: Audit
     clock: DiscordClock
     discord: DiscordSettings
+    hashes: FileHashes
+    """Which of the model files here others mean by a hash."""
     outlook: Callable[[], Outlook | None]
     """How models run here; None until that is known."""
     on_action: "ActionHandler"

@@ -158,14 +158,15 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         if use.kind is not None:
             value += f", Union Control Type: {use.kind}"
         found.append((f"ControlNet {number}", _quoted(value)))
-    loras = [(_bare(use.name), _lora_hash(about, use.name)) for use in request.loras]
+    loras = [(bare_name(use.name), _lora_hash(about, use.name)) for use in request.loras]
     if any(short for _, short in loras):
         value = ", ".join(f"{name}: {short}" for name, short in loras if short)
         found.append(("Lora hashes", _quoted(value)))
     words = [name for name in about.hashes if name.startswith(EMBEDDING)]
     if words:
         value = ", ".join(
-            f"{_bare(name.removeprefix(EMBEDDING))}: {about.hashes[name][:12]}" for name in words
+            f"{bare_name(name.removeprefix(EMBEDDING))}: {about.hashes[name][:12]}"
+            for name in words
         )
         found.append(("TI hashes", _quoted(value)))
     if made is not None:
@@ -229,7 +230,7 @@ def _lora_hash(about: About, name: str) -> str:
     return whole[:12]
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
     """A name in a list of `name: hash`: commas, colons and breaks are left out, as A1111 does."""
     return re.sub(r"[,:\s]+", " ", re.sub(r"[,:]", "", name)).strip()
 
@@ -247,6 +248,8 @@ class Infotext(msgspec.Struct, frozen=True):
     prompt: str
     given: dict[str, str | int | float]
     ignored: tuple[str, ...] = ()
+    parameters: dict[str, str] = {}
+    """All that stands behind the prompts, by key, as it is written."""
 
 
 def read_infotext(text: str) -> Infotext | None:
@@ -271,7 +274,7 @@ def read_infotext(text: str) -> Infotext | None:
     given, ignored = _options(parameters)
     if negative:
         given["negative_prompt"] = rest.removeprefix(" ")
-    return Infotext(prompt, given, ignored)
+    return Infotext(prompt, given, ignored, parameters)
 
 
 def _parts(text: str) -> tuple[str, dict[str, str], bool]:
@@ -298,12 +301,27 @@ def _pairs(line: str) -> dict[str, str]:
             key, at = named[1].strip(), named.end()
         if not found and key not in SIGNS:
             return {}
+        if named is not None and (end := _json_end(line, at)):
+            found[key] = line[at:end].strip()
+            at = line.find(",", end) + 1 or len(line)
+            continue
         value = _VALUE.match(line, at)
         assert value is not None  # it matches nothing, too
         if named is not None:
             found[key] = _unquoted(value["quoted"]) if value["quoted"] else value[0].strip()
         at = line.find(",", value.end()) + 1 or len(line)
     return found if len(SIGNS & found.keys()) >= 2 else {}
+
+
+def _json_end(line: str, at: int) -> int:
+    """Where the list or object of JSON ends that a value is; 0 where it is none."""
+    start = at + len(line[at : at + 2]) - len(line[at : at + 2].lstrip(" "))
+    if line[start : start + 2] not in ("[{", '{"', "{}", "[]"):
+        return 0
+    try:
+        return json.JSONDecoder().raw_decode(line, start)[1]
+    except (ValueError, RecursionError):
+        return 0
 
 
 def _unquoted(text: str) -> str:

@@ -1,6 +1,6 @@
 """Looking at jobs: each question one visit to the database. What is being deleted is not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
@@ -11,7 +11,7 @@ from storage import job_rows
 from storage.database import Database
 from storage.job_rows import JOB_COLUMNS
 from storage.pictures import PictureFiles
-from storage.tables import DeletionRow, JobRow, MessageRow, TakeBackRow
+from storage.tables import DeletionRow, JobRow, MessageRow, PictureRow, TakeBackRow, UploadRow
 
 VISIBLE: Final = ~exists().where(
     DeletionRow.user_id == JobRow.user_id, JobRow.id <= DeletionRow.last_job
@@ -82,6 +82,15 @@ class JobReader:
             ]
 
         return await self._database.read(measured)
+
+    async def has_files(self, user_id: int, files: Collection[str]) -> bool:
+        """Whether somebody's own jobs started from, followed or made each of these files."""
+        own = select(JobRow.id).where(JobRow.user_id == user_id, VISIBLE)
+        given = select(UploadRow.file).where(UploadRow.file.in_(files), UploadRow.job_id.in_(own))
+        made = select(PictureRow.file).where(PictureRow.file.in_(files), PictureRow.job_id.in_(own))
+        statement = given.union(made)
+        found = await self._database.read(lambda c: set(c.execute(statement).scalars()))
+        return found == set(files)
 
     async def read_picture(self, picture: PictureRecord) -> bytes:
         """The file of a finished picture. Raises PictureMissingError."""

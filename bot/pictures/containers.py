@@ -154,7 +154,7 @@ def _inflated(packed: bytes, most: int) -> bytes:
 def _of_jpeg(data: bytes) -> Contents:
     kept, exif, scans = [data[:2]], b"", 0
     profiles: dict[int, bytes] = {}
-    for marker, whole in _segments(data):
+    for marker, whole in segments(data):
         body = whole[4:]
         if marker == SOS:
             scans += 1
@@ -170,8 +170,10 @@ def _of_jpeg(data: bytes) -> Contents:
     return Contents(b"".join(kept), exif, profile if len(profile) <= PROFILE_MAX else b"")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and segment up to EOI; that of a scan goes on with its compressed data."""
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and segment of a JPEG up to EOI; that of a scan goes on with its compressed data.
+    Raises TooManyPartsError.
+    """
     at = 2
     for _ in range(PARTS_MAX):
         found = NEXT_MARKER.search(data, at)

@@ -58,10 +58,7 @@ async def read_file(
     path: Path, decoder: PictureDecoder, limits: Limits, parts: Sequence[PartOfFile] = ("picture",)
 ) -> list[bytes]:
     """Read and decode a file of this machine, as `read_attachment` does. Raises Refused."""
-    try:
-        data = await asyncio.to_thread(_read, path, limits)
-    except OSError as error:
-        raise Refused("file_unreadable", file=str(path), why=error.strerror or "") from None
+    data = await asyncio.to_thread(read_plain, path, limits)
     return [await decoder.upload(data, path.name, part) for part in parts]
 
 
@@ -74,6 +71,14 @@ def parts_of(option: str, *, masked: bool) -> dict[str, PartOfFile]:
     if option == "init_picture" and not masked:
         return {option: "picture", "mask": "erased"}
     return {option: "picture"}
+
+
+def read_plain(path: Path, limits: Limits) -> bytes:
+    """A file of this machine as it is. Blocks. Raises Refused."""
+    try:
+        return _read(path, limits)
+    except OSError as error:
+        raise Refused("file_unreadable", file=str(path), why=error.strerror or "") from None
 
 
 def _read(path: Path, limits: Limits) -> bytes:

@@ -18,6 +18,9 @@ from bot.requests.remaking import Remaking
 from generation import checks, completion, preset
 from generation.catalog import Catalog
 from generation.enlarging import NO_WISH, Wish, of_upload
+from generation.info import asking
+from generation.info.found import Info
+from generation.info.resolving import Resolved
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
@@ -119,6 +122,22 @@ class RequestService:
         if chosen is not None and not chosen.use.own:
             preset.check_roles(chosen.preset, caller.person.roles)
         return chosen
+
+    async def ask_again(self, info: Info, here: Resolved, caller: Caller, origin: Origin) -> Job:
+        """What a picture's file says, of which so much is `here`. Of the preset that holds there
+        its bounds are kept, and nothing of it is filled in.
+        """
+        permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
+        request = asking.request_of(info, here, self.catalog, self._rules_for(caller))
+        if request.uploads and not await self.jobs.has_files(caller.person.id, request.uploads):
+            # a hash that somebody has seen is no right to another's picture
+            raise Refused("info_pictures_gone")
+        chosen = await self.preset_for(caller, None)
+        if chosen is not None:
+            enlarging = request.enlargement is not None
+            preset.check_bounds(chosen.preset, request, enlarging=enlarging)
+        return await self._add(request, caller, origin)
 
     async def submit(
         self,

@@ -12,7 +12,7 @@ from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
 from bot.interactions.drafts import typing
 from bot.interactions.enlarging import enlarge_attachment
-from bot.interactions.generation_data import show_data
+from bot.interactions.picture_info import show_info
 from bot.interactions.responding import Interaction, responding
 from bot.interactions.shown_jobs import shown_by
 from bot.interactions.sight import at_message
@@ -44,7 +44,7 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
             shown = await shown_by(services, message.id, ours=ours)
             if shown is None and not ours and action == "parameters":
                 attachment = _picture_in(message, "message_not_ours")
-                await show_data(services, interaction, caller, attachment)
+                await show_info(services, interaction, caller, attachment)
                 return
             if shown is None and action == "upscale":
                 attachment = _picture_in(message, "message_without_picture")
@@ -68,7 +68,8 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
 
 
 def _picture_in(message: discord.Message, code: str) -> discord.Attachment:
-    """The first PNG of a message that others have posted, or else its first picture.
+    """The first PNG of a message that others have posted, or else its first picture: most programs
+    write PNG.
 
     Raises Refused with that code where it has none.
     """

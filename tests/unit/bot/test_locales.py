@@ -21,6 +21,7 @@ from bot.locales import Texts
 from bot.pictures.attachments import Withheld
 from bot.requests.actions import ACTIONS
 from bot.ui.modal import TITLE_MAX
+from generation.info.resolving import KINDS
 from generation.messages import Progress
 from generation.models import ModelKind
 from generation.replay import Change
@@ -61,6 +62,8 @@ BUILT = {
         for choice in options()["masked_content"].choices
         if choice != "original"
     ),
+    *(f"info_kind_{kind}" for kind in KINDS),
+    *(f"field_{option}" for option in ("model", "vae", "refiner")),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
 }
 """Keys that the code puts together."""

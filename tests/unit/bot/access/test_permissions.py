@@ -114,7 +114,7 @@ control-picture /settings /settings-person                . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
 /mypreset-show /mypreset-export                           . . . . . . . . .
-/mydata-export /mydata-delete /parameters /upscale        . . . . . . . . .
+/mydata-export /mydata-delete /info /info-draw /upscale   . . . . . . . . .
 /preset-create /preset-edit /preset-delete                s s s s s . s s s
 /preset-default /preset-import /settings-guild            s s s s s . s s s
 /moderate-show /moderate-block /moderate-unblock          s s s s s . s s s

@@ -1,11 +1,10 @@
-"""Generation data that a PNG of another program carries: shown, and drawn from."""
-
-import json
+"""How a picture was made, as its file says: shown, drawn again, and changed in a dialog."""
 
 import pytest
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from playground.person import Person
+from playground.world import EPHEMERAL
 from tests.acceptance.conftest import Rig, finished, png
 from tests.acceptance.test_retry import answer_to, refused, shown
 from tests.fixtures.pictures import chunk, drawn, encoded, with_chunks
@@ -15,6 +14,7 @@ Negative prompt: fog, blur
 Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 41, Size: 64x128, \
 Model hash: 0123456789, Model: demo, ENSD: 31337, Version: v1.10.1"""
 DRAW = "Edit and draw"
+AGAIN = "Draw this again"
 
 
 def by_a1111(text: str, **more: str) -> bytes:
@@ -26,6 +26,13 @@ def by_a1111(text: str, **more: str) -> bytes:
     return encoded(drawn(), "PNG", pnginfo=info)
 
 
+def with_comment(kind: str, text: str) -> bytes:
+    """As A1111's webui saves it in other files: EXIF's UserComment, through piexif."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
+    return encoded(drawn(), kind, exif=exif.tobytes())
+
+
 @pytest.mark.parametrize("door", ["command", "menu"])
 async def test_data_of_a_file_are_shown_and_drawn(
     rig: Rig, ada: Person, bo: Person, general: str, door: str
@@ -33,7 +40,7 @@ async def test_data_of_a_file_are_shown_and_drawn(
     data = by_a1111(INFOTEXT)
     if door == "command":
         upload = await bo.upload("00041-41.png", data)
-        act = await bo.command(general, "parameters", file=upload)
+        act = await bo.command(general, "info", file=upload)
     else:
         posted = await ada.say_with_file(general, "00041-41.png", data)
         act = await bo.use_on_message("Parameters", posted)
@@ -59,12 +66,82 @@ async def test_data_of_a_file_are_shown_and_drawn(
     assert (request.seed, request.width, request.height) == (41, 64, 128)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF"])
+async def test_a_picture_is_drawn_again_as_its_file_says(
+    rig: Rig, ada: Person, bo: Person, general: str, kind: str
+) -> None:
+    """Also after a restart, with nothing in the text drawn or taken for a flag."""
+    text = INFOTEXT.replace("a lighthouse", "a {red|blue} lighthouse --seed 5 __fog__")
+    data = by_a1111(text) if kind == "PNG" else with_comment(kind, text)
+    posted = await ada.say_with_file(general, f"41.{kind.lower()}", data)
+    answer = await answer_to(await bo.use_on_message("Parameters", posted))
+    assert answer["embeds"][0]["author"]["name"] == "Made with AUTOMATIC1111"
+    fields = {field["name"]: field["value"] for field in answer["embeds"][0]["fields"]}
+    assert fields["Sampler"] == "DPM++ 2M, Karras"
+    assert fields["Model"] == "demo"
+    await rig.restart()
+    act = await bo.click(answer, AGAIN)
+    await finished(bo, general, await act.deferred())
+    job = await rig.job(1)
+    assert job.origin.user_name == "Bo"
+    assert job.origin.ignored == ("ENSD",)
+    request = job.request
+    assert request.prompt == "a {red|blue} lighthouse --seed 5 __fog__, (stormy:1.2)"
+    assert (request.negative_prompt, request.template) == ("fog, blur", None)
+    assert (request.seed, request.steps, request.width, request.height) == (41, 4, 64, 128)
+    assert (request.sampler, request.schedule, request.conventions) == (
+        *("DPM++ 2M", "Karras"),
+        "a1111",
+    )
+
+
+async def test_what_is_missing_is_named_and_nothing_is_drawn(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    text = INFOTEXT.replace("Model: demo", "Model: dreamshaper_8").replace(
+        "a lighthouse", "<lora:ink, old:0.7> a lighthouse"
+    )
+    upload = await ada.upload("other.png", by_a1111(text))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
+    fields = {field["name"]: field["value"] for field in answer["embeds"][0]["fields"]}
+    assert fields["Missing here"].startswith("dreamshaper\\_8 (model; nearest: demo")
+    assert "ink, old (LoRA; nearest: " in fields["Missing here"]
+    refused = await answer_to(await ada.click(answer, AGAIN))
+    assert "dreamshaper\\_8, ink, old" in refused["content"]
+    assert refused["flags"] & EPHEMERAL
+    # and what was asked for can be changed
+    act = await ada.click(refused, "Edit and try again")
+    values = await shown(act)
+    assert "model: dreamshaper_8" in values["parameters"]
+    lines = values["parameters"].replace("dreamshaper_8", "demo").split("\n")
+    kept = "\n".join(line for line in lines if not line.startswith("lora:"))
+    sent = await act.submit(**(values | {"parameters": kept}))
+    await finished(ada, general, await sent.deferred())
+    assert (await rig.job(1)).request.seed == 41
+
+
+async def test_the_blocklist_and_the_place_hold_for_what_a_file_says(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    guild = int((await ada.state())["guilds"][0]["id"])
+    settings = rig.studio.store.settings
+    await settings.change_guild(guild, blocklist=("stormy",))
+    upload = await ada.upload("a.png", by_a1111(INFOTEXT))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
+    refused = await answer_to(await ada.click(answer, AGAIN))
+    assert "does not want something" in refused["content"]
+    await settings.change_guild(guild, blocklist=(), channels=(1,))
+    refused = await answer_to(await ada.click(answer, AGAIN))
+    assert "Ask for pictures in" in refused["content"]
+    assert await rig.studio.store.jobs.newest_id() == 0
+
+
 async def test_our_own_picture_is_read_again(rig: Rig, ada: Person, general: str) -> None:
     act = await ada.command(general, "imagine", prompt="灯塔", seed=7, width=64, height=64)
     message = await finished(ada, general, await act.deferred())
     _, content = await rig.control.get(message["attachments"][0]["url"])
     upload = await ada.upload("again.png", content)
-    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
     act = await ada.click(answer, DRAW)
     sent = await act.submit(**await shown(act))
     await finished(ada, general, await sent.deferred())
@@ -76,8 +153,8 @@ async def test_our_own_picture_is_read_again(rig: Rig, ada: Person, general: str
     ("name", "data", "said"),
     [
         ("cat.png", png(), "carries no generation data"),
-        ("cat.jpg", encoded(drawn(), "JPEG"), "is no PNG"),
-        ("comfy.png", by_a1111("", prompt=json.dumps({"3": {}}), workflow="{}"), "ComfyUI"),
+        ("cat.jpg", encoded(drawn(), "JPEG"), "carries no generation data"),
+        ("cat.bmp", encoded(drawn(), "BMP"), "is no PNG, JPEG, WebP or AVIF"),
         ("bomb.png", by_a1111("a" * 30_000), "too long"),
         (
             "broken.png",
@@ -91,7 +168,7 @@ async def test_what_can_t_be_read_is_said_in_words(
     rig: Rig, ada: Person, general: str, name: str, data: bytes, said: str
 ) -> None:
     upload = await ada.upload(name, data)
-    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
     assert said in answer["content"]
     assert name in answer["content"]
     assert answer["components"] == []
@@ -106,7 +183,7 @@ async def test_a_message_without_a_picture(rig: Rig, ada: Person, general: str) 
 async def test_long_data_come_as_a_file(rig: Rig, ada: Person, general: str) -> None:
     text = INFOTEXT.replace("a lighthouse", "a lighthouse" + ", waves" * 700)
     upload = await ada.upload("long.png", by_a1111(text))
-    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
     assert "the rest is in the file" in answer["content"]
     _, content = await rig.control.get(answer["attachments"][0]["url"])
     assert content.decode() == text
@@ -117,7 +194,7 @@ async def test_a_value_that_can_t_be_read_is_corrected_in_the_dialog(
 ) -> None:
     text = INFOTEXT.replace("Size: 64x128", "Size: large")
     upload = await ada.upload("odd.png", by_a1111(text))
-    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
     assert text in answer["content"]
     assert "“Size: large”" in answer["content"]
     act = await ada.click(answer, DRAW)
@@ -130,7 +207,7 @@ async def test_a_value_that_can_t_be_read_is_corrected_in_the_dialog(
 
 async def test_code_in_the_data_stays_in_its_block(rig: Rig, ada: Person, general: str) -> None:
     upload = await ada.upload("code.png", by_a1111(f"``` @everyone\n{INFOTEXT}"))
-    answer = await answer_to(await ada.command(general, "parameters", file=upload))
+    answer = await answer_to(await ada.command(general, "info", file=upload))
     assert answer["content"].count("```") == 2
 
 
@@ -164,3 +241,27 @@ async def test_data_that_leave_no_room_for_what_is_said_of_them_come_as_a_file(
     answer = await answer_to(await ada.use_on_message("Parameters", posted))
     assert [file["filename"] for file in answer["attachments"]] == ["parameters.txt"]
     await shown(await ada.click(answer, DRAW))
+
+
+async def test_our_own_picture_is_drawn_again_to_the_last_option(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    start = await ada.upload("start.png", png())
+    act = await ada.command(
+        general, "imagine", prompt="灯塔", seed=7, width=64, height=64, init_picture=start, count=2
+    )
+    message = await finished(ada, general, await act.deferred())
+    _, content = await rig.control.get(message["attachments"][1]["url"])
+    upload = await ada.upload("again.png", content)
+    answer = await answer_to(await ada.command(general, "info", file=upload))
+    assert answer["embeds"][0]["author"]["name"] == "Made with Darkroom"
+    await finished(ada, general, await (await ada.click(answer, AGAIN)).deferred())
+    first, second = await rig.job(1), await rig.job(2)
+    assert second.request == first.request
+    assert second.parent is None
+    # who only has the picture has no right to what it was drawn over
+    posted = await ada.say_with_file(general, "again.png", content)
+    answer = await answer_to(await bo.use_on_message("Parameters", posted))
+    refused = await answer_to(await bo.click(answer, AGAIN))
+    assert "not yours" in refused["content"]
+    assert await rig.studio.store.jobs.newest_id() == 2
