@@ -17,6 +17,7 @@ from msgspec import Meta
 from generation import extra_model_paths, hub, toml_text
 from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
+from generation.hires import HiresSettings
 from generation.hub import HuggingFaceSettings
 from generation.messages import RuntimeSettings
 from generation.model_settings import ModelSettings
@@ -147,6 +148,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
     output: OutputSettings = OutputSettings()
+    hires: HiresSettings = HiresSettings()
     direct_messages: DirectMessagesSettings = DirectMessagesSettings()
     queue: QueueSettings = QueueSettings()
     wildcards: WildcardsSettings = WildcardsSettings()
@@ -176,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             limits=self.limits,
             enlarging=self.enlarging,
             output=self.output,
+            hires=self.hires,
             wildcards=self.wildcards.folder,
         )
 
@@ -189,6 +192,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "limits": Limits,
     "enlarging": EnlargingSettings,
     "output": OutputSettings,
+    "hires": HiresSettings,
     "direct_messages": DirectMessagesSettings,
     "queue": QueueSettings,
     "wildcards": WildcardsSettings,

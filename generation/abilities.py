@@ -95,6 +95,8 @@ def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family
 def _check_sides(request: GenerationRequest, model: ModelFile, family: Family) -> None:
     step = family.side_step
     sides = {"width": request.width, "height": request.height, "tile": request.tile}
+    if request.hires is not None:
+        sides |= {"hires_tile": request.hires_tile or 0}
     for option, side in sides.items():
         if side % step:
             nearest = max(step, round(side / step) * step)

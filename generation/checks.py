@@ -9,6 +9,7 @@ from generation import (
     control_uses,
     describing,
     embedding_uses,
+    hires,
     refining,
     samplers,
 )
@@ -46,8 +47,9 @@ def check(
         return
     check_prompt("prompt", request.prompt, request.steps)
     check_prompt("negative_prompt", request.negative_prompt, request.steps)
-    if take_tags(request.negative_prompt)[1]:
-        raise Refused("tag_in_negative")
+    for negative in (request.negative_prompt, request.hires_negative_prompt or ""):
+        if take_tags(negative)[1]:
+            raise Refused("tag_in_negative")
     if request.enlargement is None:
         _check_size(request, limits, enlarging)
     _at_most("steps", request.steps, limits.steps)
@@ -68,6 +70,8 @@ def check(
     chosen = settings_of(model, rules).text_encoders or ()
     assembly.check_chosen(model, (catalog.get(ModelKind.TEXT_ENCODER, name) for name in chosen))
     abilities.check(request, model)
+    if request.hires is not None:
+        _check_hires(request, model, catalog, limits)
     _check_start_picture(request, model)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
@@ -137,15 +141,45 @@ def known_schedule(name: str) -> str:
     return known(name, SCHEDULES, "schedule_unknown") if found is None else found
 
 
+def _check_hires(
+    request: GenerationRequest, model: ModelFile, catalog: Catalog, limits: Limits
+) -> None:
+    """Refuse a hires pass that can't or may not be drawn."""
+    if request.init_picture is not None:
+        raise Refused("hires_with_picture")
+    hires.check_sizes(request)
+    passed = hires.second_pass(request)
+    _at_most("hires_steps", passed.steps, limits.steps)
+    for option in ("hires_prompt", "hires_negative_prompt"):
+        check_prompt(option, getattr(request, option) or "", passed.steps)
+    hires.upscaler_file(request, catalog)
+    known_sampler(passed.sampler)
+    known_schedule(passed.schedule)
+    own = catalog.get(ModelKind.CHECKPOINT, passed.model)
+    if own.name != model.name:
+        check_runnable(own, request.vae)
+        refining.check_latents(own, model)
+        _check_start_picture(request, own)
+    abilities.check(passed, own)
+    embedding_uses.check(passed, own, catalog)
+
+
 def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> None:
     side = limits.upscaled_side if enlarging else limits.side
+    try:
+        width, height = request.drawn_size
+    except (ValueError, ZeroDivisionError):
+        # of a request that was made elsewhere
+        raise Refused("hires_wrong", value=str(request.hires)) from None
     _at_most("width", request.width, side)
     _at_most("height", request.height, side)
-    if not enlarging and request.width * request.height > limits.pixels:
+    if max(width, height) > side or min(width, height) < SIDE_MIN:
+        raise Refused("hires_size", width=width, height=height, low=SIDE_MIN, high=side)
+    if not enlarging and width * height > limits.pixels:
         raise Refused(
             "too_many_pixels",
-            width=request.width,
-            height=request.height,
+            width=width,
+            height=height,
             megapixels=f"{limits.pixels / 1e6:.1f}",
         )
     if 0 < request.tile < SIDE_MIN:

@@ -1,12 +1,20 @@
 """From what a person gave to a whole request: defaults filled in, everything checked."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from generation import control_uses, lora_uses, references, refining, sizes, templates
+from generation import (
+    control_uses,
+    hires_choice,
+    lora_uses,
+    references,
+    refining,
+    sizes,
+    templates,
+)
 from generation.abilities import EDITING, edits
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
@@ -37,10 +45,15 @@ Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 
 
 def complete(
-    given: Given, catalog: Catalog, rules: Rules, pictures: references.Sizes = references.NO_SIZES
+    given: Given,
+    catalog: Catalog,
+    rules: Rules,
+    pictures: references.Sizes = references.NO_SIZES,
+    usual: Collection[str] = (),
 ) -> GenerationRequest:
     """The request that `given` means, with the defaults of the model and its family filled in; of
-    the pictures in it, these sizes are known.
+    the pictures in it, these sizes are known. `usual` are the options in it that nobody gave: they
+    only go along with others.
 
     Raises Refused, with what to change, for anything that is wrong with it.
     """
@@ -91,15 +104,21 @@ def complete(
     values["controls"] = _controls(given, catalog, model, values["loras"])
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
+    request = hires_choice.settled(request, given, catalog, rules, usual=usual)
     request = templates.drawn(request, rules.wildcards)
     check(request, catalog, rules)
     return request
 
 
 def changed(
-    request: GenerationRequest, given: Given, catalog: Catalog, rules: Rules
+    request: GenerationRequest,
+    given: Given,
+    catalog: Catalog,
+    rules: Rules,
+    before: GenerationRequest | None = None,
 ) -> GenerationRequest:
-    """A request with some of its options given anew, all parts named as the catalogue does.
+    """A request with some of its options given anew, all parts named as the catalogue does; if it
+    has another size than `before`, that may give it a hires pass.
 
     Of options that are no field, `aspect` is one, with the area that the model's own sizes have.
     Raises Refused; whether this machine makes the whole is checked by `check`.
@@ -137,7 +156,12 @@ def changed(
         schedule = given.get("schedule", None if "sampler" in given else request.schedule)
         sampler, family = str(values.get("sampler", request.sampler)), FAMILIES.get(model.family)
         values |= _sampling(sampler, schedule, family)
-    return request.with_(**values)
+    if "aspect" in given and "hires" not in given and "x" in (request.hires or ""):
+        # of the old shape
+        values["hires"] = hires_choice.factor_of(request)
+    done = request.with_(**values)
+    sized = before is not None and (done.width, done.height) != (before.width, before.height)
+    return hires_choice.settled(done, given, catalog, rules, sized=sized)
 
 
 def drawn(seed: int | None) -> int | None:

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
+from generation import hires
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelFile
-from generation.prompts import drawn_texts
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 
@@ -33,11 +33,7 @@ def of(request: GenerationRequest, model: ModelFile, catalog: Catalog) -> tuple[
     candidates = [one for one in catalog.embeddings if one.may_be_of(model.family)]
     if not candidates:
         return ()
-    texts = (
-        text
-        for prompt in (request.prompt, request.negative_prompt)
-        for text in drawn_texts(prompt, request.steps)
-    )
+    texts = hires.drawn_texts_of(request)
     said = "\n".join(_pieces(text) for text in texts)
     by_word: dict[str, ModelFile] = {}
     for one in candidates:

@@ -11,6 +11,7 @@ from generation.name_search import fold
 from generation.refusal import Refused
 from generation.request import (
     FURTHER_PICTURES,
+    NO_HIRES,
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
@@ -167,6 +168,7 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
     made = request.enlargement
     assert made is not None
     return request.with_(
+        **NO_HIRES,
         init_picture=made.picture,
         **dict.fromkeys(FURTHER_PICTURES),
         mask=None,

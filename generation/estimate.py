@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from generation import hires
 from generation.enlarging import second_pass
 from generation.job import Job
 from generation.request import GenerationRequest
@@ -58,6 +59,10 @@ def calls(request: GenerationRequest) -> float:
         return 1.0
     if request.enlargement is not None:
         request = second_pass(request)
+    if request.hires is not None:
+        # as many of the second pass would take as long as both do
+        small, large = hires.passes(request)
+        return calls(large) + calls(small) * megapixels(small) / megapixels(large)
     share = request.denoising_strength if request.init_picture is not None else 1.0
     sampler = SAMPLERS.get(sampler_of(request))
     guided = 1.0 if request.guidance_scale > 1 else 0.5
@@ -74,6 +79,8 @@ def megapixels(request: GenerationRequest) -> float:
         if request.only_enlarges:
             return request.enlargement.width * request.enlargement.height / 1e6
         request = second_pass(request)
+    if request.hires is not None:
+        request = hires.second_pass(request)
     across, down = _seen(request.width, request.tile), _seen(request.height, request.tile)
     return across * down / 1e6
 
@@ -156,7 +163,11 @@ def _kinds(request: GenerationRequest) -> tuple[tuple[object, ...], ...]:
             return (("", request.enlargement.upscaler), ("",))
         request = second_pass(request)
     shown = (len(request.controls), len(request.shown))
-    size = (request.width * request.height, request.tile, *shown, request.refiner)
+    size: tuple[object, ...] = (
+        *(request.width * request.height, request.tile, *shown, request.refiner),
+    )
+    if request.hires is not None:
+        size = (*size, request.drawn_size, request.hires_upscaler, request.hires_model)
     return ((request.model, *size), (request.model,), ())
 
 

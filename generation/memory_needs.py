@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from generation import references
+from generation import hires, references
 from generation.families.family import Family
 from generation.memory_plan import Phase, Plan, PlannedPart, PlannedTask, Role
 from generation.models import ModelFile
@@ -104,6 +104,10 @@ def task_of(
     wide: bool = False,
 ) -> PlannedTask:
     """What a request needs, its parts as they are given; `batch` pictures at once at most."""
+    steps, second = request.steps, request.hires_model
+    if request.hires is not None:
+        # it is larger than the first pass
+        steps, request = steps + hires.second_steps(request), hires.second_pass(request)
     beside, width = family.beside, 2 if wide else 1
     rows = 2 if request.guidance_scale > 1 and family.guidance == "cfg" else 1
     shown = len(references.of(request, family))
@@ -121,11 +125,11 @@ def task_of(
         parts=parts,
         count=request.count,
         batch=batch,
-        steps=request.steps,
+        steps=steps,
         fixed=known.fixed or WORKSPACE,
         encode=known.encode or int(beside.encode * width * LOOSE),
         denoise=known.denoise or int(denoise),
-        refine=known.refine or (int(denoise) if request.refiner else 0),
+        refine=known.refine or (int(denoise) if request.refiner or second else 0),
         decode=known.decode or int(beside.decode * min(pixels, seen) * width * LOOSE),
         tiled=known.tiled or int(beside.decode * min(pixels, tile) * width * LOOSE),
     )

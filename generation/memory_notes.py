@@ -61,11 +61,12 @@ def job_key(model: ModelFile, request: GenerationRequest, precision: str) -> str
     return "|".join(
         (
             model_key(model, precision),
-            f"{request.width}x{request.height}",
-            f"tile {request.tile}",
+            "x".join(map(str, request.drawn_size)),
+            f"tile {request.hires_tile or request.tile}",
             f"{len(request.controls)} controls",
             "guided" if request.guidance_scale > 1 else "unguided",
             request.refiner or "",
+            *([f"hires {request.hires_model or ''}"] if request.hires is not None else []),
             f"{len(request.shown)} pictures",
         )
     )

@@ -99,12 +99,20 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """How the picture is enlarged first that the request starts from; it is then the second pass
     over that."""
     upscaler: ModelFile | None = None
-    """What enlarges it; None for an upscaler without a file."""
+    """What enlarges it, or what a hires pass goes over; None for one without a file."""
     references: tuple[PictureHash, ...] = ()
     """The pictures that a model is shown which edits them; none of them is then one to start from,
     but for an enlarged one."""
     edited: PictureHash | None = None
     """What an InstructPix2Pix has edited, where a second pass goes over what it made of that."""
+    hires_checkpoint: ModelFile | None = None
+    """The checkpoint that draws what a hires pass has enlarged, where that is another."""
+
+    @property
+    def checkpoints(self) -> tuple[ModelFile, ...]:
+        """All that draw, each once."""
+        found = (self.checkpoint, self.hires_checkpoint, self.refiner)
+        return tuple(file for file in found if file is not None)
 
     @property
     def steering(self) -> tuple[ControlUse, ...]:
@@ -181,7 +189,9 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """How far a job is. Sent at its start, at each denoising step, and at each change of stage."""
 
     job: str
-    stage: Literal["loading", "enlarging", "encoding", "denoising", "decoding", "describing"]
+    stage: Literal[
+        "loading", "enlarging", "encoding", "denoising", "hires", "decoding", "describing"
+    ]
     step: int
     """Steps done in all batches together."""
     steps: int

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from generation import picture_files, samplers
+from generation import hires_infotext, picture_files, samplers
 from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
@@ -151,6 +151,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("Denoising strength", exact(request.denoising_strength)))
         if request.mask is not None:
             found += _masked(request)
+    found += hires_infotext.written(request, about.hashes, _quoted)
     for number, use in enumerate(request.controls):
         value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
         if use.start > 0 or use.end < 1:
@@ -203,7 +204,7 @@ def _modules(about: About) -> list[str]:
 def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
     """As A1111 has it of a second pass (its hires. fix), and of an upscaler alone (its extras)."""
     name = _quoted(made.upscaler)
-    if made.denoising_strength:
+    if made.denoising_strength and about.request.hires is None:
         found = [
             ("Denoising strength", exact(made.denoising_strength)),
             ("Hires resize", f"{made.width}x{made.height}"),
@@ -214,6 +215,8 @@ def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
             ("Postprocess upscale by", exact(round(made.factor, 4))),
             ("Postprocess upscaler", name),
         ]
+        if made.denoising_strength:
+            found.append(("Postprocess denoising strength", exact(made.denoising_strength)))
     upscaler = about.hashes.get(f"upscaler:{made.upscaler}")
     if upscaler:
         found.append(("Upscaler hash", upscaler[:10]))
@@ -334,9 +337,12 @@ def _unquoted(text: str) -> str:
 
 def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float], tuple[str, ...]]:
     """The options that parameters give, and the keys that give none."""
-    given: dict[str, str | int | float] = {}
+    given: dict[str, str | int | float]
+    given, hires = hires_infotext.read(parameters)
     ignored: list[str] = []
     for key, value in parameters.items():
+        if key in hires:
+            continue
         if key == "Sampler":
             given |= _sampling(value, parameters)
         elif key == "Size":

@@ -5,7 +5,7 @@ from typing import Final
 
 NO_COUNTERPART: Final[Mapping[str, str]] = {
     **dict.fromkeys(("v", "version", "niji", "hd", "test", "testp"), "midjourney_version"),
-    **dict.fromkeys(("q", "quality", "draft"), "midjourney_quality"),
+    **dict.fromkeys(("q", "draft"), "midjourney_quality"),
     **dict.fromkeys(("s", "stylize", "raw", "style", "creative"), "midjourney_style"),
     **dict.fromkeys(("p", "profile", "personalize"), "midjourney_style"),
     **dict.fromkeys(("c", "chaos", "w", "weird", "exp"), "midjourney_variety"),

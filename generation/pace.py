@@ -22,7 +22,7 @@ class Pace:
     def hear(self, progress: Progress) -> None:
         """Take note of a step."""
         now, before = time.monotonic(), self._progress
-        if progress.stage in ("denoising", "decoding"):
+        if progress.stage in ("denoising", "hires", "decoding"):
             left = progress.steps - progress.step
             last = progress.step - before.step if before is not None else 0
             self.ending = left <= (last if now - self._heard < SHORT_STEP else 0)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import assembly, describing, embedding_uses, enlarging, references
+from generation import assembly, describing, embedding_uses, enlarging, hires, references
 from generation.abilities import EDITING
 from generation.catalog import Catalog
 from generation.families import family_of
@@ -71,6 +71,13 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         checkpoint = assembly.with_vae(checkpoint, vae)
     assembly.check_whole(checkpoint)
     loras = tuple(part(ModelKind.LORA, use.name) for use in request.loras)
+    upscaler = upscaler or hires.upscaler_file(request, catalog)
+    second = None
+    if request.hires is not None and request.hires_model is not None:
+        second = catalog.get(ModelKind.CHECKPOINT, request.hires_model)
+        if vae is not None:
+            second = assembly.with_vae(second, vae)
+        assembly.check_whole(second)
     steering = steering_uses(request.controls, checkpoint, refiner, *loras)
     edited = references.of(job.request, family_of(checkpoint))
     before = job.request.init_picture if checkpoint.variant == EDITING and made else None
@@ -85,6 +92,7 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         edited=before,
         vae=None if vae in checkpoint.parts.values() else vae,
         refiner=refiner,
+        hires_checkpoint=second,
         embeddings=embedding_uses.of(request, checkpoint, catalog),
         one_by_one=job.attempts > 0,
         numerics=numerics,

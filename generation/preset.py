@@ -14,7 +14,10 @@ from generation import (
     completion,
     control_uses,
     enlarging,
+    hires,
+    hires_sizes,
     lora_uses,
+    prompt_flags,
     references,
     refining,
     toml_text,
@@ -27,6 +30,7 @@ from generation.name_search import nearest
 from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import (
+    HIRES,
     LORAS_MAX,
     NAME_MAX,
     ClipSkip,
@@ -36,6 +40,8 @@ from generation.request import (
     FileFormat,
     GenerationRequest,
     Guidance,
+    HiresSize,
+    HiresSteps,
     InpaintArea,
     LoraUse,
     MaskBlur,
@@ -84,6 +90,16 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     masked_content: MaskedContent | None = None
     inpaint_area: InpaintArea | None = None
     mask_padding: MaskPadding | None = None
+    hires: HiresSize | None = None
+    hires_upscaler: Name | None = None
+    hires_denoising: Strength | None = None
+    hires_steps: HiresSteps | None = None
+    hires_guidance: Guidance | None = None
+    hires_sampler: Name | None = None
+    hires_schedule: Name | None = None
+    hires_prompt: Prompt | None = None
+    hires_negative_prompt: Prompt | None = None
+    hires_model: Name | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
     upscaler: Name | None = None
@@ -119,6 +135,7 @@ GIVEN: Final = (
     "masked_content",
     "inpaint_area",
     "mask_padding",
+    *(name for name in HIRES if name != "hires_tile"),
 )
 """Fields that are options of the same name."""
 
@@ -144,6 +161,16 @@ EXAMPLES: Final = {
     "masked_content": '"fill"',
     "inpaint_area": '"only masked"',
     "mask_padding": "32",
+    "hires": '"2"',
+    "hires_upscaler": '"Latent"',
+    "hires_denoising": "0.7",
+    "hires_steps": "15",
+    "hires_guidance": "5.0",
+    "hires_sampler": '"DPM++ 2M"',
+    "hires_schedule": '"Karras"',
+    "hires_prompt": '"text of the second pass"',
+    "hires_negative_prompt": '"text, watermark"',
+    "hires_model": '"as /models has it"',
     "controlnet": '"a name"',
     "control_scale": "0.8",
     "upscaler": '"a name, or Lanczos"',
@@ -174,7 +201,9 @@ def complete(
     template, tags = take_tags(preset.template or "")
     if tags:
         preset = msgspec.structs.replace(preset, template=template)
-    request = completion.complete(apply(preset, given), catalog, rules, pictures)
+    merged = apply(preset, given)
+    usual = merged.keys() - given.keys()
+    request = completion.complete(merged, catalog, rules, pictures, usual)
     # a LoRA that the person names comes on top of the preset's, or takes its place
     uses = lora_uses.over(preset.loras, lora_uses.of(None, None, tags, catalog), catalog)
     if not uses:
@@ -196,6 +225,8 @@ def apply(preset: Preset, given: Given) -> Given:
     if preset.refiner is None or "refiner" in given:
         # where another one takes over is said with its name
         under["refiner_switch"] = None
+    if "init_picture" in given or prompt_flags.hires_off(given):
+        under |= dict.fromkeys(HIRES)
     if "control_picture" in given:
         under |= {"controlnet": preset.controlnet, "control_scale": preset.control_scale}
     merged = {name: value for name, value in under.items() if value is not None} | dict(given)
@@ -209,9 +240,11 @@ def check_bounds(preset: Preset, request: GenerationRequest, *, enlarging: bool 
     """Refuse what goes over the preset's own bounds. `enlarging` a picture sets a size of its own,
     and nothing else is free.
     """
-    pixels = request.width * request.height
+    width, height = request.drawn_size
+    pixels = width * height
+    steps = max(one.steps for one in hires.passes(request))
     for what, asked, most in (
-        ("steps", request.steps, preset.max_steps),
+        ("steps", steps, preset.max_steps),
         ("count", request.count, preset.max_count),
     ):
         if most is not None and asked > most:
@@ -252,11 +285,28 @@ def check(preset: Preset, catalog: Catalog) -> None:
         checks.known_sampler(preset.sampler)
     if preset.schedule is not None:
         checks.known_schedule(preset.schedule)
+    if preset.hires is not None:
+        try:
+            hires_sizes.read(preset.hires)
+        except ValueError:
+            raise Refused("hires_wrong", value=preset.hires) from None
+    if preset.hires_upscaler is not None:
+        hires.find(preset.hires_upscaler, catalog)
+    if preset.hires_sampler is not None:
+        checks.known_sampler(preset.hires_sampler)
+    if preset.hires_schedule is not None:
+        checks.known_schedule(preset.hires_schedule)
+    if preset.hires_model is not None:
+        own = catalog.get(ModelKind.CHECKPOINT, preset.hires_model)
+        checks.check_runnable(own)
+        if model is not None:
+            refining.check_latents(own, model)
     if preset.upscaler is not None:
         enlarging.find(preset.upscaler, catalog)
     template, tags = take_tags(preset.template or "")
     check_weights("template", template)
-    check_weights("negative_prompt", preset.negative_prompt or "")
+    for option in ("negative_prompt", "hires_prompt", "hires_negative_prompt"):
+        check_weights(option, getattr(preset, option) or "")
     lora_uses.of(None, None, tags, catalog)
 
 
@@ -278,6 +328,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
         **_masked(request),
+        **{name: getattr(request, name) for name in GIVEN if name in HIRES},
         controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
         upscaler=request.enlargement.upscaler if request.enlargement else None,

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from generation import metadata
+from generation import hires_sizes, metadata
 from generation.midjourney import NO_COUNTERPART
 from generation.name_search import nearest
 from generation.prompts import tag_spans
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, LoraUse, check_text
+from generation.request import HIRES, PROMPT_MAX, LoraUse, check_text
 from generation.request_options import options
 
 SHORT: Final[Mapping[str, str]] = {
@@ -25,6 +25,16 @@ SHORT: Final[Mapping[str, str]] = {
     "cfg": "guidance",
     "n": "count",
     "m": "model",
+    "hr": "hires",
+    "hires_cfg": "hires_guidance",
+    "hires_checkpoint": "hires_model",
+    "hires_denoise": "hires_denoising",
+    "hires_negative": "hires_negative_prompt",
+    "hr_scale": "hires",
+    "hr_upscaler": "hires_upscaler",
+    "hr_steps": "hires_steps",
+    **dict.fromkeys(("hires_upscale", "hires_scale", "hires_resize"), "hires"),
+    "hires_strength": "hires_denoising",
 }
 OTHERS: Final = ("aspect", "preset", "private")
 """Options of `/imagine` that are no fields of a request."""
@@ -124,9 +134,17 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
     if "refiner" not in pasted or "refiner" in merged:
         # where another one takes over is said with its name
         pasted.pop("refiner_switch", None)
+    if "init_picture" in merged or hires_off(merged):
+        # A1111 has a hires pass of text alone
+        pasted = {name: value for name, value in pasted.items() if name not in HIRES}
     if not pasted.get("variation_strength") and "variation_strength" not in merged:
         pasted.pop("variation_seed", None)
     return {**pasted, **merged, "prompt": parsed.prompt}
+
+
+def hires_off(given: Mapping[str, Any]) -> bool:
+    """Whether somebody says that there is no hires pass."""
+    return "hires" in given and str(given["hires"]).strip().casefold() in hires_sizes.OFF
 
 
 def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
@@ -137,7 +155,11 @@ def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
     text = data.prompt.strip()
     if not text:
         raise Refused("pasted_without_prompt")
-    return Parsed(text, given, dict(data.given), data.ignored)
+    pasted: dict[str, Value] = dict(data.given)
+    if "width" in pasted:
+        # where they say nothing of a hires pass there was none
+        pasted.setdefault("hires", "off")
+    return Parsed(text, given, pasted, data.ignored)
 
 
 def _several(value: object) -> tuple[str | LoraUse, ...]:

@@ -50,6 +50,11 @@ def check(refiner: ModelFile, model: ModelFile) -> None:
     """Refuse a refiner that can't go on with what the model has begun."""
     if refiner.name == model.name:
         raise Refused("refiner_is_model", name=model.name)
+    check_latents(refiner, model)
+
+
+def check_latents(refiner: ModelFile, model: ModelFile) -> None:
+    """Refuse what can't go on with the latents of the model."""
     ours, theirs = FAMILIES[model.family], FAMILIES[refiner.family]
     if ours.vaes != theirs.vaes:
         raise Refused(

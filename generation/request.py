@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from generation import hires_sizes
 from generation.refusal import Refused
 from generation.samplers import UNIFORM
 
@@ -71,6 +72,9 @@ ControlScale = Annotated[float, Meta(ge=0, le=2)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
 MaskPadding = Annotated[int, Meta(ge=0, le=256)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
+HiresSize = Annotated[str, Meta(max_length=20)]
+HiresSteps = Annotated[int, Meta(ge=0, le=150)]
+HiresTile = Annotated[int, Meta(ge=0, le=SIDE_MAX, multiple_of=SIDE_STEP)]
 
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -360,6 +364,49 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             multiple_of=SIDE_STEP,
         ),
     ] = 0
+    hires: Annotated[
+        HiresSize | None,
+        option("draw it larger in a second pass: times 2, or to 1024x1536; 0 for off", slash=False),
+    ] = None
+    """As `generation.hires` writes it: a factor, or a size that is covered; None for none."""
+    hires_upscaler: Annotated[
+        Name | None,
+        option("what enlarges before the second pass", choices_from="upscalers", slash=False),
+    ] = None
+    hires_denoising: Annotated[
+        Strength | None, option("how much of it the second pass draws anew", slash=False)
+    ] = None
+    hires_steps: Annotated[
+        HiresSteps | None, option("its steps; 0 for as many as the first", slash=False)
+    ] = None
+    hires_guidance: Annotated[
+        Guidance | None, option("its CFG scale, where that differs", slash=False)
+    ] = None
+    hires_sampler: Annotated[
+        Name | None, option("its sampler, where that differs", choices_from="samplers", slash=False)
+    ] = None
+    hires_schedule: Annotated[
+        Name | None,
+        option("its schedule type, where that differs", choices_from="schedules", slash=False),
+    ] = None
+    hires_prompt: Annotated[
+        Prompt | None, option("its prompt, where that differs", slash=False)
+    ] = None
+    hires_negative_prompt: Annotated[
+        Prompt | None, option("its negative prompt, where that differs", slash=False)
+    ] = None
+    hires_model: Annotated[
+        Name | None,
+        option(
+            "the checkpoint that draws it, another than the first",
+            choices_from="models",
+            slash=False,
+        ),
+    ] = None
+    hires_tile: Annotated[
+        HiresTile | None,
+        option("pixels of the tiles that it is drawn in; 0 for the whole at once", slash=False),
+    ] = None
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
     format: Annotated[
@@ -404,8 +451,16 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of what is made."""
-        made = self.enlargement or self
-        return made.width, made.height
+        if self.enlargement is not None:
+            return self.enlargement.width, self.enlargement.height
+        return self.drawn_size
+
+    @property
+    def drawn_size(self) -> tuple[int, int]:
+        """Width and height of what its checkpoints draw, a hires pass included."""
+        if self.hires is None:
+            return self.width, self.height
+        return hires_sizes.of(self.hires, self.width, self.height).made
 
     @property
     def varied(self) -> bool:
@@ -440,9 +495,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """Everything in it that people write, by the name of its option."""
         return {
             "prompt": (self.prompt, self.template or ""),
+            "hires_prompt": (self.hires_prompt or "",),
+            "hires_negative_prompt": (self.hires_negative_prompt or "",),
             "negative_prompt": (self.negative_prompt, self.negative_template or ""),
             "model": (self.model,),
             "refiner": (self.refiner or "",),
+            "hires_model": (self.hires_model or "",),
+            "hires_upscaler": (self.hires_upscaler or "",),
+            "hires_sampler": (self.hires_sampler or "",),
+            "hires_schedule": (self.hires_schedule or "",),
             "vae": (self.vae or "",),
             "sampler": (self.sampler,),
             "schedule": (self.schedule,),
@@ -487,3 +548,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Raises `msgspec.ValidationError` when a change is out of bounds.
         """
         return msgspec.convert(msgspec.to_builtins(self) | changes, GenerationRequest)
+
+
+HIRES: Final = tuple(n for n in GenerationRequest.__struct_fields__ if n.startswith("hires"))
+"""The fields that say how it is drawn larger in a second pass."""
+NO_HIRES: Final[Mapping[str, None]] = dict.fromkeys(HIRES)

@@ -12,6 +12,7 @@ from generation.assembly import is_whole, settings_for
 from generation.catalog import Catalog
 from generation.enlarging import EnlargingSettings
 from generation.families import FAMILIES, family_of
+from generation.hires import HiresSettings
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile
 from generation.picture_files import OutputSettings
@@ -59,6 +60,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
     output: OutputSettings = OutputSettings()
+    hires: HiresSettings = HiresSettings()
     wildcards: Path | None = None
     """A folder of text files that prompts draw from."""
 

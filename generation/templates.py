@@ -10,10 +10,12 @@ from generation.request import PROMPT_MAX, GenerationRequest
 
 TEMPLATES: Final = {"prompt": "template", "negative_prompt": "negative_template"}
 """Where the template of each text is kept."""
+DRAWN: Final = (*TEMPLATES, "hires_prompt", "hires_negative_prompt")
+"""Of the last two what was drawn is kept alone."""
 
 
 def drawn(
-    request: GenerationRequest, folder: Path | None, texts: Collection[str] = tuple(TEMPLATES)
+    request: GenerationRequest, folder: Path | None, texts: Collection[str] = DRAWN
 ) -> GenerationRequest:
     """The request with these texts of it taken as templates, and drawn by its seed.
 
@@ -21,10 +23,13 @@ def drawn(
     """
     changes: dict[str, str | None] = {}
     for option in texts:
-        written = getattr(request, option)
-        changes[TEMPLATES[option]] = None
+        written = getattr(request, option) or ""
+        kept = TEMPLATES.get(option)
+        if kept is not None:
+            changes[kept] = None
         if wildcards.is_template(written):
-            changes[TEMPLATES[option]] = written
+            if kept is not None:
+                changes[kept] = written
             changes[option] = _drawn(option, written, request, folder)
     return request.with_(**changes)
 

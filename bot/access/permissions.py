@@ -42,6 +42,7 @@ RULES: Final[Mapping[str, Rule]] = {
     # actions on a request and its pictures: by button, reaction, context menu and modal
     "reroll": DRAWS,
     "upscale": DRAWS,
+    "hires": DRAWS,
     "vary_subtle": DRAWS,
     "vary_strong": DRAWS,
     "start": DRAWS,

@@ -45,6 +45,10 @@ LOCALE: Final = "en-US"
 LOOK_EVERY: Final = 0.5
 """Seconds, where another process makes the pictures."""
 OF_THE_MODEL: Final = "the model's"
+SAME_AS_FIRST: Final = (
+    *("hires_steps", "hires_guidance", "hires_sampler", "hires_schedule", "hires_prompt"),
+    *("hires_negative_prompt", "hires_model"),
+)
 UNSET: Final[Mapping[str, str]] = {
     **dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule"), OF_THE_MODEL),
     **dict.fromkeys(("negative_prompt", "vae"), OF_THE_MODEL),
@@ -55,6 +59,11 @@ UNSET: Final[Mapping[str, str]] = {
     "mask": "what is erased of the picture",
     "image_guidance": "1.5 with InstructPix2Pix",
     "refiner": "none",
+    "hires": "for sizes far over the model's own",
+    "hires_upscaler": "Latent",
+    "hires_denoising": "0.7 over latents, 0.4 over pictures",
+    **dict.fromkeys(SAME_AS_FIRST, "as without hires_"),
+    "hires_tile": "0 up to twice the model's own side",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",
 }

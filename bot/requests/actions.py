@@ -11,6 +11,7 @@ from generation.refusal import Refused
 from generation.request import (
     FURTHER_PICTURES,
     LINEAGE_MAX,
+    NO_HIRES,
     RANDOM_SEED_MAX,
     Enlargement,
     GenerationRequest,
@@ -40,6 +41,8 @@ class Source(msgspec.Struct, frozen=True):
     """How one of its pictures is made larger. Raises Refused."""
     count_max: int
     """How many pictures one request may have."""
+    larger: Callable[[GenerationRequest], GenerationRequest]
+    """The request with a hires pass. Raises Refused."""
 
     @property
     def picture(self) -> PictureRecord:
@@ -118,6 +121,21 @@ def upscale(source: Source) -> GenerationRequest:
     )
 
 
+def hires(source: Source) -> GenerationRequest:
+    """The same picture, drawn larger in a second pass over it."""
+    if source.job.request.hires is not None:
+        raise Refused("hires_already", job=source.job.id)
+    return source.larger(same_picture(source))
+
+
+def same_picture(source: Source) -> GenerationRequest:
+    """The request of one picture of a job alone, before it was enlarged."""
+    picture = source.picture
+    return drawn(source.job).with_(
+        seed=picture.seed, variation_seed=picture.variation_seed, count=1
+    )
+
+
 def drawn(job: Job) -> GenerationRequest:
     """How the picture was drawn that a job shows, before it was enlarged. Raises Refused for one
     that was not drawn here.
@@ -157,12 +175,13 @@ def start_from(source: Source) -> GenerationRequest:
     picture, request = source.picture, drawn(source.job)
     enlargement = source.job.request.enlargement
     return request.with_(
+        **NO_HIRES,
         init_picture=picture.file,
         **dict.fromkeys(FURTHER_PICTURES),
         mask=None,
         # in the size that its model draws
-        width=request.width if enlargement else picture.width,
-        height=request.height if enlargement else picture.height,
+        width=request.width if enlargement or request.hires else picture.width,
+        height=request.height if enlargement or request.hires else picture.height,
         tile=0,
         denoising_strength=0.6,
         seed=_new_seed(),
@@ -205,6 +224,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="picture",
             request=upscale,
             draws=False,
+        ),
+        Action(
+            name="hires",
+            emoji="✨",
+            label="button_hires",
+            on="picture",
+            invites=False,
+            request=hires,
         ),
         Action(
             name="vary_subtle",

@@ -86,8 +86,8 @@ def edited(
     lora_uses.check_count(len(uses))
     request = request.with_(prompt=text, loras=msgspec.to_builtins(uses))
     request = _with_control(request, {n: given.pop(n) for n in CONTROL & given.keys()}, catalog)
-    request = completion.changed(request, given, catalog, rules)
-    written = [n for n in templates.TEMPLATES if getattr(request, n) != getattr(base, n)]
+    request = completion.changed(request, given, catalog, rules, base)
+    written = [n for n in templates.DRAWN if getattr(request, n) != getattr(base, n)]
     request = templates.drawn(request, rules.wildcards, written)
     return Edited(request, private, parsed.ignored)
 

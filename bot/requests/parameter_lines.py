@@ -105,6 +105,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.refiner is not None
     if option.name in ("format", "quality"):
         return request.format != "png"
+    if option.name in ("hires_tile", "hires_denoising"):
+        return request.hires is not None
     return True
 
 

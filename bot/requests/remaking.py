@@ -3,7 +3,7 @@
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, drawn, enlarged, start_from
-from generation import checks, templates
+from generation import checks, hires_choice, templates
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES, family_of
@@ -145,4 +145,7 @@ class Remaking:
             size = (picture.width, picture.height)
             return self.enlarge(picture.file, size, wish, usual, job.request.model)
 
-        return Source(job=job, index=index, enlarge=enlarge, count_max=count)
+        def larger(request: GenerationRequest) -> GenerationRequest:
+            return hires_choice.added(request, self._catalog, self._rules)
+
+        return Source(job=job, index=index, enlarge=enlarge, count_max=count, larger=larger)

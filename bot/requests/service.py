@@ -18,6 +18,7 @@ from bot.requests.remaking import Remaking
 from generation import checks, completion, preset
 from generation.catalog import Catalog
 from generation.enlarging import NO_WISH, Wish, of_upload
+from generation.hires import second_pass, second_steps
 from generation.info import asking
 from generation.info.found import Info
 from generation.info.resolving import Resolved
@@ -397,9 +398,15 @@ def _check_words(entries: tuple[str, ...], request: GenerationRequest, name: str
     if request.guidance_scale < 1:
         # there the negative prompt is drawn too
         prompts.append(request.negative_prompt)
+    if request.hires is not None:
+        passed = second_pass(request)
+        prompts.append(passed.prompt)
+        if passed.guidance_scale < 1:
+            prompts.append(passed.negative_prompt)
     words = blocklist.compiled(entries)
     # brackets part a word only for the eye, and some words come together at a later step alone
-    drawn = [text for prompt in prompts for text in drawn_texts(prompt, request.steps)]
+    after = second_steps(request) if request.hires is not None else None
+    drawn = [text for prompt in prompts for text in drawn_texts(prompt, request.steps, after)]
     for text in dict.fromkeys([*prompts, *drawn]):
         words.check(text)
     try:

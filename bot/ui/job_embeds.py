@@ -23,6 +23,7 @@ BAR: Final = 14
 STAGES_WITH_BAR: Final = {
     "denoising": ("stage_denoising", "stage_denoising_left"),
     "enlarging": ("stage_enlarging", "stage_enlarging_left"),
+    "hires": ("stage_hires", "stage_hires_left"),
 }
 """Without and with the time that is left."""
 PROMPT_MAX: Final = 1000
@@ -245,6 +246,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         switch = number(request.refiner_switch)
         yield "field_refiner", texts("refiner", name=request.refiner, switch=switch)
     yield "field_size", f"{width} × {height}"
+    if request.hires is not None:
+        yield "field_hires", _hires(request, texts)
     yield "field_steps", number(request.steps)
     yield "field_sampler", f"{sampler_of(request)}, {schedule_of(request)}"
     yield "field_guidance", number(request.guidance_scale)
@@ -280,6 +283,16 @@ def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:
         yield texts(f"masked_content_{request.masked_content.replace(' ', '_')}")
     if request.inpaint_area == "only masked":
         yield texts("mask_only", padding=request.mask_padding)
+
+
+def _hires(request: GenerationRequest, texts: Texts) -> str:
+    """From which size it was enlarged, by what, and how much of it was drawn anew."""
+    strength = texts.number(request.hires_denoising or 0)
+    said = f"{request.width} × {request.height} → {request.hires_upscaler}, {strength}"
+    if request.hires_steps:
+        said += f", {texts('hires_steps', steps=texts.number(request.hires_steps))}"
+    own = (request.hires_model, request.hires_sampler, request.hires_schedule)
+    return ", ".join([said, *filter(None, own)])
 
 
 def _control(use: ControlUse, texts: Texts) -> str:

@@ -195,7 +195,7 @@ def paint(
 
     A variation shows all its seeds, one over the other.
     """
-    size = (request.width, request.height)
+    size = request.drawn_size
     if side:
         size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
     picture = _of_seed(request, request.seeds[index], size, file_hash)

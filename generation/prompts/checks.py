@@ -20,7 +20,7 @@ def check_prompt(option: str, text: str, steps: int) -> None:
     if depth(text) > DEPTH_MAX:
         raise Refused("nested_too_deep", option=option, high=DEPTH_MAX)
     check_weights(option, text)
-    parts = composed(text) if option == "prompt" else [(text, 1.0)]
+    parts = composed(text) if option in ("prompt", "hires_prompt") else [(text, 1.0)]
     if len(parts) > PARTS_MAX:
         raise Refused("parts_too_many", option=option, high=PARTS_MAX)
     for part, weight in parts:

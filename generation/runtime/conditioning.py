@@ -72,12 +72,14 @@ class Conditioner:
         conventions: Conventions = "a1111",
         changed_by: object = None,
         pictures: SeenPictures = (),
-        second_pass: bool = False,
+        passed: int | None = None,
+        followed: bool = False,
         before_encoding: Callable[[], None] = lambda: None,
     ) -> Prompts:
         """Encode what a request says, over `steps` calls of the denoiser; in a second pass whole
-        numbers in prompts count on from those of a first of as many. Where no negative prompt is
-        read it is None.
+        numbers in prompts count on from the calls that a first has `passed`, and of a first pass
+        that is `followed` by one numbers count as there. Where no negative prompt is read it is
+        None.
 
         `changed_by` tells what the encoders' weights were changed by, such as LoRAs, and which
         `pictures` they see; with the names of `vectors` it must tell apart whatever encodes
@@ -91,8 +93,7 @@ class Conditioner:
         a1111 = conventions == "a1111"
 
         def scheduled(text: str, unwanted: bool) -> Scheduled:
-            before = steps if second_pass else None
-            said = schedule(text, steps, before) if a1111 else [(steps, text)]
+            said = _scheduled(text, steps, passed, followed) if a1111 else [(steps, text)]
             said = [entry for entry in said if entry[0] > 0]
             texts = tuple(text for _, text in said)
             asked = (texts, unwanted and not any(texts), clip_skip)
@@ -172,6 +173,12 @@ class Conditioner:
                 pooled = torch.zeros_like(pooled) if pooled is not None else None
             texts_[text] = Conditioning(cross, pooled)
         return texts_
+
+
+def _scheduled(text: str, steps: int, passed: int | None, followed: bool) -> list[tuple[int, str]]:
+    if passed is None:
+        return schedule(text, steps, hires_follows=followed)
+    return schedule(text, passed, steps)
 
 
 def joined(

@@ -99,11 +99,16 @@ def drawer_of(
     references: ShownReferences,
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
+    *,
+    passed: int | None = None,
+    followed: bool = False,
 ) -> Drawer:
-    """What a checkpoint of the job draws with, its LoRAs merged and its prompts encoded."""
+    """What a checkpoint of the job draws with, its LoRAs merged and its prompts encoded; `passed`
+    and `followed` as in `Conditioner.prompts`.
+    """
     words, stamps = _words(model, job, work, parts)
     stop_if_cancelled()
-    prompts = _prompts(model, work, parts, words, stamps, mask)
+    prompts = _prompts(model, work, parts, words, stamps, mask, passed, followed)
     steering = [
         (net, use, file)
         for net, use, file in zip(job.nets, work.steering, work.controlnets, strict=True)
@@ -148,6 +153,8 @@ def _prompts(
     words: Vectors,
     stamps: tuple[FileStamp, ...],
     mask: Mask | None,
+    passed: int | None,
+    followed: bool,
 ) -> Prompts:
     request = work.request
     merged = tuple(parts.merger.merged(part) for part in model.text_encoders)
@@ -168,7 +175,8 @@ def _prompts(
             changed_by=(merged, stamps, work.references, drawn_part(work, mask)),
             pictures=seen(work, model, mask),
             conventions=request.conventions,
-            second_pass=work.enlargement is not None,
+            passed=passed,
+            followed=followed,
             before_encoding=before_encoding,
         )
 

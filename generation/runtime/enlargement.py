@@ -79,13 +79,25 @@ def enlarged(
     data: bytes,
     after_tile: Callable[[float], None],
 ) -> Image.Image:
-    """The picture in the bytes `data`, enlarged; a network that overflows in half precision is
-    tried once more in float32.
+    """The picture in the bytes `data`, enlarged."""
+    size = (made.width, made.height)
+    return by_upscaler(parts, made.upscaler, file, open_picture(data), size, after_tile)
+
+
+def by_upscaler(
+    parts: Parts,
+    name: str,
+    file: ModelFile | None,
+    picture: Image.Image,
+    size: tuple[int, int],
+    after_tile: Callable[[float], None],
+) -> Image.Image:
+    """The picture at `size` in pixels, by the upscaler of that name; a network that overflows in
+    half precision is tried once more in float32.
     """
-    picture, size = open_picture(data), (made.width, made.height)
     if file is None:
         after_tile(0.0)
-        return upscaling.plainly(made.upscaler, picture, size)
+        return upscaling.plainly(name, picture, size)
     network = parts.upscaler(file)
     after_tile(0.0)
     try:

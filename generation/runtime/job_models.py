@@ -1,5 +1,6 @@
 """The checkpoints and ControlNets of one job: loaded, and held against each other."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from generation.messages import Generate
@@ -12,14 +13,20 @@ from generation.runtime.parts import Parts, latents_of
 class JobModels(NamedTuple):
     """What a job draws with, in place."""
 
-    checkpoints: tuple[Checkpoint, ...]
-    """One, or two of which the second, the refiner, draws the last steps."""
+    passes: tuple[tuple[Checkpoint, ...], ...]
+    """Who draws in each pass: one, or two of which the second, the refiner, draws the last steps.
+    """
     nets: tuple[Any, ...]
     """Its ControlNets, in the order of the request's."""
 
     @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Each once, the base first."""
+        return tuple({id(one): one for drawing in self.passes for one in drawing}.values())
+
+    @property
     def base(self) -> Checkpoint:
-        return self.checkpoints[0]
+        return self.passes[0][0]
 
     @property
     def denoisers(self) -> list[Any]:
@@ -49,16 +56,24 @@ def load(parts: Parts, work: Generate) -> JobModels:
     base = parts.checkpoint(work.checkpoint)
     if work.vae is not None:
         base = parts.with_vae(base, work.vae)
-    models = [base]
+    passes = [[base]]
+    if work.request.hires is not None:
+        own = work.hires_checkpoint
+        passes.append([base if own is None else load_refiner(parts, work, own, [base])])
     if work.refiner is not None and work.request.refiner_switch < 1:
-        models.append(load_refiner(parts, work, work.refiner, base))
+        # as A1111 has it where nobody sets it otherwise, of two passes in the second
+        there = [one for drawing in passes for one in drawing]
+        passes[-1].append(load_refiner(parts, work, work.refiner, there))
     nets = [_load_controlnet(parts, base, file) for file in work.controlnets]
-    return JobModels(tuple(models), tuple(nets))
+    return JobModels(tuple(map(tuple, passes)), tuple(nets))
 
 
-def load_refiner(parts: Parts, work: Generate, file: ModelFile, base: Checkpoint) -> Checkpoint:
-    """Beside the base, whose latents it must have."""
-    refiner = parts.checkpoint(file, beside=base.file)
+def load_refiner(
+    parts: Parts, work: Generate, file: ModelFile, there: Sequence[Checkpoint]
+) -> Checkpoint:
+    """Beside those that are there, the base first, whose latents it must have."""
+    base = there[0]
+    refiner = parts.checkpoint(file, beside=tuple(one.file for one in there))
     if work.vae is not None:
         return parts.with_vae(refiner, work.vae)
     if latents_of(refiner.vae) != latents_of(base.vae):

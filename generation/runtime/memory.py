@@ -208,7 +208,8 @@ def named_parts(job: JobModels) -> Iterator[tuple[str, Role, Any]]:
             if id(part) not in seen:
                 seen.add(id(part))
                 second = number and role == "denoiser"
-                yield ("refiner." if number else "") + name, "refiner" if second else role, part
+                prefix = f"refiner{number if number > 1 else ''}." if number else ""
+                yield prefix + name, "refiner" if second else role, part
     for number, net in enumerate(job.nets):
         if id(net) not in seen:
             seen.add(id(net))

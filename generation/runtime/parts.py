@@ -66,17 +66,17 @@ class Parts:
         self._vaes: LoadedParts = OrderedDict()
         self._upscalers: LoadedParts = OrderedDict()
 
-    def checkpoint(self, model: ModelFile, beside: ModelFile | None = None) -> Checkpoint:
-        """All its parts, in memory; a plan puts them in their places. One that draws `beside` a
-        model does not push it out.
+    def checkpoint(self, model: ModelFile, beside: tuple[ModelFile, ...] = ()) -> Checkpoint:
+        """All its parts, in memory; a plan puts them in their places. One that draws `beside`
+        others does not push them out.
 
         Raises JobError for a broken file.
         """
         kept, stamp = self._checkpoints, self.stamp(model)
-        held = None if beside is None else self.stamp(beside)
+        held = tuple(map(self.stamp, beside))
         if stamp not in kept:
-            while len(kept) >= self._models_kept and any(other != held for other in kept):
-                _unload(kept, next(other for other in kept if other != held))
+            while len(kept) >= self._models_kept and any(other not in held for other in kept):
+                _unload(kept, next(other for other in kept if other not in held))
             self._make_way(model, held)
             read_ahead(model, always=self._in_one_go)
             with _naming_broken_files(model):
@@ -89,11 +89,11 @@ class Parts:
         model_there: Checkpoint = kept[stamp]
         return model_there
 
-    def _make_way(self, model: ModelFile, held: Stamp | None) -> None:
+    def _make_way(self, model: ModelFile, held: tuple[Stamp, ...]) -> None:
         """A model comes through main memory: unload others that it would have no room beside."""
         needed = sum(file.size for file in model.files)
         while not self.residency.has_ram_for(needed):
-            other = next((stamp for stamp in self._checkpoints if stamp != held), None)
+            other = next((stamp for stamp in self._checkpoints if stamp not in held), None)
             if other is None:
                 return
             _unload(self._checkpoints, other)

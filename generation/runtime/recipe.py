@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from PIL import Image
 
+from generation import hires
 from generation.families import family_of
 from generation.memory_plan import PartPlace, Plan
 from generation.messages import Generate, Preview
@@ -20,6 +21,13 @@ from generation.runtime.drawers import Drawer, drawer_of
 from generation.runtime.enlargement import enlarged
 from generation.runtime.faults import NotFiniteError
 from generation.runtime.hand_over import HandOver, at_work
+from generation.runtime.hires import (
+    Pass,
+    encoded,
+    enlarged_latents,
+    enlarged_picture,
+    passes_of,
+)
 from generation.runtime.job_models import JobModels, load
 from generation.runtime.latents import (
     StartPicture,
@@ -39,7 +47,6 @@ from generation.runtime.references import NO_REFERENCES, shown
 from generation.runtime.report import JobReport, Send
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
-from generation.runtime.tiling import tiles_of
 from generation.runtime.tuning import Tuned
 from generation.samplers import SAMPLERS, sampler_of, schedule_of
 
@@ -61,6 +68,8 @@ MEMORY: Final[dict[PartPlace, Literal["high", "medium", "blocks", "low"]]] = {
 class Inputs(NamedTuple):
     """What holds for every picture of a job."""
 
+    step: Pass
+    """The pass that they are of."""
     drawers: tuple[Drawer, ...]
     """One, or two of which the second, the refiner, draws the last steps."""
     timeline: Timeline
@@ -96,13 +105,11 @@ class Drawing(JobReport):
         maps: previews.Maps,
         planner: Planner,
     ) -> None:
-        request = work.request
-        step = family_of(work.checkpoint).side_step
-        self._tiles = tiles_of(request.width, request.height, request.tile, step)
+        self._passes = passes_of(work, family_of(work.checkpoint))
         super().__init__(
             work,
             send,
-            steps=request.steps * len(self._tiles),
+            steps=sum(one.units for one in self._passes),
             cancelled=cancelled,
             hashes=hashes,
             unsafe=unsafe,
@@ -120,8 +127,8 @@ class Drawing(JobReport):
         self.meter = Meter(parts.device)
         first = work.numerics
         self._decode_in = parts.decode_in if first is None else DTYPES[first.vae_precision]
-        self._sampler_name = sampler_of(request)
-        self._sampler = SAMPLERS[self._sampler_name]
+        self._drawn_by: Checkpoint | None = None
+        """The base, whose steps are the planner's `denoise`."""
         self._calls = 0
         """Of the network within the present step."""
         self._made = 0
@@ -136,7 +143,7 @@ class Drawing(JobReport):
         self.plan, self.own = None, ()
         self.meter.begin()
         job = load(self._parts, self._work)
-        self.own = job.parts
+        self.own, self._drawn_by = job.parts, job.base
         plan = self.plan = self._planner.plan(self._work, job, wish)
         self._planner.follow(plan, job)
         self.loaded_at = time.monotonic()
@@ -160,15 +167,21 @@ class Drawing(JobReport):
             frugal(job.vaes, plan.tiled),
             ThreadPoolExecutor(1, "save") as saver,
         ):
-            inputs = self._inputs(job)
+            inputs, *again = [
+                self._inputs(job, step, models)
+                for step, models in zip(self._passes, job.passes, strict=True)
+            ]
             for first in range(self._made, count, plan.batch):
                 last = min(first + plan.batch, count)
                 latents, model = self._denoise(inputs, first, last)
+                for second in again:
+                    begun = self._enlarged(second, model, latents, first)
+                    latents, model = self._denoise(second, first, last, begun)
                 self._stage("decoding", last)
                 with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
-                        picture, decoded_in = self._decode(model, latent)
+                        picture, decoded_in = self._decode(model, latent, self._passes[-1])
                         if inputs.mask is not None:
                             picture = inputs.mask.pasted(picture)
                         numerics = self._computed(plan, model, decoded_in, tuned)
@@ -177,9 +190,48 @@ class Drawing(JobReport):
                         self.numerics = numerics
                         self._made = index + 1
 
-    def _decode(self, model: Checkpoint, latent: torch.Tensor) -> tuple[Image.Image, torch.dtype]:
-        down = self._work.request.conventions == "comfyui"
-        return decode(model, latent, self._tiles, self._lessons, self._decode_in, down=down)
+    def _decode(
+        self, model: Checkpoint, latent: torch.Tensor, step: Pass, *, down: bool = False
+    ) -> tuple[Image.Image, torch.dtype]:
+        down = down or self._work.request.conventions == "comfyui"
+        return decode(model, latent, step.tiles, self._lessons, self._decode_in, down=down)
+
+    def _enlarged(
+        self, second: Inputs, model: Checkpoint, latents: torch.Tensor, first: int
+    ) -> torch.Tensor:
+        """What a hires pass goes over: what `model` has drawn, from picture `first` on, enlarged
+        as latents or, between a decoding and an encoding, as a picture.
+        """
+        work, request = self._work, self._work.request
+        sizes, name = hires.sizes_of(request), request.hires_upscaler or hires.LATENT
+        if name in hires.LATENT_UPSCALERS:
+            return enlarged_latents(latents, name, sizes, model.factor)
+        small, count = self._passes[second.step.number - 1], len(latents)
+        at = self._done(small, first, count, 1.0)
+        self._stage("enlarging", at)
+
+        def after_tile(_share: float) -> None:
+            self._stop_if_cancelled()
+            self._stage("enlarging", at)
+
+        pictures = []
+        for latent in latents:
+            self._stop_if_cancelled()
+            with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
+                # A1111 cuts off what is behind the point, here as everywhere
+                picture, _ = self._decode(model, latent, small, down=True)
+            pictures.append(
+                enlarged_picture(
+                    *(self._parts, name, work.upscaler, picture, sizes.enlarged), after_tile
+                )
+            )
+        model = second.base.model
+        seeds = request.seeds[first : first + count]
+        with self.meter.during("decode"), self._parts.residency.at_work(model.vae):
+            return encoded(
+                *(model, pictures, seeds, sizes, second.step.tiles, self._parts.device),
+                drawn=request.conventions == "a1111",
+            )
 
     def _computed(
         self, plan: Plan, model: Checkpoint, decoded_in: torch.dtype, tuned: Tuned
@@ -199,9 +251,9 @@ class Drawing(JobReport):
             channels_last=tuned.channels_last,
         )
 
-    def _inputs(self, job: JobModels) -> Inputs:
-        request, model, tiles = self._work.request, job.base, self._tiles
-        mask = mask_of(self._work)
+    def _inputs(self, job: JobModels, step: Pass, models: tuple[Checkpoint, ...]) -> Inputs:
+        work, request, model, tiles = step.work, step.request, models[0], step.tiles
+        mask = mask_of(work)
         before = self._start_pixels(mask)
         self._stage("encoding", self._made)
         start = kept = drawn = colours = None
@@ -214,31 +266,35 @@ class Drawing(JobReport):
                 start = kept = StartPicture.of(model, before, tiles)
             elif mask is not None:
                 kept = StartPicture.of(model, pixels_of(mask.picture, self._parts.device), tiles)
-            if self._work.references:
-                references = shown(self._work, model, start, tiles, self._parts.device, mask)
+            if work.references:
+                references = shown(work, model, start, tiles, self._parts.device, mask)
             if self._shown.wanted:
                 colours = self._maps.of(model, self._parts.device)
         with self.meter.during("encode"):
             drawers = tuple(
                 drawer_of(
-                    *(each, job, self._work, self._parts, start, mask, references, tiles),
+                    *(each, job, work, self._parts, start, mask, references, tiles),
                     self._stop_if_cancelled,
+                    passed=step.passed,
+                    followed=step.number + 1 < len(self._passes),
                 )
-                for each in job.checkpoints
+                for each in models
             )
         if mask is None:
             kept = None
         elif begins_as_trained(request, model):
             start = kept = None
+        over = start is not None or step.again
         times = timeline(
             schedule_of(request),
-            self._sampler_name,
+            sampler_of(request),
             drawers[0].sampling,
             request.steps,
-            request.denoising_strength if start is not None else None,
+            request.denoising_strength if over else None,
             large=bool(model.family.size_conditioning),
+            whole=step.again,
         )
-        return Inputs(drawers, times, start, mask, kept, drawn, colours)
+        return Inputs(step, drawers, times, start, mask, kept, drawn, colours)
 
     def _start_pixels(self, mask: Mask | None) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it, and filled
@@ -264,25 +320,31 @@ class Drawing(JobReport):
         picture = enlarged(self._parts, work.enlargement, work.upscaler, data, after_tile)
         return pixels_of(picture, device)
 
-    def _denoise(self, inputs: Inputs, first: int, last: int) -> tuple[torch.Tensor, Checkpoint]:
+    def _denoise(
+        self, inputs: Inputs, first: int, last: int, over: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Checkpoint]:
         """Latents of shape (last - first, C, H / 8, W / 8), as the denoiser left them, and the
-        checkpoint that drew them to their end.
+        checkpoint that drew them to their end; `over` are those that a hires pass goes over.
         """
-        request, sigmas, count = self._work.request, inputs.timeline.sigmas, last - first
+        step, request, count = inputs.step, inputs.step.request, last - first
+        sigmas, sampler = inputs.timeline.sigmas, sampler_of(request)
         if len(sigmas) <= 1:
+            if over is not None:
+                return over, inputs.base.model
             assert inputs.start is not None
             return inputs.start.latents(None, count), inputs.base.model
-        x, noise, masked = self._begin(inputs, first, last)
+        x, noise, masked = self._begin(inputs, first, last, over)
         sampling, steps = inputs.base.sampling, len(sigmas) - 1
         done = 0
 
         def after_call() -> None:
-            self._after_call(first, count, done, steps)
+            self._after_call(inputs, first, count, done / steps, steps)
 
-        denoisers = [one.denoiser(request, self._tiles, after_call) for one in inputs.drawers]
-        share, calls = request.refiner_switch, steps * self._sampler.order
+        denoisers = [one.denoiser(request, step.tiles, after_call) for one in inputs.drawers]
+        share, calls = request.refiner_switch, steps * SAMPLERS[sampler].order
+        own = inputs.base.model is self._drawn_by
         with (
-            self.meter.during("denoise"),
+            self.meter.during("denoise" if own else "refine"),
             at_work(
                 inputs.drawers,
                 denoisers,
@@ -293,17 +355,17 @@ class Drawing(JobReport):
             ) as denoiser,
         ):
             asked = denoiser if masked is None else MaskedDenoiser(denoiser, masked)
-            for step in SAMPLING[self._sampler_name](asked, x, sigmas, noise, sampling):
+            for made in SAMPLING[sampler](asked, x, sigmas, noise, sampling):
                 self._stop_if_cancelled()
-                x, done = step.x, step.number + 1
+                x, done = made.x, made.number + 1
                 for drawer in inputs.drawers:
                     drawer.network.done = done / steps
-                if step.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
+                if made.number % CHECK_EVERY == 0 and not torch.isfinite(x).all():
                     raise NotFiniteError
                 self._calls = 0
-                self._stage("denoising", first + done / steps * count)
+                self._stage(step.stage, self._done(step, first, count, done / steps))
                 if inputs.colours is not None and self._shown.due():
-                    jpeg = previews.to_jpeg(step.denoised, inputs.colours)
+                    jpeg = previews.to_jpeg(made.denoised, inputs.colours)
                     self._send(Preview(self._work.job, jpeg))
         if not torch.isfinite(x).all():
             raise NotFiniteError
@@ -313,12 +375,12 @@ class Drawing(JobReport):
         return x, inputs.drawers[1 if handed_over else 0].model
 
     def _begin(
-        self, inputs: Inputs, first: int, last: int
+        self, inputs: Inputs, first: int, last: int, over: torch.Tensor | None
     ) -> tuple[torch.Tensor, Streams, MaskedLatents | None]:
-        """The initial noise, in it the picture to start from, the streams for what follows, and
-        what stays at every step.
+        """The initial noise, in it the picture to start from or what a hires pass goes over, the
+        streams for what follows, and what stays at every step.
         """
-        request, model, times = self._work.request, inputs.base.model, inputs.timeline
+        request, model, times = inputs.step.request, inputs.base.model, inputs.timeline
         noise = Streams(
             request.seeds[first:last],
             request.variations[first:last],
@@ -328,7 +390,7 @@ class Drawing(JobReport):
         height, width = request.height // model.factor, request.width // model.factor
         x = noise.initial((model.family.latents.channels, height, width)).to(self._parts.device)
         drawn_with = x if request.conventions == "a1111" else None
-        start = masked = None
+        start, masked = over, None
         if inputs.start is not None:
             start = inputs.start.latents(drawn_with, last - first)
         if inputs.drawn is not None and inputs.kept is not None:
@@ -337,15 +399,22 @@ class Drawing(JobReport):
             if start is not None:
                 own = first_noise(request.seeds[first:last], tuple(start.shape[1:])).to(x.device)
                 start = beginning(request.masked_content, start, inputs.drawn, own)
-        whole = self._sampler.timesteps
+        whole = SAMPLERS[sampler_of(request)].timesteps
         x = inputs.base.sampling.begin(x, times.noise, start, whole=whole)
         return x * times.gain, noise, masked
 
-    def _after_call(self, first: int, count: int, done: int, steps: int) -> None:
-        """Behind each tile of each call of the network."""
+    def _after_call(self, inputs: Inputs, first: int, count: int, share: float, steps: int) -> None:
+        """Behind each tile of each call of the network, when that share of the steps is done."""
         self._stop_if_cancelled()
-        if len(self._tiles) == 1:
+        step = inputs.step
+        if len(step.tiles) == 1:
             return
         self._calls += 1
-        within = min(1.0, self._calls / (len(self._tiles) * self._sampler.order))
-        self._stage("denoising", first + (done + within) / steps * count)
+        order = SAMPLERS[sampler_of(step.request)].order
+        within = min(1.0, self._calls / (len(step.tiles) * order))
+        self._stage(step.stage, self._done(step, first, count, share + within / steps))
+
+    def _done(self, step: Pass, first: int, count: int, share: float) -> float:
+        """How many pictures are done, of `count` from `first` on that share of a pass."""
+        before = sum(one.units for one in self._passes[: step.number])
+        return first + count * (before + share * step.units) / self._steps

@@ -49,28 +49,44 @@ def timeline(
     strength: float | None = None,
     *,
     large: bool = False,
+    whole: bool = False,
 ) -> Timeline:
     """The sigmas of a job; `strength` is that of image to image, None for text to image; `large`
     says that it is of SDXL's kind.
 
     Image to image in A1111's way does one step more than `strength` of the steps, rounded down, and
-    in ComfyUI's the last steps of so many more. A strength of 0 leaves the picture as it is.
+    in ComfyUI's the last steps of so many more; so does A1111's hires pass, where `whole` asks for
+    that. A strength of 0 leaves the picture as it is.
     """
     row = SAMPLERS[sampler]
     if strength == 0:
         nothing = torch.zeros(1)
         return Timeline(nothing, nothing[0])
     if row.timesteps and sampling.conventions == "a1111" and not sampling.flow:
-        return _over_timesteps(sampler, sampling, steps, strength)
+        return _over_timesteps(sampler, sampling, *_begun(steps, strength, whole))
     if strength is not None and sampling.conventions == "comfyui":
-        whole = sigmas_of(schedule, sampler, sampling, int(steps / strength), large=large)
-        sigmas = whole[-(steps + 1) :]
+        more = sigmas_of(schedule, sampler, sampling, int(steps / strength), large=large)
+        sigmas = more[-(steps + 1) :]
         return Timeline(sigmas, sigmas[0])
+    steps, begin = _begun(steps, strength, whole)
     sigmas = sigmas_of(schedule, sampler, sampling, steps, large=large)
-    if strength is None:
+    if begin is None:
         return Timeline(sigmas, sigmas[0])
-    later = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
+    later = sigmas[steps - begin - 1 :]
     return Timeline(later, later[0], span=sigmas)
+
+
+def _begun(steps: int, strength: float | None, whole: bool) -> tuple[int, int | None]:
+    """Of how many steps A1111 takes the sigmas, and how many it does, less one; None for all.
+
+    Source: `setup_img2img_steps` of A1111's webui.
+    """
+    if strength is None:
+        return steps, None
+    strength = min(strength, 0.999)
+    if whole:
+        return int(steps / strength), steps - 1
+    return steps, int(strength * steps)
 
 
 def sigmas_of(
@@ -90,36 +106,33 @@ def sigmas_of(
 
 
 def _over_timesteps(
-    sampler: str, sampling: ModelSampling, steps: int, strength: float | None
+    sampler: str, sampling: ModelSampling, steps: int, begin: int | None
 ) -> Timeline:
     """A1111's DDIM, PLMS and UniPC: whole timesteps, equally far apart, the last of which is where
     DDIM and PLMS end: they do a step less than is asked for. A start picture gets the noise of the
-    timestep before the first.
+    timestep before the first, with which `begin` of them are done.
     """
     count = len(sampling.sigmas)
-    times = [min(t + 1, count - 1) for t in range(0, count, count // steps)]
+    times = [min(t + 1, count - 1) for t in range(0, count, max(1, count // steps))]
     if sampler == "UniPC":
-        return _by_continuous_time(sampling, times, steps, strength)
-    begin = len(times) if strength is None else int(min(strength, 0.999) * steps)
+        return _by_continuous_time(sampling, times, begin)
     done = times[:begin]
     if not done:
         return Timeline(torch.zeros(1), torch.zeros(()))
     # one alone would be no step at all
     sigmas = sampling.sigmas[torch.tensor(done[::-1] if len(done) > 1 else [*done, 0])]
-    if strength is None:
+    if begin is None:
         return Timeline(sigmas, sigmas[0])
     noise = sampling.sigmas[times[begin]]
     return Timeline(sigmas, noise, float(((1 + sigmas[0] ** 2) / (1 + noise**2)) ** 0.5))
 
 
-def _by_continuous_time(
-    sampling: ModelSampling, times: list[int], steps: int, strength: float | None
-) -> Timeline:
+def _by_continuous_time(sampling: ModelSampling, times: list[int], start: int | None) -> Timeline:
     """UniPC's own: the logarithm of the signal, linearly between the timesteps."""
     count = len(sampling.sigmas)
     begin, number, noise = 1.0, len(times), sampling.sigmas[-1]
-    if strength is not None:
-        number = int(min(strength, 0.999) * steps)
+    if start is not None:
+        number = start
         if not number:
             return Timeline(torch.zeros(1), torch.zeros(()))
         begin, noise = (times[number - 1] + 1) / count, sampling.sigmas[times[number]]
@@ -128,7 +141,7 @@ def _by_continuous_time(
     low = at.floor().long().clamp(0, count - 2)
     signal = (logs[low] + (at - low) * (logs[low + 1] - logs[low])).exp()
     sigmas = ((1 - signal**2).sqrt() / signal).float()
-    if strength is None:
+    if start is None:
         return Timeline(sigmas, sigmas[0])
     return Timeline(sigmas, noise, float(((1 + sigmas[0] ** 2) / (1 + noise**2)) ** 0.5))
 

@@ -207,7 +207,7 @@ class Server:
         family = family_of(work.checkpoint)
         usual = first or half_for(family, self._parts.dtype, self._parts.device)
         wider = wider_dtype(usual, self._parts.device)
-        models = (work.checkpoint, *((work.refiner,) if work.refiner is not None else ()))
+        models = work.checkpoints
         known = self._lessons.wider(*models) if first is None else None
         if wider is None or known is None:
             try:
@@ -242,8 +242,7 @@ class Server:
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
         if isinstance(work, Enlarge):
             return self._hashes_of(upscalers)
-        models = [file for file in (work.checkpoint, work.refiner) if file is not None]
-        whole = [file for model in models for file in model.files]
+        whole = [file for model in work.checkpoints for file in model.files]
         vaes = (work.vae,) if work.vae is not None else ()
         files = (*whole, *vaes, *work.loras, *work.controlnets, *work.embeddings)
         weights = {

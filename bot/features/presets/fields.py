@@ -28,11 +28,18 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "refiner": ("refiner", "refiner_switch"),
     "output": ("format", "quality"),
     "inpainting": ("mask_blur", "masked_content", "inpaint_area", "mask_padding"),
+    "hires": ("hires", "hires_upscaler", "hires_denoising", "hires_steps", "hires_guidance"),
+    "hires_own": (
+        *("hires_model", "hires_sampler", "hires_schedule"),
+        *("hires_prompt", "hires_negative_prompt"),
+    ),
     "loras": ("loras",),
     "bounds": ("max_steps", "max_count", "max_pixels"),
 }
 """What is asked for in one modal; one has at most five fields."""
-LONG: Final = frozenset(("template", "negative_prompt", "loras"))
+LONG: Final = frozenset(
+    ("template", "negative_prompt", "loras", "hires_prompt", "hires_negative_prompt")
+)
 NUMBERS: Final = frozenset(
     field
     for part in PARTS.values()
@@ -126,7 +133,7 @@ def sized(preset: Preset, aspect: str, catalog: Catalog, rules: Rules) -> Preset
 
 
 def _read(field: str, entered: str) -> Any:
-    written = entered if field in ("template", "negative_prompt") else entered.strip()
+    written = entered if field in LONG - {"loras"} else entered.strip()
     if not written.strip():
         return OPEN.get(field) if field != "name" else ""
     if field in NUMBERS:

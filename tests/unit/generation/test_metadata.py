@@ -244,7 +244,8 @@ def test_what_others_write_is_read() -> None:
         "width": 512,
         "height": 768,
         "model": "v1-5",
-        "denoising": 0.5,
+        "hires": "2",
+        "hires_denoising": 0.5,
         "clip_skip": 2,
     }
     assert {"Hashes", "Lora hashes", "ENSD", "ADetailer prompt"} <= set(read.ignored)

@@ -75,9 +75,9 @@ ABOUT_REQUESTS: Final = """
                                                           | | | | | | owner of the bot
                                                           | | | | | | | member of another server
                                                           | | | | | | | | in a direct message
-reroll upscale vary_subtle vary_strong start edit public  . . . . . . . u u
-reroll upscale vary_subtle vary_strong start edit private . . u u u u u u u
-reroll upscale vary_subtle vary_strong start edit role    r e r r r r r u u
+reroll upscale hires vary_subtle vary_strong start edit public  . . . . . . . u u
+reroll upscale hires vary_subtle vary_strong start edit private . . u u u u u u u
+reroll upscale hires vary_subtle vary_strong start edit role    r e r r r r r u u
 /replay /upscale-job                              public  . . . . . . . u u
 /replay /upscale-job                              private . . u u u u u u u
 /replay /upscale-job                              role    r e r r r r r u u
@@ -124,8 +124,8 @@ approval                                                  a a a . . . a a a
 """
 
 ONLY_OWNERS_PRESS: Final = """
-reroll upscale vary_subtle vary_strong start edit public  . . p . p p p u u
-reroll upscale vary_subtle vary_strong start edit private . . u u u u u u u
+reroll upscale hires vary_subtle vary_strong start edit public  . . p . p p p u u
+reroll upscale hires vary_subtle vary_strong start edit private . . u u u u u u u
 /replay /upscale-job pick                         public  . . p . p p p u u
 /replay /upscale-job pick                         private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u

@@ -8,5 +8,5 @@ def test_prompts_are_written_in_the_dialogs_alone() -> None:
 
 
 def test_which_ask_for_pictures_without_a_dialog() -> None:
-    at_once = {"reroll", "upscale", "vary_subtle", "vary_strong", "replay"}
+    at_once = {"reroll", "upscale", "hires", "vary_subtle", "vary_strong", "replay"}
     assert {row.name for row in ACTIONS.values() if row.asks} == at_once
