@@ -214,6 +214,13 @@ class Catalog:
         """The embeddings, which prompts call by their files' names, by name."""
         return list(self._models.by_kind[ModelKind.EMBEDDING])
 
+    def annotator(self, sees: str) -> ModelFile | None:
+        """The first, by name, of the annotators that see that in pictures; None where there is
+        none.
+        """
+        found = self._models.by_kind[ModelKind.ANNOTATOR]
+        return next((file for file in found if file.variant == sees), None)
+
     def get(self, kind: ModelKind, name: str) -> ModelFile:
         """The model of that name, whatever its case, with or without the file's ending.
 

@@ -210,7 +210,7 @@ def _check_controls(
     for use in request.controls:
         net = control_uses.reader(use.name, catalog)
         check_reads(net, models, loras)
-        control_uses.check(use, net)
+        control_uses.check(use, net, catalog)
         if is_shown_mask(net) and request.mask is None:
             raise Refused("control_needs_mask", name=net.name)
     following = [each for each in loras if follows(each)]

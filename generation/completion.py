@@ -1,12 +1,13 @@
 """From what a person gave to a whole request: defaults filled in, everything checked."""
 
 import random
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from generation import (
+    control_requests,
     control_uses,
     hires_choice,
     lora_uses,
@@ -19,7 +20,6 @@ from generation.abilities import EDITING, edits
 from generation.catalog import Catalog
 from generation.checks import check, check_runnable, known_sampler, known_schedule
 from generation.families import FAMILIES, Family, family_of
-from generation.families.control import REPAINT, follows, is_shown_mask
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
 from generation.prompts import take_tags
@@ -28,7 +28,6 @@ from generation.request import (
     IMAGE_GUIDANCE,
     RANDOM_SEED,
     RANDOM_SEED_MAX,
-    ControlUse,
     GenerationRequest,
     LoraUse,
     check_text,
@@ -40,7 +39,8 @@ from generation.samplers import AUTOMATIC
 Given = Mapping[str, str | int | float | tuple[str | LoraUse, ...]]
 """Values by option name; pictures by the hash that the store gave them.
 
-`lora` is a name, a `NAME:WEIGHT`, or several of these.
+`lora` is a name, a `NAME:WEIGHT`, or several of these; `controlnet` a ControlNet and what is
+written behind it, or several, and `control_picture` one picture for all or one for each.
 """
 
 
@@ -101,7 +101,8 @@ def complete(
         **_refiner(values.get("refiner"), given.get("refiner_switch"), catalog),
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
     }
-    values["controls"] = _controls(given, catalog, model, values["loras"])
+    values["controls"] = control_requests.of(given, catalog, model, values["loras"])
+    values = control_requests.without_read(values, given, catalog)
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
     request = hires_choice.settled(request, given, catalog, rules, usual=usual)
@@ -159,7 +160,8 @@ def changed(
     if "aspect" in given and "hires" not in given and "x" in (request.hires or ""):
         # of the old shape
         values["hires"] = hires_choice.factor_of(request)
-    done = request.with_(**values)
+    uses = [control_uses.resolved(use, catalog) for use in request.controls]
+    done = request.with_(**values, controls=msgspec.to_builtins(uses))
     sized = before is not None and (done.width, done.height) != (before.width, before.height)
     return hires_choice.settled(done, given, catalog, rules, sized=sized)
 
@@ -191,10 +193,8 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")
     if "refiner_switch" in given and "refiner" not in given:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
-    masked = "controlnet" in given and {"mask", "init_picture"} <= given.keys()
-    for name in ("controlnet", "control_scale"):
-        if name in given and "control_picture" not in given and not masked:
-            raise Refused("option_needs", option=name, needs="control_picture")
+    if "control_scale" in given and not given.keys() & {"controlnet", "control_picture"}:
+        raise Refused("option_needs", option="control_scale", needs="control_picture")
 
 
 def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
@@ -238,33 +238,6 @@ def _size(
         if edited is not None:
             width, height = shaped(model, edited[0] / edited[1], width * height, limits)
     return int(_number(given, "width", width)), int(_number(given, "height", height))
-
-
-def _controls(
-    given: Given, catalog: Catalog, model: ModelFile, loras: Iterable[LoraUse]
-) -> tuple[ControlUse, ...]:
-    """A control picture without a named ControlNet takes the only one that fits the model, or the
-    model or LoRA, where that follows it itself. One for inpainting sees the picture of the mask.
-    """
-    scale = _number(given, "control_scale", 1.0) if "control_scale" in given else None
-    picture = str(given.get("control_picture", given.get("init_picture")))
-    if "controlnet" in given:
-        use = control_uses.of(str(given["controlnet"]), picture, scale, catalog)
-        net = control_uses.reader(use.name, catalog)
-        if "control_picture" not in given and not (is_shown_mask(net) or use.kind == REPAINT):
-            raise Refused("option_needs", option="controlnet", needs="control_picture")
-        return (use,)
-    if "control_picture" not in given:
-        return ()
-    known = (model, *(catalog.get(ModelKind.LORA, use.name) for use in loras))
-    nets = [each for each in known if follows(each)]
-    nets = nets or [net for net in catalog.controlnets if net.fits(model)]
-    fitting = [net.name for net in nets]
-    if not fitting:
-        raise Refused("no_controlnets", model=model.name)
-    if len(fitting) > 1:
-        raise Refused("controlnet_unnamed", names=", ".join(sorted(fitting)[:5]))
-    return (ControlUse(name=fitting[0], picture=picture, scale=1.0 if scale is None else scale),)
 
 
 def _refiner(asked: object, switch: object, catalog: Catalog) -> dict[str, str | float | None]:

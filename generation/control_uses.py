@@ -1,28 +1,59 @@
-"""What follows a control picture, as people write it: `NAME:SCALE:kind=depth:start=0.2:end=0.8`.
+"""What follows a control picture, as people write it:
+`NAME:SCALE:kind=depth:start=0.2:end=0.8:pre=canny:a=100:b=200:res=512:mode=prompt:fit=crop`.
 
 A ControlNet Union is told which kind of picture it is handed; any ControlNet may act over a part of
-the steps alone.
+the steps alone, and have its picture made by a preprocessor.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from generation.catalog import Catalog
 from generation.families.control import KINDS, follows, kinds_of
 from generation.models import ModelFile, ModelKind
 from generation.name_search import choice_of, nearest
+from generation.preprocessors import AUTO, NONE, PREPROCESSORS, Slider, named, usual_for
 from generation.refusal import Refused
-from generation.request import ControlUse
+from generation.request import SIDE_MAX, SIDE_MIN, ControlFit, ControlMode, ControlUse
 from generation.request_options import exact, options
 
+KEYS: Final = ("kind", "start", "end", "pre", "res", "a", "b", "mode", "fit", "picture")
 NAMED: Final = re.compile(
-    r"(?:[:：]\s*+(?:kind|start|end)\s*+=\s*+[^:：=\x22]*+){1,3}\Z", re.IGNORECASE
+    rf"(?:[:：]\s*+(?:{'|'.join(KEYS)})\s*+=\s*+[^:：=\x22]*+){{1,10}}\Z", re.IGNORECASE
 )
 """What stands behind a name and its scale, at the end of a text."""
-SHARES: Final = ("start", "end")
 SHORT: Final = 80
 """Characters of a name that leave room for a kind in the hundred of Discord's choices."""
+MODES: Final[Mapping[str, ControlMode]] = {
+    "balanced": "balanced",
+    "prompt": "prompt",
+    "control": "control",
+    "controlnet": "control",
+    "my prompt is more important": "prompt",
+    "controlnet is more important": "control",
+}
+FITS: Final[Mapping[str, ControlFit]] = {
+    "crop": "crop",
+    "stretch": "stretch",
+    "fill": "fill",
+    "crop and resize": "crop",
+    "just resize": "stretch",
+    "resize and fill": "fill",
+}
+"""Both under A1111's names, too."""
+SOFT: Final = frozenset(("sd1", "sd2", "sdxl", "sdxl-refiner"))
+"""Families whose ControlNets have modes: A1111 knows none of others."""
+PICTURES: Final[Mapping[str, str]] = {
+    "control": "control_picture",
+    "start": "init_picture",
+    "second": "second_picture",
+    "third": "third_picture",
+    "fourth": "fourth_picture",
+}
+"""Pictures of a request that a ControlNet may read, as they are written, with their options."""
 _PART: Final = re.compile(r"\s*(?P<key>[^=]*?)\s*=\s*(?P<value>[^=]*?)\s*")
 
 
@@ -33,15 +64,7 @@ def of(
 
     `scale` is that of the option `control_scale`, where it was given; without any it is `usual`.
     """
-    parts = asked.split(":")
-    ends = range(len(parts), 0, -1)
-    names = (":".join(parts[:end]) for end in ends)
-    name = next((n for n in names if _find(n, catalog) is not None), None)
-    if name is None:
-        found = NAMED.search(asked)
-        name, written = asked if found is None else asked[: found.start()], []
-    else:
-        written = parts[len(name.split(":")) :]
+    name, written = _taken_apart(asked, catalog)
     if written and "=" not in written[0]:
         option = options()["control_scale"]
         own = float(option.parse(written.pop(0)))
@@ -51,7 +74,29 @@ def of(
         scale = own
     net = reader(name, catalog)
     told = settings(written, asked)
-    return ControlUse(net.name, picture, usual if scale is None else scale, **told)
+    told.pop("picture", None)
+    use = ControlUse(net.name, picture, usual if scale is None else scale, **told)
+    return resolved(use, catalog)
+
+
+def picture_of(asked: str, catalog: Catalog) -> str | None:
+    """The option whose picture a ControlNet is told to read; None where nobody says. Raises
+    Refused.
+    """
+    _, written = _taken_apart(asked, catalog)
+    return settings([part for part in written if "=" in part], asked).get("picture")
+
+
+def _taken_apart(asked: str, catalog: Catalog) -> tuple[str, list[str]]:
+    """A name, and what stands behind it between colons."""
+    parts = asked.split(":")
+    ends = range(len(parts), 0, -1)
+    names = (":".join(parts[:end]) for end in ends)
+    name = next((n for n in names if _find(n, catalog) is not None), None)
+    if name is not None:
+        return name, parts[len(name.split(":")) :]
+    found = NAMED.search(asked)
+    return (asked if found is None else asked[: found.start()]), []
 
 
 def reader(name: str, catalog: Catalog) -> ModelFile:
@@ -70,20 +115,105 @@ def _find(name: str, catalog: Catalog) -> ModelFile | None:
 
 
 def settings(written: Sequence[str], shown: str) -> dict[str, Any]:
-    """The fields of a ControlUse that `kind=depth`, `start=0.2` and `end=0.8` give; `shown` is the
-    whole as it was written. Raises Refused.
+    """The fields of a ControlUse that `kind=depth`, `start=0.2`, … give, and under "picture" the
+    option whose picture it reads; `shown` is the whole as it was written. Raises Refused.
+
+    Where no preprocessor is named the usual one is chosen later, by `resolved`.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"automatic": True}
+    seen: set[str] = set()
     for part in written:
         told = _PART.fullmatch(part)
         key = told["key"].casefold() if told is not None else ""
-        if told is None or key not in ("kind", *SHARES) or key in found:
+        if told is None or key not in KEYS or key in seen:
             raise Refused("control_parts", text=shown[:80])
-        found[key] = told["value"].casefold() if key == "kind" else _share(told["value"])
-    if "kind" in found and found["kind"] not in KINDS:
-        [alike] = nearest(found["kind"], KINDS)
-        raise Refused("control_kind_unknown", kind=found["kind"][:40], nearest=alike)
+        seen.add(key)
+        found |= _READ[key](told["value"])
     return found
+
+
+def _kind(text: str) -> dict[str, Any]:
+    kind = text.casefold()
+    if kind not in KINDS:
+        [alike] = nearest(kind, KINDS)
+        raise Refused("control_kind_unknown", kind=kind[:40], nearest=alike)
+    return {"kind": kind}
+
+
+def _preprocessor(text: str) -> dict[str, Any]:
+    if text.casefold() == AUTO:
+        return {}
+    return {"preprocessor": named(text), "automatic": False}
+
+
+def _resolution(text: str) -> dict[str, Any]:
+    number = _number(text, "res", 0, SIDE_MAX)
+    if number % 1 or 0 < number < SIDE_MIN:
+        raise Refused("control_number", key="res", value=text[:40], low=SIDE_MIN, high=SIDE_MAX)
+    return {"resolution": int(number)}
+
+
+def _number(text: str, key: str, low: float, high: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise Refused("control_number", key=key, value=text[:40], low=low, high=high)
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise Refused("control_share", value=text[:40])
+    return share
+
+
+def _one_of(key: str, field: str, names: Mapping[str, str]) -> Callable[[str], dict[str, Any]]:
+    def read(text: str) -> dict[str, Any]:
+        found = names.get(text.casefold())
+        if found is None:
+            choices = ", ".join(dict.fromkeys(names.values()) if key != "picture" else names)
+            raise Refused("control_choice", key=key, value=text[:40], choices=choices)
+        return {field: found}
+
+    return read
+
+
+_READ: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
+    "kind": _kind,
+    "start": lambda text: {"start": _share(text)},
+    "end": lambda text: {"end": _share(text)},
+    "pre": _preprocessor,
+    "res": _resolution,
+    "a": lambda text: {"threshold_a": _number(text, "a", 0, 255)},
+    "b": lambda text: {"threshold_b": _number(text, "b", 0, 255)},
+    "mode": _one_of("mode", "mode", MODES),
+    "fit": _one_of("fit", "fit", FITS),
+    "picture": _one_of("picture", "picture", PICTURES),
+}
+
+
+def resolved(use: ControlUse, catalog: Catalog) -> ControlUse:
+    """With the usual preprocessor where nobody named one, as far as its files are there."""
+    if not use.automatic:
+        return use
+    net = _find(use.name, catalog)
+    if net is None:
+        return use
+    usual = usual_for(net, use.kind)
+    if lacking(usual, catalog):
+        usual = NONE
+    return msgspec.structs.replace(use, preprocessor=usual)
+
+
+def lacking(preprocessor: str, catalog: Catalog) -> tuple[str, ...]:
+    """The annotators that a preprocessor needs and that are not there."""
+    return tuple(need for need in PREPROCESSORS[preprocessor].needs if not catalog.annotator(need))
 
 
 def written(use: ControlUse) -> str:
@@ -93,22 +223,64 @@ def written(use: ControlUse) -> str:
         found.append(f":start={exact(use.start)}")
     if use.end < 1:
         found.append(f":end={exact(use.end)}")
+    if not use.automatic:
+        found.append(f":pre={use.preprocessor}")
+    if use.resolution:
+        found.append(f":res={use.resolution}")
+    if use.threshold_a is not None:
+        found.append(f":a={exact(use.threshold_a)}")
+    if use.threshold_b is not None:
+        found.append(f":b={exact(use.threshold_b)}")
+    if use.mode != "balanced":
+        found.append(f":mode={use.mode}")
+    if use.fit != "crop":
+        found.append(f":fit={use.fit}")
     return "".join(found)
 
 
-def check(use: ControlUse, net: ModelFile) -> None:
+def check(use: ControlUse, net: ModelFile, catalog: Catalog) -> None:
     """Refuse a kind of picture that the ControlNet is not told, a part of the steps that is none,
-    and anything of what follows its picture as it was trained to.
+    a preprocessor that is not there or is told too much, and anything of what follows its picture
+    as it was trained to.
     """
     kinds = kinds_of(net)
     if use.kind is not None and not kinds:
         raise Refused("control_kind_alone", name=net.name, kind=use.kind[:40])
     if use.kind is not None and use.kind not in kinds:
         raise Refused("control_kind", name=net.name, kind=use.kind[:40], kinds=", ".join(kinds))
-    if follows(net) and (use.scale, use.start, use.end) != (1, 0, 1):
+    if follows(net) and (use.scale, use.start, use.end, use.mode) != (1, 0, 1, "balanced"):
         raise Refused("control_as_trained", name=net.name)
+    if use.mode != "balanced" and net.family not in SOFT and not net.may_be_of("sd1"):
+        raise Refused("control_mode_unknown", name=net.name)
     if use.start >= use.end:
         raise Refused("control_span", start=use.start, end=use.end)
+    check_preprocessor(use, catalog)
+
+
+def check_preprocessor(use: ControlUse, catalog: Catalog) -> None:
+    """Refuse a preprocessor that is not there, or numbers that it does not take."""
+    row = PREPROCESSORS.get(use.preprocessor)
+    if row is None:
+        raise Refused(
+            "preprocessor_unknown",
+            name=use.preprocessor[:80],
+            nearest=", ".join(nearest(use.preprocessor, PREPROCESSORS, 3)),
+        )
+    missing = lacking(row.name, catalog)
+    if missing:
+        raise Refused(f"annotator_missing_{missing[0]}", name=row.name)
+    for key, value, slider in (("a", use.threshold_a, row.a), ("b", use.threshold_b, row.b)):
+        if value is not None:
+            _check_slider(row.name, key, value, slider)
+
+
+def _check_slider(name: str, key: str, value: float, slider: Slider | None) -> None:
+    if slider is None:
+        raise Refused("preprocessor_number", name=name, key=key)
+    if not slider.low <= value <= slider.high:
+        raise Refused(
+            "control_number", key=key, value=exact(value), low=slider.low, high=slider.high
+        )
 
 
 def untold(uses: Iterable[ControlUse], catalog: Catalog) -> list[ModelFile]:
@@ -121,13 +293,3 @@ def names(net: ModelFile) -> list[str]:
     """What completion offers: its name, that of a union with each kind behind it."""
     short = choice_of(net.name, SHORT)
     return [net.name, *(f"{short}:kind={kind}" for kind in kinds_of(net))]
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise Refused("control_share", value=text[:40])
-    return share

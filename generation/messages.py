@@ -100,6 +100,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     over that."""
     upscaler: ModelFile | None = None
     """What enlarges it, or what a hires pass goes over; None for one without a file."""
+    annotators: dict[str, ModelFile] = {}
+    """What its control pictures are made with, by what each sees (`preprocessors.Annotator`)."""
     references: tuple[PictureHash, ...] = ()
     """The pictures that a model is shown which edits them; none of them is then one to start from,
     but for an enlarged one."""

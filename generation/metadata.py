@@ -1,13 +1,13 @@
 """What a picture carries inside its file: A1111's infotext, and our own request to replay."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from generation import hires_infotext, picture_files, samplers
+from generation import control_infotext, hires_infotext, picture_files, samplers
+from generation.infotext_pairs import pairs, quoted
 from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
@@ -54,11 +54,6 @@ BY_STEPS: Final = "Refiner switch by sampling steps"
 """How A1111 tells it from a switch at a level of noise, which newer versions have by default."""
 _HASHED: Final = re.compile(r" \[[0-9a-f]{8,64}\]$")
 """What A1111 writes behind the name of a refiner."""
-_KEY: Final = re.compile(r"\s*+([A-Za-z][^:,\"\n]{0,80}):[ ]?")
-_VALUE: Final = re.compile(
-    r"""[ ]*+(?P<quoted>"(?:\\.|[^"\\])*+")\s*+(?=,|$) | \{[^{}]*+\} | [^,]*+""",
-    re.VERBOSE | re.DOTALL,
-)
 _STEPS: Final = re.compile(r"(?:(?<=\s)|^)Steps:[ ]*+[0-9]++[ ]*+,")
 _INLINE_NEGATIVE: Final = re.compile(rf"\s{NEGATIVE}")
 
@@ -124,18 +119,18 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     checkpoint = about.hashes.get(f"checkpoint:{request.model}")
     if checkpoint:
         found.append(("Model hash", checkpoint[:10]))
-    found.append(("Model", _quoted(request.model)))
+    found.append(("Model", quoted(request.model)))
     if request.vae is not None:
         vae = about.hashes.get(f"vae:{request.vae}")
         if vae:
             found.append(("VAE hash", vae[:10]))
-        found.append(("VAE", _quoted(request.vae)))
+        found.append(("VAE", quoted(request.vae)))
     for number, name in enumerate(_modules(about), start=1):
-        found.append((f"{MODULE} {number}", _quoted(name)))
+        found.append((f"{MODULE} {number}", quoted(name)))
     if request.refiner is not None:
         refiner = about.hashes.get(f"checkpoint:{request.refiner}")
         name = f"{request.refiner} [{refiner[:10]}]" if refiner else request.refiner
-        found.append(("Refiner", _quoted(name)))
+        found.append(("Refiner", quoted(name)))
         found.append(("Refiner switch at", exact(request.refiner_switch)))
         found.append((BY_STEPS, "True"))
     if about.variation_seed is not None:
@@ -143,7 +138,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("Variation seed strength", exact(request.variation_strength)))
     if request.lineage:
         earlier = ", ".join(f"{step.seed}: {exact(step.strength)}" for step in request.lineage)
-        found.append(("Variation of", _quoted(earlier)))
+        found.append(("Variation of", quoted(earlier)))
     if request.clip_skip > 1:
         found.append(("Clip skip", str(request.clip_skip)))
     second_pass = made is not None and made.denoising_strength > 0
@@ -151,25 +146,19 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("Denoising strength", exact(request.denoising_strength)))
         if request.mask is not None:
             found += _masked(request)
-    found += hires_infotext.written(request, about.hashes, _quoted)
-    for number, use in enumerate(request.controls):
-        value = f"Model: {_quoted(use.name)}, Weight: {exact(use.scale)}"
-        if use.start > 0 or use.end < 1:
-            value += f", Guidance Start: {exact(use.start)}, Guidance End: {exact(use.end)}"
-        if use.kind is not None:
-            value += f", Union Control Type: {use.kind}"
-        found.append((f"ControlNet {number}", _quoted(value)))
+    found += hires_infotext.written(request, about.hashes, quoted)
+    found += control_infotext.write(request)
     loras = [(bare_name(use.name), _lora_hash(about, use.name)) for use in request.loras]
     if any(short for _, short in loras):
         value = ", ".join(f"{name}: {short}" for name, short in loras if short)
-        found.append(("Lora hashes", _quoted(value)))
+        found.append(("Lora hashes", quoted(value)))
     words = [name for name in about.hashes if name.startswith(EMBEDDING)]
     if words:
         value = ", ".join(
             f"{bare_name(name.removeprefix(EMBEDDING))}: {about.hashes[name][:12]}"
             for name in words
         )
-        found.append(("TI hashes", _quoted(value)))
+        found.append(("TI hashes", quoted(value)))
     if made is not None:
         found += _enlarged(made, about)
     return [*found, _version(about)]
@@ -203,7 +192,7 @@ def _modules(about: About) -> list[str]:
 
 def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
     """As A1111 has it of a second pass (its hires. fix), and of an upscaler alone (its extras)."""
-    name = _quoted(made.upscaler)
+    name = quoted(made.upscaler)
     if made.denoising_strength and about.request.hires is None:
         found = [
             ("Denoising strength", exact(made.denoising_strength)),
@@ -238,18 +227,14 @@ def bare_name(name: str) -> str:
     return re.sub(r"[,:\s]+", " ", re.sub(r"[,:]", "", name)).strip()
 
 
-def _quoted(value: str) -> str:
-    """A value that could be read as more than one is a JSON string, as A1111 writes it."""
-    if any(mark in value for mark in ",:\n\r") or value != value.strip() or value[:1] in '"{':
-        return msgspec.json.encode(value).decode()
-    return value
+Told = str | int | float | tuple[str, ...]
 
 
 class Infotext(msgspec.Struct, frozen=True):
     """What generation data say: a prompt, options by name, and the keys that mean none here."""
 
     prompt: str
-    given: dict[str, str | int | float]
+    given: dict[str, Told]
     ignored: tuple[str, ...] = ()
     parameters: dict[str, str] = {}
     """All that stands behind the prompts, by key, as it is written."""
@@ -296,49 +281,15 @@ def _parts(text: str) -> tuple[str, dict[str, str], bool]:
 
 def _pairs(line: str) -> dict[str, str]:
     """`Steps: 20, Sampler: Euler, …` by key; nothing where the line is no such list."""
-    found: dict[str, str] = {}
-    at, key = 0, ""
-    while at < len(line):
-        named = _KEY.match(line, at)
-        if named is not None:
-            key, at = named[1].strip(), named.end()
-        if not found and key not in SIGNS:
-            return {}
-        if named is not None and (end := _json_end(line, at)):
-            found[key] = line[at:end].strip()
-            at = line.find(",", end) + 1 or len(line)
-            continue
-        value = _VALUE.match(line, at)
-        assert value is not None  # it matches nothing, too
-        if named is not None:
-            found[key] = _unquoted(value["quoted"]) if value["quoted"] else value[0].strip()
-        at = line.find(",", value.end()) + 1 or len(line)
+    found = pairs(line, SIGNS)
     return found if len(SIGNS & found.keys()) >= 2 else {}
 
 
-def _json_end(line: str, at: int) -> int:
-    """Where the list or object of JSON ends that a value is; 0 where it is none."""
-    start = at + len(line[at : at + 2]) - len(line[at : at + 2].lstrip(" "))
-    if line[start : start + 2] not in ("[{", '{"', "{}", "[]"):
-        return 0
-    try:
-        return json.JSONDecoder().raw_decode(line, start)[1]
-    except (ValueError, RecursionError):
-        return 0
-
-
-def _unquoted(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, str) else text
-
-
-def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float], tuple[str, ...]]:
+def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str, ...]]:
     """The options that parameters give, and the keys that give none."""
-    given: dict[str, str | int | float]
-    given, hires = hires_infotext.read(parameters)
+    given: dict[str, Told]
+    found, hires = hires_infotext.read(parameters)
+    given = dict(found)
     ignored: list[str] = []
     for key, value in parameters.items():
         if key in hires:
@@ -358,7 +309,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
             key == BY_STEPS
             or _MODULE.fullmatch(key)
             or (key == "VAE" and value.casefold() in NO_VAE)
-        ):
+        ) or control_infotext.UNIT.fullmatch(key):
             continue
         elif key == "Mask mode":
             mode = value.strip().removeprefix(INPAINT)
@@ -367,7 +318,10 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, str | int | float
             given[KEYS[key]] = options()[KEYS[key]].parse(value)
         elif key != "Schedule type":
             ignored.append(key[:50])
-    return given, tuple(ignored)
+    nets, unread = control_infotext.read(parameters)
+    if nets:
+        given["controlnet"] = nets if len(nets) > 1 else nets[0]
+    return given, (*ignored, *unread)
 
 
 def _sampling(name: str, parameters: Mapping[str, str]) -> dict[str, str]:

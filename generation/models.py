@@ -26,6 +26,8 @@ class ModelKind(StrEnum):
     """Says by tags what a picture shows, and how fit it is for whom."""
     CAPTIONER = "captioner"
     """Says in a sentence what a picture shows."""
+    ANNOTATOR = "annotator"
+    """What control pictures are made with: it sees depths, edges or skeletons in pictures."""
 
 
 SAFETENSORS: Final = ".safetensors"
@@ -64,7 +66,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
     of a text encoder that it reads text alone and sees no pictures, or the other way round; of a
     LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora, or that with it a control picture
-    is followed; of an upscaler its architecture; of a tagger that it also rates pictures."""
+    is followed; of an upscaler its architecture; of an annotator what it sees, as `Annotator` of
+    generation.preprocessors names it; of a tagger that it also rates pictures."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""

@@ -4,7 +4,15 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from generation import assembly, describing, embedding_uses, enlarging, hires, references
+from generation import (
+    assembly,
+    control_uses,
+    describing,
+    embedding_uses,
+    enlarging,
+    hires,
+    references,
+)
 from generation.abilities import EDITING
 from generation.catalog import Catalog
 from generation.families import family_of
@@ -13,6 +21,8 @@ from generation.job import Job, Provenance
 from generation.job_queue import JobQueue
 from generation.messages import Describe, EngineWork, Enlarge, Generate
 from generation.models import ModelFile, ModelKind
+from generation.preprocessors import PREPROCESSORS
+from generation.request import ControlUse
 
 Read = TypeVar("Read")
 
@@ -98,7 +108,18 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         numerics=numerics,
         enlargement=made,
         upscaler=upscaler,
+        annotators=annotators_of(request.controls, catalog),
     )
+
+
+def annotators_of(uses: Iterable[ControlUse], catalog: Catalog) -> dict[str, ModelFile]:
+    """What control pictures are made with, by what each sees. Raises Refused where it has gone."""
+    uses = list(uses)
+    for use in uses:
+        control_uses.check_preprocessor(use, catalog)
+    needs = {need for use in uses for need in PREPROCESSORS[use.preprocessor].needs}
+    found = {need: catalog.annotator(need) for need in sorted(needs)}
+    return {need: file for need, file in found.items() if file is not None}
 
 
 async def _first(job: Job, queue: JobQueue, read: StoreRead) -> Provenance | None:

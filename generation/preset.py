@@ -55,7 +55,7 @@ from generation.request import (
     Steps,
     Strength,
 )
-from generation.request_options import Option, bounds_of, options
+from generation.request_options import Option, bounds_of, exact, options
 from generation.rules import Rules
 
 PLACE: Final = "{prompt}"
@@ -102,6 +102,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hires_model: Name | None = None
     controlnet: Name | None = None
     control_scale: ControlScale | None = None
+    controlnet_2: Name | None = None
+    controlnet_3: Name | None = None
+    """With their scales; each reads the same picture, or in order its own."""
     upscaler: Name | None = None
     second_pass: Strength | None = None
     """Of 🔍, as in EnlargingSettings."""
@@ -173,6 +176,8 @@ EXAMPLES: Final = {
     "hires_model": '"as /models has it"',
     "controlnet": '"a name"',
     "control_scale": "0.8",
+    "controlnet_2": '"a name:0.5:pre=depth"',
+    "controlnet_3": '"a name:0.5:pre=pose"',
     "upscaler": '"a name, or Lanczos"',
     "second_pass": "0.3",
     "format": '"webp"',
@@ -228,12 +233,22 @@ def apply(preset: Preset, given: Given) -> Given:
     if "init_picture" in given or prompt_flags.hires_off(given):
         under |= dict.fromkeys(HIRES)
     if "control_picture" in given:
-        under |= {"controlnet": preset.controlnet, "control_scale": preset.control_scale}
+        under |= {} if "controlnet" in given else controls_of(preset)
     merged = {name: value for name, value in under.items() if value is not None} | dict(given)
     prompt = str(given.get("prompt", "")).strip()
     if preset.template is not None and prompt:
         merged["prompt"] = preset.template.replace(PLACE, prompt)
     return merged
+
+
+def controls_of(preset: Preset) -> dict[str, Any]:
+    """Its ControlNets, as somebody would give them."""
+    texts = (preset.controlnet, preset.controlnet_2, preset.controlnet_3)
+    named = tuple(text for text in texts if text is not None)
+    scale = {} if preset.control_scale is None else {"control_scale": preset.control_scale}
+    if len(named) == 1:
+        return {"controlnet": named[0], **scale}
+    return {"controlnet": named, **scale} if named else scale
 
 
 def check_bounds(preset: Preset, request: GenerationRequest, *, enlarging: bool = False) -> None:
@@ -267,10 +282,12 @@ def check(preset: Preset, catalog: Catalog) -> None:
         model = catalog.get(ModelKind.CHECKPOINT, preset.model)
     if preset.vae is not None:
         catalog.get(ModelKind.VAE, preset.vae)
-    if preset.controlnet is not None:
-        use = control_uses.of(preset.controlnet, "", None, catalog)
+    for text in (preset.controlnet, preset.controlnet_2, preset.controlnet_3):
+        if text is None:
+            continue
+        use = control_uses.of(text, "", None, catalog)
         net = control_uses.reader(use.name, catalog)
-        control_uses.check(use, net)
+        control_uses.check(use, net, catalog)
         if model is not None:
             checks.check_reads(net, [model])
     for lora in preset.loras:
@@ -331,6 +348,8 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         **{name: getattr(request, name) for name in GIVEN if name in HIRES},
         controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
+        controlnet_2=_scaled_control(request.controls, 1),
+        controlnet_3=_scaled_control(request.controls, 2),
         upscaler=request.enlargement.upscaler if request.enlargement else None,
         second_pass=request.enlargement.denoising_strength if request.enlargement else None,
         format=request.format if request.format != "png" else None,
@@ -348,6 +367,13 @@ def _masked(request: GenerationRequest) -> dict[str, Any]:
 def _control(use: ControlUse) -> str:
     """Its name and what it is told; the scale has a field of its own."""
     return f"{use.name}{control_uses.written(use)}"[:NAME_MAX]
+
+
+def _scaled_control(uses: Sequence[ControlUse], number: int) -> str | None:
+    if number >= len(uses):
+        return None
+    use = uses[number]
+    return f"{use.name}:{exact(use.scale)}{control_uses.written(use)}"[:NAME_MAX]
 
 
 def without_roles(preset: Preset) -> Preset:

@@ -6,7 +6,7 @@ that is A1111's generation data, pasted, is taken apart here too.
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -90,6 +90,8 @@ def parse(text: str) -> Parsed:
         value = _value(name, flag, match["quoted"] or "", rest.strip())
         if name == "lora" and isinstance(value, str):
             value = (*_several(given.get("lora")), value)
+        elif name == "controlnet" and isinstance(value, str) and name in given:
+            value = (*_several(given[name]), value)
         elif name == "negative_prompt" and name in given:
             value = f"{given[name]}, {value}"
         elif name in given and given[name] != value:
@@ -101,10 +103,11 @@ def parse(text: str) -> Parsed:
     return _with_pasted(prompt + moved, given)
 
 
-def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
+def merge(parsed: Parsed, given: Mapping[str, Any], pictures: Iterable[str] = ()) -> dict[str, Any]:
     """The options that a person chose and those that their prompt's flags give, together.
 
-    Both win over pasted generation data. Raises Refused where the two disagree.
+    Both win over pasted generation data. `pictures` are options whose pictures are given and read
+    later. Raises Refused where the two disagree.
     """
     chosen = dict(given)
     flags = dict(parsed.given)
@@ -118,19 +121,27 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(weights, int | float) and len(own) == 1:
             own = (LoraUse(str(own[0]), float(weights)),)
         flags["lora"] = loras + own
+    if "controlnet" in flags and "controlnet" in chosen:
+        # one that is chosen and named is one
+        several = (*_several(chosen.pop("controlnet")), *_several(flags["controlnet"]))
+        once = tuple(dict.fromkeys(several))
+        flags["controlnet"] = once if len(once) > 1 else str(once[0])
     for name, value in flags.items():
         if name in chosen and chosen[name] != value:
             raise Refused("flag_twice", flag=name)
     merged = {**chosen, **flags}
-    pasted = dict(parsed.pasted)
+    pasted, there = dict(parsed.pasted), merged.keys() | set(pictures)
     if "aspect" in merged:
         pasted = {name: pasted[name] for name in pasted if name not in ("width", "height")}
-    if "init_picture" not in merged:
+    if "init_picture" not in there:
         pasted.pop("denoising", None)
         pasted.pop("image_guidance", None)
     for name, option in options().items():
-        if option.needs and option.needs not in merged:
+        if option.needs and option.needs not in there:
             pasted.pop(name, None)
+    if "control_picture" not in there or "controlnet" in merged:
+        # what was read is not in the data
+        pasted.pop("controlnet", None)
     if "refiner" not in pasted or "refiner" in merged:
         # where another one takes over is said with its name
         pasted.pop("refiner_switch", None)
@@ -145,6 +156,14 @@ def merge(parsed: Parsed, given: Mapping[str, Any]) -> dict[str, Any]:
 def hires_off(given: Mapping[str, Any]) -> bool:
     """Whether somebody says that there is no hires pass."""
     return "hires" in given and str(given["hires"]).strip().casefold() in hires_sizes.OFF
+
+
+def ignored(parsed: Parsed, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of pasted generation data that mean nothing here, or nothing for what `merge` gave:
+    ControlNets whose pictures are not there.
+    """
+    left = "controlnet" in parsed.pasted and "controlnet" not in given
+    return (*parsed.ignored, "ControlNet") if left else parsed.ignored
 
 
 def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
@@ -163,7 +182,7 @@ def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
 
 
 def _several(value: object) -> tuple[str | LoraUse, ...]:
-    """The LoRAs of an option that was given once, several times or not at all."""
+    """The LoRAs or ControlNets of an option that was given once, several times or not at all."""
     if isinstance(value, tuple):
         return value
     return () if value is None else (str(value),)

@@ -26,6 +26,7 @@ PROMPT_MAX: Final = 4000
 NAME_MAX: Final = 500
 """Of a model or a part; a file's name may have 255 characters, and the folder's stand before it."""
 LORAS_MAX: Final = 8
+CONTROLS_MAX: Final = 3
 LINEAGE_MAX: Final = 64
 """Variations of variations that one picture can come from."""
 SIDE_MIN: Final = 64
@@ -39,6 +40,11 @@ FURTHER_PICTURES: Final = ("second_picture", "third_picture", "fourth_picture")
 """Fields of what a model that edits several pictures is shown beside the first."""
 IMAGE_GUIDANCE: Final = 1.5
 """How closely an edit by InstructPix2Pix keeps to the picture where nobody says, as in A1111."""
+ControlMode = Literal["balanced", "prompt", "control"]
+"""What goes before where prompt and control picture disagree, as A1111 has it."""
+ControlFit = Literal["crop", "stretch", "fill"]
+"""How a control picture of another shape is laid over what is drawn, as A1111 has it: cropped and
+resized, just resized, or resized and filled up."""
 
 Conventions = Literal["a1111", "comfyui"]
 """Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
@@ -69,6 +75,7 @@ ClipSkip = Annotated[int, Meta(ge=1, le=12)]
 Strength = Annotated[float, Meta(ge=0, le=1)]
 LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
 ControlScale = Annotated[float, Meta(ge=0, le=2)]
+Threshold = Annotated[float, Meta(ge=0, le=255)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
 MaskPadding = Annotated[int, Meta(ge=0, le=256)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
@@ -165,6 +172,29 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key of `generation.families.control.KINDS`; None where nobody said."""
     start: Annotated[Strength, option("from which share of the steps on", offered=False)] = 0.0
     end: Annotated[Strength, option("until before which share", offered=False)] = 1.0
+    preprocessor: Annotated[
+        Name, option("what makes a control picture of the picture", offered=False)
+    ] = "none"
+    """A key of `generation.preprocessors.PREPROCESSORS`."""
+    automatic: Annotated[
+        bool, option("whether it is the usual one, for a picture that is none yet", offered=False)
+    ] = False
+    """Then a picture that is a control picture already is left as it is."""
+    resolution: Annotated[
+        int, option("pixels of its shorter side while it is made", offered=False, ge=0, le=SIDE_MAX)
+    ] = 0
+    """0 for those that are drawn, which A1111 calls pixel perfect."""
+    threshold_a: Annotated[
+        Threshold | None, option("the preprocessor's first number", offered=False)
+    ] = None
+    threshold_b: Annotated[
+        Threshold | None, option("the preprocessor's second number", offered=False)
+    ] = None
+    """None for each where nobody said, and for those that it has not."""
+    mode: Annotated[ControlMode, option("what goes before, it or the prompt", offered=False)] = (
+        "balanced"
+    )
+    fit: Annotated[ControlFit, option("how another shape is laid over", offered=False)] = "crop"
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -408,7 +438,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         option("pixels of the tiles that it is drawn in; 0 for the whole at once", slash=False),
     ] = None
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
-    controls: Annotated[tuple[ControlUse, ...], Meta(max_length=3)] = ()
+    controls: Annotated[tuple[ControlUse, ...], Meta(max_length=CONTROLS_MAX)] = ()
     format: Annotated[
         FileFormat,
         option(

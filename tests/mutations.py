@@ -46,6 +46,7 @@ TESTS: Final = {
     "noise": f"{RUNTIME}/test_noise.py",
     "recipe": f"{RUNTIME}/test_recipe.py",
     "networks": f"{RUNTIME}/test_unet.py",
+    "preprocessing": f"{RUNTIME}/test_preprocessing.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
     "flux control": f"{RUNTIME}/test_flux_control.py",

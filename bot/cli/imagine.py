@@ -68,6 +68,15 @@ UNSET: Final[Mapping[str, str]] = {
     "control_picture": "none",
 }
 """What holds for options where nobody sets them and it is not the same for every model."""
+CONTROLS: Final = {
+    "controlnet": (
+        "NAME",
+        "NAME:SCALE, and behind it kind=, start=, end=, pre=, res=, a=, b=, mode=, fit= or picture="
+        " between colons; up to three times",
+    ),
+    "control_picture": ("FILE", "once for all, or once for each of several ControlNets"),
+}
+"""Options that are given up to three times."""
 RANGES: Final = (
     "Ranges are the widest that there are: [limits] in config.toml allows less, and a family of"
     " models may."
@@ -94,6 +103,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if option.name == "lora":
             help_ = f"{option.help}; NAME or NAME:WEIGHT, as often as you like"
             parser.add_argument(flag, dest="lora", metavar="LORA", action="append", help=help_)
+            continue
+        if option.name in CONTROLS:
+            hint, help_ = CONTROLS[option.name]
+            about = f"{_help(option)}; {help_}"
+            parser.add_argument(flag, dest=option.name, metavar=hint, action="append", help=about)
             continue
         hint = "FILE" if option.picture else option.type.__name__.upper()
         if option.choices:
@@ -302,10 +316,16 @@ async def _request(
         several = typed if isinstance(typed, list) else [typed]
         if option.name != "negative_prompt" and not all(text.strip() for text in several):
             raise Refused("flag_empty", flag=option.name.replace("_", "-"))
-        if option.picture:
+        if option.name == "control_picture":
+            found = [
+                (await _upload(maker, Path(each), option.name, arguments))[option.name]
+                for each in several
+            ]
+            given[option.name] = found[0] if len(found) == 1 else tuple(found)
+        elif option.picture:
             given |= await _upload(maker, Path(typed), option.name, arguments)
-        elif option.name == "lora":
-            given["lora"] = typed[0] if len(typed) == 1 else tuple(typed)
+        elif option.name in ("lora", "controlnet"):
+            given[option.name] = typed[0] if len(typed) == 1 else tuple(typed)
         else:
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
@@ -318,8 +338,9 @@ async def _request(
     sizes = await sizes_of(given, maker.jobs)
     request = completion.complete(given, maker.catalog, maker.config.rules, sizes)
     remarks = [] if private is None else [texts("private_ignored")]
-    if parsed.ignored:
-        remarks.append(texts("keys_ignored", keys=_listed(parsed.ignored)))
+    ignored = prompt_flags.ignored(parsed, given)
+    if ignored:
+        remarks.append(texts("keys_ignored", keys=_listed(ignored)))
     model = maker.catalog.get(ModelKind.CHECKPOINT, request.model)
     words = vocabulary.of_model(model)
     unknown = vocabulary.unknown_words(words, request.prompt)

@@ -122,13 +122,15 @@ async def _on_submit(
         "control_scale": number_of(values, "control_scale"),
     }
     # a flag wins over a field that was filled in
-    fields = {name: value for name, value in fields.items() if name not in parsed.given}
+    said = {*parsed.given, *(["control_scale"] if "controlnet" in parsed.given else [])}
+    fields = {name: value for name, value in fields.items() if name not in said}
     given = prompt_flags.merge(parsed, {**fields, "control_picture": part_of(where, 0)})
     private = bool(given.pop("private", caller.own.private))
     preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
     token = token_of(interaction)
-    origin = caller.origin(private=private, interaction=token, ignored=parsed.ignored)
+    ignored = prompt_flags.ignored(parsed, given)
+    origin = caller.origin(private=private, interaction=token, ignored=ignored)
     job = await services.requests.ask(given, caller, origin, preset)
     await acknowledge(interaction, job)
 

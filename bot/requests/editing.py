@@ -6,13 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from bot.requests import parameter_lines
-from generation import completion, control_uses, lora_uses, prompt_flags, templates
+from generation import completion, control_requests, lora_uses, prompt_flags, templates
 from generation.catalog import Catalog
-from generation.preset import GIVEN, PLACE, Preset
+from generation.preset import GIVEN, PLACE, Preset, controls_of
 from generation.prompt_flags import Parsed
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import CONTROLS_MAX, GenerationRequest
 from generation.request_options import options
 from generation.rules import Rules
 
@@ -60,6 +60,8 @@ def edited(
         if name in ("denoising", "image_guidance") and base.init_picture is None:
             continue
         if (needs := options()[name].needs) and not base.has(needs):
+            continue
+        if name == "controlnet" and not base.controls:
             continue
         if name in ("width", "height") and "aspect" in given:
             continue
@@ -109,8 +111,7 @@ def _settings(under: Preset, base: GenerationRequest, lines: GenerationRequest) 
         if value is not None and getattr(lines, field) == getattr(base, field):
             found[name] = value
     if len(lines.controls) == 1 and lines.controls == base.controls:
-        control = {"controlnet": under.controlnet, "control_scale": under.control_scale}
-        found |= {name: value for name, value in control.items() if value is not None}
+        found |= controls_of(under)
     return found
 
 
@@ -124,17 +125,21 @@ def _parsed(prompt: str, base: GenerationRequest) -> Parsed:
 def _with_control(
     request: GenerationRequest, given: Mapping[str, Any], catalog: Catalog
 ) -> GenerationRequest:
-    """The one ControlNet that there is, as the flags say."""
+    """The ControlNets as the flags say: others, or the same told anew, that read the pictures which
+    are read, a further one the last of them.
+    """
     if not given:
         return request
-    if len(request.controls) != 1:
+    asked, scale = control_requests.several(given.get("controlnet")), given.get("control_scale")
+    if not request.controls or (not asked and len(request.controls) != 1):
         raise Refused("controls_not_added")
-    [use] = request.controls
-    scale = given.get("control_scale")
-    if "controlnet" in given:
-        # another ControlNet, or the same told anew
-        asked = str(given["controlnet"])
-        use = control_uses.of(asked, use.picture, scale, catalog, use.scale)
-    elif scale is not None:
-        use = msgspec.structs.replace(use, scale=scale)
-    return request.with_(controls=[msgspec.to_builtins(use)])
+    last = len(request.controls) - 1
+    uses = [
+        control_requests.told(request.controls[min(number, last)], text, scale, request, catalog)
+        for number, text in enumerate(asked)
+    ]
+    if not uses:
+        uses = [msgspec.structs.replace(request.controls[0], scale=scale)]
+    if len(uses) > CONTROLS_MAX:
+        raise Refused("controls_too_many", high=CONTROLS_MAX)
+    return request.with_(controls=msgspec.to_builtins(uses))

@@ -15,7 +15,7 @@ from generation import control_uses, lora_uses
 from generation.completion import drawn
 from generation.name_search import nearest
 from generation.refusal import Refused
-from generation.request import ControlUse, GenerationRequest, LoraUse
+from generation.request import CONTROLS_MAX, ControlUse, GenerationRequest, LoraUse
 from generation.request_options import Option, exact, options
 
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
@@ -74,17 +74,39 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
             changes[option.field] = drawn(int(parsed)) if option.random else parsed
     loras = list(lora_uses.once(loras).values())
     lora_uses.check_count(len(loras))
-    if len(nets) > len(base.controls):
-        raise Refused("controls_not_added")
-    controls = tuple(
-        ControlUse(picture=use.picture, **net)
-        for net, use in zip(nets, base.controls, strict=False)
-    )
+    controls = _controls(nets, base)
     if changes.get("variation_seed") is None and base.variation_seed is not None:
         changes |= {"variation_strength": 0.0, "lineage": ()}
     return base.with_(
         **changes, loras=msgspec.to_builtins(loras), controls=msgspec.to_builtins(controls)
     )
+
+
+def _controls(nets: list[dict[str, Any]], base: GenerationRequest) -> tuple[ControlUse, ...]:
+    """ControlNets with the pictures that they read, or are told to read; one more than there were
+    reads the picture of the last, or else the start picture. Raises Refused where there is none.
+    """
+    if len(nets) > CONTROLS_MAX:
+        raise Refused("controls_too_many", high=CONTROLS_MAX)
+    found: list[ControlUse] = []
+    for number, net in enumerate(nets):
+        option = net.pop("picture", "")
+        there = base.controls[min(number, len(base.controls) - 1)].picture if base.controls else ""
+        if option not in ("", "control_picture") or not there:
+            there = getattr(base, option or "init_picture", None) or ""
+        if not there:
+            raise Refused("controls_not_added")
+        use = ControlUse(picture=there, **net)
+        before = base.controls[number] if number < len(base.controls) else use
+        if (
+            use.automatic
+            and before.automatic
+            and (use.name, use.kind) == (before.name, before.kind)
+        ):
+            # the usual one stays
+            use = msgspec.structs.replace(use, preprocessor=before.preprocessor)
+        found.append(use)
+    return tuple(found)
 
 
 def _scalars() -> Iterator[Option]:

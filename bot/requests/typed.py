@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bot.requests import parameter_lines
+from generation import control_requests
 from generation.name_search import nearest
 from generation.refusal import Refused
 from generation.request_options import exact, options
@@ -52,6 +53,8 @@ def given(values: Mapping[str, str], uploads: Mapping[str, str]) -> dict[str, An
         value = _read(name, text, uploads)
         if name == "lora":
             value = (*found.get("lora", ()), value)
+        elif name == "controlnet" and name in found:
+            value = (*control_requests.several(found[name]), value)
         elif found.setdefault(name, value) != value:
             raise Refused("parameter_twice", name=name)
         found[name] = value

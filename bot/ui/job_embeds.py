@@ -15,6 +15,7 @@ from generation.job import Failure, Job, JobState, PictureRecord
 from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
+from generation.preprocessors import NONE
 from generation.request import ControlUse, GenerationRequest, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
@@ -297,8 +298,12 @@ def _hires(request: GenerationRequest, texts: Texts) -> str:
 
 def _control(use: ControlUse, texts: Texts) -> str:
     told = [use.kind] if use.kind is not None else []
+    if use.preprocessor not in (NONE, use.kind):
+        told.append(use.preprocessor)
     if use.start > 0 or use.end < 1:
         told.append(f"{texts.number(use.start)} – {texts.number(use.end)}")
+    if use.mode != "balanced":
+        told.append(texts(f"control_mode_{use.mode}"))
     return f"{use.name} × {texts.number(use.scale)}" + (f" ({', '.join(told)})" if told else "")
 
 

@@ -73,7 +73,10 @@ def of_infotext(found: Infotext, text: str) -> Info:
     prompt, loras, notes = tagged(found.prompt)
     loras, weighted = _weighted(parameters, loras)
     given: dict[str, Said] = {
-        name: value for name, value in found.given.items() if name not in _FILES
+        name: value
+        for name, value in found.given.items()
+        # what ControlNets read is not in a file
+        if name not in (*_FILES, "controlnet") and not isinstance(value, tuple)
     }
     negative = str(given.pop("negative_prompt", ""))
     if "Distilled CFG Scale" in parameters and given.get("guidance", 1) == 1:

@@ -136,6 +136,8 @@ class Denoiser:
         timestep = sampling.timestep(sigma).to(x.device)
         factor = self._factor
 
+        self._network.unwanted = tuple(unwanted)
+
         def part(tile: Tile) -> torch.Tensor:
             width, height = tile.right - tile.left, tile.bottom - tile.top
             sizes = [size_ids(self._family, width, height, no) for no in unwanted]

@@ -10,7 +10,7 @@ from generation.families.control import REPAINT, is_shown_mask, number_of
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.request import IMAGE_GUIDANCE, ControlUse, GenerationRequest
-from generation.runtime import loras
+from generation.runtime import control_pictures, loras
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
@@ -119,7 +119,7 @@ def drawer_of(
         hint = _hint(model, net, work, use, file, parts, mask, tiles)
         factor = work.request.width // hint.shape[-1]
         kind = number_of(use.kind, file)
-        controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor))
+        controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor, use.mode))
     return Drawer(
         model,
         tuple(net for net, _, _ in steering),
@@ -192,8 +192,7 @@ def _sampling(model: Checkpoint, request: GenerationRequest) -> ModelSampling:
 
 def _pixels(work: Generate, use: ControlUse, parts: Parts, mask: Mask | None) -> torch.Tensor:
     """A control picture, at the size that is drawn, and the part of it."""
-    size = (work.request.width, work.request.height)
-    return pixels_of(beside(open_picture(work.pictures[use.picture]), mask, size), parts.device)
+    return pixels_of(control_pictures.shown(use, work, mask, parts), parts.device)
 
 
 def _hint(

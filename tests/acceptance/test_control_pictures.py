@@ -7,7 +7,7 @@ import pytest
 
 from bot.config import Config
 from bot.features import control_picture
-from playground.person import Person, fields_of
+from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Rig, finished, png
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
@@ -123,3 +123,44 @@ async def test_a_union_is_told_the_kind_of_its_picture(
     sent = await act.submit(prompt=prompt, controlnet=["all"], control_scale="1")
     said = (await sent.response())["content"]
     assert "all takes no control pictures of the kind tile. It takes: openpose, depth" in said
+
+
+async def test_flags_say_how_a_picture_is_prepared_and_name_several(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    posted = await ada.say_with_file(general, "sketch.png", png())
+
+    async def submitted(prompt: str) -> Act:
+        act = await ada.use_on_message("Use as control picture", posted)
+        return await act.submit(prompt=prompt, controlnet=["edges"], control_scale="1")
+
+    done = await finished(ada, general, await (await submitted("a castle")).deferred())
+    [use] = (await rig.job(1)).request.controls
+    assert (use.preprocessor, use.automatic) == ("canny", True)
+    shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
+    assert shown["ControlNet"] == "edges × 1 (canny)"
+    flags = (
+        "--controlnet edges:0.5:pre=scribble:a=20:mode=prompt --controlnet edges:pre=none:end=0.5"
+    )
+    done = await finished(ada, general, await (await submitted(f"a moat {flags}")).deferred())
+    one, two = (await rig.job(2)).request.controls
+    assert (one.preprocessor, one.threshold_a, one.mode, one.scale) == (
+        "scribble",
+        20,
+        "prompt",
+        0.5,
+    )
+    assert (two.preprocessor, two.end, two.picture) == ("none", 0.5, one.picture)
+    shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
+    assert shown["ControlNet"] == "edges × 0.5 (scribble, prompt first), edges × 1 (0 – 0.5)"
+    for flag, said in (
+        ("edges:pre=depth", "Depth-Anything-V2"),
+        ("edges:pre=pose", "yolox_l.onnx"),
+        ("edges:pre=cany", "Nearest: canny"),
+        ("edges:a=300", "a=300 is no number from 0 to 255"),
+        ("edges:mode=both", "Choose one of: balanced, prompt, control"),
+    ):
+        refused = await (await submitted(f"a keep --controlnet {flag}")).response()
+        assert said in refused["content"]
+    assert await rig.studio.jobs.get(3) is None

@@ -136,7 +136,8 @@ async def _imagine(
     uploads: _Uploads | None = None,
 ) -> None:
     parsed = prompt_flags.parse(str(given["prompt"]))
-    given = prompt_flags.merge(parsed, given)
+    waiting = () if uploads is None else tuple(uploads.waiting)
+    given = prompt_flags.merge(parsed, given, waiting)
     private = bool(given.pop("private", caller.own.private))
     preset_name: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
@@ -147,7 +148,8 @@ async def _imagine(
         await defer(interaction, private=private)
         given |= await uploads.read()
     token = token_of(interaction)
-    origin = caller.origin(private=private, interaction=token, ignored=parsed.ignored)
+    ignored = prompt_flags.ignored(parsed, given)
+    origin = caller.origin(private=private, interaction=token, ignored=ignored)
     # written down first, then acknowledged
     job = await services.requests.ask(given, caller, origin, preset_name)
     await acknowledge(interaction, job)

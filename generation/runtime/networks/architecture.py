@@ -19,6 +19,8 @@ class Network(Protocol):
 
     done: float
     """The share of the steps that are done, by which ControlNets begin and end to act."""
+    unwanted: tuple[bool, ...]
+    """Of the texts of the next call, in order, whether each is what is not wanted."""
 
     def predict(
         self,

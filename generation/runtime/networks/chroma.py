@@ -23,6 +23,7 @@ class Chroma:
     """Calls a ChromaTransformer2DModel."""
 
     def __init__(self, module: Any) -> None:
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._module = module
 

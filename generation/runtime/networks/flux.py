@@ -32,6 +32,7 @@ class Flux:
         self, module: Any, controls: Sequence[Control] = (), guidance: float = 1.0
     ) -> None:
         """`guidance` is what a distilled one is told."""
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._module = module
         self._controls = controls

@@ -28,6 +28,7 @@ class Flux2:
     """Calls a Flux2Transformer2DModel."""
 
     def __init__(self, module: Any) -> None:
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._module = module
 

@@ -22,6 +22,7 @@ class QwenImage:
     """Calls a QwenImageTransformer2DModel."""
 
     def __init__(self, module: Any) -> None:
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._module = module
 

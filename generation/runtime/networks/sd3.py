@@ -28,6 +28,7 @@ class SD3:
     """Calls an SD3Transformer2DModel."""
 
     def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._module = module
         self._controls = controls

@@ -40,6 +40,7 @@ class UNet:
         ]
         self._features: dict[tuple[int, Tile], list[torch.Tensor]] = {}
         """What an adapter makes of a tile, at each step the same."""
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         """The share of the steps that are done, by which ControlNets begin and end to act."""
 
@@ -76,12 +77,13 @@ class UNet:
                 **_told(control, hint),
                 **further,
             )
+            more_down, more_middle = self._softened(control, more_down, more_middle)
             if down is None or middle is None:
                 down, middle = list(more_down), more_middle
             else:
                 down = [one + more for one, more in zip(down, more_down, strict=True)]
                 middle = middle + more_middle
-        within = [one.expand(len(latents), -1, -1, -1) for one in self._within(tile, latents)]
+        within = self._within(tile, latents)
         if beside is not None:
             latents = torch.cat((latents, beside.to(dtype)), dim=1)
         answer: torch.Tensor = self._module(
@@ -97,16 +99,38 @@ class UNet:
         )[0]
         return answer
 
+    def _softened(
+        self, control: Control, down: Sequence[torch.Tensor], middle: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
+        """What a ControlNet answers, as much of it as its mode leaves."""
+        if control.mode == "balanced":
+            return down, middle
+        marks = control.shown(self.unwanted, middle)
+        weights = control.weights(len(down) + 1)
+        found = [
+            answer * weight if marks is None else answer * weight * marks
+            for answer, weight in zip((*down, middle), weights, strict=True)
+        ]
+        return found[:-1], found[-1]
+
     def _within(self, tile: Tile, like: torch.Tensor) -> list[torch.Tensor]:
-        """What the adapters add to each level of the UNet, (1, C, h, w); nothing without any."""
+        """What the adapters add to each level of the UNet, (B, C, h, w); nothing without any."""
         found: list[torch.Tensor] = []
         for number, control in enumerate(self._adapters):
             if not control.acts(self.done):
                 continue
             if (number, tile) not in self._features:
                 made = control.module(_folded(control, tile).to(like))
-                self._features[number, tile] = [level * control.scale for level in made]
-            scaled = self._features[number, tile]
+                soft = control.weights(len(made), adapter=True)
+                self._features[number, tile] = [
+                    level * (control.scale * weight)
+                    for level, weight in zip(made, soft, strict=True)
+                ]
+            marks = control.shown(self.unwanted, like)
+            scaled = [
+                level.expand(len(like), -1, -1, -1) * (1.0 if marks is None else marks)
+                for level in self._features[number, tile]
+            ]
             found = [a + b for a, b in zip(found, scaled, strict=True)] if found else scaled
         return found
 

@@ -31,6 +31,7 @@ class ZImage:
     """Calls a ZImageTransformer2DModel."""
 
     def __init__(self, module: Any, controls: Sequence[Control] = ()) -> None:
+        self.unwanted: tuple[bool, ...] = ()
         self.done = 0.0
         self._controls = controls
         self._module = module

@@ -24,6 +24,7 @@ from bot.ui.modal import TITLE_MAX
 from generation.info.resolving import KINDS
 from generation.messages import Progress
 from generation.models import ModelKind
+from generation.preprocessors import Annotator
 from generation.replay import Change
 from generation.request_options import options
 
@@ -64,6 +65,8 @@ BUILT = {
     ),
     *(f"info_kind_{kind}" for kind in KINDS),
     *(f"field_{option}" for option in ("model", "vae", "refiner")),
+    *(f"control_mode_{mode}" for mode in ("prompt", "control")),
+    *(f"annotator_missing_{sees}" for sees in get_args(Annotator)),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
 }
 """Keys that the code puts together."""

@@ -108,7 +108,9 @@ def test_each_kind_is_offered_with_the_name() -> None:
     long = [name for name in offered if name.endswith(":kind=anime_lineart") and "… #" in name]
     assert len(long) == 1
     assert len(long[0]) <= 100
-    assert use_of(long[0]) == ControlUse("long-" * 30, "0" * 64, kind="anime_lineart")
+    assert use_of(long[0]) == ControlUse(
+        "long-" * 30, "0" * 64, kind="anime_lineart", preprocessor="lineart", automatic=True
+    )
 
 
 def test_only_unions_that_were_told_nothing_are_named() -> None:
@@ -139,7 +141,7 @@ def following(model: str = "depth", **given: Any) -> GenerationRequest:
 def test_a_model_that_follows_a_picture_itself_needs_no_controlnet() -> None:
     for given in ({}, {"controlnet": "depth"}, {"controlnet": "DEPTH:1", "control_scale": 1.0}):
         request = following(**given)
-        assert request.controls == (ControlUse("depth", "0" * 64),)
+        assert request.controls == (ControlUse("depth", "0" * 64, automatic=True),)
     # as each was trained
     assert (following().guidance_scale, following("edges").guidance_scale) == (10, 30)
 
@@ -179,7 +181,7 @@ def test_a_lora_that_has_a_model_follow_a_picture_needs_no_controlnet() -> None:
         {"prompt": "a <lora:deep-lora:0.8>", "lora": None},
     ):
         request = following(**{**LORA, **given})
-        assert request.controls == (ControlUse("deep-lora", "0" * 64),)
+        assert request.controls == (ControlUse("deep-lora", "0" * 64, automatic=True),)
         assert request.own_controls == request.controls
 
 
@@ -208,7 +210,8 @@ def test_a_preset_of_it_draws_with_its_own_model_alone() -> None:
     check_preset(preset, CATALOG)
     given = {"prompt": "a dog", "control_picture": "0" * 64}
     again = complete_preset(given, preset, CATALOG, RULES)
-    assert (again.model, again.controls) == ("depth", (ControlUse("depth", "0" * 64),))
+    assert again.model == "depth"
+    assert again.controls == (ControlUse("depth", "0" * 64, automatic=True),)
     with pytest.raises(Refused, match="control_by_model"):
         check_preset(Preset(name="a", model="big", controlnet="depth"), CATALOG)
 
@@ -230,3 +233,179 @@ def test_what_a_model_follows_itself_is_followed_when_its_picture_is_drawn_over(
     steered = {"prompt": "a cat", "control_picture": "0" * 64, "controlnet": "lines"}
     other = complete(steered, CATALOG, RULES).with_(enlargement=made)
     assert second_pass(other).controls == ()
+
+
+NETS = a_catalog(
+    a_model("v1"),
+    *(
+        a_model(name, kind=ModelKind.CONTROLNET, **more)
+        for name, more in (
+            ("control_v11p_sd15_canny", {}),
+            ("control_v11f1p_sd15_depth_fp16", {}),
+            ("control_v11p_sd15_softedge", {}),
+            ("control_v11p_sd15s2_lineart_anime", {}),
+            ("control_v11p_sd15_scribble", {}),
+            ("control_v11f1e_sd15_tile", {}),
+            ("control_v1p_sd15_qrcode", {}),
+            ("t2iadapter_sketch_sd14v1", {"variant": "t2i-adapter"}),
+            ("recolor-lllite", {}),
+            ("flux-canny", {"family": "flux"}),
+        )
+    ),
+    a_model("depth_anything", kind=ModelKind.ANNOTATOR, family="", variant="depth"),
+)
+
+
+@pytest.mark.parametrize(
+    ("net", "preprocessor"),
+    [
+        ("control_v11p_sd15_canny", "canny"),
+        ("control_v11f1p_sd15_depth_fp16", "depth"),
+        # what its network is not there for stays as it is
+        ("control_v11p_sd15_softedge", "none"),
+        ("control_v11p_sd15s2_lineart_anime", "lineart"),
+        ("control_v11p_sd15_scribble", "scribble"),
+        ("control_v11f1e_sd15_tile", "tile"),
+        ("control_v1p_sd15_qrcode", "none"),
+        ("t2iadapter_sketch_sd14v1", "scribble"),
+        ("recolor-lllite", "recolor"),
+    ],
+)
+def test_the_usual_preprocessor_is_told_by_the_name(net: str, preprocessor: str) -> None:
+    [use] = complete(
+        {"prompt": "a", "control_picture": "0" * 64, "controlnet": net}, NETS, Rules()
+    ).controls
+    assert (use.preprocessor, use.automatic) == (preprocessor, True)
+    # and it is said for itself
+    assert control_uses.written(use) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "fields"),
+    [
+        ("pre=none", {"preprocessor": "none"}),
+        ("pre=scribble_xdog:a=20", {"preprocessor": "scribble", "threshold_a": 20}),
+        ("pre=Canny:b=90:res=768", {"preprocessor": "canny", "threshold_b": 90, "resolution": 768}),
+        ("pre=auto:a=50", {"preprocessor": "canny", "automatic": True, "threshold_a": 50}),
+        ("mode=prompt:fit=fill", {"mode": "prompt", "fit": "fill", "automatic": True}),
+        ("mode=ControlNet is more important", {"mode": "control"}),
+        ("fit=Just Resize", {"fit": "stretch"}),
+        ("pre=depth_midas", {"preprocessor": "depth", "automatic": False}),
+    ],
+)
+def test_what_is_told_of_a_preprocessor_is_read_and_written(
+    told: str, fields: dict[str, Any]
+) -> None:
+    given = {"prompt": "a", "control_picture": "0" * 64}
+    [use] = complete(
+        given | {"controlnet": f"control_v11p_sd15_canny:0.5:{told}"}, NETS, Rules()
+    ).controls
+    assert {name: getattr(use, name) for name in fields} == fields
+    again = f"{use.name}:0.5{control_uses.written(use)}"
+    assert complete(given | {"controlnet": again}, NETS, Rules()).controls == (use,)
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ("pre=cany", "preprocessor_unknown"),
+        ("pre=softedge", "annotator_missing_softedge"),
+        ("pre=pose", "annotator_missing_person"),
+        ("pre=lineart_realistic", "annotator_missing_lineart"),
+        ("pre=none:a=3", "preprocessor_number"),
+        ("a=256", "control_number"),
+        ("a=0", "control_number"),
+        ("a=nan", "control_number"),
+        ("res=3", "control_number"),
+        ("res=512.5", "control_number"),
+        ("mode=both", "control_choice"),
+        ("fit=wide", "control_choice"),
+        ("picture=fifth", "control_choice"),
+        ("picture=start", "option_needs"),
+    ],
+)
+def test_what_is_wrong_with_a_preprocessor_is_refused(told: str, code: str) -> None:
+    given = {"prompt": "a", "control_picture": "0" * 64}
+    with pytest.raises(Refused) as refused:
+        complete(given | {"controlnet": f"control_v11p_sd15_canny:{told}"}, NETS, Rules())
+    assert refused.value.code == code
+
+
+def test_modes_are_for_unets_alone() -> None:
+    catalog = a_catalog(
+        a_model("dev", family="flux", carries=("vae", "clip_l", "t5xxl")),
+        a_model("flux-canny", kind=ModelKind.CONTROLNET, family="flux"),
+    )
+    given = {"prompt": "a", "control_picture": "0" * 64, "controlnet": "flux-canny:mode=prompt"}
+    with pytest.raises(Refused, match="control_mode_unknown"):
+        complete(given, catalog, Rules())
+
+
+CANNY, DEPTH, TILE = (
+    "control_v11p_sd15_canny",
+    "control_v11f1p_sd15_depth_fp16",
+    "control_v11f1e_sd15_tile",
+)
+
+
+def uses_of(**given: Any) -> list[tuple[str, str, float]]:
+    request = complete({"prompt": "a", **given}, NETS, Rules())
+    return [(use.name, use.picture[:1], use.scale) for use in request.controls]
+
+
+def test_several_controlnets_read_one_picture_or_each_its_own() -> None:
+    one, two = "1" * 64, "2" * 64
+    nets = (f"{CANNY}:0.5", DEPTH)
+    assert uses_of(controlnet=nets, control_picture=one) == [(CANNY, "1", 0.5), (DEPTH, "1", 1.0)]
+    assert uses_of(controlnet=nets, control_picture=(one, two), control_scale=0.8) == [
+        (CANNY, "1", 0.5),
+        (DEPTH, "2", 0.8),
+    ]
+    request = complete(
+        {
+            "prompt": "a",
+            "controlnet": (CANNY, f"{TILE}:picture=start", f"{DEPTH}:picture=second"),
+            "control_picture": one,
+            "init_picture": two,
+            "second_picture": "3" * 64,
+        },
+        NETS,
+        Rules(),
+    )
+    assert [use.picture[:1] for use in request.controls] == ["1", "2", "3"]
+    # what a ControlNet reads is shown to no model
+    assert (request.init_picture, request.second_picture) == (two, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"controlnet": (CANNY,) * 4, "control_picture": "0" * 64}, "controls_too_many"),
+        ({"controlnet": CANNY, "control_picture": ("0" * 64, "1" * 64)}, "control_pictures_unread"),
+        ({"control_picture": ("0" * 64, "1" * 64)}, "control_pictures_unread"),
+        ({"controlnet": (CANNY, DEPTH)}, "option_needs"),
+        ({"control_scale": 0.5}, "option_needs"),
+    ],
+)
+def test_pictures_and_controlnets_that_do_not_fit_are_refused(
+    given: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        uses_of(**given)
+    assert refused.value.code == code
+
+
+def test_a_preset_has_several() -> None:
+    request = complete(
+        {
+            "prompt": "a",
+            "controlnet": (f"{CANNY}:0.5:mode=prompt", f"{DEPTH}:0.25:end=0.5"),
+            "control_picture": "0" * 64,
+        },
+        NETS,
+        Rules(),
+    )
+    preset = of_request("both", request)
+    check_preset(preset, NETS)
+    given = {"prompt": "a dog", "control_picture": "0" * 64}
+    assert complete_preset(given, preset, NETS, Rules()).controls == request.controls

@@ -8,10 +8,13 @@ from hypothesis import assume, example, given
 from PIL import Image
 
 from generation import lora_uses, metadata, samplers
+from generation.control_requests import several
+from generation.control_uses import written
 from generation.metadata import NO_VAE, read_infotext
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.request_options import exact
 from generation.samplers import SAMPLERS, schedule_of
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts
@@ -71,10 +74,14 @@ def test_a_variation_of_a_variation_names_what_it_comes_from() -> None:
 
 def test_a_value_with_a_comma_is_quoted() -> None:
     text = metadata.infotext(about(controls=[{"name": "edges", "picture": "0" * 64}]))
-    assert 'ControlNet 0: "Model: edges, Weight: 1"' in text
+    assert (
+        'ControlNet 0: "Module: none, Model: edges, Weight: 1, Resize Mode: Crop and Resize,'
+        " Guidance Start: 0, Guidance End: 1, Pixel Perfect: False, Control Mode: Balanced"
+    ) in text
     use = {"name": "union", "picture": "0" * 64, "kind": "depth", "end": 0.5}
     text = metadata.infotext(about(controls=[use]))
-    assert "Guidance Start: 0, Guidance End: 0.5, Union Control Type: depth" in text
+    assert "Guidance Start: 0, Guidance End: 0.5, " in text
+    assert "Control Mode: Balanced, Union Control Type: depth" in text
 
 
 @pytest.mark.parametrize("prompt", ["a cat", "灯台 💡", "naïve café"])
@@ -93,6 +100,11 @@ def of(request: GenerationRequest, **hashes: str) -> str:
         hashes=hashes,
     )  # fmt: skip
     return metadata.infotext(found)
+
+
+def in_order(net: str) -> tuple[str, ...]:
+    """What stands behind a name, whatever its order."""
+    return tuple(sorted(net.split(":")))
 
 
 @given(texts.requests())
@@ -127,6 +139,12 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
         "variation_seed": request.variation_seed,
         "clip_skip": request.clip_skip if request.clip_skip > 1 else None,
     }
+    if request.controls:
+        nets = tuple(f"{use.name}:{exact(use.scale)}{written(use)}" for use in request.controls)
+        assume(all(use.name != "None" for use in request.controls))
+        assert list(map(in_order, several(read.given.pop("controlnet")))) == [
+            in_order(net) for net in nets
+        ]
     if request.variation_seed is not None:
         expected["variation_strength"] = request.variation_strength
     assert read.given == {

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from generation.families.control import KINDS
+from generation.preprocessors import PREPROCESSORS
 from generation.request import LORAS_MAX, SEED_MAX, ControlUse, GenerationRequest, LoraUse
 from generation.samplers import SAMPLERS
 
@@ -31,7 +32,12 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
         st.none() | st.sampled_from(sorted(KINDS)),
         shares,
         shares,
-    )
+        st.sampled_from(sorted(PREPROCESSORS)),
+        st.booleans(),
+        st.just(0) | st.integers(64, 2048),
+        mode=st.sampled_from(["balanced", "prompt", "control"]),
+        fit=st.sampled_from(["crop", "stretch", "fill"]),
+    ).filter(lambda use: PREPROCESSORS[use.preprocessor].sized or not use.resolution)
     return st.builds(
         GenerationRequest,
         prompt=spoken.filter(lambda text: bool(text.strip())),

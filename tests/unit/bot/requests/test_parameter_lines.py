@@ -63,8 +63,8 @@ def test_lines_are_written_short() -> None:
             "controlnet: x:kind=depth\ncontrolnet: x:0.5:end=0.8:start = 0.1",
             {
                 "controls": (
-                    ControlUse("x", "0" * 64, kind="depth"),
-                    ControlUse("x", "1" * 64, 0.5, start=0.1, end=0.8),
+                    ControlUse("x", "0" * 64, kind="depth", automatic=True),
+                    ControlUse("x", "1" * 64, 0.5, start=0.1, end=0.8, automatic=True),
                 )
             },
         ),

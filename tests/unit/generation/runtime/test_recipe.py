@@ -190,6 +190,7 @@ class Echo:
     """A network whose answer is the mean of what it is told."""
 
     done = 0.0
+    unwanted: tuple[bool, ...] = ()
 
     def __init__(self) -> None:
         self.told: list[torch.Tensor] = []

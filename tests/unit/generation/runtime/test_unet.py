@@ -158,3 +158,62 @@ def test_adapters_do_too(tmp_path: Path, networks: Networks) -> None:
     assert torch.equal(answers[0], networks.predicted())
     assert torch.equal(answers[1], networks.predicted(always))
     assert torch.equal(answers[2], answers[0])
+
+
+@pytest.mark.parametrize("mode", ["prompt", "control"])
+def test_a_mode_is_a1111s_soft_injection(networks: Networks, mode: Any) -> None:
+    """Each answer is weaker by 0.825 than that of the next layer; where the control picture is more
+    important, what is not wanted sees none of it.
+    """
+    network = UNet(networks.unet, [Control(networks.net, networks.hints[0], 0.7, mode=mode)])
+    network.unwanted = (False, True)
+    with torch.no_grad():
+        found = network.predict(
+            networks.latents, networks.timestep, networks.cross, networks.pooled, networks.sizes,
+            None, WHOLE,
+        )  # fmt: skip
+    down, middle = networks.steered_by_net(0, 0.7)
+    answers = [*down, middle]
+    kept = torch.tensor([1.0, 0.0 if mode == "control" else 1.0]).view(2, 1, 1, 1)
+    softened = [answer * kept * 0.825 ** (12 - i) for i, answer in enumerate(answers)]
+    wanted = networks.by_hand((softened[:-1], softened[-1]))
+    assert (found - wanted).abs().max() < 1e-5
+    plain = networks.by_hand((down, middle))
+    assert (found - plain).abs().max() > 1e-4
+
+
+def test_what_is_soft_is_diffusers_guess_mode_where_there_are_thirteen_answers() -> None:
+    """A ControlNet of Stable Diffusion 1 has twelve beside that in the middle; diffusers weakens
+    them from a tenth to one in even steps.
+    """
+    control = Control(None, torch.zeros(1), 1.0, mode="prompt")
+    assert control.weights(13) == pytest.approx(torch.logspace(-1, 0, 13).tolist(), rel=0.01)
+    assert control.weights(10)[-1] == pytest.approx(0.825**3)
+    assert control.weights(4, adapter=True) == [0.25, 0.62, 0.825, 1.0]
+    assert control._replace(mode="balanced").weights(13) == [1.0] * 13
+
+
+def test_without_what_is_not_wanted_it_acts_everywhere(networks: Networks) -> None:
+    control = Control(networks.net, networks.hints[0], 0.7, mode="control")
+    assert control.shown((False,), networks.latents) is None
+    marks = control.shown((False, True), networks.latents.repeat(2, 1, 1, 1))
+    assert marks is not None
+    assert marks.flatten().tolist() == [1, 1, 0, 0]
+
+
+def test_adapters_have_modes(tmp_path: Path, networks: Networks) -> None:
+    adapter = T2IAdapter.from_pretrained(sdxl.tiny_t2i_adapter(tmp_path / "adapter"))
+    answers = {}
+    for mode in ("balanced", "prompt", "control"):
+        control = Control(adapter, networks.hints[0], 1.0, mode=mode)
+        network = UNet(networks.unet, [control])
+        network.unwanted = (False, True)
+        with torch.no_grad():
+            answers[mode] = network.predict(
+                networks.latents, networks.timestep, networks.cross, networks.pooled,
+                networks.sizes, None, WHOLE,
+            )  # fmt: skip
+    plain = networks.predicted()
+    assert torch.equal(answers["control"][1], plain[1])
+    assert torch.equal(answers["control"][0], answers["prompt"][0])
+    assert not torch.allclose(answers["prompt"], answers["balanced"])

@@ -1,0 +1,55 @@
+"""The control pictures of a job, as its ControlNets are shown them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from generation.messages import Generate
+from generation.models import ModelFile
+from generation.preprocessors import NONE, PREPROCESSORS
+from generation.request import ControlUse
+from generation.runtime.annotators import seen_by
+from generation.runtime.latents import fitted, open_picture
+from generation.runtime.masks import Mask, beside
+from generation.runtime.parts import Parts
+from generation.runtime.prepared import is_prepared
+from generation.runtime.preprocessing import control_picture
+
+PLAIN: Final = "crop"
+
+
+def shown(use: ControlUse, work: Generate, mask: Mask | None, parts: Parts) -> Image.Image:
+    """That of a ControlNet, in the size that is drawn. Raises JobError."""
+    size = (work.request.width, work.request.height)
+    picture = open_picture(work.pictures[use.picture])
+    if mask is not None and mask.region is not None:
+        # of what lies over the masked picture the part that is drawn
+        picture = beside(picture, mask, size)
+    return prepared(use, picture, size, work.annotators, parts)
+
+
+def prepared(
+    use: ControlUse,
+    picture: Image.Image,
+    size: tuple[int, int],
+    annotators: Mapping[str, ModelFile],
+    parts: Parts,
+) -> Image.Image:
+    """A picture in RGB as its ControlNet is shown it, of width and height `size`. Raises JobError
+    where an annotator's file is broken.
+    """
+    values = np.asarray(picture)
+    as_it_is = use.preprocessor == NONE or (use.automatic and is_prepared(use.preprocessor, values))
+    if as_it_is and use.fit == PLAIN:
+        return fitted(picture, *size)
+    if as_it_is:
+        return Image.fromarray(control_picture(_untouched(use), values, size, {}))
+    needs = PREPROCESSORS[use.preprocessor].needs
+    networks = seen_by({need: annotators[need] for need in needs}, parts)
+    return Image.fromarray(control_picture(use, values, size, networks))
+
+
+def _untouched(use: ControlUse) -> ControlUse:
+    return ControlUse(use.name, use.picture, preprocessor=NONE, fit=use.fit)
