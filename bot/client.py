@@ -32,7 +32,7 @@ from bot.features import (
     stats,
     upscale,
 )
-from bot.features.actions import menus, modals, reactions
+from bot.features.actions import extend_modal, menus, modals, reactions
 from bot.features.help import command as help_
 from bot.features.help import direct_messages, welcome
 from bot.features.history import command as history
@@ -85,6 +85,7 @@ ITEMS: Final = (
 
 MODALS: Final[Mapping[str, SubmitHandler]] = {
     **modals.ON_SUBMIT,
+    **extend_modal.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
     **imagine.ON_SUBMIT,
     **preset_panel.ON_SUBMIT,
@@ -94,6 +95,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
 
 REOPEN: Final[Mapping[str, Reopener]] = {
     **modals.REOPEN,
+    **extend_modal.REOPEN,
     **control_picture.REOPEN,
     **imagine.REOPEN,
     **preset_panel.REOPEN,

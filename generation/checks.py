@@ -52,6 +52,8 @@ def check(
             raise Refused("tag_in_negative")
     if request.enlargement is None:
         _check_size(request, limits, enlarging)
+        if request.extension is not None and max(request.size) > limits.upscaled_side:
+            raise Refused("extended_enough", side=limits.upscaled_side)
     _at_most("steps", request.steps, limits.steps)
     _at_most("count", request.count, 1 if enlarging else limits.count)
     if request.variation_strength and request.variation_seed is None:
@@ -211,7 +213,7 @@ def _check_controls(
         net = control_uses.reader(use.name, catalog)
         check_reads(net, models, loras)
         control_uses.check(use, net, catalog)
-        if is_shown_mask(net) and request.mask is None:
+        if is_shown_mask(net) and not request.has("mask"):
             raise Refused("control_needs_mask", name=net.name)
     following = [each for each in loras if follows(each)]
     for lora in following:

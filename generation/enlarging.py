@@ -167,11 +167,10 @@ def second_pass(request: GenerationRequest) -> GenerationRequest:
     """
     made = request.enlargement
     assert made is not None
-    return request.with_(
+    return request.unmasked(
         **NO_HIRES,
         init_picture=made.picture,
         **dict.fromkeys(FURTHER_PICTURES),
-        mask=None,
         width=made.width,
         height=made.height,
         tile=made.tile,

@@ -7,7 +7,7 @@ option is offered: its name, the list that its values come from, whether it is a
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -58,6 +58,19 @@ MaskedContent = Literal["original", "fill", "latent noise", "latent nothing"]
 InpaintArea = Literal["whole picture", "only masked"]
 """What of the picture is drawn over: all of it, or what lies around the mask, as large."""
 
+MASKED: Final = frozenset(
+    (
+        "mask",
+        "mask_blur",
+        "mask_mode",
+        "masked_content",
+        "inpaint_area",
+        "mask_padding",
+        "extension",
+    )
+)
+"""Fields that say which part of a start picture is drawn anew, and how."""
+
 PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of the file of a picture in the store."""
 
@@ -66,6 +79,7 @@ Prompt = Annotated[str, Meta(max_length=PROMPT_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_MAX)]
 Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)]
 EnlargedSide = Annotated[int, Meta(ge=1, le=ENLARGED_SIDE_MAX)]
+NewSide = Annotated[int, Meta(ge=0, le=ENLARGED_SIDE_MAX)]
 Pixels = Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)]
 Steps = Annotated[int, Meta(ge=1, le=150)]
 Guidance = Annotated[float, Meta(ge=0, le=30)]
@@ -253,6 +267,28 @@ class Describing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: CaptionDetail = "detailed"
 
 
+class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A larger canvas for a picture to start from (outpainting), in pixels: `width` and `height` of
+    the picture on it, which is scaled where that is another size, and what is new at each side.
+    """
+
+    width: EnlargedSide
+    height: EnlargedSide
+    left: NewSide = 0
+    right: NewSide = 0
+    top: NewSide = 0
+    bottom: NewSide = 0
+    overlap: Annotated[int, Meta(ge=0, le=256)] = 0
+    """How deep the old picture's edge is drawn anew, where something is new beside it."""
+
+    SIDES: ClassVar[tuple[str, ...]] = ("left", "right", "top", "bottom")
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Width and height of the whole."""
+        return self.left + self.width + self.right, self.top + self.height + self.bottom
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
@@ -381,6 +417,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             needs="mask",
         ),
     ] = 32
+    extension: Annotated[
+        Extension | None,
+        option("the larger canvas that the start picture is put on", offered=False),
+    ] = None
     denoising_strength: Annotated[
         Strength, option("how much of the start picture is drawn anew", name="denoising")
     ] = 0.6
@@ -480,9 +520,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what is made."""
+        """Width and height of what is made; of a picture of which only what is masked is drawn
+        they are not known.
+        """
         if self.enlargement is not None:
             return self.enlargement.width, self.enlargement.height
+        if self.extension is not None:
+            return self.extension.canvas
         return self.drawn_size
 
     @property
@@ -545,8 +589,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         }
 
     def has(self, option: str) -> bool:
-        """Whether it has what that option gives, without which others mean nothing."""
-        return getattr(self, option) is not None
+        """Whether it has what that option gives, without which others mean nothing; a larger canvas
+        is a mask, too.
+        """
+        given = getattr(self, option) is not None
+        return given or (option == "mask" and self.extension is not None)
 
     @property
     def own_controls(self) -> tuple[ControlUse, ...]:
@@ -571,6 +618,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         enlarged = () if self.enlargement is None else (self.enlargement.picture,)
         described = () if self.describing is None else (self.describing.picture,)
         return (*self.shown, *mask, *enlarged, *described, *(use.picture for use in self.controls))
+
+    def unmasked(self, **changes: Any) -> "GenerationRequest":
+        """A copy without a mask, and with these fields changed."""
+        usual = {
+            field.name: field.default
+            for field in msgspec.structs.fields(GenerationRequest)
+            if field.name in MASKED
+        }
+        return self.with_(**(usual | changes))
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.

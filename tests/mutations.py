@@ -56,6 +56,8 @@ TESTS: Final = {
     "kontext": f"{RUNTIME}/test_kontext.py",
     "inpainting": f"{RUNTIME}/test_inpainting.py",
     "masked content": f"{RUNTIME}/test_masked_content.py",
+    "outpainting": "tests/unit/generation/test_outpainting.py",
+    "canvas": f"{RUNTIME}/test_canvas.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",
     "masked requests": "tests/unit/generation/test_completion.py",
     "masks of members": "tests/acceptance/test_inpainting.py",

@@ -6,7 +6,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from generation import outpainting
 from generation.job import Job, JobState, PictureRecord
+from generation.outpainting import Sides
 from generation.refusal import Refused
 from generation.request import (
     FURTHER_PICTURES,
@@ -39,6 +41,8 @@ class Source(msgspec.Struct, frozen=True):
     index: int | None
     enlarge: Callable[[PictureRecord], Enlargement]
     """How one of its pictures is made larger. Raises Refused."""
+    extend: Callable[[PictureRecord, Sides], GenerationRequest]
+    """What draws around one of its pictures. Raises Refused."""
     count_max: int
     """How many pictures one request may have."""
     larger: Callable[[GenerationRequest], GenerationRequest]
@@ -74,6 +78,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its handler asks for the job's own request once more."""
     written: bool = False
     """Whether a person writes a prompt in it; who presses a button has been told of the words."""
+    apart: bool = False
+    """Whether its button stands in a row of its kind: where to a picture grows."""
     request: Callable[[Source], GenerationRequest] | None = None
 
     @property
@@ -172,23 +178,27 @@ def vary_strong(source: Source) -> GenerationRequest:
 
 def start_from(source: Source) -> GenerationRequest:
     """An img2img from a picture: the request that the dialog begins with."""
-    picture, request = source.picture, drawn(source.job)
-    enlargement = source.job.request.enlargement
+    request = drawn(source.job)
+    return afresh(request.unmasked(init_picture=source.picture.file, denoising_strength=0.6))
+
+
+def extend(sides: Sides) -> Callable[[Source], GenerationRequest]:
+    """The picture on a larger canvas, what is new of it drawn."""
+    return lambda source: source.extend(source.picture, sides)
+
+
+def afresh(request: GenerationRequest) -> GenerationRequest:
+    """What only the picture was drawn with that is gone on from left out, and with another seed."""
     return request.with_(
         **NO_HIRES,
-        init_picture=picture.file,
         **dict.fromkeys(FURTHER_PICTURES),
-        mask=None,
-        # in the size that its model draws
-        width=request.width if enlargement or request.hires else picture.width,
-        height=request.height if enlargement or request.hires else picture.height,
         tile=0,
-        denoising_strength=0.6,
         seed=_new_seed(),
         variation_seed=None,
         variation_strength=0.0,
         lineage=(),
         controls=msgspec.to_builtins(request.own_controls),
+        enlargement=None,
     )
 
 
@@ -246,6 +256,34 @@ ACTIONS: Final[Mapping[str, Action]] = {
             label="button_vary_strong",
             on="picture",
             request=vary_strong,
+        ),
+        *(
+            Action(
+                name=name,
+                emoji=emoji,
+                label=label,
+                on="picture",
+                invites=False,
+                apart=name.startswith("pan_"),
+                request=extend(sides),
+            )
+            for name, label, emoji, sides in (
+                ("pan_left", "button_pan_left", "⬅️", outpainting.LEFT),
+                ("pan_right", "button_pan_right", "➡️", outpainting.RIGHT),
+                ("pan_up", "button_pan_up", "⬆️", outpainting.UP),
+                ("pan_down", "button_pan_down", "⬇️", outpainting.DOWN),
+                ("zoom_out", "button_zoom_out", "🔭", outpainting.ZOOM_OUT),
+                ("zoom_out_more", "button_zoom_out_more", "🌍", outpainting.ZOOM_OUT_MORE),
+            )
+        ),
+        Action(
+            name="extend",
+            emoji="↔️",
+            label="button_extend",
+            on="picture",
+            invites=False,
+            apart=True,
+            written=True,
         ),
         Action(
             name="start",

@@ -2,17 +2,18 @@
 
 import msgspec
 
-from bot.requests.actions import ActionTarget, Source, drawn, enlarged, start_from
-from generation import checks, hires_choice, templates
+from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
+from generation import checks, hires_choice, outpainting, templates
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES, family_of
 from generation.job import Job, JobState, PictureRecord
 from generation.models import ModelKind
+from generation.outpainting import Sides
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import SIDE_STEP, Enlargement, GenerationRequest
-from generation.rules import Rules, native_size, within_limits
+from generation.rules import Rules, native_size, shaped, within_limits
 
 
 class Remade(msgspec.Struct, frozen=True):
@@ -43,6 +44,8 @@ class Remaking:
             elif target.action.name == "start":
                 self.editable(target, job)
                 return True
+            elif target.action.name == "extend":
+                made = Remade(self.extended(target, job, outpainting.ALL_AROUND))
             else:
                 return True
             self.check(made)
@@ -99,6 +102,30 @@ class Remaking:
             picture, size, wish, self._catalog, rules.enlarging, side=side, native=native, step=step
         )
 
+    def _in_shape(self, request: GenerationRequest, source: Source) -> GenerationRequest:
+        """One that starts from a picture in the shape of that, where it is not the shape that was
+        drawn: a larger canvas, or a picture that was drawn in part.
+        """
+        picture, before = source.picture, source.job.request
+        drawn_so = (picture.width, picture.height) == (request.width, request.height)
+        model = self._catalog.find(ModelKind.CHECKPOINT, request.model)
+        larger = before.enlargement is not None or before.hires is not None
+        if drawn_so or larger or model is None:
+            return request
+        area, ratio = request.width * request.height, picture.width / picture.height
+        width, height = shaped(model, ratio, area, self._rules.limits)
+        return request.with_(width=width, height=height)
+
+    def extended(self, target: ActionTarget, job: Job, sides: Sides) -> GenerationRequest:
+        """What draws around a picture of a job. Raises Refused."""
+        source = self._source(target, job)
+        return self._extended(job, source.picture, sides)
+
+    def _extended(self, job: Job, picture: PictureRecord, sides: Sides) -> GenerationRequest:
+        model = self._catalog.get(ModelKind.CHECKPOINT, drawn(job).model)
+        size, limits = (picture.width, picture.height), self._rules.limits
+        return afresh(outpainting.extended(job.request, picture.file, size, sides, model, limits))
+
     def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
         """What a dialog shows and begins from: the job's request, or one that starts from a
         picture. Of an enlarged picture it has the size before.
@@ -107,7 +134,8 @@ class Remaking:
         if target.action.on == "failed":
             return request
         if target.action.name == "start":
-            request = start_from(self._source(target, job))
+            source = self._source(target, job)
+            request = self._in_shape(start_from(source), source)
             model = self._catalog.find(ModelKind.CHECKPOINT, request.model)
             if model is not None and family_of(model).references is not None:
                 # the picture is edited, and drawn from noise alone
@@ -148,4 +176,14 @@ class Remaking:
         def larger(request: GenerationRequest) -> GenerationRequest:
             return hires_choice.added(request, self._catalog, self._rules)
 
-        return Source(job=job, index=index, enlarge=enlarge, count_max=count, larger=larger)
+        def extend(picture: PictureRecord, sides: Sides) -> GenerationRequest:
+            return self._extended(job, picture, sides)
+
+        return Source(
+            job=job,
+            index=index,
+            enlarge=enlarge,
+            extend=extend,
+            count_max=count,
+            larger=larger,
+        )

@@ -11,6 +11,8 @@ from generation.job import Job
 
 ROW: Final = 5
 """Buttons in a row, at most."""
+ROWS: Final = 5
+"""Of a message."""
 
 
 class ActionClient(discord.Client):
@@ -66,12 +68,19 @@ class ActionButton(
 
 
 def view(job: Job, texts: Texts, accepts: Accepts, index: int | None = None) -> discord.ui.View:
-    """The buttons of what is offered on a job, or on its picture `index`; picks in rows below."""
+    """The buttons of what is offered on a job, or on its picture `index`; in rows below where to a
+    picture grows, and picks. Reactions do what there is no room for.
+    """
     buttons = StatelessView()
     found = offered(job, index, accepts)
-    picks = [target for target in found if target.action.on == "pick"]
-    others = [target for target in found if target.action.on != "pick"]
-    for group in (others, picks):
+    groups = [
+        [target for target in found if target.action.on != "pick" and not target.action.apart],
+        [target for target in found if target.action.apart],
+        [target for target in found if target.action.on == "pick"],
+    ]
+    if sum(-(-len(group) // ROW) for group in groups) > ROWS:
+        groups = [[target for group in groups for target in group][: ROW * ROWS]]
+    for group in groups:
         first = -(-len(buttons.children) // ROW)
         for place, target in enumerate(group):
             label = texts(target.action.label) if target.action.label else ""

@@ -16,7 +16,7 @@ from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
 from generation.preprocessors import NONE
-from generation.request import ControlUse, GenerationRequest, LoraUse
+from generation.request import ControlUse, Extension, GenerationRequest, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
@@ -269,10 +269,22 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_controlnet", ", ".join(_control(use, texts) for use in request.controls)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
-    if request.mask:
+    if request.extension is not None:
+        yield "field_extension", _extension(request.extension, texts)
+    elif request.mask:
         yield "field_mask", ", ".join(_mask(request, texts))
     if made is not None and made.denoising_strength:
         yield "field_second_pass", number(made.denoising_strength)
+
+
+def _extension(made: Extension, texts: Texts) -> str:
+    """To which sides a picture has grown, and how much smaller it is if it is that."""
+    arrows = {"left": "⬅️", "right": "➡️", "top": "⬆️", "bottom": "⬇️"}
+    return " ".join(
+        f"{arrow} {texts.number(getattr(made, side))}"
+        for side, arrow in arrows.items()
+        if getattr(made, side)
+    )
 
 
 def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:

@@ -71,7 +71,9 @@ class Modal(discord.ui.Modal):
             entered = values.get(getattr(field, "custom_id", ""))
             if isinstance(field, discord.ui.TextInput) and isinstance(entered, str):
                 field.default = entered[:VALUE_MAX] or None
-            elif isinstance(field, discord.ui.Select) and isinstance(entered, Sequence):
+            elif isinstance(field, discord.ui.Select | discord.ui.CheckboxGroup) and isinstance(
+                entered, Sequence
+            ):
                 for option in field.options:
                     option.default = option.value in entered
             elif isinstance(
@@ -93,6 +95,24 @@ class Modal(discord.ui.Modal):
                 for value, shown in list(names.items())[:OPTIONS_MAX]
             ],
             required=True,
+        )
+        self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
+        return self
+
+    def several(
+        self, name: str, label: str, names: Mapping[str, str], chosen: Sequence[str] = ()
+    ) -> Self:
+        """Add a field to tick some of at most ten values, shown by their names."""
+        field: discord.ui.CheckboxGroup[Any] = discord.ui.CheckboxGroup(
+            custom_id=name,
+            options=[
+                discord.CheckboxGroupOption(
+                    label=shown[:100], value=value[:100], default=value in chosen
+                )
+                for value, shown in names.items()
+            ],
+            min_values=0,
+            required=False,
         )
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
         return self

@@ -195,7 +195,7 @@ def paint(
 
     A variation shows all its seeds, one over the other.
     """
-    size = request.drawn_size
+    size = request.size if request.extension is not None else request.drawn_size
     if side:
         size = (side * size[0] // max(size) or 1, side * size[1] // max(size) or 1)
     picture = _of_seed(request, request.seeds[index], size, file_hash)

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageOps
 from scipy import ndimage
 
 from generation.messages import Generate
+from generation.runtime.canvas import new_part, on_canvas
 from generation.runtime.faults import JobError
 from generation.runtime.latents import fitted, open_picture
 from generation.runtime.mask_region import Region, around
@@ -58,11 +59,15 @@ class Mask(NamedTuple):
 def mask_of(work: Generate) -> Mask | None:
     """That of a job, scaled and cropped as its picture is. Raises JobError."""
     request = work.request
-    if request.mask is None or request.init_picture is None:
+    if not request.has("mask") or request.init_picture is None:
         return None
     size = request.width, request.height
     picture = open_picture(work.pictures[request.init_picture])
-    drawn = open_picture(work.pictures[request.mask]).convert("L").resize(picture.size)
+    if request.extension is not None:
+        picture, drawn = on_canvas(picture, request.extension), new_part(request.extension)
+    else:
+        assert request.mask is not None
+        drawn = open_picture(work.pictures[request.mask]).convert("L").resize(picture.size)
     if request.mask_mode == "not masked":
         drawn = ImageOps.invert(drawn)
     if request.inpaint_area == "only masked":

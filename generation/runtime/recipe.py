@@ -306,7 +306,7 @@ class Drawing(JobReport):
         if mask is not None:
             picture = mask.picture
             if request.masked_content == "fill":
-                picture = filled(picture, mask.drawn)
+                picture = filled(picture, mask.drawn, canvas=request.extension is not None)
             return pixels_of(picture, device)
         if work.enlargement is None:
             data = work.pictures[request.init_picture]

@@ -78,7 +78,9 @@ def _resized(
     pictures = [open_picture(work.pictures[sha256]) for sha256 in work.references]
     box = drawn_part(work, mask)
     if box is not None:
-        pictures[0] = pictures[0].crop(box)
+        assert mask is not None
+        assert mask.region is not None
+        pictures[0] = mask.region.whole.crop(box)
     return [
         picture.resize(shown_size(picture.size, model.family, native), Image.Resampling.LANCZOS)
         for picture in pictures

@@ -33,9 +33,13 @@ async def test_buttons_and_reactions_are_those_that_apply(
     rig: Rig, ada: Person, general: str
 ) -> None:
     one = await imagine(ada, general)
-    singles = ["Upscale", "Vary (subtle)", "Vary (strong)", "Start from it"]
+    singles = [
+        *("Upscale", "Hires", "Vary (subtle)", "Vary (strong)"),
+        *("Zoom out ×1.5", "Zoom out ×2", "Start from it"),
+    ]
     everywhere = ["Edit", "Parameters", "Favourite", "Delete"]
-    assert buttons(one) == ["Reroll", *singles, *everywhere]
+    grows = ["Left", "Right", "Up", "Down", "Extend…"]
+    assert buttons(one) == ["Reroll", *singles, *everywhere, *grows]
     four = await imagine(ada, general, count=4)
     assert [label for label in buttons(four) if label] == ["Reroll", *everywhere]
     emoji = [f["emoji"]["name"] for f in fields_of(four["components"]) if not f.get("label")]

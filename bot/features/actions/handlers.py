@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bot.access.permissions import Rights, check_remains
 from bot.delivery.failures import SENDING_ERRORS, is_too_large
-from bot.features.actions import modals
+from bot.features.actions import extend_modal, modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.responding import AnsweredError, Interaction, responding
@@ -16,6 +16,7 @@ from bot.requests.actions import ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.formatting import text_file
+from generation import outpainting
 from generation.job import Job, PictureRecord
 from generation.refusal import Refused
 
@@ -117,6 +118,14 @@ async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job
     await reply.open(modal, target, job)
 
 
+async def _extend(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Opens the dialog of directions, where there is one to go on from."""
+    services.requests.remaking.extended(target, job, outpainting.ALL_AROUND)
+    await reply.open(
+        extend_modal.modal_for(job, target.index or 0, reply.caller.texts), target, job
+    )
+
+
 async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     private = reply.caller.answers_privately(job)
     await reply.defer(private=private)
@@ -166,6 +175,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "parameters": _parameters,
     "edit": _edit,
     "start": _edit,
+    "extend": _extend,
     "retry": _edit,
     "pick": _pick,
     "replay": _replay,

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from bot import locales
+from bot.features.actions import extend_modal
 from bot.features.approvals import VERDICTS
 from bot.features.moderation import COMMANDS as MODERATION
 from bot.features.presets.command import COMMANDS
@@ -41,7 +42,7 @@ CARRIERS = {
 """What carries a sentence's key, and as which of its arguments."""
 BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
-    *(f"action_{name}" for name in ("imagine", "edit", "start", "retry", "replay")),
+    *(f"action_{name}" for name in ("imagine", "edit", "start", "extend", "retry", "replay")),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),
@@ -56,6 +57,7 @@ BUILT = {
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
+    *(f"extend_{name}" for name in (*extend_modal.SIDES, *extend_modal.SHARES)),
     *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),
     *(

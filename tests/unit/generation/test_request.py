@@ -78,7 +78,7 @@ def test_every_field_is_an_option() -> None:
     # what only actions set, and what was drawn from
     assert fields == set(GenerationRequest.__struct_fields__) - {
         "tile", "conventions", "lineage", "template", "negative_template", "enlargement",
-        "describing",
+        "describing", "extension",
     }  # fmt: skip
     for option in options().values():
         assert option.help, option.name

@@ -78,6 +78,12 @@ ABOUT_REQUESTS: Final = """
 reroll upscale hires vary_subtle vary_strong start edit public  . . . . . . . u u
 reroll upscale hires vary_subtle vary_strong start edit private . . u u u u u u u
 reroll upscale hires vary_subtle vary_strong start edit role    r e r r r r r u u
+pan_left pan_right pan_up pan_down zoom_out       public  . . . . . . . u u
+zoom_out_more extend                              public  . . . . . . . u u
+pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
+zoom_out_more extend                              private . . u u u u u u u
+pan_left pan_right pan_up pan_down zoom_out       role    r e r r r r r u u
+zoom_out_more extend                              role    r e r r r r r u u
 /replay /upscale-job                              public  . . . . . . . u u
 /replay /upscale-job                              private . . u u u u u u u
 /replay /upscale-job                              role    r e r r r r r u u
@@ -126,6 +132,10 @@ approval                                                  a a a . . . a a a
 ONLY_OWNERS_PRESS: Final = """
 reroll upscale hires vary_subtle vary_strong start edit public  . . p . p p p u u
 reroll upscale hires vary_subtle vary_strong start edit private . . u u u u u u u
+pan_left pan_right pan_up pan_down zoom_out       public  . . p . p p p u u
+zoom_out_more extend                              public  . . p . p p p u u
+pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
+zoom_out_more extend                              private . . u u u u u u u
 /replay /upscale-job pick                         public  . . p . p p p u u
 /replay /upscale-job pick                         private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u

@@ -4,9 +4,16 @@ from bot.requests.actions import ACTIONS
 
 
 def test_prompts_are_written_in_the_dialogs_alone() -> None:
-    assert {row.name for row in ACTIONS.values() if row.written} == {"edit", "start", "retry"}
+    assert {row.name for row in ACTIONS.values() if row.written} == {
+        "edit",
+        "extend",
+        "start",
+        "retry",
+    }
 
 
 def test_which_ask_for_pictures_without_a_dialog() -> None:
-    at_once = {"reroll", "upscale", "hires", "vary_subtle", "vary_strong", "replay"}
+    grows = {"pan_left", "pan_right", "pan_up", "pan_down", "zoom_out", "zoom_out_more"}
+    drawn = {"reroll", "upscale", "hires", "vary_subtle", "vary_strong", "replay"}
+    at_once = grows | drawn
     assert {row.name for row in ACTIONS.values() if row.asks} == at_once
