@@ -20,7 +20,9 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
-ANSWERING: Final = ("imagine", "doctor", "prompt", "models", "info", "convert", "fetch")
+ANSWERING: Final = (
+    *("imagine", "describe", "doctor", "prompt", "models", "info", "convert", "fetch"),
+)
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
 
@@ -76,6 +78,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.imagine import imagine
 
             return await imagine(config, parsed)
+        case "describe":
+            from bot.cli.describe import describe
+
+            return await describe(config, parsed)
         case "doctor":
             from bot.cli.doctor import doctor
 
@@ -150,8 +156,11 @@ def _parser() -> argparse.ArgumentParser:
 
     imagine = commands.add_parser("imagine", help="make pictures without any chat", epilog=RANGES)
     add_flags(imagine)
+    from bot.cli.describe import add_flags as add_describing_flags
     from bot.cli.prompt import add_flags as add_prompt_flags
 
+    described = commands.add_parser("describe", help="say what pictures show")
+    add_describing_flags(described)
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")

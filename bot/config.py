@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from generation import extra_model_paths, hub, toml_text
+from generation.describing import DescribingSettings
 from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.hires import HiresSettings
@@ -147,6 +148,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSettings = WorkerSettings()
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
+    describing: DescribingSettings = DescribingSettings()
     output: OutputSettings = OutputSettings()
     hires: HiresSettings = HiresSettings()
     direct_messages: DirectMessagesSettings = DirectMessagesSettings()
@@ -177,6 +179,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             models=self.models.settings,
             limits=self.limits,
             enlarging=self.enlarging,
+            describing=self.describing,
             output=self.output,
             hires=self.hires,
             wildcards=self.wildcards.folder,
@@ -191,6 +194,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "worker": WorkerSettings,
     "limits": Limits,
     "enlarging": EnlargingSettings,
+    "describing": DescribingSettings,
     "output": OutputSettings,
     "hires": HiresSettings,
     "direct_messages": DirectMessagesSettings,

@@ -45,6 +45,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     ratings: dict[str, float] = {}
     """Probability of each by the tagger's name of it, such as general, sensitive, explicit."""
     caption: Annotated[str, Meta(max_length=CAPTION_MAX)] = ""
+    unsafe: float | None = None
+    """What the picture check found in the picture, from 0 to 1; None where nothing checked it."""
 
     @property
     def rating(self) -> str:

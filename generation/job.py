@@ -158,6 +158,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen, where a picture was to be described."""
 
     @property
+    def showing(self) -> tuple[PictureRecord, ...]:
+        """The pictures that show what came of it: those that were made, or the one described."""
+        asked = self.request.describing
+        if asked is None or self.description is None:
+            return self.pictures
+        described = PictureRecord(
+            index=0,
+            seed=0,
+            width=asked.width,
+            height=asked.height,
+            file=asked.picture,
+            pixels_sha256="",
+            unsafe=self.description.unsafe,
+        )
+        return (described,)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will happen to it but delivery."""
         return self.state in ENDED

@@ -48,11 +48,13 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def same_pictures(first: Job, second: Job) -> bool:
-    """Whether both jobs made the same pictures, to the last bit."""
+    """Whether both jobs made the same pictures, to the last bit; or saw the same in one."""
 
     def pixels(job: Job) -> list[str]:
         return [picture.pixels_sha256 for picture in job.pictures]
 
+    if first.description is not None:
+        return first.description == second.description
     return bool(first.pictures) and pixels(first) == pixels(second)
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from generation import references, sizes
 from generation.assembly import is_whole, settings_for
 from generation.catalog import Catalog
+from generation.describing import DescribingSettings
 from generation.enlarging import EnlargingSettings
 from generation.families import FAMILIES, family_of
 from generation.hires import HiresSettings
@@ -59,6 +60,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, ModelSettings] = {}
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
+    describing: DescribingSettings = DescribingSettings()
     output: OutputSettings = OutputSettings()
     hires: HiresSettings = HiresSettings()
     wildcards: Path | None = None

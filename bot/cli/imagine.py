@@ -2,33 +2,26 @@
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bot.app import Studio, open_studio, start_engine
 from bot.cli.arguments import folder
+from bot.cli.making import LOCALE, Maker, a_maker, say
 from bot.config import Config
 from bot.delivery.surroundings import KNOWN_SHOWN
 from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import parts_of, read_file
 from bot.requests.given_pictures import sizes_of
-from bot.storage_folder import InUseError, open_store
 from bot.ui.formatting import cut
 from generation import abilities, completion, prompt_flags, vocabulary
-from generation.catalog import Catalog
-from generation.engines import EngineError
-from generation.job import Failure, Job, JobState, Origin
-from generation.messages import JobEvent
-from generation.messages import Progress as StepsDone
+from generation.job import Failure, Job, JobState
 from generation.models import ModelKind
 from generation.picture_files import suffix_of
 from generation.prompts import spaced_weights
@@ -41,9 +34,6 @@ from storage.errors import DatabaseError
 from storage.jobs import JobStore
 from storage.pictures import PictureMissingError
 
-LOCALE: Final = "en-US"
-LOOK_EVERY: Final = 0.5
-"""Seconds, where another process makes the pictures."""
 OF_THE_MODEL: Final = "the model's"
 SAME_AS_FIRST: Final = (
     *("hires_steps", "hires_guidance", "hires_sampler", "hires_schedule", "hires_prompt"),
@@ -156,20 +146,13 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     try:
         prompts = await asyncio.to_thread(_prompts, arguments)
         await asyncio.to_thread(_check_out, arguments.out)
-        try:
-            async with open_studio(config) as studio:
-                return await _each(prompts, arguments, _Own(studio), texts, console)
-        except InUseError:
-            async with open_store(config, migrating=False) as store:
-                catalog = Catalog(config.model_folders, settings=config.models.settings)
-                await catalog.scan()
-                maker = _Others(config, store.jobs, catalog)
-                return await _each(prompts, arguments, maker, texts, console)
+        async with a_maker(config) as maker:
+            return await _each(prompts, arguments, maker, texts, console)
     except DatabaseError as error:
-        _say(f"The database can't be used: {error}.", console)
+        say(f"The database can't be used: {error}.", console)
         return 1
     except Refused as refused:
-        _say(texts(refused.code, **refused.params), console)
+        say(texts(refused.code, **refused.params), console)
         return 1
 
 
@@ -211,21 +194,10 @@ def _check_out(out: Path) -> None:
         raise Refused("out_unwritable", folder=str(out), why=error.strerror or str(error)) from None
 
 
-class _Maker(Protocol):
-    """Makes the pictures of one request."""
-
-    config: Config
-    jobs: JobStore
-    catalog: Catalog
-
-    async def make(self, request: GenerationRequest, console: Console) -> Job:
-        """The job, ended."""
-
-
 async def _each(
     prompts: list[str],
     arguments: argparse.Namespace,
-    maker: _Maker,
+    maker: Maker,
     texts: Texts,
     console: Console,
 ) -> int:
@@ -235,77 +207,23 @@ async def _each(
         try:
             request, remarks = await _request(prompt, maker, arguments, texts)
             for remark in remarks:
-                _say(remark, console, style="yellow")
+                say(remark, console, style="yellow")
             job = await maker.make(request, console)
             await maker.jobs.mark_delivered(job.id)
             if job.state is JobState.FINISHED:
                 await _write(maker.jobs, job, arguments.out)
             else:
                 failure = job.failure or Failure("internal_error")
-                _say(texts(failure.code, **failure.params), console)
+                say(texts(failure.code, **failure.params), console)
                 status = 1
         except Refused as refused:
-            _say(texts(refused.code, **refused.params), console)
+            say(texts(refused.code, **refused.params), console)
             status = 1
     return status
 
 
-class _Own:
-    """Draws in this process's own worker."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.config = studio.config
-        self.jobs = studio.jobs
-        self.catalog = studio.catalog
-        self._studio = studio
-        self._bar: tuple[Progress, TaskID] | None = None
-        studio.worker.listen(self._hear)
-
-    async def make(self, request: GenerationRequest, console: Console) -> Job:
-        """The job, ended."""
-        job = await self.jobs.add(request, _origin())
-        with _bar(console) as bar:
-            self._bar = bar, bar.add_task("starting", total=None)
-            with contextlib.suppress(EngineError):  # the job ends with what is wrong
-                await start_engine(self._studio)
-            await self._studio.worker.run_only(job.id)
-        return await _job(self.jobs, job.id)
-
-    def _hear(self, _job: Job, event: JobEvent | None) -> None:
-        if isinstance(event, StepsDone) and self._bar is not None:
-            bar, task = self._bar
-            bar.update(task, description=event.stage, completed=event.step, total=event.steps)
-
-
-class _Others:
-    """The bot has the models: its worker takes jobs from the queue that both share."""
-
-    def __init__(self, config: Config, jobs: JobStore, catalog: Catalog) -> None:
-        self.config = config
-        self.jobs = jobs
-        self.catalog = catalog
-
-    async def make(self, request: GenerationRequest, console: Console) -> Job:
-        """The job, ended."""
-        job = await self.jobs.add(request, _origin())
-        with _bar(console) as bar:
-            bar.add_task("waiting for the bot that is running", total=None)
-            while True:
-                found = await _job(self.jobs, job.id)
-                if found.ended:
-                    return found
-                await asyncio.sleep(LOOK_EVERY)
-
-
-async def _job(jobs: JobStore, job_id: int) -> Job:
-    job = await jobs.get(job_id)
-    if job is None:
-        raise RuntimeError(f"job {job_id} is no longer in the database")
-    return job
-
-
 async def _request(
-    prompt: str, maker: _Maker, arguments: argparse.Namespace, texts: Texts
+    prompt: str, maker: Maker, arguments: argparse.Namespace, texts: Texts
 ) -> tuple[GenerationRequest, list[str]]:
     """The request, and lines on what of it has no effect. Raises Refused."""
     given: dict[str, Any] = {"prompt": prompt}
@@ -360,7 +278,7 @@ def _listed(words: Sequence[str]) -> str:
 
 
 async def _upload(
-    maker: _Maker, path: Path, name: str, arguments: argparse.Namespace
+    maker: Maker, path: Path, name: str, arguments: argparse.Namespace
 ) -> dict[str, str]:
     """What the file of an option gives, by option."""
     limits = maker.config.limits
@@ -394,22 +312,3 @@ async def _write(jobs: JobStore, job: Job, out: Path) -> None:
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
-
-
-def _say(sentence: str, console: Console, style: str = "red") -> None:
-    """In one line, and brackets in it are no markup."""
-    console.print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
-
-
-def _origin() -> Origin:
-    return Origin(user_id=0, user_name="command line", locale=LOCALE)
-
-
-def _bar(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)

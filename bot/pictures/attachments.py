@@ -111,7 +111,7 @@ class JobAttachments:
         found: list[Attachment] = []
         withheld: list[Withheld] = []
         missing = 0
-        for picture in job.pictures:
+        for picture in job.showing:
             try:
                 shown = await self._read(job, picture, where or job.origin, asks=asks)
             except PictureMissingError:
@@ -128,7 +128,7 @@ class JobAttachments:
         """The pictures of a job for a moderator who is to approve them, as spoilers."""
         found: list[Attachment] = []
         missing = 0
-        for picture in job.pictures:
+        for picture in job.showing:
             try:
                 found.append(await self._attachment(job, picture, spoiler=True))
             except PictureMissingError:

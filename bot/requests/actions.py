@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from generation import outpainting
+from generation import describing, outpainting
 from generation.job import Job, JobState, PictureRecord
 from generation.outpainting import Sides
 from generation.refusal import Refused
@@ -15,6 +15,7 @@ from generation.request import (
     LINEAGE_MAX,
     NO_HIRES,
     RANDOM_SEED_MAX,
+    Describing,
     Enlargement,
     GenerationRequest,
     Variation,
@@ -28,10 +29,10 @@ VARIATIONS: Final = 4
 OLD_STRENGTH: Final = 0.3
 """Denoising strength by which requests are known that enlarged pictures before upscalers did."""
 
-On = Literal["unfinished", "failed", "job", "picture", "either", "pick", "history"]
+On = Literal["unfinished", "failed", "job", "picture", "either", "pick", "described", "history"]
 """What an action is offered on: a request that is not finished, one that failed or was cancelled,
-one with its pictures, one single picture, either of these, each picture among several, or an entry
-of somebody's own history."""
+one with its pictures, one single picture, either of these, each picture among several, what was
+seen in a picture, or an entry of somebody's own history."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -43,6 +44,8 @@ class Source(msgspec.Struct, frozen=True):
     """How one of its pictures is made larger. Raises Refused."""
     extend: Callable[[PictureRecord, Sides], GenerationRequest]
     """What draws around one of its pictures. Raises Refused."""
+    describe: Callable[[PictureRecord], Describing]
+    """How one of its pictures is described. Raises Refused."""
     count_max: int
     """How many pictures one request may have."""
     larger: Callable[[GenerationRequest], GenerationRequest]
@@ -140,6 +143,11 @@ def same_picture(source: Source) -> GenerationRequest:
     return drawn(source.job).with_(
         seed=picture.seed, variation_seed=picture.variation_seed, count=1
     )
+
+
+def describe(source: Source) -> GenerationRequest:
+    """What the picture shows."""
+    return describing.request_of(source.describe(source.picture))
 
 
 def drawn(job: Job) -> GenerationRequest:
@@ -302,6 +310,23 @@ ACTIONS: Final[Mapping[str, Action]] = {
             invites=False,
             written=True,
         ),
+        Action(
+            name="describe",
+            emoji="🏷️",
+            label="button_description",
+            on="picture",
+            request=describe,
+            invites=False,
+            draws=False,
+        ),
+        Action(
+            name="imagine_this",
+            emoji="🎨",
+            label="button_imagine_this",
+            on="described",
+            invites=False,
+            written=True,
+        ),
         Action(name="parameters", emoji="📋", label="button_parameters", on="either", posts=False),
         Action(name="favourite", emoji="⭐", label="button_favourite", on="either", posts=False),
         Action(
@@ -347,6 +372,9 @@ def applying(job: Job, index: int | None = None) -> list[ActionTarget]:
         return [ActionTarget(ACTIONS["cancel"])]
     if job.state is not JobState.FINISHED:
         return [ActionTarget(action) for action in ACTIONS.values() if action.on == "failed"]
+    if job.request.describing is not None:
+        found = [ActionTarget(action) for action in ACTIONS.values() if action.on == "described"]
+        return [*found, ActionTarget(ACTIONS["delete"])]
     several = index is None and len(job.pictures) > 1
     one = index if index is not None or several or not job.pictures else job.pictures[0].index
     found = []

@@ -3,7 +3,7 @@
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
-from generation import checks, hires_choice, outpainting, templates
+from generation import checks, describing, hires_choice, outpainting, templates
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES, family_of
@@ -12,7 +12,13 @@ from generation.models import ModelKind
 from generation.outpainting import Sides
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import SIDE_STEP, Enlargement, GenerationRequest
+from generation.request import (
+    SIDE_STEP,
+    Describing,
+    DescriptionStyle,
+    Enlargement,
+    GenerationRequest,
+)
 from generation.rules import Rules, native_size, shaped, within_limits
 
 
@@ -41,6 +47,8 @@ class Remaking:
                 made = self.by(target, job)
             elif target.action.name == "replay":
                 made = Remade(job.request, enlarged(job))
+            elif target.action.name == "imagine_this":
+                return job.description is not None and bool(job.description.prompt)
             elif target.action.name == "start":
                 self.editable(target, job)
                 return True
@@ -126,6 +134,12 @@ class Remaking:
         size, limits = (picture.width, picture.height), self._rules.limits
         return afresh(outpainting.extended(job.request, picture.file, size, sides, model, limits))
 
+    def describe(
+        self, picture: str, size: tuple[int, int], style: DescriptionStyle | None = None
+    ) -> Describing:
+        """How a picture of that hash and size in pixels is described. Raises Refused."""
+        return describing.of_picture(picture, size, style, self._catalog, self._rules.describing)
+
     def editable(self, target: ActionTarget, job: Job) -> GenerationRequest:
         """What a dialog shows and begins from: the job's request, or one that starts from a
         picture. Of an enlarged picture it has the size before.
@@ -179,11 +193,15 @@ class Remaking:
         def extend(picture: PictureRecord, sides: Sides) -> GenerationRequest:
             return self._extended(job, picture, sides)
 
+        def describe(picture: PictureRecord) -> Describing:
+            return self.describe(picture.file, (picture.width, picture.height))
+
         return Source(
             job=job,
             index=index,
             enlarge=enlarge,
             extend=extend,
+            describe=describe,
             count_max=count,
             larger=larger,
         )

@@ -15,7 +15,7 @@ from bot.requests.actions import ActionTarget, enlarged
 from bot.requests.given_pictures import NO_PICTURE, sizes_of
 from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
-from generation import checks, completion, preset
+from generation import checks, completion, describing, preset
 from generation.catalog import Catalog
 from generation.enlarging import NO_WISH, Wish, of_upload
 from generation.hires import second_pass, second_steps
@@ -25,7 +25,7 @@ from generation.info.resolving import Resolved
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
-from generation.request import GenerationRequest
+from generation.request import DescriptionStyle, GenerationRequest
 from generation.request_options import options
 from generation.rules import Rules
 from generation.worker import Worker
@@ -193,6 +193,21 @@ class RequestService:
         )
         checks.check(request, self.catalog, self.rules)
         return await self._add(request, caller, origin, action="upscale")
+
+    async def describe(
+        self,
+        picture: str,
+        size: tuple[int, int],
+        style: DescriptionStyle | None,
+        caller: Caller,
+        origin: Origin,
+    ) -> Job:
+        """A picture of the store, handed in by somebody and of that size, described."""
+        permissions.check_place(caller.guild, caller.place)
+        await self.catalog.ready(MODELS_SECONDS)
+        request = describing.request_of(self.remaking.describe(picture, size, style))
+        checks.check(request, self.catalog, self.rules)
+        return await self._add(request, caller, origin, action="describe")
 
     async def change(
         self,

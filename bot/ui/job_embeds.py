@@ -8,6 +8,7 @@ from typing import Final
 import discord
 
 from bot.locales import Texts
+from bot.ui import description_embed
 from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line, quoted, sentence
 from generation import metadata, replay
 from generation.families.control import USUAL_KIND
@@ -92,7 +93,10 @@ def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts
 
 def subject(job: Job, texts: Texts) -> str:
     """What a job is about: its prompt, or that a picture which was not drawn here is enlarged."""
-    made = job.request.enlargement
+    made, described = job.request.enlargement, job.request.describing
+    if described is not None:
+        seen = job.description.prompt if job.description is not None else ""
+        return seen or texts("subject_described", width=described.width, height=described.height)
     if job.request.prompt or made is None:
         return job.request.prompt
     return texts("subject_enlarged", width=made.from_width, height=made.from_height)
@@ -215,6 +219,8 @@ def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -
     """The embed under finished pictures: what makes them again."""
     request = job.request
     description = quoted(subject(job, texts), PROMPT_MAX)
+    if job.description is not None:
+        description = description_embed.body(job.description, texts)
     embed = discord.Embed(description=description, colour=COLOUR)
     _named(embed, job, texts, around)
     if request.negative_prompt:
@@ -229,6 +235,10 @@ def parameters(job: Job, texts: Texts, around: Surroundings = NO_SURROUNDINGS) -
 def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     """Key and text of each field; seeds are numbers to copy, the others numbers to read."""
     request, number = job.request, texts.number
+    if request.describing is not None:
+        if job.description is not None:
+            yield from description_embed.fields(job.description, request.describing, texts)
+        return
     if job.preset:
         own = texts("preset_personal", name=job.preset.name)
         yield "field_preset", own if job.preset.own else job.preset.name

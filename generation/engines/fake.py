@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
+import msgspec
 from PIL import Image, ImageDraw
 
 from generation.description import Description, SeenTag
@@ -120,7 +121,9 @@ class FakeEngine:
             batch_size=request.count, precision="float32", vae_precision="float32"
         )
         if isinstance(work, Describe):
-            yield Described(work.job, seen_by(work))
+            unsafe = self.unsafe[0] if self.unsafe else None
+            seen = msgspec.structs.replace(seen_by(work), unsafe=unsafe)
+            yield Described(work.job, seen)
         drawn = () if isinstance(work, Describe) else request.seeds
         for index, seed in enumerate(drawn):
             if isinstance(work, Enlarge):

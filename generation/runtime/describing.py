@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
+import msgspec
 import torch
 from PIL import Image
 
@@ -69,6 +70,7 @@ class DescribingJob(JobReport):
             tags, ratings = tagger.tags(picture, wanted.threshold, wanted.character_threshold)
             found = Description(tags=tags, ratings=ratings)
         self._stop_if_cancelled()
+        found = msgspec.structs.replace(found, unsafe=self._unsafe(picture.convert("RGB")))
         self._wait_for_hashes()
         self._send(Described(work.job, found))
 

@@ -106,7 +106,7 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
 
 async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Opens the dialog of a request, or of one that starts from its picture."""
-    if target.action.name == "retry" and job.request.only_enlarges:
+    if target.action.name == "retry" and not job.request.checkpoint:
         # there is nothing to write
         origin = reply.origin(private=reply.caller.answers_privately(job))
         again = await services.requests.submit(job.request, reply.caller, origin, target, job)
@@ -168,6 +168,13 @@ async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: 
     await reply.confirm(reply.caller.texts("history_forgotten", job=job.id))
 
 
+async def _imagine_this(_services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Opens the dialog of a new request with what was seen, to be changed."""
+    if job.description is None or not job.description.prompt:
+        raise Refused("nothing_to_imagine")
+    await reply.open(modals.new_modal(job.description.prompt, job, reply.caller.texts), target, job)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     "cancel": _cancel,
     "delete": _delete,
@@ -177,6 +184,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "start": _edit,
     "extend": _extend,
     "retry": _edit,
+    "imagine_this": _imagine_this,
     "pick": _pick,
     "replay": _replay,
     "send": _send,

@@ -10,6 +10,7 @@ from bot.access.caller import Caller
 from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
+from bot.interactions.describing import describe_attachment
 from bot.interactions.drafts import typing
 from bot.interactions.enlarging import enlarge_attachment
 from bot.interactions.picture_info import show_info
@@ -27,13 +28,14 @@ MENUS: Final = {
     "menu_reroll": ("Reroll", "reroll"),
     "menu_upscale": ("Upscale", "upscale"),
     "menu_vary": ("Vary", "vary_subtle"),
+    "menu_describe": ("Describe", "describe"),
     "menu_parameters": ("Parameters", "parameters"),
 }
 """Key of the name, the name in English, and the action."""
 
 
 def commands(services: Services) -> list[app_commands.ContextMenu]:
-    """Reroll, Upscale, Vary, Parameters."""
+    """Reroll, Upscale, Vary, Describe, Parameters."""
     return [_of_action(services, key, *names) for key, names in MENUS.items()]
 
 
@@ -49,6 +51,10 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
             if shown is None and action == "upscale":
                 attachment = _picture_in(message, "message_without_picture")
                 await enlarge_attachment(services, interaction, caller, attachment)
+                return
+            if shown is None and action == "describe":
+                attachment = _picture_in(message, "message_without_picture")
+                await describe_attachment(services, interaction, caller, attachment)
                 return
             if shown is None:
                 raise Refused("message_not_ours")

@@ -87,9 +87,9 @@ zoom_out_more extend                              role    r e r r r r r u u
 /replay /upscale-job                              public  . . . . . . . u u
 /replay /upscale-job                              private . . u u u u u u u
 /replay /upscale-job                              role    r e r r r r r u u
-pick                                              public  . . . . . . . u u
-pick                                              private . . u u u u u u u
-pick                                              role    . . . . . . . u u
+pick describe imagine_this                        public  . . . . . . . u u
+pick describe imagine_this                        private . . u u u u u u u
+pick describe imagine_this                        role    . . . . . . . u u
 parameters favourite                              public  . . . . . . . u u
 parameters favourite                              private . . u u u u u u u
 parameters favourite                              role    . . . . . . . u u
@@ -116,7 +116,7 @@ send forget /history-entry                        role    . . o o o o o u u
 ABOUT_NO_REQUEST: Final = """
 /imagine /queue /cancel /history /models /loras           . . . . . . . . .
 control-picture /settings /settings-person                . . . . . . . . .
-/preset-list /preset-show /preset-export /help            . . . . . . . . .
+/preset-list /preset-show /preset-export /help /describe  . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
 /mypreset-show /mypreset-export                           . . . . . . . . .
@@ -136,8 +136,8 @@ pan_left pan_right pan_up pan_down zoom_out       public  . . p . p p p u u
 zoom_out_more extend                              public  . . p . p p p u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
 zoom_out_more extend                              private . . u u u u u u u
-/replay /upscale-job pick                         public  . . p . p p p u u
-/replay /upscale-job pick                         private . . u u u u u u u
+/replay /upscale-job pick describe imagine_this   public  . . p . p p p u u
+/replay /upscale-job pick describe imagine_this   private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u
 delete cancel /cancel-job                         public  . . m . m m m u u
 """
