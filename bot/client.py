@@ -25,6 +25,7 @@ from bot.features import (
     control_picture,
     describe,
     drafts,
+    edit_words,
     info,
     moderation,
     mydata,
@@ -88,6 +89,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
     **modals.ON_SUBMIT,
     **extend_modal.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
+    **edit_words.ON_SUBMIT,
     **imagine.ON_SUBMIT,
     **preset_panel.ON_SUBMIT,
     **settings.ON_SUBMIT,
@@ -98,6 +100,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **modals.REOPEN,
     **extend_modal.REOPEN,
     **control_picture.REOPEN,
+    **edit_words.REOPEN,
     **imagine.REOPEN,
     **preset_panel.REOPEN,
     **settings.REOPEN,
@@ -125,6 +128,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         replay.command(services),
         upscale.command(services),
         describe.command(services),
+        edit_words.command(services),
         info.command(services),
         queue.queue(services),
         queue.cancel(services),
@@ -138,6 +142,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         help_.command(services),
         *menus.commands(services),
         control_picture.command(services),
+        edit_words.menu(services),
     ]
 
 

@@ -233,7 +233,7 @@ def _size(
             raise Refused("aspect_and_size")
         ratio = sizes.ratio(str(given["aspect"]))
         width, height = shaped(model, ratio, width * height, limits)
-    elif family_of(model).references is not None and not given.keys() & {"width", "height"}:
+    elif edits(model) and not given.keys() & {"width", "height"}:
         edited = pictures.get(str(given.get("init_picture")))
         if edited is not None:
             width, height = shaped(model, edited[0] / edited[1], width * height, limits)

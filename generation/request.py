@@ -366,11 +366,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     second_picture: Annotated[
         PictureHash | None,
-        option("another picture, for a model that is shown several", picture=True),
+        option("another picture, for a model that is shown several", picture=True, slash=False),
     ] = None
     third_picture: Annotated[
         PictureHash | None,
-        option("a third picture, for a model that is shown several", picture=True),
+        option("a third picture, for a model that is shown several", picture=True, slash=False),
     ] = None
     fourth_picture: Annotated[
         PictureHash | None,
@@ -608,6 +608,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """Hashes of the pictures that it starts from or that are edited, in order."""
         pictures = (self.init_picture, *(getattr(self, name) for name in FURTHER_PICTURES))
         return tuple(picture for picture in pictures if picture is not None)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the pictures that it is given are changed by what the prompt says: drawn from
+        noise alone beside them, or by InstructPix2Pix.
+        """
+        if self.init_picture is None or self.mask is not None or self.enlargement is not None:
+            return False
+        return self.denoising_strength == 1 or self.image_guidance_scale is not None
 
     @property
     def uploads(self) -> tuple[str, ...]:

@@ -122,7 +122,13 @@ class Person:
     async def say_with_file(
         self, channel: str, filename: str, content: bytes, text: str = ""
     ) -> Json:
-        form = file_form({"user": self.name, "content": text}, filename, content)
+        return await self.say_with_files(channel, [(filename, content)], text)
+
+    async def say_with_files(
+        self, channel: str, files: Sequence[tuple[str, bytes]], text: str = ""
+    ) -> Json:
+        """A message with files, each a name and what it holds."""
+        form = files_form({"user": self.name, "content": text}, files)
         path = f"/channels/{await self.channel(channel)}/messages"
         return dict(await self.session.call("POST", path, data=form))
 
@@ -373,7 +379,12 @@ def _options(
 
 
 def file_form(payload: Json, filename: str, content: bytes) -> aiohttp.FormData:
+    return files_form(payload, [(filename, content)])
+
+
+def files_form(payload: Json, files: Sequence[tuple[str, bytes]]) -> aiohttp.FormData:
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("payload_json", json.dumps(payload), content_type="application/json")
-    form.add_field("files[0]", io.BytesIO(content), filename=filename)
+    for number, (filename, content) in enumerate(files):
+        form.add_field(f"files[{number}]", io.BytesIO(content), filename=filename)
     return form

@@ -31,6 +31,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str | list[str]] = {}
     uploads: dict[str, str] = {}
     """Hashes of the pictures in the store that were given with it, by option."""
+    about: str = ""
+    """What its handler has to know beside what was typed."""
 
 
 class DraftStore:

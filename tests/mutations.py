@@ -63,6 +63,8 @@ TESTS: Final = {
     "masks of members": "tests/acceptance/test_inpainting.py",
     "qwen edit": f"{RUNTIME}/test_qwen_edit.py",
     "references": "tests/unit/generation/test_references.py",
+    "edit models": "tests/unit/generation/test_edit_models.py",
+    "before": "tests/unit/bot/pictures/test_before.py",
     "pix2pix": f"{RUNTIME}/test_pix2pix.py",
     "sd3": f"{RUNTIME}/test_sd3.py",
     "chroma": f"{RUNTIME}/test_chroma.py",

@@ -36,6 +36,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 ANYBODY: Final = Rule()
 ASKS: Final = Rule(in_place=True)
 DRAWS: Final = Rule(who="presser", in_place=True, with_preset=True)
+EDITS: Final = Rule(who="presser", in_place=True)
+"""A picture is changed by another model: nothing of the request but that is used."""
 MANAGES: Final = Rule(who="manager")
 
 RULES: Final[Mapping[str, Rule]] = {
@@ -56,6 +58,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "edit": DRAWS,
     "describe": Rule(who="presser", in_place=True),
     "imagine_this": Rule(who="presser", in_place=True),
+    "edit_words": EDITS,
     "pick": Rule(who="presser"),
     "parameters": Rule(who="reader"),
     "favourite": Rule(who="reader"),
@@ -74,6 +77,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "/upscale": ASKS,
     "/upscale job": DRAWS,
     "/describe": ASKS,
+    "/edit": ASKS,
+    "/edit job": EDITS,
     "/queue": ANYBODY,
     "/cancel": ANYBODY,
     "/cancel job": Rule(who="moderator"),
@@ -112,6 +117,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "approval": Rule(who="staff"),
     "/stats": Rule(who="bot_owner"),
     "control picture": ASKS,
+    "edit picture": ASKS,
 }
 """By the name of an action, or a command with a slash before it."""
 

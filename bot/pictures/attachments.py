@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from bot.locales import Texts
+from bot.pictures.before import BeforePictures
 from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
 from generation.picture_files import suffix_of
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 LEVELS: Final[Sequence[tuple[int, float]]] = ((92, 1.0), (80, 1.0), (80, 0.7), (70, 0.5), (60, 0.3))
 """WebP quality and scale, each lighter than the one before."""
+FILES_MAX: Final = 10
+"""Discord's bound on the files of a message."""
 UPLOAD_LIMIT: Final = 10 * 2**20
 """Bytes of one file that Discord takes everywhere; boosted servers take more."""
 
@@ -57,10 +60,13 @@ class ShownPictures(msgspec.Struct, frozen=True):
     """How many are too large for Discord there, and can't be made lighter now."""
     lightened: bool = False
     """Whether some are lighter copies."""
+    before: Attachment | None = None
+    """What they were before they were edited, as one."""
 
     def files(self) -> list[discord.File]:
-        """New attachments; sending uses them up."""
-        return [attachment.file() for attachment in self.attachments]
+        """New attachments, what they were before first; sending uses them up."""
+        first = () if self.before is None else (self.before,)
+        return [attachment.file() for attachment in (*first, *self.attachments)]
 
     def remarks(self, texts: Texts) -> str:
         """What is said above pictures that are not shown as they were made."""
@@ -71,6 +77,8 @@ class ShownPictures(msgspec.Struct, frozen=True):
             found.append(texts("pictures_heavy", count=self.heavy))
         if self.lightened:
             found.append(texts("reencoded"))
+        if self.before is not None:
+            found.append(texts("before_after"))
         return "\n".join(found)
 
 
@@ -93,6 +101,7 @@ class JobAttachments:
         self._settings = settings
         self._decoder = decoder
         self._unsafe_from = unsafe_from
+        self._before = BeforePictures(jobs, decoder)
 
     @property
     def checked(self) -> bool:
@@ -122,7 +131,19 @@ class JobAttachments:
                 found.append(shown)
             else:
                 withheld.append(shown)
-        return ShownPictures(tuple(found), tuple(withheld), missing)
+        before = None
+        if found and len(found) < FILES_MAX:
+            before = await self._what_was(job, where or job.origin)
+        return ShownPictures(tuple(found), tuple(withheld), missing, before=before)
+
+    async def _what_was(self, job: Job, where: Origin) -> Attachment | None:
+        """What the pictures were before they were edited, as far as that may be seen there."""
+        check = (await self._settings.guild(where.guild_id)).picture_check
+        content = await self._before.of(job, where, check, self._unsafe_from)
+        if not content:
+            return None
+        spoiler = where.spoiler or check == "blur"
+        return Attachment(f"darkroom-{job.id}-before.webp", content, spoiler)
 
     async def to_approve(self, job: Job) -> ShownPictures:
         """The pictures of a job for a moderator who is to approve them, as spoilers."""
@@ -160,8 +181,11 @@ class JobAttachments:
         return await self._copied(shown, lambda one: self._fitting(one, limit))
 
     async def lighter(self, shown: ShownPictures, level: int) -> ShownPictures:
-        """With lighter copies of all, at a level of LEVELS, where these can be made."""
-        return await self._copied(shown, lambda one: self._lighter(one, *LEVELS[level]))
+        """With lighter copies of all, at a level of LEVELS, where these can be made, and nothing
+        beside them.
+        """
+        alone = msgspec.structs.replace(shown, before=None)
+        return await self._copied(alone, lambda one: self._lighter(one, *LEVELS[level]))
 
     async def _copied(
         self, shown: ShownPictures, copy: Callable[[Attachment], Awaitable[Attachment]]
@@ -178,7 +202,13 @@ class JobAttachments:
                 missing, heavy = missing + broken, heavy + (not broken)
             else:
                 lightened |= copies[-1] != one
-        return ShownPictures(tuple(copies), shown.withheld, missing, heavy, lightened)
+        return msgspec.structs.replace(
+            shown,
+            attachments=tuple(copies),
+            missing=missing,
+            heavy=heavy,
+            lightened=lightened,
+        )
 
     async def may_preview(self, job: Job) -> bool:
         """Whether half-drawn pictures are shown, which no picture check has seen."""

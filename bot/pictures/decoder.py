@@ -64,7 +64,7 @@ def _answer(task: Task, files: Sequence[bytes]) -> tuple[Answer, bytes]:
 def _made(work: Work, files: Sequence[bytes]) -> bytes:
     match work:
         case Normalise():
-            return normalised(files[0], work.bounds, work.part)
+            return normalised(files[0], work.bounds, work.part, still=work.still)
         case Lighten():
             return lightened(files[0], work.quality, work.scale)
         case Sheet():

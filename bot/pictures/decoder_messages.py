@@ -19,6 +19,8 @@ class Normalise(msgspec.Struct, frozen=True, tag=True):
 
     bounds: Bounds
     part: PartOfFile = "picture"
+    still: bool = False
+    """Whether one that moves is refused."""
 
 
 class Lighten(msgspec.Struct, frozen=True, tag=True):

@@ -82,15 +82,18 @@ class PictureDecoder:
         async with self._turns.turn(person, most):
             yield
 
-    async def upload(self, data: bytes, name: str, part: PartOfFile = "picture") -> bytes:
+    async def upload(
+        self, data: bytes, name: str, part: PartOfFile = "picture", *, still: bool = False
+    ) -> bytes:
         """A picture of any common format as a PNG, upright, sRGB, as large as can be drawn: in RGB,
         or of a mask its greys; of what is erased of one its mask, or b"".
 
-        Raises Refused about `name`: picture_too_heavy, what `normalised` raises, and decoder_failed
+        One that moves is refused where it must be `still`; else it is its first frame. Raises
+        Refused about `name`: picture_too_heavy, what `normalised` raises, and decoder_failed
         where the process can't be had.
         """
         check_weight(name, len(data), self._limits)
-        return await _made(self._foreign, Normalise(self._bounds, part), [data], name)
+        return await _made(self._foreign, Normalise(self._bounds, part, still), [data], name)
 
     async def preview(self, path: Path) -> bytes:
         """A picture that lies beside a model, as a small RGB PNG; read once until it changes.

@@ -14,7 +14,13 @@ from typing import Final, Literal
 import msgspec
 from PIL import AvifImagePlugin, Image, ImageChops, ImageCms, ImageFile
 
-from bot.pictures.containers import Contents, TooManyPartsError, contents, other_format
+from bot.pictures.containers import (
+    PNG_SIGNATURE,
+    Contents,
+    TooManyPartsError,
+    contents,
+    other_format,
+)
 from generation.refusal import Refused
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP")
@@ -63,20 +69,25 @@ class Bounds(msgspec.Struct, frozen=True):
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def normalised(data: bytes, bounds: Bounds, part: PartOfFile = "picture") -> bytes:
-    """A picture of any of FORMATS as an RGB PNG; of several frames the first. Blocks.
+def normalised(
+    data: bytes, bounds: Bounds, part: PartOfFile = "picture", *, still: bool = False
+) -> bytes:
+    """A picture of any of FORMATS as an RGB PNG; of several frames the first, unless it must be
+    `still`. Blocks.
 
     Masks are grey PNGs, white where all is drawn anew; b"" where nothing is erased. Raises Refused
     with `file` still to be named: picture_format, picture_unreadable, picture_too_large,
-    picture_too_slow, mask_black.
+    picture_too_slow, mask_black, picture_animated.
     """
     other = other_format(data)
     if other is not None:
         raise Refused("picture_format", format=other)
+    if still and _is_apng(data):
+        raise Refused("picture_animated")
     try:
         with warnings.catch_warnings(), _bounded(bounds.pixels):
             warnings.simplefilter("ignore")
-            found = _read(contents(data), bounds, part)
+            found = _read(contents(data), bounds, part, still=still)
     except Refused:
         raise
     except TooManyPartsError:
@@ -95,6 +106,14 @@ def normalised(data: bytes, bounds: Bounds, part: PartOfFile = "picture") -> byt
     return file.getvalue()
 
 
+def _is_apng(data: bytes) -> bool:
+    """Whether a PNG moves: a chunk before its pixels says so, and its further frames are cut out
+    unread.
+    """
+    before = data[: max(0, data.find(b"IDAT"))]
+    return data.startswith(PNG_SIGNATURE) and b"\0\0\0\x08acTL" in before
+
+
 @contextlib.contextmanager
 def _bounded(pixels: int) -> Iterator[None]:
     """Have Pillow read no more than that many pixels, in one thread; its settings are the process's
@@ -109,10 +128,12 @@ def _bounded(pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS = before
 
 
-def _read(found: Contents, bounds: Bounds, part: PartOfFile) -> Image.Image | None:
+def _read(found: Contents, bounds: Bounds, part: PartOfFile, *, still: bool) -> Image.Image | None:
     with Image.open(io.BytesIO(found.data), formats=FORMATS) as picture:
         if picture.width * picture.height > bounds.pixels:
             raise _too_large(picture.width * picture.height, bounds)
+        if still and getattr(picture, "is_animated", False):
+            raise Refused("picture_animated")
         if part == "erased" and not picture.has_transparency_data:
             return None
         profile = found.profile or _bytes_of(picture, "icc_profile")

@@ -27,10 +27,13 @@ async def read_attachment(
     limits: Limits,
     most: int = OF_ONE_PERSON,
     parts: Sequence[PartOfFile] = ("picture",),
+    *,
+    still: bool = False,
 ) -> list[bytes]:
     """Fetch and decode what a person attached; returns a PNG for each part, b"" for none.
 
-    Raises Refused, also where `most` pictures of theirs wait already.
+    Raises Refused: of one that moves where it must be `still`, and where `most` pictures of theirs
+    wait already.
     """
     # what Discord says of it comes first, so that nothing huge is ever fetched
     name = attachment.filename
@@ -39,7 +42,7 @@ async def read_attachment(
         check_pixels(name, attachment.width * attachment.height, limits)
     async with decoder.turn(person, most):
         data = await fetched(attachment, limits)
-        return [await decoder.upload(data, name, part) for part in parts]
+        return [await decoder.upload(data, name, part, still=still) for part in parts]
 
 
 async def fetched(attachment: discord.Attachment, limits: Limits) -> bytes:

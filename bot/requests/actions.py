@@ -301,7 +301,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             invites=False,
             written=True,
         ),
-        # a reaction can't open a dialog, so these two answer with the button that can
+        # a reaction can't open a dialog, so these three answer with the button that can
         Action(
             name="edit",
             emoji="✏️",
@@ -324,6 +324,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             emoji="🎨",
             label="button_imagine_this",
             on="described",
+            invites=False,
+            written=True,
+        ),
+        Action(
+            name="edit_words",
+            emoji="🖌️",
+            label="button_edit_words",
+            on="either",
             invites=False,
             written=True,
         ),

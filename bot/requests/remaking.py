@@ -3,7 +3,7 @@
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
-from generation import checks, describing, hires_choice, outpainting, templates
+from generation import checks, describing, edit_models, hires_choice, outpainting, templates
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES, family_of
@@ -54,6 +54,8 @@ class Remaking:
                 return True
             elif target.action.name == "extend":
                 made = Remade(self.extended(target, job, outpainting.ALL_AROUND))
+            elif target.action.name == "edit_words":
+                return bool(edit_models.models_here(self._catalog, self._rules) and job.pictures)
             else:
                 return True
             self.check(made)

@@ -78,25 +78,60 @@ class RequestService:
         request, use = await self._request_of(given, caller, preset_name)
         return await self._add(request, caller, origin, preset=use)
 
+    async def edit(
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        origin: Origin,
+        preset_name: str | None,
+        came_of: Job | None,
+        index: int | None,
+    ) -> Job:
+        """Pictures changed by what the prompt says, of another request's or of anybody's. No preset
+        holds that is not named: usual ones are made for models that draw.
+        """
+        request, use = await self._request_of(given, caller, preset_name, usual=False)
+        parent = None if came_of is None else came_of.id
+        return await self._add(
+            request,
+            caller,
+            origin,
+            action="edit_words",
+            parent=parent,
+            parent_picture=index,
+            preset=use,
+        )
+
     async def check_given(
-        self, given: Mapping[str, Any], pictures: Iterable[str], caller: Caller, name: str | None
+        self,
+        given: Mapping[str, Any],
+        pictures: Iterable[str],
+        caller: Caller,
+        name: str | None,
+        *,
+        usual: bool = True,
     ) -> None:
         """Refuse what would be refused whatever these options' pictures show, before they are
-        fetched and kept; `name` is the preset's.
+        fetched and kept; `name` is the preset's, and without one the `usual` one holds.
         """
         given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
         masked = {name for name, option in options().items() if option.needs == "mask"}
         if given.keys() & {*masked, "controlnet"} and "init_picture" in given:
             # a picture may bring its mask itself
             given.setdefault("mask", NO_PICTURE)
-        await self._request_of(given, caller, name)
+        await self._request_of(given, caller, name, usual=usual)
 
     async def _request_of(
-        self, given: Mapping[str, Any], caller: Caller, preset_name: str | None
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        preset_name: str | None,
+        *,
+        usual: bool = True,
     ) -> tuple[GenerationRequest, PresetUse | None]:
         permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
-        chosen = await self.preset_for(caller, preset_name)
+        chosen = await self.preset_for(caller, preset_name) if usual or preset_name else None
         sizes = await sizes_of(given, self.jobs)
         rules = self._rules_for(caller)
         if chosen is None:

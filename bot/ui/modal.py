@@ -85,15 +85,25 @@ class Modal(discord.ui.Modal):
         return self
 
     def options(
-        self, name: str, label: str, names: Mapping[str, str], chosen: object = None
+        self,
+        name: str,
+        label: str,
+        names: Mapping[str, str],
+        chosen: object = None,
+        *,
+        most: int = 1,
     ) -> Self:
-        """Add a field to choose one of at most 25 values, shown by their names."""
+        """Add a field to choose one of at most 25 values, shown by their names, or up to `most`;
+        `chosen` is the value that it begins with, or several in a tuple.
+        """
+        begins = chosen if isinstance(chosen, tuple) else (chosen,)
         field: discord.ui.Select[Any] = discord.ui.Select(
             custom_id=name,
             options=[
-                discord.SelectOption(label=shown[:100], value=value[:100], default=value == chosen)
+                discord.SelectOption(label=shown[:100], value=value[:100], default=value in begins)
                 for value, shown in list(names.items())[:OPTIONS_MAX]
             ],
+            max_values=min(most, len(names)),
             required=True,
         )
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
@@ -165,10 +175,12 @@ class Modal(discord.ui.Modal):
         self.add_item(discord.ui.Label(text=label[:LABEL_MAX], component=field))
         return self
 
-    def file(self, name: str, label: str, about: str, *, required: bool = False) -> Self:
-        """Add a field to upload one file."""
+    def file(
+        self, name: str, label: str, about: str, *, required: bool = False, most: int = 1
+    ) -> Self:
+        """Add a field to upload a file, or up to `most`."""
         field: discord.ui.FileUpload[Any] = discord.ui.FileUpload(
-            custom_id=name, min_values=1 if required else 0, max_values=1, required=required
+            custom_id=name, min_values=1 if required else 0, max_values=most, required=required
         )
         text, about = label[:LABEL_MAX], about[:ABOUT_MAX]
         self.add_item(discord.ui.Label(text=text, description=about, component=field))

@@ -9,7 +9,7 @@ from bot.config import Config
 from playground.person import Person
 from tests.acceptance.conftest import Rig, png
 from tests.acceptance.test_imagine import imagine
-from tests.acceptance.test_retry import refused
+from tests.acceptance.test_retry import answer_to
 from tests.acceptance.test_servers import say
 from tests.fixtures import headers
 
@@ -48,9 +48,9 @@ async def test_a_second_picture_is_for_models_that_are_shown_several(
 ) -> None:
     pictures = {
         name: await ada.upload(f"{name}.png", png(colour))
-        for name, colour in (("init_picture", "red"), ("second_picture", "blue"))
+        for name, colour in (("picture", "red"), ("second_picture", "blue"))
     }
     given = {"prompt": "both", "model": "flux1-kontext-dev", **pictures}
-    said = (await refused(ada, general, **given))["content"]
-    assert "takes one picture: leave out second_picture" in said
+    said = (await answer_to(await ada.command(general, "edit", **given)))["content"]
+    assert "is shown 1 at most, and you gave 2 pictures" in said
     assert await rig.studio.jobs.get(1) is None

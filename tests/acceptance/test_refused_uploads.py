@@ -11,7 +11,7 @@ import pytest
 
 from bot.config import DirectMessagesSettings
 from bot.features import control_picture
-from bot.features.imagine import command
+from bot.interactions import keeping
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from generation import completion
 from generation.preset import Preset
@@ -245,7 +245,7 @@ async def test_a_side_handed_in_again_is_the_nearest_that_can_be_drawn(
 async def test_of_one_person_few_a_day_are_kept(
     rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "KEPT_A_DAY", 1)
+    monkeypatch.setattr(keeping, "KEPT_A_DAY", 1)
 
     async def left(person: Person) -> bool:
         upload = await person.upload("start.png", png())
@@ -259,7 +259,7 @@ async def test_of_one_person_few_a_day_are_kept(
 async def test_what_is_refused_whatever_the_picture_shows_keeps_few_of_them(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "KEPT_A_DAY", 1)
+    monkeypatch.setattr(keeping, "KEPT_A_DAY", 1)
     left = []
     for _ in range(2):
         upload = await ada.upload("start.png", png())

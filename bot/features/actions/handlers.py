@@ -9,10 +9,12 @@ from bot.delivery.failures import SENDING_ERRORS, is_too_large
 from bot.features.actions import extend_modal, modals
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
+from bot.interactions.edit_modal import edit_modal
 from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.interactions.sight import at_component
 from bot.pictures.attachments import LEVELS, ShownPictures
 from bot.requests.actions import ActionTarget
+from bot.requests.edits import of_job
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.formatting import text_file
@@ -126,6 +128,12 @@ async def _extend(services: Services, reply: Reply, target: ActionTarget, job: J
     )
 
 
+async def _edit_words(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Asks what to change of a picture."""
+    modal = await edit_modal(services, reply.caller, of_job(job, target.index))
+    await reply.open(modal, target, job)
+
+
 async def _pick(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     private = reply.caller.answers_privately(job)
     await reply.defer(private=private)
@@ -183,6 +191,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "edit": _edit,
     "start": _edit,
     "extend": _extend,
+    "edit_words": _edit_words,
     "retry": _edit,
     "imagine_this": _imagine_this,
     "pick": _pick,

@@ -13,6 +13,7 @@ from bot.interactions.autocomplete import preset_choices
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
+from bot.interactions.keeping import may_keep
 from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
 from bot.interactions.responding import (
     Interaction,
@@ -63,10 +64,6 @@ def command(services: Services) -> Command:
     return slash_command("imagine", "Draw pictures of what you describe", callback)
 
 
-KEPT_A_DAY: Final = 20
-"""Pictures of one person that came with refused requests and are kept for a day."""
-
-
 class _Uploads:
     """The pictures that came with a command, each read once."""
 
@@ -111,7 +108,7 @@ class _Uploads:
         if self.waiting and not is_answered(self._interaction):
             await defer(self._interaction, private=True)
         for name in list(self.waiting):
-            if not self._may_keep():
+            if not may_keep(self._interaction):
                 break
             try:
                 await self._read(name, KEPT_OF_ONE_PERSON)
@@ -119,13 +116,6 @@ class _Uploads:
                 log.info("a picture is not kept", option=name, error=str(error))
         values: dict[str, str | list[str]] = {**typed.fields(self.rest, self.kept)}
         return Draft(name="imagine", values=values, uploads=self.kept), tuple(self.waiting)
-
-    def _may_keep(self) -> bool:
-        """Whether one more picture is kept that nothing is made of: whoever may ask for nothing
-        must not fill the disk.
-        """
-        kept, user_id = self._interaction.client.pictures_kept, self._interaction.user.id
-        return any(kept.add((user_id, number)) for number in range(KEPT_A_DAY))
 
 
 async def _imagine(

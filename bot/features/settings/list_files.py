@@ -15,6 +15,7 @@ from bot.access.caller import Caller
 from bot.features.settings import panel, reserved
 from bot.features.settings.panel import Setting
 from bot.interactions.responding import Interaction
+from bot.interactions.uploaded_files import uploaded_files
 from bot.pictures.uploads import FETCHING_ERRORS
 from bot.ui.formatting import sentence
 from bot.ui.modal import Modal
@@ -77,16 +78,7 @@ def modal(setting: Setting, caller: Caller) -> Modal:
 
 def uploaded(interaction: Interaction, values: Mapping[str, Any]) -> discord.Attachment | None:
     """The file of a handed-in modal; None where there is none."""
-    chosen = values.get(FIELD)
-    if not isinstance(chosen, list) or not chosen:
-        return None
-    data: Mapping[str, Any] = interaction.data or {}
-    resolved = data.get("resolved")
-    files = resolved.get("attachments") if isinstance(resolved, Mapping) else None
-    about = files.get(str(chosen[0])) if isinstance(files, Mapping) else None
-    if about is None:
-        return None
-    return discord.Attachment(data=about, state=interaction.client._connection)
+    return next(iter(uploaded_files(interaction, values, FIELD)), None)
 
 
 def check_alone(

@@ -42,7 +42,10 @@ CARRIERS = {
 """What carries a sentence's key, and as which of its arguments."""
 BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
-    *(f"action_{name}" for name in ("imagine", "edit", "start", "extend", "retry", "replay")),
+    *(
+        f"action_{name}"
+        for name in ("imagine", "edit", "edit_words", "start", "extend", "retry", "replay")
+    ),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
     *(panel.choice_key(s, choice) for s in SETTINGS.values() for choice in s.choices),

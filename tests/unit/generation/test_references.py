@@ -51,6 +51,7 @@ def test_a_picture_that_is_edited_gives_the_shape_where_nobody_says_one() -> Non
     assert sides(aspect="2:3") == (832, 1248)
     assert sides(width=512) == (512, 1024)
     assert sides(model="dev") == (1024, 1024)
+    assert sides(model="p2p") == (624, 416)
     small = sides(limits=Limits(pixels=512 * 512))
     assert small[0] * small[1] <= 512 * 512
     assert small[0] % 16 == small[1] % 16 == 0

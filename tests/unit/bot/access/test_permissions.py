@@ -90,6 +90,9 @@ zoom_out_more extend                              role    r e r r r r r u u
 pick describe imagine_this                        public  . . . . . . . u u
 pick describe imagine_this                        private . . u u u u u u u
 pick describe imagine_this                        role    . . . . . . . u u
+edit_words /edit-job                              public  . . . . . . . u u
+edit_words /edit-job                              private . . u u u u u u u
+edit_words /edit-job                              role    . . . . . . . u u
 parameters favourite                              public  . . . . . . . u u
 parameters favourite                              private . . u u u u u u u
 parameters favourite                              role    . . . . . . . u u
@@ -126,6 +129,7 @@ control-picture /settings /settings-person                . . . . . . . . .
 /moderate-show /moderate-block /moderate-unblock          s s s s s . s s s
 /moderate-reset_quota                                     s s s s s . s s s
 approval                                                  a a a . . . a a a
+/edit edit-picture                                        . . . . . . . . .
 /stats                                                    b b b b b b . b b
 """
 
@@ -138,6 +142,8 @@ pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
 zoom_out_more extend                              private . . u u u u u u u
 /replay /upscale-job pick describe imagine_this   public  . . p . p p p u u
 /replay /upscale-job pick describe imagine_this   private . . u u u u u u u
+edit_words /edit-job                              public  . . p . p p p u u
+edit_words /edit-job                              private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u
 delete cancel /cancel-job                         public  . . m . m m m u u
 """

@@ -388,3 +388,16 @@ def test_memory_that_runs_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
     assert refused(encoded(drawn(), "PNG")).code == "picture_too_much_memory"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_one_that_moves_is_its_first_frame_or_refused(kind: str) -> None:
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames[0].save(moving, kind, save_all=True, append_images=frames[1:], duration=100)
+    frames[0].save(still, kind)
+    assert normalised(moving.getvalue(), BOUNDS)
+    assert normalised(still.getvalue(), BOUNDS, still=True)
+    with pytest.raises(Refused) as refused:
+        normalised(moving.getvalue(), BOUNDS, still=True)
+    assert refused.value.code == "picture_animated"

@@ -7,6 +7,8 @@ def test_prompts_are_written_in_the_dialogs_alone() -> None:
     assert {row.name for row in ACTIONS.values() if row.written} == {
         "edit",
         "extend",
+        "edit_words",
+        "imagine_this",
         "start",
         "retry",
     }
@@ -14,6 +16,6 @@ def test_prompts_are_written_in_the_dialogs_alone() -> None:
 
 def test_which_ask_for_pictures_without_a_dialog() -> None:
     grows = {"pan_left", "pan_right", "pan_up", "pan_down", "zoom_out", "zoom_out_more"}
-    drawn = {"reroll", "upscale", "hires", "vary_subtle", "vary_strong", "replay"}
+    drawn = {"reroll", "describe", "upscale", "hires", "vary_subtle", "vary_strong", "replay"}
     at_once = grows | drawn
     assert {row.name for row in ACTIONS.values() if row.asks} == at_once
