@@ -200,6 +200,16 @@ class Catalog:
         return list(self._models.by_kind[ModelKind.UPSCALER])
 
     @property
+    def face_restorers(self) -> list[ModelFile]:
+        """The networks that restore faces, by name."""
+        return list(self._models.by_kind[ModelKind.FACE_RESTORER])
+
+    @property
+    def face_detectors(self) -> list[ModelFile]:
+        """The networks that find faces, by name."""
+        return list(self._models.by_kind[ModelKind.FACE_DETECTOR])
+
+    @property
     def taggers(self) -> list[ModelFile]:
         """The networks that name what a picture shows, by name."""
         return list(self._models.by_kind[ModelKind.TAGGER])

@@ -9,6 +9,7 @@ from generation import (
     control_uses,
     describing,
     embedding_uses,
+    finishing,
     hires,
     refining,
     samplers,
@@ -60,6 +61,7 @@ def check(
         raise Refused("option_needs", option="variation_strength", needs="variation_seed")
     known_sampler(request.sampler)
     known_schedule(request.schedule)
+    finishing.of(request, catalog)
     if request.enlargement is not None:
         _check_enlargement(request.enlargement, catalog, limits)
         if request.only_enlarges:

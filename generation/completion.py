@@ -9,6 +9,7 @@ import msgspec
 from generation import (
     control_requests,
     control_uses,
+    finishing,
     hires_choice,
     lora_uses,
     references,
@@ -100,6 +101,7 @@ def complete(
         else None,
         **_refiner(values.get("refiner"), given.get("refiner_switch"), catalog),
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
+        **_faces(values, catalog),
     }
     values["controls"] = control_requests.of(given, catalog, model, values["loras"])
     values = control_requests.without_read(values, given, catalog)
@@ -149,6 +151,7 @@ def changed(
         "model": model.name,
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
         **_refiner(values.get("refiner", request.refiner), given.get("refiner_switch"), catalog),
+        **_faces({"faces": request.faces, "face_model": request.face_model} | values, catalog),
     }
     if model.variant == EDITING:
         told = values.get("image_guidance_scale", request.image_guidance_scale)
@@ -195,6 +198,10 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
     if "control_scale" in given and not given.keys() & {"controlnet", "control_picture"}:
         raise Refused("option_needs", option="control_scale", needs="control_picture")
+    if given.get("faces", "none") == "none":
+        for name in ("face_model", "face_strength", "face_fidelity"):
+            if name in given:
+                raise Refused("option_needs", option=name, needs="faces")
 
 
 def _model(given: Given, catalog: Catalog, rules: Rules) -> ModelFile:
@@ -246,6 +253,15 @@ def _refiner(asked: object, switch: object, catalog: Catalog) -> dict[str, str |
         return {}
     name, share = refining.of(str(asked), None if switch is None else float(str(switch)), catalog)
     return {"refiner": name, **({} if share is None else {"refiner_switch": share})}
+
+
+def _faces(values: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:
+    """What restores the faces of a request, as the catalogue calls it; where none are, nothing may
+    be said of how.
+    """
+    if values.get("faces", "none") != "none":
+        return {"face_model": finishing.restorer(str(values.get("face_model") or ""), catalog).name}
+    return {}
 
 
 def _sampling(name: str, schedule: object, family: Family | None) -> dict[str, str]:

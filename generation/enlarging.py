@@ -16,6 +16,7 @@ from generation.request import (
     SIDE_MIN,
     SIDE_STEP,
     Enlargement,
+    FaceChoice,
     GenerationRequest,
     Name,
     Strength,
@@ -24,6 +25,10 @@ from generation.request import (
 LANCZOS: Final = "Lanczos"
 PLAIN: Final = (LANCZOS, "Nearest")
 """Upscalers without a network. The second keeps the hard edges of pixel art."""
+NO_UPSCALER: Final = "None"
+"""Stands for an upscaler, as in A1111's extras, where a picture keeps its size and something else
+is done to it.
+"""
 SAMPLER: Final = "Euler"
 """Stands for that of a picture that was not drawn here."""
 FACTOR_MAX: Final = 8.0
@@ -56,6 +61,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     upscaler: Name | None = None
     factor: Factor | None = None
     second_pass: Strength | None = None
+    larger: bool = True
+    """Whether it is to be larger at all."""
+    faces: FaceChoice = "none"
+    """Which of its faces are restored then."""
 
     def over(self, other: "Wish") -> "Wish":
         """This, and where it says nothing, the other."""
@@ -63,6 +72,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
             upscaler=self.upscaler if self.upscaler is not None else other.upscaler,
             factor=self.factor if self.factor is not None else other.factor,
             second_pass=self.second_pass if self.second_pass is not None else other.second_pass,
+            larger=self.larger,
+            faces=self.faces,
         )
 
 
@@ -80,13 +91,23 @@ def of_picture(
     native: int = 0,
     step: int = SIDE_STEP,
 ) -> Enlargement:
-    """How a picture of that hash and size in pixels is made larger.
+    """How a picture of that hash and size in pixels is made larger, or kept as large as it is.
 
     `side` bounds the longer side of the result; `native` is that of the pictures that its model was
     trained on, 0 where no model draws a second pass, and `step` what its sides are multiples of.
     Raises Refused where it is large enough, for
     a second pass at most SIDE_MAX, or for an upscaler that is not there.
     """
+    if not wish.larger:
+        width, height = size
+        return Enlargement(
+            picture=picture,
+            upscaler=NO_UPSCALER,
+            width=width,
+            height=height,
+            from_width=width,
+            from_height=height,
+        )
     upscaler = upscaler_of(wish.upscaler, catalog, settings)
     factor = wish.factor
     if factor is None:
@@ -139,7 +160,7 @@ def find(name: str, catalog: Catalog) -> str:
 
 def file_of(enlargement: Enlargement, catalog: Catalog) -> ModelFile | None:
     """The file of its upscaler; None for a plain one. Raises Refused where it is gone."""
-    if enlargement.upscaler in PLAIN:
+    if enlargement.upscaler in (*PLAIN, NO_UPSCALER):
         return None
     return catalog.get(ModelKind.UPSCALER, enlargement.upscaler)
 

@@ -119,6 +119,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """None of what was drawn before this was kept."""
     spared: tuple[str, ...] = ()
     """What was changed after memory ran out, as in Finished."""
+    faceless: tuple[int, ...] = ()
+    """As in Finished."""
 
 
 class PresetUse(msgspec.Struct, frozen=True):

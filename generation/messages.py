@@ -6,7 +6,7 @@ Pictures travel as the bytes of a file: a PNG, or what the request wants; previe
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +15,7 @@ from generation.description import Description
 from generation.families.control import steering_uses
 from generation.models import ModelFile
 from generation.numerics import Numerics
-from generation.request import ControlUse, Enlargement, GenerationRequest, PictureHash
+from generation.request import ControlUse, Enlargement, Faces, GenerationRequest, PictureHash
 
 FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4
@@ -68,6 +68,22 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # to the worker process
 
 
+class Finishing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done to a picture once it is drawn or enlarged, in this order; None for no such."""
+
+    faces: Faces | None = None
+    restorer: ModelFile | None = None
+    detector: ModelFile | None = None
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """All that it is done with."""
+        return tuple(file for file in (self.restorer, self.detector) if file is not None)
+
+
+NOTHING: Final = Finishing()
+
+
 class Configure(msgspec.Struct, frozen=True, tag=True):
     """The first message. `cache` is a folder for file hashes."""
 
@@ -102,6 +118,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """What enlarges it, or what a hires pass goes over; None for one without a file."""
     annotators: dict[str, ModelFile] = {}
     """What its control pictures are made with, by what each sees (`preprocessors.Annotator`)."""
+    finishing: Finishing = NOTHING
+    """What is done to each picture once it is drawn."""
     references: tuple[PictureHash, ...] = ()
     """The pictures that a model is shown which edits them; none of them is then one to start from,
     but for an enlarged one."""
@@ -138,6 +156,8 @@ class Enlarge(msgspec.Struct, frozen=True, tag=True):
     pictures: dict[PictureHash, bytes]
     numerics: Numerics | None = None
     """As in Generate."""
+    finishing: Finishing = NOTHING
+    """What is done to it once it is larger."""
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
@@ -192,7 +212,14 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
     job: str
     stage: Literal[
-        "loading", "enlarging", "encoding", "denoising", "hires", "decoding", "describing"
+        "loading",
+        "enlarging",
+        "encoding",
+        "denoising",
+        "hires",
+        "decoding",
+        "faces",
+        "describing",
     ]
     step: int
     """Steps done in all batches together."""
@@ -257,6 +284,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """What went wrong with it and was got round: a sentence for the owner's log."""
     spared: tuple[str, ...] = ()
     """What was changed after memory ran out: codes of `generation/memory_words.py`."""
+    faceless: tuple[int, ...] = ()
+    """Of which pictures the faces were to be restored and there were none, by index."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -267,7 +296,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     embedding_mismatch, start_picture_needed, mask_too_fine, encoder_blind, control_picture_needed,
     lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
     clip_skip_too_deep, picture_unreadable, model_labels_wrong,
-    upscaler_kind, upscaler_library_missing, picture_check_broken, internal_error;
+    upscaler_kind, upscaler_library_missing, face_restorer_kind, face_restorer_library_missing,
+    face_detector_kind, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.
     """

@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-from generation import control_infotext, hires_infotext, picture_files, samplers
+from generation import control_infotext, face_words, hires_infotext, picture_files, samplers
+from generation.enlarging import NO_UPSCALER
 from generation.infotext_pairs import pairs, quoted
 from generation.numerics import Numerics
 from generation.prompts import written_tag
@@ -159,6 +160,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
             for name in words
         )
         found.append(("TI hashes", quoted(value)))
+    if request.faces_drawn is not None:
+        found += _told_of_faces(face_words.written(request.faces_drawn, about.hashes))
     if made is not None:
         found += _enlarged(made, about)
     return [*found, _version(about)]
@@ -199,6 +202,8 @@ def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
             ("Hires resize", f"{made.width}x{made.height}"),
             ("Hires upscaler", name),
         ]
+    elif made.upscaler == NO_UPSCALER:
+        found = []
     else:
         found = [
             ("Postprocess upscale by", exact(round(made.factor, 4))),
@@ -209,7 +214,13 @@ def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
     upscaler = about.hashes.get(f"upscaler:{made.upscaler}")
     if upscaler:
         found.append(("Upscaler hash", upscaler[:10]))
+    if made.faces is not None:
+        found += _told_of_faces(face_words.extras(made.faces, about.hashes))
     return found
+
+
+def _told_of_faces(told: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(key, quoted(value)) for key, value in told]
 
 
 def _version(about: About) -> tuple[str, str]:
@@ -290,6 +301,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
     given: dict[str, Told]
     found, hires = hires_infotext.read(parameters)
     given = dict(found)
+    given |= face_words.read(parameters)
     ignored: list[str] = []
     for key, value in parameters.items():
         if key in hires:
@@ -307,6 +319,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
                 given["refiner"] = options()["refiner"].parse(name)
         elif (
             key == BY_STEPS
+            or (given.get("faces") and key in face_words.KEYS)
             or _MODULE.fullmatch(key)
             or (key == "VAE" and value.casefold() in NO_VAE)
         ) or control_infotext.UNIT.fullmatch(key):

@@ -47,8 +47,7 @@ IGNORED_FOLDERS: Final = _names(
     vae_taesd style_models hypernetworks gligen configs model_patches audio_encoders
     latent_upscale_models animatediff_models animatediff_motion_lora"""
     # what programs fetch for themselves
-    """ ldsr codeformer gfpgan facexlib facedetection
-    facerestore_models insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
+    """ ldsr facexlib insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino birefnet rmbg rembg u2net photomaker
     ipadapter ip_adapter instantid pulid xlabs depthanything depth_anything zoedepth
     llm_gguf prompt_expansion safety_checker layer_model controlnetpreprocessor annotator
@@ -58,11 +57,15 @@ IGNORED_FOLDERS: Final = _names(
     python_embeded __pycache__"""
 )
 """Folders of A1111 and ComfyUI whose files no request can name, as `_kind_name` writes them."""
-CONVERTIBLE: Final = _names("embeddings upscale_models esrgan realesrgan bsrgan swinir dat hat")
+CONVERTIBLE: Final = _names(
+    """embeddings upscale_models esrgan realesrgan bsrgan swinir dat hat
+    gfpgan codeformer facerestore facerestore_models"""
+)
 """Folders whose pickles are nobody's mistake, for there are hardly others, and can be converted."""
 OTHERS: Final = CONVERTIBLE | _names(
     """text_encoders text_encoder clip
-    scunet openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
+    scunet facedetection face_detection
+    openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
     outputs output"""
 )
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""

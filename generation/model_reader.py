@@ -39,8 +39,9 @@ NAME_MAX: Final = 300
 """Characters of a name; signs that can't be shown take several."""
 WHY_MAX: Final = 200
 """Characters of what a file says that is wrong with it."""
+OF_NO_FAMILY: Final = frozenset((ModelKind.UPSCALER, ModelKind.FACE_RESTORER))
 GGUF_KINDS: Final = frozenset(ModelKind) - {
-    *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER),
+    *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER, ModelKind.FACE_RESTORER),
 }
 """What is read from GGUF files."""
 VARIANT_TITLES: Final = {
@@ -132,7 +133,7 @@ class ModelReader:
         file = printable(path.name)
         if contents.what:
             return _unusable(path, "model_other", file=file, what=contents.what)
-        if contents.kind is None or not (family or contents.kind is ModelKind.UPSCALER):
+        if contents.kind is None or not (family or contents.kind in OF_NO_FAMILY):
             return _unusable(path, "model_unknown_layout", file=file)
         if path.suffix.lower() == GGUF and contents.kind not in GGUF_KINDS:
             what = f"a GGUF file of a {contents.kind}, which is read from .safetensors alone"

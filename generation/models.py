@@ -24,6 +24,10 @@ class ModelKind(StrEnum):
     """One that lies alone, for models that are made of parts."""
     TAGGER = "tagger"
     """Says by tags what a picture shows, and how fit it is for whom."""
+    FACE_RESTORER = "face_restorer"
+    """Draws faces anew that are small or broken."""
+    FACE_DETECTOR = "face_detector"
+    """Finds the faces in a picture."""
     CAPTIONER = "captioner"
     """Says in a sentence what a picture shows."""
     ANNOTATOR = "annotator"
@@ -66,8 +70,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;
     of a text encoder that it reads text alone and sees no pictures, or the other way round; of a
     LoRA its algorithm: loha, lokr, oft, ia3, glora, full, dora, or that with it a control picture
-    is followed; of an upscaler its architecture; of an annotator what it sees, as `Annotator` of
-    generation.preprocessors names it; of a tagger that it also rates pictures."""
+    is followed; of an upscaler and a face restorer its architecture; of an annotator what it sees,
+    as `Annotator` of generation.preprocessors names it; of a tagger that it also rates pictures."""
     input_channels: int = 0
     """Of a checkpoint's denoiser, which are more than its latents' where it is told more; of a
     T2I-Adapter those of its picture. 0 where the file does not tell."""

@@ -10,6 +10,7 @@ from generation import (
     describing,
     embedding_uses,
     enlarging,
+    finishing,
     hires,
     references,
 )
@@ -57,11 +58,12 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         return Describe(
             str(job.id), request, *describing.files_of(request.describing, catalog), shown
         )
+    done_then = finishing.of(request, catalog)
     if made is not None:
         upscaler = enlarging.file_of(made, catalog)
         if request.only_enlarges:
             shown = await pictures({made.picture})
-            return Enlarge(str(job.id), request, upscaler, shown, numerics)
+            return Enlarge(str(job.id), request, upscaler, shown, numerics, done_then)
         request = enlarging.second_pass(request)
     checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
     if first is not None:
@@ -109,6 +111,7 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
         enlargement=made,
         upscaler=upscaler,
         annotators=annotators_of(request.controls, catalog),
+        finishing=done_then,
     )
 
 

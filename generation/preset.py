@@ -14,6 +14,7 @@ from generation import (
     completion,
     control_uses,
     enlarging,
+    finishing,
     hires,
     hires_sizes,
     lora_uses,
@@ -37,6 +38,7 @@ from generation.request import (
     ControlScale,
     ControlUse,
     Count,
+    FaceChoice,
     FileFormat,
     GenerationRequest,
     Guidance,
@@ -108,6 +110,10 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     upscaler: Name | None = None
     second_pass: Strength | None = None
     """Of 🔍, as in EnlargingSettings."""
+    faces: FaceChoice | None = None
+    face_model: Name | None = None
+    face_strength: Strength | None = None
+    face_fidelity: Strength | None = None
     format: FileFormat | None = None
     quality: Quality | None = None
     max_steps: Steps | None = None
@@ -118,6 +124,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
 
 
+FACES: Final = ("faces", "face_model", "face_strength", "face_fidelity")
 GIVEN: Final = (
     "model",
     "vae",
@@ -132,6 +139,7 @@ GIVEN: Final = (
     "sampler",
     "schedule",
     "clip_skip",
+    *FACES,
     "format",
     "quality",
     "mask_blur",
@@ -180,6 +188,10 @@ EXAMPLES: Final = {
     "controlnet_3": '"a name:0.5:pre=pose"',
     "upscaler": '"a name, or Lanczos"',
     "second_pass": "0.3",
+    "faces": '"all"',
+    "face_model": '"a name, or CodeFormer"',
+    "face_strength": "0.8",
+    "face_fidelity": "0.5",
     "format": '"webp"',
     "quality": "90",
     "max_steps": "50",
@@ -234,6 +246,9 @@ def apply(preset: Preset, given: Given) -> Given:
         under |= dict.fromkeys(HIRES)
     if "control_picture" in given:
         under |= {} if "controlnet" in given else controls_of(preset)
+    if given.get("faces", preset.faces or "none") == "none":
+        # how they are restored matters only where they are
+        under |= dict.fromkeys(FACES[1:])
     merged = {name: value for name, value in under.items() if value is not None} | dict(given)
     prompt = str(given.get("prompt", "")).strip()
     if preset.template is not None and prompt:
@@ -318,6 +333,8 @@ def check(preset: Preset, catalog: Catalog) -> None:
         checks.check_runnable(own)
         if model is not None:
             refining.check_latents(own, model)
+    if preset.face_model is not None:
+        finishing.restorer(preset.face_model, catalog)
     if preset.upscaler is not None:
         enlarging.find(preset.upscaler, catalog)
     template, tags = take_tags(preset.template or "")
@@ -352,6 +369,10 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         controlnet_3=_scaled_control(request.controls, 2),
         upscaler=request.enlargement.upscaler if request.enlargement else None,
         second_pass=request.enlargement.denoising_strength if request.enlargement else None,
+        faces=request.faces if request.faces != "none" else None,
+        face_model=request.face_model if request.faces != "none" else None,
+        face_strength=request.face_strength if request.faces != "none" else None,
+        face_fidelity=request.face_fidelity if request.faces != "none" else None,
         format=request.format if request.format != "png" else None,
         quality=request.quality if request.format != "png" else None,
         loras=request.loras,

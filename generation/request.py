@@ -50,6 +50,10 @@ Conventions = Literal["a1111", "comfyui"]
 """Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
 FileFormat = Literal["png", "webp", "jpeg"]
 """Of the file that a picture becomes."""
+FaceChoice = Literal["none", "all", "largest", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+"""Which faces of a picture are restored; those that have numbers are counted from the left."""
+FIDELITY: Final = 0.5
+"""CodeFormer's weight, as A1111 has it where nobody says."""
 
 MaskMode = Literal["masked", "not masked"]
 """What of a mask is drawn anew: its white or its black."""
@@ -112,6 +116,7 @@ def option(
     random: bool = False,
     also: Mapping[str, str] = NOTHING,
     needs: str = "",
+    alone: str = "",
     **bounds: Any,
 ) -> Meta:
     """The declaration of a field that people can set; its option has the field's name or `name`.
@@ -119,7 +124,8 @@ def option(
     One that is not `offered` is set by actions on finished pictures only. One that is no `slash`
     option, of which Discord takes 25, is written: as a flag, a line or a field of a preset. One
     that may be `random` is drawn where people write RANDOM_SEED. One that `needs` another option
-    means nothing without it, and can't be given then.
+    means nothing without it, and can't be given then. `also` are other words for those that it may
+    be, and `alone` is what its flag means without a value.
     """
     extra = {
         "option": name,
@@ -130,6 +136,7 @@ def option(
         "random": random,
         "also": dict(also),
         "needs": needs,
+        "alone": alone,
     }
     return Meta(description=help_, extra=extra, **bounds)
 
@@ -218,6 +225,18 @@ class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strength: Strength
 
 
+class Faces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which faces of a picture are restored, and how."""
+
+    which: FaceChoice = "all"
+    model: Name = ""
+    """A file of the catalogue, or an architecture; "" for the first."""
+    strength: Strength = 1.0
+    """How much of what was restored shows."""
+    fidelity: Strength = FIDELITY
+    """CodeFormer's weight: 0 for the finest face, 1 for the likest."""
+
+
 class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A finished picture made larger: by an upscaler, and where `denoising_strength` is not 0 by a
     second pass of the model over what it made.
@@ -228,7 +247,7 @@ class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     picture: PictureHash
     upscaler: Name
-    """Of the catalogue, or one of generation.enlarging.PLAIN."""
+    """Of the catalogue, or one of generation.enlarging.PLAIN, or its NO_UPSCALER."""
     width: EnlargedSide
     height: EnlargedSide
     from_width: EnlargedSide
@@ -236,6 +255,8 @@ class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     denoising_strength: Strength = 0.0
     tile: Annotated[int, Meta(ge=0, le=SIDE_MAX, multiple_of=SIDE_STEP)] = 0
     """Pixels of the tiles of the second pass; 0 for the whole at once."""
+    faces: Faces | None = None
+    """Which faces are restored then; None for none."""
 
     @property
     def factor(self) -> float:
@@ -479,6 +500,26 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=CONTROLS_MAX)] = ()
+    faces: Annotated[
+        FaceChoice,
+        option(
+            "which faces are restored: none, all, the largest, or one by its number from the left",
+            slash=False,
+            alone="all",
+        ),
+    ] = "none"
+    face_model: Annotated[
+        Name | None,
+        option("what restores faces", choices_from="face_models", slash=False),
+    ] = None
+    face_strength: Annotated[
+        Strength,
+        option("how much of the restored faces shows; 1 is all", slash=False),
+    ] = 1.0
+    face_fidelity: Annotated[
+        Strength,
+        option("CodeFormer's weight: 0 for the finest face, 1 for the likest", slash=False),
+    ] = FIDELITY
     format: Annotated[
         FileFormat,
         option(
@@ -515,7 +556,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if self.describing is not None:
             return self.describing.tagger or self.describing.captioner
         if self.enlargement is not None and self.only_enlarges:
-            return self.enlargement.upscaler
+            faces = self.enlargement.faces
+            return self.enlargement.upscaler if faces is None else faces.model
         return self.model
 
     @property
@@ -541,6 +583,23 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """Whether the noise of each picture is moved towards that of a second seed."""
         return bool(self.lineage) or (
             self.variation_seed is not None and self.variation_strength > 0
+        )
+
+    @property
+    def faces_wanted(self) -> Faces | None:
+        """Which faces of what is made are restored; None for none."""
+        return self.faces_drawn if self.enlargement is None else self.enlargement.faces
+
+    @property
+    def faces_drawn(self) -> Faces | None:
+        """Which faces of what is drawn are restored."""
+        if self.faces == "none":
+            return None
+        return Faces(
+            which=self.faces,
+            model=self.face_model or "",
+            strength=self.face_strength,
+            fidelity=self.face_fidelity,
         )
 
     @property
@@ -586,6 +645,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
             "tagger": (self.describing.tagger if self.describing else "",),
             "captioner": (self.describing.captioner if self.describing else "",),
+            "face_model": (self.faces_wanted.model if self.faces_wanted else "",),
         }
 
     def has(self, option: str) -> bool:

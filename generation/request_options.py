@@ -56,6 +56,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """The words that it may be, where these are few."""
     also: Mapping[str, str] = {}
     """Other words for them."""
+    alone: str = ""
+    """What its flag means without a value; "" where it needs one."""
     choices_from: str = ""
     """models, vaes, loras, controlnets or samplers: where its values come from."""
     picture: bool = False
@@ -231,6 +233,7 @@ def _option(name: str, declared: Any, **where: Any) -> Option:
         picture=extra["picture"],
         slash=extra["slash"],
         also=extra["also"],
+        alone=extra["alone"],
         random=extra["random"],
         needs=extra["needs"],
         **bounds,

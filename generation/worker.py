@@ -355,6 +355,7 @@ class Worker:
             device=ready.device_name if ready else "",
             numerics=finished.numerics,
             spared=finished.spared,
+            faceless=finished.faceless,
         )
 
     def _try_again(self, job: Job) -> bool:

@@ -44,6 +44,7 @@ RULES: Final[Mapping[str, Rule]] = {
     # actions on a request and its pictures: by button, reaction, context menu and modal
     "reroll": DRAWS,
     "upscale": DRAWS,
+    "faces": DRAWS,
     "hires": DRAWS,
     "vary_subtle": DRAWS,
     "vary_strong": DRAWS,

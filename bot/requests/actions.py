@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from generation import describing, outpainting
+from generation.enlarging import NO_WISH, Wish
 from generation.job import Job, JobState, PictureRecord
 from generation.outpainting import Sides
 from generation.refusal import Refused
@@ -41,7 +42,7 @@ class Source(msgspec.Struct, frozen=True):
     job: Job
     index: int | None
     enlarge: Callable[[PictureRecord], Enlargement]
-    """How one of its pictures is made larger. Raises Refused."""
+    """What is done to one of its pictures. Raises Refused."""
     extend: Callable[[PictureRecord, Sides], GenerationRequest]
     """What draws around one of its pictures. Raises Refused."""
     describe: Callable[[PictureRecord], Describing]
@@ -84,6 +85,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
     """Whether its button stands in a row of its kind: where to a picture grows."""
     request: Callable[[Source], GenerationRequest] | None = None
+    wish: Wish = NO_WISH
+    """What is done to a finished picture."""
 
     @property
     def asks(self) -> bool:
@@ -119,8 +122,8 @@ def reroll(source: Source) -> GenerationRequest:
     return request.with_(**{"variation_seed" if varied else "seed": _new_seed()})
 
 
-def upscale(source: Source) -> GenerationRequest:
-    """The picture made larger; how it was drawn stays in the request."""
+def finished(source: Source) -> GenerationRequest:
+    """The picture made larger, its faces restored, …; how it was drawn stays in the request."""
     picture = source.picture
     return source.job.request.with_(
         seed=picture.seed,
@@ -240,8 +243,18 @@ ACTIONS: Final[Mapping[str, Action]] = {
             emoji="🔍",
             label="button_upscale",
             on="picture",
-            request=upscale,
+            request=finished,
             draws=False,
+        ),
+        Action(
+            name="faces",
+            emoji="🙂",
+            label="button_faces",
+            on="picture",
+            invites=False,
+            request=finished,
+            draws=False,
+            wish=Wish(larger=False, faces="all"),
         ),
         Action(
             name="hires",

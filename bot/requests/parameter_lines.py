@@ -14,6 +14,7 @@ import msgspec
 from generation import control_uses, lora_uses
 from generation.completion import drawn
 from generation.name_search import nearest
+from generation.preset import FACES
 from generation.refusal import Refused
 from generation.request import CONTROLS_MAX, ControlUse, GenerationRequest, LoraUse
 from generation.request_options import Option, exact, options
@@ -125,6 +126,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.variation_seed is not None
     if option.name == "refiner_switch":
         return request.refiner is not None
+    if option.name in FACES:
+        return request.faces != "none"
     if option.name in ("format", "quality"):
         return request.format != "png"
     if option.name in ("hires_tile", "hires_denoising"):

@@ -1,9 +1,19 @@
 """What an action on a finished picture asks for, and whether this machine would make it now."""
 
+from typing import Final
+
 import msgspec
 
 from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
-from generation import checks, describing, edit_models, hires_choice, outpainting, templates
+from generation import (
+    checks,
+    describing,
+    edit_models,
+    finishing,
+    hires_choice,
+    outpainting,
+    templates,
+)
 from generation.catalog import Catalog
 from generation.enlarging import DRAWS_DETAIL, NO_WISH, Wish, of_picture
 from generation.families import FAMILIES, family_of
@@ -13,13 +23,17 @@ from generation.outpainting import Sides
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request import (
+    FIDELITY,
     SIDE_STEP,
     Describing,
     DescriptionStyle,
     Enlargement,
+    Faces,
     GenerationRequest,
 )
 from generation.rules import Rules, native_size, shaped, within_limits
+
+USUAL_FACES: Final = Faces()
 
 
 class Remade(msgspec.Struct, frozen=True):
@@ -78,7 +92,9 @@ class Remaking:
         is enlarged. Raises Refused.
         """
         assert target.action.request is not None
-        source = self._source(target, job, drawn_with, wish)
+        source = self._source(
+            target, job, drawn_with, target.action.wish if wish == NO_WISH else wish
+        )
         request = target.action.request(source)
         again = target.action.name == "reroll" and request.enlargement is None
         if again and not request.varied:
@@ -94,10 +110,11 @@ class Remaking:
         wish: Wish,
         usual: Wish = NO_WISH,
         model: str = "",
+        faces: Faces = USUAL_FACES,
     ) -> Enlargement:
-        """How a picture of that hash and size in pixels is made larger: as somebody wishes, or else
-        as is usual with their preset. The model of that name draws the second pass, if there is
-        any. Raises Refused.
+        """How a picture of that hash and size in pixels is made larger, and what is done to it:
+        as somebody wishes, or else as is usual with their preset. The model of that name draws the
+        second pass, if there is any; `faces` says how they are restored. Raises Refused.
         """
         rules, native, step = self._rules, 0, SIDE_STEP
         file = self._catalog.find(ModelKind.CHECKPOINT, model) if model else None
@@ -108,9 +125,15 @@ class Remaking:
             code = "second_pass_small" if model else "second_pass_unknown"
             raise Refused(code, model=model, side=DRAWS_DETAIL)
         side, wish = rules.limits.upscaled_side, wish.over(usual)
-        return of_picture(
+        made = of_picture(
             picture, size, wish, self._catalog, rules.enlarging, side=side, native=native, step=step
         )
+        if wish.faces == "none":
+            return made
+        by = finishing.restorer(faces.model, self._catalog).name
+        finishing.detector(self._catalog)
+        restored = msgspec.structs.replace(faces, which=wish.faces, model=by)
+        return msgspec.structs.replace(made, faces=restored)
 
     def _in_shape(self, request: GenerationRequest, source: Source) -> GenerationRequest:
         """One that starts from a picture in the shape of that, where it is not the shape that was
@@ -187,7 +210,8 @@ class Remaking:
 
         def enlarge(picture: PictureRecord) -> Enlargement:
             size = (picture.width, picture.height)
-            return self.enlarge(picture.file, size, wish, usual, job.request.model)
+            faces = _faces(job.request, drawn_with)
+            return self.enlarge(picture.file, size, wish, usual, job.request.model, faces)
 
         def larger(request: GenerationRequest) -> GenerationRequest:
             return hires_choice.added(request, self._catalog, self._rules)
@@ -207,3 +231,18 @@ class Remaking:
             count_max=count,
             larger=larger,
         )
+
+
+def _faces(request: GenerationRequest, preset: Preset | None) -> Faces:
+    """How faces are restored that are restored later: as those that were drawn, or as the preset
+    has it.
+    """
+    drawn_so = request.faces_drawn
+    if drawn_so is not None or preset is None:
+        return drawn_so or Faces()
+    strength, fidelity = preset.face_strength, preset.face_fidelity
+    return Faces(
+        model=preset.face_model or "",
+        strength=1.0 if strength is None else strength,
+        fidelity=FIDELITY if fidelity is None else fidelity,
+    )

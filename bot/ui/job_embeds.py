@@ -8,9 +8,10 @@ from typing import Final
 import discord
 
 from bot.locales import Texts
-from bot.ui import description_embed
+from bot.ui import description_embed, finish_lines
 from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line, quoted, sentence
 from generation import metadata, replay
+from generation.enlarging import NO_UPSCALER
 from generation.families.control import USUAL_KIND
 from generation.job import Failure, Job, JobState, PictureRecord
 from generation.memory_words import WORDS
@@ -26,6 +27,7 @@ STAGES_WITH_BAR: Final = {
     "denoising": ("stage_denoising", "stage_denoising_left"),
     "enlarging": ("stage_enlarging", "stage_enlarging_left"),
     "hires": ("stage_hires", "stage_hires_left"),
+    "faces": ("stage_faces", "stage_faces_left"),
 }
 """Without and with the time that is left."""
 PROMPT_MAX: Final = 1000
@@ -179,6 +181,7 @@ def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
         kinds_untold(around.untold, texts),
         *(texts(code, model=quoted(job.request.model, FIELD_MAX)) for code in around.unread),
         memory_spared(job, texts),
+        *finish_lines.remarks(job, texts),
     )
     return "\n".join(filter(None, lines))
 
@@ -247,10 +250,11 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         # where only what is masked was drawn, it is that of the whole picture
         width, height = job.pictures[0].width, job.pictures[0].height
     made = request.enlargement
-    if made is not None:
+    if made is not None and made.upscaler != NO_UPSCALER:
         yield "field_upscaler", f"{made.upscaler} × {number(round(made.factor, 2))}"
     if not request.prompt:
         yield "field_size", f"{width} × {height}"
+        yield from finish_lines.fields(job, texts)
         return
     yield "field_model", request.model
     if request.refiner is not None:
@@ -285,6 +289,7 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_mask", ", ".join(_mask(request, texts))
     if made is not None and made.denoising_strength:
         yield "field_second_pass", number(made.denoising_strength)
+    yield from finish_lines.fields(job, texts)
 
 
 def _extension(made: Extension, texts: Texts) -> str:

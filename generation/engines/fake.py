@@ -69,6 +69,8 @@ class FakeEngine:
         self.withdrawn: list[str] = []
         self.gate: asyncio.Event | None = None
         """Where a test sets one, jobs wait for it after their first step."""
+        self.faceless: tuple[int, ...] = ()
+        """Of which pictures it finds no face, where some are to be restored."""
         self._ready: Ready | None = None
         self._cancelled: set[str] = set()
 
@@ -110,8 +112,11 @@ class FakeEngine:
             if failure and step * 2 >= request.steps:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
+        if request.faces_wanted is not None:
+            yield Progress(work.job, "faces", request.steps, request.steps)
         found = (work.tagger, work.captioner) if isinstance(work, Describe) else (work.upscaler,)
         files = [file for file in found if file is not None]
+        files += () if isinstance(work, Describe) else work.finishing.files
         if isinstance(work, Generate):
             files += [work.checkpoint, *work.checkpoint.parts.values()]
             files += [*((work.vae,) if work.vae else ())]
@@ -153,6 +158,7 @@ class FakeEngine:
             hashes=hashes,
             versions=READY.versions,
             numerics=numerics,
+            faceless=self.faceless if request.faces_wanted is not None else (),
         )
 
     def hand_ahead(self, work: EngineWork) -> bool:

@@ -6,6 +6,7 @@ from generation.families import encoders, recognised
 from generation.families.autoencoders import VAES
 from generation.families.chroma import CHROMA
 from generation.families.control import CONTROLNETS
+from generation.families.face_restorers import FACE_RESTORERS
 from generation.families.family import RECOGNISED, Ability, Family, References, TextEncoder
 from generation.families.flux import FLUX
 from generation.families.flux2 import KLEIN_4B, KLEIN_9B
@@ -80,6 +81,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     # where no text encoder is there to tell, the width of what is read does
     *(layout for family in _UNETS for layout in family.layouts if layout.sides),
     *(layout for family in _TRANSFORMERS for layout in family.layouts),
+    # RestoreFormer has the names of a VAE, too
+    *FACE_RESTORERS,
     *VAES,
     *encoders.LAYOUTS,
     *UPSCALERS,

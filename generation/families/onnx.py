@@ -20,18 +20,17 @@ CLASSES: Final = (ANY, ANY)
 class Port(msgspec.Struct, frozen=True):
     """An input or output to be found."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None where any will do."""
     name: str = ""
     """"" where any will do."""
 
     def fits(self, port: OnnxPort) -> bool:
         """Whether that one is it."""
-        return (
-            self.name in ("", port.name)
-            and len(self.shape) == len(port.shape)
-            and all(
-                wanted in (ANY, side) for wanted, side in zip(self.shape, port.shape, strict=True)
-            )
+        if self.shape is None or self.name not in ("", port.name):
+            return self.shape is None and self.name in ("", port.name)
+        return len(self.shape) == len(port.shape) and all(
+            wanted in (ANY, side) for wanted, side in zip(self.shape, port.shape, strict=True)
         )
 
 
@@ -60,7 +59,15 @@ class OnnxLayout(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+YUNET: Final = tuple(
+    Port(None, f"{what}_{stride}")
+    for what in ("cls", "obj", "bbox", "kps")
+    for stride in (8, 16, 32)
+)
+"""What OpenCV's FaceDetectorYN reads of a network, by names."""
+
 ONNX: Final = (
+    OnnxLayout(kind=ModelKind.FACE_DETECTOR, family="yunet", inputs=(Port(NCHW),), outputs=YUNET),
     OnnxLayout(kind=ModelKind.TAGGER, inputs=(Port(NHWC),), outputs=(Port(CLASSES),), axes="NHWC"),
     OnnxLayout(kind=ModelKind.TAGGER, inputs=(Port(NCHW),), outputs=(Port(CLASSES),), axes="NCHW"),
 )

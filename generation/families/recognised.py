@@ -184,6 +184,7 @@ OTHERS: Final = (
     _what("a model that restores faces (CodeFormer)", "^quantize.embedding.weight$", "^idx_pred_"),
     _what("a model that restores faces (RestoreFormer)", "^quantize.embedding.weight$"),
     _what("a model that restores faces (GFPGAN)", "^stylegan_decoder."),
+    _what("facexlib's face detector, in whose place YuNet is", "^BboxHead.0.conv1x1.weight$"),
     _what("a model that cleans pictures (SCUNet)", "^m_head.0.weight$", "^m_tail.0.weight$"),
     _what("a model that cleans pictures (NAFNet)", "^intro.weight$", "^middle_blks.0.beta$"),
     _what("a model that fills gaps (LaMa)", "model.1.bn_l.running_mean$"),

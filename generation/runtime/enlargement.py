@@ -8,6 +8,7 @@ import structlog
 import torch
 from PIL import Image
 
+from generation.enlarging import NO_UPSCALER
 from generation.messages import Enlarge
 from generation.models import ModelFile
 from generation.numerics import Numerics
@@ -16,6 +17,7 @@ from generation.runtime import upscaling
 from generation.runtime.damage import blame_upscaler
 from generation.runtime.device import name_of, name_of_dtype
 from generation.runtime.faults import NotFiniteError
+from generation.runtime.finishing import Finisher
 from generation.runtime.latents import open_picture
 from generation.runtime.parts import Parts
 from generation.runtime.report import JobReport, Send
@@ -42,6 +44,7 @@ class Enlarging(JobReport):
         super().__init__(work, send, steps=STEPS, cancelled=cancelled, hashes=hashes, unsafe=unsafe)
         self._work = work
         self._parts = parts
+        self._finisher = Finisher(parts, work.finishing)
 
     def draw(self) -> None:
         """Make the picture. Raises JobError, NotFiniteError, and what tells that memory ran out."""
@@ -58,6 +61,13 @@ class Enlarging(JobReport):
         picture = enlarged(
             self._parts, made, self._work.upscaler, self._work.pictures[made.picture], after_tile
         )
+
+        def after(stage: str, share: float) -> None:
+            self._stop_if_cancelled()
+            self._stage(stage, share)
+
+        picture = self._finisher.finish(0, picture, after)
+        self.faceless = tuple(sorted(self._finisher.faceless))
         self.numerics = self._computed()
         self._save(0, picture, self.numerics)
 
@@ -80,6 +90,8 @@ def enlarged(
     after_tile: Callable[[float], None],
 ) -> Image.Image:
     """The picture in the bytes `data`, enlarged."""
+    if made.upscaler == NO_UPSCALER:
+        return open_picture(data)
     size = (made.width, made.height)
     return by_upscaler(parts, made.upscaler, file, open_picture(data), size, after_tile)
 

@@ -24,6 +24,7 @@ from generation.runtime.checkpoints import (
 )
 from generation.runtime.device import choose_dtype, free_unused
 from generation.runtime.embeddings import Embeddings
+from generation.runtime.face_restorers import load_face_restorer
 from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
 from generation.runtime.read_ahead import read_ahead
@@ -40,6 +41,7 @@ CONTROLNETS_KEPT = 3
 """As many as one request can have."""
 VAES_KEPT = 2
 UPSCALERS_KEPT = 2
+FACE_RESTORERS_KEPT = 1
 
 Stamp = tuple[Any, ...]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
@@ -65,6 +67,7 @@ class Parts:
         self._controlnets: LoadedParts = OrderedDict()
         self._vaes: LoadedParts = OrderedDict()
         self._upscalers: LoadedParts = OrderedDict()
+        self._face_restorers: LoadedParts = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: tuple[ModelFile, ...] = ()) -> Checkpoint:
         """All its parts, in memory; a plan puts them in their places. One that draws `beside`
@@ -119,6 +122,10 @@ class Parts:
     def upscaler(self, model: ModelFile) -> Any:
         """The network of an upscaler, in place. Raises JobError for a broken file."""
         return self._part(model, load_upscaler, self._upscalers, UPSCALERS_KEPT)
+
+    def face_restorer(self, model: ModelFile) -> Any:
+        """The network that restores faces, in place. Raises JobError for a broken file."""
+        return self._part(model, load_face_restorer, self._face_restorers, FACE_RESTORERS_KEPT)
 
     @contextlib.contextmanager
     def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
@@ -198,7 +205,8 @@ class Parts:
 
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:
-        return (self._checkpoints, self._controlnets, self._vaes, self._upscalers)
+        small = (self._controlnets, self._vaes, self._upscalers, self._face_restorers)
+        return (self._checkpoints, *small)
 
     def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with

@@ -20,6 +20,7 @@ from generation.runtime.device import DTYPES, name_of, name_of_dtype
 from generation.runtime.drawers import Drawer, drawer_of
 from generation.runtime.enlargement import enlarged
 from generation.runtime.faults import NotFiniteError
+from generation.runtime.finishing import Finisher
 from generation.runtime.hand_over import HandOver, at_work
 from generation.runtime.hires import (
     Pass,
@@ -133,6 +134,7 @@ class Drawing(JobReport):
         """Of the network within the present step."""
         self._made = 0
         self._saves: list[Future[None]] = []
+        self._finisher = Finisher(parts, work.finishing)
 
     def draw(self, wish: MemoryWish) -> None:
         """Make all pictures that were not made yet, as memory allows.
@@ -184,11 +186,21 @@ class Drawing(JobReport):
                         picture, decoded_in = self._decode(model, latent, self._passes[-1])
                         if inputs.mask is not None:
                             picture = inputs.mask.pasted(picture)
+                        picture = self._finished(index, picture)
                         numerics = self._computed(plan, model, decoded_in, tuned)
                         # saved while the next one is drawn
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
                         self.numerics = numerics
                         self._made = index + 1
+
+    def _finished(self, index: int, picture: Image.Image) -> Image.Image:
+        def after(stage: str, _share: float) -> None:
+            self._stop_if_cancelled()
+            self._stage(stage, index + 1)
+
+        picture = self._finisher.finish(index, picture, after)
+        self.faceless = tuple(sorted(self._finisher.faceless))
+        return picture
 
     def _decode(
         self, model: Checkpoint, latent: torch.Tensor, step: Pass, *, down: bool = False

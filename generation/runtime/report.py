@@ -39,6 +39,8 @@ class JobReport:
         """When the models were in place, by the monotonic clock."""
         self.numerics: Numerics | None = None
         """How the last picture was computed."""
+        self.faceless: tuple[int, ...] = ()
+        """As in Finished."""
         self._job = work.job
         self._request = work.request
         self._send = send

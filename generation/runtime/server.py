@@ -182,6 +182,7 @@ class Server:
             numerics=drawing.numerics,
             remark="; ".join(filter(None, (remark, ladder.in_words(spared)))),
             spared=spared,
+            faceless=drawing.faceless,
         )
 
     def _draw_compiled(self, drawing: Drawing, work: Generate) -> tuple[tuple[str, ...], str]:
@@ -240,8 +241,9 @@ class Server:
             readers = (work.tagger, work.captioner)
             return self._hashes_of(file for file in readers if file is not None)
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
+        beside = (*upscalers, *work.finishing.files)
         if isinstance(work, Enlarge):
-            return self._hashes_of(upscalers)
+            return self._hashes_of(beside)
         whole = [file for model in work.checkpoints for file in model.files]
         vaes = (work.vae,) if work.vae is not None else ()
         files = (*whole, *vaes, *work.loras, *work.controlnets, *work.embeddings)
@@ -249,7 +251,7 @@ class Server:
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
         }
         known = {name: sha256 for name, sha256 in weights.items() if sha256}
-        return self._hashes_of((*files, *upscalers)) | known
+        return self._hashes_of((*files, *beside)) | known
 
     def _hashes_of(self, files: Iterable[ModelFile]) -> dict[str, str]:
         return {f"{file.kind}:{file.name}": self._hashes.of(file.path) for file in files}

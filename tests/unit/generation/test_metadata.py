@@ -1,6 +1,7 @@
 """What is written into a picture is what other programs read."""
 
 import io
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from generation import lora_uses, metadata, samplers
 from generation.control_requests import several
 from generation.control_uses import written
+from generation.face_words import architecture
 from generation.metadata import NO_VAE, read_infotext
 from generation.prompts import take_tags
 from generation.refusal import Refused
@@ -145,6 +147,13 @@ def test_what_is_written_is_read_the_same(request: GenerationRequest) -> None:
         assert list(map(in_order, several(read.given.pop("controlnet")))) == [
             in_order(net) for net in nets
         ]
+    if request.faces != "none":
+        expected |= {"faces": request.faces, "face_model": request.face_model}
+        if request.face_strength != 1:
+            expected["face_strength"] = request.face_strength
+        if architecture(request.face_model or "") == "CodeFormer" or request.face_fidelity != 0.5:
+            expected["face_fidelity"] = request.face_fidelity
+        expected["face_model"] = request.face_model
     if request.variation_seed is not None:
         expected["variation_strength"] = request.variation_strength
     assert read.given == {
@@ -342,3 +351,47 @@ def test_a_name_in_a_list_has_no_sign_that_splits_it(name: str, listed: str) -> 
     last = text.split("\n")[-1]
     assert f'Lora hashes: "{listed}: abababababab"' in last
     assert "\r" not in last
+
+
+@pytest.mark.parametrize(
+    ("faces", "told"),
+    [
+        ({"face_model": "CodeFormer"}, "Face restoration: CodeFormer, CodeFormer weight: 0.5, "),
+        (
+            {"face_model": "codeformer-v0.1.0", "face_fidelity": 0.2, "face_strength": 0.75},
+            "Face restoration: CodeFormer, Face restoration model: codeformer-v0.1.0, "
+            "Face restoration strength: 0.75, CodeFormer weight: 0.2, ",
+        ),
+        (
+            {"face_model": "GFPGANv1.4", "faces": "largest"},
+            "Face restoration: GFPGAN, Face restoration model: GFPGANv1.4, "
+            "Face restoration faces: largest, ",
+        ),
+    ],
+)
+def test_restored_faces_are_told_as_a1111_tells_them(faces: dict[str, Any], told: str) -> None:
+    request = a_request(**{"faces": "all", **faces})
+    assert told in of(request)
+    read = read_infotext(of(request))
+    assert read is not None
+    given = {n: v for n, v in read.given.items() if n.startswith("face")}
+    usual = {"faces": "all", **({"face_fidelity": 0.5} if "CodeFormer" in told else {})}
+    assert given == usual | faces
+    assert not {key for key in read.ignored if "ace" in key}
+
+
+def test_faces_of_a_finished_picture_are_told_as_of_a1111s_extras() -> None:
+    made = {"picture": "0" * 64, "upscaler": "Lanczos", "faces": {"model": "codeformer-v0.1.0"}}
+    sizes = {"width": 256, "height": 256, "from_width": 128, "from_height": 128}
+    text = of(a_request(enlargement=made | sizes))
+    assert "CodeFormer visibility: 1, " in text
+    assert "CodeFormer weight: 0.5" in text
+    assert "Face restoration" not in text
+    drawn = of(a_request(faces="all", face_model="GFPGANv1.4", enlargement=made | sizes))
+    assert "Face restoration: GFPGAN, Face restoration model: GFPGANv1.4, Postprocess" in drawn
+
+
+def test_without_a1111s_key_nothing_is_said_of_faces() -> None:
+    read = read_infotext("a\nSteps: 4, Seed: 3, CodeFormer weight: 0.3")
+    assert read is not None
+    assert "face_fidelity" not in read.given

@@ -1,10 +1,20 @@
 """Texts and requests of every kind, for tests that write something and read it again."""
 
+from typing import get_args
+
+import msgspec
 from hypothesis import strategies as st
 
 from generation.families.control import KINDS
 from generation.preprocessors import PREPROCESSORS
-from generation.request import LORAS_MAX, SEED_MAX, ControlUse, GenerationRequest, LoraUse
+from generation.request import (
+    LORAS_MAX,
+    SEED_MAX,
+    ControlUse,
+    FaceChoice,
+    GenerationRequest,
+    LoraUse,
+)
 from generation.samplers import SAMPLERS
 
 SIGNS = "a ：:，,“”\"'\\\n\r\t <>(){}[]=#|é灯💡\u2028\x85\x0b%;0.5-"
@@ -54,7 +64,18 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
         variation_seed=st.none() | st.integers(0, SEED_MAX),
         variation_strength=st.floats(0, 1),
         clip_skip=st.integers(1, 12),
+        faces=st.sampled_from(get_args(FaceChoice)),
+        face_model=names,
+        face_strength=shares,
+        face_fidelity=shares,
         count=st.integers(1, 10),
         controls=st.lists(controls, max_size=3).map(tuple),
         loras=st.lists(uses, max_size=LORAS_MAX, unique_by=lambda use: use.name).map(tuple),
-    )
+    ).map(_named)
+
+
+def _named(request: GenerationRequest) -> GenerationRequest:
+    """What restores faces is said only where some are."""
+    if request.faces != "none":
+        return request
+    return msgspec.structs.replace(request, face_model=None)

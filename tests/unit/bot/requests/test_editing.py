@@ -50,7 +50,8 @@ def test_what_is_not_touched_stays_to_the_last_digit(request: GenerationRequest)
     vaes = [] if request.vae is None else [a_model(request.vae, kind=ModelKind.VAE)]
     loras = [a_model(use.name, kind=ModelKind.LORA) for use in request.loras]
     refiners = [] if request.refiner is None else [a_model(request.refiner)]
-    catalog = a_catalog(a_model(request.model), *refiners, *vaes, *loras)
+    faces = [a_model(request.face_model or "-", kind=ModelKind.FACE_RESTORER)]
+    catalog = a_catalog(a_model(request.model), *refiners, *vaes, *loras, *faces)
     assert edit(request, catalog=catalog) == Edited(request)
 
 

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from generation.families import FAMILIES
-from generation.messages import Configure, Failed, Generate, Picture
+from generation.messages import Configure, Failed, Finished, Generate, Picture
 from generation.models import ModelFile, ModelKind
+from generation.runtime import face_alignment, face_detection
 from generation.runtime.conditioning import Conditioning, Prompts, Scheduled
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.model_sampling import discrete
@@ -276,3 +277,19 @@ def test_settings_do_not_change_what_is_drawn(tiny: ModelFile, tmp_path: Path) -
     settings = msgspec.structs.replace(SETTINGS, preview_every=0.001)
     other.server = Server(Configure(settings, tmp_path), other.ends, other.ends)  # type: ignore[arg-type]
     assert one.draw(steps=6) == other.draw(steps=6)
+
+
+def test_faces_are_restored_of_what_is_drawn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.generation.runtime import test_faces
+
+    plain = bench.draw()
+    made = test_faces.Inverts()
+    monkeypatch.setattr("generation.runtime.parts.load_face_restorer", lambda *_: made)
+    told = {"finishing": test_faces.finishing(bench.folder)}
+    assert bench.draw(told) == plain
+    assert bench.ends.of(Finished)[0].faceless == (0,), "there is no face in it"
+    there = face_detection.Face(16, 16, 32, 32, 1.0, face_alignment.TEMPLATE / 16 + 16)
+    monkeypatch.setattr(face_detection, "faces_in", lambda *_: [there])
+    assert bench.draw(told) != plain
+    assert bench.ends.of(Finished)[0].faceless == ()
+    assert "face_detector:face_detection_yunet_2023mar" in bench.ends.of(Finished)[0].hashes
