@@ -60,6 +60,8 @@ def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
     found = []
     if any(part.optional for part in assembly.missing(model)):
         found.append("encoder_absent")
+    if request.mode == "draft" and _is_plain(request):
+        found.append("draft_plain")
     if family.guidance != "cfg" and request.negative_prompt.strip():
         found.append("negative_unread")
     if family.guidance == "none" and request.guidance_scale != family.guidance_scale:
@@ -71,6 +73,12 @@ def unread(request: GenerationRequest, model: ModelFile) -> tuple[str, ...]:
     if not family.reads_all_weighed and _weighted(request):
         found.append("weights_unread" if not family.weighs_words else "weights_half_read")
     return tuple(found)
+
+
+def _is_plain(request: GenerationRequest) -> bool:
+    """Whether it is a draft that nothing makes fast but fewer steps."""
+    full = request.full
+    return full is not None and full.lora is None and full.model == request.model
 
 
 def _weighted(request: GenerationRequest) -> bool:

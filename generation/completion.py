@@ -9,6 +9,7 @@ import msgspec
 from generation import (
     control_requests,
     control_uses,
+    drafting,
     finishing,
     hires_choice,
     lora_uses,
@@ -107,7 +108,11 @@ def complete(
     values = control_requests.without_read(values, given, catalog)
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
     request = msgspec.convert(msgspec.to_builtins(values), GenerationRequest)
+    own = given.keys() - {*usual}
+    request = drafting.settled(request, own, catalog, rules)
     request = hires_choice.settled(request, given, catalog, rules, usual=usual)
+    if request.mode == drafting.HD and "hires" not in own:
+        request = drafting.with_hires(request, catalog, rules)
     request = templates.drawn(request, rules.wildcards)
     check(request, catalog, rules)
     return request
@@ -166,7 +171,8 @@ def changed(
     uses = [control_uses.resolved(use, catalog) for use in request.controls]
     done = request.with_(**values, controls=msgspec.to_builtins(uses))
     sized = before is not None and (done.width, done.height) != (before.width, before.height)
-    return hires_choice.settled(done, given, catalog, rules, sized=sized)
+    done = hires_choice.settled(done, given, catalog, rules, sized=sized)
+    return done if before is None else drafting.edited(done, given, before, catalog, rules)
 
 
 def drawn(seed: int | None) -> int | None:

@@ -43,6 +43,9 @@ OF_LATENTS: Final = 0.7
 """Denoising strength over enlarged latents, which are blurred; A1111's where nobody says."""
 OF_PICTURES: Final = 0.4
 """The same over an enlarged picture."""
+OF_SMALL: Final = 0.05
+"""The same for models of pictures below DRAWS_DETAIL: with more they draw their subject anew into
+each part of a larger one."""
 
 
 class HiresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +54,7 @@ class HiresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     automatic: bool = True
     """Whether a size far over what a model was trained on is made so."""
     upscaler: str = ""
-    """Empty for LATENT."""
+    """Empty for LATENT, or for a model of pictures below DRAWS_DETAIL what [enlarging] has."""
     denoising: Strength = 0.0
     """0 leaves it to the kind of upscaler."""
     steps: HiresSteps = 0

@@ -111,12 +111,16 @@ def _said_whole(
 ) -> GenerationRequest:
     settings = rules.hires
     name = request.hires_upscaler or settings.upscaler
-    if not name:
+    small = model.family in FAMILIES and native_size(model) < DRAWS_DETAIL
+    if not name and small:
+        name = enlarging.upscaler_of(None, catalog, rules.enlarging)
+    elif not name:
         comfyui = request.conventions == "comfyui"
         name = hires.NEAREST_EXACT if comfyui else hires.LATENT
     upscaler = hires.find(name, catalog)
-    of_latents = upscaler in hires.LATENT_UPSCALERS
-    usual = hires.OF_LATENTS if of_latents else hires.OF_PICTURES
+    usual = hires.OF_SMALL if small else hires.OF_PICTURES
+    if upscaler in hires.LATENT_UPSCALERS:
+        usual = hires.OF_LATENTS
     changes: dict[str, Any] = {
         "hires": _in_steps(request, model),
         "hires_upscaler": upscaler,

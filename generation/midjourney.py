@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 NO_COUNTERPART: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("v", "version", "niji", "hd", "test", "testp"), "midjourney_version"),
-    **dict.fromkeys(("q", "draft"), "midjourney_quality"),
+    **dict.fromkeys(("v", "version", "niji", "test", "testp"), "midjourney_version"),
+    "q": "midjourney_quality",
     **dict.fromkeys(("s", "stylize", "raw", "style", "creative"), "midjourney_style"),
     **dict.fromkeys(("p", "profile", "personalize"), "midjourney_style"),
     **dict.fromkeys(("c", "chaos", "w", "weird", "exp"), "midjourney_variety"),

@@ -49,6 +49,7 @@ from generation.request import (
     MaskBlur,
     MaskedContent,
     MaskPadding,
+    Mode,
     Name,
     Pixels,
     Prompt,
@@ -88,6 +89,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule: Name | None = None
     image_guidance: Guidance | None = None
     clip_skip: ClipSkip | None = None
+    mode: Mode | None = None
     mask_blur: MaskBlur | None = None
     masked_content: MaskedContent | None = None
     inpaint_area: InpaintArea | None = None
@@ -139,6 +141,7 @@ GIVEN: Final = (
     "sampler",
     "schedule",
     "clip_skip",
+    "mode",
     *FACES,
     "format",
     "quality",
@@ -168,6 +171,7 @@ EXAMPLES: Final = {
     "sampler": '"DPM++ 2M"',
     "schedule": '"Karras"',
     "clip_skip": "2",
+    "mode": '"draft"',
     "mask_blur": "4",
     "masked_content": '"fill"',
     "inpaint_area": '"only masked"',

@@ -25,6 +25,8 @@ SHORT: Final[Mapping[str, str]] = {
     "cfg": "guidance",
     "n": "count",
     "m": "model",
+    "draft": "mode",
+    "hd": "mode",
     "hr": "hires",
     "hires_cfg": "hires_guidance",
     "hires_checkpoint": "hires_model",
@@ -36,6 +38,8 @@ SHORT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("hires_upscale", "hires_scale", "hires_resize"), "hires"),
     "hires_strength": "hires_denoising",
 }
+MODES: Final = ("draft", "hd")
+"""Flags without a value that are modes."""
 OTHERS: Final = ("aspect", "preset", "private")
 """Options of `/imagine` that are no fields of a request."""
 FLAG: Final = re.compile(
@@ -215,6 +219,12 @@ def _value(name: str, flag: str, quoted: str, rest: str) -> Value:
             return True
         if text.casefold() in ("false", "no", "off"):
             return False
+        raise Refused("flag_yes_or_no", flag=flag)
+    if name == "mode" and flag.casefold() in MODES:
+        if text.casefold() in ("", "true", "yes", "on"):
+            return flag.casefold()
+        if text.casefold() in ("false", "no", "off"):
+            return "full"
         raise Refused("flag_yes_or_no", flag=flag)
     if not text and name in options():
         text = options()[name].alone

@@ -59,6 +59,8 @@ MaskMode = Literal["masked", "not masked"]
 """What of a mask is drawn anew: its white or its black."""
 MaskedContent = Literal["original", "fill", "latent noise", "latent nothing"]
 """What the masked part begins with, in A1111's words."""
+Mode = Literal["draft", "full", "hd"]
+"""How much work is put into a picture: few steps, the usual ones, or a hires pass besides."""
 InpaintArea = Literal["whole picture", "only masked"]
 """What of the picture is drawn over: all of it, or what lies around the mask, as large."""
 
@@ -310,6 +312,18 @@ class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.left + self.width + self.right, self.top + self.height + self.bottom
 
 
+class InFull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a draft would be drawn in full: what of its request is otherwise then."""
+
+    model: Name
+    steps: Steps
+    guidance_scale: Guidance
+    sampler: Name
+    schedule: Name
+    lora: Name | None = None
+    """One of its LoRAs that only makes it fast."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what the pictures look like.
 
@@ -530,6 +544,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Quality,
         option("of a webp or jpeg, 1 to 100; a webp of 100 loses nothing", slash=False),
     ] = 90
+    mode: Annotated[
+        Mode | None,
+        option("draft for a quick one in a few steps, hd for one that is drawn large", slash=False),
+    ] = None
+    """None for "full", which nobody keeps."""
+    full: Annotated[InFull | None, option("how a draft would be drawn in full", offered=False)] = (
+        None
+    )
     enlargement: Annotated[
         Enlargement | None, option("how a finished picture is made larger", offered=False)
     ] = None

@@ -46,6 +46,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "upscale": DRAWS,
     "faces": DRAWS,
     "hires": DRAWS,
+    "hd": DRAWS,
     "vary_subtle": DRAWS,
     "vary_strong": DRAWS,
     "pan_left": DRAWS,

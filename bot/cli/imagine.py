@@ -49,9 +49,10 @@ UNSET: Final[Mapping[str, str]] = {
     "mask": "what is erased of the picture",
     "image_guidance": "1.5 with InstructPix2Pix",
     "refiner": "none",
+    "mode": "full",
     "hires": "for sizes far over the model's own",
-    "hires_upscaler": "Latent",
-    "hires_denoising": "0.7 over latents, 0.4 over pictures",
+    "hires_upscaler": "Latent, or what [enlarging] has for models of less than 512 pixels",
+    "hires_denoising": "0.7 over latents, 0.4 or 0.05 over pictures",
     **dict.fromkeys(SAME_AS_FIRST, "as without hires_"),
     "hires_tile": "0 up to twice the model's own side",
     "controlnet": "the only one that fits the model",
@@ -106,6 +107,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aspect", help=f"instead of a size: {', '.join(ASPECTS)}, or another ratio, as 5:4"
     )
+    for mode, help_ in (("draft", "--mode draft"), ("hd", "--mode hd")):
+        parser.add_argument(
+            f"--{mode}", dest="mode", action="store_const", const=mode, help=f"the same as {help_}"
+        )
     parser.add_argument(
         "-o",
         "--out",
@@ -119,7 +124,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def flags() -> list[str]:
     """Every flag there is."""
     named = [name for name in options() if name != "prompt"]
-    return [f"--{name.replace('_', '-')}" for name in (*named, "aspect", "prompts", "out")]
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in (*named, "aspect", "draft", "hd", "prompts", "out")
+    ]
 
 
 def _help(option: Option) -> str:

@@ -51,6 +51,8 @@ class Source(msgspec.Struct, frozen=True):
     """How many pictures one request may have."""
     larger: Callable[[GenerationRequest], GenerationRequest]
     """The request with a hires pass. Raises Refused."""
+    in_full: Callable[[GenerationRequest], GenerationRequest]
+    """A draft drawn in full. Raises Refused for what is none."""
 
     @property
     def picture(self) -> PictureRecord:
@@ -138,6 +140,11 @@ def hires(source: Source) -> GenerationRequest:
     if source.job.request.hires is not None:
         raise Refused("hires_already", job=source.job.id)
     return source.larger(same_picture(source))
+
+
+def hd(source: Source) -> GenerationRequest:
+    """A draft drawn in full, from the same seed."""
+    return source.in_full(same_picture(source))
 
 
 def same_picture(source: Source) -> GenerationRequest:
@@ -263,6 +270,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             on="picture",
             invites=False,
             request=hires,
+        ),
+        Action(
+            name="hd",
+            emoji="🆙",
+            label="button_hd",
+            on="picture",
+            invites=False,
+            request=hd,
         ),
         Action(
             name="vary_subtle",

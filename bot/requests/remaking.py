@@ -8,6 +8,7 @@ from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, 
 from generation import (
     checks,
     describing,
+    drafting,
     edit_models,
     finishing,
     hires_choice,
@@ -222,6 +223,9 @@ class Remaking:
         def describe(picture: PictureRecord) -> Describing:
             return self.describe(picture.file, (picture.width, picture.height))
 
+        def in_full(request: GenerationRequest) -> GenerationRequest:
+            return drafting.in_full(request, self._catalog, self._rules)
+
         return Source(
             job=job,
             index=index,
@@ -230,6 +234,7 @@ class Remaking:
             describe=describe,
             count_max=count,
             larger=larger,
+            in_full=in_full,
         )
 
 

@@ -261,6 +261,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         switch = number(request.refiner_switch)
         yield "field_refiner", texts("refiner", name=request.refiner, switch=switch)
     yield "field_size", f"{width} × {height}"
+    if request.mode is not None:
+        yield "field_mode", _mode(request, texts)
     if request.hires is not None:
         yield "field_hires", _hires(request, texts)
     yield "field_steps", number(request.steps)
@@ -311,6 +313,15 @@ def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:
         yield texts(f"masked_content_{request.masked_content.replace(' ', '_')}")
     if request.inpaint_area == "only masked":
         yield texts("mask_only", padding=request.mask_padding)
+
+
+def _mode(request: GenerationRequest, texts: Texts) -> str:
+    """Its mode, and what makes a draft fast."""
+    said, full = texts(f"mode_{request.mode}"), request.full
+    if full is None:
+        return said
+    by = full.lora or (request.model if full.model != request.model else None)
+    return f"{said} · {by}" if by else said
 
 
 def _hires(request: GenerationRequest, texts: Texts) -> str:

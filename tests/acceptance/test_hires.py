@@ -50,7 +50,7 @@ async def test_a_size_far_over_the_models_is_drawn_in_two_passes(
     request = (await rig.job(1)).request
     assert (request.width, request.height, request.hires) == (160, 104, "384x256")
     assert fields(message)["Size"] == "384 × 256"
-    assert fields(message)["Hires pass"] == "160 × 104 → Latent, 0.7"
+    assert fields(message)["Hires pass"] == "160 × 104 → demo-x4, 0.05"
     await imagine(ada, general, prompt="a fox --hires off", width=384, height=256)
     request = (await rig.job(2)).request
     assert (request.width, request.hires) == (384, None)
@@ -106,7 +106,7 @@ async def test_a_dialogs_lines_change_it(rig: Rig, ada: Person, general: str) ->
     modal = await act.modal()
     shown = {f["custom_id"]: f.get("value", "") for f in fields_of(modal["components"])}
     lines = shown["parameters"]
-    assert "hires: 2\nhires_upscaler: Latent\nhires_denoising: 0.7\n" in lines
+    assert "hires: 2\nhires_upscaler: demo-x4\nhires_denoising: 0.05\n" in lines
     sent = await act.submit(
         prompt="a fox", negative_prompt="", parameters=lines.replace("hires: 2", "hires: 192x192")
     )

@@ -24,6 +24,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "numbers": ("steps", "guidance", "clip_skip", "schedule", "second_pass"),
     "size": ("width", "height"),
     "editing": ("image_guidance",),
+    "mode": ("mode",),
     "files": ("model", "vae", "upscaler"),
     "controls": ("controlnet", "control_scale", "controlnet_2", "controlnet_3"),
     "refiner": ("refiner", "refiner_switch"),

@@ -121,6 +121,13 @@ def test_what_a1111_has_holds_where_nobody_says() -> None:
     assert asked(hires="2", hires_denoising=0.0).hires_denoising == 0
 
 
+def test_a_small_model_keeps_to_what_an_upscaler_has_made() -> None:
+    request = asked(model="demo", hires="2")
+    assert (request.hires_upscaler, request.hires_denoising) == ("net", 0.05)
+    assert asked(model="demo", hires="2", hires_upscaler="lanczos").hires_denoising == 0.05
+    assert asked(model="demo", hires="2", hires_upscaler="latent").hires_denoising == 0.7
+
+
 def test_flags_as_a1111s_people_know_them() -> None:
     request = asked(
         "a cat --hires 2 --hires-upscaler lanczos --hires-steps 7 --hires-denoising 0.5"
