@@ -49,9 +49,8 @@ IGNORED_FOLDERS: Final = _names(
     # what programs fetch for themselves
     """ ldsr facexlib insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino birefnet rmbg rembg u2net photomaker
-    ipadapter ip_adapter instantid pulid xlabs depthanything depth_anything zoedepth
-    llm_gguf prompt_expansion safety_checker layer_model controlnetpreprocessor annotator
-    annotators film_net_fp32 frame_interpolation"""
+    ipadapter ip_adapter instantid pulid xlabs zoedepth
+    llm_gguf prompt_expansion safety_checker layer_model film_net_fp32 frame_interpolation"""
     # and of the programs themselves, where their own folder is named
     """ venv extensions extensions_builtin custom_nodes repositories site_packages node_modules
     python_embeded __pycache__"""
@@ -66,6 +65,7 @@ OTHERS: Final = CONVERTIBLE | _names(
     """text_encoders text_encoder clip
     scunet facedetection face_detection
     openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
+    annotator annotators depthanything depth_anything controlnetpreprocessor
     outputs output"""
 )
 """Folders in which programs keep pickles of their own; what else lies there is looked at."""

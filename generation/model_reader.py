@@ -42,6 +42,7 @@ WHY_MAX: Final = 200
 OF_NO_FAMILY: Final = frozenset((ModelKind.UPSCALER, ModelKind.FACE_RESTORER))
 GGUF_KINDS: Final = frozenset(ModelKind) - {
     *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER, ModelKind.FACE_RESTORER),
+    ModelKind.ANNOTATOR,
 }
 """What is read from GGUF files."""
 VARIANT_TITLES: Final = {
@@ -263,7 +264,7 @@ class ModelReader:
                 kinds |= own[1]
                 size += (folder / name).stat().st_size
         contents = model_probe.contents_of(shapes)
-        if contents.kind is not ModelKind.TEXT_ENCODER:
+        if contents.kind not in (ModelKind.TEXT_ENCODER, ModelKind.ANNOTATOR):
             what = contents.what or "a model of transformers"
             return _unusable(folder, "model_other", file=shown, what=what)
         if contents.lacking:

@@ -47,6 +47,7 @@ TESTS: Final = {
     "recipe": f"{RUNTIME}/test_recipe.py",
     "networks": f"{RUNTIME}/test_unet.py",
     "preprocessing": f"{RUNTIME}/test_preprocessing.py",
+    "annotators": f"{RUNTIME}/test_annotators.py",
     "refiner": f"{RUNTIME}/test_refiner.py",
     "flux": f"{RUNTIME}/test_flux.py",
     "flux control": f"{RUNTIME}/test_flux_control.py",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from generation.families import encoders, recognised
+from generation.families.annotators import ANNOTATORS
 from generation.families.autoencoders import VAES
 from generation.families.chroma import CHROMA
 from generation.families.control import CONTROLNETS
@@ -86,6 +87,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *VAES,
     *encoders.LAYOUTS,
     *UPSCALERS,
+    *ANNOTATORS,
     *recognised.OTHERS,
 )
 """The first that fits is it. LoRAs and embeddings are told before, by their own marks."""

@@ -68,6 +68,21 @@ YUNET: Final = tuple(
 
 ONNX: Final = (
     OnnxLayout(kind=ModelKind.FACE_DETECTOR, family="yunet", inputs=(Port(NCHW),), outputs=YUNET),
+    # DWPose's: whoever is in a picture, and where their joints are
+    OnnxLayout(
+        kind=ModelKind.ANNOTATOR,
+        family="yolox",
+        variant="person",
+        inputs=(Port((ANY, 3, 640, 640)),),
+        outputs=(Port((ANY, 8400, 85)),),
+    ),
+    OnnxLayout(
+        kind=ModelKind.ANNOTATOR,
+        family="dwpose",
+        variant="pose",
+        inputs=(Port((ANY, 3, 384, 288)),),
+        outputs=(Port((ANY, ANY, ANY), "simcc_x"), Port((ANY, ANY, ANY), "simcc_y")),
+    ),
     OnnxLayout(kind=ModelKind.TAGGER, inputs=(Port(NHWC),), outputs=(Port(CLASSES),), axes="NHWC"),
     OnnxLayout(kind=ModelKind.TAGGER, inputs=(Port(NCHW),), outputs=(Port(CLASSES),), axes="NCHW"),
 )

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from generation.runtime.embeddings import Embeddings
 from generation.runtime.face_restorers import load_face_restorer
 from generation.runtime.faults import JobError, broken, is_fatal, is_out_of_memory
 from generation.runtime.merging import Merger
+from generation.runtime.onnx_session import OnnxNetwork
 from generation.runtime.read_ahead import read_ahead
 from generation.runtime.residency import Residency, place_of
 from generation.runtime.tuning import Tuning
@@ -42,6 +43,8 @@ CONTROLNETS_KEPT = 3
 VAES_KEPT = 2
 UPSCALERS_KEPT = 2
 FACE_RESTORERS_KEPT = 1
+ANNOTATORS_KEPT = 2
+"""As many as one preprocessor needs."""
 
 Stamp = tuple[Any, ...]
 """Path, bytes, time of change, precision: a file that was replaced is another model."""
@@ -68,6 +71,8 @@ class Parts:
         self._vaes: LoadedParts = OrderedDict()
         self._upscalers: LoadedParts = OrderedDict()
         self._face_restorers: LoadedParts = OrderedDict()
+        self._annotators: LoadedParts = OrderedDict()
+        self._sessions: OrderedDict[Stamp, OnnxNetwork] = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: tuple[ModelFile, ...] = ()) -> Checkpoint:
         """All its parts, in memory; a plan puts them in their places. One that draws `beside`
@@ -126,6 +131,22 @@ class Parts:
     def face_restorer(self, model: ModelFile) -> Any:
         """The network that restores faces, in place. Raises JobError for a broken file."""
         return self._part(model, load_face_restorer, self._face_restorers, FACE_RESTORERS_KEPT)
+
+    def annotator(self, file: ModelFile, load: Callable[[ModelFile, torch.dtype], Any]) -> Any:
+        """A network that control pictures are made with, in place. Raises JobError for a broken
+        file.
+        """
+        return self._part(file, load, self._annotators, ANNOTATORS_KEPT)
+
+    def onnx(self, file: ModelFile) -> OnnxNetwork:
+        """One in an ONNX file, which is no part of torch's. Raises JobError."""
+        stamp = self.stamp(file)
+        if stamp not in self._sessions:
+            while len(self._sessions) >= ANNOTATORS_KEPT:
+                self._sessions.popitem(last=False)
+            self._sessions[stamp] = OnnxNetwork(file, self.device, torch.get_num_threads())
+        self._sessions.move_to_end(stamp)
+        return self._sessions[stamp]
 
     @contextlib.contextmanager
     def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
@@ -191,6 +212,7 @@ class Parts:
         self.merger.free()
         for kept in self._kept:
             kept.clear()
+        self._sessions.clear()
         free_unused()
 
     def stamp(self, model: ModelFile) -> Stamp:
@@ -206,7 +228,7 @@ class Parts:
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:
         small = (self._controlnets, self._vaes, self._upscalers, self._face_restorers)
-        return (self._checkpoints, *small)
+        return (self._checkpoints, *small, self._annotators)
 
     def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with

@@ -246,7 +246,14 @@ class Server:
             return self._hashes_of(beside)
         whole = [file for model in work.checkpoints for file in model.files]
         vaes = (work.vae,) if work.vae is not None else ()
-        files = (*whole, *vaes, *work.loras, *work.controlnets, *work.embeddings)
+        files = (
+            *whole,
+            *vaes,
+            *work.loras,
+            *work.controlnets,
+            *work.embeddings,
+            *work.annotators.values(),
+        )
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras
         }
