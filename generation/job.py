@@ -134,6 +134,13 @@ class PresetUse(msgspec.Struct, frozen=True):
     """Whether it is the person's own; else it is the server's."""
 
 
+class GridPlace(msgspec.Struct, frozen=True):
+    """Where a job's picture stands: in which grid, and which of its pictures it is, from 0."""
+
+    grid: int
+    place: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One request with all that is known of it. `parent` is the job that it was rerolled from."""
 
@@ -158,6 +165,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[PictureRecord, ...] = ()
     description: Description | None = None
     """What was seen, where a picture was to be described."""
+    grid: GridPlace | None = None
+    """None where it is no part of one."""
 
     @property
     def showing(self) -> tuple[PictureRecord, ...]:

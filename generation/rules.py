@@ -47,6 +47,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of a picture that was made before and is enlarged."""
     steps: Steps = 60
     count: Count = 4
+    grid: Annotated[int, Meta(ge=2, le=100)] = 50
+    """Pictures of one grid."""
     waiting: Waiting = 5
     """Jobs of one person that wait or run at once."""
     upload_mib: Annotated[int, Meta(ge=1, le=500)] = 20

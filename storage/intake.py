@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, union_all, u
 from generation.job import JobState
 from storage.clock import Now
 from storage.database import Database
+from storage.job_reader import ASKED
 from storage.tables import NO_GUILD, JobRow, QuotaResetRow, SpentRow, UploadRow, UtcDateTime
 
 BATCH_MAX: Final = 200
@@ -190,7 +191,7 @@ def _written(
     accepted: dict[int, NewJob] = {}
     twice: dict[int, int] = {}
     known = _known(connection, jobs)
-    counted = _Counted.of(connection, jobs, now)
+    counted = Counted.of(connection, jobs, now)
     asking: dict[str, int] = {}
     for place, job in enumerate(jobs):
         key = job.columns["asked_by"]
@@ -208,7 +209,7 @@ def _written(
                 asking[key] = place
     if accepted:
         _release(connection, [known[key] for key in asking if key in known])
-        ids = _insert(connection, accepted.values(), now)
+        ids = insert_jobs(connection, accepted.values(), now)
         for place, job_id in zip(accepted, ids, strict=True):
             outcomes[place] = Written(job_id, now, True)
     for place, first in twice.items():
@@ -218,7 +219,7 @@ def _written(
     return [outcomes[place] for place in range(len(jobs))]
 
 
-class _Counted:
+class Counted:
     """What the people of a batch have, counted on as jobs are accepted."""
 
     def __init__(
@@ -230,13 +231,13 @@ class _Counted:
         self._used = used
 
     @classmethod
-    def of(cls, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> "_Counted":
+    def of(cls, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> "Counted":
         """Read what is there of everybody who has a limit."""
         waiting: dict[int, int] = {}
         people = {j.columns["user_id"] for j in jobs if j.limits.waiting is not None}
         if people:
             statement = (
-                select(JobRow.user_id, func.count())
+                select(JobRow.user_id, ASKED)
                 .where(
                     JobRow.user_id.in_(people),
                     JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
@@ -307,7 +308,8 @@ def _release(connection: Connection, before: Sequence[Written]) -> None:
         connection.execute(update(JobRow).where(JobRow.id.in_(ids)).values(asked_by=None))
 
 
-def _insert(connection: Connection, jobs: Iterable[NewJob], now: datetime) -> Sequence[int]:
+def insert_jobs(connection: Connection, jobs: Iterable[NewJob], now: datetime) -> Sequence[int]:
+    """Write jobs, with the files that they name; returns their numbers."""
     jobs = list(jobs)
     statement = insert(JobRow).returning(JobRow.id, sort_by_parameter_order=True)
     parents = {job.columns["parent_id"] for job in jobs} - {None}

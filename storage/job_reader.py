@@ -20,7 +20,9 @@ VISIBLE: Final = ~exists().where(
 
 
 GET: Final = select(*JOB_COLUMNS).where(JobRow.id == bindparam("job"), VISIBLE)
-WAITING: Final = select(func.count()).where(
+ASKED: Final = func.count(func.coalesce(-JobRow.grid_id, JobRow.id).distinct())
+"""How many of jobs were asked for by themselves: all of a grid are one."""
+WAITING: Final = select(ASKED).where(
     JobRow.user_id == bindparam("user"),
     JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
 )

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
-from generation.job import Failure, Job, JobState, Origin, PictureRecord, PresetUse
+from generation.job import Failure, GridPlace, Job, JobState, Origin, PictureRecord, PresetUse
 from generation.request import GenerationRequest
 from storage.records import UNDECODABLE, RecordUnreadableError
 from storage.tables import JobRow, PictureRow
@@ -47,6 +47,37 @@ PICTURES: Final = (
     .where(PictureRow.job_id.in_(bindparam("jobs", expanding=True)))
     .order_by(PictureRow.job_id, PictureRow.position)
 )
+
+
+def columns_of(
+    request: GenerationRequest,
+    origin: Origin,
+    *,
+    action: str,
+    preset: PresetUse | None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The columns of a new job; `more` are those that few have."""
+    return {
+        "state": JobState.QUEUED,
+        "request": request,
+        "origin": origin,
+        "action": action,
+        "parent_id": None,
+        "parent_picture": None,
+        "preset": preset.name if preset else None,
+        "preset_id": preset.id if preset else None,
+        "preset_own": preset.own if preset else False,
+        "model": request.model,
+        "words": request.prompt.casefold(),
+        "image_count": request.count,
+        "asked_by": None,
+        "user_id": origin.user_id,
+        "guild_id": origin.guild_id,
+        "channel_id": origin.channel_id,
+        "attempts": 0,
+        **more,
+    }
 
 
 def rows_of(connection: Connection, statement: Select[Any]) -> list[Mapping[Any, Any]]:
@@ -172,7 +203,13 @@ def _job(row: Mapping[Any, Any], request: GenerationRequest, pictures: Any) -> J
         provenance=_known(row, "provenance", None),
         pictures=pictures,
         description=_known(row, "description", None),
+        grid=_grid(row),
     )
+
+
+def _grid(row: Mapping[Any, Any]) -> GridPlace | None:
+    grid_id, place = _of(int, row, "grid_id"), _of(int, row, "grid_place")
+    return None if grid_id is None or place is None else GridPlace(grid_id, place)
 
 
 def _preset(row: Mapping[Any, Any]) -> PresetUse | None:

@@ -71,25 +71,15 @@ class JobStore(JobReader):
         `asked_by` names the event that asks: where it has asked before, within `held_for` if that
         is given, the job of then is returned. Raises LimitReachedError where `limits` are reached.
         """
-        columns = {
-            "state": JobState.QUEUED,
-            "request": request,
-            "origin": origin,
-            "action": action,
-            "parent_id": parent,
-            "parent_picture": parent_picture,
-            "preset": preset.name if preset else None,
-            "preset_id": preset.id if preset else None,
-            "preset_own": preset.own if preset else False,
-            "model": request.model,
-            "words": request.prompt.casefold(),
-            "image_count": request.count,
-            "asked_by": asked_by,
-            "user_id": origin.user_id,
-            "guild_id": origin.guild_id,
-            "channel_id": origin.channel_id,
-            "attempts": 0,
-        }
+        columns = job_rows.columns_of(
+            request,
+            origin,
+            action=action,
+            preset=preset,
+            parent_id=parent,
+            parent_picture=parent_picture,
+            asked_by=asked_by,
+        )
         written = await self._intake.add(
             NewJob(
                 columns=columns,

@@ -15,6 +15,7 @@ from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.drafts import KEPT_FOR
 from storage.export import Exporter
+from storage.grids import PROPOSED
 from storage.inserting import insert_into
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -26,6 +27,7 @@ from storage.tables import (
     DraftRow,
     DraftUploadRow,
     FavouriteRow,
+    GridRow,
     HandedInRow,
     JobRow,
     MessageRow,
@@ -143,6 +145,8 @@ class PersonalStore:
         await self._delete_in_parts(
             delete(FavouriteRow).where(own, tuple_(*star).in_(select(*star).where(own).limit(ROWS)))
         )
+        grids = select(GridRow.id).where(GridRow.user_id == user_id).limit(ROWS)
+        await self._delete_in_parts(delete(GridRow).where(GridRow.id.in_(grids)))
         mark = delete(DeletionRow).where(DeletionRow.user_id == user_id)
         await self._database.write(lambda connection: connection.execute(mark))
         return Deleted(jobs, pictures, tuple(messages))
@@ -169,6 +173,10 @@ class PersonalStore:
         await self._delete_in_parts(delete(SpentRow).where(SpentRow.id.in_(spent)))
         outlived = delete(QuotaResetRow).where(QuotaResetRow.reset_at < now - DAY)
         await self._database.write(lambda connection: connection.execute(outlived))
+        unconfirmed = select(GridRow.id).where(
+            GridRow.state == PROPOSED, GridRow.created_at < now - DAY
+        )
+        await self._delete_in_parts(delete(GridRow).where(GridRow.id.in_(unconfirmed.limit(ROWS))))
         removed = 0
         async for files in self._files.older_than(age):
             removed += await self._remove_unused(files, age)
@@ -241,7 +249,15 @@ def _delete_jobs(
         .join(JobRow, JobRow.id == ApprovalRow.job_id)
         .where(ApprovalRow.job_id.in_(job_ids), ApprovalRow.message_id.is_not(None))
     )
-    showing = [row._asdict() for each in (shown, to_approve) for row in connection.execute(each)]
+    # the picture of a grid shows all of its jobs
+    in_grids = (
+        select(GridRow.channel_id, GridRow.message_id, GridRow.user_id)
+        .join(JobRow, JobRow.grid_id == GridRow.id)
+        .where(JobRow.id.in_(job_ids), GridRow.message_id.is_not(None))
+        .distinct()
+    )
+    asked = (shown, to_approve, in_grids)
+    showing = [row._asdict() for each in asked for row in connection.execute(each)]
     if showing:
         row = insert_into(connection.dialect, TakeBackRow).on_conflict_do_nothing()
         connection.execute(row, showing)

@@ -4,6 +4,7 @@ from storage.approvals import ApprovalStore
 from storage.clock import Now, machine_time
 from storage.database import Database
 from storage.drafts import DraftStore
+from storage.grids import GridStore
 from storage.guild_presets import GuildPresetStore
 from storage.history import HistoryStore
 from storage.jobs import JobStore
@@ -36,6 +37,7 @@ class Store:
         self.own_presets = OwnPresetStore(database, self.settings)
         self.drafts = DraftStore(database, now)
         self.usage = UsageStore(database, now)
+        self.grids = GridStore(database, now)
         self.approvals = ApprovalStore(database, now)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings, now)

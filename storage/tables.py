@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from generation.description import Description
+from generation.grids import GridPlan
 from generation.job import Failure, JobState, Origin, Provenance
 from generation.preset import Preset
 from generation.request import GenerationRequest
@@ -121,6 +122,12 @@ class JobRow(Table):
             postgresql_where=text("delivered_at IS NULL"),
         ),
         Index("jobs_by_parent", "parent_id"),
+        Index(
+            "jobs_by_grid",
+            *("grid_id", "grid_place"),
+            sqlite_where=text("grid_id IS NOT NULL"),
+            postgresql_where=text("grid_id IS NOT NULL"),
+        ),
         Index("jobs_by_asked_by", "asked_by", unique=True),
         {"sqlite_autoincrement": True},
     )
@@ -150,6 +157,25 @@ class JobRow(Table):
     failure: Mapped[Failure | None] = mapped_column(Json(Failure))
     provenance: Mapped[Provenance | None] = mapped_column(Json(Provenance))
     description: Mapped[Description | None] = mapped_column(Json(Description))
+    grid_id: Mapped[int | None] = mapped_column(BigInteger)
+    grid_place: Mapped[int | None] = mapped_column(Integer)
+
+
+class GridRow(Table):
+    """A grid of pictures, each of which is a job: `plan` says of what. It is `proposed` until its
+    owner has confirmed it, `asked` while it is drawn, and `done`. `message_id` shows it.
+    """
+
+    __tablename__ = "grids"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    plan: Mapped[GridPlan] = mapped_column(Json(GridPlan))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    channel_id: Mapped[int | None] = mapped_column(BigInteger)
+    message_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class PictureRow(Table):

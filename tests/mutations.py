@@ -35,6 +35,7 @@ RUNTIME: Final = "tests/unit/generation/runtime"
 TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
     "moderation": "tests/acceptance/test_moderation.py",
+    "grids": "tests/acceptance/test_grid.py",
     "approvals": "tests/acceptance/test_approvals.py",
     "doors": "tests/acceptance/test_permissions.py",
     "privacy": "tests/acceptance/test_privacy.py",

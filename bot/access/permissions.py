@@ -77,6 +77,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "/history tree": Rule(who="reader"),
     "/replay": DRAWS,
     "/upscale": ASKS,
+    "/grid": ASKS,
     "/upscale job": DRAWS,
     "/describe": ASKS,
     "/edit": ASKS,

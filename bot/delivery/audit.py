@@ -23,6 +23,7 @@ from generation.messages import JobEvent
 from generation.refusal import Refused
 from generation.worker import Worker
 from storage.errors import DatabaseError
+from storage.grids import Grid
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,14 @@ class Audit:
             text = refused_line(caller.person, caller.place, prompt, refused, texts)
             guild_id = caller.place.guild_id
             self._spawn(guild_id, self._post(guild_id, lambda _: text))
+
+    def grid(self, job: Job, grid: Grid, pictures: int) -> None:
+        """Note that a grid is drawn, one of whose jobs that is."""
+        if job.origin.guild_id is not None:
+            guild_id = job.origin.guild_id
+            self._spawn(
+                guild_id, self._post(guild_id, lambda texts: grid_line(job, grid, pictures, texts))
+            )
 
     def untold(self, job: Job) -> None:
         """Note that the end of a job could be shown to nobody."""
@@ -113,7 +122,8 @@ class Audit:
         await self._tasks.close(CLOSING_SECONDS)
 
     def _hear(self, job: Job, _event: JobEvent | None) -> None:
-        if job.ended and job.origin.guild_id is not None:
+        # of a grid there is one line for all of its jobs
+        if job.ended and job.origin.guild_id is not None and job.grid is None:
             guild_id = job.origin.guild_id
             self._spawn(guild_id, self._post(guild_id, lambda texts: job_line(job, texts)))
 
@@ -183,6 +193,19 @@ def job_line(job: Job, texts: Texts) -> str:
         where=where,
         prompt=_words(None if private else subject(job, texts), texts),
         outcome=outcome,
+    )
+
+
+def grid_line(job: Job, grid: Grid, pictures: int, texts: Texts) -> str:
+    """One line on a grid that is drawn: of a private one, that it is."""
+    where = f"<#{job.origin.channel_id}>" if job.origin.channel_id else ""
+    return texts(
+        "audit_job",
+        job=job.id,
+        who=f"<@{job.origin.user_id}>",
+        where=where,
+        prompt=_words(None if job.origin.private else grid.plan.prompt, texts),
+        outcome=texts("audit_finished", count=pictures),
     )
 
 

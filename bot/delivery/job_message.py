@@ -82,7 +82,8 @@ class OutgoingMessage:
 class JobMessage:
     """The message of one job, wherever it can be written.
 
-    `posted` says that an earlier process may have posted it: then it is looked for first.
+    `posted` says that an earlier process may have posted it: then it is looked for first. `known`
+    are the channel and the message, where they are noted elsewhere.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class JobMessage:
         job: Job,
         *,
         posted: bool = False,
+        known: tuple[int, int] | None = None,
     ) -> None:
         self._client = client
         self._jobs = jobs
@@ -101,7 +103,7 @@ class JobMessage:
         self.reply_to: int | None = None
         """The message that a new one answers."""
         self._token_dead = False
-        self._known: tuple[int, int] | None = None
+        self._known = known
         self._noted: tuple[tuple[int, int], str] | None = None
         self._looked_up = False
         self._may_be_posted = posted

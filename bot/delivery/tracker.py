@@ -13,6 +13,7 @@ from bot.clock import DiscordClock
 from bot.delivery.approvals import Approvals
 from bot.delivery.audit import Audit
 from bot.delivery.failures import SENDING_ERRORS
+from bot.delivery.grids import GridDelivery
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
 from bot.delivery.message_chores import MessageChores
 from bot.delivery.pings import Pings
@@ -20,6 +21,7 @@ from bot.delivery.results import Results
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import Attachment, JobAttachments
+from bot.pictures.decoding import PictureDecoder
 from bot.requests.actions import Accepts
 from bot.ui import action_buttons, job_embeds
 from bot.ui.job_embeds import MessageBody, Surroundings
@@ -27,10 +29,8 @@ from generation.job import Job, JobState
 from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
 from generation.worker import Worker
-from storage.approvals import ApprovalStore
 from storage.errors import DatabaseError
-from storage.jobs import JobStore
-from storage.settings import SettingsStore
+from storage.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -78,18 +78,18 @@ class Tracker:
     def __init__(
         self,
         client: discord.Client,
-        jobs: JobStore,
+        store: Store,
         worker: Worker,
         attachments: JobAttachments,
+        decoder: PictureDecoder,
         clock: DiscordClock,
         around: JobSurroundings,
-        settings: SettingsStore,
         accepts: Accepts,
         audit: Audit,
-        approvals: ApprovalStore,
         *,
         edit_every: float = EDIT_EVERY,
     ) -> None:
+        jobs, settings, approvals = store.jobs, store.settings, store.approvals
         self._client = client
         self._jobs = jobs
         self._worker = worker
@@ -124,6 +124,10 @@ class Tracker:
             *(client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts),
             audit,
             approvals,
+        )
+        self.grids = GridDelivery(
+            *(client, store, worker, attachments, decoder, clock, audit, self._pings),
+            *(self.approvals, self._tasks, self._pause),
         )
         worker.listen(self._hear)
 
@@ -161,7 +165,7 @@ class Tracker:
         # looked for first: what is delivered from now on is done by itself
         left = [(each, await self._jobs.get(each.job_id)) for each in await self._jobs.owed.left()]
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
-            if _is_ours(job):
+            if _is_ours(job) and job.grid is None:
                 followed = self._take_up(job, posted=True)
                 followed.acknowledged.set()
                 if job.ended:
@@ -178,6 +182,7 @@ class Tracker:
                 self.chores.add_emoji(of, owed)
             else:
                 self._pings.ping(of, owed, posted=True)
+        await self.grids.recover()
         await self.approvals.ask_again()
         for job_id in await self._approvals.untold():
             self.show_decided(job_id)
@@ -188,7 +193,10 @@ class Tracker:
 
     async def _show_decided(self, job_id: int) -> None:
         job = await self._jobs.get(job_id)
-        if job is not None and job.delivered_at is not None:
+        if job is not None and job.grid is not None:
+            await self.grids.redraw(job.grid.grid)
+            await self._approvals.told(job_id)
+        elif job is not None and job.delivered_at is not None:
             message = JobMessage(self._client, self._jobs, self._clock, job)
             await self._results.show_decided(job, message)
 
@@ -199,6 +207,9 @@ class Tracker:
 
     def _hear(self, job: Job, event: JobEvent | None) -> None:
         if not _is_ours(job):
+            return
+        if job.grid is not None:
+            self.grids.hear(job)
             return
         followed = self._take_up(job)
         followed.job = job

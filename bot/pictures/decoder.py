@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from bot.pictures.decoder_messages import (
     LENGTH_BYTES,
     Answer,
+    DrawGrid,
     Lighten,
     Made,
     Normalise,
@@ -24,6 +25,7 @@ from bot.pictures.decoder_messages import (
     header,
     read_task,
 )
+from bot.pictures.grid_sheets import grid_sheet
 from bot.pictures.normalising import normalised
 from bot.pictures.reductions import lightened, sheet
 from generation.refusal import Refused
@@ -69,6 +71,8 @@ def _made(work: Work, files: Sequence[bytes]) -> bytes:
             return lightened(files[0], work.quality, work.scale)
         case Sheet():
             return sheet(files, work.side)
+        case DrawGrid():
+            return grid_sheet(files, work.layout)
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

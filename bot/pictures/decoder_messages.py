@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from bot.pictures.normalising import Bounds, PartOfFile
+from generation.grids import GridLayout
 
 LENGTH_BYTES: Final = 4
 HEADER_MAX: Final = 2**16
@@ -36,7 +37,13 @@ class Sheet(msgspec.Struct, frozen=True, tag=True):
     side: int
 
 
-Work = Normalise | Lighten | Sheet
+class DrawGrid(msgspec.Struct, frozen=True, tag=True):
+    """Of pictures of ours: a grid of them as one WebP."""
+
+    layout: GridLayout
+
+
+Work = Normalise | Lighten | Sheet | DrawGrid
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -10,10 +10,11 @@ from typing import Final, Self
 
 import structlog
 
-from bot.pictures.decoder_messages import Lighten, Normalise, Sheet, Work
+from bot.pictures.decoder_messages import DrawGrid, Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds, PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
+from generation.grids import GridLayout
 from generation.refusal import Refused
 from generation.rules import Limits
 from generation.sizes import ASPECT_MAX
@@ -138,6 +139,10 @@ class PictureDecoder:
     async def sheet(self, contents: Sequence[bytes], side: int, name: str) -> bytes:
         """One to four pictures of ours as one small WebP. Raises Refused when a file is broken."""
         return await _made(self._own, Sheet(side), contents, name)
+
+    async def grid(self, contents: Sequence[bytes], layout: GridLayout, name: str) -> bytes:
+        """A grid of pictures of ours as one WebP. Raises Refused when a file is broken."""
+        return await _made(self._own, DrawGrid(layout), contents, name)
 
 
 async def _made(

@@ -29,7 +29,12 @@ from generation.request import DescriptionStyle, GenerationRequest
 from generation.request_options import options
 from generation.rules import Rules
 from generation.worker import Worker
-from storage.intake import AskingLimits, QuotaReachedError, TooManyWaitingError
+from storage.intake import (
+    AskingLimits,
+    LimitReachedError,
+    QuotaReachedError,
+    TooManyWaitingError,
+)
 from storage.personal_data import Deleted
 from storage.store import Store
 
@@ -75,7 +80,7 @@ class RequestService:
         preset_name: str | None = None,
     ) -> Job:
         """A request from what a person gave; the preset and then the defaults fill it in."""
-        request, use = await self._request_of(given, caller, preset_name)
+        request, use = await self.request_of(given, caller, preset_name)
         return await self._add(request, caller, origin, preset=use)
 
     async def edit(
@@ -90,7 +95,7 @@ class RequestService:
         """Pictures changed by what the prompt says, of another request's or of anybody's. No preset
         holds that is not named: usual ones are made for models that draw.
         """
-        request, use = await self._request_of(given, caller, preset_name, usual=False)
+        request, use = await self.request_of(given, caller, preset_name, usual=False)
         parent = None if came_of is None else came_of.id
         return await self._add(
             request,
@@ -119,9 +124,9 @@ class RequestService:
         if given.keys() & {*masked, "controlnet"} and "init_picture" in given:
             # a picture may bring its mask itself
             given.setdefault("mask", NO_PICTURE)
-        await self._request_of(given, caller, name, usual=usual)
+        await self.request_of(given, caller, name, usual=usual)
 
-    async def _request_of(
+    async def request_of(
         self,
         given: Mapping[str, Any],
         caller: Caller,
@@ -129,6 +134,9 @@ class RequestService:
         *,
         usual: bool = True,
     ) -> tuple[GenerationRequest, PresetUse | None]:
+        """The request that a person's options mean over that preset or the default one, and which
+        preset it is.
+        """
         permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         chosen = await self.preset_for(caller, preset_name) if usual or preset_name else None
@@ -163,7 +171,7 @@ class RequestService:
         """What a picture's file says, of which so much is `here`. Of the preset that holds there
         its bounds are kept, and nothing of it is filled in.
         """
-        permissions.check_place(caller.guild, caller.place)
+        permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         request = asking.request_of(info, here, self.catalog, self._rules_for(caller))
         if request.uploads and not await self.jobs.has_files(caller.person.id, request.uploads):
@@ -290,13 +298,7 @@ class RequestService:
         parent_picture: int | None = None,
         preset: PresetUse | None = None,
     ) -> Job:
-        permissions.check_models(caller, request)
-        if origin.private and caller.guild.picture_check == "hold_all":
-            # nobody but its owner may see what is drawn, so nobody could approve it
-            raise Refused("private_unapproved")
-        # everybody reads what a preset is called, and one's own can be called anything
-        name = preset.name if preset is not None and preset.own else ""
-        await self.check_words(request, caller, private=origin.private, name=name)
+        await self.check_new(request, caller, origin, preset)
         try:
             # held against the shares where it is written, so that of requests sent together none
             # slips past them
@@ -307,20 +309,44 @@ class RequestService:
                 parent=parent,
                 parent_picture=parent_picture,
                 preset=preset,
-                limits=self._limits(caller),
+                limits=self.limits_of(caller),
                 asked_by=caller.asked_by,
                 held_for=caller.held_for,
             )
-        except TooManyWaitingError as reached:
-            raise await self._too_many_waiting(reached.count, caller) from None
-        except QuotaReachedError as reached:
-            now = self._clock.now()
-            quotas.check_quota(request.count, reached.used, reached.limit, now)
-            # it was reached when this was asked, and a moment later is not
-            when = quotas.countdown(now)
-            raise Refused("quota_reached", limit=reached.limit, when=when) from None
+        except LimitReachedError as reached:
+            raise await self.refusal(reached, request.count, caller) from None
         self.worker.wake(job)
         return job
+
+    async def check_new(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        origin: Origin,
+        preset: PresetUse | None,
+    ) -> None:
+        """Refuse what somebody may not ask for, whatever their share is."""
+        permissions.check_asking(caller)
+        permissions.check_models(caller, request)
+        if origin.private and caller.guild.picture_check == "hold_all":
+            # nobody but its owner may see what is drawn, so nobody could approve it
+            raise Refused("private_unapproved")
+        # everybody reads what a preset is called, and one's own can be called anything
+        name = preset.name if preset is not None and preset.own else ""
+        await self.check_words(request, caller, private=origin.private, name=name)
+
+    async def refusal(self, reached: LimitReachedError, count: int, caller: Caller) -> Refused:
+        """What somebody is told who asks for so many pictures over their share."""
+        if isinstance(reached, TooManyWaitingError):
+            return await self._too_many_waiting(reached.count, caller)
+        assert isinstance(reached, QuotaReachedError)
+        now = self._clock.now()
+        try:
+            quotas.check_quota(count, reached.used, reached.limit, now)
+        except Refused as refused:
+            return refused
+        # it was reached when this was asked, and a moment later is not
+        return Refused("quota_reached", limit=reached.limit, when=quotas.countdown(now))
 
     async def check_words(
         self,
@@ -342,21 +368,25 @@ class RequestService:
                 listener(caller, None if private else request.prompt, refused)
             raise
 
-    async def check_asking(self, caller: Caller) -> None:
-        """Refuse, before pictures are fetched for it, whoever may ask for nothing here now."""
+    async def check_asking(self, caller: Caller, count: int = 1) -> int | None:
+        """Refuse, before pictures are fetched for it or it is confirmed, whoever may not ask for so
+        many pictures here now; returns how many they may yet have today, None for any number.
+        """
         permissions.check_asking(caller)
-        limits = self._limits(caller)
+        limits = self.limits_of(caller)
         waiting = await self.jobs.count_waiting(caller.person.id)
         if limits.waiting is not None and waiting >= limits.waiting:
             raise await self._too_many_waiting(waiting, caller)
-        if limits.pictures is not None:
-            now = self._clock.now()
-            used = await self.store.usage.pictures_since(
-                caller.person.id, caller.place.guild_id, now - limits.window
-            )
-            quotas.check_quota(1, used, limits.pictures, now)
+        if limits.pictures is None:
+            return None
+        now = self._clock.now()
+        used = await self.store.usage.pictures_since(
+            caller.person.id, caller.place.guild_id, now - limits.window
+        )
+        quotas.check_quota(count, used, limits.pictures, now)
+        return limits.pictures - sum(pictures for _, pictures in used)
 
-    def _limits(self, caller: Caller) -> AskingLimits:
+    def limits_of(self, caller: Caller) -> AskingLimits:
         """A person's share: jobs that wait or run at once, and pictures a day on this server."""
         person, guild, most = caller.person, caller.guild, self.rules.limits.waiting
         return AskingLimits(

@@ -117,7 +117,7 @@ send forget /history-entry                        role    . . o o o o o u u
 """
 
 ABOUT_NO_REQUEST: Final = """
-/imagine /queue /cancel /history /models /loras           . . . . . . . . .
+/imagine /grid /queue /cancel /history /models /loras           . . . . . . . . .
 control-picture /settings /settings-person                . . . . . . . . .
 /preset-list /preset-show /preset-export /help /describe  . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
