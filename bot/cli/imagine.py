@@ -19,6 +19,7 @@ from bot.locales import Texts
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.uploads import parts_of, read_file
 from bot.requests.given_pictures import sizes_of
+from bot.requests.masks import check_masked
 from bot.ui.formatting import cut
 from generation import abilities, completion, prompt_flags, vocabulary
 from generation.job import Failure, Job, JobState
@@ -263,6 +264,7 @@ async def _request(
     private = given.pop("private", None)
     sizes = await sizes_of(given, maker.jobs)
     request = completion.complete(given, maker.catalog, maker.config.rules, sizes)
+    await check_masked(request, maker.jobs, maker.catalog)
     remarks = [] if private is None else [texts("private_ignored")]
     ignored = prompt_flags.ignored(parsed, given)
     if ignored:

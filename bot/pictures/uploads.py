@@ -62,7 +62,7 @@ async def read_file(
 ) -> list[bytes]:
     """Read and decode a file of this machine, as `read_attachment` does. Raises Refused."""
     data = await asyncio.to_thread(read_plain, path, limits)
-    return [await decoder.upload(data, path.name, part) for part in parts]
+    return [await decoder.upload(data, path.name, part, still=True) for part in parts]
 
 
 def parts_of(option: str, *, masked: bool) -> dict[str, PartOfFile]:

@@ -13,6 +13,7 @@ from bot.access.permissions import Rights
 from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, enlarged
 from bot.requests.given_pictures import NO_PICTURE, sizes_of
+from bot.requests.masks import check_masked
 from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
 from generation import checks, completion, describing, preset
@@ -331,6 +332,7 @@ class RequestService:
         if origin.private and caller.guild.picture_check == "hold_all":
             # nobody but its owner may see what is drawn, so nobody could approve it
             raise Refused("private_unapproved")
+        await check_masked(request, self.jobs, self.catalog)
         # everybody reads what a preset is called, and one's own can be called anything
         name = preset.name if preset is not None and preset.own else ""
         await self.check_words(request, caller, private=origin.private, name=name)

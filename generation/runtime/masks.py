@@ -4,22 +4,19 @@ As A1111 inpaints: the mask's edge is blurred, latents are one or the other, and
 back from the picture itself in the end.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageChops, ImageOps
-from scipy import ndimage
+from PIL import Image, ImageChops
 
+from generation.canvas import on_canvas
+from generation.mask_region import Region
+from generation.mask_shapes import drawn_part, latent_greys
 from generation.messages import Generate
-from generation.runtime.canvas import new_part, on_canvas
 from generation.runtime.faults import JobError
 from generation.runtime.latents import fitted, open_picture
-from generation.runtime.mask_region import Region, around
 from generation.runtime.samplers.step import Denoise
-
-KERNEL: Final = 2.5
-"""Standard deviations of the blur that are looked at to either side, as A1111 does."""
 
 
 class Mask(NamedTuple):
@@ -41,7 +38,7 @@ class Mask(NamedTuple):
         """(1, 1, height, width): 1 where a latent is drawn anew, else 0. Raises JobError where none
         is.
         """
-        found = _rounded(self.drawn.resize((width, height), Image.Resampling.BICUBIC))
+        found = _rounded(latent_greys(self.drawn, width, height))
         if not found.any():
             raise JobError("mask_too_fine")
         return found
@@ -62,17 +59,19 @@ def mask_of(work: Generate) -> Mask | None:
     if not request.has("mask") or request.init_picture is None:
         return None
     size = request.width, request.height
-    picture = open_picture(work.pictures[request.init_picture])
+    picture, mask = open_picture(work.pictures[request.init_picture]), None
     if request.extension is not None:
-        picture, drawn = on_canvas(picture, request.extension), new_part(request.extension)
+        picture = on_canvas(picture, request.extension)
     else:
         assert request.mask is not None
-        drawn = open_picture(work.pictures[request.mask]).convert("L").resize(picture.size)
-    if request.mask_mode == "not masked":
-        drawn = ImageOps.invert(drawn)
-    if request.inpaint_area == "only masked":
-        return _only_masked(picture, blurred(drawn, request.mask_blur), request.mask_padding, size)
-    return Mask(blurred(fitted(drawn, *size), request.mask_blur), fitted(picture, *size))
+        mask = open_picture(work.pictures[request.mask])
+    part = drawn_part(request, mask, picture.size)
+    if part is None:
+        raise JobError("mask_too_fine")
+    if part.whole is None or part.box is None:
+        return Mask(part.greys, fitted(picture, *size))
+    region = Region(picture, part.whole, part.box)
+    return Mask(part.greys, region.cut(picture, *size), region)
 
 
 def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Image.Image:
@@ -82,29 +81,6 @@ def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Im
     if mask is None or mask.region is None:
         return fitted(picture, *size)
     return mask.region.cut(fitted(picture, *mask.region.whole.size), *size)
-
-
-def _only_masked(
-    picture: Image.Image, drawn: Image.Image, padding: int, size: tuple[int, int]
-) -> Mask:
-    box = around(drawn, padding, *size)
-    if box is None:
-        raise JobError("mask_too_fine")
-    region = Region(picture, drawn, box)
-    return Mask(region.cut(drawn, *size), region.cut(picture, *size), region)
-
-
-def blurred(mask: Image.Image, spread: int) -> Image.Image:
-    """Greys under a Gaussian of that standard deviation in pixels, across and then down."""
-    if spread == 0:
-        return mask
-    values, radius = np.asarray(mask), int(KERNEL * spread + 0.5)
-    for axis in (1, 0):
-        soft = ndimage.gaussian_filter1d(
-            values.astype(np.float32), spread, axis, mode="mirror", radius=radius
-        )
-        values = soft.round().astype(np.uint8)
-    return Image.fromarray(values)
 
 
 class MaskedLatents(NamedTuple):

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 import torch
 from PIL import Image
 
+from generation.mask_region import Box
 from generation.messages import Generate
 from generation.references import shown_size
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.latents import StartPicture, open_picture, pixels_of
-from generation.runtime.mask_region import Box
 from generation.runtime.masks import Mask
 from generation.runtime.tiling import Tile, Tiles, tiles_of
 

@@ -315,7 +315,7 @@ def moving() -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("spin.gif", moving(), "spin.gif moves, and an edit takes a still picture"),
+        ("spin.gif", moving(), "spin.gif moves: give the frame that you mean"),
         ("dot.png", png("red", (1, 1)), "dot.png is 1 × 1 pixels"),
         ("notes.png", b"not a picture at all", "no picture that can be read"),
     ],

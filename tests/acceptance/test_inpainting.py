@@ -128,6 +128,62 @@ async def test_masks_that_say_nothing_are_refused(rig: Rig, ada: Person, general
     assert await rig.studio.jobs.get(1) is None
 
 
+def picture(size: tuple[int, int], white: tuple[int, int, int, int] | None = None) -> bytes:
+    """A black picture with a white part."""
+    found = Image.new("RGB", size)
+    if white is not None:
+        found.paste("white", white)
+    file = io.BytesIO()
+    found.save(file, "PNG")
+    return file.getvalue()
+
+
+async def test_a_mask_that_leaves_nothing_to_draw_is_refused_before_it_is_queued(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    """As a line that is finer than its blur; with less blur it is drawn."""
+    start = await ada.upload("red.png", png())
+    line = await ada.upload("line.png", picture((64, 64), (30, 0, 33, 64)))
+    said = await refused(ada, general, prompt="a fox --mask-blur 20", init_picture=start, mask=line)
+    assert "The mask is too fine" in said["content"]
+    assert await rig.studio.jobs.get(1) is None
+    again = [
+        await ada.upload("red.png", png()),
+        await ada.upload("line.png", picture((64, 64), (24, 0, 40, 64))),
+    ]
+    told = "a fox --mask-blur 2"
+    shown = await imagine(ada, general, prompt=told, init_picture=again[0], mask=again[1])
+    first = await rig.job(1)
+    act = await ada.click(await ada.message(general, shown["id"]), "Edit")
+    lines = "mask_blur: 60"
+    sent = await act.submit(prompt="a fox", negative_prompt="", parameters=lines)
+    assert "The mask is too fine" in (await sent.response())["content"]
+    assert first.request.mask_blur == 2
+
+
+async def test_a_mask_of_another_shape_and_a_picture_of_a_pixel_are_refused(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    wide = await ada.upload("wide.png", picture((128, 32), (0, 0, 64, 32)))
+    start = await ada.upload("red.png", png())
+    said = await refused(ada, general, prompt="a fox", init_picture=start, mask=wide)
+    assert "quite another shape than its picture (128 × 32, and 64 × 64 pixels)" in said["content"]
+    pixel = await ada.upload("pixel.png", picture((1, 1)))
+    said = await refused(ada, general, prompt="a fox", init_picture=pixel)
+    assert "only 1 × 1 pixels" in said["content"]
+    assert await rig.studio.jobs.get(1) is None
+
+
+async def test_an_animation_is_refused(rig: Rig, ada: Person, general: str) -> None:
+    frames = [Image.new("RGB", (32, 32), name) for name in ("red", "lime")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    upload = await ada.upload("party.gif", file.getvalue())
+    said = await refused(ada, general, prompt="a fox", init_picture=upload)
+    assert "party.gif moves" in said["content"]
+    assert await rig.studio.jobs.get(1) is None
+
+
 async def test_a_refused_request_is_tried_again_with_its_mask_or_without(
     rig: Rig, ada: Person, general: str
 ) -> None:

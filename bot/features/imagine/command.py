@@ -94,7 +94,7 @@ class _Uploads:
         limits, attachment = services.requests.rules.limits, self.waiting[name]
         parts = parts_of(name, masked=self._masked)
         contents = await read_attachment(
-            attachment, user_id, services.decoder, limits, most, list(parts.values())
+            attachment, user_id, services.decoder, limits, most, list(parts.values()), still=True
         )
         for option, content in zip(parts, contents, strict=True):
             if content:

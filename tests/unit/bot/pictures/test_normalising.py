@@ -74,6 +74,11 @@ def test_of_an_animation_the_first_frame_is_taken(format_: str) -> None:
     frames = [Image.new("RGB", (32, 32), name) for name in ("red", "lime", "blue")]
     data = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=50)
     assert difference(read(data), frames[0]) < 4
+    bounds = Bounds(10**6, 512, 1, 512)
+    with pytest.raises(Refused, match="picture_animated"):
+        normalised(data, bounds, still=True)
+    alone = encoded(frames[0], format_)
+    assert normalised(alone, bounds, still=True) == normalised(alone, bounds)
 
 
 # transparency

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from generation.canvas import new_part, on_canvas
+from generation.mask_shapes import blurred
 from generation.request import Extension
-from generation.runtime.canvas import new_part, on_canvas
 from generation.runtime.masked_content import filled
-from generation.runtime.masks import blurred
 from tests.unit.generation.runtime.drawing import HEIGHT, WIDTH, apart
 from tests.unit.generation.runtime.test_inpainting import Inpainting
 

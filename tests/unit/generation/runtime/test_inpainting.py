@@ -14,9 +14,10 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image, ImageDraw
 
+from generation.mask_shapes import blurred
 from generation.messages import Failed, Picture
 from generation.models import ModelFile, ModelKind
-from generation.runtime.masks import MaskedDenoiser, MaskedLatents, blurred
+from generation.runtime.masks import MaskedDenoiser, MaskedLatents
 from generation.runtime.model_sampling import FlowSampling, discrete
 from generation.runtime.noise import Streams
 from generation.runtime.samplers import SAMPLING

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
-from generation.runtime.mask_region import Region, around
+from generation.mask_region import Region, around
+from generation.mask_shapes import blurred
 from generation.runtime.masked_content import filled
-from generation.runtime.masks import Mask, beside, blurred
+from generation.runtime.masks import Mask, beside
 from tests.fixtures import flux
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.drawing import BOUND, HEIGHT, WIDTH, Pixels, apart, checkpoint

@@ -25,7 +25,7 @@ class Region(NamedTuple):
 
     def cut(self, picture: Image.Image, width: int, height: int) -> Image.Image:
         """The region of a picture as large as the whole, at that size."""
-        return _contained(picture.crop(self.box), width, height)
+        return contained(picture.crop(self.box), width, height)
 
     def pasted(self, made: Image.Image) -> Image.Image:
         """The whole picture with what was made of the region; where `shown` is black it is the
@@ -67,7 +67,7 @@ def _widened(first: int, last: int, more: int, most: int) -> tuple[int, int]:
     return first, min(last, most)
 
 
-def _contained(picture: Image.Image, width: int, height: int) -> Image.Image:
+def contained(picture: Image.Image, width: int, height: int) -> Image.Image:
     """As large as fits into that size; what is left over is its edge, drawn out."""
     if width * picture.height < height * picture.width:
         inner = width, max(1, picture.height * width // picture.width)
