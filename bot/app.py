@@ -31,10 +31,12 @@ from bot.requests.service import RequestService
 from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
 from generation.catalog import Catalog
+from generation.describing import rater_of
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
 from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
+from generation.messages import NO_CHECK
 from generation.refusal import Refused
 from generation.worker import Worker
 from storage.errors import DatabaseError
@@ -105,7 +107,10 @@ async def run(config: Config) -> int:
 def make_client(config: Config, studio: Studio) -> DarkroomClient:
     """The Discord client, and the services that it carries."""
     store, checking = studio.store, config.worker
-    unsafe_from = checking.picture_check_threshold if checking.picture_check_model else None
+
+    def unsafe_from() -> float | None:
+        return checking.picture_check_threshold if checks_pictures(config, studio.catalog) else None
+
     client = DarkroomClient(config.discord, config.storage.folder / "cache")
     attachments = JobAttachments(
         store.jobs, store.settings, studio.decoder, unsafe_from, store.approvals
@@ -139,6 +144,12 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         on_action=on_button,
     )
     return client
+
+
+def checks_pictures(config: Config, catalog: Catalog) -> bool:
+    """Whether something looks at what is drawn: what the settings name, or a tagger."""
+    named = config.worker.picture_check_model
+    return named != NO_CHECK and (bool(named) or rater_of(catalog) is not None)
 
 
 def outlook_of(config: Config, worker: Worker) -> Outlook | None:
@@ -192,10 +203,10 @@ def elsewhere(config: Config) -> ElsewhereSettings:
     except Refused as refused:
         why = Texts("en-US")(refused.code, **refused.params)
         raise StartError(f"{why} Correct [direct_messages] blocklist in config.toml.") from None
-    if wanted.picture_check != "off" and not config.worker.picture_check_model:
+    if wanted.picture_check != "off" and config.worker.picture_check_model == NO_CHECK:
         raise StartError(
-            "[direct_messages] picture_check needs a picture check: name one with"
-            " picture_check_model in [worker], or write off."
+            "[direct_messages] picture_check needs a picture check, and picture_check_model in"
+            ' [worker] is "off": name one there, or leave it empty for a tagger.'
         )
     return ElsewhereSettings(
         enabled=wanted.enabled,

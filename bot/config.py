@@ -20,7 +20,7 @@ from generation.enlarging import EnlargingSettings
 from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.hires import HiresSettings
 from generation.hub import HuggingFaceSettings
-from generation.messages import RuntimeSettings
+from generation.messages import NO_CHECK, RuntimeSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
 from generation.picture_files import OutputSettings
@@ -414,7 +414,9 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         wildcards=replace(config.wildcards, folder=base / config.wildcards.folder.expanduser()),
         worker=replace(
             config.worker,
-            picture_check_model=str(base / Path(classifier).expanduser()) if classifier else "",
+            picture_check_model=str(base / Path(classifier).expanduser())
+            if classifier not in ("", NO_CHECK)
+            else classifier,
         ),
         huggingface=replace(
             config.huggingface, cache=cache if cache == Path() else base / cache.expanduser()

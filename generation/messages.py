@@ -21,6 +21,10 @@ FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4
 
 
+NO_CHECK: Final = "off"
+"""In the place of the folder of a picture check."""
+
+
 class MessageError(Exception):
     """What was read is no message, or what is to be written can't be one; the text says why."""
 
@@ -58,11 +62,14 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     low_priority: bool = True
     """Runs below the bot's priority, so that Discord is answered at once."""
     picture_check_model: str = ""
-    """Folder of an image-classification model in transformers' layout; empty for no check."""
+    """Folder of an image-classification model in transformers' layout; empty for the tagger of the
+    catalogue that rates pictures, if there is one; NO_CHECK for no check."""
     picture_check_labels: tuple[str, ...] = ("nsfw", "porn", "hentai", "sexy", "unsafe")
     """The labels of that model that count as unsafe, whatever their case."""
     picture_check_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """From which summed probability of these labels on a picture is unsafe."""
+    picture_check_ratings: tuple[str, ...] = ("explicit", "questionable")
+    """The ratings of a tagger that count as unsafe."""
 
 
 # to the worker process
@@ -134,6 +141,9 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
         found = (self.checkpoint, self.hires_checkpoint, self.refiner)
         return tuple(file for file in found if file is not None)
 
+    rater: ModelFile | None = None
+    """The tagger that checks the pictures, where the settings name no other check."""
+
     @property
     def steering(self) -> tuple[ControlUse, ...]:
         """What its ControlNets follow; what follows a picture itself is none."""
@@ -158,6 +168,8 @@ class Enlarge(msgspec.Struct, frozen=True, tag=True):
     """As in Generate."""
     finishing: Finishing = NOTHING
     """What is done to it once it is larger."""
+    rater: ModelFile | None = None
+    """The tagger that checks the picture, where the settings name no other check."""
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
@@ -169,6 +181,8 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     captioner: ModelFile | None
     """None for what is not wanted; one of the two is."""
     pictures: dict[PictureHash, bytes]
+    rater: ModelFile | None = None
+    """The tagger that checks the picture, where the settings name no other check."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

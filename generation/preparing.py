@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from generation import (
     assembly,
     control_uses,
@@ -43,9 +45,15 @@ def at_once(act: Callable[[], Coroutine[Any, Any, Read]], /) -> Coroutine[Any, A
 
 
 async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> EngineWork:
-    """Find the files that the request names. Raises Refused: they may have gone since it was
-    accepted.
+    """Find the files that the request names, and the tagger that checks what comes of it. Raises
+    Refused: they may have gone since it was accepted.
     """
+    work: EngineWork = await _work_for(job, catalog, queue, read)
+    checked: EngineWork = msgspec.structs.replace(work, rater=describing.rater_of(catalog))
+    return checked
+
+
+async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> EngineWork:
     request, made, upscaler = job.request, job.request.enlargement, None
     first = await _first(job, queue, read)
     numerics = first.numerics if first is not None else None

@@ -46,6 +46,8 @@ TESTS: Final = {
     "schedules": f"{RUNTIME}/test_schedules.py",
     "noise": f"{RUNTIME}/test_noise.py",
     "recipe": f"{RUNTIME}/test_recipe.py",
+    "picture check": f"{RUNTIME}/test_picture_check.py",
+    "tagger": f"{RUNTIME}/test_taggers.py",
     "networks": f"{RUNTIME}/test_unet.py",
     "preprocessing": f"{RUNTIME}/test_preprocessing.py",
     "annotators": f"{RUNTIME}/test_annotators.py",

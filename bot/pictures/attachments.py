@@ -85,7 +85,7 @@ class ShownPictures(msgspec.Struct, frozen=True):
 class JobAttachments:
     """The pictures of jobs, as far as a server's picture check lets them be shown there.
 
-    `unsafe_from` is the probability from which a picture is unsafe; None where nothing checks.
+    `unsafe_from` gives the probability from which a picture is unsafe; None where nothing checks.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class JobAttachments:
         jobs: JobStore,
         settings: SettingsStore,
         decoder: PictureDecoder,
-        unsafe_from: float | None,
+        unsafe_from: Callable[[], float | None],
         approvals: ApprovalStore,
     ) -> None:
         self._jobs = jobs
@@ -106,7 +106,7 @@ class JobAttachments:
     @property
     def checked(self) -> bool:
         """Whether there is a picture check that a server can ask for."""
-        return self._unsafe_from is not None
+        return self._unsafe_from() is not None
 
     async def of(self, job: Job, where: Origin | None = None) -> ShownPictures:
         """What a finished job may show.
@@ -139,7 +139,7 @@ class JobAttachments:
     async def _what_was(self, job: Job, where: Origin) -> Attachment | None:
         """What the pictures were before they were edited, as far as that may be seen there."""
         check = (await self._settings.guild(where.guild_id)).picture_check
-        content = await self._before.of(job, where, check, self._unsafe_from)
+        content = await self._before.of(job, where, check, self._unsafe_from())
         if not content:
             return None
         spoiler = where.spoiler or check == "blur"
@@ -270,9 +270,10 @@ class JobAttachments:
 
     def _is_unsafe(self, picture: PictureRecord) -> bool:
         """A picture that nothing has looked at counts as unsafe where a check is asked for."""
-        if self._unsafe_from is None or picture.unsafe is None:
+        unsafe_from = self._unsafe_from()
+        if unsafe_from is None or picture.unsafe is None:
             return True
-        return picture.unsafe >= self._unsafe_from
+        return picture.unsafe >= unsafe_from
 
 
 def upload_limit(client: discord.Client, origin: Origin) -> int:

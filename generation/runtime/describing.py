@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -21,22 +22,30 @@ STEPS: Final = 2
 """In which its progress is told: tags, then a sentence."""
 
 
+KEPT: Final = 2
+"""Taggers: one that people named, and one that checks pictures."""
+
+
 class PictureReaders:
-    """The tagger and the captioner that were used last; they stay until others are wanted."""
+    """The taggers that were used last; they stay until others are wanted."""
 
     def __init__(self, device: torch.device, threads: int) -> None:
         self._device = device
         self._threads = threads
-        self._tagger: TagReader | None = None
-        self._mark: tuple[int, ...] = ()
+        self._taggers: dict[tuple[Path, tuple[int, ...]], TagReader] = {}
+        """By path and mark, the one that was used last at the end."""
 
     def tagger(self, file: ModelFile) -> TagReader:
         """It, loaded anew where its files have changed. Raises JobError."""
-        mark = _mark(file)
-        if self._tagger is None or self._tagger.file != file or self._mark != mark:
-            self._tagger = None
-            self._tagger, self._mark = TagReader(file, self._device, self._threads), mark
-        return self._tagger
+        key = file.path, _mark(file)
+        found = self._taggers.pop(key, None)
+        if found is None:
+            for path, mark in list(self._taggers):
+                if path == file.path or len(self._taggers) == KEPT:
+                    del self._taggers[path, mark]
+            found = TagReader(file, self._device, self._threads)
+        self._taggers[key] = found
+        return found
 
 
 class DescribingJob(JobReport):

@@ -99,8 +99,8 @@ class Server:
         self._lessons = Lessons()
         self._planner = Planner(settings, self._parts, Path(configure.cache))
         check_device(device, self._parts.dtype)
-        self._check = PictureCheck(settings)
         self._readers = PictureReaders(device, settings.cpu_threads)
+        self._check = PictureCheck(settings, self._readers)
         self._hashes = Hashes(Path(configure.cache))
         self._maps = previews.Maps(Path(configure.cache))
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hashes")
@@ -142,12 +142,12 @@ class Server:
         if self._inbox.is_cancelled(work.job):
             # while it waited behind another
             raise CancelledError
-        self._check.load()
+        self._check.load(work.rater)
         hashing = self._hasher.submit(self._hash_files, work)
         told: Any = {
             "cancelled": lambda: self._inbox.is_cancelled(work.job),
             "hashes": hashing,
-            "unsafe": self._check.unsafe,
+            "unsafe": lambda picture: self._check.unsafe(picture, work.rater),
         }
         drawing: JobReport
         remark, peak = "", 0

@@ -141,7 +141,7 @@ async def test_every_picture_can_be_held_without_a_check_and_then_none_is_privat
     audit: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rig.client.services.delivery.attachments, "_unsafe_from", None)
+    monkeypatch.setattr(rig.client.services.delivery.attachments, "_unsafe_from", lambda: None)
     await changed(ada, general, "picture_check", value=["hold_all"])
     assert "private requests are not possible" in await refused(bo, general, private=True)
     assert await rig.studio.jobs.get(1) is None

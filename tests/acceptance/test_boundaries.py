@@ -90,7 +90,7 @@ async def test_a_check_that_the_owner_did_not_set_up_cannot_be_asked_for(
     panel = await say(ada, general, "settings")
     act = await ada.click(panel, "darkroom:settings:guild", ["picture_check"])
     await (await act.submit(value=["blur"])).wait_for("INTERACTION_SUCCESS")
-    monkeypatch.setattr(rig.client.services.delivery.attachments, "_unsafe_from", None)
+    monkeypatch.setattr(rig.client.services.delivery.attachments, "_unsafe_from", lambda: None)
     act = await ada.click(panel, "darkroom:settings:guild", ["picture_check"])
     answer = await (await act.submit(value=["block"])).response()
     assert "no picture check here" in answer["content"]

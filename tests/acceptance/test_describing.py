@@ -243,3 +243,26 @@ async def test_a_message_without_a_picture(rig: Rig, ada: Person, general: str) 
     posted = await ada.say(general, "no picture")
     answer = await (await ada.use_on_message("Describe", posted)).response()
     assert "no picture" in answer["content"]
+
+
+@pytest.mark.parametrize(("named", "there"), [("", True), ("off", False)])
+async def test_a_tagger_is_a_picture_check_unless_there_shall_be_none(
+    config: Config, rig: Rig, ada: Person, general: str, named: str, *, there: bool
+) -> None:
+    replace = msgspec.structs.replace
+    rig.config = replace(config, worker=replace(config.worker, picture_check_model=named))
+    await rig.restart()
+    panel = await (await ada.command(general, "settings")).response()
+    act = await ada.click(panel, "darkroom:settings:guild", ["picture_check"])
+    act = await act.submit(value=["block"])
+    guild = int((await ada.state())["guilds"][0]["id"])
+    if not there:
+        assert "no picture check here" in (await act.response())["content"]
+        return
+    await act.wait_for("INTERACTION_SUCCESS")
+    assert (await rig.studio.store.settings.guild(guild)).picture_check == "block"
+    rig.engine.unsafe = (0.9,)
+    act = await ada.command(general, "imagine", prompt="a lighthouse")
+    message = await act.deferred()
+    await rig.until(lambda job: job.delivered_at is not None)
+    assert (await ada.message(general, message["id"]))["attachments"] == []

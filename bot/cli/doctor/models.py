@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
+from bot.cli.doctor.describing import check_readers
 from bot.cli.doctor.finding import Finding, quoted
 from bot.config import PROJECT, Config
 from bot.fetching import OFFLINE
@@ -52,6 +53,8 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
     for finding in _refused_alone(config, catalog):
         yield finding
     for finding in _enlarging(config, catalog):
+        yield finding
+    async for finding in check_readers(config, catalog):
         yield finding
     if not any(model.family in FAMILIES and is_whole(model) for model in catalog.checkpoints):
         mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."

@@ -8,6 +8,7 @@ from bot.app import elsewhere
 from bot.cli.doctor.finding import Finding
 from bot.config import Config
 from bot.storage_folder import StartError
+from generation.messages import NO_CHECK
 from generation.regular_files import printable
 
 
@@ -18,8 +19,8 @@ async def check_settings(config: Config) -> AsyncIterator[Finding]:
     except StartError as error:
         yield Finding("settings", "[direct_messages]", str(error))
     checker = config.worker.picture_check_model
-    if not checker:
-        return
+    if checker in ("", NO_CHECK):
+        return  # whether a tagger checks is seen where the models are looked at
     there = await asyncio.to_thread(_is_classifier, Path(checker))
     mend = "It needs a folder with config.json and a .safetensors file. Correct it in [worker]."
     yield Finding("picture check", printable(checker), "" if there else mend)

@@ -134,11 +134,19 @@ def test_direct_messages_have_settings_of_their_own(file: Path) -> None:
     assert elsewhere(load(file, text)).picture_check == "block"
 
 
+def test_the_picture_check_is_a_folder_or_off(file: Path) -> None:
+    named = load(file, '[worker]\npicture_check_model = "m"\n').worker.picture_check_model
+    assert named == str(file.parent / "m")
+    for said in ("", "off"):
+        text = f'[worker]\npicture_check_model = "{said}"\n'
+        assert load(file, text).worker.picture_check_model == said
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
         ('blocklist = ["/(/"]', "can't be on a blocklist"),
-        ('picture_check = "blur"', "picture_check_model"),
+        ('picture_check = "blur"\n[worker]\npicture_check_model = "off"', "picture_check_model"),
     ],
 )
 def test_what_cannot_hold_there_stops_the_start(file: Path, setting: str, said: str) -> None:

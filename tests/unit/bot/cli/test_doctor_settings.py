@@ -1,5 +1,6 @@
 """What doctor says of settings that can't hold together, and of addresses that are none."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from bot.config import (
     StorageSettings,
     WorkerSettings,
 )
+from generation.describing import DescribingSettings
 from generation.engines.fake import READY, FakeEngine
 from generation.hub import HuggingFaceSettings
 from generation.messages import Ready
 from generation.model_settings import ModelSettings
 from generation.rules import Limits
+from tests.fixtures.onnx_files import write_wd_tagger
 
 
 async def findings(check: Any, **sections: Any) -> list[Finding]:
@@ -35,10 +38,37 @@ async def findings(check: Any, **sections: Any) -> list[Finding]:
 
 async def test_a_check_of_pictures_without_a_model() -> None:
     wanted = DirectMessagesSettings(picture_check="block")
-    [found] = await findings(check_settings, direct_messages=wanted)
+    off = WorkerSettings(picture_check_model="off")
+    [found] = await findings(check_settings, direct_messages=wanted, worker=off)
     assert found.fatal
     assert "picture_check_model" in found.mend
     assert await findings(check_settings) == []
+    assert await findings(check_settings, worker=off) == []
+
+
+async def test_a_tagger_that_rates_pictures_checks_them(tmp_path: Path) -> None:
+    wanted = DirectMessagesSettings(picture_check="block")
+    [found] = await findings(check_models, direct_messages=wanted)
+    assert found.fatal
+    assert "models/wd14_tagger" in found.mend
+    write_wd_tagger(tmp_path / "wd", side=8)
+    models = ModelsSettings(folders=(tmp_path,))
+    assert await findings(check_models, direct_messages=wanted, models=models) == []
+    config = Config(file=Path("config.toml"), models=models)
+    said = [finding.found async for finding in check_models(config)]
+    assert "by wd" in said
+    [check] = [line for line in said if "ratings of wd [" in line]
+    digest = hashlib.sha256((tmp_path / "wd" / "model.onnx").read_bytes()).hexdigest()
+    assert check == f"by the ratings of wd [{digest[:10]}]: explicit, questionable"
+    off = WorkerSettings(picture_check_model="off")
+    config = Config(file=Path("config.toml"), models=models, worker=off)
+    said = [finding.found async for finding in check_models(config)]
+    assert not any("ratings of" in line for line in said)
+
+
+async def test_a_tagger_that_the_settings_name_in_vain() -> None:
+    [found] = await findings(check_models, describing=DescribingSettings(tagger="nowhere"))
+    assert "There is no tagger “nowhere”" in found.mend
 
 
 async def test_a_check_of_pictures_whose_model_is_not_there(tmp_path: Path) -> None:
