@@ -33,7 +33,7 @@ def check(request: GenerationRequest, model: ModelFile) -> None:
             raise Refused("ability_missing", model=model.name, family=family.title, what=option)
     _check_pictures(request, model, family)
     joins = family.reads_all_weighed and family.guidance == "cfg"
-    if not joins and len(composed(request.prompt)) > 1:
+    if request.conventions == "a1111" and not joins and len(composed(request.prompt)) > 1:
         raise Refused("and_unread", model=model.name, family=family.title)
     _check_sides(request, model, family)
     _check_guided(request, model, family)

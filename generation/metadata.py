@@ -44,6 +44,7 @@ KEYS: Final[Mapping[str, str]] = {
     "Model": "model",
     "VAE": "vae",
     "Refiner switch at": "refiner_switch",
+    "Conventions": "conventions",
 }
 """What an infotext calls the options that it gives as they are."""
 SIGNS: Final = frozenset(("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model"))
@@ -164,6 +165,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found += _told_of_faces(face_words.written(request.faces_drawn, about.hashes))
     if made is not None:
         found += _enlarged(made, about)
+    if request.conventions != "a1111":
+        found.append(("Conventions", request.conventions))
     return [*found, _version(about)]
 
 

@@ -370,7 +370,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         option("how the noise falls from step to step (schedule type)", choices_from="schedules"),
     ] = UNIFORM
     conventions: Annotated[
-        Conventions, option("whose way of drawing is followed", offered=False)
+        Conventions,
+        option("whose way of drawing is followed: a1111 or comfyui", slash=False),
     ] = "a1111"
     seed: Annotated[
         Seed, option("the same seed draws the same picture; -1 draws a random one", random=True)

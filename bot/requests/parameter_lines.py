@@ -128,6 +128,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.refiner is not None
     if option.name in FACES:
         return request.faces != "none"
+    if option.name == "conventions":
+        return request.conventions != "a1111"
     if option.name in ("format", "quality"):
         return request.format != "png"
     if option.name in ("hires_tile", "hires_denoising"):
