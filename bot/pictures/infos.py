@@ -5,6 +5,7 @@ import asyncio
 from bot.pictures import file_texts
 from generation.info import reading
 from generation.info.found import Info
+from generation.picture_files import size_of
 
 
 async def info_of(data: bytes, name: str) -> Info:
@@ -13,4 +14,8 @@ async def info_of(data: bytes, name: str) -> Info:
 
 
 def _read(data: bytes, name: str) -> Info:
-    return reading.read(file_texts.texts(data, name), name)
+    try:
+        size = size_of(data)
+    except ValueError:
+        size = None
+    return reading.read(file_texts.texts(data, name), name, size)

@@ -56,7 +56,7 @@ def _fields(info: Info, texts: Texts) -> Iterator[tuple[str, str]]:
     """Name and text of each field; numbers as they are written there, to be copied."""
     given = info.given
     for option, file in info.files.items():
-        yield texts(f"field_{option}"), file.name or file.hash
+        yield _called(f"field_{option}", option, texts), file.name or file.hash
     if "width" in given and "height" in given:
         yield texts("field_size"), f"{given['width']} × {given['height']}"
     sampling = [str(given[name]) for name in ("sampler", "schedule") if name in given]
@@ -69,8 +69,12 @@ def _fields(info: Info, texts: Texts) -> Iterator[tuple[str, str]]:
         yield texts("field_lora"), ", ".join(_lora(use, texts) for use in info.loras)
     for name, value in given.items():
         if name not in SHOWN_ELSEWHERE and name not in FIELDS:
-            key = f"option_{name}"
-            yield texts(key) if texts.has(key) else name, _written(value)
+            yield _called(f"option_{name}", name, texts), _written(value)
+
+
+def _called(key: str, name: str, texts: Texts) -> str:
+    """What people call it where there is a word for it, else as an option is called."""
+    return texts(key) if texts.has(key) else name
 
 
 def _lora(use: LoraUse, texts: Texts) -> str:

@@ -6,11 +6,11 @@ Sources: the webui's `infotext_utils`, Forge's and SD.Next's keys beside it, Civ
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from generation import lora_uses
 from generation.info import json_text
-from generation.info.found import Info, NamedFile, Note, Said
+from generation.info.found import FileOption, Info, NamedFile, Note, Said
 from generation.metadata import INFOTEXT_MAX, NO_VAE, Infotext, bare_name, read_infotext
 from generation.models import ModelKind
 from generation.prompts import take_tags
@@ -34,7 +34,6 @@ CONTROL: Final = re.compile(r"ControlNet \d{1,2}|ControlNet")
 CONTROL_MODEL: Final = re.compile(
     r"(?:^|, )[Mm]odel: (?P<name>[^,\[\]]{1,300})(?:\[(?P<hash>[^\]]{1,80})\])?"
 )
-SECOND_PASS: Final = ("Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
 DIGITS: Final = re.compile(r"[0-9a-fA-F]{8,64}")
 OF_RESOURCES: Final[Mapping[str, ModelKind]] = {
     "checkpoint": ModelKind.CHECKPOINT,
@@ -79,15 +78,15 @@ def of_infotext(found: Infotext, text: str) -> Info:
         if name not in (*_FILES, "controlnet") and not isinstance(value, tuple)
     }
     negative = str(given.pop("negative_prompt", ""))
-    if "Distilled CFG Scale" in parameters and given.get("guidance", 1) == 1:
+    if "Distilled CFG Scale" in parameters:
         distilled = json_text.number(parameters["Distilled CFG Scale"])
-        given |= {} if distilled is None else {"guidance": float(distilled)}
-    if "Denoising strength" in parameters and not set(SECOND_PASS) & parameters.keys():
+        given |= {} if distilled is None else {"distilled": float(distilled)}
+    if "Denoising strength" in parameters and "hires" not in given:
         notes = (*notes, Note("info_start_picture"))
     given = {
         name: value
         for name, value in given.items()
-        if not options()[name].needs and name not in OF_PICTURES
+        if name == "distilled" or (not options()[name].needs and name not in OF_PICTURES)
     }
     if not given.get("variation_strength"):
         given.pop("variation_seed", None)
@@ -95,8 +94,6 @@ def of_infotext(found: Infotext, text: str) -> Info:
     beside = tuple(each for each in controls if each is not None)
     if controls:
         notes = (*notes, Note("info_control_picture"))
-    if "Hires upscaler" in parameters:
-        beside = (*beside, NamedFile(ModelKind.UPSCALER, parameters["Hires upscaler"][:500]))
     resources = _resources(parameters)
     return Info(
         program=_program(parameters),
@@ -121,7 +118,7 @@ def of_infotext(found: Infotext, text: str) -> Info:
     )
 
 
-_FILES: Final = frozenset(("model", "vae", "refiner"))
+_FILES: Final = frozenset(get_args(FileOption))
 
 
 def tagged(prompt: str) -> tuple[str, tuple[LoraUse, ...], tuple[Note, ...]]:
@@ -170,6 +167,10 @@ def _files(
         digits = re.search(r"\[([0-9a-f]{8,64})\]$", parameters.get("Refiner", ""))
         name = str(given["refiner"])
         found["refiner"] = NamedFile(ModelKind.CHECKPOINT, name, digits[1] if digits else "")
+    if given.get("hires_model"):
+        found["hires_model"] = NamedFile(ModelKind.CHECKPOINT, str(given["hires_model"]))
+    if given.get("hires_upscaler"):
+        found["hires_upscaler"] = NamedFile(ModelKind.UPSCALER, str(given["hires_upscaler"]))
     return found
 
 

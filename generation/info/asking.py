@@ -6,12 +6,14 @@ import msgspec
 
 from generation import checks, completion
 from generation.catalog import Catalog
+from generation.families import FAMILIES, family_of
 from generation.info.found import Info
 from generation.info.resolving import NotHere, Resolved
+from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.request import PROMPT_MAX, GenerationRequest
 from generation.request_options import stepped
-from generation.rules import Rules
+from generation.rules import Rules, default_model
 
 STANDS_IN: Final = "x"
 """For the prompt while all else is completed: nothing in a stranger's is drawn or taken out."""
@@ -39,6 +41,9 @@ def request_of(info: Info, resolved: Resolved, catalog: Catalog, rules: Rules) -
         "prompt": STANDS_IN,
         "negative_prompt": "",
     }
+    _guidance(given, catalog, rules)
+    # where a file says nothing of a hires pass there was none
+    given.setdefault("hires", "off")
     if resolved.loras:
         given["lora"] = tuple(resolved.loras.values())
     if "refiner" not in given:
@@ -57,12 +62,36 @@ def request_of(info: Info, resolved: Resolved, catalog: Catalog, rules: Rules) -
     return request
 
 
+def _guidance(given: dict[str, Any], catalog: Catalog, rules: Rules) -> None:
+    """Of a model that is told its guidance, that is what it was told, and its CFG is none; where
+    nothing says what it was told, it is as usual.
+    """
+    distilled = given.pop("distilled", None)
+    name = str(given.get("model") or default_model(catalog, rules))
+    model = catalog.find(ModelKind.CHECKPOINT, name)
+    if model is None or model.family not in FAMILIES:
+        return
+    if family_of(model).guidance == "distilled":
+        cfg = given.pop("guidance", None)
+        if distilled is not None:
+            given["guidance"] = distilled
+        elif cfg is not None and cfg != 1:
+            given["guidance"] = cfg
+
+
 def options_of(info: Info, resolved: Resolved) -> dict[str, Any]:
     """The same as options that people can change: what is missing by the name that it has there."""
     found: dict[str, Any] = {"prompt": info.prompt}
     if info.negative_prompt:
         found["negative_prompt"] = info.negative_prompt
     found |= info.given
+    distilled = found.pop("distilled", None)
+    if distilled is not None and found.get("guidance", 1) == 1:
+        found["guidance"] = distilled
+    if info.conventions != "a1111":
+        found["conventions"] = info.conventions
+    if "width" in found:
+        found.setdefault("hires", "off")
     for option, file in info.files.items():
         name = resolved.files.get(option, file.name)
         if name:

@@ -18,6 +18,8 @@ KEYWORDS: Final = (
 )
 """The names of texts that are read: PNG's keywords, and EXIF's UserComment."""
 
+FileOption = Literal["model", "vae", "refiner", "hires_model", "hires_upscaler"]
+"""The options that name a file."""
 Said = str | int | float
 
 
@@ -45,8 +47,10 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     """As this bot would have it, but for LoRAs, which stand in `loras`."""
     negative_prompt: str = ""
     given: dict[str, Said] = {}
-    """Options of a request by name, but for its texts and files."""
-    files: dict[Literal["model", "vae", "refiner"], NamedFile] = {}
+    """Options of a request by name, but for its texts and files; `distilled` is the guidance that
+    models are told, which need no CFG, where it has a number of its own.
+    """
+    files: dict[FileOption, NamedFile] = {}
     """By the option that names them."""
     loras: tuple[LoraUse, ...] = ()
     lora_hashes: dict[str, str] = {}

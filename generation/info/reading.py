@@ -6,18 +6,21 @@ from typing import Final
 import msgspec
 
 from generation.info import a1111, own
+from generation.info.comfyui import reading as comfyui
 from generation.info.found import Info
 from generation.metadata import INFOTEXT_MAX
 from generation.refusal import Refused
 
-Reader = Callable[[Mapping[str, str]], Info | None]
+Size = tuple[int, int] | None
+"""Width and height of the picture in pixels, where they are known."""
+Reader = Callable[[Mapping[str, str], Size], Info | None]
 """None for texts that are not that program's. Raises Refused for what can't be read of them."""
 
 PLAIN: Final = ("parameters", "UserComment", "Comment", "Description")
 """Where infotexts stand, the likeliest first."""
 
 
-def read(texts: Mapping[str, str], name: str) -> Info:
+def read(texts: Mapping[str, str], name: str, size: Size = None) -> Info:
     """What the texts of the file `name` say, by their keywords. Takes bounded time and memory.
 
     Raises Refused: what a reader raises, data_none.
@@ -25,7 +28,7 @@ def read(texts: Mapping[str, str], name: str) -> Info:
     refused: Refused | None = None
     for reader in READERS:
         try:
-            found = reader(texts)
+            found = reader(texts, size)
         except Refused as error:
             refused = refused or error
             continue
@@ -36,11 +39,11 @@ def read(texts: Mapping[str, str], name: str) -> Info:
     raise Refused("data_none", file=name)
 
 
-def _own(texts: Mapping[str, str]) -> Info | None:
+def _own(texts: Mapping[str, str], _size: Size) -> Info | None:
     return own.read(texts["darkroom"]) if "darkroom" in texts else None
 
 
-def _infotext(texts: Mapping[str, str]) -> Info | None:
+def _infotext(texts: Mapping[str, str], _size: Size) -> Info | None:
     for keyword in PLAIN:
         found = a1111.read(texts[keyword]) if keyword in texts else None
         if found is not None:
@@ -51,7 +54,7 @@ def _infotext(texts: Mapping[str, str]) -> Info | None:
     return None
 
 
-def _plain(texts: Mapping[str, str]) -> Info | None:
+def _plain(texts: Mapping[str, str], _size: Size) -> Info | None:
     """A prompt alone, where infotexts stand."""
     text = texts.get("parameters", "")
     if not text or text.startswith("{"):
@@ -62,4 +65,4 @@ def _plain(texts: Mapping[str, str]) -> Info | None:
     return Info(program=a1111.PROGRAM, prompt=prompt, loras=loras, notes=notes, text=text)
 
 
-READERS: Final[tuple[Reader, ...]] = (_own, _infotext, _plain)
+READERS: Final[tuple[Reader, ...]] = (_own, _infotext, comfyui.read, _plain)

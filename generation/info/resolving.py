@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from generation import samplers
+from generation import enlarging, hires, samplers
 from generation.catalog import Catalog
 from generation.info.file_hashes import FileHashes
 from generation.info.found import Info, NamedFile
@@ -63,6 +63,9 @@ def resolve(info: Info, catalog: Catalog, hashes: FileHashes) -> Resolved:
     loras: dict[str, LoraUse] = {}
     missing: list[NotHere] = []
     for option, named in info.files.items():
+        if option == "hires_upscaler" and (enlarges := finder.upscaler(named.name)):
+            files[option] = enlarges
+            continue
         model = finder.find(named)
         if model is None:
             missing.append(finder.missing(named))
@@ -111,13 +114,15 @@ def _own(info: Info, finder: "_Finder") -> Resolved:
 
 def _sampling(info: Info) -> list[NotHere]:
     found = []
-    sampler, schedule = info.given.get("sampler"), info.given.get("schedule")
-    if isinstance(sampler, str) and samplers.read(sampler) is None:
-        alike = tuple(nearest(sampler, samplers.SAMPLERS, NEAREST))
-        found.append(NotHere("sampler", _shown(sampler), nearest=alike))
-    if isinstance(schedule, str) and samplers.schedule(schedule) is None:
-        alike = tuple(nearest(schedule, samplers.SCHEDULES, NEAREST))
-        found.append(NotHere("schedule", _shown(schedule), nearest=alike))
+    for prefix in ("", "hires_"):
+        sampler = info.given.get(f"{prefix}sampler")
+        if isinstance(sampler, str) and samplers.read(sampler) is None:
+            alike = tuple(nearest(sampler, samplers.SAMPLERS, NEAREST))
+            found.append(NotHere("sampler", _shown(sampler), nearest=alike))
+        schedule = info.given.get(f"{prefix}schedule")
+        if isinstance(schedule, str) and samplers.schedule(schedule) is None:
+            alike = tuple(nearest(schedule, samplers.SCHEDULES, NEAREST))
+            found.append(NotHere("schedule", _shown(schedule), nearest=alike))
     return found
 
 
@@ -141,6 +146,11 @@ class _Finder:
                 if word is not None:
                     return word
         return self._hashes.searched(named.hash, several) if named.hash else None
+
+    def upscaler(self, name: str) -> str:
+        """What enlarges by that name without a network; "" where there is none."""
+        plain = (*hires.LATENT_UPSCALERS, *enlarging.PLAIN)
+        return next((each for each in plain if fold(each) == fold(name)), "")
 
     def missing(self, named: NamedFile) -> NotHere:
         """What is said of one that is not here."""

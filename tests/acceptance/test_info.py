@@ -1,11 +1,13 @@
 """How a picture was made, as its file says: shown, drawn again, and changed in a dialog."""
 
+import json
+
 import pytest
 from PIL import Image, PngImagePlugin
 
-from playground.person import Person
+from playground.person import Act, Person
 from playground.world import EPHEMERAL
-from tests.acceptance.conftest import Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, png
 from tests.acceptance.test_retry import answer_to, refused, shown
 from tests.fixtures.pictures import chunk, drawn, encoded, with_chunks
 
@@ -31,6 +33,13 @@ def with_comment(kind: str, text: str) -> bytes:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
     return encoded(drawn(), kind, exif=exif.tobytes())
+
+
+async def told(act: Act) -> Json:
+    """What a file says, where nothing but the embed says it."""
+    return await act.person.wait_for(
+        "MESSAGE_UPDATE", lambda message: bool(message["embeds"]), since=act._since
+    )
 
 
 @pytest.mark.parametrize("door", ["command", "menu"])
@@ -95,6 +104,61 @@ async def test_a_picture_is_drawn_again_as_its_file_says(
     )
 
 
+GRAPH = {
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {
+            "seed": 41,
+            "steps": 4,
+            "cfg": 3.5,
+            "denoise": 1,
+            "sampler_name": "dpmpp_2m",
+            "scheduler": "karras",
+            "model": ["4", 0],
+            "positive": ["6", 0],
+            "negative": ["7", 0],
+            "latent_image": ["5", 0],
+        },
+    },
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "demo.safetensors"}},
+    "5": {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": 64, "height": 128, "batch_size": 1},
+    },
+    "6": {
+        "class_type": "CLIPTextEncode",
+        "inputs": {"text": "a (lighthouse:1.2) [sic]", "clip": ["4", 1]},
+    },
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "fog", "clip": ["4", 1]}},
+    "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}},
+}
+"""ComfyUI's default workflow."""
+
+
+@pytest.mark.parametrize("way", [AGAIN, DRAW])
+async def test_a_graph_of_comfyui_is_drawn_by_its_conventions(
+    rig: Rig, ada: Person, general: str, way: str
+) -> None:
+    data = by_a1111("", prompt=json.dumps(GRAPH), workflow="{}")
+    upload = await ada.upload("ComfyUI_00001_.png", data)
+    answer = await told(await ada.command(general, "info", file=upload))
+    assert answer["embeds"][0]["author"]["name"] == "Made with ComfyUI"
+    assert [file["filename"] for file in answer["attachments"]] == ["workflow.json"]
+    act = await ada.click(answer, way)
+    if way == DRAW:
+        act = await act.submit(**await shown(act))
+    await finished(ada, general, await act.deferred())
+    request = (await rig.job(1)).request
+    assert (request.prompt, request.negative_prompt) == ("a (lighthouse:1.2) [sic]", "fog")
+    assert (request.sampler, request.schedule, request.conventions) == (
+        *("DPM++ 2M", "Karras"),
+        "comfyui",
+    )
+    assert (request.seed, request.steps, request.guidance_scale) == (41, 4, 3.5)
+    assert (request.width, request.height, request.model) == (64, 128, "demo")
+
+
 async def test_what_is_missing_is_named_and_nothing_is_drawn(
     rig: Rig, ada: Person, general: str
 ) -> None:
@@ -155,6 +219,8 @@ async def test_our_own_picture_is_read_again(rig: Rig, ada: Person, general: str
         ("cat.png", png(), "carries no generation data"),
         ("cat.jpg", encoded(drawn(), "JPEG"), "carries no generation data"),
         ("cat.bmp", encoded(drawn(), "BMP"), "is no PNG, JPEG, WebP or AVIF"),
+        ("empty.png", by_a1111("", prompt=json.dumps({"3": {}}), workflow="{}"), "nothing draws"),
+        ("deep.png", by_a1111("", prompt='{"a":' + "[" * 50_000), "damaged"),
         ("bomb.png", by_a1111("a" * 30_000), "too long"),
         (
             "broken.png",

@@ -96,7 +96,7 @@ def test_a1111s_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("text", "program", "given", "model", "ignored"),
     [
-        (FORGE, "Forge", {"guidance": 3.5, "schedule": "Simple"}, "flux1-dev-fp8", 1),
+        (FORGE, "Forge", {"distilled": 3.5, "schedule": "Simple"}, "flux1-dev-fp8", 1),
         (SD_NEXT, "SD.Next", {"sampler": "UniPC", "guidance": 6.0}, "juggernaut", 2),
         (CIVITAI, "Civitai", {"sampler": "Euler a", "clip_skip": 2}, "Dream, Shaper 8", 1),
         (OLD, "AUTOMATIC1111", {"sampler": "DPM++ 2M Karras", "steps": 20}, "", 0),
