@@ -8,7 +8,7 @@ import msgspec
 
 from generation.info import json_text
 from generation.info.comfyui.graph import Link, Node
-from generation.info.comfyui.values import Values
+from generation.info.comfyui.values import GraphValues
 
 CHAIN_MAX: Final = 200
 """Nodes of a chain."""
@@ -52,7 +52,7 @@ class Text(msgspec.Struct):
 class Chains:
     """Follows the chains of one graph; `ignored` are the nodes on them that mean nothing here."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: GraphValues) -> None:
         self._values = values
         self.ignored: dict[str, None] = {}
         self.notes: dict[str, None] = {}

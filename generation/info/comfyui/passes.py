@@ -6,7 +6,7 @@ import msgspec
 
 from generation.info.comfyui.chains import PASSES, PICTURES, Chains
 from generation.info.comfyui.graph import Link, Node
-from generation.info.comfyui.values import Values
+from generation.info.comfyui.values import GraphValues
 
 SAVING: Final = ("SaveImage", "Image Save", "SaveImageExtended", "Image Saver", "SaveAnimatedWEBP")
 PASSES_MAX: Final = 4
@@ -14,7 +14,7 @@ BETWEEN_MAX: Final = 100
 ANY_LATENT: Final = PASSES
 
 
-class Pass(msgspec.Struct, kw_only=True):
+class SamplerPass(msgspec.Struct, kw_only=True):
     """One sampler, as it is set."""
 
     node: Node
@@ -53,7 +53,7 @@ class Between(msgspec.Struct, kw_only=True):
 class Passes:
     """Finds the passes behind a picture."""
 
-    def __init__(self, values: Values, chains: Chains) -> None:
+    def __init__(self, values: GraphValues, chains: Chains) -> None:
         self._values = values
         self._chains = chains
 
@@ -69,11 +69,11 @@ class Passes:
         ]
         return sorted(found, key=lambda node: (node.kind not in SAVING, "Preview" in node.kind))
 
-    def behind(self, output: Node) -> tuple[list[Pass], list[Between], Node | None]:
+    def behind(self, output: Node) -> tuple[list[SamplerPass], list[Between], Node | None]:
         """The passes, the last first; what lies behind each; and what the first begins with: an
         empty latent, or a picture that was loaded.
         """
-        passes: list[Pass] = []
+        passes: list[SamplerPass] = []
         between = [Between()]
         link, seen = output.link("images", "image"), 0
         while link is not None and seen < BETWEEN_MAX and len(passes) < PASSES_MAX:
@@ -129,7 +129,7 @@ class Passes:
         elif factor is not None:
             between.factor = float(factor) * (between.factor or 1.0)
 
-    def _pass(self, node: Node) -> Pass | None:
+    def _pass(self, node: Node) -> SamplerPass | None:
         if node.link("guider") is not None:
             return self._advanced(node)
         latent = node.link("latent_image", "latent", "samples", "optional_latent")
@@ -140,9 +140,9 @@ class Passes:
             return self._plain(node, latent)
         return None
 
-    def _plain(self, node: Node, latent: Link | None) -> Pass:
+    def _plain(self, node: Node, latent: Link | None) -> SamplerPass:
         values, whole = self._values, self._chains.whole
-        found = Pass(
+        found = SamplerPass(
             node=node,
             seed=whole(node, "seed", "noise_seed"),
             steps=whole(node, "steps"),
@@ -161,9 +161,9 @@ class Passes:
         self._from_sigmas(node, found)
         return found
 
-    def _advanced(self, node: Node) -> Pass:
+    def _advanced(self, node: Node) -> SamplerPass:
         values = self._values
-        found = Pass(node=node, latent=node.link("latent_image"))
+        found = SamplerPass(node=node, latent=node.link("latent_image"))
         noise = values.source(node.link("noise"))
         if noise is not None:
             found.seed = self._chains.whole(noise[0], "noise_seed", "seed")
@@ -178,7 +178,7 @@ class Passes:
         self._from_sigmas(node, found)
         return found
 
-    def _from_sigmas(self, node: Node, found: Pass) -> None:
+    def _from_sigmas(self, node: Node, found: SamplerPass) -> None:
         """Sampler and steps that other nodes give."""
         values = self._values
         sampler = values.source(node.link("sampler"))

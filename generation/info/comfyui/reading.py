@@ -11,8 +11,8 @@ from generation.info import json_text
 from generation.info.comfyui import graph, ui_format
 from generation.info.comfyui.chains import Chains, Model, Text
 from generation.info.comfyui.graph import Graph, Node
-from generation.info.comfyui.passes import Between, Pass, Passes
-from generation.info.comfyui.values import Values
+from generation.info.comfyui.passes import Between, Passes, SamplerPass
+from generation.info.comfyui.values import GraphValues
 from generation.info.found import Info, NamedFile, Note, Said
 from generation.models import ModelKind
 from generation.prompts import take_tags
@@ -66,7 +66,7 @@ def read(texts: Mapping[str, str], size: tuple[int, int] | None) -> Info | None:
 class _Reading:
     def __init__(self, found: Graph, size: tuple[int, int] | None) -> None:
         self._size = size
-        self._values = Values(found)
+        self._values = GraphValues(found)
         self._chains = Chains(self._values)
         self._passes = Passes(self._values, self._chains)
         self._given: dict[str, Said] = {}
@@ -116,7 +116,7 @@ class _Reading:
 
     # which picture
 
-    def _chosen(self) -> tuple[list[Pass], list[Between], Node | None]:
+    def _chosen(self) -> tuple[list[SamplerPass], list[Between], Node | None]:
         """The passes behind the output that this file is of: the one whose size it has, or else the
         first that draws.
         """
@@ -151,12 +151,12 @@ class _Reading:
 
     # what it is drawn with
 
-    def _drawn_by(self, of: Pass) -> tuple[Model, Text, Text]:
+    def _drawn_by(self, of: SamplerPass) -> tuple[Model, Text, Text]:
         positive = self._chains.text(of.positive, "positive")
         negative = self._chains.text(of.negative, "negative")
         return self._chains.model(of.model, positive.clip), positive, negative
 
-    def _sampling(self, of: Pass) -> None:
+    def _sampling(self, of: SamplerPass) -> None:
         sampler, schedule = self._sampler(of)
         given: dict[str, Said | None] = {
             "seed": of.seed,
@@ -166,7 +166,7 @@ class _Reading:
         }
         self._given |= {name: value for name, value in given.items() if value is not None}
 
-    def _sampler(self, of: Pass) -> tuple[str, str]:
+    def _sampler(self, of: SamplerPass) -> tuple[str, str]:
         """Our names where these are known, else ComfyUI's."""
         name = of.sampler
         if name.endswith(ON_GPU):
@@ -188,7 +188,7 @@ class _Reading:
         if given.get("count", 1) > 1:
             self._given["count"] = given["count"]
 
-    def _guided(self, of: Pass, positive: Text, model: Model) -> None:
+    def _guided(self, of: SamplerPass, positive: Text, model: Model) -> None:
         """CFG; and of models that are told it, what they are told."""
         if positive.guidance is not None:
             self._given["distilled"] = positive.guidance
@@ -230,7 +230,7 @@ class _Reading:
     # several passes
 
     def _more_passes(
-        self, passes: list[Pass], between: list[Between], model: Model, positive: Text
+        self, passes: list[SamplerPass], between: list[Between], model: Model, positive: Text
     ) -> None:
         """A refiner's steps, or a hires pass; what is more than two is left out."""
         first, second = passes[-1], passes[-2]
@@ -248,12 +248,12 @@ class _Reading:
 
     def _hires(
         self,
-        second: Pass,
+        second: SamplerPass,
         way: Between,
         model: Model,
         text: Text,
         negative: Text,
-        first: Pass,
+        first: SamplerPass,
         first_model: Model,
         first_text: Text,
     ) -> None:

@@ -1,6 +1,6 @@
 """A workflow as ComfyUI's editor keeps it, made the graph that it would run.
 
-Values stand in lists there, in the order of a node's widgets. Nodes that are muted go, and for
+GraphValues stand in lists there, in the order of a node's widgets. Nodes that are muted go, and for
 those that are bypassed what comes in goes out; subgraphs are taken apart.
 """
 

@@ -25,7 +25,7 @@ CONTEXT_SLOTS: Final = (
 """What rgthree's contexts give, in order."""
 
 
-class Values:
+class GraphValues:
     """Follows the links of one graph."""
 
     def __init__(self, graph: Graph) -> None:
