@@ -26,6 +26,10 @@ def read(text: str) -> Info | None:
     return msgspec.structs.replace(
         read_again,
         program=a1111.OWN,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        loras=request.loras,
+        refused=None,
         request=request,
         hashes=about.hashes,
         conventions=request.conventions,

@@ -150,8 +150,8 @@ def test_our_own_is_read_to_the_last_option(request: GenerationRequest) -> None:
     about = About(request=request, index=0, seed=request.seed, hashes={"checkpoint:x": "a" * 64})
     info = reading.read({"darkroom": msgspec.json.encode(about).decode()}, "cat.png")
     assert info.request == request
-    assert info.hashes == about.hashes
-    assert (info.program, info.prompt) == ("Darkroom", request.prompt.strip())
+    assert (info.hashes, info.loras) == (about.hashes, request.loras)
+    assert (info.program, info.prompt) == ("Darkroom", request.prompt)
 
 
 def test_own_data_of_another_version_are_none() -> None:
