@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from generation.info import json_text
-from generation.info.comfyui.graph import Link, Node
+from generation.info.comfyui.graph import GraphNode, NodeLink
 from generation.info.comfyui.values import GraphValues
 
 CHAIN_MAX: Final = 200
@@ -21,7 +21,7 @@ UPSCALERS: Final = ("ImageUpscaleWithModel", "UltimateSDUpscale")
 LAYERS: Final = "stop_at_clip_layer"
 
 
-class Lora(msgspec.Struct):
+class GraphLora(msgspec.Struct):
     """A LoRA on a model's chain, on its text encoder's, or on both."""
 
     name: str
@@ -29,27 +29,27 @@ class Lora(msgspec.Struct):
     clip: float = 0.0
 
 
-class Model(msgspec.Struct):
+class GraphModel(msgspec.Struct):
     """A checkpoint or a denoiser alone, and what is laid over it."""
 
     name: str = ""
-    loras: dict[str, Lora] = {}
+    loras: dict[str, GraphLora] = {}
     """By the node and the place in it, the first that acts first."""
     clip_layer: int | None = None
 
 
-class Text(msgspec.Struct):
+class SaidText(msgspec.Struct):
     """What a conditioning says."""
 
     text: str = ""
     read: bool = False
     """Whether a text was found at all."""
     guidance: float | None = None
-    clip: Link | None = None
+    clip: NodeLink | None = None
     controls: list[str] = []
 
 
-class Chains:
+class GraphChains:
     """Follows the chains of one graph; `ignored` are the nodes on them that mean nothing here."""
 
     def __init__(self, values: GraphValues) -> None:
@@ -60,15 +60,15 @@ class Chains:
 
     # models
 
-    def model(self, link: Link | None, clip: Link | None) -> Model:
+    def model(self, link: NodeLink | None, clip: NodeLink | None) -> GraphModel:
         """The model that a sampler takes, and the text encoder that its text was read by."""
-        found = Model(loras={})
+        found = GraphModel(loras={})
         found.name = self._loaded(link, found, "model")
         self._loaded(clip, found, "clip")
         found.loras = dict(reversed(found.loras.items()))
         return found
 
-    def _loaded(self, link: Link | None, found: Model, side: str) -> str:
+    def _loaded(self, link: NodeLink | None, found: GraphModel, side: str) -> str:
         for _ in range(CHAIN_MAX):
             source = self._values.source(link)
             if source is None:
@@ -89,16 +89,16 @@ class Chains:
             link = onward
         return ""
 
-    def _loras(self, node: Node, found: Model, side: str) -> None:
+    def _loras(self, node: GraphNode, found: GraphModel, side: str) -> None:
         for place, name, model, clip in self._named_loras(node):
             key = f"{node.id}/{place}"
-            lora = found.loras.setdefault(key, Lora(name))
+            lora = found.loras.setdefault(key, GraphLora(name))
             if side == "model":
                 lora.model = model
             else:
                 lora.clip = clip
 
-    def _named_loras(self, node: Node) -> list[tuple[str, str, float, float]]:
+    def _named_loras(self, node: GraphNode) -> list[tuple[str, str, float, float]]:
         """Place, name, and the weights for denoiser and text encoder."""
         values, found = self._values, []
         for name in LORA_NAMES:
@@ -124,7 +124,7 @@ class Chains:
             found += self._stacked(node)
         return found
 
-    def _stacked(self, node: Node) -> list[tuple[str, str, float, float]]:
+    def _stacked(self, node: GraphNode) -> list[tuple[str, str, float, float]]:
         """A stack's: `lora_name_1`, `lora_wt_1`, `model_str_1`, `clip_str_1`, and the like."""
         values, found = self._values, []
         count = values.number(node, "lora_count", "num_loras")
@@ -157,9 +157,9 @@ class Chains:
 
     # texts
 
-    def text(self, link: Link | None, which: str) -> Text:
+    def text(self, link: NodeLink | None, which: str) -> SaidText:
         """What a conditioning says; `which` is `positive` or `negative`, for nodes with both."""
-        said = Text(controls=[])
+        said = SaidText(controls=[])
         parts: list[str] = []
         waiting = [link]
         for _ in range(CHAIN_MAX):
@@ -171,7 +171,9 @@ class Chains:
         said.text = ", ".join(part for part in parts if part.strip())
         return said
 
-    def _said(self, node: Node, slot: int, which: str, said: Text, parts: list[str]) -> list[Link]:
+    def _said(
+        self, node: GraphNode, slot: int, which: str, said: SaidText, parts: list[str]
+    ) -> list[NodeLink]:
         """Take what a node says; the conditionings that it has that of."""
         values, kind = self._values, node.kind
         guidance = values.number(node, "guidance")
@@ -199,17 +201,19 @@ class Chains:
             return [own]
         return []
 
-    def _has_text(self, node: Node) -> bool:
+    def _has_text(self, node: GraphNode) -> bool:
         return any(name in node.inputs for name in TEXTS)
 
-    def _encoded(self, node: Node, which: str, said: Text, parts: list[str]) -> list[Link]:
+    def _encoded(
+        self, node: GraphNode, which: str, said: SaidText, parts: list[str]
+    ) -> list[NodeLink]:
         values = self._values
         names = (which, *TEXTS) if which in node.inputs else TEXTS
         text = values.text(node, *(name for name in names if name in node.inputs))
         said.read |= bool(text) or any(name in node.inputs for name in names)
         if said.clip is None:
             said.clip = node.link("clip") or (
-                Link(node.id, 5) if "ckpt_name" in node.inputs else None
+                NodeLink(node.id, 5) if "ckpt_name" in node.inputs else None
             )
         parts.append(text)
         for name in ("text_l", "clip_l"):
@@ -225,16 +229,16 @@ class Chains:
 
     # latents and pictures
 
-    def name_of(self, link: Link | None, *names: str) -> str:
+    def name_of(self, link: NodeLink | None, *names: str) -> str:
         """The name that a loader has."""
         source = self._values.source(link)
         return "" if source is None else self._values.text(source[0], *names)
 
-    def whole(self, node: Node, *names: str) -> int | None:
+    def whole(self, node: GraphNode, *names: str) -> int | None:
         """A whole number among a node's inputs."""
         return json_text.whole(self._values.number(node, *names))
 
-    def given(self, node: Node) -> dict[str, Any]:
+    def given(self, node: GraphNode) -> dict[str, Any]:
         """Width, height and count of an empty latent, as far as it says them."""
         found: dict[str, Any] = {}
         for option, names in (

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from generation.info.comfyui.chains import PASSES, PICTURES, Chains
-from generation.info.comfyui.graph import Link, Node
+from generation.info.comfyui.chains import PASSES, PICTURES, GraphChains
+from generation.info.comfyui.graph import GraphNode, NodeLink
 from generation.info.comfyui.values import GraphValues
 
 SAVING: Final = ("SaveImage", "Image Save", "SaveImageExtended", "Image Saver", "SaveAnimatedWEBP")
@@ -17,7 +17,7 @@ ANY_LATENT: Final = PASSES
 class SamplerPass(msgspec.Struct, kw_only=True):
     """One sampler, as it is set."""
 
-    node: Node
+    node: GraphNode
     seed: int | None = None
     steps: int | None = None
     cfg: float | None = None
@@ -26,13 +26,13 @@ class SamplerPass(msgspec.Struct, kw_only=True):
     denoise: float = 1.0
     start: int = 0
     end: int | None = None
-    model: Link | None = None
-    positive: Link | None = None
-    negative: Link | None = None
-    latent: Link | None = None
+    model: NodeLink | None = None
+    positive: NodeLink | None = None
+    negative: NodeLink | None = None
+    latent: NodeLink | None = None
 
 
-class Between(msgspec.Struct, kw_only=True):
+class BetweenPasses(msgspec.Struct, kw_only=True):
     """What happens to a picture, or to latents, between a pass and the next or the file."""
 
     latent_method: str = ""
@@ -42,7 +42,7 @@ class Between(msgspec.Struct, kw_only=True):
     factor: float | None = None
     size: tuple[int, int] | None = None
     """The last that is said of it, if any is."""
-    vae: Link | None = None
+    vae: NodeLink | None = None
     masked: bool = False
 
     @property
@@ -50,14 +50,14 @@ class Between(msgspec.Struct, kw_only=True):
         return bool(self.latent_method or self.upscaler or self.factor or self.size)
 
 
-class Passes:
+class GraphPasses:
     """Finds the passes behind a picture."""
 
-    def __init__(self, values: GraphValues, chains: Chains) -> None:
+    def __init__(self, values: GraphValues, chains: GraphChains) -> None:
         self._values = values
         self._chains = chains
 
-    def outputs(self) -> list[Node]:
+    def outputs(self) -> list[GraphNode]:
         """The nodes that save or show pictures, those that save first."""
         nodes = self._values.graph.nodes.values()
         used = {link.node for node in nodes for _, link in node.links()}
@@ -69,12 +69,14 @@ class Passes:
         ]
         return sorted(found, key=lambda node: (node.kind not in SAVING, "Preview" in node.kind))
 
-    def behind(self, output: Node) -> tuple[list[SamplerPass], list[Between], Node | None]:
+    def behind(
+        self, output: GraphNode
+    ) -> tuple[list[SamplerPass], list[BetweenPasses], GraphNode | None]:
         """The passes, the last first; what lies behind each; and what the first begins with: an
         empty latent, or a picture that was loaded.
         """
         passes: list[SamplerPass] = []
-        between = [Between()]
+        between = [BetweenPasses()]
         link, seen = output.link("images", "image"), 0
         while link is not None and seen < BETWEEN_MAX and len(passes) < PASSES_MAX:
             seen += 1
@@ -85,7 +87,7 @@ class Passes:
             found = self._pass(node)
             if found is not None:
                 passes.append(found)
-                between.append(Between())
+                between.append(BetweenPasses())
                 link = found.latent
                 continue
             onward = self._between(node, between[-1])
@@ -94,7 +96,7 @@ class Passes:
             link = onward
         return passes, between, None
 
-    def _between(self, node: Node, between: Between) -> Link | None:
+    def _between(self, node: GraphNode, between: BetweenPasses) -> NodeLink | None:
         """Take what a node does on the way; where it has its picture or latents from."""
         values, kind = self._values, node.kind
         onward = node.link(*ANY_LATENT) or node.link(*PICTURES)
@@ -119,7 +121,7 @@ class Passes:
             self._chains.ignored[kind] = None
         return onward
 
-    def _sized(self, node: Node, between: Between) -> None:
+    def _sized(self, node: GraphNode, between: BetweenPasses) -> None:
         factor = self._values.number(node, "scale_by", "upscale_by", "factor")
         wide, high = (self._chains.whole(node, name) for name in ("width", "height"))
         if between.size is not None:
@@ -129,7 +131,7 @@ class Passes:
         elif factor is not None:
             between.factor = float(factor) * (between.factor or 1.0)
 
-    def _pass(self, node: Node) -> SamplerPass | None:
+    def _pass(self, node: GraphNode) -> SamplerPass | None:
         if node.link("guider") is not None:
             return self._advanced(node)
         latent = node.link("latent_image", "latent", "samples", "optional_latent")
@@ -140,7 +142,7 @@ class Passes:
             return self._plain(node, latent)
         return None
 
-    def _plain(self, node: Node, latent: Link | None) -> SamplerPass:
+    def _plain(self, node: GraphNode, latent: NodeLink | None) -> SamplerPass:
         values, whole = self._values, self._chains.whole
         found = SamplerPass(
             node=node,
@@ -161,7 +163,7 @@ class Passes:
         self._from_sigmas(node, found)
         return found
 
-    def _advanced(self, node: Node) -> SamplerPass:
+    def _advanced(self, node: GraphNode) -> SamplerPass:
         values = self._values
         found = SamplerPass(node=node, latent=node.link("latent_image"))
         noise = values.source(node.link("noise"))
@@ -178,7 +180,7 @@ class Passes:
         self._from_sigmas(node, found)
         return found
 
-    def _from_sigmas(self, node: Node, found: SamplerPass) -> None:
+    def _from_sigmas(self, node: GraphNode, found: SamplerPass) -> None:
         """Sampler and steps that other nodes give."""
         values = self._values
         sampler = values.source(node.link("sampler"))

@@ -9,9 +9,9 @@ from generation.enlarging import LANCZOS, PLAIN
 from generation.hires import NEAREST_EXACT
 from generation.info import json_text
 from generation.info.comfyui import graph, ui_format
-from generation.info.comfyui.chains import Chains, Model, Text
-from generation.info.comfyui.graph import Graph, Node
-from generation.info.comfyui.passes import Between, Passes, SamplerPass
+from generation.info.comfyui.chains import GraphChains, GraphModel, SaidText
+from generation.info.comfyui.graph import GraphNode, NodeGraph
+from generation.info.comfyui.passes import BetweenPasses, GraphPasses, SamplerPass
 from generation.info.comfyui.values import GraphValues
 from generation.info.found import Info, NamedFile, Note, Said
 from generation.models import ModelKind
@@ -49,7 +49,7 @@ def read(texts: Mapping[str, str], size: tuple[int, int] | None) -> Info | None:
 
     Raises Refused: data_damaged, data_too_long, info_tangled, info_no_sampler.
     """
-    found: Graph | None = None
+    found: NodeGraph | None = None
     text = ""
     for keyword, reader in (("prompt", graph.of_api), ("workflow", ui_format.of_workflow)):
         if found is None and keyword in texts:
@@ -64,11 +64,11 @@ def read(texts: Mapping[str, str], size: tuple[int, int] | None) -> Info | None:
 
 
 class _Reading:
-    def __init__(self, found: Graph, size: tuple[int, int] | None) -> None:
+    def __init__(self, found: NodeGraph, size: tuple[int, int] | None) -> None:
         self._size = size
         self._values = GraphValues(found)
-        self._chains = Chains(self._values)
-        self._passes = Passes(self._values, self._chains)
+        self._chains = GraphChains(self._values)
+        self._passes = GraphPasses(self._values, self._chains)
         self._given: dict[str, Said] = {}
         self._files: dict[Any, NamedFile] = {}
         self._beside: list[NamedFile] = []
@@ -116,7 +116,7 @@ class _Reading:
 
     # which picture
 
-    def _chosen(self) -> tuple[list[SamplerPass], list[Between], Node | None]:
+    def _chosen(self) -> tuple[list[SamplerPass], list[BetweenPasses], GraphNode | None]:
         """The passes behind the output that this file is of: the one whose size it has, or else the
         first that draws.
         """
@@ -134,7 +134,7 @@ class _Reading:
         self._chains.ignored = ignored
         return passes, between, start
 
-    def _made(self, between: list[Between], start: Node | None) -> bool:
+    def _made(self, between: list[BetweenPasses], start: GraphNode | None) -> bool:
         """Whether that makes pictures of the file's size, as far as it is said."""
         given = {} if start is None else self._chains.given(start)
         if "width" not in given or "height" not in given:
@@ -151,7 +151,7 @@ class _Reading:
 
     # what it is drawn with
 
-    def _drawn_by(self, of: SamplerPass) -> tuple[Model, Text, Text]:
+    def _drawn_by(self, of: SamplerPass) -> tuple[GraphModel, SaidText, SaidText]:
         positive = self._chains.text(of.positive, "positive")
         negative = self._chains.text(of.negative, "negative")
         return self._chains.model(of.model, positive.clip), positive, negative
@@ -176,7 +176,7 @@ class _Reading:
         schedule = samplers.schedule(of.schedule) if of.schedule else None
         return known[0] if known else name[:100], schedule or of.schedule[:100]
 
-    def _sizes(self, start: Node | None) -> None:
+    def _sizes(self, start: GraphNode | None) -> None:
         given = {} if start is None else self._chains.given(start)
         drawn = "width" in given and "height" in given
         if start is None or not drawn or "image" in start.inputs:
@@ -188,7 +188,7 @@ class _Reading:
         if given.get("count", 1) > 1:
             self._given["count"] = given["count"]
 
-    def _guided(self, of: SamplerPass, positive: Text, model: Model) -> None:
+    def _guided(self, of: SamplerPass, positive: SaidText, model: GraphModel) -> None:
         """CFG; and of models that are told it, what they are told."""
         if positive.guidance is not None:
             self._given["distilled"] = positive.guidance
@@ -203,7 +203,7 @@ class _Reading:
         if name and name not in ("Baked VAE", "pixel_space"):
             self._files["vae"] = NamedFile(ModelKind.VAE, name[:500])
 
-    def _loras(self, model: Model) -> tuple[LoraUse, ...]:
+    def _loras(self, model: GraphModel) -> tuple[LoraUse, ...]:
         found: dict[str, LoraUse] = {}
         for lora in model.loras.values():
             if not lora.model and not lora.clip:
@@ -216,21 +216,25 @@ class _Reading:
                 found[lora.name] = use
         return tuple(found.values())
 
-    def _controlled(self, positive: Text) -> None:
+    def _controlled(self, positive: SaidText) -> None:
         if positive.controls:
             self._notes["info_control_picture"] = None
         for name in positive.controls:
             if name:
                 self._beside.append(NamedFile(ModelKind.CONTROLNET, name[:500]))
 
-    def _upscaler_beside(self, between: Between) -> None:
+    def _upscaler_beside(self, between: BetweenPasses) -> None:
         if between.upscaler and between.upscaler not in PICTURE_METHODS:
             self._beside.append(NamedFile(ModelKind.UPSCALER, between.upscaler[:500]))
 
     # several passes
 
     def _more_passes(
-        self, passes: list[SamplerPass], between: list[Between], model: Model, positive: Text
+        self,
+        passes: list[SamplerPass],
+        between: list[BetweenPasses],
+        model: GraphModel,
+        positive: SaidText,
     ) -> None:
         """A refiner's steps, or a hires pass; what is more than two is left out."""
         first, second = passes[-1], passes[-2]
@@ -249,13 +253,13 @@ class _Reading:
     def _hires(
         self,
         second: SamplerPass,
-        way: Between,
-        model: Model,
-        text: Text,
-        negative: Text,
+        way: BetweenPasses,
+        model: GraphModel,
+        text: SaidText,
+        negative: SaidText,
         first: SamplerPass,
-        first_model: Model,
-        first_text: Text,
+        first_model: GraphModel,
+        first_text: SaidText,
     ) -> None:
         size = self._enlarged(way)
         if size is None:
@@ -289,7 +293,7 @@ class _Reading:
         ):
             self._given["hires_negative_prompt"] = self._plain(said)
 
-    def _enlarged(self, way: Between) -> str | None:
+    def _enlarged(self, way: BetweenPasses) -> str | None:
         """To what it is enlarged, as a hires pass has it."""
         if way.size is not None:
             return f"{way.size[0]}x{way.size[1]}"

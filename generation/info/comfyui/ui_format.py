@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from generation.info import json_text
-from generation.info.comfyui.graph import KIND_MAX, NODES_MAX, Graph, Link, Node
+from generation.info.comfyui.graph import KIND_MAX, NODES_MAX, GraphNode, NodeGraph, NodeLink
 from generation.refusal import Refused
 
 MUTED, BYPASSED = 2, 4
@@ -79,7 +79,7 @@ WIDGETS: Final[Mapping[str, tuple[str, ...]]] = {
 """The widgets of classes in order, where the workflow itself does not name them."""
 
 
-def of_workflow(table: Mapping[str, Any]) -> Graph | None:
+def of_workflow(table: Mapping[str, Any]) -> NodeGraph | None:
     """The graph of a workflow; None where it is none. Raises Refused."""
     if not isinstance(table.get("nodes"), list):
         return None
@@ -88,7 +88,7 @@ def of_workflow(table: Mapping[str, Any]) -> Graph | None:
     known = {each["id"]: each for each in _tables(subgraphs) if isinstance(each.get("id"), str)}
     flat = _Flat(known)
     flat.add(table, "", {}, 0)
-    return Graph(flat.nodes) if flat.nodes else None
+    return NodeGraph(flat.nodes) if flat.nodes else None
 
 
 class _Flat:
@@ -96,27 +96,27 @@ class _Flat:
 
     def __init__(self, subgraphs: Mapping[str, Mapping[str, Any]]) -> None:
         self._subgraphs = subgraphs
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, GraphNode] = {}
         self._count = 0
 
     def add(
-        self, table: Mapping[str, Any], prefix: str, given: Mapping[int, Link], depth: int
-    ) -> dict[int, Link]:
+        self, table: Mapping[str, Any], prefix: str, given: Mapping[int, NodeLink], depth: int
+    ) -> dict[int, NodeLink]:
         """Take the nodes in; `given` are what goes into a subgraph, by slot. What comes out of it
         is returned so.
         """
         if depth > SUBGRAPHS_DEEP:
             raise Refused("info_tangled")
-        sources: dict[str, Link] = {}
-        going_out: dict[int, Link] = {}
+        sources: dict[str, NodeLink] = {}
+        going_out: dict[int, NodeLink] = {}
         for number, source, slot, target, at in _links(table.get("links")):
-            link = given.get(slot) if source == INPUTS else Link(prefix + source, slot)
+            link = given.get(slot) if source == INPUTS else NodeLink(prefix + source, slot)
             if link is None:
                 continue
             sources[number] = link
             if target == OUTPUTS:
                 going_out[at] = link
-        outer: dict[str, dict[int, Link]] = {}
+        outer: dict[str, dict[int, NodeLink]] = {}
         for each in _tables(table.get("nodes")):
             self._count += 1
             if self._count > NODES_MAX:
@@ -132,11 +132,13 @@ class _Flat:
         for key, outputs in outer.items():
             # whoever reads of the subgraph reads of what is inside
             ways = {f"out{slot}": link for slot, link in outputs.items()}
-            self.nodes[key] = Node(key, "Subgraph", {**ways})
+            self.nodes[key] = GraphNode(key, "Subgraph", {**ways})
         return going_out
 
 
-def _node(key: str, kind: str, each: Mapping[str, Any], sources: Mapping[str, Link]) -> Node:
+def _node(
+    key: str, kind: str, each: Mapping[str, Any], sources: Mapping[str, NodeLink]
+) -> GraphNode:
     inputs: dict[str, Any] = dict(_widgets(kind, each))
     for place, entry in enumerate(_tables(each.get("inputs"))):
         name, number = entry.get("name"), str(entry.get("link"))
@@ -150,8 +152,8 @@ def _node(key: str, kind: str, each: Mapping[str, Any], sources: Mapping[str, Li
                 if entry.get("type") == wanted and str(entry.get("link")) in sources:
                     ways[f"out{slot}"] = sources[str(entry.get("link"))]
                     break
-        return Node(key, "Bypassed", ways)
-    return Node(key, kind[:KIND_MAX], inputs)
+        return GraphNode(key, "Bypassed", ways)
+    return GraphNode(key, kind[:KIND_MAX], inputs)
 
 
 def _widgets(kind: str, each: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

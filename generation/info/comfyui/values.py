@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from generation.info import json_text
-from generation.info.comfyui.graph import Graph, Link, Node
+from generation.info.comfyui.graph import GraphNode, NodeGraph, NodeLink
 
 Scalar = str | int | float | bool
 
@@ -28,10 +28,10 @@ CONTEXT_SLOTS: Final = (
 class GraphValues:
     """Follows the links of one graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: NodeGraph) -> None:
         self.graph = graph
 
-    def of(self, node: Node, *names: str, depth: int = 0) -> Scalar | None:
+    def of(self, node: GraphNode, *names: str, depth: int = 0) -> Scalar | None:
         """The value of the first of these inputs that a node has, through whatever links."""
         for name in names:
             if name in node.inputs:
@@ -40,16 +40,16 @@ class GraphValues:
                     return found
         return None
 
-    def number(self, node: Node, *names: str) -> int | float | None:
+    def number(self, node: GraphNode, *names: str) -> int | float | None:
         """The same, where it is a finite number."""
         return json_text.number(self.of(node, *names))
 
-    def text(self, node: Node, *names: str) -> str:
+    def text(self, node: GraphNode, *names: str) -> str:
         """The same as a text; "" where it is none."""
         found = self.of(node, *names)
         return "" if found is None or isinstance(found, bool) else str(found)[:TEXT_MAX]
 
-    def source(self, link: Link | None, depth: int = 0) -> tuple[Node, int] | None:
+    def source(self, link: NodeLink | None, depth: int = 0) -> tuple[GraphNode, int] | None:
         """The node that makes what a link takes, and its output: reroutes, switches, contexts and
         what is bypassed only hand on.
         """
@@ -61,10 +61,10 @@ class GraphValues:
             onward = self._onward(node, link.slot, depth)
             if onward is None:
                 return node, link.slot
-            link = onward if isinstance(onward, Link) else None
+            link = onward if isinstance(onward, NodeLink) else None
         return None
 
-    def _onward(self, node: Node, slot: int, depth: int) -> Link | bool | None:
+    def _onward(self, node: GraphNode, slot: int, depth: int) -> NodeLink | bool | None:
         """Where a node that only hands on has it from; False where that is nowhere, None for a node
         that makes it.
         """
@@ -83,7 +83,7 @@ class GraphValues:
             return self._switched(node, depth) or False
         return None
 
-    def _in_context(self, node: Node, slot: int) -> Link | bool:
+    def _in_context(self, node: GraphNode, slot: int) -> NodeLink | bool:
         name = CONTEXT_SLOTS[slot] if 0 <= slot < len(CONTEXT_SLOTS) else ""
         if "Switch" in node.kind:
             return next((link for _, link in sorted(node.links())), None) or False
@@ -91,16 +91,16 @@ class GraphValues:
         if own is not None:
             return own
         base = node.link("base_ctx")
-        return Link(base.node, slot) if base is not None else False
+        return NodeLink(base.node, slot) if base is not None else False
 
-    def _set_node(self, node: Node) -> Link | None:
+    def _set_node(self, node: GraphNode) -> NodeLink | None:
         name = node.inputs.get("name")
         for other in self.graph.nodes.values():
             if other.kind == "SetNode" and other.inputs.get("name") == name:
                 return next((link for _, link in other.links()), None)
         return None
 
-    def _switched(self, node: Node, depth: int) -> Link | None:
+    def _switched(self, node: GraphNode, depth: int) -> NodeLink | None:
         chosen = self.of(node, "select", "index", "switch", "cond", "boolean", "input", depth=depth)
         links = dict(node.links())
         if isinstance(chosen, bool):
@@ -116,7 +116,7 @@ class GraphValues:
         return links[options[0]] if options else None
 
     def _value(self, value: Any, depth: int) -> Scalar | None:
-        if isinstance(value, Link):
+        if isinstance(value, NodeLink):
             found = self.source(value, depth)
             return None if found is None else self._given(*found, depth + 1)
         if isinstance(value, dict):
@@ -124,7 +124,7 @@ class GraphValues:
             value = value.get("content")
         return value if isinstance(value, str | int | float) else None
 
-    def _given(self, node: Node, slot: int, depth: int) -> Scalar | None:
+    def _given(self, node: GraphNode, slot: int, depth: int) -> Scalar | None:
         """What a node of values gives."""
         kind = node.kind.casefold()
         if any(word in kind for word in ("concat", "join", "stringfunction", "append")):
@@ -138,7 +138,7 @@ class GraphValues:
             return None
         return found
 
-    def _joined(self, node: Node, depth: int) -> str:
+    def _joined(self, node: GraphNode, depth: int) -> str:
         between = node.inputs.get("delimiter", node.inputs.get("separator", ""))
         between = between if isinstance(between, str) else ""
         if "stringfunction" in node.kind.casefold():
