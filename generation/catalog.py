@@ -210,6 +210,11 @@ class Catalog:
         return list(self._models.by_kind[ModelKind.FACE_DETECTOR])
 
     @property
+    def background_removers(self) -> list[ModelFile]:
+        """The networks that tell what stands before its background, by name."""
+        return list(self._models.by_kind[ModelKind.BACKGROUND_REMOVER])
+
+    @property
     def taggers(self) -> list[ModelFile]:
         """The networks that name what a picture shows, by name."""
         return list(self._models.by_kind[ModelKind.TAGGER])

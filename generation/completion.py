@@ -24,6 +24,7 @@ from generation.checks import check, check_runnable, known_sampler, known_schedu
 from generation.families import FAMILIES, Family, family_of
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
+from generation.name_search import fold
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import (
@@ -103,6 +104,7 @@ def complete(
         **_refiner(values.get("refiner"), given.get("refiner_switch"), catalog),
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
         **_faces(values, catalog),
+        **_cutout(values.get("cutout"), catalog),
     }
     values["controls"] = control_requests.of(given, catalog, model, values["loras"])
     values = control_requests.without_read(values, given, catalog)
@@ -157,6 +159,7 @@ def changed(
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
         **_refiner(values.get("refiner", request.refiner), given.get("refiner_switch"), catalog),
         **_faces({"faces": request.faces, "face_model": request.face_model} | values, catalog),
+        **_cutout(values.get("cutout"), catalog),
     }
     if model.variant == EDITING:
         told = values.get("image_guidance_scale", request.image_guidance_scale)
@@ -268,6 +271,13 @@ def _faces(values: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:
     if values.get("faces", "none") != "none":
         return {"face_model": finishing.restorer(str(values.get("face_model") or ""), catalog).name}
     return {}
+
+
+def _cutout(asked: object, catalog: Catalog) -> dict[str, str]:
+    """What removes a request's background, as the catalogue calls it."""
+    if asked is None or fold(str(asked)) == "none":
+        return {} if asked is None else {"cutout": "none"}
+    return {"cutout": finishing.remover(str(asked), catalog).name}
 
 
 def _sampling(name: str, schedule: object, family: Family | None) -> dict[str, str]:

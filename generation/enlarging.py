@@ -65,6 +65,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is to be larger at all."""
     faces: FaceChoice = "none"
     """Which of its faces are restored then."""
+    cutout: bool = False
+    """Whether its background is removed then."""
 
     def over(self, other: "Wish") -> "Wish":
         """This, and where it says nothing, the other."""
@@ -74,6 +76,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
             second_pass=self.second_pass if self.second_pass is not None else other.second_pass,
             larger=self.larger,
             faces=self.faces,
+            cutout=self.cutout,
         )
 
 

@@ -1,4 +1,6 @@
-"""The restoration of faces in an infotext, under A1111's keys and, where it has none, our own."""
+"""What is done to a finished picture in an infotext: faces restored, the background removed; under
+A1111's keys and, where it has none, our own.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -20,6 +22,8 @@ OPTIONS: Final[Mapping[str, str]] = {
     STRENGTH: "face_strength",
     WEIGHT: "face_fidelity",
 }
+CUTOUT: Final = "Rembg"
+"""As A1111's extension of that name has it: what removed the background."""
 KEYS: Final = frozenset((KEY, HASH, *OPTIONS))
 
 
@@ -59,10 +63,13 @@ def extras(faces: Faces, hashes: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def read(parameters: Mapping[str, str]) -> dict[str, str | int | float]:
-    """The options that parameters give; nothing without A1111's key. Raises Refused."""
+    """The options that parameters give; of faces none without A1111's key. Raises Refused."""
+    given: dict[str, str | int | float] = {}
+    if parameters.get(CUTOUT, "").strip():
+        given["cutout"] = options()["cutout"].parse(parameters[CUTOUT])
     if not parameters.get(KEY, "").strip():
-        return {}
-    given: dict[str, str | int | float] = {"faces": "all", "face_model": parameters[KEY]}
+        return given
+    given |= {"faces": "all", "face_model": parameters[KEY]}
     for key, name in OPTIONS.items():
         if key in parameters:
             given[name] = options()[name].parse(parameters[key])

@@ -81,11 +81,15 @@ class Finishing(msgspec.Struct, frozen=True, kw_only=True):
     faces: Faces | None = None
     restorer: ModelFile | None = None
     detector: ModelFile | None = None
+    remover: ModelFile | None = None
+    """What tells the background that becomes transparent."""
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
         """All that it is done with."""
-        return tuple(file for file in (self.restorer, self.detector) if file is not None)
+        return tuple(
+            file for file in (self.restorer, self.detector, self.remover) if file is not None
+        )
 
 
 NOTHING: Final = Finishing()
@@ -233,6 +237,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
         "hires",
         "decoding",
         "faces",
+        "cutout",
         "describing",
     ]
     step: int
@@ -311,7 +316,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
     clip_skip_too_deep, picture_unreadable, model_labels_wrong,
     upscaler_kind, upscaler_library_missing, face_restorer_kind, face_restorer_library_missing,
-    face_detector_kind, picture_check_broken, internal_error;
+    face_detector_kind, background_remover_kind, picture_check_broken, internal_error;
     of the settings: device_missing, device_unusable, precision_unusable;
     of the engine itself: worker_died, worker_hung, request_unsendable.
     """

@@ -163,6 +163,8 @@ def _parameters(about: About) -> list[tuple[str, str]]:
         found.append(("TI hashes", quoted(value)))
     if request.faces_drawn is not None:
         found += _told_of_faces(face_words.written(request.faces_drawn, about.hashes))
+    if request.cutout != "none":
+        found.append((face_words.CUTOUT, quoted(request.cutout)))
     if made is not None:
         found += _enlarged(made, about)
     if request.conventions != "a1111":
@@ -219,6 +221,8 @@ def _enlarged(made: Enlargement, about: About) -> list[tuple[str, str]]:
         found.append(("Upscaler hash", upscaler[:10]))
     if made.faces is not None:
         found += _told_of_faces(face_words.extras(made.faces, about.hashes))
+    if made.cutout and made.cutout != about.request.cutout:
+        found.append((face_words.CUTOUT, quoted(made.cutout)))
     return found
 
 
@@ -323,6 +327,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
         elif (
             key == BY_STEPS
             or (given.get("faces") and key in face_words.KEYS)
+            or key == face_words.CUTOUT
             or _MODULE.fullmatch(key)
             or (key == "VAE" and value.casefold() in NO_VAE)
         ) or control_infotext.UNIT.fullmatch(key):

@@ -48,7 +48,7 @@ IGNORED_FOLDERS: Final = _names(
     latent_upscale_models animatediff_models animatediff_motion_lora"""
     # what programs fetch for themselves
     """ ldsr facexlib insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
-    adetailer ultralytics mmdets sams sam2 grounding_dino birefnet rmbg rembg u2net photomaker
+    adetailer ultralytics mmdets sams sam2 grounding_dino photomaker
     ipadapter ip_adapter instantid pulid xlabs zoedepth
     llm_gguf prompt_expansion safety_checker layer_model film_net_fp32 frame_interpolation"""
     # and of the programs themselves, where their own folder is named
@@ -63,7 +63,7 @@ CONVERTIBLE: Final = _names(
 """Folders whose pickles are nobody's mistake, for there are hardly others, and can be converted."""
 OTHERS: Final = CONVERTIBLE | _names(
     """text_encoders text_encoder clip
-    scunet facedetection face_detection
+    scunet facedetection face_detection background_removal rembg u2net birefnet rmbg
     openpose midas leres opencv sam onnx svd z123 llm inpaint torch reactor
     annotator annotators depthanything depth_anything controlnetpreprocessor
     outputs output"""

@@ -28,6 +28,8 @@ class ModelKind(StrEnum):
     """Draws faces anew that are small or broken."""
     FACE_DETECTOR = "face_detector"
     """Finds the faces in a picture."""
+    BACKGROUND_REMOVER = "background_remover"
+    """Tells what stands before its background."""
     CAPTIONER = "captioner"
     """Says in a sentence what a picture shows."""
     ANNOTATOR = "annotator"

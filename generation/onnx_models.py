@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec import structs
 
-from generation.families.onnx import CLASSES, onnx_contents
+from generation.families.background_removers import remover_of
+from generation.families.onnx import CLASSES, OnnxContents, onnx_contents
 from generation.families.taggers import LABELS_WANTED
 from generation.models import ModelFile, ModelKind, Unusable
 from generation.onnx_header import OnnxHeader, read_onnx
@@ -27,6 +28,12 @@ def onnx_model(path: Path, name: str, labels: Sequence[Path]) -> ModelFile | Unu
     header = read_onnx(path)
     file = printable(path.name)
     contents = onnx_contents(header, path.stem, (one.name for one in labels))
+    if contents.kind is None:
+        folders = path.parent.name, path.parent.parent.name
+        remover = remover_of(header, (path.stem, *folders))
+        if remover:
+            kind = ModelKind.BACKGROUND_REMOVER
+            contents = OnnxContents(kind=kind, family=remover)
     if contents.what:
         return Unusable(path, "model_other", {"file": file, "what": contents.what})
     if contents.unlabelled and _classes(header) in (0, *range(TAGS_MIN, 10**6)):

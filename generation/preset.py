@@ -116,6 +116,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     face_model: Name | None = None
     face_strength: Strength | None = None
     face_fidelity: Strength | None = None
+    cutout: Name | None = None
     format: FileFormat | None = None
     quality: Quality | None = None
     max_steps: Steps | None = None
@@ -143,6 +144,7 @@ GIVEN: Final = (
     "clip_skip",
     "mode",
     *FACES,
+    "cutout",
     "format",
     "quality",
     "mask_blur",
@@ -196,6 +198,7 @@ EXAMPLES: Final = {
     "face_model": '"a name, or CodeFormer"',
     "face_strength": "0.8",
     "face_fidelity": "0.5",
+    "cutout": '"auto"',
     "format": '"webp"',
     "quality": "90",
     "max_steps": "50",
@@ -337,6 +340,8 @@ def check(preset: Preset, catalog: Catalog) -> None:
         checks.check_runnable(own)
         if model is not None:
             refining.check_latents(own, model)
+    if preset.cutout not in (None, "none"):
+        finishing.remover(preset.cutout or "", catalog)
     if preset.face_model is not None:
         finishing.restorer(preset.face_model, catalog)
     if preset.upscaler is not None:
@@ -377,6 +382,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         face_model=request.face_model if request.faces != "none" else None,
         face_strength=request.face_strength if request.faces != "none" else None,
         face_fidelity=request.face_fidelity if request.faces != "none" else None,
+        cutout=request.cutout if request.cutout != "none" else None,
         format=request.format if request.format != "png" else None,
         quality=request.quality if request.format != "png" else None,
         loras=request.loras,

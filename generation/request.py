@@ -259,6 +259,8 @@ class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pixels of the tiles of the second pass; 0 for the whole at once."""
     faces: Faces | None = None
     """Which faces are restored then; None for none."""
+    cutout: Name = ""
+    """What removes the background then; "" where it stays."""
 
     @property
     def factor(self) -> float:
@@ -535,6 +537,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Strength,
         option("CodeFormer's weight: 0 for the finest face, 1 for the likest", slash=False),
     ] = FIDELITY
+    cutout: Annotated[
+        Name,
+        option(
+            "what makes the background transparent: auto, or a name; none leaves it",
+            slash=False,
+            alone="auto",
+        ),
+    ] = "none"
     format: Annotated[
         FileFormat,
         option(
@@ -579,8 +589,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if self.describing is not None:
             return self.describing.tagger or self.describing.captioner
         if self.enlargement is not None and self.only_enlarges:
-            faces = self.enlargement.faces
-            return self.enlargement.upscaler if faces is None else faces.model
+            made = self.enlargement
+            by = made.cutout or (made.faces.model if made.faces is not None else "")
+            return by or made.upscaler
         return self.model
 
     @property
@@ -612,6 +623,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def faces_wanted(self) -> Faces | None:
         """Which faces of what is made are restored; None for none."""
         return self.faces_drawn if self.enlargement is None else self.enlargement.faces
+
+    @property
+    def cutout_wanted(self) -> str:
+        """What removes the background of what is made; "" where it stays."""
+        if self.enlargement is not None:
+            return self.enlargement.cutout
+        return "" if self.cutout == "none" else self.cutout
 
     @property
     def faces_drawn(self) -> Faces | None:
@@ -668,6 +686,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
             "tagger": (self.describing.tagger if self.describing else "",),
             "captioner": (self.describing.captioner if self.describing else "",),
+            "cutout": (self.cutout_wanted,),
             "face_model": (self.faces_wanted.model if self.faces_wanted else "",),
         }
 

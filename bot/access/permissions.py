@@ -45,6 +45,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "reroll": DRAWS,
     "upscale": DRAWS,
     "faces": DRAWS,
+    "cutout": DRAWS,
     "hires": DRAWS,
     "hd": DRAWS,
     "vary_subtle": DRAWS,

@@ -43,7 +43,9 @@ def command(services: Services) -> Command:
             if (picture is None) == (job is None):
                 raise Refused("picture_or_job")
             if picture is not None:
-                await enlarge_attachment(services, interaction, caller, picture, wish, private)
+                await enlarge_attachment(
+                    services, interaction, caller, picture, wish, private=private
+                )
             elif job is not None:
                 await _of_job(services, interaction, caller, (job, number), wish, private)
 

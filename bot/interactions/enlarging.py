@@ -17,6 +17,7 @@ async def enlarge_attachment(
     caller: Caller,
     attachment: discord.Attachment,
     wish: Wish = NO_WISH,
+    action: str = "upscale",
     private: bool | None = None,
 ) -> None:
     """Fetch and keep the picture, and ask for a larger one. Raises Refused."""
@@ -33,5 +34,5 @@ async def enlarge_attachment(
     picture = await services.store.jobs.keep_upload(content)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     await acknowledge(
-        interaction, await requests.enlarge(picture, size_of(content), wish, caller, origin)
+        interaction, await requests.enlarge(picture, size_of(content), wish, caller, origin, action)
     )

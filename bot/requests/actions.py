@@ -264,6 +264,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
             wish=Wish(larger=False, faces="all"),
         ),
         Action(
+            name="cutout",
+            emoji="✂️",
+            label="button_cutout",
+            on="picture",
+            invites=False,
+            request=finished,
+            draws=False,
+            wish=Wish(larger=False, cutout=True),
+        ),
+        Action(
             name="hires",
             emoji="✨",
             label="button_hires",

@@ -126,6 +126,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.variation_seed is not None
     if option.name == "refiner_switch":
         return request.refiner is not None
+    if option.name == "cutout":
+        return request.cutout != "none"
     if option.name in FACES:
         return request.faces != "none"
     if option.name == "conventions":

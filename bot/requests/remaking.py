@@ -129,6 +129,9 @@ class Remaking:
         made = of_picture(
             picture, size, wish, self._catalog, rules.enlarging, side=side, native=native, step=step
         )
+        if wish.cutout:
+            by = finishing.remover(finishing.USUAL, self._catalog).name
+            made = msgspec.structs.replace(made, cutout=by)
         if wish.faces == "none":
             return made
         by = finishing.restorer(faces.model, self._catalog).name

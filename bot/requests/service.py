@@ -226,9 +226,16 @@ class RequestService:
         )
 
     async def enlarge(
-        self, picture: str, size: tuple[int, int], wish: Wish, caller: Caller, origin: Origin
+        self,
+        picture: str,
+        size: tuple[int, int],
+        wish: Wish,
+        caller: Caller,
+        origin: Origin,
+        action: str = "upscale",
     ) -> Job:
-        """A picture of the store, handed in by somebody and of that size, made larger."""
+        """A picture of the store, handed in by somebody and of that size, made larger, or whatever
+        else that action does to finished pictures."""
         permissions.check_asking(caller)
         await self.catalog.ready(MODELS_SECONDS)
         output = self._rules_for(caller).output
@@ -236,7 +243,7 @@ class RequestService:
             format=output.format, quality=output.quality
         )
         checks.check(request, self.catalog, self.rules)
-        return await self._add(request, caller, origin, action="upscale")
+        return await self._add(request, caller, origin, action=action)
 
     async def describe(
         self,

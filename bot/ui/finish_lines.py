@@ -14,10 +14,14 @@ def fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     faces = job.request.faces_wanted
     if faces is not None:
         yield "field_faces", _faces(faces, texts)
+    if job.request.cutout_wanted:
+        yield "field_cutout", job.request.cutout_wanted
 
 
 def remarks(job: Job, texts: Texts) -> Iterator[str]:
     """Lines on what could not be done, and is no failure."""
+    if job.request.cutout_wanted and job.request.format == "jpeg":
+        yield texts("jpeg_transparent")
     faceless = job.provenance.faceless if job.provenance is not None else ()
     faces = job.request.faces_wanted
     if faces is None or not faceless:

@@ -28,6 +28,7 @@ STAGES_WITH_BAR: Final = {
     "enlarging": ("stage_enlarging", "stage_enlarging_left"),
     "hires": ("stage_hires", "stage_hires_left"),
     "faces": ("stage_faces", "stage_faces_left"),
+    "cutout": ("stage_cutout", "stage_cutout_left"),
 }
 """Without and with the time that is left."""
 PROMPT_MAX: Final = 1000

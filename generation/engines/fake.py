@@ -69,6 +69,8 @@ class FakeEngine:
         self.withdrawn: list[str] = []
         self.gate: asyncio.Event | None = None
         """Where a test sets one, jobs wait for it after their first step."""
+        self.dies_at = ""
+        """A stage that it dies at, once."""
         self.faceless: tuple[int, ...] = ()
         """Of which pictures it finds no face, where some are to be restored."""
         self._ready: Ready | None = None
@@ -112,8 +114,15 @@ class FakeEngine:
             if failure and step * 2 >= request.steps:
                 yield Failed(work.job, failure, detail="as the test asked")
                 return
-        if request.faces_wanted is not None:
-            yield Progress(work.job, "faces", request.steps, request.steps)
+        stages: list[Literal["faces", "cutout"]] = []
+        stages += ["faces"] if request.faces_wanted is not None else []
+        stages += ["cutout"] if request.cutout_wanted else []
+        for last in stages:
+            yield Progress(work.job, last, request.steps, request.steps)
+            if self.dies_at == last:
+                self.dies_at = ""
+                yield Failed(work.job, "worker_died", detail="as the test asked")
+                return
         found = (work.tagger, work.captioner) if isinstance(work, Describe) else (work.upscaler,)
         files = [file for file in found if file is not None]
         files += () if isinstance(work, Describe) else work.finishing.files
@@ -135,6 +144,8 @@ class FakeEngine:
                 picture = larger(work, request.size)
             else:
                 picture = paint(request, index, 0, self.file_hash)
+            if request.cutout_wanted:
+                picture.putalpha(Image.linear_gradient("L").resize(picture.size))
             file, pixels = encoded(picture, request)
             yield Picture(
                 job=work.job,

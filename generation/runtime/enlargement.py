@@ -18,7 +18,7 @@ from generation.runtime.damage import blame_upscaler
 from generation.runtime.device import name_of, name_of_dtype
 from generation.runtime.faults import NotFiniteError
 from generation.runtime.finishing import Finisher
-from generation.runtime.latents import open_picture
+from generation.runtime.latents import open_layers
 from generation.runtime.parts import Parts
 from generation.runtime.report import JobReport, Send
 
@@ -67,6 +67,10 @@ class Enlarging(JobReport):
             self._stage(stage, share)
 
         picture = self._finisher.finish(0, picture, after)
+        _, kept = open_layers(self._work.pictures[made.picture])
+        if kept is not None and picture.mode == "RGB":
+            # what was transparent stays so
+            picture.putalpha(kept.resize(picture.size, Image.Resampling.LANCZOS))
         self.faceless = tuple(sorted(self._finisher.faceless))
         self.numerics = self._computed()
         self._save(0, picture, self.numerics)
@@ -90,10 +94,11 @@ def enlarged(
     after_tile: Callable[[float], None],
 ) -> Image.Image:
     """The picture in the bytes `data`, enlarged."""
+    picture, _ = open_layers(data)
     if made.upscaler == NO_UPSCALER:
-        return open_picture(data)
+        return picture
     size = (made.width, made.height)
-    return by_upscaler(parts, made.upscaler, file, open_picture(data), size, after_tile)
+    return by_upscaler(parts, made.upscaler, file, picture, size, after_tile)
 
 
 def by_upscaler(

@@ -1,4 +1,4 @@
-"""What is done to a picture once it is drawn or enlarged: faces restored."""
+"""What is done to a picture once it is drawn or enlarged: faces restored, background removed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,9 @@ from PIL import Image
 from generation.messages import Finishing
 from generation.request import Faces
 from generation.runtime import face_alignment, face_detection
+from generation.runtime.cutout import cut_out
 from generation.runtime.face_restorers import restored
+from generation.runtime.onnx_session import OnnxNetwork
 from generation.runtime.parts import Parts
 
 After = Callable[[str, float], None]
@@ -23,6 +25,8 @@ class Finisher:
     def __init__(self, parts: Parts, wanted: Finishing) -> None:
         self._parts = parts
         self._wanted = wanted
+        self._network: OnnxNetwork | None = None
+        """What removes the background, once it is loaded."""
         self.faceless: set[int] = set()
         """Pictures, by index, that none of the faces is in which were meant."""
 
@@ -30,6 +34,12 @@ class Finisher:
         """Raises JobError and NotFiniteError."""
         if self._wanted.faces is not None:
             picture = self._with_faces(index, picture, self._wanted.faces, after)
+        if self._wanted.remover is not None:
+            after("cutout", 0.0)
+            if self._network is None:
+                self._network = OnnxNetwork(self._wanted.remover, self._parts.device)
+            picture = cut_out(picture, self._network)
+            after("cutout", 1.0)
         return picture
 
     def _with_faces(

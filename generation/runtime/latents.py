@@ -29,10 +29,23 @@ GREY: Final = 0.5
 
 
 def open_picture(data: bytes) -> Image.Image:
-    """The picture in these bytes, in RGB. Raises JobError."""
+    """The picture in these bytes, in RGB, on white where it is transparent. Raises JobError."""
+    picture, kept = open_layers(data)
+    if kept is None:
+        return picture
+    return Image.composite(picture, Image.new("RGB", picture.size, "white"), kept)
+
+
+def open_layers(data: bytes) -> tuple[Image.Image, Image.Image | None]:
+    """The picture in these bytes, in RGB, and how much of each pixel shows, in L; None where all is
+    opaque. Raises JobError.
+    """
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            return picture.convert("RGB")
+            if not picture.has_transparency_data:
+                return picture.convert("RGB"), None
+            layers = picture.convert("RGBA")
+            return layers.convert("RGB"), layers.getchannel("A")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise JobError("picture_unreadable") from error
 

@@ -51,7 +51,7 @@ class JobReport:
         self._progress = Progress(work.job, "loading", 0, 0)
 
     def _save(self, index: int, picture: Image.Image, numerics: Numerics) -> None:
-        request, unsafe = self._request, self._unsafe(picture)
+        request, unsafe = self._request, self._unsafe(picture.convert("RGB"))
         file, pixels = encoded(picture, request)
         self._send(
             Picture(

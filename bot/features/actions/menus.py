@@ -27,11 +27,15 @@ from generation.refusal import Refused
 MENUS: Final = {
     "menu_reroll": ("Reroll", "reroll"),
     "menu_upscale": ("Upscale", "upscale"),
+    "menu_faces": ("Restore faces", "faces"),
+    "menu_cutout": ("Remove background", "cutout"),
     "menu_vary": ("Vary", "vary_subtle"),
     "menu_describe": ("Describe", "describe"),
     "menu_parameters": ("Parameters", "parameters"),
 }
 """Key of the name, the name in English, and the action."""
+ON_ANY_PICTURE: Final = frozenset(("upscale", "faces", "cutout"))
+"""What is done to others' pictures, too."""
 
 
 def commands(services: Services) -> list[app_commands.ContextMenu]:
@@ -48,9 +52,10 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
                 attachment = _picture_in(message, "message_not_ours")
                 await show_info(services, interaction, caller, attachment)
                 return
-            if shown is None and action == "upscale":
+            if shown is None and action in ON_ANY_PICTURE:
                 attachment = _picture_in(message, "message_without_picture")
-                await enlarge_attachment(services, interaction, caller, attachment)
+                wish = ACTIONS[action].wish
+                await enlarge_attachment(services, interaction, caller, attachment, wish, action)
                 return
             if shown is None and action == "describe":
                 attachment = _picture_in(message, "message_without_picture")

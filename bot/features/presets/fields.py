@@ -28,7 +28,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "files": ("model", "vae", "upscaler"),
     "controls": ("controlnet", "control_scale", "controlnet_2", "controlnet_3"),
     "refiner": ("refiner", "refiner_switch"),
-    "faces": ("faces", "face_model", "face_strength", "face_fidelity"),
+    "faces": ("faces", "face_model", "face_strength", "face_fidelity", "cutout"),
     "output": ("format", "quality"),
     "inpainting": ("mask_blur", "masked_content", "inpaint_area", "mask_padding"),
     "hires": ("hires", "hires_upscaler", "hires_denoising", "hires_steps", "hires_guidance"),

@@ -75,9 +75,9 @@ ABOUT_REQUESTS: Final = """
                                                           | | | | | | owner of the bot
                                                           | | | | | | | member of another server
                                                           | | | | | | | | in a direct message
-reroll upscale faces hires hd vary_subtle vary_strong start edit public  . . . . . . . u u
-reroll upscale faces hires hd vary_subtle vary_strong start edit private . . u u u u u u u
-reroll upscale faces hires hd vary_subtle vary_strong start edit role    r e r r r r r u u
+reroll upscale faces cutout hires hd vary_subtle vary_strong start edit public  . . . . . . . u u
+reroll upscale faces cutout hires hd vary_subtle vary_strong start edit private . . u u u u u u u
+reroll upscale faces cutout hires hd vary_subtle vary_strong start edit role    r e r r r r r u u
 pan_left pan_right pan_up pan_down zoom_out       public  . . . . . . . u u
 zoom_out_more extend                              public  . . . . . . . u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
@@ -134,8 +134,8 @@ approval                                                  a a a . . . a a a
 """
 
 ONLY_OWNERS_PRESS: Final = """
-reroll upscale faces hires hd vary_subtle vary_strong start edit public  . . p . p p p u u
-reroll upscale faces hires hd vary_subtle vary_strong start edit private . . u u u u u u u
+reroll upscale faces cutout hires hd vary_subtle vary_strong start edit public  . . p . p p p u u
+reroll upscale faces cutout hires hd vary_subtle vary_strong start edit private . . u u u u u u u
 pan_left pan_right pan_up pan_down zoom_out       public  . . p . p p p u u
 zoom_out_more extend                              public  . . p . p p p u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u

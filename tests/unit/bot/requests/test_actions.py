@@ -16,7 +16,7 @@ def test_prompts_are_written_in_the_dialogs_alone() -> None:
 
 def test_which_ask_for_pictures_without_a_dialog() -> None:
     grows = {"pan_left", "pan_right", "pan_up", "pan_down", "zoom_out", "zoom_out_more"}
-    drawn = {"reroll", "describe", "upscale", "faces", "hires", "hd"}
+    drawn = {"reroll", "describe", "upscale", "faces", "cutout", "hires", "hd"}
     drawn |= {"vary_subtle", "vary_strong", "replay"}
     at_once = grows | drawn
     assert {row.name for row in ACTIONS.values() if row.asks} == at_once
