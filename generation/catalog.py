@@ -229,6 +229,16 @@ class Catalog:
         """The embeddings, which prompts call by their files' names, by name."""
         return list(self._models.by_kind[ModelKind.EMBEDDING])
 
+    @property
+    def ipadapters(self) -> list[ModelFile]:
+        """The IP-Adapters, by name."""
+        return list(self._models.by_kind[ModelKind.IPADAPTER])
+
+    @property
+    def clip_visions(self) -> list[ModelFile]:
+        """The image encoders, by name."""
+        return list(self._models.by_kind[ModelKind.CLIP_VISION])
+
     def annotator(self, sees: str) -> ModelFile | None:
         """The first, by name, of the annotators that see that in pictures; None where there is
         none.

@@ -11,6 +11,7 @@ from generation import (
     embedding_uses,
     finishing,
     hires,
+    image_prompts,
     refining,
     samplers,
 )
@@ -89,6 +90,7 @@ def check(
         if not any(lora.fits(each) for each in models):
             check_same_family(lora, model)
     _check_controls(request, models, loras, catalog)
+    image_prompts.check(request, model, catalog)
     embedding_uses.check(request, model, catalog)
 
 

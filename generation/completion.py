@@ -12,6 +12,7 @@ from generation import (
     drafting,
     finishing,
     hires_choice,
+    image_prompts,
     lora_uses,
     references,
     refining,
@@ -106,6 +107,7 @@ def complete(
         **_faces(values, catalog),
         **_cutout(values.get("cutout"), catalog),
     }
+    values["image_prompts"] = image_prompts.of_given(given, catalog, model)
     values["controls"] = control_requests.of(given, catalog, model, values["loras"])
     values = control_requests.without_read(values, given, catalog)
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}

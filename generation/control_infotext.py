@@ -32,6 +32,7 @@ MODES: Final[Mapping[ControlMode, tuple[str, str]]] = {
     "control": ("ControlNet is more important", "ControlMode.CONTROL"),
 }
 """As older versions write them, and newer ones."""
+IP_ADAPTER: Final = "ip-adapter-auto"
 AUTOMATIC: Final = "Unless Prepared"
 """Ours: A1111 leaves out what it does not know."""
 _HASHED: Final = re.compile(r" \[[0-9a-f]{8}\]$")
@@ -43,6 +44,22 @@ def write(request: GenerationRequest) -> list[tuple[str, str]]:
         (f"ControlNet {number}", quoted(", ".join(f"{k}: {v}" for k, v in _unit(use, request))))
         for number, use in enumerate(request.controls)
     ]
+
+
+def write_prompts(request: GenerationRequest) -> list[tuple[str, str]]:
+    """IP-Adapters, which are ControlNets there, behind those."""
+    found = []
+    for number, prompt in enumerate(request.image_prompts, start=len(request.controls)):
+        unit = (
+            ("Module", IP_ADAPTER),
+            ("Model", quoted(prompt.name)),
+            ("Weight", exact(prompt.weight)),
+            ("Guidance Start", exact(prompt.start)),
+            ("Guidance End", exact(prompt.end)),
+        )
+        value = ", ".join(f"{key}: {value}" for key, value in unit)
+        found.append((f"ControlNet {number}", quoted(value)))
+    return found
 
 
 def _unit(use: ControlUse, request: GenerationRequest) -> list[tuple[str, str]]:

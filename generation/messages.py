@@ -127,6 +127,10 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     over that."""
     upscaler: ModelFile | None = None
     """What enlarges it, or what a hires pass goes over; None for one without a file."""
+    adapters: tuple[ModelFile, ...] = ()
+    """The IP-Adapters of its image prompts, in order."""
+    eyes: tuple[ModelFile, ...] = ()
+    """The image encoders that they see by, each once."""
     annotators: dict[str, ModelFile] = {}
     """What its control pictures are made with, by what each sees (`preprocessors.Annotator`)."""
     finishing: Finishing = NOTHING

@@ -150,6 +150,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
             found += _masked(request)
     found += hires_infotext.written(request, about.hashes, quoted)
     found += control_infotext.write(request)
+    found += control_infotext.write_prompts(request)
     loras = [(bare_name(use.name), _lora_hash(about, use.name)) for use in request.loras]
     if any(short for _, short in loras):
         value = ", ".join(f"{name}: {short}" for name, short in loras if short)

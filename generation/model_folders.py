@@ -43,13 +43,13 @@ MODEL_KINDS: Final = _names(
 """Folders of A1111 and ComfyUI whose files can be models, as `_kind_name` writes them."""
 IGNORED_FOLDERS: Final = _names(
     # kinds of files that no request can name
-    """aesthetic_embeddings clip_vision vae_approx
+    """aesthetic_embeddings vae_approx
     vae_taesd style_models hypernetworks gligen configs model_patches audio_encoders
     latent_upscale_models animatediff_models animatediff_motion_lora"""
     # what programs fetch for themselves
     """ ldsr facexlib insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino photomaker
-    ipadapter ip_adapter instantid pulid xlabs zoedepth
+    instantid pulid xlabs zoedepth
     llm_gguf prompt_expansion safety_checker layer_model film_net_fp32 frame_interpolation"""
     # and of the programs themselves, where their own folder is named
     """ venv extensions extensions_builtin custom_nodes repositories site_packages node_modules

@@ -6,7 +6,14 @@ from typing import Any, Final
 import msgspec
 
 from generation import carried
-from generation.families import DESCRIBED, LAYOUTS, adapters, encoders, recognised
+from generation.families import (
+    DESCRIBED,
+    LAYOUTS,
+    adapters,
+    encoders,
+    image_prompts,
+    recognised,
+)
 from generation.families.autoencoders import MADE_WITH
 from generation.families.control import FOLLOWED
 from generation.families.family import ALIKE
@@ -69,6 +76,16 @@ def contents_of(shapes: Shapes) -> TensorContents:
     The empty tensors `v_pred` and `ztsnr` are the convention of NoobAI and its descendants.
     """
     names = TensorNames(shapes)
+    prompted = image_prompts.contents(names)
+    if prompted is not None:
+        return TensorContents(
+            kind=prompted.kind,
+            what=prompted.what,
+            family=prompted.family,
+            variant=prompted.variant,
+            context_width=prompted.width,
+            input_channels=prompted.reads,
+        )
     refused = next((one for one in recognised.CONTROL if one.matches(names)), None)
     if refused is not None:
         return TensorContents(what=refused.what)

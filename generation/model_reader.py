@@ -42,7 +42,7 @@ WHY_MAX: Final = 200
 OF_NO_FAMILY: Final = frozenset((ModelKind.UPSCALER, ModelKind.FACE_RESTORER))
 GGUF_KINDS: Final = frozenset(ModelKind) - {
     *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER, ModelKind.FACE_RESTORER),
-    ModelKind.ANNOTATOR,
+    *(ModelKind.ANNOTATOR, ModelKind.IPADAPTER, ModelKind.CLIP_VISION),
 }
 """What is read from GGUF files."""
 VARIANT_TITLES: Final = {

@@ -32,6 +32,10 @@ class ModelKind(StrEnum):
     """Tells what stands before its background."""
     CAPTIONER = "captioner"
     """Says in a sentence what a picture shows."""
+    IPADAPTER = "ipadapter"
+    """Draws after a picture as after a prompt."""
+    CLIP_VISION = "clip_vision"
+    """An image encoder: what IP-Adapters see pictures by."""
     ANNOTATOR = "annotator"
     """What control pictures are made with: it sees depths, edges or skeletons in pictures."""
 

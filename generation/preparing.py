@@ -14,6 +14,7 @@ from generation import (
     enlarging,
     finishing,
     hires,
+    image_prompts,
     references,
 )
 from generation.abilities import EDITING
@@ -101,6 +102,9 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
     steering = steering_uses(request.controls, checkpoint, refiner, *loras)
     edited = references.of(job.request, family_of(checkpoint))
     before = job.request.init_picture if checkpoint.variant == EDITING and made else None
+    adapters = tuple(
+        catalog.get(ModelKind.IPADAPTER, prompt.name) for prompt in request.image_prompts
+    )
     return Generate(
         job=str(job.id),
         request=request,
@@ -119,6 +123,8 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
         enlargement=made,
         upscaler=upscaler,
         annotators=annotators_of(request.controls, catalog),
+        adapters=adapters,
+        eyes=tuple(dict.fromkeys(image_prompts.eyes_of(file, catalog) for file in adapters)),
         finishing=done_then,
     )
 

@@ -27,6 +27,9 @@ NAME_MAX: Final = 500
 """Of a model or a part; a file's name may have 255 characters, and the folder's stand before it."""
 LORAS_MAX: Final = 8
 CONTROLS_MAX: Final = 3
+IMAGE_PROMPTS_MAX: Final = 3
+PICTURES_MAX: Final = 4
+"""Of one image prompt."""
 LINEAGE_MAX: Final = 64
 """Variations of variations that one picture can come from."""
 SIDE_MIN: Final = 64
@@ -45,6 +48,11 @@ ControlMode = Literal["balanced", "prompt", "control"]
 ControlFit = Literal["crop", "stretch", "fill"]
 """How a control picture of another shape is laid over what is drawn, as A1111 has it: cropped and
 resized, just resized, or resized and filled up."""
+
+ImageKind = Literal["whole", "style", "composition"]
+"""What of an image prompt is drawn: all of it, or by SDXL's blocks for it one side alone."""
+ImageJoin = Literal["concat", "average"]
+"""Several pictures as one behind the other, or as the mean of what is seen in them."""
 
 Conventions = Literal["a1111", "comfyui"]
 """Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
@@ -96,6 +104,8 @@ Strength = Annotated[float, Meta(ge=0, le=1)]
 LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
 ControlScale = Annotated[float, Meta(ge=0, le=2)]
 Threshold = Annotated[float, Meta(ge=0, le=255)]
+ImageWeight = Annotated[float, Meta(ge=-1, le=3)]
+ImageShare = Annotated[float, Meta(ge=0, le=100)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
 MaskPadding = Annotated[int, Meta(ge=0, le=256)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
@@ -218,6 +228,46 @@ class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "balanced"
     )
     fit: Annotated[ControlFit, option("how another shape is laid over", offered=False)] = "crop"
+
+
+class ImagePrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pictures that are drawn after as after a prompt, by an IP-Adapter of the catalogue."""
+
+    name: Annotated[
+        Name,
+        option(
+            "the IP-Adapter that reads the image prompt",
+            name="ip_adapter",
+            choices_from="ipadapters",
+            slash=False,
+        ),
+    ]
+    pictures: Annotated[
+        tuple[PictureHash, ...],
+        option(
+            "a picture whose style or subject is drawn",
+            name="image_prompt",
+            picture=True,
+            slash=False,
+            min_length=1,
+            max_length=PICTURES_MAX,
+        ),
+    ]
+    weight: Annotated[
+        ImageWeight,
+        option("how strongly the image prompt acts", name="image_weight", slash=False),
+    ] = 1.0
+    kind: Annotated[ImageKind, option("what of the pictures is drawn", offered=False)] = "whole"
+    start: Annotated[Strength, option("from which share of the steps on", offered=False)] = 0.0
+    end: Annotated[Strength, option("until before which share", offered=False)] = 1.0
+    join: Annotated[ImageJoin, option("how several pictures act together", offered=False)] = (
+        "concat"
+    )
+    shares: Annotated[
+        tuple[ImageShare, ...],
+        option("how much of each of several", offered=False, max_length=PICTURES_MAX),
+    ] = ()
+    """Of the pictures, where their mean is taken; the same of each where there are none."""
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -517,6 +567,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=CONTROLS_MAX)] = ()
+    image_prompts: Annotated[tuple[ImagePrompt, ...], Meta(max_length=IMAGE_PROMPTS_MAX)] = ()
     faces: Annotated[
         FaceChoice,
         option(
@@ -683,6 +734,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "schedule": (self.schedule,),
             "lora": tuple(use.name for use in self.loras),
             "controlnet": tuple(use.name for use in self.controls),
+            "ip_adapter": tuple(prompt.name for prompt in self.image_prompts),
             "upscaler": (self.enlargement.upscaler if self.enlargement else "",),
             "tagger": (self.describing.tagger if self.describing else "",),
             "captioner": (self.describing.captioner if self.describing else "",),
@@ -728,7 +780,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         mask = () if self.mask is None else (self.mask,)
         enlarged = () if self.enlargement is None else (self.enlargement.picture,)
         described = () if self.describing is None else (self.describing.picture,)
-        return (*self.shown, *mask, *enlarged, *described, *(use.picture for use in self.controls))
+        prompted = (picture for prompt in self.image_prompts for picture in prompt.pictures)
+        followed = (use.picture for use in self.controls)
+        return (*self.shown, *mask, *enlarged, *described, *followed, *prompted)
 
     def unmasked(self, **changes: Any) -> "GenerationRequest":
         """A copy without a mask, and with these fields changed."""

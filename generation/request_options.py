@@ -29,6 +29,7 @@ from generation.request import (
     RANDOM_SEED,
     ControlUse,
     GenerationRequest,
+    ImagePrompt,
     LoraUse,
     check_text,
 )
@@ -173,6 +174,7 @@ def defaults() -> Mapping[str, str | int | float]:
         "": GenerationRequest,
         "loras": LoraUse,
         "controls": ControlUse,
+        "image_prompts": ImagePrompt,
     }
     found: dict[str, str | int | float] = {}
     for option in options().values():
@@ -257,6 +259,8 @@ def _bounds(name: str, declared: Any) -> tuple[type[str] | type[int] | type[floa
             return float, {"low": declared.ge, "high": declared.le}
         case LiteralType():
             return str, {"choices": tuple(map(str, declared.values))}
+        case VarTupleType():
+            return _bounds(name, declared.item_type)
         case StrType():
             return str, {"length_max": declared.max_length}
     raise TypeError(f"field {name} has a type that is no option's")

@@ -121,6 +121,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "approval": Rule(who="staff"),
     "/stats": Rule(who="bot_owner"),
     "control picture": ASKS,
+    "image prompt": ASKS,
     "edit picture": ASKS,
 }
 """By the name of an action, or a command with a slash before it."""

@@ -58,6 +58,8 @@ UNSET: Final[Mapping[str, str]] = {
     "hires_tile": "0 up to twice the model's own side",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",
+    "ip_adapter": "the only one that fits the model",
+    "image_prompt": "none",
 }
 """What holds for options where nobody sets them and it is not the same for every model."""
 CONTROLS: Final = {
@@ -67,8 +69,9 @@ CONTROLS: Final = {
         " between colons; up to three times",
     ),
     "control_picture": ("FILE", "once for all, or once for each of several ControlNets"),
+    "image_prompt": ("FILE", "up to four times"),
 }
-"""Options that are given up to three times."""
+"""Options that are given several times."""
 RANGES: Final = (
     "Ranges are the widest that there are: [limits] in config.toml allows less, and a family of"
     " models may."
@@ -243,7 +246,7 @@ async def _request(
         several = typed if isinstance(typed, list) else [typed]
         if option.name != "negative_prompt" and not all(text.strip() for text in several):
             raise Refused("flag_empty", flag=option.name.replace("_", "-"))
-        if option.name == "control_picture":
+        if option.name in ("control_picture", "image_prompt"):
             found = [
                 (await _upload(maker, Path(each), option.name, arguments))[option.name]
                 for each in several

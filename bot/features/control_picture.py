@@ -11,6 +11,7 @@ from discord.app_commands import locale_str
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import message_menu
+from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
@@ -29,7 +30,6 @@ from bot.interactions.responding import (
     responding,
 )
 from bot.locales import Texts
-from bot.pictures.uploads import read_attachment
 from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
@@ -43,8 +43,6 @@ from storage.drafts import Draft
 
 CHOICE_MAX: Final = 100
 """Characters of a choice; Discord's bound."""
-FETCHED_WITHIN: Final = 1.5
-"""Seconds; a modal must open within three, and a picture may be far away."""
 
 
 def command(services: Services) -> app_commands.ContextMenu:
@@ -63,8 +61,8 @@ async def _use_as_control(
     await services.requests.check_asking(caller)
     check_can_post(interaction, caller, private=caller.own.private)
     nets = _nets(services)
-    attachment = _picture_in(message)
-    keeping = asyncio.create_task(_keep(services, caller, attachment))
+    attachment = picture_in(message)
+    keeping = asyncio.create_task(keep(services, caller, attachment))
     try:
         picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
     except TimeoutError:
@@ -163,17 +161,3 @@ def _nets(services: Services) -> list[str]:
     if not found:
         raise Refused("no_controlnets", model=model.name)
     return found
-
-
-async def _keep(services: Services, caller: Caller, attachment: discord.Attachment) -> str:
-    limits = services.requests.rules.limits
-    (content,) = await read_attachment(attachment, caller.person.id, services.decoder, limits)
-    return await services.store.jobs.keep_upload(content)
-
-
-def _picture_in(message: discord.Message) -> discord.Attachment:
-    """The first attached picture of a message. Raises Refused where there is none."""
-    for attachment in message.attachments:
-        if (attachment.content_type or "").startswith("image/"):
-            return attachment
-    raise Refused("message_without_picture")

@@ -11,17 +11,23 @@ from typing import Any, Final
 
 import msgspec
 
-from generation import control_uses, lora_uses
+from generation import control_uses, image_prompts, lora_uses
 from generation.completion import drawn
 from generation.name_search import nearest
 from generation.preset import FACES
 from generation.refusal import Refused
-from generation.request import CONTROLS_MAX, ControlUse, GenerationRequest, LoraUse
+from generation.request import (
+    CONTROLS_MAX,
+    ControlUse,
+    GenerationRequest,
+    ImagePrompt,
+    LoraUse,
+)
 from generation.request_options import Option, exact, options
 
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""
-REPEATED: Final = frozenset(("lora", "controlnet"))
+REPEATED: Final = frozenset(("lora", "controlnet", "ip_adapter"))
 """A line each: `lora: NAME:WEIGHT` (see `lora_text`), `controlnet: NAME:SCALE:kind=KIND`."""
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _COLON: Final = re.compile(r"[:：]")
@@ -41,6 +47,7 @@ def write(request: GenerationRequest) -> str:
     ]
     lines += [f"lora: {lora_text(use)}" for use in request.loras]
     lines += [f"controlnet: {_control_text(use)}" for use in request.controls]
+    lines += [f"ip_adapter: {_prompted_text(prompt)}" for prompt in request.image_prompts]
     return "\n".join(lines)
 
 
@@ -59,11 +66,17 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     seen: dict[str, str] = {}
     loras: list[LoraUse] = []
     nets: list[dict[str, Any]] = []
+    prompted: list[ImagePrompt] = []
     for name, value in lines(text):
         if name == "lora":
             loras.append(lora_use(value))
         elif name == "controlnet":
             nets.append(_control(value))
+        elif name == "ip_adapter":
+            if len(prompted) == len(base.image_prompts):
+                raise Refused("image_prompts_not_added")
+            before = base.image_prompts[len(prompted)]
+            prompted.append(image_prompts.read_line(value, before))
         elif name not in scalars:
             [alike] = nearest(name, [*scalars, *sorted(REPEATED)])
             raise Refused("parameter_unknown", name=name[:50], nearest=alike)
@@ -79,7 +92,10 @@ def read(text: str, base: GenerationRequest) -> GenerationRequest:
     if changes.get("variation_seed") is None and base.variation_seed is not None:
         changes |= {"variation_strength": 0.0, "lineage": ()}
     return base.with_(
-        **changes, loras=msgspec.to_builtins(loras), controls=msgspec.to_builtins(controls)
+        **changes,
+        loras=msgspec.to_builtins(loras),
+        controls=msgspec.to_builtins(controls),
+        image_prompts=msgspec.to_builtins(prompted),
     )
 
 
@@ -165,6 +181,10 @@ def lora_use(value: str) -> LoraUse:
         return LoraUse(*weighted(value, option, weight))
     name, plain = weighted(value[: named.start()], option, weight)
     return lora_uses.weighed(name, [exact(plain), *_COLON.split(named[0])[1:]], value)
+
+
+def _prompted_text(prompt: ImagePrompt) -> str:
+    return f"{prompt.name}:{exact(prompt.weight)}{image_prompts.written(prompt)}"
 
 
 def _control_text(use: ControlUse) -> str:

@@ -18,7 +18,7 @@ from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
 from generation.preprocessors import NONE
-from generation.request import ControlUse, Extension, GenerationRequest, LoraUse
+from generation.request import ControlUse, Extension, GenerationRequest, ImagePrompt, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 
@@ -284,6 +284,9 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_lora", ", ".join(_lora(use, texts) for use in request.loras)
     if request.controls:
         yield "field_controlnet", ", ".join(_control(use, texts) for use in request.controls)
+    if request.image_prompts:
+        told = (_prompted(prompt, texts) for prompt in request.image_prompts)
+        yield "field_ip_adapter", ", ".join(told)
     if request.init_picture:
         yield "field_denoising", number(request.denoising_strength)
     if request.extension is not None:
@@ -333,6 +336,16 @@ def _hires(request: GenerationRequest, texts: Texts) -> str:
         said += f", {texts('hires_steps', steps=texts.number(request.hires_steps))}"
     own = (request.hires_model, request.hires_sampler, request.hires_schedule)
     return ", ".join([said, *filter(None, own)])
+
+
+def _prompted(prompt: ImagePrompt, texts: Texts) -> str:
+    told: list[str] = [] if prompt.kind == "whole" else [prompt.kind]
+    if len(prompt.pictures) > 1:
+        told.append(texts.number(len(prompt.pictures)))
+    if prompt.start > 0 or prompt.end < 1:
+        told.append(f"{texts.number(prompt.start)} – {texts.number(prompt.end)}")
+    behind = f" ({', '.join(told)})" if told else ""
+    return f"{prompt.name} × {texts.number(prompt.weight)}{behind}"
 
 
 def _control(use: ControlUse, texts: Texts) -> str:

@@ -15,6 +15,7 @@ from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts
 from generation.runtime.denoiser import Denoiser
 from generation.runtime.encoders import Vectors
+from generation.runtime.image_prompts import shown_pictures
 from generation.runtime.job_models import JobModels
 from generation.runtime.latents import (
     EDITING,
@@ -28,6 +29,7 @@ from generation.runtime.masks import Mask, beside
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
+from generation.runtime.networks.unet import UNet
 from generation.runtime.parts import Parts
 from generation.runtime.references import (
     NO_REFERENCES,
@@ -120,12 +122,15 @@ def drawer_of(
         factor = work.request.width // hint.shape[-1]
         kind = number_of(use.kind, file)
         controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor, use.mode))
+    network = model.architecture.network(model.denoiser, controls, work.request.guidance_scale)
+    if isinstance(network, UNet):
+        network.pictures = shown_pictures(work, model, parts)
     return Drawer(
         model,
         tuple(net for net, _, _ in steering),
         _sampling(model, work.request),
         prompts,
-        model.architecture.network(model.denoiser, controls, work.request.guidance_scale),
+        network,
         _beside(model, work, parts, start, mask, tiles),
         references if model.family.references is not None else NO_REFERENCES,
     )

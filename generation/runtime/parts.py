@@ -43,6 +43,7 @@ CONTROLNETS_KEPT = 3
 VAES_KEPT = 2
 UPSCALERS_KEPT = 2
 FACE_RESTORERS_KEPT = 1
+IMAGE_PROMPTS_KEPT = 4
 ANNOTATORS_KEPT = 2
 """As many as one preprocessor needs."""
 
@@ -72,6 +73,7 @@ class Parts:
         self._upscalers: LoadedParts = OrderedDict()
         self._face_restorers: LoadedParts = OrderedDict()
         self._annotators: LoadedParts = OrderedDict()
+        self._image_prompts: LoadedParts = OrderedDict()
         self._sessions: OrderedDict[Stamp, OnnxNetwork] = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: tuple[ModelFile, ...] = ()) -> Checkpoint:
@@ -137,6 +139,10 @@ class Parts:
         file.
         """
         return self._part(file, load, self._annotators, ANNOTATORS_KEPT)
+
+    def image_prompt(self, file: ModelFile, load: Callable[[ModelFile, torch.dtype], Any]) -> Any:
+        """An IP-Adapter or what it sees by, in place. Raises JobError for a broken file."""
+        return self._part(file, load, self._image_prompts, IMAGE_PROMPTS_KEPT)
 
     def onnx(self, file: ModelFile) -> OnnxNetwork:
         """One in an ONNX file, which is no part of torch's. Raises JobError."""
@@ -228,7 +234,7 @@ class Parts:
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:
         small = (self._controlnets, self._vaes, self._upscalers, self._face_restorers)
-        return (self._checkpoints, *small, self._annotators)
+        return (self._checkpoints, *small, self._annotators, self._image_prompts)
 
     def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with

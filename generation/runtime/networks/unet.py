@@ -13,6 +13,7 @@ from generation.families.family import Latents
 from generation.families.few_steps import READS_GUIDANCE
 from generation.runtime.networks.architecture import Architecture
 from generation.runtime.networks.control import Control
+from generation.runtime.networks.image_attention import ShownPicture, attending
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -41,6 +42,8 @@ class UNet:
         self._features: dict[tuple[int, Tile], list[torch.Tensor]] = {}
         """What an adapter makes of a tile, at each step the same."""
         self.unwanted: tuple[bool, ...] = ()
+        self.pictures: tuple[ShownPicture, ...] = ()
+        """What it attends to beside the prompts."""
         self.done = 0.0
         """The share of the steps that are done, by which ControlNets begin and end to act."""
 
@@ -86,18 +89,24 @@ class UNet:
         within = self._within(tile, latents)
         if beside is not None:
             latents = torch.cat((latents, beside.to(dtype)), dim=1)
-        answer: torch.Tensor = self._module(
-            latents,
-            timestep,
-            encoder_hidden_states=cross,
-            timestep_cond=None if self._told is None else self._told.to(latents),
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=middle,
-            down_intrablock_additional_residuals=within or None,
-            return_dict=False,
-            **further,
-        )[0]
+        with attending(self._module, self.pictures, self.done, self._rows(latents)):
+            answer: torch.Tensor = self._module(
+                latents,
+                timestep,
+                encoder_hidden_states=cross,
+                timestep_cond=None if self._told is None else self._told.to(latents),
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+                down_intrablock_additional_residuals=within or None,
+                return_dict=False,
+                **further,
+            )[0]
         return answer
+
+    def _rows(self, like: torch.Tensor) -> torch.Tensor:
+        """For each row of a call (B,) whether it is what is not wanted: 1, or 0."""
+        told = torch.tensor([int(no) for no in self.unwanted or (False,)], device=like.device)
+        return told.repeat_interleave(len(like) // len(told))
 
     def _softened(
         self, control: Control, down: Sequence[torch.Tensor], middle: torch.Tensor

@@ -74,6 +74,7 @@ BUILT = {
     *(f"info_kind_{kind}" for kind in KINDS),
     *(f"field_{option}" for option in ("model", "vae", "refiner")),
     *(f"control_mode_{mode}" for mode in ("prompt", "control")),
+    *(f"{what}_{use}" for what in ("menu", "dialog") for use in ("style", "subject")),
     *(f"annotator_missing_{sees}" for sees in get_args(Annotator)),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
 }

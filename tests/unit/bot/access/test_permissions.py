@@ -118,7 +118,7 @@ send forget /history-entry                        role    . . o o o o o u u
 
 ABOUT_NO_REQUEST: Final = """
 /imagine /grid /queue /cancel /history /models /loras           . . . . . . . . .
-control-picture /settings /settings-person                . . . . . . . . .
+control-picture image-prompt /settings /settings-person   . . . . . . . . .
 /preset-list /preset-show /preset-export /help /describe  . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .
@@ -270,6 +270,7 @@ def test_moderating_without_reading_is_nothing() -> None:
     [
         "/imagine",
         "control picture",
+        "image prompt",
         "reroll",
         "edit",
         "start",
@@ -280,7 +281,7 @@ def test_moderating_without_reading_is_nothing() -> None:
     ],
 )
 def test_where_pictures_may_be_asked_for(act: str) -> None:
-    job = None if act in ("/imagine", "control picture") else a_job("public")
+    job = None if act in ("/imagine", "control picture", "image prompt") else a_job("public")
     elsewhere = GuildSettings(channels=(ELSEWHERE,))
     with pytest.raises(Refused, match="channel_not_allowed"):
         check(act, a_caller("owner", elsewhere), job, rights("owner"))
@@ -290,10 +291,11 @@ def test_where_pictures_may_be_asked_for(act: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "act", ["/imagine", "control picture", "reroll", "edit", "retry", "/replay", "send"]
+    "act",
+    ["/imagine", "control picture", "image prompt", "reroll", "edit", "retry", "/replay", "send"],
 )
 def test_who_is_blocked_asks_for_nothing(act: str) -> None:
-    job = None if act in ("/imagine", "control picture") else a_job("public")
+    job = None if act in ("/imagine", "control picture", "image prompt") else a_job("public")
     with pytest.raises(Refused, match="person_blocked"):
         check(act, a_caller("owner", GuildSettings(blocked=(OWNER,))), job, rights("owner"))
     check(act, a_caller("owner", GuildSettings(blocked=(OTHER,))), job, rights("owner"))

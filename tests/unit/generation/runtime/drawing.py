@@ -16,7 +16,10 @@ from tests.unit.generation.runtime.ends import SETTINGS, Ends
 
 Pixels = np.ndarray[Any, Any]
 WIDTH, HEIGHT, STEPS = 96, 64, 2
-TOLD = ("loras", "pictures", "references", "edited", "controlnets", "annotators", "enlargement")
+TOLD = (
+    *("loras", "pictures", "references", "edited", "controlnets", "annotators", "adapters"),
+    *("eyes", "enlargement"),
+)
 """What a job is told beside its request."""
 BOUND = 0.05
 """Of 255: the mean difference to a reference's picture."""

@@ -1,0 +1,174 @@
+"""*Use as style*, *Use as face or subject*: a picture of any message, which an IP-Adapter reads as
+a prompt.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import discord
+from discord import app_commands
+from discord.app_commands import locale_str
+
+from bot.access.caller import Caller
+from bot.interactions.callers import token_of
+from bot.interactions.contexts import message_menu
+from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
+from bot.interactions.modal_submit import (
+    SubmitHandler,
+    Values,
+    number_of,
+    part_of,
+    prompt_of,
+    text_of,
+)
+from bot.interactions.responding import (
+    Interaction,
+    RespondingItem,
+    acknowledge,
+    answer,
+    check_can_post,
+    defer,
+    responding,
+)
+from bot.locales import Texts
+from bot.services import Reopener, Services
+from bot.ui.modal import OPTIONS_MAX, Modal
+from bot.ui.persistent_items import StatelessView
+from generation import image_prompts, prompt_flags
+from generation.models import ModelFile, ModelKind
+from generation.name_search import choice_of
+from generation.refusal import Refused
+from generation.rules import default_model
+from storage.drafts import Draft
+
+USES: Final = {"style": "Use as style", "subject": "Use as face or subject"}
+"""What of a picture is wanted, and the menu's name in English."""
+CHOICE_MAX: Final = 100
+WEIGHTS: Final = {"style": "1", "subject": "0.7"}
+"""What is usual: a subject that is drawn fully after its picture heeds no prompt."""
+
+
+def commands(services: Services) -> list[app_commands.ContextMenu]:
+    """The context menus."""
+    return [_menu(services, use, name) for use, name in USES.items()]
+
+
+def _menu(services: Services, use: str, name: str) -> app_commands.ContextMenu:
+    async def use_as_prompt(interaction: Interaction, message: discord.Message) -> None:
+        async with responding(interaction) as caller:
+            await _use_as_prompt(services, interaction, caller, message, use)
+
+    return message_menu(locale_str(name, key=f"menu_{use}"), use_as_prompt)
+
+
+async def _use_as_prompt(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    message: discord.Message,
+    use: str,
+) -> None:
+    await services.requests.check_asking(caller)
+    check_can_post(interaction, caller, private=caller.own.private)
+    adapters = _adapters(services, use)
+    keeping = asyncio.create_task(keep(services, caller, picture_in(message)))
+    try:
+        picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+    except TimeoutError:
+        await defer(interaction, private=True)
+        view = StatelessView()
+        label = caller.texts("button_describe")
+        view.add_item(PromptedButton.of(use, await keeping, label))
+        await answer(interaction, content=caller.texts("image_prompt_kept"), view=view)
+        return
+    await interaction.response.send_modal(_modal(use, picture, adapters, caller.texts))
+
+
+class PromptedButton(
+    RespondingItem[discord.ui.Button[Any]],
+    template=r"darkroom:prompted:(?P<use>style|subject):(?P<picture>[0-9a-f]{64})",
+):
+    """Opens the modal for a picture that took long to fetch."""
+
+    @classmethod
+    def of(cls, use: str, picture: str, label: str) -> Self:
+        """A new button for a kept picture, named by its hash."""
+        style, where = discord.ButtonStyle.primary, f"darkroom:prompted:{use}:{picture}"
+        return cls(discord.ui.Button(style=style, label=label, custom_id=where))
+
+    async def respond(self, interaction: Interaction, caller: Caller) -> None:
+        """Ask what to draw."""
+        use = self.fields["use"]
+        adapters = _adapters(interaction.client.services, use)
+        modal = _modal(use, self.fields["picture"], adapters, caller.texts)
+        await interaction.response.send_modal(modal)
+
+
+def _modal(use: str, picture: str, adapters: list[ModelFile], texts: Texts) -> Modal:
+    """What to draw after a kept picture, named by its hash."""
+    modal = Modal(f"darkroom:image_prompt:{use}:{picture}", texts(f"dialog_{use}"))
+    modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
+    named = [choice_of(file.name, CHOICE_MAX) for file in adapters]
+    modal.options("ip_adapter", texts("field_ip_adapter"), {n: n for n in named}, named[0])
+    if len(named) > OPTIONS_MAX:
+        # a select holds no more: the others are named
+        modal.text("other", texts("dialog_other_ipadapter"), placeholder=named[OPTIONS_MAX])
+    return modal.text("image_weight", texts("dialog_image_weight"), value=WEIGHTS[use])
+
+
+async def _on_submit(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Values,
+) -> None:
+    use, picture = part_of(where, 0), part_of(where, 1)
+    parsed = prompt_flags.parse(prompt_of(values))
+    chosen = values.get("ip_adapter")
+    name = text_of(values, "other") or (str(chosen[0]) if chosen else "")
+    if use == "style" and _draws_style(services, name):
+        name = f"{name}:kind=style"
+    fields: dict[str, Any] = {"ip_adapter": name, "image_weight": number_of(values, "image_weight")}
+    # a flag wins over a field that was filled in
+    said = {*parsed.given, *(["image_weight"] if "ip_adapter" in parsed.given else [])}
+    fields = {key: value for key, value in fields.items() if key not in said}
+    given = prompt_flags.merge(parsed, {**fields, "image_prompt": picture})
+    private = bool(given.pop("private", caller.own.private))
+    preset: str | None = given.pop("preset", None)
+    check_can_post(interaction, caller, private=private)
+    token, ignored = token_of(interaction), prompt_flags.ignored(parsed, given)
+    origin = caller.origin(private=private, interaction=token, ignored=ignored)
+    job = await services.requests.ask(given, caller, origin, preset)
+    await acknowledge(interaction, job)
+
+
+async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+    use = part_of(draft.where, 0)
+    adapters = _adapters(interaction.client.services, use)
+    return _modal(use, part_of(draft.where, 1), adapters, caller.texts)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"image_prompt": _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {"image_prompt": _reopen}
+
+
+def _draws_style(services: Services, name: str) -> bool:
+    """Whether an IP-Adapter's blocks are known that draw style alone."""
+    file = services.catalog.find(ModelKind.IPADAPTER, name)
+    return file is not None and file.family == image_prompts.BY_BLOCKS and ":" not in name
+
+
+def _adapters(services: Services, use: str) -> list[ModelFile]:
+    """Those that fit the model which is drawn with where nobody names one; for a face or subject
+    those first that were trained on faces. Raises Refused where there are none.
+    """
+    catalog = services.catalog
+    name = default_model(catalog, services.requests.rules)
+    model = catalog.get(ModelKind.CHECKPOINT, name)
+    found = image_prompts.suggested(catalog, model, faces=use == "subject")
+    if not found:
+        raise Refused("no_ipadapters", model=model.name)
+    image_prompts.eyes_of(found[0], catalog)
+    return found
