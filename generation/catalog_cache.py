@@ -14,6 +14,7 @@ import structlog
 from generation import (
     diffusers_folder,
     families,
+    florence2,
     gguf_header,
     gguf_names,
     model_folders,
@@ -38,7 +39,7 @@ BYTES_MAX: Final = 100 * 2**20
 DIGEST_BYTES: Final = 32
 """At the beginning of the file: a disk's fault in a name must not pass for one."""
 READERS: Final = (
-    *(diffusers_folder, families, gguf_header, gguf_names, model_folders, model_probe),
+    *(diffusers_folder, families, florence2, gguf_header, gguf_names, model_folders, model_probe),
     *(model_reader, model_settings, models, onnx_header, quantisation, safetensors_header),
     *(side_notes, tag_lists, vae_marks),
 )

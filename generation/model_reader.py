@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from generation import diffusers_folder, gguf_names, hub, model_probe
+from generation import diffusers_folder, florence2, gguf_names, hub, model_probe
 from generation.bitsandbytes_layout import as_whole, has_states, states
 from generation.families import DESCRIBED, FAMILIES
 from generation.families.encoders import EYES_ALONE
@@ -206,7 +206,10 @@ class ModelReader:
         if "model_index.json" not in files and diffusers_folder.is_of_transformers(
             folder / "config.json"
         ):
-            return self._weights(folder, files) or self._text_encoder(folder, files)
+            problem = self._weights(folder, files)
+            if problem is None and florence2.is_florence2(folder / "config.json"):
+                return self._captioner(folder, files)
+            return problem or self._text_encoder(folder, files)
         found = diffusers_folder.folder_model(folder)
         shown = printable(folder.name)
         if found.what:
@@ -247,6 +250,28 @@ class ModelReader:
             size=sum(file.stat().st_size for file in weights),
         )
         return _drawable(model, shown) or Reading(model, vae_mark=self._mark(folder, files))
+
+    def _captioner(self, folder: Path, files: tuple[str, ...]) -> Reading:
+        """A Florence-2, whose weights are whole."""
+        shown = printable(folder.name)
+        weights = [name for name in files if name.lower().endswith(WEIGHTS) and "/" not in name]
+        shapes = [decode(read_text(folder / name).tensors).shapes for name in weights]
+        variant = florence2.variant_of({name: () for each in shapes for name in each})
+        if variant is None:
+            return _unusable(folder, "model_unknown_layout", file=shown)
+        if florence2.WORDS not in files:
+            why = f"{florence2.WORDS} is not in it"
+            return _unusable(folder, "model_broken", file=shown, why=why)
+        return Reading(
+            ModelFile(
+                kind=ModelKind.CAPTIONER,
+                name=_name(folder, folder.name),
+                path=folder,
+                family=florence2.FAMILY,
+                variant=variant,
+                size=sum((folder / name).stat().st_size for name in weights),
+            )
+        )
 
     def _text_encoder(self, folder: Path, files: tuple[str, ...]) -> Reading:
         """A model of transformers that lies alone, in one file or several."""

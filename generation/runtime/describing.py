@@ -14,6 +14,7 @@ from PIL import Image
 from generation.description import Description
 from generation.messages import Describe, Described
 from generation.models import ModelFile
+from generation.runtime.captioner import CaptionWriter
 from generation.runtime.faults import JobError
 from generation.runtime.report import JobReport, Send
 from generation.runtime.taggers import TagReader
@@ -27,13 +28,14 @@ KEPT: Final = 2
 
 
 class PictureReaders:
-    """The taggers that were used last; they stay until others are wanted."""
+    """The taggers and the captioner that were used last; they stay until others are wanted."""
 
     def __init__(self, device: torch.device, threads: int) -> None:
         self._device = device
         self._threads = threads
         self._taggers: dict[tuple[Path, tuple[int, ...]], TagReader] = {}
         """By path and mark, the one that was used last at the end."""
+        self._writer: CaptionWriter | None = None
 
     def tagger(self, file: ModelFile) -> TagReader:
         """It, loaded anew where its files have changed. Raises JobError."""
@@ -46,6 +48,13 @@ class PictureReaders:
             found = TagReader(file, self._device, self._threads)
         self._taggers[key] = found
         return found
+
+    def writer(self, file: ModelFile) -> CaptionWriter:
+        """The captioner, which stays until another is wanted. Raises JobError."""
+        if self._writer is None or self._writer.file != file:
+            self._writer = None
+            self._writer = CaptionWriter(file, self._device)
+        return self._writer
 
 
 class DescribingJob(JobReport):
@@ -78,10 +87,19 @@ class DescribingJob(JobReport):
             self._read(0)
             tags, ratings = tagger.tags(picture, wanted.threshold, wanted.character_threshold)
             found = Description(tags=tags, ratings=ratings)
+        if work.captioner is not None:
+            writer = self._readers.writer(work.captioner)
+            self._read(1)
+            caption = writer.caption(picture, wanted.detail, self._after_word)
+            found = msgspec.structs.replace(found, caption=caption)
         self._stop_if_cancelled()
         found = msgspec.structs.replace(found, unsafe=self._unsafe(picture.convert("RGB")))
         self._wait_for_hashes()
         self._send(Described(work.job, found))
+
+    def _after_word(self) -> None:
+        self._stop_if_cancelled()
+        self._beat()
 
     def _read(self, step: int) -> None:
         self.loaded_at = self.loaded_at or time.monotonic()

@@ -10,6 +10,8 @@ from generation.catalog import Catalog
 from generation.describing import DescribingSettings, of_picture, request_of
 from generation.engines.process import ProcessEngine
 from generation.messages import RuntimeSettings
+from generation.request import DescriptionStyle
+from tests.fixtures.florence import WORDS, write_florence
 from tests.fixtures.onnx_files import WD_TAGS, write_wd_tagger
 from tests.integration.runtime.bench import Bench, Made, upload
 
@@ -26,6 +28,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     bias = np.full(len(WD_TAGS), -4.0, np.float32)
     bias[0] = 2.0
     write_wd_tagger(root / "wd14_tagger" / "wd", weights=weights, bias=bias, side=16)
+    write_florence(root / "LLM" / "florence")
     catalog = Catalog([root])
     await catalog.scan()
     assert catalog.problems == ()
@@ -34,9 +37,9 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     await engine.stop()
 
 
-async def described(bench: Bench, colour: str) -> Made:
+async def described(bench: Bench, colour: str, style: DescriptionStyle = "tags") -> Made:
     picture, pictures = upload(colour, (40, 40))
-    asked = of_picture(picture, (40, 40), "tags", bench.catalog, DescribingSettings())
+    asked = of_picture(picture, (40, 40), style, bench.catalog, DescribingSettings())
     fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
     return await bench.make(describing=fields, pictures=pictures)
 
@@ -55,6 +58,21 @@ async def test_tags_ratings_and_what_they_were_told_by(bench: Bench) -> None:
     blue = await described(bench, "blue")
     assert blue.description is not None
     assert blue.description.tags == ()
+
+
+async def test_a_sentence_beside_the_tags(bench: Bench) -> None:
+    made = await described(bench, "red", "both")
+    assert made.failed is None
+    assert made.description is not None
+    assert [tag.name for tag in made.description.tags] == ["red_hair"]
+    assert made.description.caption
+    assert set(made.description.caption.split()) <= set(WORDS)
+    assert made.finished is not None
+    assert set(made.finished.hashes) == {"tagger:wd", "captioner:florence"}
+    again = await described(bench, "red", "caption")
+    assert again.description is not None
+    assert again.description.caption == made.description.caption
+    assert again.description.tags == ()
 
 
 async def test_the_process_outlives_a_broken_one(bench: Bench) -> None:
