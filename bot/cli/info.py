@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bot.config import Config
 from bot.locales import Texts
+from bot.pictures.decoding import PictureDecoder
 from bot.pictures.infos import info_of
 from bot.pictures.uploads import read_plain
 from generation.catalog import Catalog
@@ -44,11 +45,22 @@ async def info(config: Config, arguments: argparse.Namespace) -> int:
     catalog = Catalog(config.model_folders, settings=config.models.settings)
     await catalog.scan()
     hashes = FileHashes(config.storage.folder / "cache")
+    async with PictureDecoder(config.limits) as decoder:
+        return await _each(config, arguments, catalog, hashes, decoder)
+
+
+async def _each(
+    config: Config,
+    arguments: argparse.Namespace,
+    catalog: Catalog,
+    hashes: FileHashes,
+    decoder: PictureDecoder,
+) -> int:
     texts, status = Texts(LOCALE), 0
     for path in arguments.files:
         try:
             data = await asyncio.to_thread(read_plain, path, config.limits)
-            found = await info_of(data, path.name)
+            found = await info_of(data, path.name, decoder)
         except Refused as refused:
             sys.stderr.write(printable(texts(refused.code, **refused.params)) + "\n")
             status = 1

@@ -43,7 +43,7 @@ async def show_info(
     await defer(interaction, private=True)
     async with services.decoder.turn(caller.person.id):
         data = await fetched(file, services.requests.rules.limits)
-        info = await info_of(data, file.filename)
+        info = await info_of(data, file.filename, services.decoder)
     await services.catalog.ready(MODELS_SECONDS)
     resolved = await asyncio.to_thread(resolve, info, services.catalog, services.hashes)
     lines = _lines(info, caller)

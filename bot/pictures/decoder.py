@@ -15,6 +15,7 @@ from bot.pictures.decoder_messages import (
     LENGTH_BYTES,
     Answer,
     DrawGrid,
+    Hidden,
     Lighten,
     Made,
     Normalise,
@@ -26,6 +27,7 @@ from bot.pictures.decoder_messages import (
     read_task,
 )
 from bot.pictures.grid_sheets import grid_sheet
+from bot.pictures.hidden_texts import hidden
 from bot.pictures.normalising import normalised
 from bot.pictures.reductions import lightened, sheet
 from generation.refusal import Refused
@@ -69,6 +71,8 @@ def _made(work: Work, files: Sequence[bytes]) -> bytes:
             return normalised(files[0], work.bounds, work.part, still=work.still)
         case Lighten():
             return lightened(files[0], work.quality, work.scale)
+        case Hidden():
+            return hidden(files[0], work.pixels)
         case Sheet():
             return sheet(files, work.side)
         case DrawGrid():

@@ -43,7 +43,13 @@ class DrawGrid(msgspec.Struct, frozen=True, tag=True):
     layout: GridLayout
 
 
-Work = Normalise | Lighten | Sheet | DrawGrid
+class Hidden(msgspec.Struct, frozen=True, tag=True):
+    """Of one PNG of at most so many pixels: the text that is hidden in it, empty where none is."""
+
+    pixels: int
+
+
+Work = Normalise | Lighten | Sheet | Hidden | DrawGrid
 
 
 class Task(msgspec.Struct, frozen=True):

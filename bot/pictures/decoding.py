@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import structlog
 
-from bot.pictures.decoder_messages import DrawGrid, Lighten, Normalise, Sheet, Work
+from bot.pictures.decoder_messages import DrawGrid, Hidden, Lighten, Normalise, Sheet, Work
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds, PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
@@ -95,6 +95,13 @@ class PictureDecoder:
         """
         check_weight(name, len(data), self._limits)
         return await _made(self._foreign, Normalise(self._bounds, part, still), [data], name)
+
+    async def hidden(self, data: bytes, name: str) -> bytes:
+        """The text that is hidden in the pixels of a PNG, b"" for none. Raises Refused about
+        `name`, as `upload` does.
+        """
+        check_weight(name, len(data), self._limits)
+        return await _made(self._foreign, Hidden(self._bounds.pixels), [data], name)
 
     async def preview(self, path: Path) -> bytes:
         """A picture that lies beside a model, as a small RGB PNG; read once until it changes.

@@ -20,6 +20,8 @@ KEYWORDS: Final = (
 
 FileOption = Literal["model", "vae", "refiner", "hires_model", "hires_upscaler"]
 """The options that name a file."""
+PictureSize = tuple[int, int] | None
+"""Width and height of the file's picture in pixels, where they are known."""
 Said = str | int | float
 
 

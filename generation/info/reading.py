@@ -5,22 +5,20 @@ from typing import Final
 
 import msgspec
 
-from generation.info import a1111, own
+from generation.info import a1111, flagged, novelai, own, tables
 from generation.info.comfyui import reading as comfyui
-from generation.info.found import Info
+from generation.info.found import Info, PictureSize
 from generation.metadata import INFOTEXT_MAX
 from generation.refusal import Refused
 
-Size = tuple[int, int] | None
-"""Width and height of the picture in pixels, where they are known."""
-Reader = Callable[[Mapping[str, str], Size], Info | None]
+Reader = Callable[[Mapping[str, str], PictureSize], Info | None]
 """None for texts that are not that program's. Raises Refused for what can't be read of them."""
 
 PLAIN: Final = ("parameters", "UserComment", "Comment", "Description")
 """Where infotexts stand, the likeliest first."""
 
 
-def read(texts: Mapping[str, str], name: str, size: Size = None) -> Info:
+def read(texts: Mapping[str, str], name: str, size: PictureSize = None) -> Info:
     """What the texts of the file `name` say, by their keywords. Takes bounded time and memory.
 
     Raises Refused: what a reader raises, data_none.
@@ -39,11 +37,11 @@ def read(texts: Mapping[str, str], name: str, size: Size = None) -> Info:
     raise Refused("data_none", file=name)
 
 
-def _own(texts: Mapping[str, str], _size: Size) -> Info | None:
+def _own(texts: Mapping[str, str], _size: PictureSize) -> Info | None:
     return own.read(texts["darkroom"]) if "darkroom" in texts else None
 
 
-def _infotext(texts: Mapping[str, str], _size: Size) -> Info | None:
+def _infotext(texts: Mapping[str, str], _size: PictureSize) -> Info | None:
     for keyword in PLAIN:
         found = a1111.read(texts[keyword]) if keyword in texts else None
         if found is not None:
@@ -54,7 +52,7 @@ def _infotext(texts: Mapping[str, str], _size: Size) -> Info | None:
     return None
 
 
-def _plain(texts: Mapping[str, str], _size: Size) -> Info | None:
+def _plain(texts: Mapping[str, str], _size: PictureSize) -> Info | None:
     """A prompt alone, where infotexts stand."""
     text = texts.get("parameters", "")
     if not text or text.startswith("{"):
@@ -65,4 +63,10 @@ def _plain(texts: Mapping[str, str], _size: Size) -> Info | None:
     return Info(program=a1111.PROGRAM, prompt=prompt, loras=loras, notes=notes, text=text)
 
 
-READERS: Final[tuple[Reader, ...]] = (_own, _infotext, comfyui.read, _plain)
+READERS: Final[tuple[Reader, ...]] = (
+    *(_own, _infotext),
+    *(tables.swarmui, tables.fooocus, tables.invokeai, tables.old_invokeai, flagged.dream),
+    *(novelai.read, tables.draw_things, flagged.midjourney),
+    *(comfyui.read, _plain),
+)
+"""One after the other: those whose texts are told with certainty first."""
