@@ -35,11 +35,19 @@ def command(services: Services) -> Command:
         factor: Range[float, LEAST, FACTOR_MAX] | None = None,
         upscaler: str | None = None,
         second_pass: Range[float, 0, 1] | None = None,
+        faces: bool | None = None,
+        cutout: bool | None = None,
         private: bool | None = None,
     ) -> None:
         async with responding(interaction) as caller:
             name = enlarging.find(upscaler, services.catalog) if upscaler else None
-            wish = Wish(upscaler=name, factor=factor, second_pass=second_pass)
+            wish = Wish(
+                upscaler=name,
+                factor=factor,
+                second_pass=second_pass,
+                faces="all" if faces else "none",
+                cutout=bool(cutout),
+            )
             if (picture is None) == (job is None):
                 raise Refused("picture_or_job")
             if picture is not None:
@@ -66,6 +74,8 @@ def command(services: Services) -> Command:
             "how strongly its model draws over it once more; 0 not at all",
             key="option_second_pass_help",
         ),
+        faces=locale_str("restore its faces, too", key="option_upscale_faces_help"),
+        cutout=locale_str("make its background transparent, too", key="option_upscale_cutout_help"),
         private=locale_str("answer so that only you see it", key="option_private_help"),
     )
     completed = app_commands.autocomplete(upscaler=upscalers)

@@ -139,3 +139,15 @@ async def test_a_job_that_dies_between_its_stages_begins_anew_and_is_delivered_w
     assert len(shown["attachments"]) == 2
     assert rig.engine.began == ["1", "1"]
     assert len([m for m in await ada.messages(general) if m["attachments"]]) == 1
+
+
+async def test_upscale_does_both_too(rig: Rig, ada: Person, general: str) -> None:
+    await imagine(ada, general, seed=5)
+    await delivered(rig, 1)
+    act = await ada.command(general, "upscale", job=1, factor=2, faces=True, cutout=True)
+    shown = await finished(ada, general, await act.deferred())
+    made = (await last_job(rig)).request.enlargement
+    assert made is not None
+    assert (made.width, made.faces and made.faces.which) == (256, "all")
+    assert made.cutout == "BiRefNet-general-epoch_244"
+    assert (await posted(rig, shown)).mode == "RGBA"
