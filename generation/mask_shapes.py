@@ -80,4 +80,5 @@ def draws_nothing(
     if part is None:
         return True
     found = latent_greys(part.greys, request.width // factor, request.height // factor)
-    return found.point(lambda grey: 255 * (grey >= WHITE)).getbbox() is None
+    least = 1 if request.differential == "on" else WHITE
+    return found.point(lambda grey: 255 * (grey >= least)).getbbox() is None

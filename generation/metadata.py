@@ -41,6 +41,7 @@ KEYS: Final[Mapping[str, str]] = {
     "Masked content": "masked_content",
     "Inpaint area": "inpaint_area",
     "Masked area padding": "mask_padding",
+    "Differential diffusion": "differential",
     "Model": "model",
     "VAE": "vae",
     "Refiner switch at": "refiner_switch",
@@ -189,6 +190,8 @@ def _masked(request: GenerationRequest) -> list[tuple[str, str]]:
     if request.inpaint_area != "whole picture":
         found.append(("Inpaint area", request.inpaint_area.capitalize()))
         found.append(("Masked area padding", str(request.mask_padding)))
+    if request.differential == "on":
+        found.append(("Differential diffusion", "on"))
     return found
 
 

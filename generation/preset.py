@@ -57,6 +57,7 @@ from generation.request import (
     Side,
     Steps,
     Strength,
+    Switch,
 )
 from generation.request_options import Option, bounds_of, exact, options
 from generation.rules import Rules
@@ -94,6 +95,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     masked_content: MaskedContent | None = None
     inpaint_area: InpaintArea | None = None
     mask_padding: MaskPadding | None = None
+    differential: Switch | None = None
     hires: HiresSize | None = None
     hires_upscaler: Name | None = None
     hires_denoising: Strength | None = None
@@ -151,6 +153,7 @@ GIVEN: Final = (
     "masked_content",
     "inpaint_area",
     "mask_padding",
+    "differential",
     *(name for name in HIRES if name != "hires_tile"),
 )
 """Fields that are options of the same name."""
@@ -178,6 +181,7 @@ EXAMPLES: Final = {
     "masked_content": '"fill"',
     "inpaint_area": '"only masked"',
     "mask_padding": "32",
+    "differential": '"on"',
     "hires": '"2"',
     "hires_upscaler": '"Latent"',
     "hires_denoising": "0.7",
@@ -391,7 +395,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
 
 def _masked(request: GenerationRequest) -> dict[str, Any]:
     """How its mask is drawn, if it has one."""
-    names = ("mask_blur", "masked_content", "inpaint_area", "mask_padding")
+    names = ("mask_blur", "masked_content", "inpaint_area", "mask_padding", "differential")
     return {name: getattr(request, name) for name in names} if request.has("mask") else {}
 
 

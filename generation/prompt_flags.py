@@ -228,6 +228,8 @@ def _value(name: str, flag: str, quoted: str, rest: str) -> Value:
         raise Refused("flag_yes_or_no", flag=flag)
     if not text and name in options():
         text = options()[name].alone
+    if not text and name in options() and options()[name].switch:
+        return "on"
     if not text:
         raise Refused("flag_empty", flag=flag)
     if name in OTHERS:

@@ -69,6 +69,7 @@ MaskedContent = Literal["original", "fill", "latent noise", "latent nothing"]
 """What the masked part begins with, in A1111's words."""
 Mode = Literal["draft", "full", "hd"]
 """How much work is put into a picture: few steps, the usual ones, or a hires pass besides."""
+Switch = Literal["off", "on"]
 InpaintArea = Literal["whole picture", "only masked"]
 """What of the picture is drawn over: all of it, or what lies around the mask, as large."""
 
@@ -80,6 +81,7 @@ MASKED: Final = frozenset(
         "masked_content",
         "inpaint_area",
         "mask_padding",
+        "differential",
         "extension",
     )
 )
@@ -505,6 +507,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             needs="mask",
         ),
     ] = 32
+    differential: Annotated[
+        Switch,
+        option(
+            "whether the mask's greys say how much each place changes (differential diffusion)",
+            slash=False,
+            needs="mask",
+            also={"yes": "on", "true": "on", "no": "off", "false": "off"},
+        ),
+    ] = "off"
     extension: Annotated[
         Extension | None,
         option("the larger canvas that the start picture is put on", offered=False),

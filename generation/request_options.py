@@ -70,6 +70,11 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     needs: str = ""
     """The option without which it means nothing."""
 
+    @property
+    def switch(self) -> bool:
+        """Whether its flag alone means that it is on."""
+        return set(self.choices) == {"off", "on"}
+
     def parse(self, text: str) -> str | int | float:
         """The value that somebody typed; of choices the one that is meant, whatever its case, with
         hyphens for blanks. Raises Refused when it is no number but should be.

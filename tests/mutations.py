@@ -64,6 +64,7 @@ TESTS: Final = {
     "kontext": f"{RUNTIME}/test_kontext.py",
     "inpainting": f"{RUNTIME}/test_inpainting.py",
     "masked content": f"{RUNTIME}/test_masked_content.py",
+    "differential": f"{RUNTIME}/test_differential.py",
     "outpainting": "tests/unit/generation/test_outpainting.py",
     "canvas": f"{RUNTIME}/test_canvas.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",

@@ -317,6 +317,8 @@ def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:
         yield texts(f"masked_content_{request.masked_content.replace(' ', '_')}")
     if request.inpaint_area == "only masked":
         yield texts("mask_only", padding=request.mask_padding)
+    if request.differential == "on":
+        yield texts("mask_differential")
 
 
 def _mode(request: GenerationRequest, texts: Texts) -> str:

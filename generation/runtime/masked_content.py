@@ -38,9 +38,14 @@ def filled(picture: Image.Image, drawn: Image.Image, *, canvas: bool = False) ->
 
 def begins_as_trained(request: GenerationRequest, model: Checkpoint) -> bool:
     """Whether a model for inpainting begins with noise alone, and is shown what stays: all is drawn
-    anew, and nobody asks for another content.
+    anew, and nobody asks for another content or for greys.
     """
-    return fills(model) and request.denoising_strength == 1 and request.masked_content == "original"
+    return (
+        fills(model)
+        and request.denoising_strength == 1
+        and request.masked_content == "original"
+        and request.differential == "off"
+    )
 
 
 def beginning(

@@ -4,7 +4,7 @@ As A1111 inpaints: the mask's edge is blurred, latents are one or the other, and
 back from the picture itself in the end.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +14,14 @@ from generation.canvas import on_canvas
 from generation.mask_region import Region
 from generation.mask_shapes import drawn_part, latent_greys
 from generation.messages import Generate
+from generation.request import GenerationRequest
 from generation.runtime.faults import JobError
 from generation.runtime.latents import fitted, open_picture
+from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.samplers.step import Denoise
+
+SEEN: Final = 8
+"""From an eighth of a mask's white on what was made with its greys is seen alone."""
 
 
 class Mask(NamedTuple):
@@ -28,6 +33,8 @@ class Mask(NamedTuple):
     """What stays where it is black, in RGB."""
     region: Region | None = None
     """Of a whole picture, where only what is masked is drawn."""
+    differential: bool = False
+    """Whether its greys say how much each place changes."""
 
     @property
     def pixels(self) -> torch.Tensor:
@@ -35,10 +42,11 @@ class Mask(NamedTuple):
         return _rounded(self.drawn)
 
     def latents(self, width: int, height: int) -> torch.Tensor:
-        """(1, 1, height, width): 1 where a latent is drawn anew, else 0. Raises JobError where none
-        is.
+        """(1, 1, height, width): 1 where a latent is drawn anew, else 0, or how much it changes.
+        Raises JobError where none is.
         """
-        found = _rounded(latent_greys(self.drawn, width, height))
+        greys = latent_greys(self.drawn, width, height)
+        found = _values(greys) if self.differential else _rounded(greys)
         if not found.any():
             raise JobError("mask_too_fine")
         return found
@@ -49,6 +57,8 @@ class Mask(NamedTuple):
         """
         if self.region is not None:
             return self.region.pasted(made)
+        if self.differential:
+            return Image.composite(made, self.picture, changed(self.drawn))
         # half drawn is drawn: the picture's own pixels end where the latents' do
         return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
 
@@ -68,10 +78,19 @@ def mask_of(work: Generate) -> Mask | None:
     part = drawn_part(request, mask, picture.size)
     if part is None:
         raise JobError("mask_too_fine")
+    differential = request.differential == "on"
     if part.whole is None or part.box is None:
-        return Mask(part.greys, fitted(picture, *size))
-    region = Region(picture, part.whole, part.box)
-    return Mask(part.greys, region.cut(picture, *size), region)
+        return Mask(part.greys, fitted(picture, *size), differential=differential)
+    shown = changed(part.whole) if differential else part.whole
+    region = Region(picture, shown, part.box)
+    return Mask(part.greys, region.cut(picture, *size), region, differential)
+
+
+def changed(greys: Image.Image) -> Image.Image:
+    """What is seen of a picture that was made with greys: it is a mixture already, and all of it is
+    seen but for where next to nothing changes.
+    """
+    return greys.point(lambda grey: min(255, grey * SEEN))
 
 
 def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Image.Image:
@@ -84,7 +103,9 @@ def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Im
 
 
 class MaskedLatents(NamedTuple):
-    """What of a batch stays: `kept` (N, C, h, w) wherever `drawn` (1, 1, h, w) is 0."""
+    """What of a batch stays: `kept` (N, C, h, w) wherever `drawn` (1, 1, h, w) is 0, and not 1 or
+    in between.
+    """
 
     drawn: torch.Tensor
     kept: torch.Tensor
@@ -115,5 +136,60 @@ class MaskedDenoiser:
         return denoised
 
 
+class DifferentialDenoiser:
+    """The same where greys say how much each place changes: it stays until so much of the noise is
+    gone that its grey has not less left to do.
+
+    Source: Levin and Fried, "Differential Diffusion: Giving Each Pixel Its Strength", by timesteps
+    as ComfyUI's node DifferentialDiffusion has it.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoise,
+        masked: MaskedLatents,
+        sampling: ModelSampling,
+        sigmas: torch.Tensor,
+    ) -> None:
+        self.uncond: torch.Tensor | None = None
+        """As of Denoiser."""
+        self._denoiser = denoiser
+        self._masked = masked
+        self._timestep = sampling.timestep
+        self._last = self._time(torch.tensor(max(sampling.sigma_min, float(sigmas[-1]))))
+        self._first = self._time(sigmas[0])
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """As Denoiser's."""
+        left = (self._time(sigma) - self._last) / (self._first - self._last)
+        now = self._masked._replace(drawn=(self._masked.drawn >= left).float())
+        denoiser = MaskedDenoiser(self._denoiser, now)
+        denoised = denoiser(x, sigma)
+        self.uncond = denoiser.uncond
+        return denoised
+
+    def _time(self, sigma: torch.Tensor) -> float:
+        return float(self._timestep(sigma))
+
+
+def masking(
+    denoiser: Denoise,
+    masked: MaskedLatents | None,
+    request: GenerationRequest,
+    sampling: ModelSampling,
+    sigmas: torch.Tensor,
+) -> Denoise:
+    """A denoiser that keeps what stays, if anything does."""
+    if masked is None:
+        return denoiser
+    if request.differential == "on":
+        return DifferentialDenoiser(denoiser, masked, sampling, sigmas)
+    return MaskedDenoiser(denoiser, masked)
+
+
+def _values(greys: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(greys, dtype=np.float32) / 255)[None, None]
+
+
 def _rounded(greys: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(greys, dtype=np.float32) / 255).round()[None, None]
+    return _values(greys).round()

@@ -40,7 +40,7 @@ from generation.runtime.latents import (
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
 from generation.runtime.masked_content import beginning, begins_as_trained, filled
-from generation.runtime.masks import Mask, MaskedDenoiser, MaskedLatents, mask_of
+from generation.runtime.masks import Mask, MaskedLatents, mask_of, masking
 from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams, first_noise
 from generation.runtime.parts import Parts
@@ -366,7 +366,7 @@ class Drawing(JobReport):
                 lambda: self.meter.enter("refine"),
             ) as denoiser,
         ):
-            asked = denoiser if masked is None else MaskedDenoiser(denoiser, masked)
+            asked = masking(denoiser, masked, request, sampling, sigmas)
             for made in SAMPLING[sampler](asked, x, sigmas, noise, sampling):
                 self._stop_if_cancelled()
                 x, done = made.x, made.number + 1

@@ -31,6 +31,7 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "mask_mode": ("--mask-mode not-masked", "only makes sense together with mask"),
     "masked_content": ("--masked-content fill", "only makes sense together with mask"),
     "inpaint_area": ("--inpaint-area only-masked", "only makes sense together with mask"),
+    "differential": ("--differential", "only makes sense together with mask"),
     "mask_padding": ("--mask-padding 16", "only makes sense together with mask"),
     "model": ("--model demo", {"model": "demo"}),
     "negative_prompt": ("--no fog", {"negative_prompt": "fog"}),

@@ -30,7 +30,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "refiner": ("refiner", "refiner_switch"),
     "faces": ("faces", "face_model", "face_strength", "face_fidelity", "cutout"),
     "output": ("format", "quality"),
-    "inpainting": ("mask_blur", "masked_content", "inpaint_area", "mask_padding"),
+    "inpainting": ("mask_blur", "masked_content", "inpaint_area", "mask_padding", "differential"),
     "hires": ("hires", "hires_upscaler", "hires_denoising", "hires_steps", "hires_guidance"),
     "hires_own": (
         *("hires_model", "hires_sampler", "hires_schedule"),

@@ -289,6 +289,7 @@ def test_a_mask_without_its_picture_and_a_blur_without_its_mask_are_refused(
                 ("masked_content", "fill"),
                 ("inpaint_area", "only masked"),
                 ("mask_padding", 8),
+                ("differential", "on"),
             )
         ),
     ]

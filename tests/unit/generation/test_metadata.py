@@ -185,11 +185,12 @@ def test_a_mask_is_told_by_its_blur_as_a1111_writes_it() -> None:
         "masked_content": "latent nothing",
         "inpaint_area": "only masked",
         "mask_padding": 48,
+        "differential": "on",
     }
     written = of(masked.with_(**told))
     assert (
         "Mask blur: 0, Mask mode: Inpaint not masked, Masked content: latent nothing, "
-        "Inpaint area: Only masked, Masked area padding: 48, "
+        "Inpaint area: Only masked, Masked area padding: 48, Differential diffusion: on, "
     ) in written
     read = read_infotext(written)
     assert read is not None

@@ -192,3 +192,8 @@ def test_a_flag_and_an_option_that_disagree_are_refused() -> None:
 
 def test_a_side_is_the_nearest_that_can_be_drawn() -> None:
     assert parse("a --width 100 --height 101").given == {"width": 96, "height": 104}
+
+
+def test_a_switch_is_on_by_its_flag_alone() -> None:
+    for written, value in (("", "on"), ("on", "on"), ("yes", "on"), ("off", "off")):
+        assert parse(f"a --differential {written} --steps 3").given["differential"] == value

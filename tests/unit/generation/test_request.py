@@ -63,6 +63,7 @@ def test_json_carries_it_whole() -> None:
         masked_content="latent noise",
         inpaint_area="only masked",
         mask_padding=0,
+        differential="on",
     )
     again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
     assert again == request
