@@ -22,8 +22,9 @@ from torch.nn import functional
 from generation import hires
 from generation.messages import Configure, Failed, Finished, Generate, Picture, Progress
 from generation.models import ModelFile, ModelKind
+from generation.runtime import recipe
 from generation.runtime.checkpoints import Checkpoint
-from generation.runtime.hires import passes_of
+from generation.runtime.hires import enlarged_picture, passes_of
 from generation.runtime.parts import Parts
 from generation.runtime.schedules import timeline
 from generation.runtime.server import Server
@@ -363,6 +364,23 @@ def test_between_pictures_it_is_decoded_enlarged_and_encoded(
     found = bench.draw(width=width, height=height, hires=hires_, hires_upscaler=upscaler)
     assert found.size == made
     assert apart(found, expected) <= EXACT
+
+
+def test_what_is_enlarged_is_cut_off_behind_the_point(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By half a step of 255, which an encoding hides."""
+    seen: list[Image.Image] = []
+
+    def noting(*given: Any) -> Image.Image:
+        seen.append(given[3])
+        return enlarged_picture(*given)
+
+    monkeypatch.setattr(recipe, "enlarged_picture", noting)
+    bench.draw(hires_upscaler="Lanczos")
+    expected = np.floor(decoded(bench.loaded, first_latents(bench.loaded)))
+    # but for what lies on the edge between two
+    assert float(np.abs(np.array(seen[0]).astype(np.float64) - expected).mean()) < 0.01
 
 
 def test_latents_are_cut_out_where_the_shape_is_another(bench: Bench) -> None:
