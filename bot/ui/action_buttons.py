@@ -1,5 +1,6 @@
 """Buttons whose custom_id is all they know, so that they work for ever."""
 
+from collections.abc import Collection
 from typing import Any, Final, Self
 
 import discord
@@ -67,19 +68,30 @@ class ActionButton(
         await client.on_action(interaction, target, int(self.fields["job"]))
 
 
-def view(job: Job, texts: Texts, accepts: Accepts, index: int | None = None) -> discord.ui.View:
-    """The buttons of what is offered on a job, or on its picture `index`; in rows below where to a
-    picture grows, and picks. Reactions do what there is no room for.
+def view(
+    job: Job,
+    texts: Texts,
+    accepts: Accepts,
+    index: int | None = None,
+    *,
+    rows: int = ROWS,
+    without: Collection[str] = (),
+) -> discord.ui.View:
+    """The buttons of what is offered on a job, or on its picture `index`, but for the actions
+    `without`; in rows below where to a picture grows, and picks. Reactions do what there is no room
+    for in so many `rows`.
     """
     buttons = StatelessView()
-    found = offered(job, index, accepts)
+    found = [one for one in offered(job, index, accepts) if one.action.name not in without]
     groups = [
         [target for target in found if target.action.on != "pick" and not target.action.apart],
         [target for target in found if target.action.apart],
         [target for target in found if target.action.on == "pick"],
     ]
-    if sum(-(-len(group) // ROW) for group in groups) > ROWS:
-        groups = [[target for group in groups for target in group][: ROW * ROWS]]
+    if sum(-(-len(group) // ROW) for group in groups) > rows:
+        # what grows goes first: a dialog does that, too
+        others, grows, picks = groups
+        groups = [[*others, *picks, *grows][: ROW * rows]]
     for group in groups:
         first = -(-len(buttons.children) // ROW)
         for place, target in enumerate(group):

@@ -8,6 +8,7 @@ import pytest
 
 from generation.job import Job
 from generation.prompt_flags import OTHERS
+from generation.request import HIRES
 from generation.request_options import options
 from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Rig, png
@@ -25,6 +26,21 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "denoising": ("--denoising 0.5", {"denoising_strength": 0.5}),
     "guidance": ("--guidance 3.5", {"guidance_scale": 3.5}),
     "height": ("--height 64", {"height": 64}),
+    "hires": ("--hires 1.5", {"hires": "1.5"}),
+    "hires_upscaler": ("--hires 2 --hires-upscaler nearest", {"hires_upscaler": "Nearest"}),
+    "hires_denoising": ("--hires 2 --hires-denoising 0.5", {"hires_denoising": 0.5}),
+    "hires_steps": ("--hires 2 --hires-steps 3", {"hires_steps": 3}),
+    "hires_guidance": ("--hires 2 --hires-cfg 2", {"hires_guidance": 2}),
+    "hires_sampler": ("--hires 2 --hires-sampler euler", {"hires_sampler": "Euler"}),
+    "hires_schedule": ("--hires 2 --hires-schedule karras", {"hires_schedule": "Karras"}),
+    "hires_prompt": ("--hires 2 --hires-prompt fur", {"hires_prompt": "fur"}),
+    "hires_negative_prompt": (
+        "--hires 2 --hires-negative-prompt fog",
+        {"hires_negative_prompt": "fog"},
+    ),
+    "hires_model": ("--hires 2 --hires-checkpoint second", {"hires_model": "second"}),
+    "hires_tile": ("--hires 2 --hires-tile 64", {"hires_tile": 64}),
+    "mode": ("--mode draft", {"mode": "draft"}),
     "lora": ("--lora {lora}", {"weights": [1.0]}),
     "lora_weight": ("--lora {lora} --lora_weight 0.5", {"weights": [0.5]}),
     "mask_blur": ("--mask-blur 8", "only makes sense together with mask"),
@@ -58,6 +74,7 @@ ELSE: dict[tuple[str, str], str] = {
     ("imagine", "control_scale"): "control",
     ("control", "denoising"): "init_picture",
     ("start", "controlnet"): "ControlNet",
+    **{("start", name): "A hires pass is for what is drawn from words alone" for name in HIRES},
     ("start", "control_scale"): "ControlNet",
 }
 """What can't be had there, as after `/imagine`."""

@@ -180,7 +180,7 @@ async def test_a_reroll_draws_the_prompt_anew(rig: Rig, ada: Person, general: st
 async def test_what_comes_of_an_enlarged_picture_has_the_size_before(
     rig: Rig, ada: Person, general: str
 ) -> None:
-    first = await imagine(ada, general, width=512, height=512)
+    first = await imagine(ada, general, prompt="a fox --hires off", width=512, height=512)
     assert rig.config.limits.side == 512
     assert rig.config.limits.upscaled_side == Limits().upscaled_side
     act = await ada.click(await ada.message(general, first["id"]), "Upscale")

@@ -17,7 +17,7 @@ from bot.requests.actions import ACTIONS, Accepts, ActionTarget
 from bot.services import Services
 from bot.ui import action_buttons, job_embeds
 from bot.ui.action_buttons import ActionButton
-from bot.ui.persistent_items import StatelessLayout, StatelessView
+from bot.ui.persistent_items import StatelessLayout
 from generation.job import Job
 from generation.refusal import Refused
 from storage.history import Page, Query
@@ -147,12 +147,10 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
 
 def entry_view(job: Job, texts: Texts, accepts: Accepts) -> discord.ui.View:
     """The buttons of an entry: those of its message, but for deleting it, and the history's."""
-    view = StatelessView()
-    for item in action_buttons.view(job, texts, accepts).children:
-        if isinstance(item, ActionButton) and item.action_name != "delete":
-            view.add_item(item)
+    last = action_buttons.ROWS - 1
+    view = action_buttons.view(job, texts, accepts, rows=last, without=("delete",))
     for name in IN_HISTORY:
         target = ActionTarget(ACTIONS[name])
         if accepts(target, job):
-            view.add_item(ActionButton.of(target, job.id, texts(target.action.label), row=4))
+            view.add_item(ActionButton.of(target, job.id, texts(target.action.label), row=last))
     return view
