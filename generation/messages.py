@@ -165,7 +165,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
 
 
 class Enlarge(msgspec.Struct, frozen=True, tag=True):
-    """Make the picture larger that `request.enlargement` names, without a second pass."""
+    """Make the picture larger that `request.enlargement` names, without a second pass, or leave it
+    as large as it is; then do what `finishing` says."""
 
     job: str
     request: GenerationRequest

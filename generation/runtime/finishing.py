@@ -19,6 +19,9 @@ After = Callable[[str, float], None]
 """Hears which stage is how far, from 0 to 1, and may raise to stop."""
 
 
+Pasted = Callable[[Image.Image], Image.Image]
+
+
 class Finisher:
     """Does for each picture of a job what its request wants done."""
 
@@ -30,10 +33,16 @@ class Finisher:
         self.faceless: set[int] = set()
         """Pictures, by index, that none of the faces is in which were meant."""
 
-    def finish(self, index: int, picture: Image.Image, after: After) -> Image.Image:
-        """Raises JobError and NotFiniteError."""
+    def finish(
+        self, index: int, picture: Image.Image, after: After, pasted: Pasted | None = None
+    ) -> Image.Image:
+        """Raises JobError and NotFiniteError. `pasted` puts what a mask keeps over the picture: as
+        A1111 has it after its faces are restored, so that what stays stays.
+        """
         if self._wanted.faces is not None:
             picture = self._with_faces(index, picture, self._wanted.faces, after)
+        if pasted is not None:
+            picture = pasted(picture)
         if self._wanted.remover is not None:
             after("cutout", 0.0)
             if self._network is None:

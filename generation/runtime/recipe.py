@@ -184,21 +184,20 @@ class Drawing(JobReport):
                     for index, latent in enumerate(latents, first):
                         self._stop_if_cancelled()
                         picture, decoded_in = self._decode(model, latent, self._passes[-1])
-                        if inputs.mask is not None:
-                            picture = inputs.mask.pasted(picture)
-                        picture = self._finished(index, picture)
+                        picture = self._finished(index, picture, inputs.mask)
                         numerics = self._computed(plan, model, decoded_in, tuned)
                         # saved while the next one is drawn
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
                         self.numerics = numerics
                         self._made = index + 1
 
-    def _finished(self, index: int, picture: Image.Image) -> Image.Image:
+    def _finished(self, index: int, picture: Image.Image, mask: Mask | None) -> Image.Image:
         def after(stage: str, _share: float) -> None:
             self._stop_if_cancelled()
             self._stage(stage, index + 1)
 
-        picture = self._finisher.finish(index, picture, after)
+        pasted = None if mask is None else mask.pasted
+        picture = self._finisher.finish(index, picture, after, pasted)
         self.faceless = tuple(sorted(self._finisher.faceless))
         return picture
 

@@ -158,3 +158,16 @@ async def test_a_file_goes_through_the_pipe_in_parts(monkeypatch: pytest.MonkeyP
         await decoder.lightened(large, 80, 1.0, "a.bmp")
     assert sum(written) > 2 * len(large)
     assert max(written) <= CHUNK
+
+
+async def test_a_lighter_copy_and_a_sheet_keep_transparency() -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (40, 30), (200, 20, 20, 90)).save(file, "PNG")
+    async with PictureDecoder(Limits()) as decoder:
+        light = await decoder.lightened(file.getvalue(), 80, 0.5, "a.png")
+        sheet = await decoder.sheet([file.getvalue(), PNG], 64, "b.webp")
+    for made in (light, sheet):
+        with Image.open(io.BytesIO(made)) as opened:
+            assert opened.mode == "RGBA"
+            shown = opened.getchannel("A").histogram()
+        assert sum(shown[80:100]) > 0

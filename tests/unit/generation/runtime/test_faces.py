@@ -303,6 +303,21 @@ def test_the_faces_that_are_meant_are_restored(
     assert again.tobytes() == made.tobytes()
 
 
+def test_what_a_mask_keeps_is_put_over_restored_faces(tmp_path: Path, network: Inverts) -> None:
+    picture = faces.drawn_face((640, 480), TWO)
+    left = picture.crop((0, 0, 200, 480))
+
+    def pasted(made: Image.Image) -> Image.Image:
+        made = made.copy()
+        made.paste(left, (0, 0))
+        return made
+
+    finisher = Finisher(Parts(SETTINGS, torch.device("cpu")), finishing(tmp_path))
+    made = finisher.finish(0, picture, lambda *_: None, pasted)
+    assert changed_at(picture, made) == [False, True]
+    assert made.crop((0, 0, 200, 480)).tobytes() == left.tobytes()
+
+
 def test_strength_is_how_much_shows(tmp_path: Path, network: Inverts) -> None:
     picture = faces.drawn_face((640, 480), TWO)
     before = np.asarray(picture).astype(float)
