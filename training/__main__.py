@@ -7,7 +7,8 @@
                                              begins with the weights that are shipped
 
 Interrupted, the same command goes on where it stopped. Parts, in order: vae, text, latents,
-unet, cooldown, classifier, export, lora, controlnet, upscaler, enlarged, sheets, evaluate, card.
+unet, cooldown, classifier, export, lora, controlnet, upscaler, enlarged, tagger, sheets, evaluate,
+card.
 `decoder` goes on with the autoencoder's decoder alone, which leaves a trained UNet valid.
 """
 

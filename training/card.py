@@ -171,4 +171,9 @@ def _beside(models: Path) -> str:
     if (models / "upscale_models" / "demo-x4.safetensors").is_file():
         sheet = f"[enlarged.png]({_SHEETS}/enlarged.png)"
         lines.append(f"- the upscaler `demo-x4`: four times the size, in {sheet}")
+    if (models / "wd14_tagger" / "demo-tagger").is_dir():
+        lines.append(
+            "- the tagger `demo-tagger`: names the things, places, backgrounds and styles of its"
+            " pictures, in [describe.png](../../../docs/describe.png)"
+        )
     return "\n".join(lines) or "Its LoRAs and its ControlNet are not trained yet."

@@ -22,6 +22,7 @@ from training.lora import train_lora
 from training.precision import mixed_precision
 from training.sheets import contact_sheet, draw_controlled, lora_sheet, prompt_sheet
 from training.styles import STYLES
+from training.tagger import train_tagger
 from training.text import train_text
 from training.unet import load_text, load_vae, train_unet
 from training.upscaler import load_upscaler, train_upscaler
@@ -37,6 +38,7 @@ MINUTES = {
     "lora": 12.0,
     "controlnet": 60.0,
     "upscaler": 60.0,
+    "tagger": 20.0,
 }
 
 
@@ -89,6 +91,10 @@ class Recipe:
     @property
     def upscaler(self) -> Path:
         return self.models / "upscale_models" / "demo-x4.safetensors"
+
+    @property
+    def tagger(self) -> Path:
+        return self.models / "wd14_tagger" / "demo-tagger"
 
     @property
     def controlnet(self) -> Path:
@@ -158,6 +164,10 @@ def _controlnet(recipe: Recipe, budget: Budget) -> None:
 
 def _upscaler(recipe: Recipe, budget: Budget) -> None:
     train_upscaler(recipe.art, recipe.demo, recipe.out, budget, recipe.device, recipe.upscaler)
+
+
+def _tagger(recipe: Recipe, budget: Budget) -> None:
+    train_tagger(recipe.art, recipe.out, budget, recipe.device, recipe.tagger)
 
 
 def _enlarged(recipe: Recipe, budget: Budget) -> None:
@@ -231,6 +241,7 @@ PARTS: dict[str, Callable[[Recipe, Budget], None]] = {
     "controlnet": _controlnet,
     "upscaler": _upscaler,
     "enlarged": _enlarged,
+    "tagger": _tagger,
     "sheets": _sheets,
     "evaluate": _evaluate,
     "card": _card,

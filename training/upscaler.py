@@ -51,7 +51,7 @@ REDUCERS = (
 class LargeArt:
     """All the emoji art at its own size; `sprites` train, `held_out` never do.
 
-    `known` are those of `sprites` that the demo draws.
+    `known` are those of `sprites` that the demo draws, `strange` the others.
     """
 
     def __init__(self, art: Art) -> None:
@@ -60,6 +60,7 @@ class LargeArt:
         self.held_out = paths[::HELD_OUT]
         self.sprites = [path for i, path in enumerate(paths) if i % HELD_OUT]
         self.known = sorted(set(art.paths) & set(self.sprites))
+        self.strange = sorted(set(self.sprites) - set(art.paths))
 
     @staticmethod
     @lru_cache(maxsize=256)

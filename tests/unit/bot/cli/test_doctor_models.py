@@ -124,7 +124,8 @@ async def test_two_diffusers_folders_of_one_name_named_themselves(tmp_path: Path
 async def test_names_are_not_cut_at_a_dot(tmp_path: Path) -> None:
     for place in ("sd-v1.4", "sd-v1.5", "sub/sd-v1.4", "sub/sd-v1.5"):
         write_folder(tmp_path / place)
-    lines = [one.found.partition(" (")[0] for one in await findings(tmp_path)]
+    models = [one for one in await findings(tmp_path) if one.check == "model"]
+    lines = [one.found.partition(" (")[0] for one in models]
     assert lines[-4:] == ["sd-v1.4", "sd-v1.5", "sub/sd-v1.4", "sub/sd-v1.5"]
 
 
