@@ -57,6 +57,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "zoom_out": DRAWS,
     "zoom_out_more": DRAWS,
     "extend": DRAWS,
+    "redraw": DRAWS,
     "start": DRAWS,
     "edit": DRAWS,
     "describe": Rule(who="presser", in_place=True),

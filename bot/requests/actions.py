@@ -323,6 +323,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             )
         ),
         Action(
+            name="redraw",
+            emoji="🖌️",
+            label="button_redraw",
+            on="picture",
+            invites=False,
+            written=True,
+        ),
+        Action(
             name="extend",
             emoji="↔️",
             label="button_extend",

@@ -64,6 +64,8 @@ class Remaking:
                 made = Remade(job.request, enlarged(job))
             elif target.action.name == "imagine_this":
                 return job.description is not None and bool(job.description.prompt)
+            elif target.action.name == "redraw":
+                made = Remade(self.redrawn(target, job))
             elif target.action.name == "start":
                 self.editable(target, job)
                 return True
@@ -152,6 +154,12 @@ class Remaking:
         area, ratio = request.width * request.height, picture.width / picture.height
         width, height = shaped(model, ratio, area, self._rules.limits)
         return request.with_(width=width, height=height)
+
+    def redrawn(self, target: ActionTarget, job: Job) -> GenerationRequest:
+        """What draws a part of a picture anew, once it has a mask. Raises Refused."""
+        source = self._source(target, job)
+        request = self._in_shape(start_from(source), source)
+        return self._brought_back(request.with_(denoising_strength=1.0), job)
 
     def extended(self, target: ActionTarget, job: Job, sides: Sides) -> GenerationRequest:
         """What draws around a picture of a job. Raises Refused."""

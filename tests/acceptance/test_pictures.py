@@ -35,7 +35,7 @@ async def test_buttons_and_reactions_are_those_that_apply(
     one = await imagine(ada, general)
     singles = [
         *("Upscale", "Hires", "Vary (subtle)", "Vary (strong)"),
-        *("Zoom out ×1.5", "Zoom out ×2", "Start from it"),
+        *("Zoom out ×1.5", "Zoom out ×2", "Draw a part anew…", "Start from it"),
     ]
     everywhere = ["Edit", "Parameters", "Favourite", "Delete"]
     grows = ["Left", "Right", "Up", "Down", "Extend…"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bot.access.permissions import Rights, check_remains
 from bot.delivery.failures import SENDING_ERRORS, is_too_large
-from bot.features.actions import extend_modal, modals
+from bot.features.actions import extend_modal, modals, redraw_modal
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.edit_modal import edit_modal
@@ -120,6 +120,13 @@ async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job
     await reply.open(modal, target, job)
 
 
+async def _redraw(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Opens the dialog of a part that is drawn anew, where the picture can be started from."""
+    strength = services.requests.remaking.redrawn(target, job).denoising_strength
+    modal = redraw_modal.modal_for(job, target.index or 0, strength, reply.caller.texts)
+    await reply.open(modal, target, job)
+
+
 async def _extend(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Opens the dialog of directions, where there is one to go on from."""
     services.requests.remaking.extended(target, job, outpainting.ALL_AROUND)
@@ -191,6 +198,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "edit": _edit,
     "start": _edit,
     "extend": _extend,
+    "redraw": _redraw,
     "edit_words": _edit_words,
     "retry": _edit,
     "imagine_this": _imagine_this,

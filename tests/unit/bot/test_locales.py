@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bot import locales
-from bot.features.actions import extend_modal
+from bot.features.actions import extend_modal, redraw_modal
 from bot.features.approvals import VERDICTS
 from bot.features.moderation import COMMANDS as MODERATION
 from bot.features.presets.command import COMMANDS
@@ -44,7 +44,16 @@ BUILT = {
     *(f"stage_{stage}" for stage in Progress.__annotations__["stage"].__args__),
     *(
         f"action_{name}"
-        for name in ("imagine", "edit", "edit_words", "start", "extend", "retry", "replay")
+        for name in (
+            "imagine",
+            "edit",
+            "edit_words",
+            "start",
+            "extend",
+            "redraw",
+            "retry",
+            "replay",
+        )
     ),
     *(f"action_{action.name}" for action in ACTIONS.values() if action.request),
     *(panel.title(setting) for setting in SETTINGS.values()),
@@ -63,6 +72,11 @@ BUILT = {
     *(f"settings_{setting.scope}" for setting in SETTINGS.values()),
     *(f"change_{what}" for what in Change.__annotations__["what"].__args__),
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
+    *(
+        f"redraw_{choice.replace(' ', '_')}"
+        for name in (redraw_modal.CONTENT, redraw_modal.AREA)
+        for choice in options()[name].choices
+    ),
     *(f"extend_{name}" for name in (*extend_modal.SIDES, *extend_modal.SHARES)),
     *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),

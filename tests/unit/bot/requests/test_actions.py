@@ -7,6 +7,7 @@ def test_prompts_are_written_in_the_dialogs_alone() -> None:
     assert {row.name for row in ACTIONS.values() if row.written} == {
         "edit",
         "extend",
+        "redraw",
         "edit_words",
         "imagine_this",
         "start",
