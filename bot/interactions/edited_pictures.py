@@ -120,7 +120,8 @@ class EditedPictures:
         except Refused as refused:
             if refused.code != "picture_gone" or self.offered.message is None:
                 raise
-            # Discord's links are good for a day; the message has new ones
+            # Discord's links are good for a day; it gives new ones, but for others' messages on
+            # servers only to apps that may read all messages there, which this one does not ask for
             content = await self._fetched(await self._anew(place, self.offered.message), most)
         check_file(self.offered.pictures[place].name, content)
         file = await self._services.store.jobs.keep_upload(content)

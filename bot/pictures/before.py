@@ -43,7 +43,7 @@ class BeforePictures:
         try:
             contents = [await self._jobs.read_upload(file) for file in request.shown]
             side = min(SIDE_MAX, max(request.size))
-            return await self._decoder.sheet(contents, side, f"before {job.id}")
+            return await self._decoder.board(contents, side, f"before {job.id}")
         except Refused as refused:
             log.warning("what was edited can't be shown", job=job.id, why=refused.code)
             return b""

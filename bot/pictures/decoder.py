@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from bot.pictures.decoder_messages import (
     LENGTH_BYTES,
     Answer,
+    Board,
     DrawGrid,
     Hidden,
     Lighten,
@@ -29,7 +30,7 @@ from bot.pictures.decoder_messages import (
 from bot.pictures.grid_sheets import grid_sheet
 from bot.pictures.hidden_texts import hidden
 from bot.pictures.normalising import normalised
-from bot.pictures.reductions import lightened, sheet
+from bot.pictures.reductions import board, lightened, sheet
 from generation.refusal import Refused
 
 ADDRESSES: Final = 2**29
@@ -77,6 +78,8 @@ def _made(work: Work, files: Sequence[bytes]) -> bytes:
             return sheet(files, work.side)
         case DrawGrid():
             return grid_sheet(files, work.layout)
+        case Board():
+            return board(files, work.side)
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

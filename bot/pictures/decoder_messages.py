@@ -49,7 +49,13 @@ class Hidden(msgspec.Struct, frozen=True, tag=True):
     pixels: int
 
 
-Work = Normalise | Lighten | Sheet | Hidden | DrawGrid
+class Board(msgspec.Struct, frozen=True, tag=True):
+    """Of one to four pictures of ours: one WebP that shows each whole."""
+
+    side: int
+
+
+Work = Normalise | Lighten | Sheet | Hidden | DrawGrid | Board
 
 
 class Task(msgspec.Struct, frozen=True):

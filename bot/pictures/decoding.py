@@ -10,7 +10,15 @@ from typing import Final, Self
 
 import structlog
 
-from bot.pictures.decoder_messages import DrawGrid, Hidden, Lighten, Normalise, Sheet, Work
+from bot.pictures.decoder_messages import (
+    Board,
+    DrawGrid,
+    Hidden,
+    Lighten,
+    Normalise,
+    Sheet,
+    Work,
+)
 from bot.pictures.decoding_process import SECONDS, DecoderFailedError, DecodingProcess
 from bot.pictures.normalising import Bounds, PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON, DecoderTurns
@@ -150,6 +158,10 @@ class PictureDecoder:
     async def grid(self, contents: Sequence[bytes], layout: GridLayout, name: str) -> bytes:
         """A grid of pictures of ours as one WebP. Raises Refused when a file is broken."""
         return await _made(self._own, DrawGrid(layout), contents, name)
+
+    async def board(self, contents: Sequence[bytes], side: int, name: str) -> bytes:
+        """One to four pictures, each whole, as one WebP. Raises Refused when a file is broken."""
+        return await _made(self._own, Board(side), contents, name)
 
 
 async def _made(

@@ -33,6 +33,30 @@ def sheet(contents: Sequence[bytes], side: int) -> bytes:
     return _webp(made, 80)
 
 
+def board(contents: Sequence[bytes], side: int) -> bytes:
+    """One to four pictures as one WebP: one as it is, of at most `side` pixels a side; several on a
+    square of that side, of which a gallery cuts nothing off.
+
+    Blocks. Raises OSError.
+    """
+    if len(contents) == 1:
+        return sheet(contents, side)
+    pictures = []
+    for content in contents:
+        with Image.open(io.BytesIO(content)) as picture:
+            pictures.append(_plain(picture))
+    wide = sum(one.width / one.height for one in pictures) > len(pictures)
+    across, down = (1, 2) if wide and len(pictures) == 2 else (2, -(-len(pictures) // 2))
+    cell = (side // across, side // down)
+    made = Image.new("RGBA", (side, side))
+    for place, one in enumerate(pictures):
+        fitted = ImageOps.contain(one, cell, Image.Resampling.LANCZOS)
+        left = place % across * cell[0] + (cell[0] - fitted.width) // 2
+        top = place // across * cell[1] + (cell[1] - fitted.height) // 2
+        made.paste(fitted, (left, top))
+    return _webp(made, 80)
+
+
 def _plain(picture: Image.Image) -> Image.Image:
     """In RGB, or RGBA where it is transparent somewhere."""
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")

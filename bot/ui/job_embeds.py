@@ -287,7 +287,7 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
     if request.image_prompts:
         told = (_prompted(prompt, texts) for prompt in request.image_prompts)
         yield "field_ip_adapter", ", ".join(told)
-    if request.init_picture:
+    if request.init_picture and not (request.edits and request.denoising_strength == 1):
         yield "field_denoising", number(request.denoising_strength)
     if request.extension is not None:
         yield "field_extension", _extension(request.extension, texts)

@@ -106,7 +106,7 @@ async def test_pictures_of_ones_own_are_edited_and_shown_before_and_after(
     assert names(message) == ["darkroom-1-before.webp", "darkroom-1-1.png"]
     assert "First what it was, then what became of it." in message["content"]
     before = await content(control, message["attachments"][0])
-    assert before.getpixel((5, 5))[0] > 200  # type: ignore[index]
+    assert before.getpixel((5, before.height // 4))[0] > 200  # type: ignore[index]
     # what others draw of it keeps its pictures, and shows them
     for label in ("Reroll", "Vary (subtle)"):
         act = await ada.click(message, label)
@@ -396,3 +396,28 @@ async def test_private_stays_private(rig: Rig, ada: Person, bo: Person, general:
     found = await rig.job(3)
     assert found.request.init_picture == (await rig.job(1)).request.init_picture
     assert not found.origin.private or theirs["flags"] & 64
+
+
+@pytest.mark.parametrize("where", ["general", "dm"])
+async def test_a_link_that_has_run_out_is_asked_for_anew(
+    rig: Rig, ada: Person, control: Control, where: str
+) -> None:
+    """Discord's are good for a day. What is written on servers it tells no app without being asked
+    for that: there the menu is used again.
+    """
+    channel = await ada.channel(where)
+    message = await posted(ada, channel, "red")
+    act = await ada.use_on_message("Edit with words…", message)
+    await act.modal()
+    await control.call("POST", "/clock", {"advance": 2 * 86_400})
+    act = await act.submit(prompt="make it night", model=[KLEIN])
+    if where == "general":
+        answer = await answer_to(act)
+        assert "Choose *Edit with words…* on it again" in answer["content"]
+        assert (await shown(await ada.click(answer, RETRY)))["prompt"] == "make it night"
+        act = await ada.use_on_message(
+            "Edit with words…", await ada.message(channel, message["id"])
+        )
+        act = await act.submit(prompt="make it night", model=[KLEIN])
+    await finished(ada, channel, await act.deferred())
+    assert await colours(rig, (await rig.job(1)).request.shown) == [RED]

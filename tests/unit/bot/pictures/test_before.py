@@ -29,7 +29,7 @@ class Store:
 
 
 class Decoder:
-    async def sheet(self, contents: list[bytes], side: int, _name: str) -> bytes:
+    async def board(self, contents: list[bytes], side: int, _name: str) -> bytes:
         return b",".join([str(side).encode(), *contents])
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from bot.pictures.attachments import Attachment
 from bot.pictures.decoding import PictureDecoder
+from bot.pictures.reductions import board
 from bot.pictures.thumbnails import SIDE, of_model, small
 from generation.refusal import Refused
 from generation.rules import Limits
@@ -76,3 +77,41 @@ async def test_what_cannot_be_read_beside_a_model_is_left_out(
     async with PictureDecoder(Limits()) as decoder:
         assert await of_model(path, "model-1.webp", decoder) is None
         assert await of_model(tmp_path / "gone.png", "model-1.webp", decoder) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "across", "down"),
+    [
+        ([(64, 64), (64, 64)], 2, 1),
+        ([(60, 90), (60, 90)], 2, 1),
+        ([(90, 30), (90, 60)], 1, 2),
+        ([(90, 30), (60, 60), (60, 60)], 2, 2),
+        ([(64, 64)] * 4, 2, 2),
+    ],
+)
+def test_several_pictures_stand_whole_on_a_square(
+    sizes: list[tuple[int, int]], across: int, down: int
+) -> None:
+    """As many columns as leave them larger; each fills its place one way."""
+    colours = ("red", "lime", "blue", "white")
+    files = [
+        an_attachment(*size, colour).content for size, colour in zip(sizes, colours, strict=False)
+    ]
+    shown = Image.open(io.BytesIO(board(files, 240))).convert("RGBA")
+    assert shown.size == (240, 240)
+    for place, (width, height) in enumerate(sizes):
+        left, top = place % across * (240 // across), place // across * (240 // down)
+        cell = shown.crop((left, top, left + 240 // across, top + 240 // down))
+        opaque = cell.getchannel("A").point(lambda value: 255 * (value > 200)).getbbox()
+        assert opaque is not None
+        found = (opaque[2] - opaque[0], opaque[3] - opaque[1])
+        assert abs(found[0] / found[1] - width / height) < 0.1
+        assert found[0] == cell.width or found[1] == cell.height
+        middle = cell.getpixel((cell.width // 2, cell.height // 2))
+        expected = Image.new("RGB", (1, 1), colours[place]).getpixel((0, 0))
+        assert all(abs(a - b) < 40 for a, b in zip(middle, expected, strict=False))  # type: ignore[arg-type]
+
+
+def test_one_picture_is_as_it_is() -> None:
+    shown = Image.open(io.BytesIO(board([an_attachment(640, 320, "red").content], 240)))
+    assert shown.size == (240, 120)
