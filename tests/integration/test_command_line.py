@@ -79,6 +79,30 @@ async def test_imagine_writes_pictures_and_one_line_each(config: Path, tmp_path:
     ]
 
 
+@pytest.mark.slow
+async def test_describe_says_what_a_picture_of_the_demo_shows(config: Path, tmp_path: Path) -> None:
+    """What its own tagger sees in a picture that it drew: the first of those in the docs."""
+    with Image.open(PROJECT / "docs" / "describe.png") as sheet:
+        sheet.convert("RGB").crop((12, 12, 204, 204)).save(tmp_path / "dog.png")
+    (tmp_path / "text.png").write_text("no picture")
+    command = ("-m", "bot", "--config", str(config), "describe")
+    files = (str(tmp_path / "text.png"), str(tmp_path / "dog.png"))
+    found = await run(*command, *files, "--json")
+    assert found.status == 1
+    assert "text.png" in found.err
+    said = json.loads(found.out)
+    assert set(said["tags"]) == {"dog", "pink background"}
+    assert set(said["prompt"].split(", ")) == {"dog", "pink background"}
+    assert (said["ratings"], said["caption"], said["characters"]) == ({}, "", [])
+    plain = await run(*command, files[1])
+    assert plain.status == 0, plain.err
+    assert plain.out.strip() == said["prompt"]
+    # no captioner is shipped
+    refused = await run(*command, files[1], "--style", "caption")
+    assert (refused.status, refused.out) == (1, "")
+    assert "models/LLM/Florence-2-base" in refused.err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
