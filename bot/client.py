@@ -21,8 +21,10 @@ from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
 from bot.features import (
     approvals,
+    blend,
     catalogue,
     control_picture,
+    control_preview,
     describe,
     drafts,
     edit_words,
@@ -138,6 +140,8 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         history.command(services),
         replay.command(services),
         upscale.command(services),
+        blend.command(services),
+        control_preview.command(services),
         describe.command(services),
         edit_words.command(services),
         grid.command(services),

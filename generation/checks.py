@@ -198,6 +198,8 @@ def _check_size(request: GenerationRequest, limits: Limits, enlarging: bool) -> 
 
 def _check_enlargement(made: Enlargement, catalog: Catalog, limits: Limits) -> None:
     file_of(made, catalog)
+    if made.control is not None:
+        control_uses.check_preprocessor(made.control, catalog)
     _at_most("width", made.width, limits.upscaled_side)
     _at_most("height", made.height, limits.upscaled_side)
 

@@ -283,6 +283,21 @@ def _check_slider(name: str, key: str, value: float, slider: Slider | None) -> N
         )
 
 
+def preview_of(asked: str, catalog: Catalog) -> ControlUse:
+    """What a control picture is made with, as `canny` or `canny:a=50`. Raises Refused."""
+    name, *parts = asked.split(":")
+    told = settings([f"pre={name.strip()}", *parts], asked)
+    told.pop("picture", None)
+    use = ControlUse("", "0" * 64, **told | {"automatic": False})
+    check_preprocessor(use, catalog)
+    return use
+
+
+def reading(use: ControlUse, picture: str) -> ControlUse:
+    """The same of another picture of the store."""
+    return msgspec.structs.replace(use, picture=picture)
+
+
 def untold(uses: Iterable[ControlUse], catalog: Catalog) -> list[ModelFile]:
     """The unions among them that nobody told the kind of the picture."""
     nets = (catalog.find(ModelKind.CONTROLNET, use.name) for use in uses if use.kind is None)

@@ -130,7 +130,9 @@ def of_given(
         if len(fitting) > 1:
             raise Refused("ipadapter_unnamed", names=", ".join(sorted(fitting)[:5]))
         name = fitting[0]
-    return (of(name, pictures, weight, catalog),)
+    found = of(name, pictures, weight, catalog)
+    shares = given.get("image_shares", ())
+    return (msgspec.structs.replace(found, shares=shares),)
 
 
 def fitting_adapters(catalog: Catalog, model: ModelFile) -> list[ModelFile]:

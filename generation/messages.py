@@ -179,6 +179,8 @@ class Enlarge(msgspec.Struct, frozen=True, tag=True):
     """What is done to it once it is larger."""
     rater: ModelFile | None = None
     """The tagger that checks the picture, where the settings name no other check."""
+    annotators: dict[str, ModelFile] = {}
+    """As in Generate."""
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):

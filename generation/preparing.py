@@ -72,7 +72,16 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
         upscaler = enlarging.file_of(made, catalog)
         if request.only_enlarges:
             shown = await pictures({made.picture})
-            return Enlarge(str(job.id), request, upscaler, shown, numerics, done_then)
+            previewed = () if made.control is None else (made.control,)
+            return Enlarge(
+                str(job.id),
+                request,
+                upscaler,
+                shown,
+                numerics,
+                done_then,
+                annotators=annotators_of(previewed, catalog),
+            )
         request = enlarging.second_pass(request)
     checkpoint = catalog.get(ModelKind.CHECKPOINT, request.model)
     if first is not None:

@@ -313,6 +313,8 @@ class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which faces are restored then; None for none."""
     cutout: Name = ""
     """What removes the background then; "" where it stays."""
+    control: ControlUse | None = None
+    """What makes a control picture of it, which then is all that is made; its name is empty."""
 
     @property
     def factor(self) -> float:

@@ -53,6 +53,7 @@ TESTS: Final = {
     "tagger": f"{RUNTIME}/test_taggers.py",
     "networks": f"{RUNTIME}/test_unet.py",
     "preprocessing": f"{RUNTIME}/test_preprocessing.py",
+    "blend": "tests/unit/generation/test_blending.py",
     "image prompts": f"{RUNTIME}/test_image_prompts.py",
     "annotators": f"{RUNTIME}/test_annotators.py",
     "refiner": f"{RUNTIME}/test_refiner.py",

@@ -18,7 +18,7 @@ from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
 from generation import checks, completion, describing, preset
 from generation.catalog import Catalog
-from generation.enlarging import NO_WISH, Wish, of_upload
+from generation.enlarging import NO_UPSCALER, NO_WISH, Wish, of_upload
 from generation.hires import second_pass, second_steps
 from generation.info import asking
 from generation.info.found import Info
@@ -26,7 +26,7 @@ from generation.info.resolving import Resolved
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
-from generation.request import DescriptionStyle, GenerationRequest
+from generation.request import ControlUse, DescriptionStyle, Enlargement, GenerationRequest
 from generation.request_options import options
 from generation.rules import Rules
 from generation.worker import Worker
@@ -245,6 +245,16 @@ class RequestService:
         checks.check(request, self.catalog, self.rules)
         return await self._add(request, caller, origin, action=action)
 
+    async def preview_control(
+        self, use: ControlUse, size: tuple[int, int], caller: Caller, origin: Origin
+    ) -> Job:
+        """What a preprocessor makes of a picture of the store, of that size."""
+        permissions.check_asking(caller)
+        await self.catalog.ready(MODELS_SECONDS)
+        request = of_upload(Enlargement(use.picture, NO_UPSCALER, *size, *size, control=use))
+        checks.check(request, self.catalog, self.rules)
+        return await self._add(request, caller, origin, action="control")
+
     async def describe(
         self,
         picture: str,
@@ -279,6 +289,24 @@ class RequestService:
         unchanged = all(getattr(request, n) == getattr(job.request, n) for n in same)
         enlarging = target.action.name == "retry" and enlarged(job) and unchanged
         return await self.submit(request, caller, origin, target, parent, enlarging=enlarging)
+
+    async def blend(
+        self, request: GenerationRequest, caller: Caller, origin: Origin, job: Job, index: int
+    ) -> Job:
+        """A picture of a job with as much of another in it, as that request has it."""
+        permissions.check_asking(caller)
+        await self.catalog.ready(MODELS_SECONDS)
+        checks.check(request, self.catalog, self.rules)
+        await self.presets.check(job, request, caller, enlarging=False)
+        return await self._add(
+            request,
+            caller,
+            origin,
+            action="blend",
+            parent=job.id,
+            parent_picture=index,
+            preset=use_there(job, origin),
+        )
 
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""

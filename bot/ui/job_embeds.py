@@ -251,6 +251,8 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         # where only what is masked was drawn, it is that of the whole picture
         width, height = job.pictures[0].width, job.pictures[0].height
     made = request.enlargement
+    if made is not None and made.control is not None:
+        yield "field_preprocessor", made.control.preprocessor
     if made is not None and made.upscaler != NO_UPSCALER:
         yield "field_upscaler", f"{made.upscaler} × {number(round(made.factor, 2))}"
     if not request.prompt:

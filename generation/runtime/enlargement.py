@@ -13,7 +13,7 @@ from generation.messages import Enlarge
 from generation.models import ModelFile
 from generation.numerics import Numerics
 from generation.request import Enlargement
-from generation.runtime import upscaling
+from generation.runtime import control_pictures, upscaling
 from generation.runtime.damage import blame_upscaler
 from generation.runtime.device import name_of, name_of_dtype
 from generation.runtime.faults import NotFiniteError
@@ -61,6 +61,15 @@ class Enlarging(JobReport):
         picture = enlarged(
             self._parts, made, self._work.upscaler, self._work.pictures[made.picture], after_tile
         )
+
+        if made.control is not None:
+            size = (made.width, made.height)
+            shown = picture.convert("RGB")
+            told = self._work.annotators
+            picture = control_pictures.prepared(made.control, shown, size, told, self._parts)
+            self.numerics = self._computed()
+            self._save(0, picture, self.numerics)
+            return
 
         def after(stage: str, share: float) -> None:
             self._stop_if_cancelled()

@@ -243,7 +243,7 @@ class Server:
         upscalers = (work.upscaler,) if work.upscaler is not None else ()
         beside = (*upscalers, *work.finishing.files)
         if isinstance(work, Enlarge):
-            return self._hashes_of(beside)
+            return self._hashes_of((*beside, *work.annotators.values()))
         whole = [file for model in work.checkpoints for file in model.files]
         vaes = (work.vae,) if work.vae is not None else ()
         files = (
@@ -253,6 +253,8 @@ class Server:
             *work.controlnets,
             *work.embeddings,
             *work.annotators.values(),
+            *work.adapters,
+            *work.eyes,
         )
         weights = {
             f"{TENSORS}:{lora.name}": self._hashes.of_tensors(lora.path) for lora in work.loras

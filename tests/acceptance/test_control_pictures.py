@@ -164,3 +164,24 @@ async def test_flags_say_how_a_picture_is_prepared_and_name_several(
         refused = await (await submitted(f"a keep --controlnet {flag}")).response()
         assert said in refused["content"]
     assert await rig.studio.jobs.get(3) is None
+
+
+async def test_a_control_picture_is_shown_without_drawing(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    picture = await ada.upload("sketch.png", png("blue", (90, 60)))
+    act = await ada.command(general, "control", picture=picture, preprocessor="canny:a=50")
+    done = await finished(ada, general, await act.deferred())
+    assert len(done["attachments"]) == 1
+    job = await rig.job(1)
+    made = job.request.enlargement
+    assert made is not None
+    assert made.control is not None
+    assert (made.control.preprocessor, made.control.threshold_a) == ("canny", 50)
+    assert (made.width, made.height) == (90, 60)
+    shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
+    assert shown["Preprocessor"] == "canny"
+    for asked, said in (("cany", "Nearest: canny"), ("depth", "Depth-Anything-V2")):
+        act = await ada.command(general, "control", picture=picture, preprocessor=asked)
+        assert said in (await act.response())["content"]
+    assert await rig.studio.jobs.get(2) is None

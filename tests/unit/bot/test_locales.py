@@ -46,6 +46,8 @@ BUILT = {
         f"action_{name}"
         for name in (
             "imagine",
+            "blend",
+            "control",
             "edit",
             "edit_words",
             "start",

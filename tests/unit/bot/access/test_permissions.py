@@ -84,9 +84,9 @@ pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
 zoom_out_more extend redraw                       private . . u u u u u u u
 pan_left pan_right pan_up pan_down zoom_out       role    r e r r r r r u u
 zoom_out_more extend redraw                       role    r e r r r r r u u
-/replay /upscale-job                              public  . . . . . . . u u
-/replay /upscale-job                              private . . u u u u u u u
-/replay /upscale-job                              role    r e r r r r r u u
+/replay /upscale-job /blend-job                   public  . . . . . . . u u
+/replay /upscale-job /blend-job                   private . . u u u u u u u
+/replay /upscale-job /blend-job                   role    r e r r r r r u u
 pick describe imagine_this                        public  . . . . . . . u u
 pick describe imagine_this                        private . . u u u u u u u
 pick describe imagine_this                        role    . . . . . . . u u
@@ -118,7 +118,7 @@ send forget /history-entry                        role    . . o o o o o u u
 
 ABOUT_NO_REQUEST: Final = """
 /imagine /grid /queue /cancel /history /models /loras           . . . . . . . . .
-control-picture image-prompt /settings /settings-person   . . . . . . . . .
+control-picture image-prompt /blend /control /settings /settings-person   . . . . . . . . .
 /preset-list /preset-show /preset-export /help /describe  . . . . . . . . .
 /mypreset-list /mypreset-create /mypreset-edit            . . . . . . . . .
 /mypreset-delete /mypreset-default /mypreset-import       . . . . . . . . .

@@ -15,14 +15,15 @@ from torch.nn import functional
 
 from generation import control_uses
 from generation.catalog import Catalog
-from generation.messages import Picture, RuntimeSettings
+from generation.enlarging import NO_UPSCALER, of_upload
+from generation.messages import Enlarge, Picture, RuntimeSettings
 from generation.models import ModelFile, ModelKind
-from generation.request import ControlUse
+from generation.request import ControlUse, Enlargement
 from generation.runtime.annotators import pose, seen_by
 from generation.runtime.control_pictures import prepared
 from generation.runtime.parts import Parts
 from tests.fixtures import annotators, models
-from tests.unit.generation.runtime.drawing import HEIGHT, WIDTH, Drawing, checkpoint
+from tests.unit.generation.runtime.drawing import HEIGHT, WIDTH, Drawing, checkpoint, pixels_of
 from tests.unit.generation.runtime.test_preprocessing import drawn
 
 CPU = torch.device("cpu")
@@ -226,3 +227,21 @@ async def test_a_job_draws_along_what_its_annotator_sees(tmp_path: Path) -> None
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+async def test_a_control_picture_alone_is_made_without_a_model(tmp_path: Path) -> None:
+    annotators.write_hed(tmp_path / "annotators" / "ControlNetHED.safetensors")
+    _, files = await files_in(tmp_path / "annotators")
+    photo, file = Image.fromarray(drawn(100, 70)), io.BytesIO()
+    photo.save(file, "PNG")
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    for preprocessor in ("canny", "softedge"):
+        use = ControlUse("", sha256, preprocessor=preprocessor)
+        request = of_upload(Enlargement(sha256, NO_UPSCALER, 100, 70, 100, 70, control=use))
+        drawing = Drawing(tmp_path / preprocessor)
+        shown = {sha256: file.getvalue()}
+        drawing.server.run(Enlarge("1", request, None, shown, annotators=files))
+        [made] = drawing.ends.of(Picture)
+        expected = prepared(use, photo, (100, 70), files, parts())
+        assert np.array_equal(pixels_of(made), np.asarray(expected).astype(float))
+    assert made.hashes["annotator:ControlNetHED"] == sha256_of(files["softedge"].path)

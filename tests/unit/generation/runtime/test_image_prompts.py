@@ -107,6 +107,9 @@ class Prompted(Drawing):
             **changes,
         )
         assert isinstance(answer, Picture), answer
+        # its files are told with the picture
+        told_files = {f"ipadapter:{file.name}" for file, _ in prompts}
+        assert {*told_files, "clip_vision:eyes"} <= answer.hashes.keys()
         return pixels_of(answer)
 
     def theirs(self, pipe: Any, images: Any) -> Pixels:
