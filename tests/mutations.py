@@ -36,6 +36,8 @@ TESTS: Final = {
     "table": "tests/unit/bot/access/test_permissions.py",
     "moderation": "tests/acceptance/test_moderation.py",
     "grids": "tests/acceptance/test_grid.py",
+    "what files say": "tests/acceptance/test_info.py",
+    "files read": "tests/unit/generation/info/test_resolving.py",
     "approvals": "tests/acceptance/test_approvals.py",
     "doors": "tests/acceptance/test_permissions.py",
     "privacy": "tests/acceptance/test_privacy.py",

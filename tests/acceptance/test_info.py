@@ -197,6 +197,17 @@ async def test_the_blocklist_and_the_place_hold_for_what_a_file_says(
     await settings.change_guild(guild, blocklist=(), channels=(1,))
     refused = await answer_to(await ada.click(answer, AGAIN))
     assert "Ask for pictures in" in refused["content"]
+    await settings.change_guild(guild, channels=(), reserved={77: ("demo",)})
+    refused = await answer_to(await ada.click(answer, AGAIN))
+    assert "<@&77>" in refused["content"]
+    # of a default preset the bounds hold, and its text is put around nothing
+    listing = b'[[preset]]\nname = "night"\ntemplate = "{prompt} at night"\nmax_steps = 3\n'
+    upload = await ada.upload("presets.toml", listing)
+    await (await ada.command(general, "preset import", file=upload)).response()
+    await settings.change_guild(guild, reserved={}, default_preset="night")
+    refused = await answer_to(await ada.click(answer, AGAIN))
+    assert "night" in refused["content"]
+    assert "at most 3" in refused["content"]
     assert await rig.studio.store.jobs.newest_id() == 0
 
 
