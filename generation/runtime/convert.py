@@ -18,6 +18,8 @@ import torch
 
 NESTED: Final = ("state_dict", "params_ema", "params", "model_state_dict", "model", "module")
 """Where the tensors lie in a checkpoint of training, the first that is there."""
+IP_ADAPTER: Final = ("image_proj", "ip_adapter")
+"""The two halves of an IP-Adapter, by which its tensors lie apart."""
 WORDS: Final = "string_to_param"
 """Where they lie in an embedding of A1111, one for each word; what is written is its only one."""
 
@@ -60,6 +62,9 @@ def _tensors(found: object) -> Iterator[tuple[str, torch.Tensor]]:
         if len(words) != 1:
             raise NoTensorsError(f"it holds {len(words)} words, and not one")
         found = {"emb_params": next(iter(words.values()))}
+    if isinstance(found, Mapping) and all(isinstance(found.get(p), Mapping) for p in IP_ADAPTER):
+        # an IP-Adapter of 2023, whose safetensors have the parts before the names
+        found = {f"{part}.{n}": t for part in IP_ADAPTER for n, t in found[part].items()}
     for name in NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]

@@ -145,7 +145,7 @@ async def test_names_are_not_cut_at_a_dot(tmp_path: Path) -> None:
         "RealESRGAN/RealESRGAN_x4plus.pth",
         "SwinIR/SwinIR_4x.pth",
         "openpose/body_pose_model.pth",
-        "clip_vision/clip_vision_g.safetensors",
+        "style_models/flux1-redux-dev.safetensors",
         "text_encoders/t5xxl.bin",
         "upscale_models/4x.pth",
         "hypernetworks/style.pt",

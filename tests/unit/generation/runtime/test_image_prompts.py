@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 from transformers import CLIPImageProcessor
 
 from generation.messages import Picture
 from generation.models import ModelFile, ModelKind
+from generation.runtime import convert
 from generation.runtime.image_prompts import pixels_for
 from generation.runtime.networks.image_attention import BLOCKS, cross_layers
 from tests.fixtures import image_prompts as fixtures
@@ -250,3 +252,13 @@ def test_an_adapter_of_another_make_is_refused(prompted: Prompted) -> None:
         pictures={"0" * 64: b""},
     )
     assert found.code == "ipadapter_mismatch"
+
+
+def test_an_adapter_that_is_a_pickle_is_converted(prompted: Prompted, tmp_path: Path) -> None:
+    """Its tensors lie in two halves there, and under one name each in safetensors."""
+    file, parts = prompted.adapter("sd1", "base")
+    torch.save(parts, tmp_path / "ip-adapter_sd15.bin")
+    found = convert.read(tmp_path / "ip-adapter_sd15.bin")
+    expected = load_file(file.path)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
