@@ -152,10 +152,12 @@ def changed(
     for name, option in options().items():
         if name in given and option.needs and not request.has(option.needs):
             raise Refused("option_needs", option=name, needs=option.needs)
+    _check_faces(given, values.get("faces", request.faces))
     second = values.get("variation_seed", request.variation_seed)
     if values.get("variation_strength") and second is None:
         values["variation_seed"] = RANDOM_SEED
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}
+    values["image_prompts"] = image_prompts.changed(request.image_prompts, given, catalog)
     values |= {
         "model": model.name,
         "vae": None if vae is None else catalog.get(ModelKind.VAE, str(vae)).name,
@@ -209,7 +211,12 @@ def _check_given(given: Given) -> None:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
     if "control_scale" in given and not given.keys() & {"controlnet", "control_picture"}:
         raise Refused("option_needs", option="control_scale", needs="control_picture")
-    if given.get("faces", "none") == "none":
+    _check_faces(given, given.get("faces"))
+
+
+def _check_faces(given: Given, faces: object) -> None:
+    """How faces are restored is said only where some are. Raises Refused."""
+    if faces in (None, "none"):
         for name in ("face_model", "face_strength", "face_fidelity"):
             if name in given:
                 raise Refused("option_needs", option=name, needs="faces")

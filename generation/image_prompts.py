@@ -135,6 +135,28 @@ def of_given(
     return (msgspec.structs.replace(found, shares=shares),)
 
 
+def changed(
+    prompts: tuple[ImagePrompt, ...], given: Mapping[str, Any], catalog: Catalog
+) -> tuple[ImagePrompt, ...]:
+    """Those of a request, the first of them by another IP-Adapter or as strong as somebody gave.
+
+    Raises Refused where there is none.
+    """
+    told = [name for name in ("ip_adapter", "image_weight") if name in given]
+    if not told:
+        return prompts
+    if not prompts:
+        raise Refused("option_needs", option=told[0], needs="image_prompt")
+    first, *others = prompts
+    weight = float(given["image_weight"]) if "image_weight" in given else None
+    if "ip_adapter" in given:
+        named = of(str(given["ip_adapter"]), first.pictures, weight, catalog)
+        first = msgspec.structs.replace(named, shares=first.shares)
+    elif weight is not None:
+        first = msgspec.structs.replace(first, weight=weight)
+    return (first, *others)
+
+
 def fitting_adapters(catalog: Catalog, model: ModelFile) -> list[ModelFile]:
     """The IP-Adapters that a model can be drawn with, by name."""
     return [file for file in catalog.ipadapters if file.fits(model)]

@@ -55,6 +55,8 @@ UNSET: Final[Mapping[str, str]] = {
     "hires_upscaler": "Latent, or what [enlarging] has for models of less than 512 pixels",
     "hires_denoising": "0.7 over latents, 0.4 or 0.05 over pictures",
     **dict.fromkeys(SAME_AS_FIRST, "as without hires_"),
+    "face_model": "the first that is there",
+    "cutout": "none",
     "hires_tile": "0 up to twice the model's own side",
     "controlnet": "the only one that fits the model",
     "control_picture": "none",

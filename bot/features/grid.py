@@ -99,7 +99,7 @@ def command(services: Services) -> Command:
         return choices(services.catalog.names(ModelKind.CHECKPOINT), typed)
 
     described = app_commands.describe(
-        prompt=locale_str("what the pictures show, with flags", key="option_prompt_help"),
+        prompt=locale_str("what the picture shows", key="option_prompt_help"),
         x=locale_str("the option that changes from left to right", key="option_x_help"),
         x_values=locale_str(
             "its values: 10, 20, 30 or 1-5 or 1-9 (+2)", key="option_axis_values_help"

@@ -324,7 +324,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="redraw",
-            emoji="🖌️",
+            emoji="🩹",
             label="button_redraw",
             on="picture",
             invites=False,

@@ -145,16 +145,25 @@ async def test_bad_input_gets_one_sentence(
     assert said in await refused(ada, general, prompt=prompt)
 
 
-async def test_words_of_the_second_pass_are_held_to_the_blocklist(
-    rig: Rig, ada: Person, general: str, guild: str
-) -> None:
-    await rig.studio.store.settings.change_guild(int(guild), blocklist=("forbidden",))
-    for prompt in (
+@pytest.mark.parametrize(
+    "prompt",
+    [
         "a fox --hires 2 --hires-prompt a forbidden fox",
         "a fox --hires 2 --hires-cfg 0.5 --hires-negative-prompt forbidden",
         # drawn from the fifth step of the second pass on
-        "a [fox:forbidden:9] --steps 4 --hires 2 --hires-steps 8",
+        "a [fox:for(bid)den:9] --steps 4 --hires 2 --hires-steps 8",
         "a fox --steps 4 --hires 2 --hires-steps 8 --hires-prompt a [fox:for(bid)den:9]",
-    ):
-        assert "does not want something" in await refused(ada, general, prompt=prompt)
+    ],
+)
+async def test_words_of_the_second_pass_are_held_to_the_blocklist(
+    rig: Rig, ada: Person, general: str, guild: str, prompt: str
+) -> None:
+    await rig.studio.store.settings.change_guild(int(guild), blocklist=("forbidden",))
+    assert "does not want something" in await refused(ada, general, prompt=prompt)
+
+
+async def test_a_negative_prompt_that_only_leads_away_is_not(
+    rig: Rig, ada: Person, general: str, guild: str
+) -> None:
+    await rig.studio.store.settings.change_guild(int(guild), blocklist=("forbidden",))
     await imagine(ada, general, prompt="a fox --hires 2 --hires-negative-prompt forbidden")

@@ -196,7 +196,7 @@ async def test_a_dialog_from_before_a_restart_can_be_handed_in(
         ("width: 2049", "width is 2049; it must be from 64 to 2048"),
         ("sampler: Eulr a", "Nearest: Euler a"),
         ("lora: nothing:0.5", "There is no LoRA “nothing”"),
-        ("controlnet: canny", "A ControlNet can't be added here"),
+        ("controlnet: canny", "A ControlNet is added here only beside another"),
     ],
 )
 async def test_wrong_lines_of_a_dialog(

@@ -100,7 +100,7 @@ async def test_a_picture_that_can_t_be_made_lighter_is_named_and_not_posted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Neither in a result that Discord finds too large, nor when one picture is asked for."""
-    monkeypatch.setattr(results.Results, "_limit", lambda *_: 1)
+    monkeypatch.setattr(results, "upload_limit", lambda *_: 1)
     monkeypatch.setattr(InteractionReply, "file_limit", 1)
     if broken == "file":
         # whole, as its hash says, and yet no picture

@@ -161,6 +161,10 @@ def test_bad_arguments_get_one_sentence_and_status_2(
     assert line.endswith("--help.")
 
 
+VALUE = r"(?:[A-Z]+|[^ |]+\|[^ ]+)"
+"""What stands behind a flag: what kind of value, or which words."""
+
+
 def test_help_says_every_range_and_default(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +176,7 @@ def test_help_says_every_range_and_default(
         if option.name == "prompt":
             continue
         flag = option.name.replace("_", "-")
-        found = re.search(rf"--{flag} [A-Z]+ (.*?)(?= --[a-z-]+ [A-Z]+ | -o )", shown)
+        found = re.search(rf"--{flag} {VALUE} (.*?)(?= --[a-z-]+ {VALUE} | -o )", shown)
         assert found is not None, flag
         assert "default: " in found[1] or option.name == "lora", found[1]
         assert option.low is None or f"{option.low:,} to {option.high:,}" in found[1]

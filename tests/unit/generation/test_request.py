@@ -78,7 +78,7 @@ def test_every_field_is_an_option() -> None:
     fields = {option.field for option in options().values()}
     # what only actions set, and what was drawn from
     assert fields == set(GenerationRequest.__struct_fields__) - {
-        "tile", "conventions", "lineage", "template", "negative_template", "enlargement",
+        "tile", "full", "lineage", "template", "negative_template", "enlargement",
         "describing", "extension",
     }  # fmt: skip
     for option in options().values():

@@ -4,21 +4,29 @@ from types import SimpleNamespace
 from typing import Any
 
 import discord
+import pytest
 
+from bot.access.caller import Caller, Person, Place
 from bot.features.imagine.options import PART_KINDS, autocompleter
 from bot.interactions.autocomplete import best
 from generation.models import ModelKind
 from generation.request_options import options
 from generation.rules import Rules
+from storage.settings import GuildSettings, PersonSettings
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 
 async def offered(
     catalog: Any, option: str, typed: str = "", model: str | None = None
 ) -> list[str]:
+    async def caller_of(_: Any) -> Caller:
+        return Caller(Person(1, "ada"), Place(), GuildSettings(), PersonSettings())
+
     complete = autocompleter(options()[option], catalog, Rules())
     interaction: Any = SimpleNamespace(namespace=SimpleNamespace(model=model))
-    choices = await complete(interaction, typed)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bot.features.imagine.options.caller_of", caller_of)
+        choices = await complete(interaction, typed)
     assert all(choice.name == choice.value for choice in choices)
     assert len(choices) <= 25
     assert all(0 < len(choice.name) <= 100 for choice in choices)
@@ -56,7 +64,7 @@ async def test_parts_are_those_that_fit_the_model_named_in_any_way() -> None:
     assert await offered(catalog, "controlnet", model=short) == []
     assert await offered(catalog, "vae", model="one") == ["fine"]
     assert "Euler" in await offered(catalog, "sampler", "euler")
-    assert {option.choices_from for option in options().values()} - {""} == {
+    assert {option.choices_from for option in options().values() if option.slash} - {""} == {
         *PART_KINDS,
         "models",
         "samplers",

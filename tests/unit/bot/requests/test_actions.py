@@ -1,6 +1,6 @@
 """What the rows of the actions say of themselves."""
 
-from bot.requests.actions import ACTIONS
+from bot.requests.actions import ACTIONS, NUMBERS, without_selector
 
 
 def test_prompts_are_written_in_the_dialogs_alone() -> None:
@@ -21,3 +21,10 @@ def test_which_ask_for_pictures_without_a_dialog() -> None:
     drawn |= {"vary_subtle", "vary_strong", "replay"}
     at_once = grows | drawn
     assert {row.name for row in ACTIONS.values() if row.asks} == at_once
+
+
+def test_an_emoji_means_one_thing_on_a_message() -> None:
+    for kinds in ({"job", "picture", "either", "described"}, {"unfinished"}, {"failed"}):
+        emojis = [without_selector(a.emoji) for a in ACTIONS.values() if a.on in kinds]
+        assert len(set(emojis)) == len(emojis)
+        assert not set(emojis) & {without_selector(number) for number in NUMBERS}

@@ -333,7 +333,7 @@ def test_what_is_no_picture_with_sound_weights_is_blamed_on_none(
     monkeypatch.setattr(recipe, "decode", nowhere)
     server.run(work(tiny))
     (failed,) = ends.of(Failed)
-    assert (failed.code, failed.params) == ("nan_pictures", {"model": "tiny"})
+    assert (failed.code, failed.params) == ("nan_pictures", {"model": "demo"})
 
 
 def test_what_people_read_of_a_broken_file_has_no_path_and_no_library_text(
