@@ -140,7 +140,14 @@ def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:
     return {n: others[n] if n in others else getattr(request, n) for n in names}
 
 
-@pytest.mark.parametrize("dialog", ["imagine", "control", "edit", "start", "retry"])
+@pytest.mark.parametrize(
+    "dialog",
+    [
+        "imagine",
+        "edit",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("control", "start", "retry")),
+    ],
+)
 async def test_every_flag_means_what_it_means_in_a_command(
     rig: Rig, ada: Person, general: str, tmp_path: Path, dialog: str
 ) -> None:

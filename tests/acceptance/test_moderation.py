@@ -1,7 +1,10 @@
 """Moderation: members who are blocked, models for roles, quotas that are forgiven."""
 
+import asyncio
+
 import pytest
 
+from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig
@@ -29,14 +32,15 @@ async def test_a_blocked_member_asks_for_nothing_by_whatever_way(
 ) -> None:
     first = await imagine(bo, general)
     user = await id_of(bo)
-    rig.engine.step_seconds = 5.0
+    gate = rig.engine.gate = asyncio.Event()
     await ada.command(general, "imagine", prompt="a long one")
     await bo.command(general, "imagine", prompt="one that waits")
     await rig.until(lambda job: True, 3)
     said = await say(ada, general, "moderate block", user=user)
     assert "cancelled" in said["content"]
-    await rig.until(lambda job: job.ended, 3)
-    rig.engine.step_seconds = 0.01
+    gate.set()
+    cancelled = await rig.until(lambda job: job.ended, 3)
+    assert cancelled.state is JobState.CANCELLED
     assert BLOCKED in await refused(bo, general)
     for button in ("Reroll", "Upscale", "Edit"):
         assert BLOCKED in await answer(bo, first, button)

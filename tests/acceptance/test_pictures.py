@@ -39,7 +39,8 @@ async def test_buttons_and_reactions_are_those_that_apply(
     ]
     everywhere = ["Edit", "Parameters", "Favourite", "Delete"]
     grows = ["Left", "Right", "Up", "Down", "Extend…"]
-    assert buttons(one) == ["Reroll", *singles, *everywhere, *grows]
+    edit, *others = everywhere
+    assert buttons(one) == ["Reroll", *singles, edit, "Describe", *others, *grows]
     four = await imagine(ada, general, count=4)
     assert [label for label in buttons(four) if label] == ["Reroll", *everywhere]
     emoji = [f["emoji"]["name"] for f in fields_of(four["components"]) if not f.get("label")]
