@@ -1,5 +1,6 @@
 """`/moderate`: what those who manage a server do about one of its members."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -85,9 +86,11 @@ def _block(services: Services) -> Callback:
 
             guild_id = _guild_of(caller)
             await services.store.settings.change_guild(guild_id, change)
-            for job in await services.store.jobs.waiting():
+            running = services.worker.current
+            for job in [*await services.store.jobs.waiting(), *([running] if running else [])]:
                 if (job.origin.user_id, job.origin.guild_id) == (user.id, guild_id):
-                    await services.requests.cancel(job)
+                    with contextlib.suppress(Refused):  # one that has just ended
+                        await services.requests.cancel(job)
             await reply_privately(interaction, caller.texts("person_is_blocked", who=user.mention))
 
     return block
