@@ -112,6 +112,7 @@ async def test_pictures_come_as_they_are_drawn_and_what_is_left_can_be_cancelled
     assert len(menu(now)["options"]) == states.count(JobState.FINISHED)
 
 
+@pytest.mark.slow
 async def test_a_stop_in_the_middle_loses_nothing(rig: Rig, ada: Person, general: str) -> None:
     await wants_pings(rig, ada)
     proposal = await proposed(ada, general, x_values="2-5")

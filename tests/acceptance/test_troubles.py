@@ -46,6 +46,7 @@ async def drawn(rig: Rig, ada: Person, channel: str, number: int) -> Json:
     return message
 
 
+@pytest.mark.slow
 async def test_emoji_that_the_bot_may_not_add_are_told_once_until_it_may(
     rig: Rig, ada: Person, general: str, audit: str
 ) -> None:
@@ -103,6 +104,7 @@ async def test_nothing_is_owed_about_a_message_that_is_gone(
     assert await warnings(rig, ada, audit) == []
 
 
+@pytest.mark.slow
 async def test_that_a_mention_is_nowhere_possible_is_told_once(
     rig: Rig, ada: Person, general: str, audit: str
 ) -> None:

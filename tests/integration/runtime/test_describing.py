@@ -60,6 +60,7 @@ async def test_tags_ratings_and_what_they_were_told_by(bench: Bench) -> None:
     assert blue.description.tags == ()
 
 
+@pytest.mark.slow
 async def test_a_sentence_beside_the_tags(bench: Bench) -> None:
     made = await described(bench, "red", "both")
     assert made.failed is None

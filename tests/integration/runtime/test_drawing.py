@@ -68,6 +68,7 @@ async def test_a_variation_lies_between_its_parent_and_the_second_seed(bench: Be
     assert all(nearer < farther for nearer, farther in pairwise(distances)), distances
 
 
+@pytest.mark.slow
 async def test_variations_of_one_seed_count_up_the_second(bench: Bench) -> None:
     several = await bench.make(seed=7, variation_seed=20, variation_strength=0.4, count=2)
     assert [(p.seed, p.variation_seed) for p in several.pictures] == [(7, 20), (7, 21)]

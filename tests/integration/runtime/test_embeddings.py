@@ -59,6 +59,7 @@ def text_of(made: Made) -> str:
     return metadata.infotext(metadata.About(request=made.request, index=0, seed=1, hashes=hashes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "word"), [("tiny", "my-style"), ("large", "xl-style")])
 async def test_a_word_that_was_learned_acts_where_it_is_named(
     bench: Bench, folder: Path, model: str, word: str

@@ -59,6 +59,7 @@ async def enlarged(bench: Bench, upscaler: str, colour: str = "teal", **more: An
     return await bench.make(enlargement=asked, pictures=pictures)
 
 
+@pytest.mark.slow
 async def test_an_upscaler_needs_no_model(bench: Bench) -> None:
     picture, pictures = upload("teal")
     request = of_upload(Enlargement(picture, "demo-x4", 256, 256, 64, 64))

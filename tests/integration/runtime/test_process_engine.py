@@ -392,6 +392,7 @@ async def test_a_child_does_not_outlive_its_parent_also_while_it_loads(module: s
     await asyncio.to_thread(child.wait, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends the signals of a terminal")
 async def test_signals_to_the_whole_group_are_left_to_the_parent(tmp_path: Path) -> None:
     engine = ProcessEngine(RuntimeSettings(device="cpu"), cache=tmp_path)

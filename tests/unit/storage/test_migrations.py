@@ -188,6 +188,7 @@ async def cut_at_each_statement(url: str, step: int = 1) -> int:
     raise AssertionError
 
 
+@pytest.mark.slow
 async def test_cut_at_any_statement_they_leave_the_old_schema(old: str) -> None:
     assert await cut_at_each_statement(old, step=15 if ON_SERVER else 1) > 3
     await is_usable(old)

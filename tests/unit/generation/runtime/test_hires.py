@@ -457,6 +457,7 @@ def test_numbers_in_prompts_count_through_both_passes(bench: Bench) -> None:
     )
 
 
+@pytest.mark.slow
 def test_controlnets_steer_both_passes(tmp_path: Path) -> None:
     """The control picture is scaled to the size of each."""
     bench = Bench(tmp_path, of=models.tiny_stable_diffusion)
@@ -477,6 +478,7 @@ def test_controlnets_steer_both_passes(tmp_path: Path) -> None:
     assert len(spans) == 4
 
 
+@pytest.mark.slow
 def test_the_second_pass_in_tiles(bench: Bench) -> None:
     whole = bench.draw(hires="3")
     tiled = bench.draw(hires="3", hires_tile=64)

@@ -133,7 +133,7 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Prompted:
     return Prompted(tmp_path_factory.mktemp("prompted"))
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", ["base", "plus"])
 def test_a_picture_is_a_prompt(prompted: Prompted, family: str, variant: str) -> None:
     file, parts = prompted.adapter(family, variant)
@@ -149,6 +149,7 @@ def test_a_picture_is_a_prompt(prompted: Prompted, family: str, variant: str) ->
     assert apart(two, found) > BOUND
 
 
+@pytest.mark.slow
 def test_two_adapters_act_together(prompted: Prompted) -> None:
     one, first = prompted.adapter("sd1", "base")
     other, second = prompted.adapter("sd1", "plus", 7)

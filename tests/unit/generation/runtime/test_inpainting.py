@@ -209,6 +209,7 @@ def test_a_unet_for_inpainting_draws_diffusers_picture(inpainting: Inpainting) -
     check_kept(found, inpainting.picture, uneven())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("meant")
 def test_an_xl_for_inpainting_draws_diffusers_picture(inpainting: Inpainting) -> None:
     model = inpainting.for_inpainting(inpainting.xl())

@@ -86,6 +86,7 @@ def test_each_controlnet_has_its_own_scale(bench: Bench) -> None:
     assert drawn((0, 0.8)) != drawn((1, 0.8))
 
 
+@pytest.mark.slow
 def test_each_control_picture_has_its_kind_and_its_part_of_the_steps(tmp_path: Path) -> None:
     folder = sdxl.tiny_sdxl(tmp_path / "large")
     kind = ModelKind.CHECKPOINT

@@ -216,6 +216,7 @@ def test_latents_of_another_size_are_refused(bench: Bench, tmp_path: Path) -> No
     assert failed.params == {"name": "other", "model": "base"}
 
 
+@pytest.mark.slow
 def test_loras_go_to_the_checkpoint_of_their_family(bench: Bench, tmp_path: Path) -> None:
     pairs = layouts.lora_pairs(bench.base.path)
     save_file(layouts.kohya(pairs), tmp_path / "style.safetensors")

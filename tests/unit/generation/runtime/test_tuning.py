@@ -130,6 +130,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     return found
 
 
+@pytest.mark.slow
 def test_a_denoiser_is_compiled_for_all_sizes_where_that_is_set(
     tiny: ModelFile, tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
