@@ -211,7 +211,7 @@ async def messages_of_export(person: Person, channel: str) -> list[Json]:
         found: list[Json] = []
         while not any(", the last." in message["content"] for message in found):
             await asyncio.sleep(0.05)
-            found = [m for m in await person.messages(channel) if "Part " in m["content"]]
+            found = [m for m in await person.messages(channel, 100) if "Part " in m["content"]]
     return sorted(found, key=lambda message: int(message["id"]))
 
 
