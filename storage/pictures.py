@@ -5,6 +5,7 @@ import collections
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -17,6 +18,7 @@ import structlog
 
 from generation.picture_files import suffix_of
 
+HASH: Final = re.compile("[0-9a-f]{64}")
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 500
@@ -117,6 +119,9 @@ class PictureFiles:
         return count
 
     def _read(self, sha256: str) -> bytes:
+        if not HASH.fullmatch(sha256):
+            # what somebody made up leads to no file
+            raise PictureMissingError(sha256)
         try:
             data = self.path(sha256).read_bytes()
         except OSError as error:

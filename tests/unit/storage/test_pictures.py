@@ -153,3 +153,11 @@ async def test_a_files_name_says_what_it_is(files: PictureFiles) -> None:
     with files.removing() as removal:
         assert await removal.remove(hashes.values()) == 3
     assert not any(files.path(file).exists() for file in hashes.values())
+
+
+@pytest.mark.parametrize("name", ["../../secret", "", "a", "\ud83d", "A" * 64, f"{'a' * 64}\n"])
+async def test_what_is_no_hash_names_no_file(
+    files: PictureFiles, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(PictureMissingError):
+        await files.read(name)
