@@ -77,6 +77,7 @@ async def test_only_who_manages_the_server_sees_it_beside_the_settings(
     assert NO_EMOJI not in str(await say(bo, general, "settings"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [10014, 30010])
 async def test_an_emoji_that_discord_does_not_take_keeps_back_no_other(
     rig: Rig, ada: Person, general: str, audit: str, code: int

@@ -87,6 +87,7 @@ async def test_a_word_that_was_learned_acts_where_it_is_named(
     assert (await bench.make(model, prompt="a fox, other words")).pixels == plain.pixels
 
 
+@pytest.mark.slow
 async def test_a_word_that_is_learned_anew_is_read_anew(bench: Bench, folder: Path) -> None:
     file = folder / "embeddings" / "my-style.safetensors"
     before = await bench.make(prompt="a my-style fox")

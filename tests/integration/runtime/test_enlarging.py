@@ -112,6 +112,7 @@ async def test_a_file_cut_off_since_is_named(bench: Bench) -> None:
     await bench.catalog.scan()
 
 
+@pytest.mark.slow
 async def test_it_is_cancelled_between_tiles(bench: Bench) -> None:
     picture, pictures = upload("teal", (600, 600))
     asked = an_enlargement(picture, "noise-x4", 2400)
@@ -147,6 +148,7 @@ async def test_a_second_pass_draws_over_the_larger_picture(bench: Bench) -> None
     assert near < far
 
 
+@pytest.mark.slow
 async def test_in_a_second_pass_numbers_in_the_prompt_count_on(bench: Bench) -> None:
     """Of three steps, two are drawn anew: the fourth and fifth."""
 

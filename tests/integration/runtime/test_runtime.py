@@ -400,6 +400,7 @@ def of_shipped(models: list[ModelFile]) -> list[ModelFile]:
     return [model for model in models if model.path.is_relative_to(SHIPPED)]
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_parent_is_gone_ends_in_the_middle_of_a_job(
     folder: Path, tmp_path: Path
 ) -> None:
