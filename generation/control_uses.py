@@ -163,14 +163,15 @@ def _number(text: str, key: str, low: float, high: float) -> float:
     return number
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """A part of the steps, from 0 to 1, that somebody wrote. Raises Refused."""
     try:
-        share = float(text)
+        found = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        found = -1.0
+    if not 0 <= found <= 1:
         raise Refused("control_share", value=text[:40])
-    return share
+    return found
 
 
 def _one_of(key: str, field: str, names: Mapping[str, str]) -> Callable[[str], dict[str, Any]]:
@@ -186,8 +187,8 @@ def _one_of(key: str, field: str, names: Mapping[str, str]) -> Callable[[str], d
 
 _READ: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
     "kind": _kind,
-    "start": lambda text: {"start": _share(text)},
-    "end": lambda text: {"end": _share(text)},
+    "start": lambda text: {"start": share(text)},
+    "end": lambda text: {"end": share(text)},
     "pre": _preprocessor,
     "res": _resolution,
     "a": lambda text: {"threshold_a": _number(text, "a", 0, 255)},

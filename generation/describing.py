@@ -10,16 +10,14 @@ from generation.models import ModelFile, ModelKind, Unusable
 from generation.onnx_models import RATES
 from generation.refusal import Refused
 from generation.request import (
-    SIDE_MIN,
     CaptionDetail,
     Describing,
     DescriptionStyle,
     GenerationRequest,
     Strength,
+    undrawn,
 )
 
-SAMPLER: Final = "Euler"
-"""Stands for that of a picture that nothing draws."""
 LABELS_AMISS: Final = ("model_labels_missing", "model_labels_wrong")
 """What may keep the only tagger from being used."""
 
@@ -96,17 +94,7 @@ def files_of(describing: Describing, catalog: Catalog) -> tuple[ModelFile | None
 
 def request_of(describing: Describing) -> GenerationRequest:
     """A request to describe a picture: nothing is drawn for it."""
-    return GenerationRequest(
-        prompt="",
-        model="",
-        width=SIDE_MIN,
-        height=SIDE_MIN,
-        steps=1,
-        guidance_scale=0.0,
-        sampler=SAMPLER,
-        seed=0,
-        describing=describing,
-    )
+    return undrawn(describing=describing)
 
 
 def _named(

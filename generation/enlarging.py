@@ -20,6 +20,7 @@ from generation.request import (
     GenerationRequest,
     Name,
     Strength,
+    undrawn,
 )
 
 LANCZOS: Final = "Lanczos"
@@ -29,8 +30,6 @@ NO_UPSCALER: Final = "None"
 """Stands for an upscaler, as in A1111's extras, where a picture keeps its size and something else
 is done to it.
 """
-SAMPLER: Final = "Euler"
-"""Stands for that of a picture that was not drawn here."""
 FACTOR_MAX: Final = 8.0
 PLAIN_FACTOR: Final = 2.0
 """By which a picture is enlarged that no network makes sharper, where nobody says."""
@@ -170,17 +169,7 @@ def file_of(enlargement: Enlargement, catalog: Catalog) -> ModelFile | None:
 
 def of_upload(enlargement: Enlargement) -> GenerationRequest:
     """A request to enlarge a picture that was not drawn here: of its drawing nothing is known."""
-    return GenerationRequest(
-        prompt="",
-        model="",
-        width=SIDE_MIN,
-        height=SIDE_MIN,
-        steps=1,
-        guidance_scale=0.0,
-        sampler=SAMPLER,
-        seed=0,
-        enlargement=enlargement,
-    )
+    return undrawn(enlargement=enlargement)
 
 
 def second_pass(request: GenerationRequest) -> GenerationRequest:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from generation.catalog import Catalog
+from generation.control_uses import share
 from generation.families.image_prompts import of_faces, sees_for, wanted_eyes
 from generation.models import ModelFile, ModelKind
 from generation.name_search import nearest
@@ -66,16 +67,6 @@ def of(
     return ImagePrompt(file.name, pictures, **told)
 
 
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise Refused("control_share", value=text[:40])
-    return share
-
-
 def _one_of(key: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     def read(text: str) -> str:
         if text.casefold() not in names:
@@ -88,8 +79,8 @@ def _one_of(key: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     "kind": _one_of("kind", KINDS),
-    "start": _share,
-    "end": _share,
+    "start": share,
+    "end": share,
     "join": _one_of("join", JOINS),
 }
 

@@ -817,3 +817,20 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 HIRES: Final = tuple(n for n in GenerationRequest.__struct_fields__ if n.startswith("hires"))
 """The fields that say how it is drawn larger in a second pass."""
 NO_HIRES: Final[Mapping[str, None]] = dict.fromkeys(HIRES)
+
+
+def undrawn(**about: Any) -> GenerationRequest:
+    """A request about a picture that it does not draw: what is done with it stands in `about`, and
+    the rest stands for what nobody knows.
+    """
+    return GenerationRequest(
+        prompt="",
+        model="",
+        width=SIDE_MIN,
+        height=SIDE_MIN,
+        steps=1,
+        guidance_scale=0.0,
+        sampler="Euler",
+        seed=0,
+        **about,
+    )

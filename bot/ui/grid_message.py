@@ -7,6 +7,8 @@ import discord
 
 from bot.locales import Texts
 from bot.ui.formatting import COLOUR, cut, cut_lines, duration, quoted
+from bot.ui.job_embeds import failure
+from bot.ui.modal import OPTIONS_MAX
 from bot.ui.persistent_items import StatelessView
 from generation.grids import GridLayout, GridPlan, cells, writable
 from generation.job import Job, JobState
@@ -14,9 +16,6 @@ from generation.job import Job, JobState
 PROMPT_MAX: Final = 1500
 VALUES_MAX: Final = 600
 """Characters of an axis' values."""
-OPTIONS_MAX: Final = 25
-"""Of one menu."""
-MENUS_MAX: Final = 4
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SIDE: Final = 4096
 """Pixels of the longer side of the whole."""
@@ -108,9 +107,7 @@ def state(jobs: Sequence[Job], left: float | None, texts: Texts) -> str:
     cancelled = [job for job in jobs if job.state is JobState.CANCELLED]
     lines = []
     if failed:
-        failure = failed[0].failure
-        why = texts(failure.code, **failure.params) if failure is not None else ""
-        lines.append(texts("grid_failed", count=len(failed), problem=why))
+        lines.append(texts("grid_failed", count=len(failed), problem=failure(failed[0], texts)))
     if cancelled:
         lines.append(texts("grid_cancelled", count=len(cancelled)))
     return "\n".join(lines)
