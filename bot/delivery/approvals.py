@@ -12,10 +12,11 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.delivery.audit import Audit
-from bot.delivery.failures import RETRIES, SENDING_ERRORS, is_too_large, may_pass, outcome_unknown
+from bot.delivery.failures import RETRIES, SENDING_ERRORS, may_pass, outcome_unknown
+from bot.delivery.lighter_copies import send_fitting
 from bot.delivery.message_chores import Pause
 from bot.locales import Texts
-from bot.pictures.attachments import LEVELS, JobAttachments, upload_limit
+from bot.pictures.attachments import JobAttachments, ShownPictures, upload_limit
 from bot.ui import approval_question
 from generation.job import Job
 from storage.approvals import ApprovalStore
@@ -110,21 +111,18 @@ class Approvals:
         shown_in = next(iter(await self._jobs.messages_of(job.id, "result")), None)
         embed = approval_question.embed(job, texts, shown_in)
         original = await self._attachments.to_approve(job)
-        shown = await self._attachments.within(original, upload_limit(self._client, job.origin))
-        for level in range(len(LEVELS) + 1):
-            try:
-                return await channel.send(
-                    shown.remarks(texts) or None,
-                    embed=embed,
-                    files=shown.files(),
-                    view=approval_question.buttons(job.id, texts),
-                    nonce=f"h{job.id}-{round(job.created_at.timestamp() * 1000):x}",
-                )
-            except SENDING_ERRORS as error:
-                if not is_too_large(error) or level == len(LEVELS):
-                    raise
-                shown = await self._attachments.lighter(original, level)
-        raise AssertionError("the last level has returned or raised")
+        fitted = await self._attachments.within(original, upload_limit(self._client, job.origin))
+
+        async def send(shown: ShownPictures) -> discord.Message:
+            return await channel.send(
+                shown.remarks(texts) or None,
+                embed=embed,
+                files=shown.files(),
+                view=approval_question.buttons(job.id, texts),
+                nonce=f"h{job.id}-{round(job.created_at.timestamp() * 1000):x}",
+            )
+
+        return await send_fitting(self._attachments, fitted, send)
 
     async def _find(
         self, channel: discord.PartialMessageable, job_id: int

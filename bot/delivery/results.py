@@ -12,17 +12,16 @@ from bot.delivery.audit import Audit
 from bot.delivery.failures import (
     RETRIES,
     SENDING_ERRORS,
-    is_too_large,
     may_pass,
     refusal_key,
 )
 from bot.delivery.job_message import JobMessage, NowhereError, OutgoingMessage
+from bot.delivery.lighter_copies import send_fitting
 from bot.delivery.message_chores import MessageChores, Pause
 from bot.delivery.pings import Pings
 from bot.delivery.surroundings import JobSurroundings
 from bot.locales import Texts
 from bot.pictures.attachments import (
-    LEVELS,
     JobAttachments,
     ShownPictures,
     upload_limit,
@@ -168,19 +167,13 @@ class Results:
         around = await self._retried(lambda: self._around.of(job), job.id)
         replayed = _replayed(job, around.parent, texts)
         ended = job_embeds.ended(job, texts, around)
-        shown = original
-        for level in range(len(LEVELS) + 1):
+
+        async def write(shown: ShownPictures) -> tuple[int, int]:
             lines = filter(None, (replayed, shown.remarks(texts), ended.content))
-            content = "\n".join(lines)
-            try:
-                return await self._write(
-                    job, message, self._result(job, content, ended.embed, shown)
-                )
-            except SENDING_ERRORS as error:
-                if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
-                    raise
-                shown = await pictures.lighter(original, level)
-        raise AssertionError("the last level has returned or raised")
+            result = self._result(job, "\n".join(lines), ended.embed, shown)
+            return await self._write(job, message, result)
+
+        return await send_fitting(pictures, original, write)
 
     def _result(
         self, job: Job, content: str, embed: discord.Embed | None, shown: ShownPictures

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from bot.access.permissions import Rights, check_remains
-from bot.delivery.failures import SENDING_ERRORS, is_too_large
+from bot.delivery.lighter_copies import send_fitting
 from bot.features.actions import extend_modal, modals, redraw_modal
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.edit_modal import edit_modal
 from bot.interactions.responding import AnsweredError, Interaction, responding
 from bot.interactions.sight import at_component
-from bot.pictures.attachments import LEVELS, ShownPictures
+from bot.pictures.attachments import ShownPictures
 from bot.requests.actions import ActionTarget
 from bot.requests.edits import of_job
 from bot.services import Services
@@ -227,18 +227,12 @@ async def _post(
     services: Services, reply: Reply, original: ShownPictures, *, private: bool, **message: Any
 ) -> tuple[int, int]:
     """Post pictures, as lighter copies where Discord takes no others; returns the ids."""
-    shown = original
-    for level in range(len(LEVELS) + 1):
+
+    async def post(shown: ShownPictures) -> tuple[int, int]:
         content, files = shown.remarks(reply.caller.texts), shown.files()
-        try:
-            return await reply.post(
-                {"content": content, "files": files, **message}, private=private
-            )
-        except SENDING_ERRORS as error:
-            if not is_too_large(error) or level == len(LEVELS) or not shown.attachments:
-                raise
-            shown = await services.delivery.attachments.lighter(original, level)
-    raise AssertionError("the last level has returned or raised")
+        return await reply.post({"content": content, "files": files, **message}, private=private)
+
+    return await send_fitting(services.delivery.attachments, original, post)
 
 
 async def _post_picked(
