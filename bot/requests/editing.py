@@ -100,6 +100,14 @@ def preset_named(prompt: str, base: GenerationRequest) -> str | None:
     return None if name is None else str(name)
 
 
+def private_told(prompt: str, base: GenerationRequest) -> bool | None:
+    """What a flag in the prompt says of who sees the answer, for those who show one before all of
+    it is read. Raises Refused.
+    """
+    told = _parsed(prompt, base).given.get("private")
+    return None if told is None else bool(told)
+
+
 def _settings(under: Preset, base: GenerationRequest, lines: GenerationRequest) -> dict[str, Any]:
     """What a preset gives, but for what the lines have changed."""
     found = {}

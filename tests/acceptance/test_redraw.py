@@ -50,6 +50,20 @@ async def test_a_picture_with_the_part_erased_is_a_mask_too(
     assert [found.getpixel(place) for place in ((8, 8), (32, 32))] == [0, 255]
 
 
+async def test_a_flag_says_who_sees_the_answer(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    message = await imagine(ada, general, width=64, height=64, count=1)
+    act = await ada.click(message, "Draw a part anew…")
+    upload = await ada.upload("mask.png", mask())
+    sent = await act.submit(prompt="a red hat --private", mask=[upload], **CHOSEN)
+    answer = await finished(ada, general, await sent.deferred())
+    assert answer["flags"] & 64
+    assert (await rig.job(2)).origin.private
+    shown = [m["id"] for m in await bo.messages(general) if m["attachments"]]
+    assert shown == [message["id"]]
+
+
 async def test_with_a_black_mask_nothing_is_drawn(rig: Rig, ada: Person, general: str) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
     file = io.BytesIO()

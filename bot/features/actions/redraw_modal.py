@@ -19,7 +19,7 @@ from bot.interactions.uploaded_files import uploaded_files
 from bot.locales import Texts
 from bot.pictures.uploads import read_attachment
 from bot.requests.actions import ACTIONS, ActionTarget
-from bot.requests.editing import edited
+from bot.requests.editing import edited, private_told
 from bot.requests.parameter_lines import write
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
@@ -64,7 +64,8 @@ async def _on_submit(
         if isinstance(chosen, list) and chosen:
             given[name] = options()[name].take(str(chosen[0]))
     base, prompt = requests.remaking.redrawn(target, job), prompt_of(values)
-    private = caller.answers_privately(job)
+    told = private_told(prompt, base)
+    private = caller.answers_privately(job) if told is None else told
     check_can_post(interaction, caller, private=private)
     await requests.check_asking(caller)
     attachments = uploaded_files(interaction, values, "mask")
