@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from bot.access.caller import Caller
-from bot.interactions.callers import token_of
+from bot.interactions.asking import ask_parsed, named_or_chosen
 from bot.interactions.contexts import message_menu
 from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
 from bot.interactions.modal_submit import (
@@ -18,12 +18,10 @@ from bot.interactions.modal_submit import (
     number_of,
     part_of,
     prompt_of,
-    text_of,
 )
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
-    acknowledge,
     answer,
     check_can_post,
     defer,
@@ -116,21 +114,14 @@ async def _on_submit(
 ) -> None:
     parsed = prompt_flags.parse(prompt_of(values))
     fields: dict[str, Any] = {
-        "controlnet": _chosen_net(values),
+        "controlnet": named_or_chosen(values, "controlnet"),
         "control_scale": number_of(values, "control_scale"),
     }
     # a flag wins over a field that was filled in
     said = {*parsed.given, *(["control_scale"] if "controlnet" in parsed.given else [])}
     fields = {name: value for name, value in fields.items() if name not in said}
-    given = prompt_flags.merge(parsed, {**fields, "control_picture": part_of(where, 0)})
-    private = bool(given.pop("private", caller.own.private))
-    preset: str | None = given.pop("preset", None)
-    check_can_post(interaction, caller, private=private)
-    token = token_of(interaction)
-    ignored = prompt_flags.ignored(parsed, given)
-    origin = caller.origin(private=private, interaction=token, ignored=ignored)
-    job = await services.requests.ask(given, caller, origin, preset)
-    await acknowledge(interaction, job)
+    fields["control_picture"] = part_of(where, 0)
+    await ask_parsed(interaction, caller, parsed, fields)
 
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
@@ -140,12 +131,6 @@ async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _numbe
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
 REOPEN: Final[Mapping[str, Reopener]] = {"control": _reopen}
-
-
-def _chosen_net(values: Values) -> str:
-    """The ControlNet that was named, or else the one that was chosen."""
-    chosen = values.get("controlnet")
-    return text_of(values, "other") or (str(chosen[0]) if chosen else "")
 
 
 def _nets(services: Services) -> list[str]:

@@ -11,7 +11,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from bot.access.caller import Caller
-from bot.interactions.callers import token_of
+from bot.interactions.asking import ask_parsed, named_or_chosen
 from bot.interactions.contexts import message_menu
 from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
 from bot.interactions.modal_submit import (
@@ -20,12 +20,10 @@ from bot.interactions.modal_submit import (
     number_of,
     part_of,
     prompt_of,
-    text_of,
 )
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
-    acknowledge,
     answer,
     check_can_post,
     defer,
@@ -126,22 +124,14 @@ async def _on_submit(
 ) -> None:
     use, picture = part_of(where, 0), part_of(where, 1)
     parsed = prompt_flags.parse(prompt_of(values))
-    chosen = values.get("ip_adapter")
-    name = text_of(values, "other") or (str(chosen[0]) if chosen else "")
+    name = named_or_chosen(values, "ip_adapter")
     if use == "style" and _draws_style(services, name):
         name = f"{name}:kind=style"
     fields: dict[str, Any] = {"ip_adapter": name, "image_weight": number_of(values, "image_weight")}
     # a flag wins over a field that was filled in
     said = {*parsed.given, *(["image_weight"] if "ip_adapter" in parsed.given else [])}
     fields = {key: value for key, value in fields.items() if key not in said}
-    given = prompt_flags.merge(parsed, {**fields, "image_prompt": picture})
-    private = bool(given.pop("private", caller.own.private))
-    preset: str | None = given.pop("preset", None)
-    check_can_post(interaction, caller, private=private)
-    token, ignored = token_of(interaction), prompt_flags.ignored(parsed, given)
-    origin = caller.origin(private=private, interaction=token, ignored=ignored)
-    job = await services.requests.ask(given, caller, origin, preset)
-    await acknowledge(interaction, job)
+    await ask_parsed(interaction, caller, parsed, {**fields, "image_prompt": picture})
 
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
