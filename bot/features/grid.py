@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import discord
@@ -38,9 +38,10 @@ from bot.interactions.responding import (
 from bot.interactions.sight import at_component
 from bot.pictures.uploads import read_attachment
 from bot.requests.actions import ACTIONS, ActionTarget
-from bot.requests.grids import GridRequests
+from bot.requests.grids import CellRefusedError, GridRequests
 from bot.services import Reopener, Services
 from bot.ui import grid_message
+from bot.ui.formatting import sentence
 from bot.ui.modal import Modal
 from generation import prompt_flags
 from generation.grids import AXES_MAX, Axis, GridPlan, axis, axis_names
@@ -160,7 +161,8 @@ async def _propose(
         picture = await services.store.jobs.keep_upload(content)
     if picture is not None:
         plan = msgspec.structs.replace(plan, given={**given, "init_picture": picture})
-    cells = await GridRequests(services.requests).cells(plan, caller)
+    with _cell_named(caller):
+        cells = await GridRequests(services.requests).cells(plan, caller)
     took = [await services.worker.seconds_measured(cell.request) for cell in cells]
     known = [seconds for seconds in took if seconds is not None]
     seconds = sum(known) if len(known) == len(took) else None
@@ -221,13 +223,24 @@ async def _draw(services: Services, interaction: Interaction, caller: Caller, gr
     check_can_post(interaction, caller, private=private)
     origin = caller.origin(private=private, interaction=token_of(interaction))
     # written down first, then acknowledged
-    await GridRequests(services.requests).ask(grid, caller, origin)
+    with _cell_named(caller):
+        await GridRequests(services.requests).ask(grid, caller, origin)
     try:
         if not is_answered(interaction):
             await defer(interaction, private=private)
     finally:
         leave_to_job(interaction)
         services.delivery.grids.track(grid.id)
+
+
+@contextlib.contextmanager
+def _cell_named(caller: Caller) -> Iterator[None]:
+    """Say of a refusal which picture of a grid it is about."""
+    try:
+        yield
+    except CellRefusedError as refused:
+        problem = sentence(caller.texts, refused.why.code, refused.why.params)
+        raise Refused("grid_cell", cell=refused.cell, problem=problem) from None
 
 
 def _check_own(grid: Grid, caller: Caller) -> None:

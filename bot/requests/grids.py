@@ -10,8 +10,17 @@ from storage.grids import Grid, NewCell
 from storage.intake import LimitReachedError
 
 
+class CellRefusedError(Exception):
+    """One picture of a grid can't be asked for: which, and why."""
+
+    def __init__(self, cell: str, why: Refused) -> None:
+        super().__init__(cell, str(why))
+        self.cell = cell
+        self.why = why
+
+
 class GridRequests:
-    """Makes jobs of grids. Raises Refused, with what to change."""
+    """Makes jobs of grids. Raises Refused, with what to change, and CellRefusedError of one picture."""
 
     def __init__(self, requests: RequestService) -> None:
         self._requests = requests
@@ -31,9 +40,7 @@ class GridRequests:
             try:
                 request, use = await self._requests.request_of(given, caller, preset or usual)
             except Refused as refused:
-                # which of them, and what is wrong with it
-                problem = caller.texts(refused.code, **refused.params)
-                raise Refused("grid_cell", cell=cell.label, problem=problem) from None
+                raise CellRefusedError(cell.label, refused) from None
             found.append(NewCell(cell.place, request, use))
         order = in_order_of(listed, [cell.request.checkpoint for cell in found])
         return [found[place] for place in order]

@@ -159,6 +159,7 @@ async def test_a_grid_is_one_of_those_that_may_wait(rig: Rig, ada: Person, gener
         ({"x_values": "many"}, "many"),
         ({"x_values": "2, 100"}, "100: steps is 100"),
         ({"y": "sampler", "y_values": "Euler, Eulr b"}, "2 · Eulr b: There is no sampler"),
+        ({"y": "sampler", "y_values": "Euler, [x](y)"}, "There is no sampler “[x\\](y)”"),
         ({"y": "guidance"}, "needs an option and its values"),
         ({"y": "steps", "y_values": "4"}, "on two axes"),
         ({"x": "prompt", "x_values": "cat, dog"}, "“cat” is not in the prompt"),
