@@ -20,7 +20,7 @@ class CellRefusedError(Exception):
 
 
 class GridRequests:
-    """Makes jobs of grids. Raises Refused, with what to change, and CellRefusedError of one picture."""
+    """Makes jobs of grids. Raises Refused, with what to change; of one picture CellRefusedError."""
 
     def __init__(self, requests: RequestService) -> None:
         self._requests = requests
