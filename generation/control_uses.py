@@ -305,6 +305,26 @@ def untold(uses: Iterable[ControlUse], catalog: Catalog) -> list[ModelFile]:
     return [net for net in nets if net is not None and kinds_of(net)]
 
 
+class Unmade(msgspec.Struct, frozen=True):
+    """A ControlNet that is handed a picture as it is, for want of a file."""
+
+    net: str
+    preprocessor: str
+    """What would make the pictures that it reads."""
+    annotator: str
+    """What that needs and is not there, as in `preprocessors.Annotator`."""
+
+
+def unmade(uses: Iterable[ControlUse], catalog: Catalog) -> list[Unmade]:
+    """Those among them whose usual preprocessor lacks a file, so that nothing is made of theirs."""
+    found = []
+    for use in uses:
+        net = _find(use.name, catalog) if use.automatic and use.preprocessor == NONE else None
+        usual = NONE if net is None else usual_for(net, use.kind)
+        found += [Unmade(use.name, usual, need) for need in lacking(usual, catalog)[:1]]
+    return found
+
+
 def names(net: ModelFile) -> list[str]:
     """What completion offers: its name, that of a union with each kind behind it."""
     short = choice_of(net.name, SHORT)

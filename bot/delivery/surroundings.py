@@ -34,7 +34,8 @@ class JobSurroundings:
         unknown = vocabulary.unknown_words(words, job.request.prompt)
         spaced = spaced_weights(f"{job.request.prompt} {job.request.negative_prompt}")
         untold = tuple(net.name for net in control_uses.untold(job.request.controls, self._catalog))
+        unmade = tuple(control_uses.unmade(job.request.controls, self._catalog))
         unread = abilities.unread(job.request, model) if model.family in FAMILIES else ()
         return Surroundings(
-            parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold, unread
+            parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold, unmade, unread
         )

@@ -11,6 +11,7 @@ from bot.locales import Texts
 from bot.ui import description_embed, finish_lines
 from bot.ui.formatting import COLOUR, COLOUR_FAILED, duration, fitted, one_line, quoted, sentence
 from generation import metadata, replay
+from generation.control_uses import Unmade
 from generation.enlarging import NO_UPSCALER
 from generation.families.control import USUAL_KIND
 from generation.job import Failure, Job, JobState, PictureRecord
@@ -62,6 +63,8 @@ class Surroundings:
     """What would be weights but for a space beside their numbers."""
     untold: tuple[str, ...] = ()
     """ControlNet Unions that nobody told the kind of their picture."""
+    unmade: tuple[Unmade, ...] = ()
+    """Control pictures of which nothing is made, for want of a file."""
     unread: tuple[str, ...] = ()
     """What of the request its model does not read, as sentences."""
 
@@ -164,6 +167,14 @@ def kinds_untold(unions: Sequence[str], texts: Texts) -> str:
     return texts("kind_untold", names=named, kind=USUAL_KIND)
 
 
+def controls_unmade(found: Sequence[Unmade], texts: Texts) -> Iterator[str]:
+    """Lines that name the files without which a ControlNet is handed its picture as it is."""
+    for one in dict.fromkeys(found):
+        missing = texts(f"annotator_missing_{one.annotator}", name=one.preprocessor)
+        net = quoted(one_line(one.net), FIELD_MAX)
+        yield texts("control_unmade", net=net, preprocessor=one.preprocessor, missing=missing)
+
+
 def memory_spared(job: Job, texts: Texts) -> str:
     """What was changed after memory ran out; empty where nothing was."""
     changed = job.provenance.spared if job.provenance is not None else ()
@@ -180,6 +191,7 @@ def remarks(job: Job, texts: Texts, around: Surroundings) -> str:
         words_unknown(around, texts, job.request.model),
         weights_spaced(around.spaced, texts),
         kinds_untold(around.untold, texts),
+        *controls_unmade(around.unmade, texts),
         *(texts(code, model=quoted(job.request.model, FIELD_MAX)) for code in around.unread),
         memory_spared(job, texts),
         *finish_lines.remarks(job, texts),

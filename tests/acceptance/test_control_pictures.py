@@ -1,5 +1,6 @@
 """A picture of anybody's, used as control picture from its message's menu."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,9 @@ import pytest
 
 from bot.config import Config
 from bot.features import control_picture
+from generation.job import JobState
 from playground.person import Act, Person, fields_of
+from playground.world import Json
 from tests.acceptance.conftest import Rig, finished, png
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
@@ -164,6 +167,31 @@ async def test_flags_say_how_a_picture_is_prepared_and_name_several(
         refused = await (await submitted(f"a keep --controlnet {flag}")).response()
         assert said in refused["content"]
     assert await rig.studio.jobs.get(3) is None
+
+
+async def test_what_no_file_makes_is_said_before_it_is_drawn(
+    rig: Rig, ada: Person, general: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "controlnet" / "depth-net"
+    write_json(folder / "config.json", _class_name="ControlNetModel", cross_attention_dim=192)
+    write(folder / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
+    await rig.studio.catalog.scan()
+    rig.engine.gate = asyncio.Event()
+    picture = await ada.upload("sketch.png", png())
+    asked = {"prompt": "a castle", "control_picture": picture}
+    await ada.command(general, "imagine", controlnet="edges", **asked)
+    act = await ada.command(general, "imagine", controlnet="depth-net", **asked)
+    waiting = await act.deferred()
+    said = "depth-net reads what depth makes, and is handed the picture as it is. depth needs a "
+    said += "depth model: put the folder Depth-Anything-V2-Small-hf, or ComfyUI's "
+
+    def says(update: Json) -> bool:
+        return update["id"] == waiting["id"] and said in update["content"]
+
+    await ada.wait_for("MESSAGE_UPDATE", says)
+    assert (await rig.job(2)).state is JobState.QUEUED
+    rig.engine.gate.set()
+    assert said in (await finished(ada, general, waiting))["content"]
 
 
 async def test_a_control_picture_is_shown_without_drawing(

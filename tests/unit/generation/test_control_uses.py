@@ -280,6 +280,22 @@ def test_the_usual_preprocessor_is_told_by_the_name(net: str, preprocessor: str)
     assert control_uses.written(use) == ""
 
 
+def test_a_preprocessor_that_lacks_its_file_is_named() -> None:
+    def unmade(net: str) -> list[tuple[str, str, str]]:
+        given = {"prompt": "a", "control_picture": "0" * 64, "controlnet": net}
+        uses = complete(given, NETS, Rules()).controls
+        found = control_uses.unmade(uses, NETS)
+        return [(one.net, one.preprocessor, one.annotator) for one in found]
+
+    soft = "control_v11p_sd15_softedge"
+    assert unmade(soft) == [(soft, "softedge", "softedge")]
+    # who says what is made of it has been told, and what is there is used
+    assert unmade(f"{soft}:pre=none") == []
+    assert unmade(f"{soft}:pre=canny") == []
+    assert unmade("control_v11f1p_sd15_depth_fp16") == []
+    assert unmade("control_v1p_sd15_qrcode") == []
+
+
 @pytest.mark.parametrize(
     ("told", "fields"),
     [
