@@ -22,7 +22,7 @@ REPLACED: Final = "prompt"
 Prompt S/R does."""
 BESIDE: Final = ("aspect", "preset")
 """Axes that are no field of a request."""
-LEFT_OUT: Final = frozenset(("prompt", "count", "format", "quality"))
+LEFT_OUT: Final = frozenset(("prompt", "count", "format", "quality", "show_control"))
 """Options that are none: what they say holds for the whole grid."""
 KNOWN: Final = frozenset("–—…×·“”‘’•€")
 """Signs that the font has beside Latin letters, which are those before U+0250."""

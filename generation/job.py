@@ -121,6 +121,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """What was changed after memory ran out, as in Finished."""
     faceless: tuple[int, ...] = ()
     """As in Finished."""
+    controls: tuple[PictureRecord, ...] = ()
+    """The control pictures as its ControlNets were shown them: `index` is that of the ControlNet.
+    """
 
 
 class PresetUse(msgspec.Struct, frozen=True):
@@ -184,6 +187,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             unsafe=self.description.unsafe,
         )
         return (described,)
+
+    @property
+    def controls_seen(self) -> tuple[PictureRecord, ...]:
+        """What its ControlNets were shown, as far as that was kept."""
+        return () if self.provenance is None else self.provenance.controls
 
     @property
     def ended(self) -> bool:

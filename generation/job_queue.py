@@ -42,6 +42,9 @@ class JobQueue(Protocol):
     async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
         """Keep a finished picture and its file."""
 
+    async def add_control_picture(self, job_id: int, content: bytes) -> str:
+        """Keep a control picture as a running job's ControlNet was shown it; returns its hash."""
+
     async def add_description(self, job_id: int, description: Description) -> None:
         """Keep what was seen in the picture that a running job describes."""
 

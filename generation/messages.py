@@ -282,6 +282,22 @@ class Picture(msgspec.Struct, frozen=True, tag=True):
     """How it was computed."""
 
 
+class ControlSeen(msgspec.Struct, frozen=True, tag=True):
+    """A control picture exactly as a ControlNet of the job is shown it, before any picture that
+    follows it; of a hires pass, which is shown a larger one, that too.
+    """
+
+    job: str
+    index: int
+    """Which of the request's ControlNets, from 0."""
+    file: bytes
+    """A PNG."""
+    width: int
+    height: int
+    unsafe: float | None = None
+    """As in Picture."""
+
+
 class Described(msgspec.Struct, frozen=True, tag=True):
     """What was seen in the picture that was to be described."""
 
@@ -335,7 +351,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """For the log, never for people: the traceback."""
 
 
-EngineEvent = Progress | Preview | Picture | Described | Finished | Failed
+EngineEvent = Progress | Preview | ControlSeen | Picture | Described | Finished | Failed
 FromRuntime = Ready | EngineEvent
 
 # from the worker coroutine to its listeners, beside the engine's events

@@ -118,6 +118,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     face_model: Name | None = None
     face_strength: Strength | None = None
     face_fidelity: Strength | None = None
+    show_control: Switch | None = None
     cutout: Name | None = None
     format: FileFormat | None = None
     quality: Quality | None = None
@@ -145,6 +146,7 @@ GIVEN: Final = (
     "schedule",
     "clip_skip",
     "mode",
+    "show_control",
     *FACES,
     "cutout",
     "format",
@@ -196,6 +198,7 @@ EXAMPLES: Final = {
     "control_scale": "0.8",
     "controlnet_2": '"a name:0.5:pre=depth"',
     "controlnet_3": '"a name:0.5:pre=pose"',
+    "show_control": '"on"',
     "upscaler": '"a name, or Lanczos"',
     "second_pass": "0.3",
     "faces": '"all"',
@@ -386,6 +389,7 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         face_model=request.face_model if request.faces != "none" else None,
         face_strength=request.face_strength if request.faces != "none" else None,
         face_fidelity=request.face_fidelity if request.faces != "none" else None,
+        show_control=request.show_control if request.controls else None,
         cutout=request.cutout if request.cutout != "none" else None,
         format=request.format if request.format != "png" else None,
         quality=request.quality if request.format != "png" else None,

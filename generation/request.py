@@ -580,6 +580,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     loras: Annotated[tuple[LoraUse, ...], Meta(max_length=LORAS_MAX)] = ()
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=CONTROLS_MAX)] = ()
+    show_control: Annotated[
+        Switch,
+        option("show what the ControlNets are handed beside the picture", slash=False),
+    ] = "off"
     image_prompts: Annotated[tuple[ImagePrompt, ...], Meta(max_length=IMAGE_PROMPTS_MAX)] = ()
     faces: Annotated[
         FaceChoice,

@@ -24,6 +24,7 @@ from generation.job import (
 )
 from generation.job_queue import JobQueue
 from generation.messages import (
+    ControlSeen,
     Described,
     EngineEvent,
     Failed,
@@ -74,6 +75,8 @@ class Worker:
         self._pace = Pace()
         self._begun = False
         """Whether the pictures of the running job are being drawn: before that, no try counts."""
+        self._controls: list[PictureRecord] = []
+        """What the ControlNets of the running job were shown."""
         self._faults: dict[int, int] = {}
         """How often the engine broke under a job that has not ended."""
         self._unsure: set[int] = set()
@@ -204,6 +207,7 @@ class Worker:
         self.current = job
         self._pace = Pace()
         self._begun = False
+        self._controls = []
         self._saver.unwanted.clear()
         try:
             await self._make(job)
@@ -273,6 +277,8 @@ class Worker:
             case Picture():
                 await self._keep(job, event)
                 self.tell(job, event)
+            case ControlSeen():
+                await self._keep_control(job, event)
             case Described():
                 act = partial(self._queue.add_description, job.id, event.description)
                 await self._saver.save(job, act)
@@ -306,6 +312,22 @@ class Worker:
         file = await asyncio.to_thread(metadata.embed, picture.file, about)
         await self._saver.save(
             job, partial(self._queue.add_picture, job.id, record, file), drawn=True
+        )
+
+    async def _keep_control(self, job: Job, seen: ControlSeen) -> None:
+        file = await self._saver.save(
+            job, partial(self._queue.add_control_picture, job.id, seen.file), drawn=True
+        )
+        self._controls.append(
+            PictureRecord(
+                index=seen.index,
+                seed=0,
+                width=seen.width,
+                height=seen.height,
+                file=file,
+                pixels_sha256="",
+                unsafe=seen.unsafe,
+            )
         )
 
     async def _end(self, job: Job, event: Finished | Failed) -> None:
@@ -356,6 +378,7 @@ class Worker:
             numerics=finished.numerics,
             spared=finished.spared,
             faceless=finished.faceless,
+            controls=tuple(self._controls),
         )
 
     def _try_again(self, job: Job) -> bool:

@@ -35,7 +35,7 @@ from storage.job_rows import JOB_COLUMNS, UNREADABLE
 from storage.owed import OwedStore
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.records import RecordUnreadableError
-from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow
+from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow, UploadRow
 
 Pictures = dict[int, tuple[PictureRecord, ...]]
 
@@ -235,6 +235,15 @@ class JobStore(JobReader):
                     index_elements=["job_id", "position"], set_={"file": file, **columns}
                 )
             )
+
+    async def add_control_picture(self, job_id: int, content: bytes) -> str:
+        """Keep a control picture as a ControlNet was shown it for as long as the job is; returns
+        its hash.
+        """
+        async with self._files.keeping(content) as file:
+            row = insert_into(self._database.dialect, UploadRow)
+            await self._write(row.values(job_id=job_id, file=file).on_conflict_do_nothing())
+        return file
 
     async def add_description(self, job_id: int, description: Description) -> None:
         """Keep what was seen in the picture that a running job describes; it is found by it."""

@@ -197,7 +197,9 @@ class PictureRow(Table):
 
 
 class UploadRow(Table):
-    """A picture that a job starts from or follows; its file is named by `file`."""
+    """A picture that a job starts from or follows, or what its ControlNets were shown of one; its
+    file is named by `file`.
+    """
 
     __tablename__ = "uploads"
 

@@ -65,6 +65,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "edit_words": EDITS,
     "pick": Rule(who="presser"),
     "parameters": Rule(who="reader"),
+    # it may show what somebody has handed in
+    "show_control": Rule(who="presser"),
     "favourite": Rule(who="reader"),
     "delete": Rule(who="moderator"),
     "cancel": Rule(who="moderator"),

@@ -309,10 +309,13 @@ async def _upload(
 
 
 async def _write(jobs: JobStore, job: Job, out: Path) -> None:
-    for picture in job.pictures:
+    named = [(f"{picture.index + 1}-{picture.seed}", picture) for picture in job.pictures]
+    if job.request.show_control == "on":
+        named += [(f"control-{n}", seen) for n, seen in enumerate(job.controls_seen, 1)]
+    for name, picture in named:
         try:
             file = await jobs.read_picture(picture)
-            path = out / f"{job.id:05}-{picture.index + 1}-{picture.seed}{suffix_of(file)}"
+            path = out / f"{job.id:05}-{name}{suffix_of(file)}"
             await asyncio.to_thread(path.write_bytes, file)
         except PictureMissingError:
             raise Refused("own_picture_gone", job=job.id) from None

@@ -68,6 +68,12 @@ class ShownPictures(msgspec.Struct, frozen=True):
         first = () if self.before is None else (self.before,)
         return [attachment.file() for attachment in (*first, *self.attachments)]
 
+    def with_beside(self, others: "ShownPictures") -> "ShownPictures":
+        """With as many of others behind them as a message takes."""
+        room = FILES_MAX - len(self.attachments) - (self.before is not None)
+        together = (*self.attachments, *others.attachments[: max(0, room)])
+        return msgspec.structs.replace(self, attachments=together)
+
     def remarks(self, texts: Texts) -> str:
         """What is said above pictures that are not shown as they were made."""
         found = [texts(why, count=count) for why, count in Counter(self.withheld).items()]
@@ -134,7 +140,28 @@ class JobAttachments:
         before = None
         if found and len(found) < FILES_MAX:
             before = await self._what_was(job, where or job.origin)
-        return ShownPictures(tuple(found), tuple(withheld), missing, before=before)
+        every = ShownPictures(tuple(found), tuple(withheld), missing, before=before)
+        if found and job.request.show_control == "on":
+            every = every.with_beside(await self.controls(job, where or job.origin, asks=asks))
+        return every
+
+    async def controls(self, job: Job, where: Origin, *, asks: bool = True) -> ShownPictures:
+        """What the ControlNets of a job were shown, as far as that may be seen there."""
+        found: list[Attachment] = []
+        withheld: list[Withheld] = []
+        missing = 0
+        for number, picture in enumerate(job.controls_seen, 1):
+            try:
+                shown = await self._read(job, picture, where, asks=asks)
+            except PictureMissingError:
+                missing += 1
+                continue
+            if isinstance(shown, Attachment):
+                name = f"darkroom-{job.id}-control-{number}.png"
+                found.append(msgspec.structs.replace(shown, name=name))
+            else:
+                withheld.append(shown)
+        return ShownPictures(tuple(found), tuple(withheld), missing)
 
     async def _what_was(self, job: Job, where: Origin) -> Attachment | None:
         """What the pictures were before they were edited, as far as that may be seen there."""
@@ -154,7 +181,18 @@ class JobAttachments:
                 found.append(await self._attachment(job, picture, spoiler=True))
             except PictureMissingError:
                 missing += 1
-        return ShownPictures(tuple(found), missing=missing)
+        shown = ShownPictures(tuple(found), missing=missing)
+        if job.request.show_control == "on":
+            # what is approved is shown with the pictures
+            files = [await self._control_file(job, one) for one in job.controls_seen]
+            shown = shown.with_beside(ShownPictures(tuple(filter(None, files))))
+        return shown
+
+    async def _control_file(self, job: Job, seen: PictureRecord) -> Attachment | None:
+        try:
+            return await self._attachment(job, seen, spoiler=True)
+        except PictureMissingError:
+            return None
 
     async def one(
         self, job: Job, picture: PictureRecord, where: Origin, limit: int

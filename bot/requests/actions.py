@@ -30,10 +30,21 @@ VARIATIONS: Final = 4
 OLD_STRENGTH: Final = 0.3
 """Denoising strength by which requests are known that enlarged pictures before upscalers did."""
 
-On = Literal["unfinished", "failed", "job", "picture", "either", "pick", "described", "history"]
+On = Literal[
+    "unfinished",
+    "failed",
+    "job",
+    "picture",
+    "either",
+    "controlled",
+    "pick",
+    "described",
+    "history",
+]
 """What an action is offered on: a request that is not finished, one that failed or was cancelled,
-one with its pictures, one single picture, either of these, each picture among several, what was
-seen in a picture, or an entry of somebody's own history."""
+one with its pictures, one single picture, either of these, both where a ControlNet was shown
+something, each picture among several, what was seen in a picture, or an entry of somebody's own
+history."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -382,6 +393,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             written=True,
         ),
         Action(name="parameters", emoji="📋", label="button_parameters", on="either", posts=False),
+        Action(
+            name="show_control",
+            emoji="👁️",
+            label="button_show_control",
+            on="controlled",
+            invites=False,
+            posts=False,
+        ),
         Action(name="favourite", emoji="⭐", label="button_favourite", on="either", posts=False),
         Action(
             name="delete",
@@ -440,6 +459,8 @@ def applying(job: Job, index: int | None = None) -> list[ActionTarget]:
                 found += [ActionTarget(action, picture.index) for picture in job.pictures]
             case "picture" if one is not None:
                 found.append(ActionTarget(action, one))
+            case "controlled" if job.controls_seen:
+                found.append(ActionTarget(action, index))
             case "either":
                 found.append(ActionTarget(action, index))
     return found

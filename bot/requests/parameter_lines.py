@@ -146,6 +146,8 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
         return request.cutout != "none"
     if option.name in FACES:
         return request.faces != "none"
+    if option.name == "show_control":
+        return bool(request.controls)
     if option.name == "conventions":
         return request.conventions != "a1111"
     if option.name in ("format", "quality"):

@@ -364,6 +364,19 @@ def _prompted(prompt: ImagePrompt, texts: Texts) -> str:
     return f"{prompt.name} × {texts.number(prompt.weight)}{behind}"
 
 
+def controls_seen(job: Job, texts: Texts) -> str:
+    """Lines that say which ControlNet was shown which picture."""
+    return "\n".join(
+        texts(
+            "control_seen",
+            net=quoted(one_line(_control(job.request.controls[one.index], texts)), FIELD_MAX),
+            width=one.width,
+            height=one.height,
+        )
+        for one in job.controls_seen
+    )
+
+
 def _control(use: ControlUse, texts: Texts) -> str:
     told = [use.kind] if use.kind is not None else []
     if use.preprocessor not in (NONE, use.kind):

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from generation.description import Description, SeenTag
 from generation.messages import (
+    ControlSeen,
     Describe,
     Described,
     EngineEvent,
@@ -139,6 +140,13 @@ class FakeEngine:
             seen = msgspec.structs.replace(seen_by(work), unsafe=unsafe)
             yield Described(work.job, seen)
         drawn = () if isinstance(work, Describe) else request.seeds
+        if isinstance(work, Generate):
+            for index, use in enumerate(request.controls):
+                size = (request.width, request.height)
+                handed = Image.open(io.BytesIO(work.pictures[use.picture])).convert("L")
+                file = _encode(handed.resize(size), "PNG")
+                unsafe = self.unsafe[0] if self.unsafe else None
+                yield ControlSeen(work.job, index, file, *size, unsafe)
         for index, seed in enumerate(drawn):
             if isinstance(work, Enlarge):
                 picture = larger(work, request.size)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import torch
 from PIL import Image
 
 from generation.messages import Generate
@@ -15,7 +16,7 @@ from generation.runtime.latents import fitted, open_picture
 from generation.runtime.masks import Mask, beside
 from generation.runtime.parts import Parts
 from generation.runtime.prepared import is_prepared
-from generation.runtime.preprocessing import control_picture
+from generation.runtime.preprocessing import WHITE, control_picture
 
 PLAIN: Final = "crop"
 
@@ -49,6 +50,29 @@ def prepared(
     needs = PREPROCESSORS[use.preprocessor].needs
     networks = seen_by({need: annotators[need] for need in needs}, parts)
     return Image.fromarray(control_picture(use, values, size, networks))
+
+
+class ControlsSeen:
+    """The control pictures of one job as its ControlNets were shown them, each once."""
+
+    def __init__(self) -> None:
+        self._fresh: dict[tuple[int, int, int], Image.Image] = {}
+        self._taken: set[tuple[int, int, int]] = set()
+
+    def note(self, work: Generate, use: ControlUse, pixels: torch.Tensor) -> None:
+        """Those of one pass: (1, 3, H, W) from 0 to 1, what is less being black."""
+        height, width = pixels.shape[-2:]
+        key = (work.request.controls.index(use), width, height)
+        if key in self._taken or key in self._fresh:
+            return  # a refiner sees the same
+        values = (pixels[0].float().clamp(0, 1) * WHITE).round().to(torch.uint8)
+        self._fresh[key] = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+
+    def take(self) -> list[tuple[int, Image.Image]]:
+        """What was noted since, by which of the request's ControlNets was shown it."""
+        fresh, self._fresh = self._fresh, {}
+        self._taken |= fresh.keys()
+        return [(index, picture) for (index, _, _), picture in fresh.items()]
 
 
 def _untouched(use: ControlUse) -> ControlUse:

@@ -101,6 +101,7 @@ def drawer_of(
     references: ShownReferences,
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
+    controls_seen: control_pictures.ControlsSeen,
     *,
     passed: int | None = None,
     followed: bool = False,
@@ -118,7 +119,7 @@ def drawer_of(
     ]
     controls = []
     for net, use, file in steering:
-        hint = _hint(model, net, work, use, file, parts, mask, tiles)
+        hint = _hint(model, net, work, use, file, parts, mask, tiles, controls_seen)
         factor = work.request.width // hint.shape[-1]
         kind = number_of(use.kind, file)
         controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor, use.mode))
@@ -131,7 +132,7 @@ def drawer_of(
         _sampling(model, work.request),
         prompts,
         network,
-        _beside(model, work, parts, start, mask, tiles),
+        _beside(model, work, parts, start, mask, tiles, controls_seen),
         references if model.family.references is not None else NO_REFERENCES,
     )
 
@@ -209,6 +210,7 @@ def _hint(
     parts: Parts,
     mask: Mask | None,
     tiles: Tiles,
+    controls_seen: control_pictures.ControlsSeen,
 ) -> torch.Tensor:
     """A control picture as a ControlNet of that model's make sees it: its pixels, or latents. What
     is drawn anew is hidden from one for inpainting.
@@ -220,6 +222,7 @@ def _hint(
     if mask is not None and (is_shown_mask(file) or use.kind == REPAINT):
         hidden = BLACK if use.kind == REPAINT else HIDDEN
         pixels = torch.where(mask.pixels.to(parts.device) > 0, hidden, pixels)
+    controls_seen.note(work, use, pixels)
     if make is None:
         return pixels
     with parts.residency.at_work(model.vae):
@@ -233,11 +236,15 @@ def _beside(
     start: StartPicture | None,
     mask: Mask | None,
     tiles: Tiles,
+    controls_seen: control_pictures.ControlsSeen,
 ) -> torch.Tensor | None:
     """The further channels of a network that has them; without a mask all is drawn anew."""
     if not model.further_channels:
         return None
-    followed = None if work.followed is None else _pixels(work, work.followed, parts, mask)
+    followed = None
+    if work.followed is not None:
+        followed = _pixels(work, work.followed, parts, mask)
+        controls_seen.note(work, work.followed, followed)
     if mask is None:
         drawn = torch.ones((1, 1, work.request.height, work.request.width), device=parts.device)
         kept = torch.zeros_like(drawn).expand(-1, 3, -1, -1)

@@ -15,6 +15,7 @@ from generation.messages import Generate, Preview
 from generation.numerics import Numerics
 from generation.runtime import previews
 from generation.runtime.checkpoints import Checkpoint
+from generation.runtime.control_pictures import ControlsSeen
 from generation.runtime.damage import blame
 from generation.runtime.device import DTYPES, name_of, name_of_dtype
 from generation.runtime.drawers import Drawer, drawer_of
@@ -135,6 +136,7 @@ class Drawing(JobReport):
         self._made = 0
         self._saves: list[Future[None]] = []
         self._finisher = Finisher(parts, work.finishing)
+        self._controls = ControlsSeen()
 
     def draw(self, wish: MemoryWish) -> None:
         """Make all pictures that were not made yet, as memory allows.
@@ -173,6 +175,7 @@ class Drawing(JobReport):
                 self._inputs(job, step, models)
                 for step, models in zip(self._passes, job.passes, strict=True)
             ]
+            self._saves.append(saver.submit(self._save_controls, self._controls.take()))
             for first in range(self._made, count, plan.batch):
                 last = min(first + plan.batch, count)
                 latents, model = self._denoise(inputs, first, last)
@@ -286,6 +289,7 @@ class Drawing(JobReport):
                 drawer_of(
                     *(each, job, work, self._parts, start, mask, references, tiles),
                     self._stop_if_cancelled,
+                    self._controls,
                     passed=step.passed,
                     followed=step.number + 1 < len(self._passes),
                 )

@@ -1,12 +1,13 @@
 """What a job says of itself while it is made: how far it is, that it lives, and its pictures."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, Final
 
 from PIL import Image
 
-from generation.messages import Described, EngineWork, Picture, Preview, Progress
+from generation.messages import ControlSeen, Described, EngineWork, Picture, Preview, Progress
 from generation.numerics import Numerics
 from generation.picture_encoding import encoded
 from generation.runtime.faults import CancelledError
@@ -14,7 +15,10 @@ from generation.runtime.faults import CancelledError
 WAIT_STEP: Final = 1.0
 """Seconds after which a wait looks up: whether the job is cancelled, and to show life."""
 
-Send = Callable[[Progress | Preview | Picture | Described], None]
+QUICK: Final = 3
+"""Of the nine levels of a PNG's compression: what is drawn waits for it."""
+
+Send = Callable[[Progress | Preview | ControlSeen | Picture | Described], None]
 
 
 class JobReport:
@@ -68,6 +72,15 @@ class JobReport:
                 numerics=numerics,
             )
         )
+
+    def _save_controls(self, seen: Iterable[tuple[int, Image.Image]]) -> None:
+        """Say what ControlNets are shown, each by its place in the request."""
+        for index, picture in seen:
+            file = io.BytesIO()
+            picture.save(file, "PNG", compress_level=QUICK)
+            size = {"width": picture.width, "height": picture.height}
+            unsafe = self._unsafe(picture)
+            self._send(ControlSeen(self._job, index, file.getvalue(), **size, unsafe=unsafe))
 
     def _wait_for_hashes(self) -> dict[str, str]:
         """A first look at a large file on a slow disk outlasts a picture: show life meanwhile."""

@@ -8,10 +8,11 @@ import pytest
 
 from bot.config import Config
 from bot.features import control_picture
+from bot.requests.actions import meant_by
 from generation.job import JobState
 from playground.person import Act, Person, fields_of
 from playground.world import Json
-from tests.acceptance.conftest import Rig, finished, png
+from tests.acceptance.conftest import Rig, buttons, finished, png
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
 
@@ -213,3 +214,44 @@ async def test_a_control_picture_is_shown_without_drawing(
         act = await ada.command(general, "control", picture=picture, preprocessor=asked)
         assert said in (await act.response())["content"]
     assert await rig.studio.jobs.get(2) is None
+
+
+async def test_what_a_controlnet_was_shown_is_shown_to_who_asks(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    picture = await ada.upload("sketch.png", png("blue", (90, 60)))
+    asked = {"prompt": "a keep", "control_picture": picture, "controlnet": "edges"}
+    act = await ada.command(general, "imagine", **asked)
+    done = await finished(ada, general, await act.deferred())
+    assert [each["filename"].count("control") for each in done["attachments"]] == [0]
+    await rig.restart()
+    act = await bo.click(done, "Control picture")
+    answered = await act.response()
+    assert [each["filename"] for each in answered["attachments"]] == ["darkroom-1-control-1.png"]
+    job = await rig.job(1)
+    [seen] = job.controls_seen
+    assert answered["content"] == f"-# edges × 1 (canny): {seen.width} × {seen.height}"
+    # the same by a reaction, and nowhere where nothing was followed
+    assert meant_by("👁", job, None) is not None
+    act = await ada.command(general, "imagine", prompt="a dog")
+    plain = await finished(ada, general, await act.deferred())
+    assert "Control picture" not in buttons(plain)
+    # it goes with its job
+    assert await rig.studio.jobs.read_upload(seen.file)
+    await rig.studio.store.personal.delete_job(1)
+    act = await bo.click(done, "Control picture")
+    assert "no longer known" in (await act.response())["content"]
+
+
+async def test_a_flag_shows_what_a_controlnet_is_handed_beside_the_picture(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    picture = await ada.upload("sketch.png", png("blue", (90, 60)))
+    prompt = "a keep --show-control --count 2 --controlnet edges"
+    act = await ada.command(general, "imagine", prompt=prompt, control_picture=picture)
+    done = await finished(ada, general, await act.deferred())
+    names = [each["filename"] for each in done["attachments"]]
+    assert names == ["darkroom-1-1.png", "darkroom-1-2.png", "darkroom-1-control-1.png"]
+    act = await ada.command(general, "imagine", prompt="a keep --show-control")
+    said = (await act.response())["content"]
+    assert said == "show_control only makes sense together with control_picture."

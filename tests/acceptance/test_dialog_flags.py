@@ -33,6 +33,7 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "image_guidance": ("--image-guidance 2", {"image_guidance_scale": 2.0}),
     "control_scale": ("--control_scale 0.5", {"control": ("edges", 0.5)}),
     "controlnet": ("--controlnet edges", {"control": ("edges", 1.0)}),
+    "show_control": ("--show-control --controlnet edges", {"show_control": "on"}),
     "count": ("--count 2", {"count": 2}),
     "denoising": ("--denoising 0.5", {"denoising_strength": 0.5}),
     "guidance": ("--guidance 3.5", {"guidance_scale": 3.5}),

@@ -106,6 +106,17 @@ async def _parameters(services: Services, reply: Reply, target: ActionTarget, jo
         await reply.privately(f"```\n{text.replace('```', 'ˋˋˋ')}\n```", files)
 
 
+async def _show_control(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
+    """What its ControlNets were shown."""
+    await reply.defer(private=True)
+    where = reply.caller.origin(private=True)
+    pictures = services.delivery.attachments
+    shown = await pictures.within(await pictures.controls(job, where), reply.file_limit)
+    texts = reply.caller.texts
+    said = (job_embeds.controls_seen(job, texts), shown.remarks(texts))
+    await reply.privately("\n".join(filter(None, said)), shown.files())
+
+
 async def _edit(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Opens the dialog of a request, or of one that starts from its picture."""
     if target.action.name == "retry" and not job.request.checkpoint:
@@ -195,6 +206,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "delete": _delete,
     "favourite": _favourite,
     "parameters": _parameters,
+    "show_control": _show_control,
     "edit": _edit,
     "start": _edit,
     "extend": _extend,

@@ -26,7 +26,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "editing": ("image_guidance",),
     "mode": ("mode",),
     "files": ("model", "vae", "upscaler"),
-    "controls": ("controlnet", "control_scale", "controlnet_2", "controlnet_3"),
+    "controls": ("controlnet", "control_scale", "controlnet_2", "controlnet_3", "show_control"),
     "refiner": ("refiner", "refiner_switch"),
     "faces": ("faces", "face_model", "face_strength", "face_fidelity", "cutout"),
     "output": ("format", "quality"),

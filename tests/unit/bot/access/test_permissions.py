@@ -87,9 +87,9 @@ zoom_out_more extend redraw                       role    r e r r r r r u u
 /replay /upscale-job /blend-job                   public  . . . . . . . u u
 /replay /upscale-job /blend-job                   private . . u u u u u u u
 /replay /upscale-job /blend-job                   role    r e r r r r r u u
-pick describe imagine_this                        public  . . . . . . . u u
-pick describe imagine_this                        private . . u u u u u u u
-pick describe imagine_this                        role    . . . . . . . u u
+pick describe imagine_this show_control           public  . . . . . . . u u
+pick describe imagine_this show_control           private . . u u u u u u u
+pick describe imagine_this show_control           role    . . . . . . . u u
 edit_words /edit-job                              public  . . . . . . . u u
 edit_words /edit-job                              private . . u u u u u u u
 edit_words /edit-job                              role    . . . . . . . u u
@@ -140,8 +140,8 @@ pan_left pan_right pan_up pan_down zoom_out       public  . . p . p p p u u
 zoom_out_more extend redraw                       public  . . p . p p p u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
 zoom_out_more extend redraw                       private . . u u u u u u u
-/replay /upscale-job pick describe imagine_this   public  . . p . p p p u u
-/replay /upscale-job pick describe imagine_this   private . . u u u u u u u
+/replay /upscale-job pick describe imagine_this show_control   public  . . p . p p p u u
+/replay /upscale-job pick describe imagine_this show_control   private . . u u u u u u u
 edit_words /edit-job                              public  . . p . p p p u u
 edit_words /edit-job                              private . . u u u u u u u
 parameters favourite /history-tree                public  . . . . . . . u u
