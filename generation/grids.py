@@ -167,8 +167,8 @@ def given_of(
     plan: GridPlan, cell: Cell, base: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str | None]:
     """The options of one picture over those of all, and its preset. Raises Refused."""
-    given, preset = {"seed": plan.seed, **base, "count": 1}, plan.preset
-    if given["seed"] == RANDOM_SEED:
+    given, preset = {**base, "count": 1}, plan.preset
+    if given.get("seed", RANDOM_SEED) == RANDOM_SEED:
         given["seed"] = plan.seed
     for name, value in cell.values:
         if name == REPLACED:

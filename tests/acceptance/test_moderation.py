@@ -85,6 +85,9 @@ async def test_models_and_loras_for_a_role_are_drawn_with_by_that_role(
     said = await refused(bo, general, lora=LORA)
     assert f"<@&{role}>" in said
     assert f"<@&{role}>" in await refused(bo, general, prompt=f"a fox <lora:{LORA}:0.5>")
+    # before anything of a grid is drawn, and before its cost is asked for
+    proposal = await say(bo, general, "grid", prompt="a fox", x="lora", x_values=LORA)
+    assert f"<@&{role}>" in proposal["content"]
     names = [
         choice["value"] for choice in await bo.autocomplete(general, "imagine", "lora", "demo")
     ]
