@@ -100,6 +100,7 @@ async def test_other_reactions_and_other_messages_mean_nothing(
     assert await rig.studio.jobs.get(2) is None
 
 
+@pytest.mark.slow
 async def test_what_the_limits_forbid_is_not_offered_and_by_reaction_refused(
     rig: Rig, ada: Person, general: str
 ) -> None:

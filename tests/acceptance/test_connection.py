@@ -26,6 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "REGISTER_WAITS", (0.05,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -47,6 +48,7 @@ async def test_a_login_is_tried_until_discord_lets_it(
     await imagine(ada, general)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -141,6 +141,7 @@ def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:
     return {n: others[n] if n in others else getattr(request, n) for n in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dialog",
     [

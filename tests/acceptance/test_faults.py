@@ -278,6 +278,7 @@ async def test_the_bot_is_removed_from_the_server_meanwhile(
     assert (await rig.job(1)).state is JobState.FINISHED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"drop": True}])
 async def test_discord_stumbles(rig: Rig, ada: Person, general: str, fault: Json) -> None:
     message = await begin(rig, ada, general)

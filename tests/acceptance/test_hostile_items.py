@@ -177,6 +177,7 @@ async def use(rig: Rig, interaction: Any, custom_id: str, values: list[str]) -> 
         await made.callback(interaction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", fuzz.CASES)
 async def test_components_that_nobody_was_offered(
     rig: Rig, count: int, caplog: pytest.LogCaptureFixture

@@ -203,6 +203,7 @@ async def test_a_mention_that_discord_does_not_take_at_once_comes_all_the_same(
     assert [int(one["id"]) for one in mention["mentions"]] == [user_id]
 
 
+@pytest.mark.slow
 async def test_reactions_that_discord_does_not_take_at_once_are_added_all_the_same(
     rig: Rig, ada: Person, general: str
 ) -> None:
@@ -227,6 +228,7 @@ async def test_who_can_t_be_mentioned_in_the_channel_is_told_directly(
     assert "#1 is done" in mention["content"]
 
 
+@pytest.mark.slow
 async def test_where_many_ask_at_once_all_are_heard_before_one_is_told_to_wait(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ async def test_a_private_one_whose_answer_is_lost_is_not_sent_again(
     assert len(await mentions(ada, general)) == 1
 
 
+@pytest.mark.slow
 async def test_where_the_bot_may_read_it_is_found(
     rig: Rig, ada: Person, general: str, lose: dict[str, Any]
 ) -> None:
@@ -79,6 +80,7 @@ async def test_where_the_bot_may_read_it_is_found(
     assert str(known) == mention["id"]
 
 
+@pytest.mark.slow
 async def test_where_it_may_not_it_is_not_made_elsewhere_either(
     rig: Rig, ada: Person, general: str, lose: dict[str, Any]
 ) -> None:
@@ -93,6 +95,7 @@ async def test_where_it_may_not_it_is_not_made_elsewhere_either(
     assert [each for each, _ in rig.client.services.audit.troubles(guild)] == ["trouble_mention"]
 
 
+@pytest.mark.slow
 async def test_one_that_surely_was_not_taken_is_made_after_a_stop(
     rig: Rig, ada: Person, general: str
 ) -> None:

@@ -35,6 +35,7 @@ async def restarted(rig: Rig) -> None:
     await rig.start()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True])
 async def test_a_mention_that_is_tried_again_is_made_up_for(
     rig: Rig, ada: Person, general: str, *, private: bool
@@ -55,6 +56,7 @@ async def test_a_mention_that_is_tried_again_is_made_up_for(
     assert len(await mentions(ada, general)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [False, True])
 async def test_a_mention_whose_answer_was_lost_is_not_posted_again(
     rig: Rig, ada: Person, general: str, *, stops: bool
@@ -75,6 +77,7 @@ async def test_a_mention_whose_answer_was_lost_is_not_posted_again(
     assert len(await rig.studio.jobs.messages_of(1, "ping")) == 1
 
 
+@pytest.mark.slow
 async def test_a_mention_is_tried_as_long_as_a_result_is(
     rig: Rig, ada: Person, general: str
 ) -> None:
@@ -90,6 +93,7 @@ async def reactions(person: Person, channel: str, message: Json) -> int:
     return len((await person.message(channel, message["id"])).get("reactions") or ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [False, True])
 async def test_emoji_that_discord_did_not_take_are_added_later(
     rig: Rig, ada: Person, general: str, *, stops: bool

@@ -303,6 +303,7 @@ async def test_a_reaction_is_refused_where_the_bot_lacks_permissions(
 # what is deleted
 
 
+@pytest.mark.slow
 async def test_a_message_that_outlives_its_request_is_deleted_by_its_owner(
     rig: Rig, control: Control, ada: Person, bo: Person, cy: Person, general: str
 ) -> None:

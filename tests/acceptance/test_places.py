@@ -46,6 +46,7 @@ async def opened(place: str, control: Control, ada: Person, guild: str) -> str:
 PLACES = ["thread", "thread from a message", "private thread", "post of a forum"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_in_threads_everything_works(
     rig: Rig, ada: Person, control: Control, guild: str, place: str

@@ -201,6 +201,7 @@ async def test_the_worker_is_killed_while_it_draws(bot: Bot, ada: Person) -> Non
     assert bot.process.returncode is None
 
 
+@pytest.mark.slow
 async def test_a_second_bot_on_the_same_folder_says_why_it_does_not_start(
     bot: Bot, ada: Person
 ) -> None:
@@ -241,6 +242,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 async def test_it_connects_with_what_it_is_made_of_kept_out_of_collections(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with local_discord("--token", "the-right-one") as discord:

@@ -68,6 +68,7 @@ async def test_a_result_that_can_t_be_put_together_is_told_in_words(
     assert "KeyError" not in shown["content"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "broken"])
 async def test_a_picture_whose_file_is_lost_is_named_and_not_posted(
     rig: Rig, ada: Person, general: str, damage: str
@@ -273,6 +274,7 @@ async def test_a_hundred_reactions_are_answered_within_the_limits(
     assert len(waiting) <= 1, "told more than once a minute"
 
 
+@pytest.mark.slow
 async def test_a_finished_job_costs_few_edits_of_others_messages(
     rig: Rig, ada: Person, bo: Person, general: str
 ) -> None:

@@ -138,6 +138,7 @@ async def test_that_nobody_could_be_told_of_a_result_is_told_to_moderators(
     assert "lighthouse" not in warning, "it was private"
 
 
+@pytest.mark.slow
 async def test_messages_of_deleted_requests_that_stay_are_told_once(
     rig: Rig, ada: Person, bo: Person, general: str, audit: str
 ) -> None:
@@ -160,6 +161,7 @@ async def test_messages_of_deleted_requests_that_stay_are_told_once(
     await nothing_to_take_back(rig)
 
 
+@pytest.mark.slow
 async def test_a_message_to_be_deleted_is_so_however_long_discord_does_not_answer(
     rig: Rig, ada: Person, general: str
 ) -> None:

@@ -103,6 +103,7 @@ async def test_describe_says_what_a_picture_of_the_demo_shows(config: Path, tmp_
     assert "models/LLM/Florence-2-base" in refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -197,6 +198,7 @@ async def test_what_has_no_effect_is_said(config: Path, tmp_path: Path) -> None:
     assert len(ended.out.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="arguments are no bytes there")
 async def test_bytes_that_are_no_text_get_one_sentence(config: Path) -> None:
     prompt = os.fsdecode(b"caf\xe9 cat")
@@ -290,6 +292,7 @@ async def test_a_storage_folder_that_cannot_be_made_is_named(config: Path, tmp_p
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite+nothing:///x", "no url", "postgresql+asyncpg://h/d"])
 async def test_a_database_that_cannot_be_opened_is_one_sentence(config: Path, url: str) -> None:
     config.write_text(f'[storage]\ndatabase = "{url}"', encoding="utf-8")
@@ -367,6 +370,7 @@ async def test_the_command_says_its_version_and_its_options_ranges() -> None:
         assert told in helped, told
 
 
+@pytest.mark.slow
 async def test_an_output_folder_that_can_t_be_written_is_refused_before_drawing(
     config: Path, tmp_path: Path
 ) -> None:
@@ -402,6 +406,7 @@ async def test_prompts_come_from_a_file_and_one_that_fails_stops_none(
     assert "demo-pencil-sketch:0.25" in text
 
 
+@pytest.mark.slow
 async def test_a_prompt_and_a_file_of_them_are_one_too_many(config: Path, tmp_path: Path) -> None:
     command = ("-m", "bot", "--config", str(config), "imagine")
     both = await run(*command, "a cat", "--prompts", str(tmp_path / "p.txt"))
@@ -411,6 +416,7 @@ async def test_a_prompt_and_a_file_of_them_are_one_too_many(config: Path, tmp_pa
     assert "Traceback" not in gone.err
 
 
+@pytest.mark.slow
 async def test_prompts_are_read_as_a1111_reads_them() -> None:
     """Through the process, as other programs use it."""
     for steps in {known["steps"] for known in a1111_prompts()}:
@@ -424,6 +430,7 @@ async def test_prompts_are_read_as_a1111_reads_them() -> None:
         assert read == [{n: known[n] for n in ("attention", "schedule")} for known in group]
 
 
+@pytest.mark.slow
 async def test_lines_that_are_no_prompts_are_told() -> None:
     said = b'"a"\nno\n"\\ud83d b"\n'
     ended = await run("-m", "bot", "prompt", "--stdin", said=said)

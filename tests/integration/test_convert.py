@@ -40,6 +40,7 @@ async def test_a_checkpoint_becomes_a_file_that_is_known(
     assert [file.name for file in tmp_path.glob(".*")] == []
 
 
+@pytest.mark.slow
 async def test_nothing_is_written_over_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

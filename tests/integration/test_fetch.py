@@ -117,6 +117,7 @@ async def test_what_can_not_be_fetched_is_said_once(hub: LocalHub, tmp_path: Pat
     assert hub.asked == []
 
 
+@pytest.mark.slow
 async def test_a_download_that_was_cut_off_goes_on(hub: LocalHub, tmp_path: Path) -> None:
     content = (DEMO / UNET).read_bytes()
     hub.repositories = {"acme/one": {"one.safetensors": content}}
@@ -162,6 +163,7 @@ async def test_a_server_that_knows_no_ranges(hub: LocalHub, tmp_path: Path) -> N
     assert (Path(end.snapshot) / "one.safetensors").read_bytes() == content
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_had(hub: LocalHub, tmp_path: Path) -> None:
     hub.repositories["acme/gated"] = hub.repositories["acme/tiny"]
     hub.gated.add("acme/gated")

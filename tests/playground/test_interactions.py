@@ -228,6 +228,7 @@ async def test_three_seconds_to_acknowledge(bot: SampleBot, ada: Person, control
     assert refusal.value.code == 10062
 
 
+@pytest.mark.slow
 async def test_three_seconds_pass_by_themselves(bot: SampleBot, ada: Person) -> None:
     began = asyncio.get_running_loop().time()
     act = await ada.command("general", "silence")

@@ -176,6 +176,7 @@ async def test_commands(rest: Rest) -> None:
         await check(rest, "POST", path, odd)
 
 
+@pytest.mark.slow
 async def test_callbacks(rest: Rest, ada: Person) -> None:
     path = f"/applications/{rest.addresses.application_id}/commands"
     await rest.call("PUT", path, [{"name": "go", "description": "x"}])

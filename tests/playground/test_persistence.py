@@ -116,6 +116,7 @@ async def test_a_nonce_is_remembered_over_a_kill(tmp_path: Path) -> None:
     assert second.body["id"] == first["id"]
 
 
+@pytest.mark.slow
 async def test_the_three_seconds_go_on_after_a_restart(tmp_path: Path) -> None:
     options = Options(port=0, data=tmp_path)
     async with serving(options) as first, using(first) as (rest, control):
@@ -130,6 +131,7 @@ async def test_the_three_seconds_go_on_after_a_restart(tmp_path: Path) -> None:
             await act.response()
 
 
+@pytest.mark.slow
 async def test_a_folder_serves_one_process(tmp_path: Path) -> None:
     async with local_discord(data=tmp_path):
         process = await asyncio.create_subprocess_exec(

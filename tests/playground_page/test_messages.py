@@ -6,6 +6,7 @@ import asyncio
 import re
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import WebSocketRoute, expect
 
 from playground.control import Control, Person
@@ -125,6 +126,7 @@ async def test_replies_and_deletion(chat: Chat, bo: Person, room: str) -> None:
     await expect(chat.messages).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_being_somebody_else(open_as: Opening, ada: Person, room: str) -> None:
     chat = await open_as("ada", fresh=True)
     await (await ada.command(room, "whisper")).response()
@@ -204,6 +206,7 @@ async def test_without_a_bot_the_page_says_so(open_as: Opening) -> None:
         await chat.page.close()  # before it misses the server
 
 
+@pytest.mark.slow
 async def test_other_people_say_who_they_are(open_as: Opening) -> None:
     async with local_discord("--users", "eve,fay") as theirs:
         chat = await open_as("ada", at=theirs.url, channel=None, fresh=True)
@@ -222,6 +225,7 @@ async def test_other_people_say_who_they_are(open_as: Opening) -> None:
         await chat.page.close()  # before it misses the server
 
 
+@pytest.mark.slow
 async def test_a_lost_connection_is_made_again(open_as: Opening, bo: Person, room: str) -> None:
     sockets: list[WebSocketRoute] = []
     refusing = False

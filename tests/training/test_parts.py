@@ -70,6 +70,7 @@ def test_a_style_changes_a_picture_and_keeps_its_size(art: Art, style: object) -
     assert np.abs(made.astype(int) - picture).mean() > 3
 
 
+@pytest.mark.slow
 def test_an_untrained_autoencoder_already_makes_thumbnails(art: Art) -> None:
     torch.manual_seed(0)
     pictures = to_tensor([art.paint(_scene(i, colour)) for i, colour in enumerate(COLOURS)])

@@ -79,6 +79,7 @@ async def test_variations_of_one_seed_count_up_the_second(bench: Bench) -> None:
     assert plain.pictures[0].variation_seed is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE"])
 async def test_variations_are_the_same_every_time(bench: Bench, sampler: str) -> None:
     asked: dict[str, Any] = {"sampler": sampler, "variation_seed": 3, "variation_strength": 0.3}
@@ -95,6 +96,7 @@ async def test_a_start_picture_can_be_varied(bench: Bench) -> None:
     assert whole.pixels == second.pixels != plain.pixels
 
 
+@pytest.mark.slow
 async def test_another_vae_draws_differently_and_leaves_no_trace(bench: Bench) -> None:
     before = await bench.make()
     swapped = await bench.make(vae="other")
@@ -112,6 +114,7 @@ async def test_another_vae_draws_differently_and_leaves_no_trace(bench: Bench) -
     assert both.pixels != kept.pixels
 
 
+@pytest.mark.slow
 async def test_a_vae_of_another_depth_is_named(bench: Bench) -> None:
     before = await bench.make()
     made = await bench.make(vae="deeper")
@@ -127,6 +130,7 @@ def steepest(made: Made) -> float:
     return float(np.abs(np.diff(columns)).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.0, 0.2])
 async def test_tiles_show_no_seam(bench: Bench, strength: float) -> None:
     """Tiles that were drawn one by one and put side by side differ by 70 of 255 at their border."""
@@ -149,6 +153,7 @@ def tiled_request(**changes: Any) -> dict[str, Any]:
     return {"init_picture": sha256, "pictures": pictures, **size, **changes}
 
 
+@pytest.mark.slow
 async def test_the_seed_decides_all_of_a_tiled_picture(bench: Bench) -> None:
     first, again = [await bench.make(**tiled_request(count=2)) for _ in range(2)]
     assert first.failed is None, first.failed
@@ -160,6 +165,7 @@ async def test_the_seed_decides_all_of_a_tiled_picture(bench: Bench) -> None:
     assert ancestral[0].pixels == ancestral[1].pixels
 
 
+@pytest.mark.slow
 async def test_progress_counts_the_steps_of_all_tiles(bench: Bench) -> None:
     made = await bench.make(**tiled_request(count=2, denoising_strength=1.0))
     tiles = 3 * 2

@@ -100,6 +100,7 @@ async def test_a_word_that_is_learned_anew_is_read_anew(bench: Bench, folder: Pa
     assert after.pixels != before.pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "word", "code", "params"),
     [

@@ -80,6 +80,7 @@ async def test_an_upscaler_needs_no_model(bench: Bench) -> None:
     assert made.finished.numerics.precision == "float32"
 
 
+@pytest.mark.slow
 async def test_the_same_again_is_the_same_to_the_bit(bench: Bench) -> None:
     first, second = await enlarged(bench, "noise-x4"), await enlarged(bench, "noise-x4")
     other = await enlarged(bench, "noise-x4", "red")
@@ -122,6 +123,7 @@ async def test_it_is_cancelled_between_tiles(bench: Bench) -> None:
     assert made.progress[-1].step < made.progress[-1].steps
 
 
+@pytest.mark.slow
 async def test_a_second_pass_draws_over_the_larger_picture(bench: Bench) -> None:
     """The same as a start picture of that size, drawn anew in tiles."""
     plain = await enlarged(bench, "noise-x4")

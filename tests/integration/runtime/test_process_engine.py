@@ -104,11 +104,13 @@ async def test_one_that_hangs_is_killed(make: Make) -> None:
     assert not child.is_running()
 
 
+@pytest.mark.slow
 async def test_loading_may_take_longer_than_a_step(make: Make) -> None:
     failed = failure(await events(make("takes its time while loading")))
     assert failed.params == {"model": "second time"}
 
 
+@pytest.mark.slow
 async def test_a_slow_one_that_gives_signs_of_life_is_left_alone(make: Make) -> None:
     assert failure(await events(make("is slow"))).code == "nan_pictures"
 
@@ -296,6 +298,7 @@ async def test_who_cancels_one_that_was_handed_ahead_when_it_is_asked_for(
     assert failure(await events(engine)).code == "nan_pictures"
 
 
+@pytest.mark.slow
 async def test_a_job_that_can_not_be_sent_fails_at_once_and_the_next_is_drawn(make: Make) -> None:
     engine = make("is slow")
     await engine.start()
@@ -354,6 +357,7 @@ OUT_OF_TURN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", OUT_OF_TURN)
 async def test_the_real_one_ends_with_a_line_when_it_is_told_nonsense(wrong: bytes) -> None:
     child = await asyncio.create_subprocess_exec(

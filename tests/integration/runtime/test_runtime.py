@@ -196,12 +196,14 @@ async def test_loras_of_every_layout_act_and_go(bench: Bench, layout: str) -> No
     assert (await bench.make()).pixels == before.pixels
 
 
+@pytest.mark.slow
 async def test_layouts_of_one_lora_draw_the_same(bench: Bench) -> None:
     for kohya, peft in (("pixel", "peft"), ("words", "words-peft")):
         one, other = [await bench.make(loras=[{"name": name}]) for name in (kohya, peft)]
         assert one.pixels == other.pixels
 
 
+@pytest.mark.slow
 async def test_several_loras_add_up(bench: Bench) -> None:
     both = [{"name": "pixel", "weight": 0.4}, {"name": "words", "weight": 0.6}]
     made = [(await bench.make(loras=loras)).pixels[0] for loras in (both, both[:1], both[1:])]
@@ -213,6 +215,7 @@ async def test_several_loras_add_up(bench: Bench) -> None:
     assert difference(one.image(), other.image()) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["misfit", "elsewhere"])
 async def test_a_lora_for_another_model_is_named(bench: Bench, name: str) -> None:
     before = await bench.make()
@@ -233,6 +236,7 @@ async def test_a_controlnet_follows_its_picture_by_its_scale(bench: Bench) -> No
     assert len(set(found)) == 3
 
 
+@pytest.mark.slow
 async def test_controlnet_start_picture_and_lora_together(bench: Bench) -> None:
     sha256, pictures = upload("green")
     made = await bench.make(
@@ -254,6 +258,7 @@ async def test_cancelling_stops_at_the_next_step(bench: Bench) -> None:
     assert (await bench.make()).failed is None
 
 
+@pytest.mark.slow
 async def test_who_stops_listening_stops_the_job(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +284,7 @@ async def test_who_stops_listening_stops_the_job(
     assert isinstance(again[-1], Finished)
 
 
+@pytest.mark.slow
 async def test_one_that_is_handed_ahead_is_drawn_as_if_it_were_alone(bench: Bench) -> None:
     alone = await bench.make(seed=11, model="tiny-v")
     requests = {"ahead-1": small(model="tiny"), "ahead-2": small(model="tiny-v", seed=11)}
@@ -296,6 +302,7 @@ async def test_one_that_is_handed_ahead_is_drawn_as_if_it_were_alone(bench: Benc
     assert [event.pixels_sha256 for event in found if isinstance(event, Picture)] == alone.pixels
 
 
+@pytest.mark.slow
 async def test_one_that_is_taken_back_before_its_turn_is_never_begun(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +326,7 @@ async def test_one_that_is_taken_back_before_its_turn_is_never_begun(
     assert [getattr(event, "code", type(event)) for event in of_it] == ["cancelled"]
 
 
+@pytest.mark.slow
 async def test_a_model_that_was_replaced_is_read_anew(bench: Bench) -> None:
     folder = bench.folder / "diffusers" / "changing"
     shutil.copytree(bench.folder / "diffusers" / "tiny", folder)
@@ -337,6 +345,7 @@ async def test_a_model_that_was_replaced_is_read_anew(bench: Bench) -> None:
     await bench.catalog.scan()
 
 
+@pytest.mark.slow
 async def test_a_lora_cut_off_is_named(bench: Bench) -> None:
     file = bench.folder / "loras" / "cut.safetensors"
     shutil.copy(bench.folder / "loras" / "pixel.safetensors", file)
@@ -348,6 +357,7 @@ async def test_a_lora_cut_off_is_named(bench: Bench) -> None:
     assert (made.failed.code, made.failed.params["file"]) == ("model_broken", "cut.safetensors")
 
 
+@pytest.mark.slow
 async def test_a_model_that_gives_nan_is_named(bench: Bench) -> None:
     made = await bench.make("tiny-unet-nan")
     assert made.failed is not None
@@ -358,6 +368,7 @@ async def test_a_model_that_gives_nan_is_named(bench: Bench) -> None:
     assert made.pictures == []
 
 
+@pytest.mark.slow
 async def test_a_file_cut_off_after_the_catalogue_saw_it(bench: Bench) -> None:
     """The catalogue leaves broken files out; this one breaks later."""
     whole = bench.folder / "diffusers" / "tiny"

@@ -148,6 +148,7 @@ def no_watermark(class_: Any) -> dict[str, Any]:
     return {"add_watermarker": False} if takes else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [9, 8])
 def test_unets_of_more_channels_are_made_of_the_tiny_model(channels: int, tmp_path: Path) -> None:
     base = models.tiny_stable_diffusion(tmp_path / "base")

@@ -471,6 +471,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.slow
 async def test_mutated_headers_and_settings(root: Path) -> None:
     await _fuzz(root, MUTATIONS, seed=1)
 

@@ -97,6 +97,7 @@ async def test_those_that_ran_fail_at_the_next_start(database: Database, jobs: J
     assert {await state_of(database, job) for job in damaged} == {"failed"}
 
 
+@pytest.mark.slow
 async def test_those_in_a_history_are_left_out(
     database: Database, store: Store, tmp_path: Path
 ) -> None:

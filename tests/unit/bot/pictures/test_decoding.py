@@ -50,6 +50,7 @@ async def test_uploads_over_the_limits_are_refused() -> None:
             await decoder.upload(PNG + bytes(2**20), "heavy.png")
 
 
+@pytest.mark.slow
 async def test_six_hostile_uploads_keep_another_persons_waiting_for_one() -> None:
     slow, done = with_scans(2900, 2900, 100), []
 

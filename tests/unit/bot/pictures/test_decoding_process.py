@@ -153,6 +153,7 @@ async def test_one_that_does_not_start_is_said_with_its_reason() -> None:
         await missing.make(WORK, [PNG], "a.png")
 
 
+@pytest.mark.slow
 async def test_who_stops_waiting_leaves_no_half_a_picture_behind() -> None:
     async with decoder() as process:
         for seconds in (0, 0.02, 0.05, 0.2, 0.4):

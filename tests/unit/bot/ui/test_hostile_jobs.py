@@ -93,6 +93,7 @@ def holds(shown: Any) -> None:
     assert len(shown.content) <= 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", fuzz.CASES)
 def test_any_job_is_shown_within_discords_bounds(count: int) -> None:
     chance = random.Random(count)

@@ -74,6 +74,7 @@ def plainly(inpainting: Inpainting, steps: int, first: int) -> Pixels:
     return np.asarray(shown).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_greys_say_how_much_each_place_changes(strength: float, inpainting: Inpainting) -> None:
     # A1111's image to image does not begin at the first level at full strength

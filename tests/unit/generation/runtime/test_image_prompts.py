@@ -176,6 +176,7 @@ def test_it_acts_over_its_part_of_the_steps(prompted: Prompted) -> None:
     assert apart(prompted.ours("sd1"), nothing) == 0
 
 
+@pytest.mark.slow
 def test_the_mean_of_two_pictures_goes_from_one_to_the_other(prompted: Prompted) -> None:
     file, _ = prompted.adapter("sd1", "base")
 
@@ -234,6 +235,7 @@ def test_clip_sees_the_middle_as_its_own_processor_has_it() -> None:
     assert (pixels_for(picture, 56) - expected).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_make_is_refused(prompted: Prompted) -> None:
     file, _ = prompted.adapter("sdxl", "base")
     wrong = ModelFile(

@@ -307,6 +307,7 @@ def test_a_controlnet_for_inpainting_draws_diffusers_picture(inpainting: Inpaint
     assert apart(hole(found), hole(plain)) > BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_with_noise")
 def test_a_union_that_repaints_draws_diffusers_picture(inpainting: Inpainting) -> None:
     """It sees black where it draws."""
@@ -421,6 +422,7 @@ def test_a_white_mask_changes_nothing(inpainting: Inpainting) -> None:
     assert np.array_equal(found, inpainting.draw(inpainting.flux(), steps=STEPS))
 
 
+@pytest.mark.slow
 def test_an_edit_stays_within_its_mask(inpainting: Inpainting) -> None:
     """Of one that edits pictures, which begins with noise alone."""
     folder = inpainting.folder("kontext", lambda into: flux.tiny_flux(into, 1))
@@ -437,6 +439,7 @@ def test_an_edit_stays_within_its_mask(inpainting: Inpainting) -> None:
     assert apart(hole(found), hole(edited)) > BOUND
 
 
+@pytest.mark.slow
 def test_a_mask_is_scaled_and_cropped_as_its_picture_is(inpainting: Inpainting) -> None:
     """To the picture's size first, whatever its own; as wide a picture is cropped at its sides."""
     small = inpainting.mask.resize((WIDTH // 8, HEIGHT // 8), Image.Resampling.NEAREST)
@@ -469,6 +472,7 @@ def test_the_edge_is_blurred_as_a1111_does(inpainting: Inpainting) -> None:
     assert blurred(mask, 0) is mask
 
 
+@pytest.mark.slow
 def test_under_the_blurred_edge_both_pictures_are_seen(inpainting: Inpainting) -> None:
     model, given = inpainting.flux(), inpainting.given()
     hard, soft = (inpainting.draw(model, **given | {"mask_blur": blur}) for blur in (0, 4))
@@ -491,6 +495,7 @@ def test_a_grey_mask_is_feathered_as_it_is_given(inpainting: Inpainting) -> None
     assert apart(found[:, :16], original[:, :16]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sd", "fill"])
 def test_a_mask_that_leaves_nothing_to_draw_is_refused(kind: str, inpainting: Inpainting) -> None:
     """As a line that is finer than its blur."""

@@ -81,6 +81,7 @@ PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
 XL_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
 @pytest.mark.parametrize("ends", [fixtures.ATTENTION + fixtures.TEXT, fixtures.ALL])
 @pytest.mark.parametrize("family", ["sd1", "xl"])

@@ -193,6 +193,7 @@ def test_the_hashes_of_both_are_told(bench: Bench) -> None:
     assert {"checkpoint:base", "checkpoint:refiner"} <= finished.hashes.keys()
 
 
+@pytest.mark.slow
 def test_who_draws_last_decodes_unless_a_vae_is_named(bench: Bench, tmp_path: Path) -> None:
     """As A1111, which has the refiner's checkpoint loaded by then."""
     other = Path(shutil.copytree(bench.twin.path, tmp_path / "other"))
@@ -236,6 +237,7 @@ def test_loras_go_to_the_checkpoint_of_their_family(bench: Bench, tmp_path: Path
     assert drawn() == drawn()
 
 
+@pytest.mark.slow
 def test_controlnets_steer_the_checkpoint_that_they_fit(bench: Bench, tmp_path: Path) -> None:
     net = file(
         sdxl.tiny_xl_controlnet(tmp_path / "net", bench.base.path), "sdxl", ModelKind.CONTROLNET
@@ -259,6 +261,7 @@ def test_two_models_of_stable_diffusion_1(bench: Bench, tmp_path: Path, tiny: Mo
     assert both not in (bench.draw(base=first), bench.draw(base=second))
 
 
+@pytest.mark.slow
 def test_where_there_is_no_room_for_both_the_base_steps_aside(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -458,6 +458,7 @@ def pretend_to_have_a_card(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["aside", "blocks", "leaves"])
 def test_where_the_weights_lie_changes_no_pixel(
     ends: Ends,

@@ -157,6 +157,7 @@ def test_a_denoiser_is_compiled_for_all_sizes_where_that_is_set(
     assert backend.calls > calls
 
 
+@pytest.mark.slow
 def test_loras_act_on_a_compiled_denoiser_and_go(
     tiny: ModelFile, tmp_path: Path, backend: Backend
 ) -> None:
@@ -170,6 +171,7 @@ def test_loras_act_on_a_compiled_denoiser_and_go(
     assert backend.calls
 
 
+@pytest.mark.slow
 def test_what_can_not_be_compiled_is_drawn_without(
     tiny: ModelFile, tmp_path: Path, backend: Backend
 ) -> None:
