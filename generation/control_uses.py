@@ -17,7 +17,15 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import choice_of, nearest
 from generation.preprocessors import AUTO, NONE, PREPROCESSORS, Slider, named, usual_for
 from generation.refusal import Refused
-from generation.request import SIDE_MAX, SIDE_MIN, ControlFit, ControlMode, ControlUse
+from generation.request import (
+    CONTROLS_MAX,
+    SIDE_MAX,
+    SIDE_MIN,
+    ControlFit,
+    ControlMode,
+    ControlUse,
+    GenerationRequest,
+)
 from generation.request_options import exact, options
 
 KEYS: Final = ("kind", "start", "end", "pre", "res", "a", "b", "mode", "fit", "picture")
@@ -210,6 +218,34 @@ def resolved(use: ControlUse, catalog: Catalog) -> ControlUse:
     if lacking(usual, catalog):
         usual = NONE
     return msgspec.structs.replace(use, preprocessor=usual)
+
+
+def unavailable(catalog: Catalog) -> frozenset[str]:
+    """The preprocessors whose files are not there."""
+    return frozenset(name for name in PREPROCESSORS if lacking(name, catalog))
+
+
+def offered(model: ModelFile, catalog: Catalog) -> list[str]:
+    """The ControlNets that fit a model, those that are told the kind of a picture with each kind;
+    the model itself, where it follows a picture. Raises Refused where there is none.
+    """
+    if follows(model):
+        return [model.name]
+    fitting = (net for net in catalog.controlnets if net.fits(model))
+    found = [name for net in fitting for name in names(net)]
+    if not found:
+        raise Refused("no_controlnets", model=model.name)
+    return found
+
+
+def addable(request: GenerationRequest, catalog: Catalog) -> list[str]:
+    """What may read one more picture of a request. Raises Refused where nothing may."""
+    if len(request.controls) >= CONTROLS_MAX:
+        raise Refused("controls_too_many", high=CONTROLS_MAX)
+    model = catalog.get(ModelKind.CHECKPOINT, request.model)
+    if request.controls and follows(model):
+        raise Refused("control_one_followed", model=model.name)
+    return offered(model, catalog)
 
 
 def lacking(preprocessor: str, catalog: Catalog) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "extend": DRAWS,
     "redraw": DRAWS,
     "start": DRAWS,
+    "add_control": DRAWS,
     "edit": DRAWS,
     "describe": Rule(who="presser", in_place=True),
     "imagine_this": Rule(who="presser", in_place=True),

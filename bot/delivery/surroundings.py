@@ -27,14 +27,14 @@ class JobSurroundings:
         parent = None if job.parent is None else await self._jobs.get(job.parent)
         model = self._catalog.find(ModelKind.CHECKPOINT, job.request.model)
         row = ACTIONS.get(job.action)
+        unmade = tuple(control_uses.unmade(job.request.controls, self._catalog))
         # without a row it is a command, and what was typed there is written too
         if (row is not None and not row.written) or model is None:
-            return Surroundings(parent)
+            return Surroundings(parent, unmade=unmade if job.action == "add_control" else ())
         words = vocabulary.of_model(model)
         unknown = vocabulary.unknown_words(words, job.request.prompt)
         spaced = spaced_weights(f"{job.request.prompt} {job.request.negative_prompt}")
         untold = tuple(net.name for net in control_uses.untold(job.request.controls, self._catalog))
-        unmade = tuple(control_uses.unmade(job.request.controls, self._catalog))
         unread = abilities.unread(job.request, model) if model.family in FAMILIES else ()
         return Surroundings(
             parent, tuple(unknown), words.words[:KNOWN_SHOWN], tuple(spaced), untold, unmade, unread

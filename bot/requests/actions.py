@@ -358,6 +358,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
             invites=False,
             written=True,
         ),
+        Action(
+            name="add_control",
+            emoji="➕",
+            label="button_add_control",
+            on="either",
+            invites=False,
+        ),
         # a reaction can't open a dialog, so these three answer with the button that can
         Action(
             name="edit",

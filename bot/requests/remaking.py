@@ -7,6 +7,7 @@ import msgspec
 from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
 from generation import (
     checks,
+    control_uses,
     describing,
     drafting,
     edit_models,
@@ -71,6 +72,8 @@ class Remaking:
                 return True
             elif target.action.name == "extend":
                 made = Remade(self.extended(target, job, outpainting.ALL_AROUND))
+            elif target.action.name == "add_control":
+                return bool(control_uses.addable(self.editable(target, job), self._catalog))
             elif target.action.name == "edit_words":
                 return bool(edit_models.models_here(self._catalog, self._rules) and job.pictures)
             else:

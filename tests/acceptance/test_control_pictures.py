@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,9 @@ from playground.world import Json
 from tests.acceptance.conftest import Rig, buttons, finished, png
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
+
+CHOSEN: dict[str, Any] = {"preprocessor": ["auto"], "control_mode": ["balanced"]}
+"""What a dialog begins with."""
 
 
 @pytest.fixture
@@ -43,13 +47,22 @@ async def test_any_picture_leads_the_drawing(
     assert [field["custom_id"] for field in fields_of(modal["components"])] == [
         "prompt",
         "controlnet",
+        "preprocessor",
+        "control_mode",
         "control_scale",
     ]
-    sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="0.8")
+    sent = await act.submit(
+        prompt="a castle",
+        controlnet=["edges"],
+        preprocessor=["scribble"],
+        control_mode=["prompt"],
+        control_scale="0.8, 0.1, 0.9",
+    )
     await finished(bo, general, await sent.deferred())
     request = (await rig.job(1)).request
     [use] = request.controls
     assert (request.prompt, use.name, use.scale) == ("a castle", "edges", 0.8)
+    assert (use.preprocessor, use.mode, use.start, use.end) == ("scribble", "prompt", 0.1, 0.9)
     assert (await rig.studio.jobs.read_upload(use.picture)).startswith(b"\x89PNG")
 
 
@@ -65,8 +78,26 @@ async def test_what_has_no_picture_is_refused(
     assert "no picture that can be read" in (await act.response())["content"]
     posted = await bo.say_with_file(general, "sketch.png", png())
     act = await bo.use_on_message("Use as control picture", posted)
-    sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="9")
+    sent = await act.submit(prompt="a castle", controlnet=["edges"], control_scale="9", **CHOSEN)
     assert "must be from 0 to 2" in (await sent.response())["content"]
+    for numbers, said in (
+        ("1, 0.8, 0.2", "can't begin at 0.8 and end at 0.2"),
+        ("1, 0, 1, 2", "write up to three numbers"),
+        ("1, x", "is no share of the steps"),
+    ):
+        act = await bo.use_on_message("Use as control picture", posted)
+        sent = await act.submit(
+            prompt="a castle", controlnet=["edges"], control_scale=numbers, **CHOSEN
+        )
+        assert said in (await sent.response())["content"]
+    act = await bo.use_on_message("Use as control picture", posted)
+    sent = await act.submit(
+        prompt="a castle",
+        controlnet=["edges"],
+        control_scale="1",
+        **CHOSEN | {"preprocessor": ["depth"]},
+    )
+    assert "Depth-Anything-V2" in (await sent.response())["content"]
     assert await rig.studio.jobs.get(1) is None
 
 
@@ -85,13 +116,21 @@ async def test_more_controlnets_than_a_select_holds_are_named(
     act = await ada.use_on_message("Use as control picture", posted)
     await act.modal()
     wrong = await act.submit(
-        prompt="a castle", controlnet=["net-01"], other="net-999", control_scale="1"
+        prompt="a castle",
+        controlnet=["net-01"],
+        other="net-999",
+        control_scale="1",
+        preprocessor=["auto"],
     )
     assert "Nearest" in (await wrong.response())["content"]
     act = await ada.use_on_message("Use as control picture", posted)
     await act.modal()
     sent = await act.submit(
-        prompt="a castle", controlnet=["net-01"], other="net-39", control_scale="1"
+        prompt="a castle",
+        controlnet=["net-01"],
+        other="net-39",
+        control_scale="1",
+        preprocessor=["auto"],
     )
     await finished(ada, general, await sent.deferred())
     [use] = (await rig.job(1)).request.controls
@@ -110,7 +149,9 @@ async def test_a_union_is_told_the_kind_of_its_picture(
     monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as control picture", posted)
-    sent = await act.submit(prompt="a castle", controlnet=["all:kind=depth"], control_scale="0.8")
+    sent = await act.submit(
+        prompt="a castle", controlnet=["all:kind=depth"], control_scale="0.8", **CHOSEN
+    )
     done = await finished(ada, general, await sent.deferred())
     [use] = (await rig.job(1)).request.controls
     assert (use.name, use.kind, use.scale) == ("all", "depth", 0.8)
@@ -119,12 +160,12 @@ async def test_a_union_is_told_the_kind_of_its_picture(
     assert "kind" not in done["content"]
     # nothing tells the kind: it is said what it was taken for
     act = await ada.use_on_message("Use as control picture", posted)
-    sent = await act.submit(prompt="a castle", controlnet=["all"], control_scale="1")
+    sent = await act.submit(prompt="a castle", controlnet=["all"], control_scale="1", **CHOSEN)
     done = await finished(ada, general, await sent.deferred())
     assert "it is taken for lines (canny)" in done["content"]
     act = await ada.use_on_message("Use as control picture", posted)
     prompt = "a castle --controlnet all:kind=tile"
-    sent = await act.submit(prompt=prompt, controlnet=["all"], control_scale="1")
+    sent = await act.submit(prompt=prompt, controlnet=["all"], control_scale="1", **CHOSEN)
     said = (await sent.response())["content"]
     assert "all takes no control pictures of the kind tile. It takes: openpose, depth" in said
 
@@ -137,7 +178,7 @@ async def test_flags_say_how_a_picture_is_prepared_and_name_several(
 
     async def submitted(prompt: str) -> Act:
         act = await ada.use_on_message("Use as control picture", posted)
-        return await act.submit(prompt=prompt, controlnet=["edges"], control_scale="1")
+        return await act.submit(prompt=prompt, controlnet=["edges"], control_scale="1", **CHOSEN)
 
     done = await finished(ada, general, await (await submitted("a castle")).deferred())
     [use] = (await rig.job(1)).request.controls
@@ -255,3 +296,34 @@ async def test_a_flag_shows_what_a_controlnet_is_handed_beside_the_picture(
     act = await ada.command(general, "imagine", prompt="a keep --show-control")
     said = (await act.response())["content"]
     assert said == "show_control only makes sense together with control_picture."
+
+
+async def test_a_finished_request_is_given_more_pictures_to_follow(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    act = await ada.command(general, "imagine", prompt="a keep", seed=5)
+    done = await finished(ada, general, await act.deferred())
+
+    async def added(**told: Any) -> Act:
+        act = await ada.click(await ada.message(general, done["id"]), "Add control picture…")
+        await act.modal()
+        return await act.submit(controlnet=["edges"], **{**CHOSEN, **told})
+
+    blue, red = [await ada.upload("a.png", png(colour, (90, 60))) for colour in ("blue", "red")]
+    sent = await added(picture=[blue], preprocessor=["canny"], control_scale="0.7, 0, 0.5")
+    done = await finished(ada, general, await sent.deferred())
+    await rig.restart()
+    sent = await added(picture=[red], preprocessor=["blur"], control_mode=["control"])
+    done = await finished(ada, general, await sent.deferred())
+    # without a picture the last one is read once more
+    sent = await added(preprocessor=["tile"], control_scale="0.3")
+    done = await finished(ada, general, await sent.deferred())
+    job = await rig.job(4)
+    one, two, three = job.request.controls
+    assert (job.request.seed, job.request.prompt, job.action) == (5, "a keep", "add_control")
+    assert [use.preprocessor for use in (one, two, three)] == ["canny", "blur", "tile"]
+    assert (one.scale, one.end, two.mode, three.scale) == (0.7, 0.5, "control", 0.3)
+    assert one.picture != two.picture == three.picture
+    # three are as many as there may be
+    assert "Add control picture…" not in buttons(done)
+    assert "with one more control picture of #3" in done["embeds"][0]["footer"]["text"]

@@ -12,6 +12,7 @@ from generation.request import HIRES
 from generation.request_options import options
 from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Rig, png
+from tests.acceptance.test_control_pictures import CHOSEN
 from tests.acceptance.test_control_pictures import config as config
 from tests.acceptance.test_retry import RETRY, answer_to, refused
 from tests.acceptance.test_servers import preset_of, save_preset
@@ -84,7 +85,9 @@ ELSE: dict[tuple[str, str], str] = {
     ("imagine", "denoising"): "init_picture",
     ("imagine", "controlnet"): "control",
     ("imagine", "control_scale"): "control",
+    ("imagine", "show_control"): "control",
     ("control", "denoising"): "init_picture",
+    ("start", "show_control"): "ControlNet",
     ("start", "controlnet"): "ControlNet",
     **{("start", name): "A hires pass is for what is drawn from words alone" for name in HIRES},
     ("start", "control_scale"): "ControlNet",
@@ -111,7 +114,7 @@ async def opener(rig: Rig, ada: Person, general: str, dialog: str) -> tuple[Open
     async def control() -> Act:
         return await ada.use_on_message("Use as control picture", posted)
 
-    chosen = {"controlnet": ["edges"], "control_scale": "1"}
+    chosen = {"controlnet": ["edges"], "control_scale": "1", **CHOSEN}
     if dialog == "control":
         return control, chosen
     if dialog == "imagine":

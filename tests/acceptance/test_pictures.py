@@ -40,9 +40,10 @@ async def test_buttons_and_reactions_are_those_that_apply(
     everywhere = ["Edit", "Parameters", "Favourite", "Delete"]
     grows = ["Left", "Right", "Up", "Down", "Extend…"]
     edit, *others = everywhere
-    assert buttons(one) == ["Reroll", *singles, edit, "Describe", *others, *grows]
+    add = "Add control picture…"
+    assert buttons(one) == ["Reroll", *singles, add, edit, "Describe", *others, *grows]
     four = await imagine(ada, general, count=4)
-    assert [label for label in buttons(four) if label] == ["Reroll", *everywhere]
+    assert [label for label in buttons(four) if label] == ["Reroll", add, *everywhere]
     emoji = [f["emoji"]["name"] for f in fields_of(four["components"]) if not f.get("label")]
     assert emoji == ["1️⃣", "2️⃣", "3️⃣", "4️⃣"]
     await ada.wait_for(

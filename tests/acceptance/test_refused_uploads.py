@@ -276,7 +276,8 @@ async def test_a_refused_control_picture_stays_as_long_as_its_draft(
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as control picture", posted)
     await act.modal()
-    entered = {"prompt": "a castle", "controlnet": ["demo-edges"]}
+    chosen = {"preprocessor": ["auto"], "control_mode": ["balanced"]}
+    entered = {"prompt": "a castle", "controlnet": ["demo-edges"], **chosen}
     message = await answer_to(await act.submit(**entered, control_scale="9"))
     # as the next day's sweep finds it
     assert await rig.studio.store.personal.sweep(timedelta(seconds=-1)) == 0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bot.access.permissions import Rights, check_remains
 from bot.delivery.lighter_copies import send_fitting
-from bot.features.actions import extend_modal, modals, redraw_modal
+from bot.features.actions import control_modal, extend_modal, modals, redraw_modal
 from bot.features.actions.reply import InteractionReply, Reply
 from bot.interactions.drafts import typing
 from bot.interactions.edit_modal import edit_modal
@@ -146,6 +146,14 @@ async def _extend(services: Services, reply: Reply, target: ActionTarget, job: J
     )
 
 
+async def _add_control(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
+    """Asks for one more picture to follow."""
+    services.requests.remaking.editable(target, job)
+    texts = reply.caller.texts
+    modal = control_modal.modal_for(job, target.index, services.catalog, texts)
+    await reply.open(modal, target, job)
+
+
 async def _edit_words(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     """Asks what to change of a picture."""
     modal = await edit_modal(services, reply.caller, of_job(job, target.index))
@@ -211,6 +219,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "start": _edit,
     "extend": _extend,
     "redraw": _redraw,
+    "add_control": _add_control,
     "edit_words": _edit_words,
     "retry": _edit,
     "imagine_this": _imagine_this,

@@ -27,6 +27,7 @@ from generation.messages import Progress
 from generation.models import ModelKind
 from generation.preprocessors import Annotator
 from generation.replay import Change
+from generation.request import ControlMode
 from generation.request_options import options
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -89,7 +90,8 @@ BUILT = {
     ),
     *(f"info_kind_{kind}" for kind in KINDS),
     *(f"field_{option}" for option in ("model", "vae", "refiner")),
-    *(f"control_mode_{mode}" for mode in ("prompt", "control")),
+    *(f"control_mode_{mode}" for mode in get_args(ControlMode)),
+    "action_add_control",
     *(f"{what}_{use}" for what in ("menu", "dialog") for use in ("style", "subject")),
     *(f"annotator_missing_{sees}" for sees in get_args(Annotator)),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),

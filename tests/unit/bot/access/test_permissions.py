@@ -79,11 +79,11 @@ reroll upscale faces cutout hires hd vary_subtle vary_strong start edit public  
 reroll upscale faces cutout hires hd vary_subtle vary_strong start edit private . . u u u u u u u
 reroll upscale faces cutout hires hd vary_subtle vary_strong start edit role    r e r r r r r u u
 pan_left pan_right pan_up pan_down zoom_out       public  . . . . . . . u u
-zoom_out_more extend redraw                       public  . . . . . . . u u
+zoom_out_more extend redraw add_control           public  . . . . . . . u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
-zoom_out_more extend redraw                       private . . u u u u u u u
+zoom_out_more extend redraw add_control           private . . u u u u u u u
 pan_left pan_right pan_up pan_down zoom_out       role    r e r r r r r u u
-zoom_out_more extend redraw                       role    r e r r r r r u u
+zoom_out_more extend redraw add_control           role    r e r r r r r u u
 /replay /upscale-job /blend-job                   public  . . . . . . . u u
 /replay /upscale-job /blend-job                   private . . u u u u u u u
 /replay /upscale-job /blend-job                   role    r e r r r r r u u
@@ -137,9 +137,9 @@ ONLY_OWNERS_PRESS: Final = """
 reroll upscale faces cutout hires hd vary_subtle vary_strong start edit public  . . p . p p p u u
 reroll upscale faces cutout hires hd vary_subtle vary_strong start edit private . . u u u u u u u
 pan_left pan_right pan_up pan_down zoom_out       public  . . p . p p p u u
-zoom_out_more extend redraw                       public  . . p . p p p u u
+zoom_out_more extend redraw add_control           public  . . p . p p p u u
 pan_left pan_right pan_up pan_down zoom_out       private . . u u u u u u u
-zoom_out_more extend redraw                       private . . u u u u u u u
+zoom_out_more extend redraw add_control           private . . u u u u u u u
 /replay /upscale-job pick describe imagine_this show_control   public  . . p . p p p u u
 /replay /upscale-job pick describe imagine_this show_control   private . . u u u u u u u
 edit_words /edit-job                              public  . . p . p p p u u

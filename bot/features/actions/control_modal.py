@@ -1,0 +1,85 @@
+"""*Add control picture…*: the modal in which a request is given one more picture to follow."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from bot.access.caller import Caller
+from bot.interactions.callers import token_of
+from bot.interactions.control_fields import asked_of
+from bot.interactions.kept_pictures import keep
+from bot.interactions.modal_submit import SubmitHandler, Values, number_in, part_of
+from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
+from bot.interactions.sight import at_component
+from bot.interactions.uploaded_files import uploaded_files
+from bot.locales import Texts
+from bot.requests.actions import ACTIONS, ActionTarget
+from bot.services import Reopener, Services
+from bot.ui.control_fields import add_control
+from bot.ui.modal import Modal
+from generation import control_uses
+from generation.catalog import Catalog
+from generation.job import Job
+from generation.refusal import Refused
+from storage.drafts import Draft
+
+NAME: Final = "add_control"
+
+
+def modal_for(job: Job, index: int | None, catalog: Catalog, texts: Texts) -> Modal:
+    """Raises Refused where nothing here reads one more."""
+    nets = control_uses.addable(job.request, catalog)
+    where = f"{job.id}" if index is None else f"{job.id}:{index}"
+    modal = Modal(f"darkroom:{NAME}:{where}", texts("dialog_add_control", job=job.id))
+    there = bool(job.request.controls)
+    about = texts("add_control_again" if there else "add_control_about")
+    modal.file("picture", texts("add_control_picture"), about, required=not there)
+    return add_control(modal, nets, control_uses.unavailable(catalog), texts)
+
+
+async def _on_submit(
+    services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
+) -> None:
+    job = await services.store.jobs.get(number_in(part_of(where, 0)))
+    if job is None:
+        raise Refused("job_unknown")
+    target = ActionTarget(ACTIONS[NAME], number_in(where[1]) if len(where) > 1 else None)
+    there = await at_component(interaction, caller, job)
+    requests = services.requests
+    await requests.check(NAME, caller, job, there)
+    base = requests.remaking.editable(target, job)
+    control_uses.addable(base, services.catalog)
+    asked, scale = asked_of(values)
+    attachments = uploaded_files(interaction, values, "picture")
+    if not attachments and not base.controls:
+        raise Refused("add_control_unpictured")
+    # what is wrong with it is said before the picture is fetched
+    control_uses.of(asked, "", scale, services.catalog)
+    private = caller.answers_privately(job)
+    check_can_post(interaction, caller, private=private)
+    await requests.check_asking(caller)
+    await defer(interaction, private=private)
+    if attachments:
+        picture = await keep(services, caller, attachments[0])
+    else:
+        picture = base.controls[-1].picture
+    use = control_uses.of(asked, picture, scale, services.catalog)
+    request = base.with_(controls=msgspec.to_builtins((*base.controls, use)))
+    origin = caller.origin(private=private, interaction=token_of(interaction))
+    made = await requests.submit(request, caller, origin, target, job)
+    await acknowledge(interaction, made)
+
+
+async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+    requests = interaction.client.services.requests
+    job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
+    if job is None:
+        raise Refused("job_unknown")
+    await requests.check(NAME, caller, job, await at_component(interaction, caller, job))
+    index = number_in(draft.where[1]) if len(draft.where) > 1 else None
+    return modal_for(job, index, requests.catalog, caller.texts)
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {NAME: _reopen}
