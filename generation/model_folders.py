@@ -49,7 +49,7 @@ IGNORED_FOLDERS: Final = _names(
     # what programs fetch for themselves
     """ ldsr facexlib insightface karlo deepbooru torch_deepdanbooru blip clip_interrogator
     adetailer ultralytics mmdets sams sam2 grounding_dino photomaker
-    instantid pulid xlabs zoedepth
+    instantid pulid zoedepth
     llm_gguf prompt_expansion safety_checker layer_model film_net_fp32 frame_interpolation"""
     # and of the programs themselves, where their own folder is named
     """ venv extensions extensions_builtin custom_nodes repositories site_packages node_modules

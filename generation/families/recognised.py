@@ -149,7 +149,6 @@ CONTROL: Final = (
     _what("an IP-Adapter", "^image_proj."),
     _what("a style adapter (T2I)", "^transformer_layes.0.", "^proj$"),
     _what("a PhotoMaker", "^id_encoder."),
-    _what("an IP-Adapter of Flux.1", ".ip_adapter_double_stream_"),
     _what("a PuLID, which keeps a face", "^pulid_"),
     _what("Flux.1 Redux, a style model", "^redux_up.weight$"),
 )

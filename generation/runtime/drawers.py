@@ -29,6 +29,7 @@ from generation.runtime.masks import Mask, beside
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
+from generation.runtime.networks.flux import Flux
 from generation.runtime.networks.unet import UNet
 from generation.runtime.parts import Parts
 from generation.runtime.references import (
@@ -124,7 +125,7 @@ def drawer_of(
         kind = number_of(use.kind, file)
         controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor, use.mode))
     network = model.architecture.network(model.denoiser, controls, work.request.guidance_scale)
-    if isinstance(network, UNet):
+    if isinstance(network, UNet | Flux):
         network.pictures = shown_pictures(work, model, parts)
     return Drawer(
         model,

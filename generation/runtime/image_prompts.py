@@ -1,43 +1,43 @@
-"""Pictures as prompts: what CLIP sees in them, and what an IP-Adapter makes of that.
+"""Pictures as prompts: what an encoder sees in them, and what an IP-Adapter makes of that.
 
 Source: Ye et al., "IP-Adapter", github.com/tencent-ailab/IP-Adapter; the layers' names as
-diffusers translates them.
+diffusers translates them. Of Flux.1 as `networks/flux_image_attention.py` says.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import torch
 from diffusers.models.embeddings import (
     ImageProjection,
+    IPAdapterFaceIDImageProjection,
     IPAdapterFullImageProjection,
     IPAdapterPlusImageProjection,
 )
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from torch.nn import functional
 
-from generation.families.image_prompts import BASE, sees_for
+from generation.families.image_prompts import BASE, INSTANTX, sees_for
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.request import ImagePrompt
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.faults import JobError
+from generation.runtime.image_encoders import load_eyes, parts_seen, pixels_for, whole_seen
 from generation.runtime.latents import open_picture
+from generation.runtime.networks.flux_image_attention import block_layers
 from generation.runtime.networks.image_attention import BLOCKS, ShownPicture, cross_layers
 from generation.runtime.parts import Parts
 from generation.runtime.weights import Weights
 
-MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-DEVIATION: Final = (0.26862954, 0.26130258, 0.27577711)
-HEADS: Final[Mapping[int, int]] = {768: 12, 1024: 16, 1280: 16, 1664: 16}
-"""Of attention, by the width of an encoder."""
-OPENAI: Final = 1024
-"""The width of the encoder that OpenAI trained, with an activation of its own."""
 HEAD: Final = 64
-BASE_TOKENS: Final = 4
+FLUX: Final = "flux"
+EPSILON: Final = 1e-5
+"""Of the norm that InstantX' keys go through."""
+WIDENED: Final = 2
+"""How many times as wide as what it reads their projection is within."""
 
 
 class ImageAdapter(nn.Module):
@@ -48,7 +48,7 @@ class ImageAdapter(nn.Module):
         self.projection = projection
         numbers = sorted({int(name.split(".")[0]) for name in weights})
         self.keys, self.values = (
-            nn.ModuleList(_linear(weights[f"{number}.to_{part}_ip.weight"]) for number in numbers)
+            nn.ModuleList(_linear(weights, f"{number}.to_{part}_ip") for number in numbers)
             for part in "kv"
         )
 
@@ -57,18 +57,23 @@ class ImageAdapter(nn.Module):
         return next(self.parameters()).dtype
 
 
-def _linear(weight: torch.Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+def _linear(weights: Weights, name: str) -> nn.Linear:
+    weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
 
 
 def load_adapter(file: ModelFile, dtype: torch.dtype) -> Any:
     """The network of an IP-Adapter's file."""
     tensors = load_file(file.path)
-    own = _below("image_proj.", tensors)
-    layers = _below("ip_adapter.", tensors)
-    adapter = ImageAdapter(_projection(own), layers)
+    own, layers = _below("image_proj.", tensors), _below("ip_adapter.", tensors)
+    if not layers:
+        own, layers = _below("ip_adapter_proj_model.", tensors), _of_xlabs(tensors)
+    projection = _flat(own) if file.variant == INSTANTX else _projection(own)
+    adapter = ImageAdapter(projection, layers)
     return adapter.to(dtype).eval().requires_grad_(False)
 
 
@@ -76,19 +81,41 @@ def _below(prefix: str, tensors: Weights) -> Weights:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
+def _of_xlabs(tensors: Weights) -> Weights:
+    """Keys and values of each double block, under the names of other IP-Adapters."""
+    found: Weights = {}
+    for name, tensor in _below("double_blocks.", tensors).items():
+        number, _, rest = name.partition(".processor.ip_adapter_double_stream_")
+        part, _, end = rest.partition("_proj.")
+        found[f"{number}.to_{part}_ip.{end}"] = tensor
+    return found
+
+
+def _flat(own: Weights) -> nn.Module:
+    """InstantX' projection."""
+    rows, reads = len(own["proj.2.weight"]), own["proj.0.weight"].shape[1]
+    width = len(own["norm.weight"])
+    projection: nn.Module = IPAdapterFaceIDImageProjection(reads, width, WIDENED, rows // width)
+    places = {"proj.0": "ff.net.0.proj", "proj.2": "ff.net.2", "norm": "norm"}
+    projection.load_state_dict(_placed(own, places))
+    return projection
+
+
+def _placed(own: Weights, places: Mapping[str, str]) -> Weights:
+    parted = ((*name.rpartition("."), tensor) for name, tensor in own.items())
+    return {f"{places[layer]}.{end}": tensor for layer, _, end, tensor in parted}
+
+
 def _projection(own: Weights) -> nn.Module:
     if "proj.weight" in own:
-        rows, reads = own["proj.weight"].shape
-        projection: nn.Module = ImageProjection(reads, rows // BASE_TOKENS, BASE_TOKENS)
+        (rows, reads), width = own["proj.weight"].shape, len(own["norm.weight"])
+        projection: nn.Module = ImageProjection(reads, width, rows // width)
         renamed = {name.replace("proj", "image_embeds"): tensor for name, tensor in own.items()}
     elif "proj.3.weight" in own:
         reads, width = own["proj.0.weight"].shape[0], own["proj.3.weight"].shape[0]
         projection = IPAdapterFullImageProjection(reads, width)
         places = {"proj.0": "ff.net.0.proj", "proj.2": "ff.net.2", "proj.3": "norm"}
-        renamed = {}
-        for name, tensor in own.items():
-            layer, _, end = name.rpartition(".")
-            renamed[f"{places[layer]}.{end}"] = tensor
+        renamed = _placed(own, places)
     else:
         depth = len({name.split(".")[1] for name in own if name.startswith("layers.")})
         hidden = own["latents"].shape[2]
@@ -130,43 +157,6 @@ def _resampler(own: Weights) -> Any:
             yield f"layers.{number}.{inner[layer]}.{end}", tensor
 
 
-def load_eyes(file: ModelFile, dtype: torch.dtype) -> Any:
-    """CLIP's image encoder."""
-    tensors = load_file(file.path)
-    width = len(tensors["vision_model.embeddings.class_embedding"])
-    patch = tensors["vision_model.embeddings.patch_embedding.weight"].shape[-1]
-    places = len(tensors["vision_model.embeddings.position_embedding.weight"]) - 1
-    begins = "vision_model.encoder.layers."
-    config = CLIPVisionConfig(
-        hidden_size=width,
-        intermediate_size=len(tensors[f"{begins}0.mlp.fc1.weight"]),
-        num_hidden_layers=len({n.split(".")[3] for n in tensors if n.startswith(begins)}),
-        num_attention_heads=HEADS.get(width, max(1, width // HEAD)),
-        projection_dim=len(tensors["visual_projection.weight"]),
-        image_size=round(places**0.5) * patch,
-        patch_size=patch,
-        hidden_act="quick_gelu" if width == OPENAI else "gelu",
-    )
-    eyes, about = CLIPVisionModelWithProjection.from_pretrained(
-        None, config=config, state_dict=tensors, output_loading_info=True
-    )
-    missing = sorted(name for name in about["missing_keys"] if "position_ids" not in name)
-    if missing:
-        raise ValueError(f"{missing[0]} is not in it")
-    return eyes.to(dtype).eval().requires_grad_(False)
-
-
-def pixels_for(picture: Image.Image, side: int) -> torch.Tensor:
-    """A picture as CLIP takes it, (1, 3, side, side): the middle of its longer side."""
-    shorter = min(picture.size)
-    size = [side if one == shorter else int(side * one / shorter) for one in picture.size]
-    sized = picture.resize((size[0], size[1]), Image.Resampling.BICUBIC)
-    left, top = (size[0] - side) // 2, (size[1] - side) // 2
-    values = np.asarray(sized.crop((left, top, left + side, top + side)), np.float32) / 255
-    values = (values - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
-
-
 def shown_pictures(work: Generate, model: Checkpoint, parts: Parts) -> tuple[ShownPicture, ...]:
     """What a checkpoint of the job attends to beside its prompts. Raises JobError."""
     found = []
@@ -183,7 +173,10 @@ def _shown(
     if eyes is None:
         raise JobError("eyes_missing", name=file.name)
     adapter = parts.image_prompt(file, load_adapter)
-    names = cross_layers(model.denoiser)
+    within = file.variant == INSTANTX
+    flux = file.family == FLUX
+    denoiser = model.denoiser
+    names = block_layers(denoiser, single=within) if flux else cross_layers(denoiser)
     if len(names) != len(adapter.keys):
         raise JobError("ipadapter_mismatch", name=file.name, model=model.file.name)
     seen = _seen(prompt, file, eyes, work, parts)
@@ -195,7 +188,16 @@ def _shown(
             for place, name in enumerate(names)
             if name.startswith(block)
         }
-    return ShownPicture(layers, prompt.weight, prompt.start, prompt.end)
+        if within:
+            size = denoiser.config.attention_head_dim
+            layers = {n: (_normed(keys, size), values) for n, (keys, values) in layers.items()}
+    return ShownPicture(layers, prompt.weight, prompt.start, prompt.end, flux and not within)
+
+
+def _normed(keys: torch.Tensor, size: int) -> torch.Tensor:
+    """Each head's (B, T, heads * size) brought to the same strength."""
+    heads = keys.reshape(*keys.shape[:2], -1, size)
+    return functional.rms_norm(heads, (size,), eps=EPSILON).flatten(2)
 
 
 def _tokens(adapter: Any, seen: torch.Tensor) -> torch.Tensor:
@@ -207,19 +209,23 @@ def _tokens(adapter: Any, seen: torch.Tensor) -> torch.Tensor:
 def _seen(
     prompt: ImagePrompt, file: ModelFile, eyes_file: ModelFile, work: Generate, parts: Parts
 ) -> Sequence[torch.Tensor]:
-    """What CLIP sees in the pictures, (N, width) or (N, parts, width), and as much of nothing."""
+    """What is seen in the pictures, (N, width) or (N, parts, width), and as much of nothing."""
     eyes = parts.image_prompt(eyes_file, load_eyes)
-    side = eyes.config.image_size
     pictures = [open_picture(work.pictures[one]) for one in prompt.pictures]
-    pixels = torch.cat([pixels_for(picture, side) for picture in pictures]).to(parts.device)
-    pixels = pixels.to(eyes.dtype)
+    shown = [pixels_for(picture, eyes) for picture in pictures]
+    if file.family == FLUX:
+        # nothing is there a black picture, as diffusers' FluxPipeline has it
+        shown.append(pixels_for(Image.new("RGB", (eyes.config.image_size,) * 2), eyes))
+    pixels = torch.cat(shown).to(parts.device, eyes.dtype)
     with torch.no_grad(), parts.residency.at_work(eyes):
-        if file.variant == BASE:
-            seen = eyes(pixels).image_embeds
-            nothing = torch.zeros_like(seen)
+        if file.variant not in (BASE, INSTANTX):
+            seen, nothing = parts_seen(eyes, pixels), parts_seen(eyes, torch.zeros_like(pixels))
         else:
-            seen = eyes(pixels, output_hidden_states=True).hidden_states[-2]
-            nothing = eyes(torch.zeros_like(pixels), output_hidden_states=True).hidden_states[-2]
+            seen = whole_seen(eyes, pixels)
+            nothing = torch.zeros_like(seen)
+    if file.family == FLUX:
+        nothing = seen[-1:].expand(len(pictures), -1)
+        seen = seen[:-1]
     if prompt.join == "average":
         shares = seen.new_tensor(prompt.shares or [1.0] * len(seen))
         shares = (shares / shares.sum()).view(-1, *[1] * (seen.ndim - 1))

@@ -14,7 +14,9 @@ from generation.runtime import widening
 from generation.runtime.networks.architecture import Architecture, Layer, counted, renamed
 from generation.runtime.networks.control import Control
 from generation.runtime.networks.flux_control import CONTROL, added, figures, reads_pixels
+from generation.runtime.networks.flux_image_attention import JointAttention
 from generation.runtime.networks.flux_layers import layers_of
+from generation.runtime.networks.image_attention import ShownPicture, attending, rows_of
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -33,6 +35,8 @@ class Flux:
     ) -> None:
         """`guidance` is what a distilled one is told."""
         self.unwanted: tuple[bool, ...] = ()
+        self.pictures: tuple[ShownPicture, ...] = ()
+        """What it attends to beside the prompts."""
         self.done = 0.0
         self._module = module
         self._controls = controls
@@ -81,7 +85,9 @@ class Flux:
             if one.acts(self.done)
         ]
         steering = added(self._module, acting, told, self._guidance, tokens.shape[1] - own)
-        with seeing:
+        rows = rows_of(self.unwanted, latents)
+        attends = attending(self._module, self.pictures, self.done, rows, JointAttention)
+        with seeing, attends:
             answer = self._module(
                 **{**told, "hidden_states": tokens.to(dtype), "img_ids": torch.cat(where)},
                 **steering,

@@ -5,7 +5,7 @@ of the text, and what is found there is added, times the adapter's weight.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -27,18 +27,27 @@ class ShownPicture(NamedTuple):
     weight: float
     start: float = 0.0
     end: float = 1.0
+    behind: bool = False
+    """Whether what is found is added behind a whole block, as XLabs' of Flux.1 have it."""
 
     def acts(self, done: float) -> bool:
         """Whether it does once so much of the steps is done."""
         return self.start <= done and (done < self.end or self.end >= 1)
 
 
-class _Attention:
+class LayerPicture(NamedTuple):
+    """What one layer attends to, as ShownPicture has it."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    weight: float
+    behind: bool
+
+
+class CrossAttention:
     """A processor of diffusers' for one layer of cross attention."""
 
-    def __init__(
-        self, shown: Sequence[tuple[torch.Tensor, torch.Tensor, float]], rows: torch.Tensor
-    ) -> None:
+    def __init__(self, shown: Sequence[LayerPicture], rows: torch.Tensor) -> None:
         self._shown = shown
         self._rows = rows
 
@@ -69,7 +78,7 @@ class _Attention:
         found = functional.scaled_dot_product_attention(
             query, headed(key), headed(value), attn_mask=attention_mask
         )
-        for keys, values, weight in self._shown:
+        for keys, values, weight, _behind in self._shown:
             seen = functional.scaled_dot_product_attention(
                 query,
                 headed(keys.to(query)[self._rows]),
@@ -83,23 +92,37 @@ class _Attention:
 
 @contextlib.contextmanager
 def attending(
-    module: Any, pictures: Sequence[ShownPicture], done: float, rows: torch.Tensor
+    module: Any,
+    pictures: Sequence[ShownPicture],
+    done: float,
+    rows: torch.Tensor,
+    processor: Callable[[Sequence[LayerPicture], torch.Tensor], Any] = CrossAttention,
 ) -> Iterator[None]:
-    """While it lasts a UNet attends to the pictures that act now; `rows` (B,) is 0 where what is
-    wanted is drawn, 1 where what is not.
+    """While it lasts a denoiser attends to the pictures that act now; `rows` (B,) is 0 where what
+    is wanted is drawn, 1 where what is not.
     """
     acting = [one for one in pictures if one.weight and one.acts(done)]
     names = dict.fromkeys(name for one in acting for name in one.layers)
     layers = {name: module.get_submodule(name) for name in names}
     usual = {name: layer.processor for name, layer in layers.items()}
     for name, layer in layers.items():
-        told = [(*one.layers[name], one.weight) for one in acting if name in one.layers]
-        layer.processor = _Attention(told, rows)
+        told = [
+            LayerPicture(*one.layers[name], one.weight, one.behind)
+            for one in acting
+            if name in one.layers
+        ]
+        layer.processor = processor(told, rows)
     try:
         yield
     finally:
         for name, layer in layers.items():
             layer.processor = usual[name]
+
+
+def rows_of(unwanted: Sequence[bool], like: torch.Tensor) -> torch.Tensor:
+    """For each row of a call (B,) whether it is what is not wanted: 1, or 0."""
+    told = torch.tensor([int(no) for no in unwanted or (False,)], device=like.device)
+    return told.repeat_interleave(len(like) // len(told))
 
 
 def cross_layers(module: Any) -> list[str]:

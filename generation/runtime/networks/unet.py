@@ -13,7 +13,7 @@ from generation.families.family import Latents
 from generation.families.few_steps import READS_GUIDANCE
 from generation.runtime.networks.architecture import Architecture
 from generation.runtime.networks.control import Control
-from generation.runtime.networks.image_attention import ShownPicture, attending
+from generation.runtime.networks.image_attention import ShownPicture, attending, rows_of
 from generation.runtime.tiling import Tile
 from generation.runtime.weights import Weights
 
@@ -89,7 +89,8 @@ class UNet:
         within = self._within(tile, latents)
         if beside is not None:
             latents = torch.cat((latents, beside.to(dtype)), dim=1)
-        with attending(self._module, self.pictures, self.done, self._rows(latents)):
+        rows = rows_of(self.unwanted, latents)
+        with attending(self._module, self.pictures, self.done, rows):
             answer: torch.Tensor = self._module(
                 latents,
                 timestep,
@@ -102,11 +103,6 @@ class UNet:
                 **further,
             )[0]
         return answer
-
-    def _rows(self, like: torch.Tensor) -> torch.Tensor:
-        """For each row of a call (B,) whether it is what is not wanted: 1, or 0."""
-        told = torch.tensor([int(no) for no in self.unwanted or (False,)], device=like.device)
-        return told.repeat_interleave(len(like) // len(told))
 
     def _softened(
         self, control: Control, down: Sequence[torch.Tensor], middle: torch.Tensor

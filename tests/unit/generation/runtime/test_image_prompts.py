@@ -17,7 +17,7 @@ from transformers import CLIPImageProcessor
 from generation.messages import Picture
 from generation.models import ModelFile, ModelKind
 from generation.runtime import convert
-from generation.runtime.image_prompts import pixels_for
+from generation.runtime.image_encoders import pixels_for
 from generation.runtime.networks.image_attention import BLOCKS, cross_layers
 from tests.fixtures import image_prompts as fixtures
 from tests.fixtures import models, sdxl
@@ -232,7 +232,7 @@ def test_clip_sees_the_middle_as_its_own_processor_has_it() -> None:
         size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}
     )
     expected = processor(picture, return_tensors="pt").pixel_values
-    assert (pixels_for(picture, 56) - expected).abs().max() < 1e-5
+    assert (pixels_for(picture, fixtures.eyes()) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.slow
