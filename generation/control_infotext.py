@@ -32,9 +32,9 @@ MODES: Final[Mapping[ControlMode, tuple[str, str]]] = {
     "control": ("ControlNet is more important", "ControlMode.CONTROL"),
 }
 """As older versions write them, and newer ones."""
-IP_ADAPTER: Final = "ip-adapter-auto"
 AUTOMATIC: Final = "Unless Prepared"
 """Ours: A1111 leaves out what it does not know."""
+_IP_ADAPTERS: Final = re.compile(r"ip-adapter[-_].*|.*\(IPAdapter\)", re.IGNORECASE)
 _HASHED: Final = re.compile(r" \[[0-9a-f]{8}\]$")
 
 
@@ -44,22 +44,6 @@ def write(request: GenerationRequest) -> list[tuple[str, str]]:
         (f"ControlNet {number}", quoted(", ".join(f"{k}: {v}" for k, v in _unit(use, request))))
         for number, use in enumerate(request.controls)
     ]
-
-
-def write_prompts(request: GenerationRequest) -> list[tuple[str, str]]:
-    """IP-Adapters, which are ControlNets there, behind those."""
-    found = []
-    for number, prompt in enumerate(request.image_prompts, start=len(request.controls)):
-        unit = (
-            ("Module", IP_ADAPTER),
-            ("Model", quoted(prompt.name)),
-            ("Weight", exact(prompt.weight)),
-            ("Guidance Start", exact(prompt.start)),
-            ("Guidance End", exact(prompt.end)),
-        )
-        value = ", ".join(f"{key}: {value}" for key, value in unit)
-        found.append((f"ControlNet {number}", quoted(value)))
-    return found
 
 
 def _unit(use: ControlUse, request: GenerationRequest) -> list[tuple[str, str]]:
@@ -99,7 +83,10 @@ def read(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...
     for key, value in parameters.items():
         if not UNIT.fullmatch(key):
             continue
-        text = _text(pairs(value))
+        unit = pairs(value)
+        if is_image_prompt(unit):
+            continue
+        text = _text(unit)
         if text is None or len(nets) == CONTROLS_MAX:
             unread.append(key)
         else:
@@ -109,33 +96,44 @@ def read(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...
 
 def _text(unit: Mapping[str, str]) -> str | None:
     """None for what names no ControlNet or a preprocessor that is not here."""
-    model = _HASHED.sub("", unit.get("Model", ""))
+    model = model_of(unit)
     module = unit.get("Module", NONE)
     preprocessor = preprocessors.find(module)
-    if not model or model == "None" or preprocessor is None:
+    if not model or preprocessor is None:
         return None
     row = PREPROCESSORS[preprocessor]
-    found = [model, _number(unit, "Weight", 1)]
+    found = [model, number(unit, "Weight", 1)]
     kind = unit.get("Union Control Type", "")
     if kind and kind.casefold() not in ("unknown", "controltype.unknown", "all"):
         found.append(f"kind={kind.casefold()}")
-    start, end = _number(unit, "Guidance Start", 0), _number(unit, "Guidance End", 1)
+    start, end = number(unit, "Guidance Start", 0), number(unit, "Guidance End", 1)
     found += [f"start={start}"] if start != "0" else []
     found += [f"end={end}"] if end != "1" else []
     if unit.get(AUTOMATIC) != "True":
         found.append(f"pre={preprocessor}")
     if row.sized and unit.get("Pixel Perfect") != "True" and "Processor Res" in unit:
-        found.append(f"res={_number(unit, 'Processor Res', 0)}")
+        found.append(f"res={number(unit, 'Processor Res', 0)}")
     for name, letter, slider in (("Threshold A", "a", row.a), ("Threshold B", "b", row.b)):
         if slider is not None:
-            told = _number(unit, name, slider.default)
+            told = number(unit, name, slider.default)
             found += [f"{letter}={told}"] if told != exact(slider.default) else []
     found += _chosen(unit, "Control Mode", "mode", MODES, "balanced")
     found += _chosen(unit, "Resize Mode", "fit", FITS, "crop")
     return ":".join(found)
 
 
-def _number(unit: Mapping[str, str], key: str, usual: float) -> str:
+def is_image_prompt(unit: Mapping[str, str]) -> bool:
+    """Whether a unit is an IP-Adapter, as its module says in A1111's words or Forge's."""
+    return _IP_ADAPTERS.fullmatch(unit.get("Module", "").strip()) is not None
+
+
+def model_of(unit: Mapping[str, str]) -> str:
+    """The file that a unit names; "" where it names none."""
+    model = _HASHED.sub("", unit.get("Model", ""))
+    return "" if model == "None" else model
+
+
+def number(unit: Mapping[str, str], key: str, usual: float) -> str:
     """Raises Refused."""
     value = unit.get(key, str(usual))
     try:

@@ -39,8 +39,8 @@ BY_BLOCKS: Final = "sdxl"
 def of(
     asked: str, pictures: tuple[str, ...], weight: float | None, catalog: Catalog
 ) -> ImagePrompt:
-    """An IP-Adapter as the catalogue names it, and what is written behind its name. Raises
-    Refused.
+    """An IP-Adapter as the catalogue names it, and what is written behind its name; a `weight`
+    goes before one that is written there. Raises Refused.
     """
     parts = asked.split(":")
     ends = range(len(parts), 0, -1)
@@ -53,7 +53,7 @@ def of(
         option = options()["image_weight"]
         own = float(option.parse(written.pop(0)))
         option.check(own)
-        weight = own
+        weight = own if weight is None else weight
     told: dict[str, Any] = {}
     for part in written:
         key, _, value = (piece.strip() for piece in part.partition("="))
@@ -181,6 +181,20 @@ def check(request: GenerationRequest, model: ModelFile, catalog: Catalog) -> Non
             raise Refused("control_span", start=prompt.start, end=prompt.end)
         if prompt.shares and len(prompt.shares) != len(prompt.pictures):
             raise Refused("image_shares", count=len(prompt.pictures))
+
+
+def check_named(asked: str, model: ModelFile | None, catalog: Catalog) -> None:
+    """Refuse an IP-Adapter that a preset names where it can't be, with its model if it has one."""
+    prompt = of(asked, (), None, catalog)
+    adapter = catalog.get(ModelKind.IPADAPTER, prompt.name)
+    if prompt.start >= prompt.end:
+        raise Refused("control_span", start=prompt.start, end=prompt.end)
+    if model is None:
+        return
+    if not adapter.fits(model):
+        raise Refused("ipadapter_mismatch", name=adapter.name, model=model.name)
+    if prompt.kind != "whole" and model.family != BY_BLOCKS:
+        raise Refused("image_kind_unknown", kind=prompt.kind, model=model.name)
 
 
 def read_line(value: str, before: ImagePrompt) -> ImagePrompt:

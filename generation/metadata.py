@@ -6,7 +6,14 @@ from typing import Final
 
 import msgspec
 
-from generation import control_infotext, face_words, hires_infotext, picture_files, samplers
+from generation import (
+    control_infotext,
+    face_words,
+    hires_infotext,
+    image_prompt_infotext,
+    picture_files,
+    samplers,
+)
 from generation.enlarging import NO_UPSCALER
 from generation.infotext_pairs import pairs, quoted
 from generation.numerics import Numerics
@@ -151,7 +158,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
             found += _masked(request)
     found += hires_infotext.written(request, about.hashes, quoted)
     found += control_infotext.write(request)
-    found += control_infotext.write_prompts(request)
+    found += image_prompt_infotext.write(request)
     loras = [(bare_name(use.name), _lora_hash(about, use.name)) for use in request.loras]
     if any(short for _, short in loras):
         value = ", ".join(f"{name}: {short}" for name, short in loras if short)
@@ -334,6 +341,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
             or key == face_words.CUTOUT
             or _MODULE.fullmatch(key)
             or (key == "VAE" and value.casefold() in NO_VAE)
+            or image_prompt_infotext.OWN.fullmatch(key)
         ) or control_infotext.UNIT.fullmatch(key):
             continue
         elif key == "Mask mode":
@@ -346,7 +354,10 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
     nets, unread = control_infotext.read(parameters)
     if nets:
         given["controlnet"] = nets if len(nets) > 1 else nets[0]
-    return given, (*ignored, *unread)
+    prompted, more = image_prompt_infotext.read(parameters)
+    if prompted:
+        given["ip_adapter"] = prompted
+    return given, (*ignored, *unread, *more)
 
 
 def _sampling(name: str, parameters: Mapping[str, str]) -> dict[str, str]:

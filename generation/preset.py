@@ -17,6 +17,7 @@ from generation import (
     finishing,
     hires,
     hires_sizes,
+    image_prompts,
     lora_uses,
     prompt_flags,
     references,
@@ -37,6 +38,7 @@ from generation.request import (
     ClipSkip,
     ControlScale,
     ControlUse,
+    Conventions,
     Count,
     FaceChoice,
     FileFormat,
@@ -44,6 +46,8 @@ from generation.request import (
     Guidance,
     HiresSize,
     HiresSteps,
+    ImagePrompt,
+    ImageWeight,
     InpaintArea,
     LoraUse,
     MaskBlur,
@@ -90,6 +94,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule: Name | None = None
     image_guidance: Guidance | None = None
     clip_skip: ClipSkip | None = None
+    conventions: Conventions | None = None
     mode: Mode | None = None
     mask_blur: MaskBlur | None = None
     masked_content: MaskedContent | None = None
@@ -111,6 +116,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     controlnet_2: Name | None = None
     controlnet_3: Name | None = None
     """With their scales; each reads the same picture, or in order its own."""
+    ip_adapter: Name | None = None
+    image_weight: ImageWeight | None = None
+    """Of pictures that are prompts."""
     upscaler: Name | None = None
     second_pass: Strength | None = None
     """Of 🔍, as in EnlargingSettings."""
@@ -145,6 +153,7 @@ GIVEN: Final = (
     "sampler",
     "schedule",
     "clip_skip",
+    "conventions",
     "mode",
     "show_control",
     *FACES,
@@ -178,6 +187,7 @@ EXAMPLES: Final = {
     "sampler": '"DPM++ 2M"',
     "schedule": '"Karras"',
     "clip_skip": "2",
+    "conventions": '"comfyui"',
     "mode": '"draft"',
     "mask_blur": "4",
     "masked_content": '"fill"',
@@ -199,6 +209,8 @@ EXAMPLES: Final = {
     "controlnet_2": '"a name:0.5:pre=depth"',
     "controlnet_3": '"a name:0.5:pre=pose"',
     "show_control": '"on"',
+    "ip_adapter": '"a name:kind=style:end=0.8"',
+    "image_weight": "0.7",
     "upscaler": '"a name, or Lanczos"',
     "second_pass": "0.3",
     "faces": '"all"',
@@ -260,6 +272,8 @@ def apply(preset: Preset, given: Given) -> Given:
         under |= dict.fromkeys(HIRES)
     if "control_picture" in given:
         under |= {} if "controlnet" in given else controls_of(preset)
+    if "image_prompt" in given and "ip_adapter" not in given:
+        under |= {"ip_adapter": preset.ip_adapter, "image_weight": preset.image_weight}
     if given.get("faces", preset.faces or "none") == "none":
         # how they are restored matters only where they are
         under |= dict.fromkeys(FACES[1:])
@@ -319,6 +333,8 @@ def check(preset: Preset, catalog: Catalog) -> None:
         control_uses.check(use, net, catalog)
         if model is not None:
             checks.check_reads(net, [model])
+    if preset.ip_adapter is not None:
+        image_prompts.check_named(preset.ip_adapter, model, catalog)
     for lora in preset.loras:
         part = catalog.get(ModelKind.LORA, lora.name)
         if model is not None:
@@ -377,12 +393,15 @@ def of_request(name: str, request: GenerationRequest) -> Preset:
         sampler=request.sampler,
         schedule=request.schedule,
         clip_skip=request.clip_skip if request.clip_skip > 1 else None,
+        conventions=request.conventions if request.conventions != "a1111" else None,
         **_masked(request),
         **{name: getattr(request, name) for name in GIVEN if name in HIRES},
         controlnet=_control(request.controls[0]) if request.controls else None,
         control_scale=request.controls[0].scale if request.controls else None,
         controlnet_2=_scaled_control(request.controls, 1),
         controlnet_3=_scaled_control(request.controls, 2),
+        ip_adapter=_prompted(request.image_prompts[0]) if request.image_prompts else None,
+        image_weight=request.image_prompts[0].weight if request.image_prompts else None,
         upscaler=request.enlargement.upscaler if request.enlargement else None,
         second_pass=request.enlargement.denoising_strength if request.enlargement else None,
         faces=request.faces if request.faces != "none" else None,
@@ -406,6 +425,10 @@ def _masked(request: GenerationRequest) -> dict[str, Any]:
 def _control(use: ControlUse) -> str:
     """Its name and what it is told; the scale has a field of its own."""
     return f"{use.name}{control_uses.written(use)}"[:NAME_MAX]
+
+
+def _prompted(prompt: ImagePrompt) -> str:
+    return f"{prompt.name}{image_prompts.written(prompt)}"[:NAME_MAX]
 
 
 def _scaled_control(uses: Sequence[ControlUse], number: int) -> str | None:

@@ -146,6 +146,8 @@ def merge(parsed: Parsed, given: Mapping[str, Any], pictures: Iterable[str] = ()
     if "control_picture" not in there or "controlnet" in merged:
         # what was read is not in the data
         pasted.pop("controlnet", None)
+    if "image_prompt" not in there or "ip_adapter" in merged:
+        pasted.pop("ip_adapter", None)
     if "refiner" not in pasted or "refiner" in merged:
         # where another one takes over is said with its name
         pasted.pop("refiner_switch", None)
@@ -164,10 +166,11 @@ def hires_off(given: Mapping[str, Any]) -> bool:
 
 def ignored(parsed: Parsed, given: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys of pasted generation data that mean nothing here, or nothing for what `merge` gave:
-    ControlNets whose pictures are not there.
+    ControlNets and IP-Adapters whose pictures are not there.
     """
-    left = "controlnet" in parsed.pasted and "controlnet" not in given
-    return (*parsed.ignored, "ControlNet") if left else parsed.ignored
+    reading = {"controlnet": "ControlNet", "ip_adapter": "IP-Adapter"}
+    left = (key for name, key in reading.items() if name in parsed.pasted and name not in given)
+    return (*parsed.ignored, *left)
 
 
 def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
@@ -182,6 +185,9 @@ def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
     if "width" in pasted:
         # where they say nothing of a hires pass there was none
         pasted.setdefault("hires", "off")
+    if "sampler" in pasted:
+        # whatever a preset says
+        pasted.setdefault("conventions", "a1111")
     return Parsed(text, given, pasted, data.ignored)
 
 

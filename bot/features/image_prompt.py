@@ -4,7 +4,7 @@ a prompt.
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import discord
 from discord import app_commands
@@ -34,9 +34,10 @@ from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessView
 from generation import image_prompts, prompt_flags
-from generation.models import ModelFile, ModelKind
+from generation.models import ModelKind
 from generation.name_search import choice_of
 from generation.refusal import Refused
+from generation.request_options import exact
 from generation.rules import default_model
 from storage.drafts import Draft
 
@@ -60,6 +61,13 @@ def _menu(services: Services, use: str, name: str) -> app_commands.ContextMenu:
     return message_menu(locale_str(name, key=f"menu_{use}"), use_as_prompt)
 
 
+class _Offered(NamedTuple):
+    """What a modal offers: IP-Adapters, and how strongly the first acts."""
+
+    names: list[str]
+    weight: str
+
+
 async def _use_as_prompt(
     services: Services,
     interaction: Interaction,
@@ -69,7 +77,7 @@ async def _use_as_prompt(
 ) -> None:
     await services.requests.check_asking(caller)
     check_can_post(interaction, caller, private=caller.own.private)
-    adapters = _adapters(services, use)
+    offered = await _offered(services, caller, use)
     keeping = asyncio.create_task(keep(services, caller, picture_in(message)))
     try:
         picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
@@ -80,7 +88,7 @@ async def _use_as_prompt(
         view.add_item(PromptedButton.of(use, await keeping, label))
         await answer(interaction, content=caller.texts("image_prompt_kept"), view=view)
         return
-    await interaction.response.send_modal(_modal(use, picture, adapters, caller.texts))
+    await interaction.response.send_modal(_modal(use, picture, offered, caller.texts))
 
 
 class PromptedButton(
@@ -98,21 +106,21 @@ class PromptedButton(
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Ask what to draw."""
         use = self.fields["use"]
-        adapters = _adapters(interaction.client.services, use)
-        modal = _modal(use, self.fields["picture"], adapters, caller.texts)
+        offered = await _offered(interaction.client.services, caller, use)
+        modal = _modal(use, self.fields["picture"], offered, caller.texts)
         await interaction.response.send_modal(modal)
 
 
-def _modal(use: str, picture: str, adapters: list[ModelFile], texts: Texts) -> Modal:
+def _modal(use: str, picture: str, offered: _Offered, texts: Texts) -> Modal:
     """What to draw after a kept picture, named by its hash."""
     modal = Modal(f"darkroom:image_prompt:{use}:{picture}", texts(f"dialog_{use}"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
-    named = [choice_of(file.name, CHOICE_MAX) for file in adapters]
+    named = offered.names
     modal.options("ip_adapter", texts("field_ip_adapter"), {n: n for n in named}, named[0])
     if len(named) > OPTIONS_MAX:
         # a select holds no more: the others are named
         modal.text("other", texts("dialog_other_ipadapter"), placeholder=named[OPTIONS_MAX])
-    return modal.text("image_weight", texts("dialog_image_weight"), value=WEIGHTS[use])
+    return modal.text("image_weight", texts("dialog_image_weight"), value=offered.weight)
 
 
 async def _on_submit(
@@ -136,8 +144,8 @@ async def _on_submit(
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
     use = part_of(draft.where, 0)
-    adapters = _adapters(interaction.client.services, use)
-    return _modal(use, part_of(draft.where, 1), adapters, caller.texts)
+    offered = await _offered(interaction.client.services, caller, use)
+    return _modal(use, part_of(draft.where, 1), offered, caller.texts)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"image_prompt": _on_submit}
@@ -150,15 +158,27 @@ def _draws_style(services: Services, name: str) -> bool:
     return file is not None and file.family == image_prompts.BY_BLOCKS and ":" not in name
 
 
-def _adapters(services: Services, use: str) -> list[ModelFile]:
-    """Those that fit the model which is drawn with where nobody names one; for a face or subject
-    those first that were trained on faces. Raises Refused where there are none.
+async def _offered(services: Services, caller: Caller, use: str) -> _Offered:
+    """The IP-Adapters that fit the model which is drawn with where nobody names one: first the
+    preset's, as it has it; for a face or subject then those that were trained on faces. Raises
+    Refused where there are none.
     """
-    catalog = services.catalog
-    name = default_model(catalog, services.requests.rules)
-    model = catalog.get(ModelKind.CHECKPOINT, name)
+    catalog, requests = services.catalog, services.requests
+    chosen = await requests.presets.chosen(caller, None)
+    preset = None if chosen is None else chosen.preset
+    own = None if preset is None else preset.model
+    model = catalog.get(ModelKind.CHECKPOINT, own or default_model(catalog, requests.rules))
     found = image_prompts.suggested(catalog, model, faces=use == "subject")
     if not found:
         raise Refused("no_ipadapters", model=model.name)
-    image_prompts.eyes_of(found[0], catalog)
-    return found
+    names = {file.name: choice_of(file.name, CHOICE_MAX) for file in found}
+    weight = WEIGHTS[use]
+    if preset is not None and preset.ip_adapter is not None:
+        told = image_prompts.of(preset.ip_adapter, (), preset.image_weight, catalog)
+        if told.name in names:
+            del names[told.name]
+            text = f"{told.name}{image_prompts.written(told)}"
+            names = {told.name: choice_of(text, CHOICE_MAX), **names}
+            weight = exact(told.weight)
+    image_prompts.eyes_of(catalog.get(ModelKind.IPADAPTER, next(iter(names))), catalog)
+    return _Offered(list(names.values()), weight)

@@ -80,8 +80,9 @@ def contents(names: TensorNames) -> ImagePromptContents | None:
 def _adapter(names: TensorNames) -> ImagePromptContents:
     if names.side(_KEY, 1) == FLUX:
         reads = names.side("^image_proj.proj.0.weight$", 1)
-        kind = ModelKind.IPADAPTER if reads else None
-        return ImagePromptContents(kind, "flux", INSTANTX, reads, FLUX, UNKNOWN_MAKE)
+        if not reads:
+            return ImagePromptContents(None, what=UNKNOWN_MAKE)
+        return ImagePromptContents(ModelKind.IPADAPTER, "flux", INSTANTX, reads, FLUX)
     faces = names.has("^image_proj.perceiver_resampler.") or names.has("^image_proj.norm.weight$")
     base = names.side("^image_proj.proj.weight$", 1)
     if names.has("^ip_adapter.0.to_q_lora.") or (faces and not base):

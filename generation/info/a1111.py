@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, get_args
 
-from generation import lora_uses
+from generation import control_infotext, lora_uses
 from generation.info import json_text
 from generation.info.found import FileOption, Info, NamedFile, Note, Said
+from generation.infotext_pairs import pairs
 from generation.metadata import INFOTEXT_MAX, NO_VAE, Infotext, bare_name, read_infotext
 from generation.models import ModelKind
 from generation.prompts import take_tags
@@ -75,7 +76,7 @@ def of_infotext(found: Infotext, text: str) -> Info:
         name: value
         for name, value in found.given.items()
         # what ControlNets read is not in a file
-        if name not in (*_FILES, "controlnet") and not isinstance(value, tuple)
+        if name not in (*_FILES, "controlnet", "ip_adapter") and not isinstance(value, tuple)
     }
     negative = str(given.pop("negative_prompt", ""))
     if "Distilled CFG Scale" in parameters:
@@ -92,8 +93,11 @@ def of_infotext(found: Infotext, text: str) -> Info:
         given.pop("variation_seed", None)
     controls = [_control(value) for key, value in parameters.items() if CONTROL.fullmatch(key)]
     beside = tuple(each for each in controls if each is not None)
-    if controls:
+    prompted = [each for each in beside if each.kind is ModelKind.IPADAPTER]
+    if len(controls) > len(prompted):
         notes = (*notes, Note("info_control_picture"))
+    if prompted:
+        notes = (*notes, Note("info_image_prompt"))
     resources = _resources(parameters)
     return Info(
         program=_program(parameters),
@@ -241,4 +245,6 @@ def _control(value: str) -> NamedFile | None:
     named = CONTROL_MODEL.search(value)
     if named is None:
         return None
-    return NamedFile(ModelKind.CONTROLNET, named["name"].strip(' "'), named["hash"] or "")
+    prompted = control_infotext.is_image_prompt(pairs(value))
+    kind = ModelKind.IPADAPTER if prompted else ModelKind.CONTROLNET
+    return NamedFile(kind, named["name"].strip(' "'), named["hash"] or "")

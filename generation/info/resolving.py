@@ -26,7 +26,7 @@ FORMER_ENDINGS: Final = (".ckpt", ".pt", ".pth", ".bin")
 
 
 KINDS: Final = (
-    *("checkpoint", "vae", "lora", "controlnet", "embedding", "upscaler"),
+    *("checkpoint", "vae", "lora", "controlnet", "ipadapter", "embedding", "upscaler"),
     *("sampler", "schedule"),
 )
 """What may be missing."""
@@ -109,6 +109,10 @@ def _own(info: Info, finder: "_Finder") -> Resolved:
             missing.append(finder.missing(file))
         else:
             loras[use.name] = msgspec.structs.replace(use, name=model.name)
+    read_by = [(ModelKind.IPADAPTER, prompt.name) for prompt in request.image_prompts]
+    for kind, name in read_by:
+        file = NamedFile(kind, name, info.hashes.get(f"{kind}:{name}", ""))
+        missing += [finder.missing(file)] if finder.find(file) is None else []
     return Resolved(files, loras, tuple(missing))
 
 

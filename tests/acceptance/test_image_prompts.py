@@ -7,8 +7,10 @@ import pytest
 
 from bot.config import Config
 from bot.features import image_prompt
+from generation.preset import Preset
 from playground.person import Person
 from tests.acceptance.conftest import Rig, finished, png
+from tests.fixtures import headers
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write
 
@@ -25,6 +27,15 @@ def config(config: Config, tmp_path: Path) -> Config:
     write(folder / "ipadapter" / "ip-adapter_sd15.safetensors", tensors)
     replace = msgspec.structs.replace
     return replace(config, models=replace(config.models, folders=(folder,)))
+
+
+FLUX = {
+    "diffusion_models/flux1-dev.safetensors": "flux-alone",
+    "text_encoders/clip_l.safetensors": "clip-l",
+    "text_encoders/t5xxl.safetensors": "t5xxl-fp8",
+    "vae/ae.safetensors": "vae-ae",
+    "xlabs/ipadapters/ip_adapter.safetensors": "ip-adapter-flux",
+}
 
 
 def write_eyes(folder: Path) -> None:
@@ -69,6 +80,52 @@ async def test_any_picture_is_drawn_after(
     assert (await rig.studio.jobs.read_upload(prompt.pictures[0])).startswith(b"\x89PNG")
     shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
     assert shown["IP-Adapter"] == f"ip-adapter\\_sd15 × {weight:g}"
+
+
+async def test_where_a_preset_draws_with_flux_the_menu_has_its_adapters(
+    rig: Rig, bo: Person, general: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {header.name: header for header in headers.read()}
+    for file, header in FLUX.items():
+        known[header].write(tmp_path / "models" / file)
+    write_eyes(tmp_path / "models")
+    await rig.studio.catalog.scan()
+    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", PATIENCE)
+    posted = await bo.say_with_file(general, "sketch.png", png("blue", (90, 60)))
+    user = int((await bo.state())["me"]["id"])
+    preset = Preset(name="mine", model="flux1-dev", steps=2, width=128, height=128)
+    await rig.studio.store.own_presets.write(user, preset)
+    await rig.studio.store.own_presets.set_default(user, "mine")
+    act = await bo.use_on_message("Use as style", posted)
+    said = (await act.response())["content"]
+    assert "clip-vit-large-patch14.safetensors into the folder clip_vision" in said
+    whole_clip = {
+        "text_model.embeddings.token_embedding.weight": (49408, 768),
+        "vision_model.embeddings.class_embedding": (1024,),
+        "visual_projection.weight": (768, 1024),
+    }
+    write(tmp_path / "models" / "clip_vision" / "model.safetensors", whole_clip)
+    await rig.studio.catalog.scan()
+    # with an IP-Adapter of its own it is that, as it is to act
+    preset = msgspec.structs.replace(
+        preset, name="own", ip_adapter="ip_adapter:end=0.5", image_weight=0.6
+    )
+    await rig.studio.store.own_presets.write(user, preset)
+    await rig.studio.store.own_presets.set_default(user, "own")
+    act = await bo.use_on_message("Use as style", posted)
+    offered = str(await act.modal())
+    assert "ip_adapter:end=0.5" in offered
+    assert "ip-adapter_sd15" not in offered
+    assert "'0.6'" in offered
+    sent = await act.submit(
+        prompt="a castle", ip_adapter=["ip_adapter:end=0.5"], image_weight="0.6"
+    )
+    await finished(bo, general, await sent.deferred())
+    request = (await rig.job(1)).request
+    [prompt] = request.image_prompts
+    assert (request.model, prompt.name, prompt.weight, prompt.end) == (
+        *("flux1-dev", "ip_adapter", 0.6, 0.5),
+    )
 
 
 async def test_a_picture_that_took_long_is_asked_about_by_a_button(

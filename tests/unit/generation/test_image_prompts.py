@@ -25,6 +25,20 @@ G: Shapes = {
     "vision_model.embeddings.class_embedding": (1664,),
     "visual_projection.weight": (1280, 1664),
 }
+# OpenAI's file is a whole CLIP
+L: Shapes = {
+    "text_model.embeddings.token_embedding.weight": (49408, 768),
+    "vision_model.embeddings.class_embedding": (1024,),
+    "visual_projection.weight": (768, 1024),
+}
+S: Shapes = {
+    "vision_model.embeddings.patch_embedding.weight": (1152, 3, 14, 14),
+    "vision_model.head.probe": (1, 1, 1152),
+}
+EYES_FILES = {"h": H, "g": G, "l": L, "s": S}
+SEEN_BY = {"H-14": "h", "bigG": "g", "large": "l", "sigclip": "s"}
+FLUX_OF_INSTANTX = ("flux", "instantx", "sigclip")
+BLOCK = "double_blocks.0.processor.ip_adapter_double_stream"
 
 
 def adapter(width: int, **own: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -47,21 +61,31 @@ def adapter(width: int, **own: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
             "plus",
             "H-14",
         ),
+        (
+            {
+                "ip_adapter_proj_model.proj.weight": (16384, 768),
+                f"{BLOCK}_k_proj.weight": (3072, 4096),
+                f"{BLOCK}_v_proj.weight": (3072, 4096),
+            },
+            "flux",
+            "base",
+            "large",
+        ),
+        (adapter(4096, proj__0__weight=(2304, 1152), norm__weight=(4096,)), *FLUX_OF_INSTANTX),
     ],
 )
 async def test_files_are_told_by_their_tensors(
     tmp_path: Path, shapes: dict[str, tuple[int, ...]], family: str, variant: str, eyes: str
 ) -> None:
     write(tmp_path / "ipadapter" / "one.safetensors", shapes)
-    write(tmp_path / "clip_vision" / "h.safetensors", dict(H))
-    write(tmp_path / "clip_vision" / "g.safetensors", dict(G))
+    for name, each in EYES_FILES.items():
+        write(tmp_path / "clip_vision" / f"{name}.safetensors", dict(each))
     catalog = Catalog([tmp_path])
     await catalog.scan()
     [file] = catalog.ipadapters
     assert (file.kind, file.family, file.variant) == (ModelKind.IPADAPTER, family, variant)
-    assert {one.name for one in catalog.clip_visions if sees_for(one, file)} == {
-        "h" if eyes == "H-14" else "g"
-    }
+    seeing = {one.name for one in catalog.clip_visions if sees_for(one, file)}
+    assert seeing == {SEEN_BY[eyes]}
     assert eyes in wanted_eyes(file)
 
 
@@ -74,6 +98,7 @@ async def test_files_are_told_by_their_tensors(
         ),
         (adapter(768, norm__weight=(768,), proj__0__weight=(1024, 512)), "FaceID"),
         (adapter(4096, proj__weight=(1, 768)), "another model"),
+        (adapter(1536, proj__weight=(1, 768)), "another model"),
     ],
 )
 def test_what_cannot_be_used_is_named(shapes: dict[str, tuple[int, ...]], said: str) -> None:
@@ -154,3 +179,18 @@ def test_faces_come_first_where_they_are_wanted() -> None:
     ]
     assert names[0][0] == "plus-face"
     assert names[1][-1] == "plus-face"
+
+
+async def test_xlabs_own_folders_are_looked_into(tmp_path: Path) -> None:
+    shapes = {
+        "ip_adapter_proj_model.proj.weight": (16384, 768),
+        f"{BLOCK}_k_proj.weight": (3072, 4096),
+    }
+    write(tmp_path / "xlabs" / "ipadapters" / "ip_adapter.safetensors", shapes)
+    catalog = Catalog([tmp_path])
+    await catalog.scan()
+    assert [file.family for file in catalog.ipadapters] == ["flux"]
+
+
+def test_a_weight_that_is_given_goes_before_one_behind_the_name() -> None:
+    assert prompt_of(ip_adapter="plain:0.5", image_weight=0.7).weight == 0.7

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.locales import Texts
 from generation import preset as presets
+from generation import prompt_flags
 from generation.catalog import Catalog
 from generation.completion import Given
 from generation.job import Job, JobState, Provenance
@@ -81,6 +83,54 @@ async def test_how_a_mask_is_drawn_holds_where_there_is_one(catalog: Catalog) ->
     plain = presets.complete({"prompt": "a cat"}, inpainting, catalog, RULES)
     assert plain.masked_content == "original"
     assert presets.of_request("plain", plain).mask_blur is None
+
+
+def test_an_ip_adapter_holds_where_there_is_a_picture() -> None:
+    adapter: dict[str, Any] = {
+        "kind": ModelKind.IPADAPTER,
+        "variant": "base",
+        "input_channels": 1024,
+    }
+    eyes = a_model("h", kind=ModelKind.CLIP_VISION, family="clip-vision-h", input_channels=1024)
+    models = (a_model("demo"), a_model("flux", family="flux"), eyes)
+    catalog = a_catalog(*models, a_model("plain", **adapter), a_model("other", **adapter))
+    preset = Preset(name="a", ip_adapter="plain:start=0.2:join=average", image_weight=0.6)
+    shown: Given = {"prompt": "a", "image_prompt": "0" * 64}
+    [prompt] = presets.complete(shown, preset, catalog, RULES).image_prompts
+    assert (prompt.name, prompt.weight, prompt.start, prompt.join) == ("plain", 0.6, 0.2, "average")
+    again = presets.of_request("b", presets.complete(shown, preset, catalog, RULES))
+    assert (again.ip_adapter, again.image_weight) == (preset.ip_adapter, 0.6)
+    assert presets.from_toml(presets.to_toml([again])) == [again]
+    assert presets.complete({"prompt": "a"}, preset, catalog, RULES).image_prompts == ()
+    # what a person gives wins, and of another adapter nothing is the preset's
+    weighed: Given = {**shown, "image_weight": 0.1}
+    assert presets.complete(weighed, preset, catalog, RULES).image_prompts[0].weight == 0.1
+    own: Given = {**shown, "ip_adapter": "other"}
+    [prompt] = presets.complete(own, preset, catalog, RULES).image_prompts
+    assert (prompt.name, prompt.weight, prompt.start) == ("other", 1.0, 0.0)
+    presets.check(preset, catalog)
+    for wrong, code in (
+        (Preset(name="a", ip_adapter="none"), "ipadapter_unknown"),
+        (Preset(name="a", ip_adapter="plain", model="flux"), "ipadapter_mismatch"),
+        (Preset(name="a", ip_adapter="plain:kind=style", model="demo"), "image_kind_unknown"),
+        (Preset(name="a", ip_adapter="plain:start=0.5:end=0.5"), "control_span"),
+    ):
+        with pytest.raises(Refused, match=code):
+            presets.check(wrong, catalog)
+
+
+async def test_conventions_of_a_preset_hold_but_over_pasted_data(catalog: Catalog) -> None:
+    preset = Preset(name="a", conventions="comfyui")
+    request = presets.complete({"prompt": "a"}, preset, catalog, RULES)
+    assert request.conventions == "comfyui"
+    assert presets.of_request("b", request).conventions == "comfyui"
+    assert presets.of_request("b", request.with_(conventions="a1111")).conventions is None
+    pasted = prompt_flags.parse("a\nSteps: 2, Sampler: Euler, CFG scale: 5, Seed: 3, Size: 64x64")
+    given = prompt_flags.merge(pasted, {})
+    assert presets.complete(given, preset, catalog, RULES).conventions == "a1111"
+    flagged = prompt_flags.merge(prompt_flags.parse("a --conventions comfyui"), {})
+    plain = presets.complete(flagged, Preset(name="a", conventions="a1111"), catalog, RULES)
+    assert plain.conventions == "comfyui"
 
 
 async def test_an_aspect_takes_the_place_of_a_size(catalog: Catalog) -> None:

@@ -300,13 +300,12 @@ def test_instantx_adapters_act_within_every_block(prompted: Prompted) -> None:
         inner = functional.gelu(functional.linear(seen, own["proj.0.weight"], own["proj.0.bias"]))
         made = functional.linear(inner, own["proj.2.weight"], own["proj.2.bias"])
         tokens = functional.layer_norm(made.reshape(1, -1, width), (width,))
-    processors = {
-        name: InstantX(
-            *(tokens @ prompted.flat[f"ip_adapter.{n}.to_{part}_ip.weight"].T for part in "kv"),
-            0.7,
+    processors = {}
+    for n, name in enumerate(pipe.transformer.attn_processors):
+        keys, values = (
+            tokens @ prompted.flat[f"ip_adapter.{n}.to_{part}_ip.weight"].T for part in "kv"
         )
-        for n, name in enumerate(pipe.transformer.attn_processors)
-    }
+        processors[name] = InstantX(keys, values, 0.7)
     pipe.transformer.set_attn_processor(processors)
     found = prompted.ours((prompted.instantx, {"weight": 0.7}))
     assert apart(found, drawn(pipe)) < BOUND
