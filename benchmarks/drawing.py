@@ -31,7 +31,7 @@ from generation.job import Job, Origin
 from generation.messages import Failed, Finished, Generate, JobEvent, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -139,7 +139,8 @@ async def _queued(
 ) -> Table:
     database = await open_database(sqlite_url(folder / "jobs.sqlite3"))
     jobs = JobStore(database, PictureFiles(folder / "pictures"))
-    worker = Worker(jobs, engine, catalog)
+    workers = WorkerPool(jobs, catalog)
+    workers.add("main", engine)
     ended: list[tuple[float, float]] = []
     all_ended = asyncio.Event()
 
@@ -149,11 +150,11 @@ async def _queued(
             if len(ended) == arguments.jobs:
                 all_ended.set()
 
-    worker.listen(hear)
+    workers.listen(hear)
     for seed in range(arguments.jobs):
         await jobs.add(_request(arguments, 1, seed), Origin(user_id=seed, user_name="x"))
-    running = asyncio.create_task(worker.run())
-    worker.wake()
+    running = asyncio.create_task(workers.run())
+    workers.wake()
     await all_ended.wait()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -220,10 +220,10 @@ async def results(client: DarkroomClient) -> list[int]:
         if job.ended:
             ended.put_nowait(job.id)
 
-    client.services.worker.listen(hear)
+    client.services.workers.listen(hear)
     for number in range(RESULTS):
         job = await jobs.add(msgspec.structs.replace(request, seed=number), origin)
-        client.services.worker.wake(job)
+        client.services.workers.wake(job)
         made.append(job.id)
     for _ in made:
         await ended.get()
@@ -246,7 +246,7 @@ async def a_bot() -> AsyncIterator[tuple[DarkroomClient, MadeUpDiscord]]:
             client.http.request = made_up.request  # type: ignore[method-assign]
             own: Any = {"id": "1", "username": "bot", "discriminator": "0", "avatar": None}
             client._connection.user = discord.ClientUser(state=client._connection, data=own)
-            working = asyncio.create_task(studio.worker.run())
+            working = asyncio.create_task(studio.workers.run())
             try:
                 yield client, made_up
             finally:

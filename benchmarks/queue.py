@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from benchmarks.fairness import MACHINE, MODELS, a_request
 from bot.config import QueueSettings
-from generation.estimate import Estimates, Measurement
+from generation.estimate import Estimates, Hand, Measurement
 from generation.job import Job, JobState, Origin
 from generation.waiting_jobs import WaitingJobs
 from tests.fixtures import reference_schedule as reference
@@ -80,10 +80,11 @@ async def measure(size: int, people: int) -> None:
     waiting = WaitingJobs(Store(jobs, measured), AFFINITY)  # type: ignore[arg-type]
     await waiting.look()
     ended = measured[0]
+    hands = [Hand("main", loaded, estimates)]
     for asked, old, new in (
-        ("next", old_next, lambda: waiting.next(loaded)),
-        (f"{SHOWN}", old_all, lambda: waiting.plan(loaded, SHOWN, 1)),
-        ("all", old_all, lambda: waiting.plan(loaded)),
+        ("next", old_next, lambda: waiting.next("main", loaded)),
+        (f"{SHOWN}", old_all, lambda: waiting.plan(hands, SHOWN, 1)),
+        ("all", old_all, lambda: waiting.plan(hands)),
     ):
         stops, works = [], []
         for _ in range(ROUNDS):

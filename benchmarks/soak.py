@@ -27,6 +27,7 @@ from generation.messages import JobEvent
 from generation.models import ModelFile, ModelKind
 from generation.request import GenerationRequest
 from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -90,7 +91,8 @@ async def soak(folder: Path, jobs: int, every: int, waiting: int) -> None:
     database = await open_database(sqlite_url(folder / "darkroom.sqlite3"))
     store = JobStore(database, PictureFiles(folder / "pictures"))
     engine = FakeEngine()
-    worker = Worker(store, engine, OneModel([]), affinity=60.0)
+    workers = WorkerPool(store, OneModel([]), affinity=60.0)
+    worker = workers.add("main", engine)
     room = asyncio.Semaphore(waiting)
     ended = 0
     lines: list[Line] = []
@@ -103,19 +105,19 @@ async def soak(folder: Path, jobs: int, every: int, waiting: int) -> None:
         ended += 1
         room.release()
         if ended % every == 0:
-            lines.append(look(ended, worker))
+            lines.append(look(ended, workers, worker))
             print_line(lines[-1], began)
         if ended == jobs:
             done.set()
 
-    worker.listen(hear)
+    workers.listen(hear)
     began = time.monotonic()
     print(
         f"{'jobs':>7}{'seconds':>9}{'RSS MiB':>9}{'objects':>9}{'tasks':>7}{'files':>7}"
         f"{'waiting':>9}{'remembered':>12}"
     )
-    working = asyncio.create_task(worker.run())
-    asking = asyncio.create_task(ask(store, worker, engine, room, jobs))
+    working = asyncio.create_task(workers.run())
+    asking = asyncio.create_task(ask(store, workers, engine, room, jobs))
     await done.wait()
     await asking
     working.cancel()
@@ -126,7 +128,7 @@ async def soak(folder: Path, jobs: int, every: int, waiting: int) -> None:
 
 
 async def ask(
-    store: JobStore, worker: Worker, engine: FakeEngine, room: asyncio.Semaphore, jobs: int
+    store: JobStore, workers: WorkerPool, engine: FakeEngine, room: asyncio.Semaphore, jobs: int
 ) -> None:
     """Ask for one job after the other, as soon as there is room for it."""
     for number in range(1, jobs + 1):
@@ -138,15 +140,15 @@ async def ask(
         request = msgspec.structs.replace(REQUEST, seed=number)
         user = number % PEOPLE
         job = await store.add(request, Origin(user_id=user, user_name=f"person {user}"))
-        worker.wake(job)
+        workers.wake(job)
         if number % CANCELLED_EVERY == 0:
             cancelled = await store.cancel_waiting(job.id)
             if cancelled is not None:
-                worker.tell(cancelled)
-        await worker.plan(first=10, user_id=user)
+                workers.tell(cancelled)
+        await workers.plan(first=10, user_id=user)
 
 
-def look(jobs: int, worker: Worker) -> Line:
+def look(jobs: int, workers: WorkerPool, worker: Worker) -> Line:
     """Count everything."""
     gc.collect()
     process = psutil.Process()
@@ -157,7 +159,7 @@ def look(jobs: int, worker: Worker) -> Line:
         objects=len(gc.get_objects()),
         tasks=len(asyncio.all_tasks()),
         files=len(process.open_files()),
-        waiting=worker.waiting,
+        waiting=workers.waiting,
         remembered=sum(map(len, kept)),
     )
 

@@ -74,7 +74,7 @@ async def main() -> int:
             if job.ended:
                 room.release()
 
-        client.services.worker.listen(hear)
+        client.services.workers.listen(hear)
         for number in range(1, options.jobs + 1):
             await room.acquire()
             await ask(client, number)
@@ -106,7 +106,7 @@ async def ask(client: DarkroomClient, number: int) -> None:
     request = msgspec.structs.replace(REQUEST, seed=number)
     job = await client.services.store.jobs.add(request, origin)
     client.services.delivery.track(job)
-    client.services.worker.wake(job)
+    client.services.workers.wake(job)
 
 
 def look(client: DarkroomClient, adapter: AsyncWebhookAdapter) -> list[float]:

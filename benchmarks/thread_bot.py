@@ -12,7 +12,7 @@ import msgspec
 
 from bot import __main__ as command_line
 from bot import app
-from bot.config import Config
+from bot.config import ONLY_WORKER, Config
 from generation.messages import (
     Configure,
     Failed,
@@ -95,5 +95,5 @@ class ThreadEngine:
 
 
 if __name__ == "__main__":
-    app.make_engine = ThreadEngine  # type: ignore[assignment]
+    app.make_engines = lambda config: {ONLY_WORKER: ThreadEngine(config)}  # type: ignore[dict-item]
     sys.exit(command_line.main())

@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import psutil
 import structlog
 
 from bot.access import blocklist
 from bot.client import DarkroomClient, point_to
 from bot.clock import DiscordClock
-from bot.config import Config
+from bot.config import ONLY_WORKER, Config, WorkerSettings
 from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
 from bot.delivery.surroundings import JobSurroundings
@@ -38,7 +39,7 @@ from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.messages import NO_CHECK
 from generation.refusal import Refused
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
 from storage.settings import ElsewhereSettings
@@ -64,8 +65,7 @@ class Studio:
     config: Config
     store: Store
     catalog: Catalog
-    engine: Engine
-    worker: Worker
+    workers: WorkerPool
     decoder: PictureDecoder
     clock: DiscordClock
 
@@ -115,20 +115,20 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
     attachments = JobAttachments(
         store.jobs, store.settings, studio.decoder, unsafe_from, store.approvals
     )
-    requests = RequestService(store, studio.worker, studio.catalog, config.rules, studio.clock)
-    audit = Audit(client, store.settings, studio.worker)
+    requests = RequestService(store, studio.workers, studio.catalog, config.rules, studio.clock)
+    audit = Audit(client, store.settings, studio.workers)
     around = JobSurroundings(store.jobs, studio.catalog)
     requests.listen(audit.refused)
     client.services = Services(
         requests=requests,
         store=store,
         catalog=studio.catalog,
-        worker=studio.worker,
+        workers=studio.workers,
         decoder=studio.decoder,
         delivery=Tracker(
             client,
             store,
-            studio.worker,
+            studio.workers,
             attachments,
             studio.decoder,
             studio.clock,
@@ -140,7 +140,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         clock=studio.clock,
         discord=config.discord,
         hashes=FileHashes(config.storage.folder / "cache"),
-        outlook=partial(outlook_of, config, studio.worker),
+        outlook=partial(outlook_of, config, studio.workers),
         on_action=on_button,
     )
     return client
@@ -152,19 +152,30 @@ def checks_pictures(config: Config, catalog: Catalog) -> bool:
     return named != NO_CHECK and (bool(named) or rater_of(catalog) is not None)
 
 
-def outlook_of(config: Config, worker: Worker) -> Outlook | None:
+def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     """How models run here; None until the engine has started."""
-    if worker.ready is None:
-        return None
-    return Outlook(config.worker.runtime(), worker.ready, config.storage.folder / "cache")
+    for worker in workers.workers:
+        if worker.ready is not None:
+            settings = config.engines.get(worker.name, config.worker)
+            return Outlook(settings.runtime(), worker.ready, config.storage.folder / "cache")
+    return None
 
 
-def make_engine(config: Config) -> ProcessEngine:
-    """The engine that the settings ask for, not yet started."""
+def make_engines(config: Config) -> dict[str, Engine]:
+    """The engines that the settings ask for, by worker, not yet started."""
+    return {name: _engine(config, settings) for name, settings in config.engines.items()}
+
+
+def _engine(config: Config, settings: WorkerSettings) -> ProcessEngine:
+    runtime = settings.runtime()
+    if len(config.engines) > 1 and not runtime.ram_limit:
+        # each takes half of the memory for its own where nobody says otherwise
+        share = psutil.virtual_memory().total / 2**30 / 2 / len(config.engines)
+        runtime = msgspec.structs.replace(runtime, ram_limit=share)
     return ProcessEngine(
-        config.worker.runtime(),
+        runtime,
         cache=config.storage.folder / "cache",
-        hang_after=config.worker.hang_after,
+        hang_after=settings.hang_after,
         stop_within=config.worker.stop_within,
     )
 
@@ -185,14 +196,15 @@ async def open_studio(
             catalog = Catalog(config.model_folders, cache, config.models.settings)
             if scan:
                 await catalog.scan()
-            engine = engine or make_engine(config)
+            workers = WorkerPool(store.jobs, catalog, affinity=config.queue.model_affinity)
+            engines = make_engines(config) if engine is None else {ONLY_WORKER: engine}
+            for name, each in engines.items():
+                workers.add(name, each)
             try:
-                affinity = config.queue.model_affinity
-                worker = Worker(store.jobs, engine, catalog, affinity=affinity)
                 async with PictureDecoder(config.limits) as decoder:
-                    yield Studio(config, store, catalog, engine, worker, decoder, clock)
+                    yield Studio(config, store, catalog, workers, decoder, clock)
             finally:
-                await engine.stop()
+                await workers.stop()
 
 
 def elsewhere(config: Config) -> ElsewhereSettings:
@@ -247,12 +259,19 @@ async def _local_discord(config: Config) -> AsyncIterator[Config]:
         ) from None
 
 
-async def start_engine(studio: Studio) -> None:
-    """Start it, and have the parts of models chosen by the memory that it finds. Raises
-    EngineError.
+async def start_engines(studio: Studio) -> None:
+    """Start all, and have the parts of models chosen by the memory that the first finds. Raises
+    EngineError where none starts.
     """
-    await studio.engine.start()
-    outlook = outlook_of(studio.config, studio.worker)
+    started = await asyncio.gather(
+        *(worker.engine.start() for worker in studio.workers.workers), return_exceptions=True
+    )
+    failed = [error for error in started if isinstance(error, BaseException)]
+    for error in failed:
+        if not isinstance(error, EngineError) or len(failed) == len(started):
+            raise error
+        log.error("a worker does not start", error=why_no_engine(error))
+    outlook = outlook_of(studio.config, studio.workers)
     if outlook is not None:
         await studio.catalog.choose_by(outlook.allows())
 
@@ -260,7 +279,7 @@ async def start_engine(studio: Studio) -> None:
 async def _prepare(studio: Studio) -> None:
     """Import torch in the worker before anybody waits for it."""
     try:
-        await start_engine(studio)
+        await start_engines(studio)
     except EngineError as error:
         # the next job tries again and is told; doctor says what to mend
         log.error("the worker does not start", error=why_no_engine(error))
@@ -280,9 +299,9 @@ async def _work(studio: Studio, preparing: asyncio.Future[Any]) -> None:
     try:
         await studio.catalog.ready(MODELS_WAIT)
         await asyncio.wait((preparing,))
-        await studio.worker.run()
+        await studio.workers.run()
     finally:
-        await studio.engine.stop()
+        await studio.workers.stop()
 
 
 async def _scan(studio: Studio) -> None:

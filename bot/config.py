@@ -146,6 +146,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Those that the files of `extra_model_paths` name."""
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
+    workers: Mapping[str, WorkerSettings] = {}
+    """Where there are several, by name: each over `worker`."""
     limits: Limits = Limits()
     enlarging: EnlargingSettings = EnlargingSettings()
     describing: DescribingSettings = DescribingSettings()
@@ -170,6 +172,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         cached = () if cache == Path() else (cache,)
         named = (*first, PROJECT / "models", *self.models.folders, *others, *cached)
         return tuple(dict.fromkeys(named))
+
+    @property
+    def engines(self) -> Mapping[str, WorkerSettings]:
+        """The settings of each worker of this machine, by its name."""
+        return self.workers or {ONLY_WORKER: self.worker}
 
     @property
     def rules(self) -> Rules:
@@ -203,6 +210,12 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "huggingface": HuggingFaceSettings,
     "log": LogSettings,
 }
+
+ONLY_WORKER: Final = "main"
+"""What the worker is called where there is one."""
+OF_ALL_WORKERS: Final = ("stop_within", "webui_flags", "picture_check")
+"""What the keys of `[worker]` begin with that hold for all of them."""
+WORKER_NAME: Final = re.compile(r"[\w-]{1,40}", re.ASCII)
 
 ADDRESSES: Final = {"api": ("http", "https"), "gateway": ("ws", "wss")}
 """Addresses in `[discord]`, and what they may begin with."""
@@ -328,15 +341,43 @@ def _check_address(name: str, address: str, schemes: tuple[str, ...], place: _Pl
 def _sections(tables: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, table in tables.items():
-        if name not in SECTIONS:
-            raise place.error("", name, _unknown(name, list(SECTIONS), "table"))
+        if name not in (*SECTIONS, "workers"):
+            raise place.error("", name, _unknown(name, [*SECTIONS, "workers"], "table"))
         if not isinstance(table, dict):
             raise place.error("", name, f"`{name}` is a table: write [{name}] above its keys.")
-        found[name] = (
-            _models(table, place)
-            if name == "models"
-            else _decode(table, SECTIONS[name], name, place)
-        )
+        if name == "models":
+            found[name] = _models(table, place)
+        elif name == "workers":
+            found[name] = _workers(table, tables.get("worker", {}), place)
+        else:
+            found[name] = _decode(table, SECTIONS[name], name, place)
+    return found
+
+
+def _workers(
+    tables: Mapping[str, Any], for_all: Mapping[str, Any], place: _Place
+) -> dict[str, WorkerSettings]:
+    """`[workers.NAME]`: what a worker does otherwise than `[worker]` says."""
+    found: dict[str, WorkerSettings] = {}
+    devices: dict[str, str] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not WORKER_NAME.fullmatch(name):
+            sentence = "write [workers.NAME] above the keys of each, NAME of letters and digits."
+            raise place.error("workers", name, sentence)
+        for key in table:
+            if key.startswith(OF_ALL_WORKERS):
+                sentence = f"`{key}` holds for all workers: write it in [worker]."
+                raise place.error(f"workers.{name}", key, sentence)
+        settings = _decode({**for_all, **table}, WorkerSettings, f"workers.{name}", place)
+        device = settings.device
+        if device in devices:
+            sentence = (
+                f"worker {devices[device]} has {device} already: give each its own device, as"
+                ' "cuda:0" and "cuda:1".'
+            )
+            raise place.error(f"workers.{name}", "device", sentence)
+        devices[device] = name
+        found[name] = settings
     return found
 
 

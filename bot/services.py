@@ -29,7 +29,7 @@ from bot.ui.modal import Modal
 from generation.catalog import Catalog
 from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.drafts import Draft
 from storage.store import Store
 
@@ -49,7 +49,7 @@ class Services:
     requests: RequestService
     store: Store
     catalog: Catalog
-    worker: Worker
+    workers: WorkerPool
     decoder: PictureDecoder
     delivery: Tracker
     audit: Audit

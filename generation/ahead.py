@@ -10,7 +10,7 @@ from generation.engines import Engine
 from generation.job import Job
 from generation.job_queue import JobQueue
 from generation.messages import EngineWork
-from generation.waiting_jobs import WaitingJobs
+from generation.waiting_jobs import Runs, WaitingJobs
 
 log = structlog.get_logger(__name__)
 
@@ -23,8 +23,16 @@ class Ahead:
     """
 
     def __init__(
-        self, queue: JobQueue, waiting: WaitingJobs, engine: Engine, catalog: Catalog
+        self,
+        worker: str,
+        queue: JobQueue,
+        waiting: WaitingJobs,
+        engine: Engine,
+        catalog: Catalog,
+        runs: Runs | None = None,
     ) -> None:
+        self._worker = worker
+        self._runs = runs
         self._queue = queue
         self._waiting = waiting
         self._engine = engine
@@ -42,7 +50,7 @@ class Ahead:
 
     async def _hand(self, loaded: str) -> None:
         try:
-            job = await self._waiting.hold_next(loaded)
+            job = await self._waiting.hold_next(self._worker, loaded, self._runs)
             if job is None:
                 return
             work = await preparing.work_for(job, self._catalog, self._queue, preparing.at_once)
@@ -52,7 +60,7 @@ class Ahead:
             log.debug("nothing is handed ahead", error=str(error) or type(error).__name__)
         finally:
             if self._work is None:
-                self._waiting.release()
+                self._waiting.release(self._worker)
 
     async def settled(self) -> None:
         """Wait until what is being handed over is, or is not."""
@@ -79,4 +87,4 @@ class Ahead:
         if self._work is not None:
             self._engine.withdraw(self._work.job)
             self._work = None
-        self._waiting.release()
+        self._waiting.release(self._worker)

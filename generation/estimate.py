@@ -2,8 +2,9 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from generation.enlarging import second_pass
 from generation.job import Job
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS, sampler_of
-from generation.schedule import Planned, Times
+from generation.schedule import Course, Planned, Times
 
 RATE: Final = 0.5
 """Seconds for a step of a megapixel where nothing was measured: a middling GPU."""
@@ -39,6 +40,8 @@ class Measurement(msgspec.Struct, frozen=True):
     request: GenerationRequest
     seconds: float
     seconds_loading: float
+    worker: str = ""
+    """Who made it; "" where that was not noted."""
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -95,10 +98,13 @@ class Estimates:
     """Times by model and size, from measurements in the order of their making, newest first.
 
     A size that was never measured goes by the model's others, per megapixel; a model that was not,
-    by all models'.
+    by the times of `others`, and without them by all models'.
     """
 
-    def __init__(self, measurements: Iterable[Measurement] = ()) -> None:
+    def __init__(
+        self, measurements: Iterable[Measurement] = (), others: "Estimates | None" = None
+    ) -> None:
+        self._others = others
         self._points: dict[tuple[object, ...], list[tuple[float, float]]] = {}
         """By kind, model, or nothing: network calls, and seconds of a picture's megapixel."""
         self._speeds: dict[tuple[object, ...], Speed] = {}
@@ -127,6 +133,8 @@ class Estimates:
     def making(self, request: GenerationRequest) -> float:
         """Seconds that a request takes once its model is loaded."""
         for kind in _kinds(request):
+            if not kind and self._others is not None:
+                return self._others.making(request)
             if kind in self._points:
                 if kind not in self._speeds:
                     self._speeds[kind] = _fit(self._points[kind])
@@ -135,7 +143,9 @@ class Estimates:
 
     def measured(self, request: GenerationRequest) -> float | None:
         """As `making`, by measurements of its own model; None where there are none."""
-        return self.making(request) if (request.model,) in self._points else None
+        if (request.model,) in self._points:
+            return self.making(request)
+        return None if self._others is None else self._others.measured(request)
 
     def loading(self, model: str) -> float:
         """Seconds from a job of another model to the first of this one; "" needs none."""
@@ -149,6 +159,8 @@ class Estimates:
         measured = self._loading.get(model)
         if measured:
             return statistics.median(measured[:RECENT])
+        if self._others is not None:
+            return self._others.loading(model)
         others = [seconds for times in self._loading.values() for seconds in times[:RECENT]]
         return statistics.median(others) if others else LOADING
 
@@ -188,24 +200,48 @@ def _fit(points: Sequence[tuple[float, float]]) -> Speed:
     return Speed(statistics.median(seconds / x for x, seconds in points))
 
 
+class Hand(msgspec.Struct, frozen=True):
+    """A worker as the plan sees it: when it is free, and what it has loaded then."""
+
+    name: str
+    loaded: str
+    times: Times
+    seconds_left: float = 0.0
+    runs: Callable[[Job], bool] | None = None
+    """Which jobs it can run; None for all."""
+
+    def takes(self, job: Job) -> bool:
+        """Whether it can run a job."""
+        return self.runs is None or self.runs(job)
+
+
 def plan(
-    ordered: Iterable[Job | None], times: Times, *, loaded: str, seconds_left: float = 0.0
+    course: Course, hands: Sequence[Hand], held_for: Mapping[int, str] | None = None
 ) -> Iterator[Planned | None]:
-    """When each of the jobs in order will run, after a running job with `seconds_left`.
+    """When each of the jobs will run, and on which worker: the next of the order goes to who is
+    free first and can run it; what is held for a worker, to that one.
 
     Gives None wherever it finds that among the jobs.
     """
-    place, clock = 0, seconds_left
-    for job in ordered:
+    held_for = held_for or {}
+    free = {hand.name: hand for hand in hands}
+    place = 0
+    while free:
+        course.loaded = min(free.values(), key=attrgetter("seconds_left")).loaded
+        try:
+            job = next(course)
+        except StopIteration:
+            return
         if job is None:
             yield None
             continue
-        model = job.request.checkpoint or loaded
-        swap = model != loaded
-        start = clock
-        clock += times.making(job.request)
+        able = [hand for hand in free.values() if hand.takes(job)] or list(free.values())
+        hand = free.get(held_for.get(job.id, "")) or min(able, key=attrgetter("seconds_left"))
+        model = job.request.checkpoint or hand.loaded
+        swap = model != hand.loaded
+        done = hand.seconds_left + hand.times.making(job.request)
         if swap:
-            clock += times.loading(model)
-        loaded = model
-        yield Planned(job, place, start, clock, swap)
+            done += hand.times.loading(model)
+        yield Planned(job, place, hand.seconds_left, done, swap, hand.name)
+        free[hand.name] = msgspec.structs.replace(hand, loaded=model, seconds_left=done)
         place += 1

@@ -115,6 +115,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     hashes: dict[str, str]
     versions: dict[str, str]
     device: str = ""
+    worker: str = ""
+    """Who drew them; of old pictures that was not kept."""
     numerics: Numerics | None = None
     """None of what was drawn before this was kept."""
     spared: tuple[str, ...] = ()
@@ -159,6 +161,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a person did: imagine, reroll, …"""
     attempts: int = 0
     """How often its pictures were begun."""
+    lease: int = 0
+    """How often it was claimed: whoever was given it by an earlier claim has it no more."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

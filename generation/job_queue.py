@@ -28,30 +28,40 @@ class JobQueue(Protocol):
     async def get(self, job_id: int) -> Job | None:
         """A job as it stands."""
 
-    async def claim(self, job_id: int) -> Job | None:
-        """Make a queued job running; None when it is no longer queued."""
+    async def claim(self, job_id: int, worker: str = "") -> Job | None:
+        """Make a queued job running, leased to that worker; None when it is no longer queued.
 
-    async def begin(self, job_id: int) -> None:
+        All that is said of it from then on names the job's `lease`, and raises
+        IllegalTransitionError where it was claimed anew since: then it is another's.
+        """
+
+    async def begin(self, job_id: int, lease: int | None = None) -> None:
         """Note that the pictures of a running job were begun: one more of its `attempts`."""
 
-    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
+    async def requeue(
+        self, job_id: int, attempts: int | None = None, lease: int | None = None
+    ) -> Job:
         """Make a running job queued again, without the pictures it had; with `attempts`, as one
         that was begun only so many times.
         """
 
-    async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
+    async def add_picture(
+        self, job_id: int, picture: PictureRecord, content: bytes, lease: int | None = None
+    ) -> None:
         """Keep a finished picture and its file."""
 
     async def add_control_picture(self, job_id: int, content: bytes) -> str:
         """Keep a control picture as a running job's ControlNet was shown it; returns its hash."""
 
-    async def add_description(self, job_id: int, description: Description) -> None:
+    async def add_description(
+        self, job_id: int, description: Description, lease: int | None = None
+    ) -> None:
         """Keep what was seen in the picture that a running job describes."""
 
-    async def finish(self, job_id: int, provenance: Provenance) -> Job:
+    async def finish(self, job_id: int, provenance: Provenance, lease: int | None = None) -> Job:
         """Make a running job finished."""
 
-    async def fail(self, job_id: int, failure: Failure) -> Job:
+    async def fail(self, job_id: int, failure: Failure, lease: int | None = None) -> Job:
         """Make a job failed, or cancelled when that is the failure."""
 
     async def read_upload(self, sha256: str) -> bytes:

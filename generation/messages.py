@@ -29,7 +29,28 @@ class MessageError(Exception):
     """What was read is no message, or what is to be written can't be one; the text says why."""
 
 
-Device = Literal["auto", "cuda", "mps", "cpu"]
+Device = Literal[
+    "auto",
+    "cuda",
+    "mps",
+    "cpu",
+    "cuda:0",
+    "cuda:1",
+    "cuda:2",
+    "cuda:3",
+    "cuda:4",
+    "cuda:5",
+    "cuda:6",
+    "cuda:7",
+    "cuda:8",
+    "cuda:9",
+    "cuda:10",
+    "cuda:11",
+    "cuda:12",
+    "cuda:13",
+    "cuda:14",
+    "cuda:15",
+]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Memory = Literal["auto", "high", "medium", "low"]
 KeepQuantised = Literal["auto", "keep", "unpack"]

@@ -12,7 +12,7 @@ import bisect
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -69,6 +69,8 @@ class Planned(msgspec.Struct, frozen=True):
     seconds_until_done: float
     swap: bool
     """Whether another model must be loaded for it."""
+    worker: str = ""
+    """Who will run it, as it looks now."""
 
 
 class Queue:
@@ -89,8 +91,8 @@ class Queue:
         self._times: Times | None = None
         self._costs: dict[int, float] = {}
         """What jobs cost by those times, as far as somebody asked."""
-        self._held: tuple[Job, Turns] | None = None
-        """The job that runs next whoever comes, and whose turn it is after it."""
+        self._held: dict[str, _Held] = {}
+        """By worker, the job that it runs next whoever comes."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -120,54 +122,108 @@ class Queue:
         if job is None:
             return
         self.version += 1
+        for worker in [name for name, held in self._held.items() if held.job.id == job_id]:
+            self.release(worker)
         self._costs.pop(job_id, None)
-        if self.holds(job_id):
-            self._held = None
         own = self._own[_user(job)]
         del own[bisect.bisect_left(own, job_id, key=attrgetter("id"))]
         if not own:
             del self._own[_user(job)]
 
-    def hold(self, job: Job, turns: Turns) -> None:
-        """Have the first of a course run next whoever comes, and the others as its course said."""
+    def hold(self, worker: str, job: Job, turns: Turns) -> None:
+        """Have the first of a course run next on a worker whoever comes: it is charged at once, and
+        the others go on as its course said.
+        """
         if job.id in self._jobs:
             self.version += 1
-            self._held = job, turns
+            cost = self._costs.get(job.id, 0.0)
+            self._held[worker] = _Held(job, cost, before=self.turns, after=turns)
+            self.turns = turns
 
     def holds(self, job_id: int) -> bool:
-        """Whether this job runs next whoever comes."""
-        return self._held is not None and self._held[0].id == job_id
+        """Whether this job runs next on some worker whoever comes."""
+        return any(held.job.id == job_id for held in self._held.values())
 
-    def release(self) -> None:
-        """Let the job that was held wait as the others do."""
-        if self._held is not None:
-            self.version += 1
-            self._held = None
+    def release(self, worker: str) -> None:
+        """Let the job that was held for a worker wait as the others do, and give back its cost."""
+        held = self._held.pop(worker, None)
+        if held is None:
+            return
+        self.version += 1
+        if self.turns is held.after:
+            # nobody was served since
+            self.turns = held.before
+        else:
+            self.turns = _refunded(self.turns, _user(held.job), held.cost)
 
     def take(self, job: Job, turns: Turns) -> None:
         """Let a job run, after which it is the turn that its course said."""
+        held = [name for name, held in self._held.items() if held.job.id == job.id]
+        for worker in held:
+            del self._held[worker]
         self.discard(job.id)
         self.version += 1
-        self.turns = turns
+        if not held:
+            self.turns = turns
 
     def rest(self) -> None:
         """Nobody waits: who comes next has nobody to catch up with."""
         self.turns = Turns()
         self._costs.clear()
 
-    def course(self, times: Times, *, loaded: str = "") -> "Course":
-        """The jobs that wait now in the order in which they will run, if nobody else asks."""
+    def course(
+        self,
+        times: Times,
+        *,
+        loaded: str = "",
+        worker: str = "",
+        runs: Callable[[Job], bool] | None = None,
+    ) -> "Course":
+        """The jobs that wait now in the order in which they will run, if nobody else asks: first
+        that which is held for this worker, and not those that are held for others. With `runs`,
+        only those of which it is true.
+        """
         if times is not self._times:
             self._times, self._costs = times, {}
+        held = self._held.get(worker)
+        first = () if held is None else (held.job,)
+        return self._course(times, first, loaded, runs)
+
+    def whole_course(self, times: Times, *, loaded: str = "") -> "Course":
+        """All jobs that wait, of whatever worker: first those that are held."""
+        if times is not self._times:
+            self._times, self._costs = times, {}
+        return self._course(times, tuple(held.job for held in self._held.values()), loaded)
+
+    def held_for(self) -> dict[int, str]:
+        """Which worker each job is held for, by its number."""
+        return {held.job.id: worker for worker, held in self._held.items()}
+
+    def _course(
+        self,
+        times: Times,
+        first: tuple[Job, ...],
+        loaded: str,
+        runs: Callable[[Job], bool] | None = None,
+    ) -> "Course":
         left = {user: deque(own) for user, own in self._own.items()}
-        if self._held is None:
-            return Course(left, self.turns, self._costs, times, loaded, self._affinity)
-        first, turns = self._held
-        left[_user(first)].remove(first)
-        if not left[_user(first)]:
-            del left[_user(first)]
-        model = first.request.model
-        return Course(left, turns, self._costs, times, model, self._affinity, first)
+        for held in self._held.values():
+            left[_user(held.job)].remove(held.job)
+        if runs is not None:
+            left = {user: deque(filter(runs, own)) for user, own in left.items()}
+        left = {user: own for user, own in left.items() if own}
+        if first:
+            loaded = first[-1].request.checkpoint or loaded
+        return Course(left, self.turns, self._costs, times, loaded, self._affinity, first)
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """A job that a worker runs next, what it cost its owner, and the turns before and after it."""
+
+    job: Job
+    cost: float
+    before: Turns
+    after: Turns
 
 
 class Course:
@@ -184,17 +240,18 @@ class Course:
         times: Times,
         loaded: str,
         affinity: float,
-        first: Job | None = None,
+        first: tuple[Job, ...] = (),
     ) -> None:
         self._first = first
-        """Of which it is settled that it runs first, so that the turns are those after it."""
+        """Of which it is settled that they run first, so that the turns are those after them."""
         self._left = left
         self._known_costs = costs
         self._heads: dict[int, Job] = {}
         """Everybody's oldest job, and below what it costs."""
         self._costs: dict[int, float] = {}
         self._times = times
-        self._loaded = loaded
+        self.loaded = loaded
+        """The model that whoever takes the next job has loaded."""
         self._affinity = affinity
         self._weights: dict[int | None, _Weights] = {}
         """Of those who wait, by server."""
@@ -225,8 +282,7 @@ class Course:
         return Turns(tuple(self._ring), self._credited, dict(self._credits))
 
     def _reckon(self) -> Iterator[Job | None]:
-        if self._first is not None:
-            yield self._first
+        yield from self._first
         known = set(self._ring)
         oldest = sorted((own[0] for own in self._left.values()), key=attrgetter("id"))
         for count, job in enumerate(oldest):
@@ -241,7 +297,7 @@ class Course:
             yield from self._pass_turn()
             job = self._choose()
             self._charge(job)
-            self._loaded = job.request.checkpoint or self._loaded
+            self.loaded = job.request.checkpoint or self.loaded
             yield job
 
     def _lead(self, job: Job) -> None:
@@ -305,12 +361,12 @@ class Course:
         """The job of whose turn it is, or one of the loaded model that may go ahead of it."""
         first = self._heads[self._ring[0]]
         model = first.request.checkpoint
-        if model == self._loaded or self._times.loading(model) < WORTH_WAITING:
+        if model == self.loaded or self._times.loading(model) < WORTH_WAITING:
             return first
         debt = self._debt()
         ahead = [
             (credit, -job.id, job)
-            for user in self._models.get(self._loaded, ())
+            for user in self._models.get(self.loaded, ())
             for job, credit in ((self._heads[user], self._credits[user]),)
             if debt + _lent(credit, self._costs[user]) <= self._affinity + ROUNDING
         ]
@@ -359,6 +415,13 @@ class _Weights:
     def mean(self) -> float:
         """Of those that are there."""
         return self._sum / self._count / WEIGHT_PARTS
+
+
+def _refunded(turns: Turns, user: int, cost: float) -> Turns:
+    """Those turns, with what a job cost given back to its owner."""
+    credits = {**turns.credits, user: turns.credits.get(user, 0.0) + cost}
+    ring = turns.ring if user in turns.ring else (*turns.ring, user)
+    return Turns(ring, turns.credited, credits)
 
 
 def _lent(credit: float, cost: float) -> float:

@@ -4,13 +4,13 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from generation import estimate, schedule
-from generation.estimate import MEASURED, Estimates, Measurement
+from generation.estimate import MEASURED, Estimates, Hand, Measurement
 from generation.job import Job, JobState
 from generation.job_queue import JobQueue
 from generation.schedule import Planned, Turns
@@ -23,6 +23,10 @@ SLICE: Final = 0.003
 """Seconds of reckoning after which the event loop serves others."""
 
 
+Runs = Callable[[Job], bool]
+"""Whether a worker can run a job."""
+
+
 class WaitingJobs:
     """Whatever this process queues or cancels is told to it; the rest it finds by itself."""
 
@@ -31,8 +35,11 @@ class WaitingJobs:
         self._queue = schedule.Queue(affinity)
         self._looked = float("-inf")
         self._looking = asyncio.Lock()
+        self.choosing = asyncio.Lock()
+        """Held from `next` to `take`, so that two workers don't choose by the same turns."""
         self._measured: deque[Measurement] | None = None
-        self._estimates: Estimates | None = None
+        self._estimates: dict[str, Estimates] = {}
+        """By worker; those of all together by ""."""
         self._outlook: _Outlook | None = None
 
     def __len__(self) -> int:
@@ -69,37 +76,43 @@ class WaitingJobs:
                 await asyncio.sleep(0)
             self._looked = time.monotonic()
 
-    async def next(self, loaded: str) -> tuple[Job, Turns] | None:
-        """The job that runs next, to be taken with these turns; None where none waits."""
+    async def next(
+        self, worker: str, loaded: str, runs: Runs | None = None
+    ) -> tuple[Job, Turns] | None:
+        """The job that a worker runs next, to be taken with these turns; None where none waits that
+        it can run.
+        """
         await self.look(again=not self._queue)
-        found = await self._first(loaded)
+        found = await self._first(worker, loaded, runs)
         if not self._queue:
             self._queue.rest()
         return found
 
-    async def hold_next(self, loaded: str) -> Job | None:
-        """The job that is next after the running one, which is of the model that is `loaded`.
+    async def hold_next(self, worker: str, loaded: str, runs: Runs | None = None) -> Job | None:
+        """The job that is next after the one which a worker runs, of the model that is `loaded`.
 
-        `next` gives it then, whoever comes meanwhile, unless it waits no more or is let go.
+        `next` gives it then to that worker, whoever comes meanwhile, unless it waits no more or is
+        let go.
         """
         await self.look()
-        found = await self._first(loaded)
-        if found is None:
-            return None
-        self._queue.hold(*found)
+        async with self.choosing:
+            found = await self._first(worker, loaded, runs)
+            if found is None:
+                return None
+            self._queue.hold(worker, *found)
         return found[0]
 
     def holds(self, job_id: int) -> bool:
-        """Whether this job is the one that `hold_next` gave, and waits still."""
+        """Whether this job is one that `hold_next` gave, and waits still."""
         return self._queue.holds(job_id)
 
-    def release(self) -> None:
-        """Let the job that was held wait as the others do."""
-        self._queue.release()
+    def release(self, worker: str) -> None:
+        """Let the job that was held for a worker wait as the others do."""
+        self._queue.release(worker)
 
-    async def _first(self, loaded: str) -> tuple[Job, Turns] | None:
+    async def _first(self, worker: str, loaded: str, runs: Runs | None) -> tuple[Job, Turns] | None:
         estimates = await self.estimates()
-        course = self._queue.course(estimates, loaded=loaded)
+        course = self._queue.course(estimates, loaded=loaded, worker=worker, runs=runs)
         await asyncio.sleep(0)
         breath = _Breath()
         for job in course:
@@ -113,14 +126,14 @@ class WaitingJobs:
         self._queue.take(job, turns)
 
     async def plan(
-        self, loaded: str, first: int | None = None, user_id: int | None = None
+        self, hands: Sequence[Hand], first: int | None = None, user_id: int | None = None
     ) -> list[Planned]:
-        """The `first` so many jobs, or all, and somebody's own, in their order.
-
-        Their times are counted from the end of the job that runs now.
+        """The `first` so many jobs, or all, and somebody's own, in their order, with when each will
+        run on those workers, whose `seconds_left` count until the first of them is free.
         """
         await self.look()
-        outlook = await self._look_ahead(loaded)
+        soonest = min((hand.seconds_left for hand in hands), default=0.0)
+        outlook = await self._look_ahead(hands, soonest)
         own = {job.id for job in self._queue.of(user_id)} if user_id is not None else set()
         chosen = []
         async for planned in outlook:
@@ -131,34 +144,48 @@ class WaitingJobs:
                 break
         return chosen
 
-    async def _look_ahead(self, loaded: str) -> "_Outlook":
-        """What was worked out before, as far as it still holds."""
+    async def _look_ahead(self, hands: Sequence[Hand], soonest: float) -> "_Outlook":
+        """What was worked out before, as far as it still holds; counted from `soonest`."""
         estimates = await self.estimates()
-        key = (self._queue.version, estimates, loaded)
+        hands = [
+            msgspec.structs.replace(
+                hand, seconds_left=float(round(hand.seconds_left - soonest)) * (len(hands) > 1)
+            )
+            for hand in hands
+        ]
+        states = tuple((hand.name, hand.loaded, hand.seconds_left) for hand in hands)
+        key = (self._queue.version, estimates, states)
         if self._outlook is None or self._outlook.key != key:
-            course = self._queue.course(estimates, loaded=loaded)
-            outlook = _Outlook(key, estimate.plan(course, estimates, loaded=loaded))
+            course = self._queue.whole_course(estimates)
+            outlook = _Outlook(key, estimate.plan(course, hands, self._queue.held_for()))
             self._outlook = outlook
             await asyncio.sleep(0)
             return outlook
         return self._outlook
 
-    async def estimates(self) -> Estimates:
-        """How long things take, by what was measured so far."""
+    async def estimates(self, worker: str = "") -> Estimates:
+        """How long things take, by what was measured so far: by all workers, or first of all by
+        this one.
+        """
         if self._measured is None:
             measured = [_bare(one) for one in await self._store.measurements()]
             self._measured = deque(measured, maxlen=MEASURED)
-        estimates = self._estimates
-        if estimates is None:
-            estimates = self._estimates = Estimates(self._measured)
+        if "" not in self._estimates:
+            self._estimates[""] = Estimates(self._measured)
             await asyncio.sleep(0)
-        return estimates
+        everybody = self._estimates[""]
+        if worker and worker not in self._estimates:
+            own = [one for one in self._measured if one.worker == worker]
+            alone = all(one.worker in (worker, "") for one in self._measured)
+            self._estimates[worker] = everybody if alone else Estimates(own, everybody)
+            await asyncio.sleep(0)
+        return self._estimates.get(worker, everybody)
 
     def measure(self, measured: Measurement) -> None:
         """Learn how long a job took that has ended now; before anybody asked, the store knows."""
         if self._measured is not None:
             self._measured.appendleft(_bare(measured))
-            self._estimates = None
+            self._estimates.clear()
 
 
 class _Outlook:
@@ -195,7 +222,7 @@ class _Breath:
             self._since = time.perf_counter()
 
 
-_Key = tuple[int, Estimates, str]
+_Key = tuple[int, Estimates, tuple[tuple[str, str, float], ...]]
 
 
 def _bare(measured: Measurement) -> Measurement:

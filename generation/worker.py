@@ -1,4 +1,4 @@
-"""The single worker coroutine: the next job goes to the engine, what comes back is recorded."""
+"""One worker coroutine: the next job goes to its engine, what comes back is recorded."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from generation import metadata, preparing
 from generation.ahead import Ahead
 from generation.catalog import Catalog
 from generation.engines import Engine, EngineError
-from generation.estimate import Measurement
+from generation.estimate import Hand, Measurement
 from generation.job import (
     TRIES_AFTER_FAULT,
     Failure,
@@ -37,10 +37,8 @@ from generation.messages import (
 )
 from generation.pace import Pace
 from generation.refusal import Refused
-from generation.request import GenerationRequest
 from generation.saving import SAVED_WITHIN, Saver, UnwantedError
-from generation.schedule import Planned
-from generation.waiting_jobs import LOOK_AGAIN_AFTER, WaitingJobs
+from generation.waiting_jobs import LOOK_AGAIN_AFTER, Runs, WaitingJobs
 
 log = structlog.get_logger(__name__)
 
@@ -51,25 +49,39 @@ PAUSE_AFTER_FAULT = 2.0
 PAUSE_AFTER_ERROR = 5.0
 """Seconds until the database is asked again after an error."""
 
-Listener = Callable[[Job, JobEvent | None], None]
+Tell = Callable[[Job, JobEvent | None], None]
 """Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
 
 
 class Worker:
-    """Takes jobs from the queue one by one, for as long as `run` runs."""
+    """Takes jobs from the queue one by one, for as long as `run` runs.
+
+    Which jobs wait is known by the pool that it is one of, which `tell` goes to as well.
+    """
 
     def __init__(
-        self, queue: JobQueue, engine: Engine, catalog: Catalog, *, affinity: float = 0.0
+        self,
+        name: str,
+        queue: JobQueue,
+        engine: Engine,
+        catalog: Catalog,
+        waiting: WaitingJobs,
+        tell: Tell,
+        *,
+        runs: Runs | None = None,
     ) -> None:
+        self.name = name
         self.current: Job | None = None
         self.loaded = ""
         """The checkpoint of the last job, which the next may use without loading."""
+        self.engine = engine
+        self.runs = runs
+        """Which jobs it can run; None for all."""
         self._queue = queue
-        self._engine = engine
         self._catalog = catalog
-        self._listeners: list[Listener] = []
-        self._waiting = WaitingJobs(queue, affinity)
-        self._ahead = Ahead(queue, self._waiting, engine, catalog)
+        self._tell = tell
+        self._waiting = waiting
+        self._ahead = Ahead(name, queue, waiting, engine, catalog, runs)
         self._alone = False
         """Whether one job is all that is to be drawn."""
         self._pace = Pace()
@@ -81,30 +93,22 @@ class Worker:
         """How often the engine broke under a job that has not ended."""
         self._unsure: set[int] = set()
         """Jobs of which a broken connection left open whether they were claimed."""
-        self._saver = Saver(queue, self.tell)
+        self._saver = Saver(queue, tell)
         self._wake = asyncio.Event()
 
     @property
     def ready(self) -> Ready | None:
         """What pictures are made on; None until the engine has started."""
-        return self._engine.ready
+        return self.engine.ready
 
-    @property
-    def waiting(self) -> int:
-        """How many jobs wait, as far as is known."""
-        return len(self._waiting)
-
-    def listen(self, listener: Listener) -> None:
-        """Have `listener` told of all that happens; it must return at once and never raise."""
-        self._listeners.append(listener)
-
-    def wake(self, job: Job | None = None) -> None:
-        """Say that a job was queued: which, or that one must look."""
-        if job is None:
-            self._waiting.hear_of_some()
-        else:
-            self._waiting.hear(job)
+    def wake(self) -> None:
+        """Say that something waits that it may run."""
         self._wake.set()
+
+    def forget(self, job: Job) -> None:
+        """Learn that a job has ended."""
+        self._ahead.forget(job)
+        self._faults.pop(job.id, None)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -135,7 +139,7 @@ class Worker:
         """Work until this one job has ended, and touch no other."""
         self._alone = True
         try:
-            while (job := await self._queue.claim(job_id)) is not None:
+            while (job := await self._queue.claim(job_id, self.name)) is not None:
                 await self._work(job)
         except asyncio.CancelledError:
             # whoever waited for it has left
@@ -146,36 +150,19 @@ class Worker:
         """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
         if self.current is not None and self.current.id == job_id:
             self._saver.unwanted.set()
-            await self._engine.cancel(str(job_id))
+            await self.engine.cancel(str(job_id))
 
-    async def plan(self, first: int | None = None, user_id: int | None = None) -> list[Planned]:
-        """The waiting jobs in their order, with when each will run.
-
-        With `first` no more than so many, and with `user_id` all of that person's besides.
-        """
+    async def hand(self) -> Hand:
+        """When it is free, and what it has loaded then."""
         loaded = self.loaded if self.current is None else self._model_after(self.current)
-        planned = await self._waiting.plan(loaded, first, user_id)
-        left = await self.seconds_left()
-        return [
-            Planned(
-                one.job,
-                one.place,
-                one.seconds_until_start + left,
-                one.seconds_until_done + left,
-                one.swap,
-            )
-            for one in planned
-        ]
-
-    async def seconds_measured(self, request: GenerationRequest) -> float | None:
-        """What a request takes once its model is loaded; None where its model was never timed."""
-        return (await self._waiting.estimates()).measured(request)
+        times = await self._waiting.estimates(self.name)
+        return Hand(self.name, loaded, times, await self.seconds_left(), self.runs)
 
     async def seconds_left(self) -> float:
         """Until the running job is done; 0 where none runs."""
         if self.current is None:
             return 0.0
-        estimates = await self._waiting.estimates()
+        estimates = await self._waiting.estimates(self.name)
         if self.current is None:
             return 0.0
         expected = estimates.making(self.current.request)
@@ -189,10 +176,20 @@ class Worker:
             with contextlib.suppress(IllegalTransitionError):
                 self._waiting.hear(await self._queue.requeue(job_id))
             self._unsure.discard(job_id)
-        while (found := await self._waiting.next(self.loaded)) is not None:
+        async with self._waiting.choosing:
+            job = await self._claim_next()
+        if job is None:
+            await self._ahead.give_up()
+        return job
+
+    async def _claim_next(self) -> Job | None:
+        while True:
+            found = await self._waiting.next(self.name, self.loaded, self.runs)
+            if found is None:
+                return None
             candidate, turns = found
             try:
-                job = await self._queue.claim(candidate.id)
+                job = await self._queue.claim(candidate.id, self.name)
             except Exception:
                 self._unsure.add(candidate.id)
                 raise
@@ -200,8 +197,6 @@ class Worker:
                 self._waiting.take(job, turns)
                 return job
             self._waiting.discard(candidate.id)
-        await self._ahead.give_up()
-        return None
 
     async def _work(self, job: Job) -> None:
         self.current = job
@@ -212,8 +207,11 @@ class Worker:
         try:
             await self._make(job)
         except asyncio.CancelledError:
-            await self._before_stopping(self._queue.requeue(job.id, job.attempts))
+            await self._before_stopping(self._queue.requeue(job.id, job.attempts, job.lease))
             raise
+        except IllegalTransitionError:
+            # this process slept so long that another took it over
+            log.warning("the job is another's by now", job=job.id)
         except UnwantedError:
             await self._end(job, Failed(str(job.id), "cancelled"))
         except Exception as error:
@@ -243,10 +241,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the next start finds it running and takes it up
             log.warning("a job is left as it is", error=str(error) or type(error).__name__)
         else:
-            self.tell(job, None)
+            self._tell(job, None)
 
     async def _make(self, job: Job) -> None:
-        self.tell(job, None)
+        self._tell(job, None)
         try:
             work = self._ahead.take(job) or await preparing.work_for(
                 job, self._catalog, self._queue, partial(self._saver.save, job)
@@ -256,7 +254,7 @@ class Worker:
             return
         try:
             # closed on cancellation too, which tells the engine to stop
-            async with contextlib.aclosing(self._engine.generate(work)) as events:
+            async with contextlib.aclosing(self.engine.generate(work)) as events:
                 async for event in events:
                     await self._record(job, event)
         except EngineError as error:
@@ -267,22 +265,22 @@ class Worker:
             case Progress():
                 if event.stage != "loading" and not self._begun:
                     self._begun = True
-                    await self._saver.save(job, partial(self._queue.begin, job.id))
+                    await self._saver.save(job, partial(self._queue.begin, job.id, job.lease))
                 self._pace.hear(event)
                 if self._pace.ending and not self._alone:
                     self._ahead.hand(self._model_after(job))
-                self.tell(job, event)
+                self._tell(job, event)
             case Preview():
-                self.tell(job, event)
+                self._tell(job, event)
             case Picture():
                 await self._keep(job, event)
-                self.tell(job, event)
+                self._tell(job, event)
             case ControlSeen():
                 await self._keep_control(job, event)
             case Described():
-                act = partial(self._queue.add_description, job.id, event.description)
+                act = partial(self._queue.add_description, job.id, event.description, job.lease)
                 await self._saver.save(job, act)
-                self.tell(job, event)
+                self._tell(job, event)
             case Finished() | Failed():
                 await self._end(job, event)
             case _:
@@ -299,7 +297,7 @@ class Worker:
             variation_seed=picture.variation_seed,
             unsafe=picture.unsafe,
         )
-        ready = self._engine.ready
+        ready = self.engine.ready
         about = metadata.About(
             request=job.request,
             index=picture.index,
@@ -310,9 +308,8 @@ class Worker:
             numerics=picture.numerics,
         )
         file = await asyncio.to_thread(metadata.embed, picture.file, about)
-        await self._saver.save(
-            job, partial(self._queue.add_picture, job.id, record, file), drawn=True
-        )
+        act = partial(self._queue.add_picture, job.id, record, file, job.lease)
+        await self._saver.save(job, act, drawn=True)
 
     async def _keep_control(self, job: Job, seen: ControlSeen) -> None:
         file = await self._saver.save(
@@ -337,21 +334,23 @@ class Worker:
             await self._ahead.give_up()
         if isinstance(event, Finished):
             log.info("job finished", job=job.id, seconds=round(event.seconds, 2))
-            act = partial(self._queue.finish, job.id, self._provenance(event))
+            act = partial(self._queue.finish, job.id, self._provenance(event), job.lease)
         elif event.code in FAULTS and self._try_again(job):
             log.warning("job is tried again", job=job.id, code=event.code, detail=event.detail)
             # first the pause: a stop that broke the engine in its course costs no try
             await asyncio.sleep(PAUSE_AFTER_FAULT)
-            self.tell(await self._record_end(job, partial(self._queue.requeue, job.id)), None)
+            act = partial(self._queue.requeue, job.id, lease=job.lease)
+            self._tell(await self._record_end(job, act), None)
             return
         else:
             level = log.info if event.code == "cancelled" else log.error
             level("job ended", job=job.id, code=event.code, detail=event.detail)
-            act = partial(self._queue.fail, job.id, Failure(event.code, event.params))
+            act = partial(self._queue.fail, job.id, Failure(event.code, event.params), job.lease)
         ended = await self._record_end(job, act, drawn=isinstance(event, Finished))
         if isinstance(event, Finished):
-            self._waiting.measure(Measurement(job.request, event.seconds, event.seconds_loading))
-        self.tell(ended, event)
+            took = Measurement(job.request, event.seconds, event.seconds_loading, self.name)
+            self._waiting.measure(took)
+        self._tell(ended, event)
 
     async def _record_end(
         self, job: Job, act: Callable[[], Coroutine[Any, Any, Job]], *, drawn: bool = False
@@ -366,7 +365,7 @@ class Worker:
             return found or job
 
     def _provenance(self, finished: Finished) -> Provenance:
-        ready = self._engine.ready
+        ready = self.engine.ready
         return Provenance(
             seconds=finished.seconds,
             seconds_loading=finished.seconds_loading,
@@ -375,6 +374,7 @@ class Worker:
             hashes=finished.hashes,
             versions=finished.versions,
             device=ready.device_name if ready else "",
+            worker=self.name,
             numerics=finished.numerics,
             spared=finished.spared,
             faceless=finished.faceless,
@@ -389,20 +389,6 @@ class Worker:
         """
         faults = self._faults[job.id] = self._faults.get(job.id, 0) + 1
         return max(faults, job.attempts + self._begun) < TRIES_AFTER_FAULT
-
-    def tell(self, job: Job, event: JobEvent | None = None) -> None:
-        """Tell the listeners; also for a change that somebody else made."""
-        if event is None or job.ended:
-            self._waiting.hear(job)
-        if job.ended:
-            self._ahead.forget(job)
-            self._faults.pop(job.id, None)
-        for listener in self._listeners:
-            try:
-                listener(job, event)
-            except Exception:
-                # whoever shows a job can't keep it from being made
-                log.exception("a listener failed", job=job.id)
 
 
 def _texts(refused: Refused) -> dict[str, str]:

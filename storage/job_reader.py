@@ -78,7 +78,10 @@ class JobReader:
             made = job_rows.readable(job_rows.rows_of(connection, statement), {})
             made.sort(key=lambda job: job.ended_at or job.created_at, reverse=True)
             return [
-                Measurement(job.request, job.provenance.seconds, job.provenance.seconds_loading)
+                Measurement(
+                    *(job.request, job.provenance.seconds, job.provenance.seconds_loading),
+                    job.provenance.worker,
+                )
                 for job in made
                 if job.provenance is not None
             ]

@@ -1,12 +1,13 @@
 """The jobs: written down before they are acknowledged, claimed by one statement, never lost."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from generation.description import Description
@@ -35,7 +36,15 @@ from storage.job_rows import JOB_COLUMNS, UNREADABLE
 from storage.owed import OwedStore
 from storage.pictures import PictureFiles, PictureMissingError
 from storage.records import RecordUnreadableError
-from storage.tables import HandedInRow, JobRow, MessageRow, PictureRow, TakeBackRow, UploadRow
+from storage.tables import (
+    HandedInRow,
+    JobRow,
+    MessageRow,
+    PictureRow,
+    TakeBackRow,
+    UploadRow,
+    WorkerRow,
+)
 
 Pictures = dict[int, tuple[PictureRecord, ...]]
 
@@ -130,12 +139,19 @@ class JobStore(JobReader):
 
     # the states
 
-    async def claim(self, job_id: int) -> Job | None:
-        """Make a queued job running, in one statement; None when it is no longer queued."""
+    async def claim(self, job_id: int, worker: str = "") -> Job | None:
+        """Make a queued job running, leased to a worker, in one statement; None when it is no
+        longer queued.
+        """
         statement = (
             update(JobRow)
             .where(JobRow.id == job_id, JobRow.state == JobState.QUEUED)
-            .values(state=JobState.RUNNING, started_at=self._now())
+            .values(
+                state=JobState.RUNNING,
+                started_at=self._now(),
+                worker=worker,
+                lease=JobRow.lease + 1,
+            )
             .returning(*JOB_COLUMNS)
         )
         try:
@@ -148,35 +164,38 @@ class JobStore(JobReader):
             await self._give_up([job_id])
             return None
 
-    async def begin(self, job_id: int) -> None:
-        """Note that the pictures of a running job were begun: one more of its tries."""
-        statement = (
-            update(JobRow)
-            .where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
-            .values(attempts=JobRow.attempts + 1)
-        )
-        await self._write(statement)
+    async def begin(self, job_id: int, lease: int | None = None) -> None:
+        """Note that the pictures of a running job were begun: one more of its tries.
 
-    async def requeue(self, job_id: int, attempts: int | None = None) -> Job:
+        With a `lease`, here as below, raises IllegalTransitionError where somebody else has claimed
+        it since.
+        """
+        statement = _running(job_id, lease).values(attempts=JobRow.attempts + 1)
+        await self._database.write(lambda connection: _hit(connection, statement, job_id, lease))
+
+    async def requeue(
+        self, job_id: int, attempts: int | None = None, lease: int | None = None
+    ) -> Job:
         """Make a running job queued again, without the pictures that it had; with `attempts`, as
         one that was begun only so many times.
         """
         values = {} if attempts is None else {"attempts": attempts}
 
         def again(connection: Connection) -> Job:
+            moved = _move(connection, job_id, JobState.QUEUED, lease, description=None, **values)
             connection.execute(delete(PictureRow).where(PictureRow.job_id == job_id))
-            return _move(connection, job_id, JobState.QUEUED, description=None, **values)
+            return msgspec.structs.replace(moved, pictures=())
 
         return await self._database.write(again)
 
-    async def finish(self, job_id: int, provenance: Provenance) -> Job:
+    async def finish(self, job_id: int, provenance: Provenance, lease: int | None = None) -> Job:
         """Make a running job finished."""
         ending = {"provenance": provenance, "ended_at": self._now()}
         return await self._database.write(
-            lambda connection: _move(connection, job_id, JobState.FINISHED, **ending)
+            lambda connection: _move(connection, job_id, JobState.FINISHED, lease, **ending)
         )
 
-    async def fail(self, job_id: int, failure: Failure) -> Job:
+    async def fail(self, job_id: int, failure: Failure, lease: int | None = None) -> Job:
         """End a job without all of its pictures: cancelled when that is the failure, else failed.
 
         Raises IllegalTransitionError when it has ended already.
@@ -184,7 +203,7 @@ class JobStore(JobReader):
         state = JobState.CANCELLED if failure.code == "cancelled" else JobState.FAILED
         ending = {"failure": failure, "ended_at": self._now()}
         return await self._database.write(
-            lambda connection: _move(connection, job_id, state, **ending)
+            lambda connection: _move(connection, job_id, state, lease, **ending)
         )
 
     async def cancel_waiting(self, job_id: int) -> Job | None:
@@ -204,20 +223,54 @@ class JobStore(JobReader):
         )
         return None if row is None else job_rows.stand_in(row)
 
-    async def recover(self) -> list[Job]:
+    async def recover(self, process: str | None = None) -> list[Job]:
         """Put the jobs that ran when the bot stopped back into the queue; those begun too often
-        end with the reason. To be called once, before the worker starts.
+        end with the reason. To be called once, before the workers start.
+
+        With `process`, only those of that process's workers and of none that is known: other
+        processes have theirs in hand.
         """
-        running = await self._in_hand(JobState.RUNNING)
+        having = None if process is None else _of_workers(WorkerRow.process != process, others=True)
+        return await self._take_back(await self._in_hand(JobState.RUNNING, having=having))
+
+    async def take_from_silent(self, silent_for: timedelta) -> list[Job]:
+        """Put the jobs of workers that have said nothing for so long back into the queue."""
+        silent = WorkerRow.seen_at < self._now() - silent_for
+        having = _of_workers(silent)
+        return await self._take_back(await self._in_hand(JobState.RUNNING, having=having))
+
+    async def _take_back(self, running: Sequence[Job]) -> list[Job]:
         recovered = []
         for job in running:
-            if job.attempts < TRIES_AFTER_RESTART:
-                recovered.append(await self.requeue(job.id))
-            else:
-                recovered.append(await self.fail(job.id, Failure("interrupted_too_often")))
+            with contextlib.suppress(IllegalTransitionError):  # somebody else did so
+                if job.attempts < TRIES_AFTER_RESTART:
+                    recovered.append(await self.requeue(job.id, lease=job.lease))
+                else:
+                    failure = Failure("interrupted_too_often")
+                    recovered.append(await self.fail(job.id, failure, job.lease))
         return recovered
 
-    async def add_picture(self, job_id: int, picture: PictureRecord, content: bytes) -> None:
+    async def beat(self, process: str, workers: Sequence[str]) -> None:
+        """Note that a process lives, and that it has these workers and no others."""
+        now = self._now()
+        rows = [{"name": name, "process": process, "seen_at": now} for name in workers]
+        gone = delete(WorkerRow).where(WorkerRow.process == process, WorkerRow.name.not_in(workers))
+        row = insert_into(self._database.dialect, WorkerRow)
+        row = row.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"process": row.excluded.process, "seen_at": row.excluded.seen_at},
+        )
+
+        def note(connection: Connection) -> None:
+            connection.execute(gone)
+            if rows:
+                connection.execute(row, rows)
+
+        await self._database.write(note)
+
+    async def add_picture(
+        self, job_id: int, picture: PictureRecord, content: bytes, lease: int | None = None
+    ) -> None:
         """Keep a finished picture; a second one of the same index replaces the first."""
         columns = {
             "seed": picture.seed,
@@ -230,11 +283,17 @@ class JobStore(JobReader):
         async with self._files.keeping(content) as file:
             row = insert_into(self._database.dialect, PictureRow)
             row = row.values(job_id=job_id, position=picture.index, file=file, **columns)
-            await self._write(
-                row.on_conflict_do_update(
-                    index_elements=["job_id", "position"], set_={"file": file, **columns}
-                )
+            row = row.on_conflict_do_update(
+                index_elements=["job_id", "position"], set_={"file": file, **columns}
             )
+            held = _running(job_id, lease).values(lease=JobRow.lease)
+
+            def note(connection: Connection) -> None:
+                if lease is not None:
+                    _hit(connection, held, job_id, lease)
+                connection.execute(row)
+
+            await self._database.write(note)
 
     async def add_control_picture(self, job_id: int, content: bytes) -> str:
         """Keep a control picture as a ControlNet was shown it for as long as the job is; returns
@@ -245,14 +304,13 @@ class JobStore(JobReader):
             await self._write(row.values(job_id=job_id, file=file).on_conflict_do_nothing())
         return file
 
-    async def add_description(self, job_id: int, description: Description) -> None:
+    async def add_description(
+        self, job_id: int, description: Description, lease: int | None = None
+    ) -> None:
         """Keep what was seen in the picture that a running job describes; it is found by it."""
-        statement = (
-            update(JobRow)
-            .where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
-            .values(description=description, words=description.prompt.casefold())
-        )
-        await self._write(statement)
+        words = description.prompt.casefold()
+        statement = _running(job_id, lease).values(description=description, words=words)
+        await self._database.write(lambda connection: _hit(connection, statement, job_id, lease))
 
     async def mark_delivered(self, job_id: int) -> None:
         """Note that its owner has been told how it ended; again is no error."""
@@ -302,9 +360,16 @@ class JobStore(JobReader):
         failure = job.failure or UNREADABLE
         return [msgspec.structs.replace(job, state=JobState.FAILED, failure=failure)]
 
-    async def _in_hand(self, state: JobState, only: Sequence[int] | None = None) -> list[Job]:
+    async def _in_hand(
+        self,
+        state: JobState,
+        only: Sequence[int] | None = None,
+        having: ColumnElement[bool] | None = None,
+    ) -> list[Job]:
         """The queued or the running jobs, oldest first; those that can't be read fail."""
         statement = select(*JOB_COLUMNS).where(JobRow.state == state).order_by(JobRow.id)
+        if having is not None:
+            statement = statement.where(having)
         if only is not None:
             statement = statement.where(JobRow.id.in_(only))
         rows, pictures = await self._rows(statement)
@@ -395,7 +460,29 @@ class JobStore(JobReader):
         await self._database.write(lambda connection: connection.execute(statement))
 
 
-def _move(connection: Connection, job_id: int, state: JobState, **values: Any) -> Job:
+def _of_workers(wanted: ColumnElement[bool], *, others: bool = False) -> ColumnElement[bool]:
+    """Whether a job is leased to such a worker; with `others`, to one that is none of them."""
+    names = select(WorkerRow.name).where(wanted)
+    if others:
+        return or_(JobRow.worker.is_(None), JobRow.worker.not_in(names))
+    return JobRow.worker.in_(names)
+
+
+def _running(job_id: int, lease: int | None) -> Update:
+    """A change of a job that runs, by that claim."""
+    statement = update(JobRow).where(JobRow.id == job_id, JobRow.state == JobState.RUNNING)
+    return statement if lease is None else statement.where(JobRow.lease == lease)
+
+
+def _hit(connection: Connection, statement: Update, job_id: int, lease: int | None) -> None:
+    """Change a job. Raises IllegalTransitionError where its lease is another's."""
+    if connection.execute(statement).rowcount == 0 and lease is not None:
+        raise IllegalTransitionError(f"job {job_id} is not leased by claim {lease}")
+
+
+def _move(
+    connection: Connection, job_id: int, state: JobState, lease: int | None = None, **values: Any
+) -> Job:
     """The transition to `state`, from whatever state leads to it, in one statement."""
     statement = (
         update(JobRow)
@@ -403,6 +490,8 @@ def _move(connection: Connection, job_id: int, state: JobState, **values: Any) -
         .values(state=state, **values)
         .returning(*JOB_COLUMNS)
     )
+    if lease is not None:
+        statement = statement.where(JobRow.lease == lease)
     row = connection.execute(statement).mappings().one_or_none()
     if row is None:
         raise IllegalTransitionError(f"job {job_id} can't become {state}")

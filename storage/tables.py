@@ -91,7 +91,8 @@ class JobRow(Table):
     request's, for queries. `words` is the prompt in folded case, so that a search finds it in any
     script; of one that described a picture, what was seen. `asked_by` names what asked, so that an
     event that comes twice makes one job. `preset` is what the preset was called then, `preset_id`
-    its number.
+    its number. `worker` has it or had it last, by the claim that `lease` counts: what an earlier
+    one tells of it is not heard.
     """
 
     __tablename__ = "jobs"
@@ -159,6 +160,20 @@ class JobRow(Table):
     description: Mapped[Description | None] = mapped_column(Json(Description))
     grid_id: Mapped[int | None] = mapped_column(BigInteger)
     grid_place: Mapped[int | None] = mapped_column(Integer)
+    worker: Mapped[str | None] = mapped_column(String(100))
+    lease: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class WorkerRow(Table):
+    """A worker that jobs are leased to, of which process, and when that last said that it lives.
+    Only processes that share a database say so.
+    """
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    process: Mapped[str] = mapped_column(String(64), index=True)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class GridRow(Table):

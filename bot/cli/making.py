@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bot.app import Studio, open_studio, start_engine
+from bot.app import Studio, open_studio, start_engines
 from bot.config import Config
 from bot.storage_folder import InUseError, open_store
 from generation.catalog import Catalog
@@ -46,7 +46,7 @@ class OwnMaker:
         self.catalog = studio.catalog
         self._studio = studio
         self._bar: tuple[Progress, TaskID] | None = None
-        studio.worker.listen(self._hear)
+        studio.workers.listen(self._hear)
 
     async def make(
         self, request: GenerationRequest, console: Console, action: str = "imagine"
@@ -56,8 +56,8 @@ class OwnMaker:
         with _bar(console) as bar:
             self._bar = bar, bar.add_task("starting", total=None)
             with contextlib.suppress(EngineError):  # the job ends with what is wrong
-                await start_engine(self._studio)
-            await self._studio.worker.run_only(job.id)
+                await start_engines(self._studio)
+            await self._studio.workers.run_only(job.id)
         return await _job(self.jobs, job.id)
 
     def _hear(self, _job: Job, event: JobEvent | None) -> None:

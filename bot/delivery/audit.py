@@ -21,7 +21,7 @@ from bot.ui.job_embeds import failure, subject
 from generation.job import Job, JobState
 from generation.messages import JobEvent
 from generation.refusal import Refused
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
 from storage.grids import Grid
 from storage.settings import SettingsStore
@@ -44,7 +44,9 @@ class Audit:
     the setting. So is what the bot can't do in other channels.
     """
 
-    def __init__(self, client: discord.Client, settings: SettingsStore, worker: Worker) -> None:
+    def __init__(
+        self, client: discord.Client, settings: SettingsStore, workers: WorkerPool
+    ) -> None:
         self._client = client
         self._settings = settings
         self._tasks = BackgroundTasks()
@@ -55,7 +57,7 @@ class Audit:
         """Lines of each server that could not be posted."""
         self._troubles: dict[int, dict[tuple[int, str], Params]] = {}
         """By server: the channels, the keys of the sentences and what they are about."""
-        worker.listen(self._hear)
+        workers.listen(self._hear)
 
     def refused(self, caller: Caller, prompt: str | None, refused: Refused) -> None:
         """Note that somebody's request was refused for its words, which nobody is to read of a

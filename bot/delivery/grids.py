@@ -28,7 +28,7 @@ from bot.pictures.decoding import PictureDecoder
 from bot.ui import grid_message
 from generation.job import Job, JobState
 from generation.refusal import Refused
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
 from storage.grids import DONE, Grid
 from storage.owed import Owed
@@ -63,7 +63,7 @@ class GridDelivery:
         self,
         client: discord.Client,
         store: Store,
-        worker: Worker,
+        workers: WorkerPool,
         attachments: JobAttachments,
         decoder: PictureDecoder,
         clock: DiscordClock,
@@ -75,7 +75,7 @@ class GridDelivery:
     ) -> None:
         self._client = client
         self._store = store
-        self._worker = worker
+        self._workers = workers
         self._attachments = attachments
         self._decoder = decoder
         self._clock = clock
@@ -234,7 +234,7 @@ class GridDelivery:
     async def _left(self, jobs: list[Job]) -> float | None:
         """Seconds until the last of it is drawn; None where that is not known."""
         own = {job.id for job in jobs if not job.ended}
-        planned = await self._worker.plan(first=0, user_id=jobs[0].origin.user_id)
+        planned = await self._workers.plan(first=0, user_id=jobs[0].origin.user_id)
         found = [one.seconds_until_done for one in planned if one.job.id in own]
         return max(found) if found else None
 

@@ -28,7 +28,7 @@ from bot.ui.job_embeds import MessageBody, Surroundings
 from generation.job import Job, JobState
 from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
 from storage.store import Store
 
@@ -79,7 +79,7 @@ class Tracker:
         self,
         client: discord.Client,
         store: Store,
-        worker: Worker,
+        workers: WorkerPool,
         attachments: JobAttachments,
         decoder: PictureDecoder,
         clock: DiscordClock,
@@ -92,7 +92,7 @@ class Tracker:
         jobs, settings, approvals = store.jobs, store.settings, store.approvals
         self._client = client
         self._jobs = jobs
-        self._worker = worker
+        self._workers = workers
         self._clock = clock
         self.attachments = attachments
         self.edit_every = edit_every
@@ -126,10 +126,10 @@ class Tracker:
             approvals,
         )
         self.grids = GridDelivery(
-            *(client, store, worker, attachments, decoder, clock, audit, self._pings),
+            *(client, store, workers, attachments, decoder, clock, audit, self._pings),
             *(self.approvals, self._tasks, self._pause),
         )
-        worker.listen(self._hear)
+        workers.listen(self._hear)
 
     def __len__(self) -> int:
         return len(self._followed)
@@ -349,14 +349,11 @@ class Tracker:
         return await asyncio.shield(self._places)
 
     async def _look_up_queue(self) -> dict[int, Planned]:
-        return {planned.job.id: planned for planned in await self._worker.plan()}
+        return {planned.job.id: planned for planned in await self._workers.plan()}
 
     async def _left(self, followed: _Followed) -> float | None:
         """Seconds until it is done, while it runs."""
-        running = self._worker.current
-        if running is None or running.id != followed.job.id:
-            return None
-        return await self._worker.seconds_left()
+        return await self._workers.seconds_left(followed.job.id)
 
 
 def _is_ours(job: Job) -> bool:

@@ -100,7 +100,7 @@ async def _runs(model: ModelFile, services: Services, texts: Texts) -> str:
         sizes = {"needed": f"{found.needed / GIB:.1f}", "there": f"{found.there / GIB:.1f}"}
         return texts("catalogue_no_room", **sizes)
     plan = ", ".join(texts(code) for code in codes(found))
-    seconds = await services.worker.seconds_measured(request)
+    seconds = await services.workers.seconds_measured(request)
     if seconds is None:
         return texts("catalogue_runs", plan=plan)
     return texts("catalogue_runs_timed", plan=plan, seconds=duration(seconds, texts))

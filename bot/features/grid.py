@@ -163,7 +163,7 @@ async def _propose(
         plan = msgspec.structs.replace(plan, given={**given, "init_picture": picture})
     with _cell_named(caller):
         cells = await GridRequests(services.requests).cells(plan, caller)
-    took = [await services.worker.seconds_measured(cell.request) for cell in cells]
+    took = [await services.workers.seconds_measured(cell.request) for cell in cells]
     known = [seconds for seconds in took if seconds is not None]
     seconds = sum(known) if len(known) == len(took) else None
     grid_id = await services.store.grids.propose(caller.person.id, plan)

@@ -86,8 +86,7 @@ def _block(services: Services) -> Callback:
 
             guild_id = _guild_of(caller)
             await services.store.settings.change_guild(guild_id, change)
-            running = services.worker.current
-            for job in [*await services.store.jobs.waiting(), *([running] if running else [])]:
+            for job in [*await services.store.jobs.waiting(), *services.workers.running]:
                 if (job.origin.user_id, job.origin.guild_id) == (user.id, guild_id):
                     with contextlib.suppress(Refused):  # one that has just ended
                         await services.requests.cancel(job)

@@ -1,6 +1,6 @@
 """`/queue` and `/cancel`: what waits, and one's own among it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import discord
@@ -29,9 +29,13 @@ def queue(services: Services) -> Command:
 
     async def queue(interaction: Interaction) -> None:
         async with responding(interaction) as caller:
-            worker, user_id = services.worker, caller.person.id
-            plan = await worker.plan(first=SHOWN, user_id=user_id)
-            embed = _embed(worker.current, plan, worker.waiting, user_id, caller.texts)
+            workers, user_id = services.workers, caller.person.id
+            plan = await workers.plan(first=SHOWN, user_id=user_id)
+            running = {one.name: one.current for one in workers.workers if one.current is not None}
+            several = len(workers.workers) > 1
+            embed = _embed(
+                running, plan, workers.waiting, user_id, caller.texts, name_workers=several
+            )
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
     return slash_command("queue", "What waits to be drawn, and for how long", queue)
@@ -73,21 +77,29 @@ def cancel(services: Services) -> Command:
 async def _own(services: Services, user_id: int) -> list[Job]:
     """Somebody's jobs that wait or run."""
     waiting = [job for job in await services.store.jobs.waiting() if job.origin.user_id == user_id]
-    running = services.worker.current
-    if running is not None and running.origin.user_id == user_id:
-        return [running, *waiting]
-    return waiting
+    running = [job for job in services.workers.running if job.origin.user_id == user_id]
+    return [*running, *waiting]
 
 
 def _embed(
-    running: Job | None, plan: Sequence[Planned], waiting: int, user_id: int, texts: Texts
+    running: Mapping[str, Job],
+    plan: Sequence[Planned],
+    waiting: int,
+    user_id: int,
+    texts: Texts,
+    *,
+    name_workers: bool = False,
 ) -> discord.Embed:
     """What is being made, what comes next of all that waits, and where one's own stand. Others'
     prompts stay theirs.
     """
     lines = []
-    if running is not None:
-        lines.append(texts("queue_running", job=_named(running, user_id, texts)))
+    for worker, drawn in running.items():
+        job = _named(drawn, user_id, texts)
+        if name_workers:
+            lines.append(texts("queue_running_on", job=job, worker=quoted(worker, PROMPT_MAX)))
+        else:
+            lines.append(texts("queue_running", job=job))
     for planned in plan:
         left = duration(planned.seconds_until_done, texts)
         job = _named(planned.job, user_id, texts)

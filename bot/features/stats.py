@@ -1,6 +1,6 @@
 """`/stats`: how the bot does, for its owner."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,7 +11,7 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.responding import Interaction, answer, defer, responding
 from bot.locales import Texts
 from bot.services import Services
-from bot.ui.formatting import COLOUR, cut_lines, fitted, quoted
+from bot.ui.formatting import COLOUR, cut_lines, duration, fitted, quoted
 from generation.job import JobState
 from generation.messages import Ready
 from storage.statistics import Statistics
@@ -34,8 +34,8 @@ def command(services: Services) -> Command:
             embed = embed_of(
                 found,
                 waiting=waiting,
-                loaded=services.worker.loaded,
-                ready=services.worker.ready,
+                workers=await _workers(services, caller.texts),
+                ready=services.workers.ready,
                 memory=_memory(),
                 since=interaction.client.started_at,
                 texts=caller.texts,
@@ -43,6 +43,25 @@ def command(services: Services) -> Command:
             await answer(interaction, embed=embed)
 
     return slash_command("stats", "How the bot does, for its owner", stats)
+
+
+async def _workers(services: Services, texts: Texts) -> list[str]:
+    """Each worker in a line: on what, which model it has loaded, and how long it is busy."""
+    lines = []
+    for worker in services.workers.workers:
+        left = texts("stats_resting")
+        if worker.current is not None:
+            left = texts("stats_left", left=duration(await worker.seconds_left(), texts))
+        lines.append(
+            texts(
+                "stats_worker",
+                worker=quoted(worker.name, NAME_MAX),
+                device="—" if worker.ready is None else quoted(worker.ready.device_name, NAME_MAX),
+                model=quoted(worker.loaded, NAME_MAX) or "—",
+                left=left,
+            )
+        )
+    return lines
 
 
 def _memory() -> tuple[int, int]:
@@ -61,7 +80,7 @@ def embed_of(
     found: Statistics,
     *,
     waiting: int,
-    loaded: str,
+    workers: Sequence[str],
     ready: Ready | None,
     memory: tuple[int, int],
     since: datetime,
@@ -101,5 +120,6 @@ def embed_of(
     embed.add_field(name=texts("stats_machine"), value=text, inline=False)
     up = discord.utils.format_dt(since, "R")
     embed.add_field(name=texts("stats_since"), value=up)
-    embed.add_field(name=texts("stats_loaded"), value=quoted(loaded, NAME_MAX))
+    listed = cut_lines("\n".join(workers), FIELD_MAX) or "—"
+    embed.add_field(name=texts("stats_workers"), value=listed, inline=False)
     return fitted(embed)

@@ -60,5 +60,5 @@ class GridRequests:
         if jobs is None:
             raise Refused("grid_asked")
         for job in jobs:
-            requests.worker.wake(job)
+            requests.workers.wake(job)
         return jobs

@@ -29,7 +29,7 @@ from generation.refusal import Refused
 from generation.request import ControlUse, DescriptionStyle, Enlargement, GenerationRequest
 from generation.request_options import options
 from generation.rules import Rules
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.intake import (
     AskingLimits,
     LimitReachedError,
@@ -51,7 +51,7 @@ class RequestService:
     def __init__(
         self,
         store: Store,
-        worker: Worker,
+        workers: WorkerPool,
         catalog: Catalog,
         rules: Rules,
         clock: DiscordClock,
@@ -63,7 +63,7 @@ class RequestService:
         self.catalog = catalog
         self.rules = rules
         self.presets = RequestPresets(store, catalog)
-        self.worker = worker
+        self.workers = workers
         self.remaking = Remaking(catalog, rules)
         self._listeners: list[OnBlocked] = []
 
@@ -351,7 +351,7 @@ class RequestService:
             )
         except LimitReachedError as reached:
             raise await self.refusal(reached, request.count, caller) from None
-        self.worker.wake(job)
+        self.workers.wake(job)
         return job
 
     async def check_new(
@@ -438,11 +438,12 @@ class RequestService:
 
     async def _seconds_to_next(self, user_id: int) -> float:
         """When the first of somebody's requests will be done."""
-        running = self.worker.current
-        if running is not None and running.origin.user_id == user_id:
-            return await self.worker.seconds_left()
-        own = await self.worker.plan(first=0, user_id=user_id)
-        return min((planned.seconds_until_done for planned in own), default=0.0)
+        own = [job.id for job in self.workers.running if job.origin.user_id == user_id]
+        left = [await self.workers.seconds_left(job_id) for job_id in own]
+        if not own:
+            planned = await self.workers.plan(first=0, user_id=user_id)
+            left = [one.seconds_until_done for one in planned]
+        return min((seconds for seconds in left if seconds is not None), default=0.0)
 
     # what is there
 
@@ -461,12 +462,12 @@ class RequestService:
         """Stop a job: at once where it waits, at its next step where it runs."""
         cancelled = await self.jobs.cancel_waiting(job.id)
         if cancelled is not None:
-            self.worker.tell(cancelled)
+            self.workers.tell(cancelled)
             return
         now = await self.jobs.get(job.id)
         if now is None or now.ended:
             raise Refused("job_ended")
-        await self.worker.cancel(job.id)
+        await self.workers.cancel(job.id)
 
     async def is_favourite(self, user_id: int, job: Job, index: int | None) -> bool:
         """Whether a picture, or every picture of a job, is among somebody's favourites."""
@@ -487,8 +488,7 @@ class RequestService:
 
         Raises Refused, and cancels nothing, while something of theirs runs.
         """
-        running = self.worker.current
-        if running is not None and running.origin.user_id == user_id:
+        if any(job.origin.user_id == user_id for job in self.workers.running):
             raise Refused("delete_while_running")
         for job in await self.jobs.waiting():
             if job.origin.user_id == user_id:

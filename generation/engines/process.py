@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from generation.engines import EngineError
@@ -43,6 +44,8 @@ KILLED: Final = -9
 """The exit status on Linux of a process that the kernel ended."""
 LOADING_FACTOR: Final = 5
 """Loading a checkpoint says nothing for long; drawing gives signs of life within each step."""
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+"""Which cards CUDA and ROCm show a process; among these, it counts them from 0."""
 LINES_KEPT: Final = 30
 """Of what the child wrote to stderr, for the report of its death."""
 
@@ -65,11 +68,11 @@ class ProcessEngine:
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "generation.runtime"),
     ) -> None:
-        self._settings = settings
+        self._settings, card = _on_its_card(settings)
         self._cache = cache
         self._hang_after = hang_after
         self._stop_within = stop_within
-        self._environment = dict(environment or {})
+        self._environment = {**card, **(environment or {})}
         self._command = tuple(command)
         self._child: _Child | None = None
         self._starting = asyncio.Lock()
@@ -230,6 +233,18 @@ class ProcessEngine:
             "PYTHONSAFEPATH": "1",
             **self._environment,
         }
+
+
+def _on_its_card(settings: RuntimeSettings) -> tuple[RuntimeSettings, dict[str, str]]:
+    """The settings of a child that is to see one of several graphics cards, and the environment
+    that shows it no other, so that whatever it loads or measures is of that one.
+    """
+    device, _, number = settings.device.partition(":")
+    if not number:
+        return settings, {}
+    there = [card for card in os.environ.get(VISIBLE, "").split(",") if card.strip()]
+    card = number if not there else there[int(number)] if int(number) < len(there) else "none"
+    return msgspec.structs.replace(settings, device=device), {VISIBLE: card}
 
 
 class _ChildDiedError(Exception):

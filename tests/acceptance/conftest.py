@@ -66,7 +66,7 @@ class Rig:
         self.client.services.delivery.edit_every = EDIT_EVERY
         self.client._connection.guild_ready_timeout = 0.05
         self.client.before_identify_hook = _no_pause  # type: ignore[method-assign]
-        worker = asyncio.create_task(self.studio.worker.run())
+        worker = asyncio.create_task(self.studio.workers.run())
         self._stack.push_async_callback(_end, worker)
         self.connection = await self._stack.enter_async_context(connected(self.client))
 

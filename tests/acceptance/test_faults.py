@@ -58,8 +58,8 @@ async def test_what_is_claimed_while_the_bot_looks_what_was_left_needs_no_acknow
     monkeypatch.setattr(tracker, "ACKNOWLEDGED_WITHIN", 1000)
     looked, claim, recover = asyncio.Event(), JobStore.claim, Tracker.recover
 
-    async def slow_to_tell(jobs: JobStore, job_id: int) -> Job | None:
-        job = await claim(jobs, job_id)
+    async def slow_to_tell(jobs: JobStore, job_id: int, worker: str) -> Job | None:
+        job = await claim(jobs, job_id, worker)
         await looked.wait()
         return job
 
@@ -181,7 +181,7 @@ async def test_a_private_request_that_waits_long_is_told_of_once(
     origin = msgspec.structs.replace(first.origin, interaction=None)
     for number in range(3):
         await rig.studio.jobs.add(first.request, origin)
-        rig.studio.worker.tell(await rig.job(2 + number))
+        rig.studio.workers.tell(await rig.job(2 + number))
         await asyncio.sleep(EDIT_EVERY)
     dm = await ada.channel("dm")
     assert await ada.messages(dm) == []

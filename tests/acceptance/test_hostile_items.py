@@ -141,7 +141,7 @@ async def people_with_records(rig: Rig) -> None:
         )
         if chance.random() < 0.2:
             await jobs.cancel_waiting(job.id)
-        rig.studio.worker.wake(job)
+        rig.studio.workers.wake(job)
     for number in range(1, PEOPLE + 1):
         await rig.until(lambda job: job.ended, number)
     blocklist = tuple(f"word {number} *_`" * chance.choice((1, 20)) for number in range(400))

@@ -7,11 +7,11 @@ from typing import Final
 
 import psutil
 
-from bot.app import make_engine, why_no_engine
+from bot.app import make_engines, why_no_engine
 from bot.cli.doctor.finding import GIB, Finding
 from bot.cli.doctor.running import how_models_run
 from bot.config import Config
-from generation.engines import EngineError
+from generation.engines import Engine, EngineError
 from generation.messages import Ready
 
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
@@ -27,13 +27,21 @@ async def check_python(_config: Config) -> AsyncIterator[Finding]:
 
 
 async def check_device(config: Config) -> AsyncIterator[Finding]:
-    """torch and what it computes on, as the worker process sees them."""
-    engine = make_engine(config)
+    """torch and what it computes on, as each worker process sees them."""
+    for name, engine in make_engines(config).items():
+        if len(config.engines) > 1:
+            yield Finding("worker", name)
+        async for finding in _check_engine(config, name, engine):
+            yield finding
+
+
+async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncIterator[Finding]:
+    settings = config.engines[name]
     try:
         ready = await engine.start()
     except EngineError as error:
         if error.failure is not None:
-            yield Finding("device", config.worker.device, why_no_engine(error))
+            yield Finding("device", settings.device, why_no_engine(error))
             return
         reason = str(error).strip().splitlines()[-1:] or ["it ended"]
         yield Finding("torch", reason[0], 'Run "make install" again.')
@@ -45,7 +53,7 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
     yield Finding("device", f"{ready.device_name} ({ready.device}), {ready.precision}")
     yield _tuning(ready)
     yield _video_memory(ready)
-    async for finding in how_models_run(config, ready):
+    async for finding in how_models_run(config, settings, ready):
         yield finding
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from bot.cli.doctor.finding import Finding
-from bot.config import Config
+from bot.config import Config, WorkerSettings
 from bot.storage_folder import database_url, look_at_store
 from generation.assembly import is_whole
 from generation.catalog import Catalog
@@ -19,10 +19,12 @@ from storage.database import sqlite_file
 from storage.errors import DatabaseError
 
 
-async def how_models_run(config: Config, ready: Ready) -> AsyncIterator[Finding]:
+async def how_models_run(
+    config: Config, settings: WorkerSettings, ready: Ready
+) -> AsyncIterator[Finding]:
     """A line for each model that can be drawn with, for a picture as its settings make it."""
     catalog = Catalog(config.model_folders, settings=config.models.settings)
-    outlook = Outlook(config.worker.runtime(), ready, config.storage.folder / "cache")
+    outlook = Outlook(settings.runtime(), ready, config.storage.folder / "cache")
     await catalog.choose_by(outlook.allows())
     await catalog.scan()
     estimates = await _estimates(config)

@@ -1,6 +1,7 @@
 """Every way in which a worker process can fail, and that the next job finds a new one."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -408,3 +409,36 @@ async def test_signals_to_the_whole_group_are_left_to_the_parent(tmp_path: Path)
     assert child.is_running()
     await engine.stop()
     assert not child.is_running()
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "seen"),
+    [
+        (None, "cuda", ("cuda", None)),
+        (None, "cuda:1", ("cuda", "1")),
+        ("2,3", "cuda:1", ("cuda", "3")),
+        ("GPU-aa, GPU-bb", "cuda:0", ("cuda", "GPU-aa")),
+        ("2", "cuda:1", ("cuda", "none")),
+        ("0", "cpu", ("cpu", "0")),
+    ],
+)
+async def test_each_sees_its_own_graphics_card_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    device: Device,
+    seen: tuple[str, str | None],
+) -> None:
+    """Of those that this process sees, if it does not see all."""
+    monkeypatch.delenv(process.VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(process.VISIBLE, visible)
+    marker = tmp_path / "marker"
+    engine = ProcessEngine(
+        RuntimeSettings(device=device),
+        cache=tmp_path,
+        command=(sys.executable, "-m", SCRIPT, "says its card", str(marker)),
+    )
+    await engine.start()
+    await engine.stop()
+    assert tuple(json.loads(marker.read_text())) == seen

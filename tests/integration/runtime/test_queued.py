@@ -11,7 +11,7 @@ from generation.catalog import Catalog
 from generation.engines.process import ProcessEngine
 from generation.job import Job, JobState
 from generation.messages import Finished, JobEvent, Picture, RuntimeSettings
-from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -37,7 +37,8 @@ async def test_each_is_drawn_as_if_alone_whatever_befalls_the_others(
     alone = [(await bench.make(seed=seed, steps=8)).pixels for seed in range(COUNT)]
     database = await open_database(sqlite_url(tmp_path / "jobs.sqlite3"))
     jobs = JobStore(database, PictureFiles(tmp_path / "pictures"))
-    worker = Worker(jobs, engine, catalog)
+    worker = WorkerPool(jobs, catalog)
+    worker.add("main", engine)
     numbers = [
         (await jobs.add(small(model="tiny", seed=seed, steps=8), an_origin(1))).id
         for seed in range(COUNT)

@@ -8,14 +8,15 @@ import msgspec
 import psutil
 import pytest
 
-from bot.app import start_engine
+from bot.app import start_engines
 from bot.cli.doctor.running import how_models_run
-from bot.config import Config, ModelsSettings, StorageSettings
+from bot.config import ONLY_WORKER, Config, ModelsSettings, StorageSettings
 from generation.catalog import Catalog
 from generation.engines.fake import READY, FakeEngine
 from generation.memory_plan import GIB
 from generation.messages import Ready
 from generation.models import ModelKind
+from generation.worker_pool import WorkerPool
 from tests.fixtures import headers
 
 FILES = {
@@ -37,6 +38,9 @@ class Card(FakeEngine):
     async def start(self) -> Ready:
         self._ready = self.told
         return self.told
+
+
+NO_JOBS: Any = None
 
 
 def card(gib: float) -> Ready:
@@ -81,10 +85,12 @@ async def test_memory_decides_among_several_parts(
     with_ram(monkeypatch, 60)
     engine = Card(gib)
     catalog = Catalog(config.model_folders, settings=config.models.settings)
-    studio: Any = SimpleNamespace(config=config, catalog=catalog, engine=engine, worker=engine)
+    workers = WorkerPool(NO_JOBS, catalog)
+    workers.add(ONLY_WORKER, engine)
+    studio: Any = SimpleNamespace(config=config, catalog=catalog, workers=workers)
     await catalog.scan()
     assert catalog.get(ModelKind.CHECKPOINT, "flux-dev").parts["t5xxl"].name == "t5xxl_fp16"
-    await start_engine(studio)
+    await start_engines(studio)
     assert catalog.get(ModelKind.CHECKPOINT, "flux-dev").parts["t5xxl"].name == t5
     await catalog.scan()
     assert catalog.get(ModelKind.CHECKPOINT, "flux-dev").parts["t5xxl"].name == t5
@@ -95,7 +101,7 @@ async def test_doctor_says_which_are_taken(config: Config, monkeypatch: pytest.M
     said = {
         gib: next(
             line.found
-            for line in [one async for one in how_models_run(config, card(gib))]
+            for line in [one async for one in how_models_run(config, config.worker, card(gib))]
             if line.found.startswith("flux-dev")
         )
         for gib in (8, 24)

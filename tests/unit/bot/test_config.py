@@ -64,7 +64,19 @@ def test_tables_of_models(file: Path) -> None:
         ("[models.demo]\nstep = 3", "line 2: there is no key `step`. Did you mean `steps`?"),
         ("[limits]\nside = 5000", "line 2: `side` is wrong: Expected `int` <= 2048."),
         ("[limits]\nsteps = 'many'", "line 2: `steps` is wrong: Expected `int`, got `str`."),
-        ("[worker]\ndevice = 'gpu'", '\'gpu\' is none of "auto", "cpu", "cuda", "mps".'),
+        (
+            "[worker]\ndevice = 'gpu'",
+            '\'gpu\' is none of "auto", "cpu", "cuda", "cuda:0", "cuda:1"',
+        ),
+        ("[workers.a]\ndevice = 'gpu'", "'gpu' is none of"),
+        ("[workers.a]\nprecison = 'auto'", "Did you mean `precision`?"),
+        ("[workers.a]\nstop_within = 5", "holds for all workers: write it in [worker]"),
+        (
+            "[workers.a]\ndevice = 'cuda:0'\n[workers.b]\ndevice = 'cuda:0'",
+            "worker a has cuda:0 already",
+        ),
+        ("[workers]\ndevice = 'cuda:0'", "[workers.NAME]"),
+        ("[workers.'a b']\ndevice = 'cuda:0'", "NAME of letters and digits"),
         ("[storage]\nfolder = 3", "line 2: `folder` is wrong: Expected a path, got `3`."),
         ("worker = 3", "line 1: `worker` is a table: write [worker] above its keys."),
         ("[worker", "is no valid TOML"),
@@ -210,3 +222,20 @@ def test_the_hub(file: Path) -> None:
         load(file, '[models.x]\nhub = "nonsense"\n')
     with pytest.raises(ConfigError, match="HF_TOKEN is no token"):
         load(file, "", HF_TOKEN="hf mine")
+
+
+def test_each_worker_does_what_all_do_unless_it_says_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        "[worker]\nbatch_size = 2\n"
+        "[workers.first]\ndevice = 'cuda:0'\n"
+        "[workers.second]\ndevice = 'cuda:1'\nbatch_size = 1\n"
+    )
+    engines = load_config(file, {}).engines
+    assert {name: (one.device, one.batch_size) for name, one in engines.items()} == {
+        "first": ("cuda:0", 2),
+        "second": ("cuda:1", 1),
+    }
+    file.write_text("[worker]\nbatch_size = 3\n")
+    [(name, only)] = load_config(file, {}).engines.items()
+    assert (name, only.batch_size) == ("main", 3)

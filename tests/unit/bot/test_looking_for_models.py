@@ -12,28 +12,22 @@ from generation.catalog import Catalog
 from tests.unit.generation.catalogs import a_catalog
 
 
-class Worker:
-    """Notes when it begins."""
+class Workers:
+    """Notes when they begin and end."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()
+        self.stopped = False
 
     async def run(self) -> None:
         self.began.set()
-
-
-class Engine:
-    """Notes when it ends."""
-
-    def __init__(self) -> None:
-        self.stopped = False
 
     async def stop(self) -> None:
         self.stopped = True
 
 
 def a_studio(catalog: Catalog) -> Any:
-    return SimpleNamespace(catalog=catalog, worker=Worker(), engine=Engine())
+    return SimpleNamespace(catalog=catalog, workers=Workers())
 
 
 async def test_drawing_begins_when_the_models_are_known() -> None:
@@ -42,21 +36,21 @@ async def test_drawing_begins_when_the_models_are_known() -> None:
     preparing = asyncio.ensure_future(prepared.wait())
     working = asyncio.create_task(app._work(studio, preparing))
     await asyncio.sleep(0.1)
-    assert not studio.worker.began.is_set()
+    assert not studio.workers.began.is_set()
     await studio.catalog.scan()
     await asyncio.sleep(0.1)
-    assert not studio.worker.began.is_set()
+    assert not studio.workers.began.is_set()
     prepared.set()
     await working
-    assert studio.worker.began.is_set()
-    assert studio.engine.stopped
+    assert studio.workers.began.is_set()
+    assert studio.workers.stopped
 
 
 async def test_drawing_does_not_wait_for_a_drive_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "MODELS_WAIT", 0.05)
     studio = a_studio(Catalog(()))
     await app._work(studio, asyncio.ensure_future(asyncio.sleep(0)))
-    assert studio.worker.began.is_set()
+    assert studio.workers.began.is_set()
 
 
 async def test_a_scan_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,14 +49,14 @@ async def states(house: House, *numbers: int) -> list[JobState]:
 
 
 async def planned(house: House) -> list[int]:
-    return [one.job.id for one in await house.worker.plan()]
+    return [one.job.id for one in await house.workers.plan()]
 
 
 async def test_the_next_is_handed_over_while_this_one_is_kept(
     house: House, kept: asyncio.Event
 ) -> None:
     told: list[tuple[int, JobState]] = []
-    house.worker.listen(lambda job, event: told.append((job.id, job.state)))
+    house.workers.listen(lambda job, event: told.append((job.id, job.state)))
     first, second, third = [await house.ask(user) for user in (1, 2, 3)]
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await until_handed(house, second)
@@ -83,13 +83,13 @@ async def test_one_that_is_cancelled_before_it_begins_never_does(
     house: House, kept: asyncio.Event
 ) -> None:
     told: list[tuple[int, JobState]] = []
-    house.worker.listen(lambda job, event: told.append((job.id, job.state)))
+    house.workers.listen(lambda job, event: told.append((job.id, job.state)))
     first, second = [await house.ask(user) for user in (1, 2)]
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await until_handed(house, second)
         cancelled = await house.jobs.cancel_waiting(second)
         assert cancelled is not None
-        house.worker.tell(cancelled)
+        house.workers.tell(cancelled)
         assert house.engine.withdrawn == [str(second)], "at once"
         assert await planned(house) == []
         kept.set()
@@ -131,12 +131,12 @@ async def test_one_that_is_cancelled_while_it_is_made_ready_is_not_handed_over(
     first = await house.ask(1)
     second = await house.jobs.add(a_request(init_picture=upload), an_origin(2))
     house.asked.append(second.id)
-    house.worker.wake()
+    house.workers.wake()
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await reading.wait()
         cancelled = await house.jobs.cancel_waiting(second.id)
         assert cancelled is not None
-        house.worker.tell(cancelled)
+        house.workers.tell(cancelled)
         go.set()
         kept.set()
         await house.until_idle()
@@ -156,7 +156,7 @@ async def test_who_has_precedence_goes_first_until_another_was_handed_over(
         await until_handed(house, swap if late else same)
         if late:
             same = await house.ask(3)
-            house.worker.wake(await found(house, same))
+            house.workers.wake(await found(house, same))
         order = [swap, same] if late else [same, swap]
         assert await planned(house) == order
         kept.set()
@@ -243,11 +243,11 @@ async def test_one_that_can_not_be_claimed_now_is_claimed_later(
     first, second = await house.ask(1), await house.ask(2)
     claim, failures = house.jobs.claim, [FULL] * 3
 
-    async def failing(job_id: int) -> Job | None:
+    async def failing(job_id: int, worker: str) -> Job | None:
         if job_id != second or not failures:
-            return await claim(job_id)
+            return await claim(job_id, worker)
         if after:
-            await claim(job_id)
+            await claim(job_id, worker)
         raise failures.pop()
 
     monkeypatch.setattr(house.jobs, "claim", failing)

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from generation.estimate import LOADING, RATE, Estimates, Measurement, calls, megapixels, plan
+from generation.estimate import LOADING, RATE, Estimates, Hand, Measurement, calls, megapixels, plan
 from generation.job import Job, JobState
+from generation.schedule import Queue
 from tests.fixtures.requests import a_request, an_origin
 
 
@@ -106,7 +107,11 @@ def test_a_plan_counts_swaps_and_what_still_runs() -> None:
         )
 
     jobs = [job(1, "demo"), job(2, "other"), job(3, "other")]
-    found = plan([*jobs[:1], None, *jobs[1:]], estimates, loaded="demo", seconds_left=2.0)
+    queue = Queue()
+    for each in jobs:
+        queue.add(each)
+    hand = Hand("main", "demo", estimates, seconds_left=2.0)
+    found = plan(queue.whole_course(estimates), [hand])
     planned = [one for one in found if one is not None]
     assert [p.swap for p in planned] == [False, True, False]
     assert [p.seconds_until_start for p in planned] == pytest.approx([2, 6, 15])

@@ -62,11 +62,11 @@ def queue_of(jobs: Sequence[Job], affinity: float = 0.0) -> Queue:
 
 
 def order(queue: Queue, times: schedule.Times = TIMES, loaded: str = "") -> list[Job]:
-    return [job for job in queue.course(times, loaded=loaded) if job is not None]
+    return [job for job in queue.course(times, loaded=loaded, worker="one") if job is not None]
 
 
 def take_next(queue: Queue, loaded: str, times: schedule.Times = TIMES) -> Job:
-    course = queue.course(times, loaded=loaded)
+    course = queue.course(times, loaded=loaded, worker="one")
     job = next(job for job in course if job is not None)
     queue.take(job, course.turns)
     return job
@@ -289,9 +289,9 @@ def test_the_order_that_is_announced_is_the_order_that_is_kept(waiting: list[Job
 
 
 def hold_next(queue: Queue, loaded: str) -> Job:
-    course = queue.course(TIMES, loaded=loaded)
+    course = queue.course(TIMES, loaded=loaded, worker="one")
     job = next(job for job in course if job is not None)
-    queue.hold(job, course.turns)
+    queue.hold("one", job, course.turns)
     assert queue.holds(job.id)
     return job
 
@@ -325,7 +325,7 @@ def test_one_that_is_let_go_leaves_the_order_as_if_it_had_not_been_held(
         queue.discard(held.id)
         other.discard(held.id)
     else:
-        queue.release()
+        queue.release("one")
     assert not queue.holds(held.id)
     assert order(queue, loaded="a") == order(other, loaded="a")
     assert queue.turns == other.turns

@@ -20,6 +20,7 @@ from generation.messages import EngineWork, Failed, Generate, JobEvent, Unsaved
 from generation.models import UNKNOWN, ModelKind
 from generation.numerics import Numerics
 from generation.worker import Worker
+from generation.worker_pool import WorkerPool
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -35,10 +36,11 @@ class House:
         self.jobs = jobs
         self.engine = FakeEngine()
         catalog = a_catalog(a_model("demo"), a_model("other"))
-        self.worker = Worker(jobs, self.engine, catalog, affinity=affinity)
+        self.workers = WorkerPool(jobs, catalog, affinity=affinity)
+        self.worker = self.workers.add("main", self.engine)
         self.asked: list[int] = []
         self.changed = asyncio.Event()
-        self.worker.listen(self._hear)
+        self.workers.listen(self._hear)
 
     def _hear(self, job: Job, event: JobEvent | None) -> None:
         self.changed.set()
@@ -46,7 +48,7 @@ class House:
     async def ask(self, user: int, model: str = "demo", steps: int = 4) -> int:
         job = await self.jobs.add(a_request(model=model, steps=steps), an_origin(user))
         self.asked.append(job.id)
-        self.worker.wake()
+        self.workers.wake()
         return job.id
 
     async def until_begun(self, count: int) -> None:
@@ -64,7 +66,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def running(worker: Worker) -> AsyncIterator[None]:
+async def running(worker: WorkerPool | Worker) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.run())
     try:
         yield
@@ -90,7 +92,7 @@ async def found(house: House, number: int) -> Job:
 async def test_it_draws_in_the_order_that_it_announced(house: House) -> None:
     for user, model in ((1, "demo"), (1, "demo"), (1, "demo"), (2, "other"), (3, "demo")):
         await house.ask(user, model)
-    announced = [str(planned.job.id) for planned in await house.worker.plan()]
+    announced = [str(planned.job.id) for planned in await house.workers.plan()]
     assert announced == ["1", "4", "5", "2", "3"]
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
@@ -114,7 +116,7 @@ async def test_the_plan_counts_what_runs_and_its_loading(house: House) -> None:
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_begun(1)
         await house.ask(2, "other", steps=40)
-        (planned,) = await house.worker.plan()
+        (planned,) = await house.workers.plan()
         assert planned.swap
         assert planned.seconds_until_start == pytest.approx(guess + LOADING, abs=2)
         later = planned.seconds_until_done - planned.seconds_until_start
@@ -132,7 +134,7 @@ async def test_what_was_measured_corrects_the_plan(house: House) -> None:
     await house.jobs.finish(done, provenance)
     await house.ask(1)
     await house.ask(2, steps=8)
-    planned = await house.worker.plan()
+    planned = await house.workers.plan()
     assert [one.seconds_until_start for one in planned] == pytest.approx([0, 90])
     assert [one.seconds_until_done for one in planned] == pytest.approx([90, 170])
 
@@ -140,7 +142,7 @@ async def test_what_was_measured_corrects_the_plan(house: House) -> None:
 async def test_one_that_is_cancelled_leaves_the_plan(house: House) -> None:
     numbers = [await house.ask(user) for user in (1, 2, 3)]
     assert await house.jobs.cancel_waiting(numbers[1]) is not None
-    assert [(one.job.id, one.place) for one in await house.worker.plan()] == [
+    assert [(one.job.id, one.place) for one in await house.workers.plan()] == [
         (numbers[0], 0),
         (numbers[2], 1),
     ]
@@ -180,7 +182,7 @@ async def test_what_is_drawn_again_is_computed_as_it_was(house: House) -> None:
         job = await house.jobs.add(a_request(), an_origin(1), action=action, parent=first)
         house.asked.append(job.id)
     async with running(house.worker), asyncio.timeout(PATIENCE):
-        house.worker.wake()
+        house.workers.wake()
         await house.until_idle()
     drawn = [work for work in told if isinstance(work, Generate)]
     assert {int(work.job): work.numerics for work in drawn} == {first + 1: None, first + 2: kept}
@@ -237,7 +239,7 @@ def broken(house: House, monkeypatch: pytest.MonkeyPatch, soon: None) -> Broken:
 async def test_a_picture_is_kept_as_soon_as_there_is_room(house: House, broken: Broken) -> None:
     broken.fails("add_picture", FULL)
     told: list[JobEvent | None] = []
-    house.worker.listen(lambda job, event: told.append(event))
+    house.workers.listen(lambda job, event: told.append(event))
     first, second = await house.ask(1), await house.ask(2)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         while broken.calls < 3:
@@ -261,7 +263,7 @@ async def test_a_database_that_somebody_else_has_locked_is_waited_for(
     house = House(JobStore(database, PictureFiles(tmp_path / "pictures")), 0.0)
     house.engine.gate = asyncio.Event()
     told: list[JobEvent | None] = []
-    house.worker.listen(lambda job, event: told.append(event))
+    house.workers.listen(lambda job, event: told.append(event))
     number = await house.ask(1)
     with contextlib.closing(sqlite3.connect(tmp_path / "test.sqlite3")) as other:
         async with running(house.worker), asyncio.timeout(PATIENCE):
@@ -297,7 +299,7 @@ async def test_a_failure_is_noted_as_soon_as_it_can_be(
     house: House, broken: Broken, after: bool
 ) -> None:
     told: list[Job] = []
-    house.worker.listen(lambda job, event: told.append(job))
+    house.workers.listen(lambda job, event: told.append(job))
     broken.fails("fail", FULL, times=3, after=after)
     house.engine.failures = ["nan_pictures"]
     await house.ask(1)
@@ -379,12 +381,12 @@ async def test_what_another_process_asked_for_or_cancelled_is_found(
 ) -> None:
     monkeypatch.setattr("generation.waiting_jobs.LOOK_AGAIN_AFTER", 0.01)
     numbers = [await house.ask(user) for user in (1, 2)]
-    assert len(await house.worker.plan()) == 2
+    assert len(await house.workers.plan()) == 2
     await house.jobs.cancel_waiting(numbers[0])
     late = await house.jobs.add(a_request(), an_origin(3))
     house.asked.append(late.id)
     async with asyncio.timeout(PATIENCE):
-        while [one.job.id for one in await house.worker.plan()] != [numbers[1], late.id]:
+        while [one.job.id for one in await house.workers.plan()] != [numbers[1], late.id]:
             await asyncio.sleep(0.01)
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
@@ -407,7 +409,7 @@ async def test_the_waiting_jobs_are_read_once(
     job = await house.jobs.add(a_request(), an_origin(7))
     async with running(house.worker), asyncio.timeout(PATIENCE):
         while len(house.engine.began) < 6 or house.worker.current is not None:
-            await house.worker.plan()
+            await house.workers.plan()
             await asyncio.sleep(0.01)
     assert sorted(read) == [*numbers, job.id]
 
@@ -415,19 +417,19 @@ async def test_the_waiting_jobs_are_read_once(
 async def test_a_plan_goes_as_far_as_it_is_asked(house: House) -> None:
     for user in (1, 2, 3, 4, 1, 2, 3, 4):
         await house.ask(user)
-    everything = [one.job.id for one in await house.worker.plan()]
-    assert [one.job.id for one in await house.worker.plan(first=2)] == everything[:2]
-    some = await house.worker.plan(first=2, user_id=3)
+    everything = [one.job.id for one in await house.workers.plan()]
+    assert [one.job.id for one in await house.workers.plan(first=2)] == everything[:2]
+    some = await house.workers.plan(first=2, user_id=3)
     assert [(one.place, one.job.id) for one in some] == [(0, 1), (1, 2), (2, 3), (6, 7)]
-    assert house.worker.waiting == 8
-    assert await house.worker.plan(first=0, user_id=9) == []
+    assert house.workers.waiting == 8
+    assert await house.workers.plan(first=0, user_id=9) == []
 
 
 async def test_a_listener_that_fails_does_not_hold_up_the_queue(house: House) -> None:
     def broken(_job: Job, _event: JobEvent | None) -> None:
         raise KeyError("a listener of somebody's")
 
-    house.worker.listen(broken)
+    house.workers.listen(broken)
     numbers = [await house.ask(user) for user in (1, 2)]
     async with running(house.worker), asyncio.timeout(PATIENCE):
         await house.until_idle()
@@ -460,8 +462,9 @@ async def test_parts_of_unknown_version_are_taken_for_the_checkpoints(house: Hou
     ink = a_model("ink", kind=ModelKind.LORA, family="sd2")
     word = a_model("fog", kind=ModelKind.EMBEDDING, family=UNKNOWN)
     catalog = a_catalog(a_model("demo"), a_model("late"), vae, ink, word)
-    house.worker = Worker(house.jobs, house.engine, catalog)
-    house.worker.listen(house._hear)
+    house.workers = WorkerPool(house.jobs, catalog)
+    house.worker = house.workers.add("main", house.engine)
+    house.workers.listen(house._hear)
     seen: list[EngineWork] = []
     generate = house.engine.generate
 

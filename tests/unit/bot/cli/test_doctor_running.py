@@ -31,7 +31,7 @@ async def said(
         storage=StorageSettings(folder=folder / "data"),
         worker=WorkerSettings(memory=memory, webui_flags=flags),
     )
-    lines = [finding async for finding in how_models_run(config, ready)]
+    lines = [finding async for finding in how_models_run(config, config.worker, ready)]
     assert not any(line.fatal and line.mend for line in lines)
     return {line.found.split(":")[0]: (line.found, line.mend) for line in lines}
 

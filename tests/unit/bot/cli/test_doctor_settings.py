@@ -98,12 +98,14 @@ class Tuned(FakeEngine):
 
 
 async def test_what_is_done_to_draw_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.cli.doctor.machine.make_engine", lambda _config: Tuned())
+    monkeypatch.setattr("bot.cli.doctor.machine.make_engines", lambda _config: {"main": Tuned()})
     found = {each.check: each for each in await findings(check_device)}
     assert found["speed"].found == "weights channels-last; denoisers not compiled"
     assert found["speed"].mend == "compile = true in [worker] does nothing: no compiler"
     assert not found["speed"].fatal
-    monkeypatch.setattr("bot.cli.doctor.machine.make_engine", lambda _config: FakeEngine())
+    monkeypatch.setattr(
+        "bot.cli.doctor.machine.make_engines", lambda _config: {"main": FakeEngine()}
+    )
     assert "speed" not in {each.check for each in await findings(check_device)}
 
 

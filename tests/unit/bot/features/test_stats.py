@@ -24,7 +24,7 @@ def the_stats(found: Statistics, texts: Texts) -> dict[str, str]:
     embed = embed_of(
         found,
         waiting=1,
-        loaded="",
+        workers=["**main**: a card"] * 60,
         ready=None,
         memory=(90 * 2**20, 2000 * 2**20),
         since=SINCE,

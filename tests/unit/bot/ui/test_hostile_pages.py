@@ -137,9 +137,10 @@ def test_the_queue_and_the_history(count: int) -> None:
         numbered = enumerate(a_job(chance, text) for _ in range(pages.ENTRIES))
         jobs = [msgspec.structs.replace(job, id=10**17 - number) for number, job in numbered]
         plan = [Planned(job, place, 1e9, 1e12, False) for place, job in enumerate(jobs)] * 2
-        running = chance.choice((None, jobs[0]))
+        running = chance.choice(({}, {"main": jobs[0]}, {f"w{n}" * 10: jobs[0] for n in range(16)}))
         user = chance.choice((1, 2))
-        shown = queue._embed(running, plan[: queue.SHOWN], chance.choice((0, 10**9)), user, texts)
+        waiting, named = chance.choice((0, 10**9)), len(running) > 1
+        shown = queue._embed(running, plan[: queue.SHOWN], waiting, user, texts, name_workers=named)
         takes(embed=shown)
         some = jobs[: chance.randint(1, pages.ENTRIES)]
         thumbnails = [chance.choice((None, Attachment("x.webp", b"", False))) for _ in some]

@@ -1,0 +1,181 @@
+"""All workers, and the one queue that they take their jobs from."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+import msgspec
+import structlog
+
+from generation.catalog import Catalog
+from generation.engines import Engine
+from generation.job import Job
+from generation.job_queue import JobQueue
+from generation.messages import JobEvent, Ready
+from generation.request import GenerationRequest
+from generation.schedule import Planned
+from generation.waiting_jobs import Runs, WaitingJobs
+from generation.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+Listener = Callable[[Job, JobEvent | None], None]
+"""As `generation.worker.Tell`."""
+
+
+class WorkerPool:
+    """One or several workers with an engine each, for as long as `run` runs.
+
+    The order of the jobs is one over all of them: whoever is free takes the next that it can run,
+    and rather one of the model that it has loaded.
+    """
+
+    def __init__(self, queue: JobQueue, catalog: Catalog, *, affinity: float = 0.0) -> None:
+        self._queue = queue
+        self._catalog = catalog
+        self._listeners: list[Listener] = []
+        self._waiting = WaitingJobs(queue, affinity)
+        self._workers: dict[str, Worker] = {}
+        self._running: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    # who draws
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """All of them, in the order of their coming."""
+        return tuple(self._workers.values())
+
+    @property
+    def running(self) -> tuple[Job, ...]:
+        """What is drawn now, oldest first."""
+        found = [worker.current for worker in self.workers if worker.current is not None]
+        return tuple(sorted(found, key=attrgetter("id")))
+
+    @property
+    def ready(self) -> Ready | None:
+        """What pictures are made on by the first that has started; None until then."""
+        return next((worker.ready for worker in self.workers if worker.ready is not None), None)
+
+    def add(self, name: str, engine: Engine, *, runs: Runs | None = None) -> Worker:
+        """Have one more draw, at once where the others do already; `runs` says which jobs it can.
+
+        Raises ValueError where there is one of that name.
+        """
+        if name in self._workers:
+            raise ValueError(f"there is a worker {name!r} already")
+        worker = Worker(
+            name, self._queue, engine, self._catalog, self._waiting, self.tell, runs=runs
+        )
+        self._workers[name] = worker
+        if self._running is not None:
+            self._tasks[name] = self._running.create_task(worker.run())
+        return worker
+
+    async def remove(self, name: str) -> None:
+        """Have one draw no more: its job waits again."""
+        worker = self._workers.pop(name)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await worker.engine.stop()
+        self.wake()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._running = group
+                for worker in self.workers:
+                    self._tasks[worker.name] = group.create_task(worker.run())
+                # others may come
+                await asyncio.Event().wait()
+        finally:
+            self._running = None
+            self._tasks.clear()
+
+    async def run_only(self, job_id: int) -> None:
+        """Work until this one job has ended, and touch no other."""
+        await self.workers[0].run_only(job_id)
+
+    async def stop(self) -> None:
+        """End all engines."""
+        await asyncio.gather(*(worker.engine.stop() for worker in self.workers))
+
+    # what is to be drawn
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait, as far as is known."""
+        return len(self._waiting)
+
+    def wake(self, job: Job | None = None) -> None:
+        """Say that a job was queued: which, or that one must look."""
+        if job is None:
+            self._waiting.hear_of_some()
+        else:
+            self._waiting.hear(job)
+        for worker in self._nearest(job):
+            worker.wake()
+
+    def _nearest(self, job: Job | None) -> Sequence[Worker]:
+        """All workers, first those that have the model of a job loaded: of several that rest, the
+        first that is woken takes it.
+        """
+        if job is None:
+            return self.workers
+        return sorted(self.workers, key=lambda one: one.loaded != job.request.checkpoint)
+
+    async def cancel(self, job_id: int) -> None:
+        """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
+        for worker in self.workers:
+            await worker.cancel(job_id)
+
+    async def plan(self, first: int | None = None, user_id: int | None = None) -> list[Planned]:
+        """The waiting jobs in their order, with when each will run and on which worker.
+
+        With `first` no more than so many, and with `user_id` all of that person's besides.
+        """
+        hands = [await worker.hand() for worker in self.workers]
+        planned = await self._waiting.plan(hands, first, user_id)
+        soonest = min((hand.seconds_left for hand in hands), default=0.0)
+        return [
+            msgspec.structs.replace(
+                one,
+                seconds_until_start=one.seconds_until_start + soonest,
+                seconds_until_done=one.seconds_until_done + soonest,
+            )
+            for one in planned
+        ]
+
+    async def seconds_measured(self, request: GenerationRequest) -> float | None:
+        """What a request takes once its model is loaded; None where its model was never timed."""
+        return (await self._waiting.estimates()).measured(request)
+
+    async def seconds_left(self, job_id: int) -> float | None:
+        """Until a job that runs is done; None where it does not run."""
+        for worker in self.workers:
+            if worker.current is not None and worker.current.id == job_id:
+                return await worker.seconds_left()
+        return None
+
+    # what happens
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of all that happens; it must return at once and never raise."""
+        self._listeners.append(listener)
+
+    def tell(self, job: Job, event: JobEvent | None = None) -> None:
+        """Tell the listeners; also for a change that somebody else made."""
+        if event is None or job.ended:
+            self._waiting.hear(job)
+        if job.ended:
+            for worker in self.workers:
+                worker.forget(job)
+        for listener in self._listeners:
+            try:
+                listener(job, event)
+            except Exception:
+                # whoever shows a job can't keep it from being made
+                log.exception("a listener failed", job=job.id)
