@@ -89,7 +89,7 @@ def _weighted(request: GenerationRequest) -> bool:
 
 def _check_pictures(request: GenerationRequest, model: ModelFile, family: Family) -> None:
     """Several are for models that are shown several, and there is a first; so is that of a mask."""
-    for option in (*FURTHER_PICTURES, "mask"):
+    for option in (*FURTHER_PICTURES, "mask", "mask_words"):
         if getattr(request, option) is not None and request.init_picture is None:
             raise Refused("option_needs", option=option, needs="init_picture")
     row = family.references

@@ -225,6 +225,11 @@ class Catalog:
         return list(self._models.by_kind[ModelKind.CAPTIONER])
 
     @property
+    def segmenters(self) -> list[ModelFile]:
+        """The networks that find in a picture what words name, by name."""
+        return list(self._models.by_kind[ModelKind.SEGMENTER])
+
+    @property
     def embeddings(self) -> list[ModelFile]:
         """The embeddings, which prompts call by their files' names, by name."""
         return list(self._models.by_kind[ModelKind.EMBEDDING])

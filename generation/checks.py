@@ -12,6 +12,7 @@ from generation import (
     finishing,
     hires,
     image_prompts,
+    mask_words,
     refining,
     samplers,
 )
@@ -78,6 +79,7 @@ def check(
     if request.hires is not None:
         _check_hires(request, model, catalog, limits)
     _check_start_picture(request, model)
+    mask_words.of(request, catalog)
     if request.vae is not None:
         vae = catalog.get(ModelKind.VAE, request.vae)
         if not FAMILIES[model.family].takes_vae_of(vae.family):

@@ -14,6 +14,7 @@ from generation import (
     hires_choice,
     image_prompts,
     lora_uses,
+    mask_words,
     references,
     refining,
     sizes,
@@ -84,7 +85,8 @@ def complete(
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED
-    if "mask" in given or (edits(model) and "init_picture" in given):
+    masked = "mask" in given or "mask_words" in given
+    if masked or (edits(model) and "init_picture" in given):
         values["denoising_strength"] = 1.0
     if model.variant == EDITING:
         values["image_guidance_scale"] = IMAGE_GUIDANCE
@@ -106,6 +108,7 @@ def complete(
         "loras": lora_uses.of(given.get("lora"), given.get("lora_weight"), tags, catalog),
         **_faces(values, catalog),
         **_cutout(values.get("cutout"), catalog),
+        **mask_words.named(values, catalog),
     }
     values["image_prompts"] = image_prompts.of_given(given, catalog, model)
     values["controls"] = control_requests.of(given, catalog, model, values["loras"])
@@ -153,7 +156,7 @@ def changed(
     if "refiner_switch" in given and values.get("refiner", request.refiner) is None:
         raise Refused("option_needs", option="refiner_switch", needs="refiner")
     for name, option in options().items():
-        if name in given and option.needs and not request.has(option.needs):
+        if name in given and option.lacks(given) and not request.has(option.needs):
             raise Refused("option_needs", option=name, needs=option.needs)
     _check_faces(given, values.get("faces", request.faces))
     second = values.get("variation_seed", request.variation_seed)
@@ -167,6 +170,9 @@ def changed(
         **_refiner(values.get("refiner", request.refiner), given.get("refiner_switch"), catalog),
         **_faces({"faces": request.faces, "face_model": request.face_model} | values, catalog),
         **_cutout(values.get("cutout"), catalog),
+        **mask_words.named(
+            {"mask_words": request.mask_words, "mask_model": request.mask_model} | values, catalog
+        ),
     }
     if model.variant == EDITING:
         told = values.get("image_guidance_scale", request.image_guidance_scale)
@@ -206,7 +212,7 @@ def _check_given(given: Given) -> None:
     if "denoising" in given and "init_picture" not in given:
         raise Refused("option_needs", option="denoising", needs="init_picture")
     for name, option in options().items():
-        if name in given and option.needs and option.needs not in given:
+        if name in given and option.lacks(given):
             raise Refused("option_needs", option=name, needs=option.needs)
     if "variation_seed" in given and "variation_strength" not in given:
         raise Refused("option_needs", option="variation_seed", needs="variation_strength")

@@ -154,6 +154,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """The image encoders that they see by, each once."""
     annotators: dict[str, ModelFile] = {}
     """What its control pictures are made with, by what each sees (`preprocessors.Annotator`)."""
+    segmenter: ModelFile | None = None
+    """What finds the words by which its start picture is masked."""
     finishing: Finishing = NOTHING
     """What is done to each picture once it is drawn."""
     references: tuple[PictureHash, ...] = ()
@@ -260,6 +262,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     stage: Literal[
         "loading",
         "enlarging",
+        "masking",
         "encoding",
         "denoising",
         "hires",
@@ -356,7 +359,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     can't work with these settings. `code` names a sentence of `bot/locales/`.
 
     cancelled, out_of_memory, model_broken, nan_pictures, nan_weights,
-    embedding_mismatch, start_picture_needed, mask_too_fine, encoder_blind, control_picture_needed,
+    embedding_mismatch, start_picture_needed, mask_too_fine, mask_words_unfound, mask_words_long,
+    encoder_blind, control_picture_needed,
     lora_mismatch, lora_nan, lora_kind, lora_quantised, controlnet_mismatch, vae_mismatch,
     clip_skip_too_deep, picture_unreadable, model_labels_wrong,
     upscaler_kind, upscaler_library_missing, face_restorer_kind, face_restorer_library_missing,

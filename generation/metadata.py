@@ -49,6 +49,10 @@ KEYS: Final[Mapping[str, str]] = {
     "Inpaint area": "inpaint_area",
     "Masked area padding": "mask_padding",
     "Differential diffusion": "differential",
+    "Mask words": "mask_words",
+    "Mask threshold": "mask_threshold",
+    "Mask growth": "mask_growth",
+    "Mask model": "mask_model",
     "Model": "model",
     "VAE": "vae",
     "Refiner switch at": "refiner_switch",
@@ -154,7 +158,7 @@ def _parameters(about: About) -> list[tuple[str, str]]:
     second_pass = made is not None and made.denoising_strength > 0
     if request.init_picture is not None and not second_pass:
         found.append(("Denoising strength", exact(request.denoising_strength)))
-        if request.mask is not None:
+        if request.has("mask"):
             found += _masked(request)
     found += hires_infotext.written(request, about.hashes, quoted)
     found += control_infotext.write(request)
@@ -199,6 +203,12 @@ def _masked(request: GenerationRequest) -> list[tuple[str, str]]:
         found.append(("Masked area padding", str(request.mask_padding)))
     if request.differential == "on":
         found.append(("Differential diffusion", "on"))
+    if request.mask_words is not None:
+        found.append(("Mask words", quoted(request.mask_words)))
+        found.append(("Mask threshold", exact(request.mask_threshold)))
+        found.append(("Mask growth", str(request.mask_growth)))
+        if request.mask_model is not None:
+            found.append(("Mask model", quoted(request.mask_model)))
     return found
 
 

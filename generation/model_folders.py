@@ -58,7 +58,7 @@ IGNORED_FOLDERS: Final = _names(
 """Folders of A1111 and ComfyUI whose files no request can name, as `_kind_name` writes them."""
 CONVERTIBLE: Final = _names(
     """embeddings upscale_models esrgan realesrgan bsrgan swinir dat hat
-    gfpgan codeformer facerestore facerestore_models"""
+    gfpgan codeformer facerestore facerestore_models clipseg clipseg_weights"""
 )
 """Folders whose pickles are nobody's mistake, for there are hardly others, and can be converted."""
 OTHERS: Final = CONVERTIBLE | _names(

@@ -42,9 +42,11 @@ WHY_MAX: Final = 200
 OF_NO_FAMILY: Final = frozenset((ModelKind.UPSCALER, ModelKind.FACE_RESTORER))
 GGUF_KINDS: Final = frozenset(ModelKind) - {
     *(ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.UPSCALER, ModelKind.FACE_RESTORER),
-    *(ModelKind.ANNOTATOR, ModelKind.IPADAPTER, ModelKind.CLIP_VISION),
+    *(ModelKind.ANNOTATOR, ModelKind.IPADAPTER, ModelKind.CLIP_VISION, ModelKind.SEGMENTER),
 }
 """What is read from GGUF files."""
+OF_TRANSFORMERS: Final = (ModelKind.TEXT_ENCODER, ModelKind.ANNOTATOR, ModelKind.SEGMENTER)
+"""What a folder in transformers' layout may be, by its tensors."""
 VARIANT_TITLES: Final = {
     "inpainting": "a model for inpainting",
     "instruct-pix2pix": "a model that edits pictures (InstructPix2Pix)",
@@ -289,7 +291,7 @@ class ModelReader:
                 kinds |= own[1]
                 size += (folder / name).stat().st_size
         contents = model_probe.contents_of(shapes)
-        if contents.kind not in (ModelKind.TEXT_ENCODER, ModelKind.ANNOTATOR):
+        if contents.kind not in OF_TRANSFORMERS:
             what = contents.what or "a model of transformers"
             return _unusable(folder, "model_other", file=shown, what=what)
         if contents.lacking:

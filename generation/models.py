@@ -38,6 +38,8 @@ class ModelKind(StrEnum):
     """An image encoder: what IP-Adapters see pictures by."""
     ANNOTATOR = "annotator"
     """What control pictures are made with: it sees depths, edges or skeletons in pictures."""
+    SEGMENTER = "segmenter"
+    """Finds in a picture what words name."""
 
 
 SAFETENSORS: Final = ".safetensors"
@@ -70,7 +72,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     family: str
     """A key of FAMILIES, or of RECOGNISED for what cannot be run yet; "" of an upscaler. Of a text
     encoder its make: clip_l, clip_g, t5xxl, qwen3-4b, qwen2.5-vl-7b, mistral-small-24b, …; of a
-    tagger its maker's way: wd, pixai, joytag, …; of a captioner its architecture: florence2"""
+    tagger its maker's way: wd, pixai, joytag, …; of a captioner its architecture: florence2; of a
+    segmenter the same: clipseg"""
     variant: str = ""
     """What sets it apart within its kind and family, "" where nothing does. Of a checkpoint:
     inpainting, instruct-pix2pix, depth, lcm; of a ControlNet: union, union-promax, t2i-adapter;

@@ -15,6 +15,7 @@ from generation import (
     finishing,
     hires,
     image_prompts,
+    mask_words,
     references,
 )
 from generation.abilities import EDITING
@@ -134,6 +135,7 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
         annotators=annotators_of(request.controls, catalog),
         adapters=adapters,
         eyes=tuple(dict.fromkeys(image_prompts.eyes_of(file, catalog) for file in adapters)),
+        segmenter=mask_words.of(request, catalog),
         finishing=done_then,
     )
 

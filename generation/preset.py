@@ -261,8 +261,7 @@ def complete(
 
 def apply(preset: Preset, given: Given) -> Given:
     """A preset's settings under what a person gave, which always wins; its text around theirs."""
-    needed = {name: options()[name].needs for name in GIVEN}
-    under = {n: getattr(preset, n) for n, needs in needed.items() if not needs or needs in given}
+    under = {name: getattr(preset, name) for name in GIVEN if not options()[name].lacks(given)}
     if "aspect" in given:
         under |= {"width": None, "height": None}
     if preset.refiner is None or "refiner" in given:

@@ -141,7 +141,7 @@ def merge(parsed: Parsed, given: Mapping[str, Any], pictures: Iterable[str] = ()
         pasted.pop("denoising", None)
         pasted.pop("image_guidance", None)
     for name, option in options().items():
-        if option.needs and option.needs not in there:
+        if option.lacks({*there, *pasted}):
             pasted.pop(name, None)
     if "control_picture" not in there or "controlnet" in merged:
         # what was read is not in the data

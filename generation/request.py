@@ -25,6 +25,7 @@ RANDOM_SEED: Final = -1
 PROMPT_MAX: Final = 4000
 NAME_MAX: Final = 500
 """Of a model or a part; a file's name may have 255 characters, and the folder's stand before it."""
+MASK_WORDS_MAX: Final = 300
 LORAS_MAX: Final = 8
 CONTROLS_MAX: Final = 3
 IMAGE_PROMPTS_MAX: Final = 3
@@ -82,6 +83,10 @@ MASKED: Final = frozenset(
         "inpaint_area",
         "mask_padding",
         "differential",
+        "mask_words",
+        "mask_threshold",
+        "mask_growth",
+        "mask_model",
         "extension",
     )
 )
@@ -110,6 +115,8 @@ ImageWeight = Annotated[float, Meta(ge=-1, le=3)]
 ImageShare = Annotated[float, Meta(ge=0, le=100)]
 MaskBlur = Annotated[int, Meta(ge=0, le=64)]
 MaskPadding = Annotated[int, Meta(ge=0, le=256)]
+MaskWords = Annotated[str, Meta(max_length=MASK_WORDS_MAX)]
+MaskGrowth = Annotated[int, Meta(ge=0, le=256)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
 HiresSize = Annotated[str, Meta(max_length=20)]
 HiresSteps = Annotated[int, Meta(ge=0, le=150)]
@@ -518,6 +525,32 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             also={"yes": "on", "true": "on", "no": "off", "false": "off"},
         ),
     ] = "off"
+    mask_words: Annotated[
+        MaskWords | None,
+        option(
+            "what of the start picture is drawn anew, in words: the hat; or several, with commas",
+            slash=False,
+            needs="init_picture",
+        ),
+    ] = None
+    """Of a mask beside it that is what is looked through. None where nothing is looked for."""
+    mask_threshold: Annotated[
+        Strength,
+        option("how sure it must be that a place shows them", slash=False, needs="mask_words"),
+    ] = 0.4
+    mask_growth: Annotated[
+        MaskGrowth,
+        option("pixels by which what it finds grows", slash=False, needs="mask_words"),
+    ] = 4
+    mask_model: Annotated[
+        Name | None,
+        option(
+            "what finds them in the picture",
+            choices_from="segmenters",
+            slash=False,
+            needs="mask_words",
+        ),
+    ] = None
     extension: Annotated[
         Extension | None,
         option("the larger canvas that the start picture is put on", offered=False),
@@ -757,14 +790,17 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             "captioner": (self.describing.captioner if self.describing else "",),
             "cutout": (self.cutout_wanted,),
             "face_model": (self.faces_wanted.model if self.faces_wanted else "",),
+            "mask_words": (self.mask_words or "",),
+            "mask_model": (self.mask_model or "",),
         }
 
     def has(self, option: str) -> bool:
         """Whether it has what that option gives, without which others mean nothing; a larger canvas
-        is a mask, too.
+        is a mask, too, and so are words.
         """
         given = getattr(self, option) is not None
-        return given or (option == "mask" and self.extension is not None)
+        masked = self.extension is not None or self.mask_words is not None
+        return given or (option == "mask" and masked)
 
     @property
     def own_controls(self) -> tuple[ControlUse, ...]:
@@ -785,7 +821,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """Whether the pictures that it is given are changed by what the prompt says: drawn from
         noise alone beside them, or by InstructPix2Pix.
         """
-        if self.init_picture is None or self.mask is not None or self.enlargement is not None:
+        if self.init_picture is None or self.enlargement is not None:
+            return False
+        if self.mask is not None or self.mask_words is not None:
             return False
         return self.denoising_strength == 1 or self.image_guidance_scale is not None
 

@@ -6,7 +6,7 @@ field of the request is a new option everywhere.
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -74,6 +74,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     def switch(self) -> bool:
         """Whether its flag alone means that it is on."""
         return set(self.choices) == {"off", "on"}
+
+    def lacks(self, there: Collection[str]) -> bool:
+        """Whether of the options that are there none is the one without which it means nothing: for
+        a mask, words that say what is masked will do.
+        """
+        if not self.needs or self.needs in there:
+            return False
+        return self.needs != "mask" or "mask_words" not in there
 
     def parse(self, text: str) -> str | int | float:
         """The value that somebody typed; of choices the one that is meant, whatever its case, with

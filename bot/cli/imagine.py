@@ -48,6 +48,8 @@ UNSET: Final[Mapping[str, str]] = {
     "variation_seed": "random where --variation-strength is given",
     **dict.fromkeys(("init_picture", *FURTHER_PICTURES), "none"),
     "mask": "what is erased of the picture",
+    "mask_words": "none",
+    "mask_model": "the first that is there",
     "image_guidance": "1.5 with InstructPix2Pix",
     "refiner": "none",
     "mode": "full",
@@ -242,6 +244,9 @@ async def _request(
 ) -> tuple[GenerationRequest, list[str]]:
     """The request, and lines on what of it has no effect. Raises Refused."""
     given: dict[str, Any] = {"prompt": prompt}
+    parsed = prompt_flags.parse(prompt)
+    words = arguments.mask_words is not None or "mask_words" in parsed.given
+    masked = arguments.mask is not None or words
     for option in options().values():
         typed = None if option.name == "prompt" else getattr(arguments, option.name)
         if typed is None:
@@ -251,19 +256,18 @@ async def _request(
             raise Refused("flag_empty", flag=option.name.replace("_", "-"))
         if option.name in ("control_picture", "image_prompt"):
             found = [
-                (await _upload(maker, Path(each), option.name, arguments))[option.name]
+                (await _upload(maker, Path(each), option.name, masked=masked))[option.name]
                 for each in several
             ]
             given[option.name] = found[0] if len(found) == 1 else tuple(found)
         elif option.picture:
-            given |= await _upload(maker, Path(typed), option.name, arguments)
+            given |= await _upload(maker, Path(typed), option.name, masked=masked)
         elif option.name in ("lora", "controlnet"):
             given[option.name] = typed[0] if len(typed) == 1 else tuple(typed)
         else:
             given[option.name] = option.parse(typed)
     if arguments.aspect is not None:
         given["aspect"] = arguments.aspect
-    parsed = prompt_flags.parse(prompt)
     given = prompt_flags.merge(parsed, stepped(given))
     if "preset" in given:
         raise Refused("preset_needs_chat")
@@ -276,10 +280,10 @@ async def _request(
     if ignored:
         remarks.append(texts("keys_ignored", keys=_listed(ignored)))
     model = maker.catalog.get(ModelKind.CHECKPOINT, request.model)
-    words = vocabulary.of_model(model)
-    unknown = vocabulary.unknown_words(words, request.prompt)
+    known = vocabulary.of_model(model)
+    unknown = vocabulary.unknown_words(known, request.prompt)
     if unknown:
-        named = {"unknown": _listed(unknown), "known": _listed(words.words[:KNOWN_SHOWN])}
+        named = {"unknown": _listed(unknown), "known": _listed(known.words[:KNOWN_SHOWN])}
         remarks.append(texts("words_unknown", model=request.model, **named))
     spaced = spaced_weights(f"{request.prompt} {request.negative_prompt}")
     if spaced:
@@ -293,12 +297,12 @@ def _listed(words: Sequence[str]) -> str:
     return cut(printable(", ".join(words)), WORDS_MAX)
 
 
-async def _upload(
-    maker: Maker, path: Path, name: str, arguments: argparse.Namespace
-) -> dict[str, str]:
-    """What the file of an option gives, by option."""
+async def _upload(maker: Maker, path: Path, name: str, *, masked: bool) -> dict[str, str]:
+    """What the file of an option gives, by option; `masked` where something else says what is
+    masked than what is erased of the start picture.
+    """
     limits = maker.config.limits
-    parts = parts_of(name, masked=arguments.mask is not None)
+    parts = parts_of(name, masked=masked)
     async with PictureDecoder(limits) as decoder:
         contents = await read_file(path, decoder, limits, list(parts.values()))
     return {

@@ -35,7 +35,7 @@ async def on_modal(interaction: Interaction, handlers: Mapping[str, SubmitHandle
     handler, values = handlers.get(name), entered(data)
     if handler is not None:
         pictures = {part: part for part in where if PICTURE.fullmatch(part)}
-        draft = Draft(name=name, where=tuple(where), values=_typed(values), uploads=pictures)
+        draft = Draft(name=name, where=tuple(where), values=typed_in(values), uploads=pictures)
         typing(interaction, draft)
     with contextlib.suppress(AnsweredError):
         async with responding(interaction) as caller:
@@ -60,7 +60,7 @@ def entered(data: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _typed(values: Values) -> dict[str, str | list[str]]:
+def typed_in(values: Values) -> dict[str, str | list[str]]:
     """What is worth keeping of it: texts, and the values that were chosen."""
     found: dict[str, str | list[str]] = {}
     for name, value in values.items():

@@ -67,7 +67,7 @@ async def read_file(
 
 def parts_of(option: str, *, masked: bool) -> dict[str, PartOfFile]:
     """What is wanted of the file that was given for an option, by the option that it then is; where
-    no mask was given, what is erased of the picture to start from is one.
+    nothing else says what is masked, what is erased of the picture to start from is.
     """
     if option == "mask":
         return {option: "mask"}

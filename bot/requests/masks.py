@@ -42,6 +42,8 @@ async def check_masked(request: GenerationRequest, jobs: JobStore, catalog: Cata
             picture_width=size[0],
             picture_height=size[1],
         )
+    if request.mask_words is not None:
+        return  # what of it is drawn is only found then
     model = catalog.find(ModelKind.CHECKPOINT, request.model)
     family = FAMILIES.get(model.family) if model is not None else None
     if family is None:

@@ -122,7 +122,8 @@ class RequestService:
         """
         given = {**given, **dict.fromkeys(pictures, NO_PICTURE)}
         masked = {name for name, option in options().items() if option.needs == "mask"}
-        if given.keys() & {*masked, "controlnet"} and "init_picture" in given:
+        wanted = given.keys() & {*masked, "controlnet"} and "mask_words" not in given
+        if wanted and "init_picture" in given:
             # a picture may bring its mask itself
             given.setdefault("mask", NO_PICTURE)
         await self.request_of(given, caller, name, usual=usual)

@@ -305,7 +305,7 @@ def _fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:
         yield "field_denoising", number(request.denoising_strength)
     if request.extension is not None:
         yield "field_extension", _extension(request.extension, texts)
-    elif request.mask:
+    elif request.has("mask"):
         yield "field_mask", ", ".join(_mask(request, texts))
     if made is not None and made.denoising_strength:
         yield "field_second_pass", number(made.denoising_strength)
@@ -324,6 +324,8 @@ def _extension(made: Extension, texts: Texts) -> str:
 
 def _mask(request: GenerationRequest, texts: Texts) -> Iterator[str]:
     """What is said of its mask beside the usual."""
+    if request.mask_words is not None:
+        yield texts("mask_by_words", words=one_line(request.mask_words))
     yield texts("mask_blurred", blur=request.mask_blur)
     if request.mask_mode == "not masked":
         yield texts("mask_not_masked")

@@ -16,6 +16,7 @@ from generation.families.qwen_image import QWEN_IMAGE
 from generation.families.sd import SD1, SD2
 from generation.families.sd3 import SD3, SD35
 from generation.families.sdxl import REFINER, SDXL
+from generation.families.segmenters import SEGMENTERS
 from generation.families.upscalers import UPSCALERS
 from generation.families.z_image import Z_IMAGE
 from generation.models import ModelFile
@@ -85,6 +86,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     # RestoreFormer has the names of a VAE, too
     *FACE_RESTORERS,
     *VAES,
+    # CLIPSeg has a CLIP in it
+    *SEGMENTERS,
     *encoders.LAYOUTS,
     *UPSCALERS,
     *ANNOTATORS,

@@ -4,6 +4,7 @@ As A1111 inpaints: the mask's edge is blurred, latents are one or the other, and
 back from the picture itself in the end.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ from generation.runtime.samplers.step import Denoise
 
 SEEN: Final = 8
 """From an eighth of a mask's white on what was made with its greys is seen alone."""
+
+
+WORDS_SHOWN: Final = 60
+"""Characters of words that are named in a sentence."""
 
 
 class Mask(NamedTuple):
@@ -63,7 +68,11 @@ class Mask(NamedTuple):
         return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
 
 
-def mask_of(work: Generate) -> Mask | None:
+Find = Callable[[Image.Image], Image.Image]
+"""What a segmenter finds in a picture, in greys of its size. Raises JobError."""
+
+
+def mask_of(work: Generate, find: Find | None = None) -> Mask | None:
     """That of a job, scaled and cropped as its picture is. Raises JobError."""
     request = work.request
     if not request.has("mask") or request.init_picture is None:
@@ -73,8 +82,13 @@ def mask_of(work: Generate) -> Mask | None:
     if request.extension is not None:
         picture = on_canvas(picture, request.extension)
     else:
-        assert request.mask is not None
-        mask = open_picture(work.pictures[request.mask])
+        if request.mask is not None:
+            mask = open_picture(work.pictures[request.mask])
+        if find is not None:
+            found = find(picture)
+            mask = found if mask is None else within(found, mask)
+            if mask.getbbox() is None:
+                raise unfound(request)
     part = drawn_part(request, mask, picture.size)
     if part is None:
         raise JobError("mask_too_fine")
@@ -84,6 +98,16 @@ def mask_of(work: Generate) -> Mask | None:
     shown = changed(part.whole) if differential else part.whole
     region = Region(picture, shown, part.box)
     return Mask(part.greys, region.cut(picture, *size), region, differential)
+
+
+def unfound(request: GenerationRequest) -> JobError:
+    """Of what its words name nothing is in the picture."""
+    return JobError("mask_words_unfound", words=(request.mask_words or "")[:WORDS_SHOWN])
+
+
+def within(found: Image.Image, mask: Image.Image) -> Image.Image:
+    """What is found where a mask is not black, in the size of what was found."""
+    return ImageChops.multiply(found, mask.convert("L").resize(found.size))
 
 
 def changed(greys: Image.Image) -> Image.Image:

@@ -49,6 +49,7 @@ from generation.runtime.references import NO_REFERENCES, shown
 from generation.runtime.report import JobReport, Send
 from generation.runtime.samplers import SAMPLING
 from generation.runtime.schedules import Timeline, timeline
+from generation.runtime.segmenter import found_by_words
 from generation.runtime.tuning import Tuned
 from generation.samplers import SAMPLERS, sampler_of, schedule_of
 
@@ -267,7 +268,7 @@ class Drawing(JobReport):
 
     def _inputs(self, job: JobModels, step: Pass, models: tuple[Checkpoint, ...]) -> Inputs:
         work, request, model, tiles = step.work, step.request, models[0], step.tiles
-        mask = mask_of(work)
+        mask = mask_of(work, self._find if work.segmenter is not None else None)
         before = self._start_pixels(mask)
         self._stage("encoding", self._made)
         start = kept = drawn = colours = None
@@ -310,6 +311,10 @@ class Drawing(JobReport):
             whole=step.again,
         )
         return Inputs(step, drawers, times, start, mask, kept, drawn, colours)
+
+    def _find(self, picture: Image.Image) -> Image.Image:
+        self._stage("masking", self._made)
+        return found_by_words(self._work, picture, self._parts, self._stop_if_cancelled)
 
     def _start_pixels(self, mask: Mask | None) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it, and filled

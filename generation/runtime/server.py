@@ -245,10 +245,10 @@ class Server:
         if isinstance(work, Enlarge):
             return self._hashes_of((*beside, *work.annotators.values()))
         whole = [file for model in work.checkpoints for file in model.files]
-        vaes = (work.vae,) if work.vae is not None else ()
+        maybe = (work.vae, work.segmenter)
         files = (
             *whole,
-            *vaes,
+            *(file for file in maybe if file is not None),
             *work.loras,
             *work.controlnets,
             *work.embeddings,

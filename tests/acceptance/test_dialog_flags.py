@@ -61,6 +61,10 @@ FLAGS: dict[str, tuple[str, Any]] = {
     "masked_content": ("--masked-content fill", "only makes sense together with mask"),
     "inpaint_area": ("--inpaint-area only-masked", "only makes sense together with mask"),
     "differential": ("--differential", "only makes sense together with mask"),
+    "mask_words": ("--mask-words hat", "only makes sense together with init_picture"),
+    "mask_threshold": ("--mask-threshold 0.5", "only makes sense together with mask_words"),
+    "mask_growth": ("--mask-growth 8", "only makes sense together with mask_words"),
+    "mask_model": ("--mask-model x", "only makes sense together with mask_words"),
     "mask_padding": ("--mask-padding 16", "only makes sense together with mask"),
     "model": ("--model demo", {"model": "demo"}),
     "negative_prompt": ("--no fog", {"negative_prompt": "fog"}),
@@ -89,6 +93,7 @@ ELSE: dict[tuple[str, str], str] = {
     ("control", "denoising"): "init_picture",
     ("start", "show_control"): "ControlNet",
     ("start", "controlnet"): "ControlNet",
+    ("start", "mask_words"): "Nothing here finds things in pictures by words yet",
     **{("start", name): "A hires pass is for what is drawn from words alone" for name in HIRES},
     ("start", "control_scale"): "ControlNet",
 }

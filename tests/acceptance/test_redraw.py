@@ -11,8 +11,7 @@ from tests.acceptance.test_inpainting import erased, kept, mask
 from tests.acceptance.test_retry import answer_to
 
 CHOSEN = {
-    "masked_content": ["fill"],
-    "inpaint_area": ["only masked"],
+    "how": ["fill/only masked"],
     "denoising": "0.8",
 }
 

@@ -1,56 +1,58 @@
 """*Draw a part anew…*: the modal in which a part of a finished picture is masked and redrawn."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from bot.access.caller import Caller
+from bot.features.actions import redraw_fields
+from bot.features.actions.redraw_fields import MASK, GivenMask
 from bot.interactions.callers import token_of
+from bot.interactions.drafts import typing
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
     number_in,
     part_of,
     prompt_of,
-    text_of,
+    typed_in,
 )
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
 from bot.interactions.sight import at_component
-from bot.interactions.uploaded_files import uploaded_files
 from bot.locales import Texts
-from bot.pictures.uploads import read_attachment
 from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.editing import edited, private_told
 from bot.requests.parameter_lines import write
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
+from generation import mask_words
 from generation.job import Job
 from generation.refusal import Refused
-from generation.request_options import exact, options
+from generation.request_options import options
 from storage.drafts import Draft
 
 NAME: Final = "redraw"
-CONTENT, AREA, STRENGTH = "masked_content", "inpaint_area", "denoising"
 
 
-def modal_for(job: Job, index: int, strength: float, texts: Texts) -> Modal:
-    """Filled in with the prompt that drew the picture, and how much of the part is drawn anew."""
-    modal = Modal(f"darkroom:{NAME}:{job.id}:{index}", texts("dialog_redraw", job=job.id))
-    modal.text("prompt", texts("dialog_prompt"), value=job.request.prompt, long=True, required=True)
-    modal.file("mask", texts("redraw_mask"), texts("redraw_mask_about"), required=True)
-    contents = {
-        choice: texts(f"redraw_{choice.replace(' ', '_')}") for choice in options()[CONTENT].choices
-    }
-    modal.options(CONTENT, texts("redraw_content"), contents, "original")
-    areas = {
-        choice: texts(f"redraw_{choice.replace(' ', '_')}") for choice in options()[AREA].choices
-    }
-    modal.options(AREA, texts("redraw_area"), areas, "whole picture")
-    return modal.text(STRENGTH, texts("redraw_strength"), value=exact(strength), required=True)
+def modal_for(
+    job: Job, index: int, strength: float, texts: Texts, draft: int = 0, *, masked: bool = False
+) -> Modal:
+    """Filled in with the prompt that drew the picture, and how much of the part is drawn anew; of
+    the `draft` of that number, if it is none of a button.
+    """
+    custom_id = f"darkroom:{NAME}:{job.id}:{index}" + (f":{draft}" if draft else "")
+    title = texts("dialog_redraw", job=job.id)
+    return redraw_fields.modal_of(
+        custom_id, title, job.request.prompt, strength, texts, masked=masked
+    )
 
 
 async def _on_submit(
     services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
 ) -> None:
+    before = await redraw_fields.draft_in(services, caller, where, 2)
+    draft = Draft(name=NAME, where=tuple(where[:2]), values=typed_in(values), uploads=before)
+    given_mask = GivenMask(services, interaction, values, draft)
+    typing(interaction, given_mask.draft)
     job = await services.store.jobs.get(number_in(part_of(where, 0)))
     if job is None:
         raise Refused("job_unknown")
@@ -58,24 +60,18 @@ async def _on_submit(
     there = await at_component(interaction, caller, job)
     requests = services.requests
     await requests.check(NAME, caller, job, there)
-    given = {STRENGTH: options()[STRENGTH].take(text_of(values, STRENGTH))}
-    for name in (CONTENT, AREA):
-        chosen = values.get(name)
-        if isinstance(chosen, list) and chosen:
-            given[name] = options()[name].take(str(chosen[0]))
-    base, prompt = requests.remaking.redrawn(target, job), prompt_of(values)
+    redraw_fields.check_masked(values, given_mask)
+    given, prompt = redraw_fields.given_in(values), prompt_of(values)
+    base = requests.remaking.redrawn(target, job)
     told = private_told(prompt, base)
     private = caller.answers_privately(job) if told is None else told
     check_can_post(interaction, caller, private=private)
     await requests.check_asking(caller)
-    attachments = uploaded_files(interaction, values, "mask")
-    if not attachments:
-        raise Refused("redraw_unmasked")
+    given |= mask_words.named(given, services.catalog)
     # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)
-    mask = await _mask(services, caller, attachments[0])
-    fields = {options()[name].field: value for name, value in given.items()}
-    base = base.with_(mask=mask, **fields)
+    given[MASK] = await given_mask.read()
+    base = base.with_(**{options()[name].field: value for name, value in given.items()})
     negative = base.negative_prompt
     change = edited(base, prompt, negative, write(base), services.catalog, requests.rules)
     token = token_of(interaction)
@@ -84,25 +80,14 @@ async def _on_submit(
     await acknowledge(interaction, made)
 
 
-async def _mask(services: Services, caller: Caller, attachment: Any) -> str:
-    """What is erased of the file that was uploaded, or else the mask that it is."""
-    limits, person = services.requests.rules.limits, caller.person.id
-    for part in ("erased", "mask"):
-        [content] = await read_attachment(
-            attachment, person, services.decoder, limits, parts=(part,), still=True
-        )
-        if content:
-            return await services.store.jobs.keep_upload(content)
-    raise Refused("mask_black", file=attachment.filename)
-
-
-async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
     requests = interaction.client.services.requests
     job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
     if job is None:
         raise Refused("job_unknown")
     await requests.check(NAME, caller, job, await at_component(interaction, caller, job))
-    return modal_for(job, number_in(part_of(draft.where, 1)), 1.0, caller.texts)
+    index = number_in(part_of(draft.where, 1))
+    return modal_for(job, index, 1.0, caller.texts, number, masked=MASK in draft.uploads)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}

@@ -75,7 +75,8 @@ class _Uploads:
         self.waiting = {n: v for n, v in given.items() if isinstance(v, discord.Attachment)}
         self.rest = {n: v for n, v in given.items() if n not in self.waiting}
         self.kept: dict[str, str] = {}
-        self._masked = "mask" in given
+        self.masked = "mask" in given
+        """Whether something says what is masked, beside what is erased of the start picture."""
 
     async def read(self) -> dict[str, str]:
         """Their hashes in the store, by option. Raises Refused for what is no picture."""
@@ -92,7 +93,7 @@ class _Uploads:
     async def _read(self, name: str, most: int) -> None:
         services, user_id = self._services, self._interaction.user.id
         limits, attachment = services.requests.rules.limits, self.waiting[name]
-        parts = parts_of(name, masked=self._masked)
+        parts = parts_of(name, masked=self.masked)
         contents = await read_attachment(
             attachment, user_id, services.decoder, limits, most, list(parts.values()), still=True
         )
@@ -132,6 +133,7 @@ async def _imagine(
     preset_name: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
     if uploads is not None and uploads.waiting:
+        uploads.masked |= "mask_words" in given
         await services.requests.check_asking(caller)
         await services.requests.check_given(given, uploads.waiting, caller, preset_name)
         # fetching may take longer than the three seconds that Discord waits

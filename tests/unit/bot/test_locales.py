@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bot import locales
-from bot.features.actions import extend_modal, redraw_modal
+from bot.features.actions import extend_modal, redraw_fields
 from bot.features.approvals import VERDICTS
 from bot.features.moderation import COMMANDS as MODERATION
 from bot.features.presets.command import COMMANDS
@@ -77,9 +77,10 @@ BUILT = {
     *(f"{kind}s_title" for kind in ("checkpoint", "lora")),
     *(
         f"redraw_{choice.replace(' ', '_')}"
-        for name in (redraw_modal.CONTENT, redraw_modal.AREA)
+        for name in (redraw_fields.CONTENT, redraw_fields.AREA)
         for choice in options()[name].choices
     ),
+    *(f"redraw_mask_{about}" for about in ("about", "kept")),
     *(f"extend_{name}" for name in (*extend_modal.SIDES, *extend_modal.SHARES)),
     *(f"dialog_{name}" for name in ("edit", "start", "retry")),
     *(f"option_{name}_help" for name in options()),

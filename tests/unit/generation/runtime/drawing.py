@@ -18,7 +18,7 @@ Pixels = np.ndarray[Any, Any]
 WIDTH, HEIGHT, STEPS = 96, 64, 2
 TOLD = (
     *("loras", "pictures", "references", "edited", "controlnets", "annotators", "adapters"),
-    *("eyes", "enlargement"),
+    *("eyes", "enlargement", "segmenter"),
 )
 """What a job is told beside its request."""
 BOUND = 0.05
