@@ -140,9 +140,9 @@ def merge(parsed: Parsed, given: Mapping[str, Any], pictures: Iterable[str] = ()
     if "init_picture" not in there:
         pasted.pop("denoising", None)
         pasted.pop("image_guidance", None)
-    for name, option in options().items():
-        if option.lacks({*there, *pasted}):
-            pasted.pop(name, None)
+    # what goes may be what others need
+    while gone := [n for n in pasted if n in options() and options()[n].lacks({*there, *pasted})]:
+        pasted = {name: value for name, value in pasted.items() if name not in gone}
     if "control_picture" not in there or "controlnet" in merged:
         # what was read is not in the data
         pasted.pop("controlnet", None)

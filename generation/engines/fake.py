@@ -129,7 +129,7 @@ class FakeEngine:
         files += () if isinstance(work, Describe) else work.finishing.files
         if isinstance(work, Generate):
             files += [work.checkpoint, *work.checkpoint.parts.values()]
-            files += [*((work.vae,) if work.vae else ())]
+            files += [file for file in (work.vae, work.segmenter) if file is not None]
         hashes = {f"{file.kind}:{file.name}": self.file_hash for file in files}
         again = None if isinstance(work, Describe) else work.numerics
         numerics = again or Numerics(

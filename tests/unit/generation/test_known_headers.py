@@ -53,7 +53,7 @@ def test_there_are_enough_of_each_kind() -> None:
     kinds = [header.kind for header in KNOWN.values()]
     assert len(kinds) > 100
     # no safetensors files, or tested with tiny ones
-    others = {ModelKind.TAGGER, ModelKind.CAPTIONER, ModelKind.ANNOTATOR}
+    others = {ModelKind.TAGGER, ModelKind.CAPTIONER, ModelKind.ANNOTATOR, ModelKind.SEGMENTER}
     others |= {ModelKind.IPADAPTER, ModelKind.CLIP_VISION, ModelKind.BACKGROUND_REMOVER}
     others |= {kind for kind in ModelKind if kind.value.startswith("face_")}
     assert all(kinds.count(kind) >= 4 for kind in set(ModelKind) - others)
