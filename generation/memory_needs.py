@@ -8,7 +8,7 @@ import msgspec
 
 from generation import hires, references
 from generation.families.family import Family
-from generation.memory_plan import Phase, Plan, PlannedPart, PlannedTask, Role
+from generation.memory_plan import Phase, Plan, PlannedHelper, PlannedPart, PlannedTask, Role
 from generation.models import ModelFile
 from generation.request import GenerationRequest
 
@@ -42,6 +42,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     refine: int = 0
     decode: int = 0
     tiled: int = 0
+    prepare: int = 0
+    finish: int = 0
     fixed: int = 0
 
 
@@ -102,6 +104,7 @@ def task_of(
     measured: Measured | None = None,
     *,
     wide: bool = False,
+    helpers: tuple[PlannedHelper, ...] = (),
 ) -> PlannedTask:
     """What a request needs, its parts as they are given; `batch` pictures at once at most."""
     steps, second = request.steps, request.hires_model
@@ -131,6 +134,9 @@ def task_of(
         denoise=known.denoise or int(denoise),
         refine=known.refine or (int(denoise) if request.refiner or second else 0),
         decode=known.decode or int(beside.decode * min(pixels, seen) * width * LOOSE),
+        helpers=helpers,
+        prepare=known.prepare,
+        finish=known.finish,
         tiled=known.tiled or int(beside.decode * min(pixels, tile) * width * LOOSE),
     )
 
@@ -140,6 +146,7 @@ def after_measuring(known: Measured, plan: Plan, peaks: Mapping[Phase, int]) -> 
     found: dict[str, int] = {}
     for phase, peak in peaks.items():
         weights = plan.weights(phase)
+        weights += plan.needs(phase) - plan.weights(phase) - plan.beside(phase)
         beside = max(0, peak - weights - plan.task.fixed) * MEASURED
         if phase in ("denoise", "refine"):
             beside /= plan.batch
@@ -158,8 +165,8 @@ def after_running_out(known: Measured, plan: Plan, phase: Phase | None) -> Measu
     if phase == "decode":
         name = "tiled" if plan.tiled else "decode"
         return msgspec.structs.replace(known, **{name: getattr(task, name) + over})
-    if phase == "encode":
-        return msgspec.structs.replace(known, encode=task.encode + over)
+    if phase in ("encode", "prepare", "finish"):
+        return msgspec.structs.replace(known, **{phase: getattr(task, phase) + over})
     each = math.ceil(over / plan.batch)
     return msgspec.structs.replace(known, **{phase: getattr(task, phase) + each})
 

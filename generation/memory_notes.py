@@ -1,6 +1,6 @@
 """What was measured of models while they drew, kept over restarts: sizes of parts, peaks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +10,13 @@ from generation.kept_file import KeptFile
 from generation.memory_needs import Measured
 from generation.memory_plan import PlannedPart
 from generation.models import ModelFile
+from generation.preprocessors import PREPROCESSORS
 from generation.request import GenerationRequest
 
 NAME: Final = "memory.json"
 """In the cache folder."""
+NEEDING: Final = frozenset(row.name for row in PREPROCESSORS.values() if row.needs)
+"""Preprocessors that have a network."""
 ENTRIES_MAX: Final = 2000
 """Of models and sizes; the oldest go."""
 
@@ -68,8 +71,18 @@ def job_key(model: ModelFile, request: GenerationRequest, precision: str) -> str
             request.refiner or "",
             *([f"hires {request.hires_model or ''}"] if request.hires is not None else []),
             f"{len(request.shown)} pictures",
+            *_helpers(request),
         )
     )
+
+
+def _helpers(request: GenerationRequest) -> Iterator[str]:
+    """What else works for it, before the drawing and after."""
+    yield from sorted({use.preprocessor for use in request.controls} & NEEDING)
+    yield from sorted({prompt.name for prompt in request.image_prompts})
+    faces = request.faces_wanted
+    yield from () if faces is None else (f"faces {faces.model}",)
+    yield from (f"cutout {request.cutout_wanted}",) if request.cutout_wanted else ()
 
 
 def _read(value: object, type_: Any) -> Any:

@@ -10,7 +10,7 @@ from generation.assembly import Allows
 from generation.families import family_of
 from generation.memory_needs import parts_of, task_of
 from generation.memory_notes import MemoryNotes, job_key, model_key
-from generation.memory_plan import GIB, NoRoom, Plan, Room, beside, plan
+from generation.memory_plan import GIB, NoRoom, Plan, PlannedHelper, Room, beside, plan
 from generation.memory_settings import BOUNDS, PINNED, RAM_RESERVE
 from generation.messages import Ready, RuntimeSettings
 from generation.models import ModelFile
@@ -26,8 +26,13 @@ class Outlook:
         self._ready = ready
         self._notes = MemoryNotes(cache)
 
-    def of(self, model: ModelFile, request: GenerationRequest) -> Plan | NoRoom:
-        """How that request of a model of FAMILIES would be drawn."""
+    def of(
+        self,
+        model: ModelFile,
+        request: GenerationRequest,
+        helpers: tuple[PlannedHelper, ...] = (),
+    ) -> Plan | NoRoom:
+        """How that request of a model of FAMILIES would be drawn, with what works beside it."""
         family, wide = family_of(model), self._wide
         precision = family.half if self._ready.precision == "float16" else self._ready.precision
         parts = self._notes.parts(model_key(model, precision))
@@ -38,6 +43,7 @@ class Outlook:
             self._settings.batch_size,
             self._notes.measured(job_key(model, request, precision)),
             wide=wide,
+            helpers=helpers,
         )
         return plan(task, self.room(), BOUNDS[self._settings.memory])
 

@@ -16,15 +16,17 @@ PartPlace = Literal["device", "aside", "blocks", "leaves"]
 block on the device while it works, or layer by layer."""
 Rest = Literal["ram", "disk"]
 """Where a part that is not on the device waits: in main memory, or in its file, read anew."""
-Phase = Literal["encode", "denoise", "refine", "decode"]
+Phase = Literal["encode", "prepare", "denoise", "refine", "decode", "finish"]
+"""In `prepare` networks see pictures before any is drawn, in `finish` others mend what was."""
 Role = Literal["text", "denoiser", "refiner", "vae"]
 
-PHASES: Final[tuple[Phase, ...]] = ("encode", "denoise", "refine", "decode")
-WORKS_IN: Final[dict[Role, Phase]] = {
-    "text": "encode",
-    "denoiser": "denoise",
-    "refiner": "refine",
-    "vae": "decode",
+PHASES: Final[tuple[Phase, ...]] = ("encode", "prepare", "denoise", "refine", "decode", "finish")
+WORKS_IN: Final[dict[Role, tuple[Phase, ...]]] = {
+    "text": ("encode",),
+    "denoiser": ("denoise",),
+    "refiner": ("refine",),
+    # a picture is finished before the next one is decoded
+    "vae": ("decode", "finish"),
 }
 PLACES: Final[tuple[PartPlace, ...]] = ("device", "aside", "blocks", "leaves")
 """From the quickest to what needs least."""
@@ -64,6 +66,21 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     """The same layer by layer."""
     reread: bool = False
     """Whether it can be read anew from its file whenever it is to work."""
+
+
+class PlannedHelper(msgspec.Struct, frozen=True, kw_only=True):
+    """A network beside the drawing ones, which works before or after them and on one picture."""
+
+    name: str
+    phase: Literal["prepare", "finish"]
+    bytes: int
+    """Of its weights."""
+    work: int = 0
+    """What it needs beside them."""
+    place: Literal["aside", "device", "ram"] = "aside"
+    """Where it lies while it rests, and works: in main memory, coming to the device to work; on the
+    device for both; in main memory for both.
+    """
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +129,10 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     """Of one picture: they are decoded one by one."""
     tiled: int = 0
     """Of one that is decoded in small tiles."""
+    helpers: tuple[PlannedHelper, ...] = ()
+    prepare: int = 0
+    finish: int = 0
+    """Beyond what is reckoned of the helpers."""
 
 
 class MemoryBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +159,7 @@ class Placing(msgspec.Struct, frozen=True, kw_only=True):
         """What it takes there in a phase."""
         if self.place == "device":
             return self.part.bytes
-        if WORKS_IN[self.part.role] != phase:
+        if phase not in WORKS_IN[self.part.role]:
             return 0
         if self.place == "aside":
             return self.part.bytes
@@ -164,6 +185,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Other models that leave the device for main memory."""
     unloaded: tuple[str, ...] = ()
     """Other models that leave both."""
+    helpers_leave: bool = False
+    """Whether what works before or after the drawing is unloaded once it has."""
     peak: int = 0
     """Bytes of the device at most."""
     ram: int = 0
@@ -182,7 +205,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def needs(self, phase: Phase) -> int:
         """Bytes of the device in a phase."""
-        return self.weights(phase) + beside(self.task, phase, self.batch, self.tiled)
+        of_helpers = helped(
+            self.task, phase, leave=self.helpers_leave, one_memory=self.room.one_memory
+        )
+        return self.weights(phase) + of_helpers + self.beside(phase)
+
+    def beside(self, phase: Phase) -> int:
+        """Bytes of the device in a phase beside weights and helpers."""
+        return beside(self.task, phase, self.batch, self.tiled)
 
     @property
     def there(self) -> int:
@@ -231,6 +261,7 @@ class _Candidate(NamedTuple):
     batch: int
     tiled: bool
     gone: "_Gone"
+    leave: bool
 
     def plan(self, task: PlannedTask, room: Room) -> Plan:
         return Plan(
@@ -241,6 +272,7 @@ class _Candidate(NamedTuple):
             tiled=self.tiled,
             to_ram=self.gone.to_ram,
             unloaded=self.gone.unloaded,
+            helpers_leave=self.leave,
             peak=self.peak,
             ram=self.ram,
             seconds=self.seconds,
@@ -260,14 +292,28 @@ class _Gone(NamedTuple):
 def _candidates(task: PlannedTask, room: Room, bounds: MemoryBounds) -> Iterator[_Candidate]:
     gone = list(_evictions(room))
     ways = list(
-        itertools.product(bounds.batches or tuple(_batches(task)), dict.fromkeys(bounds.tiled))
+        itertools.product(
+            bounds.batches or tuple(_batches(task)),
+            dict.fromkeys(bounds.tiled),
+            (False, True) if task.helpers else (False,),
+        )
     )
+    of_helpers = {
+        (phase, leave): helped(task, phase, leave=leave, one_memory=room.one_memory)
+        for phase in PHASES
+        for leave in (False, True)
+    }
     for placings in _placings(task, room, bounds):
         weights = {phase: sum(one.on_device(phase) for one in placings) for phase in PHASES}
-        ram = _ram(placings)
-        for batch, tiled in ways:
-            peak = max(weights[phase] + beside(task, phase, batch, tiled) for phase in PHASES)
+        for batch, tiled, leave in ways:
+            peak = max(
+                weights[phase] + of_helpers[phase, leave] + beside(task, phase, batch, tiled)
+                for phase in PHASES
+            )
+            ram = _ram(placings) + (0 if room.one_memory else _helped_ram(task, leave=leave))
             seconds = _seconds(task, room, placings, batch, tiled)
+            if leave:
+                seconds += sum(one.bytes for one in task.helpers) / room.disk
             for away in gone:
                 # what is in the one memory is in it once
                 main = ram if room.one_memory else away.main
@@ -281,6 +327,7 @@ def _candidates(task: PlannedTask, room: Room, bounds: MemoryBounds) -> Iterator
                     batch,
                     tiled,
                     away,
+                    leave,
                 )
 
 
@@ -295,6 +342,35 @@ def beside(task: PlannedTask, phase: Phase, batch: int, tiled: bool) -> int:
             return task.refine * batch + task.fixed
         case "decode":
             return (task.tiled if tiled else task.decode) + task.fixed
+        case "prepare":
+            return task.prepare + task.fixed
+        case "finish":
+            return task.finish + task.fixed
+
+
+def helped(task: PlannedTask, phase: Phase, *, leave: bool, one_memory: bool) -> int:
+    """Bytes of the device in a phase for the helpers: for those that rest there, and of those that
+    work in it, one after the other, for the one that needs most.
+    """
+    resting = [one for one in task.helpers if one_memory or one.place == "device"]
+    resting = [] if leave else resting
+    comes = [
+        one.work + (0 if one in resting else one.bytes)
+        for one in task.helpers
+        if one.phase == phase and (one_memory or one.place != "ram")
+    ]
+    return sum(one.bytes for one in resting) + max(comes, default=0)
+
+
+def _helped_ram(task: PlannedTask, *, leave: bool) -> int:
+    """Bytes of main memory beside a device for the helpers: for those that wait there, and while
+    they work for the one that needs most.
+    """
+    waiting = [one for one in task.helpers if one.place != "device"]
+    needs = [
+        (one.bytes if leave else 0) + (one.work if one.place == "ram" else 0) for one in waiting
+    ]
+    return (0 if leave else sum(one.bytes for one in waiting)) + max(needs, default=0)
 
 
 def _ram(placings: Sequence[Placing]) -> int:

@@ -15,6 +15,7 @@ WORDS: Final[dict[str, str]] = {
     "plan_denoiser_aside": "each part on the card only while it works",
     "plan_denoiser_blocks": "denoiser streamed by blocks",
     "plan_denoiser_leaves": "denoiser streamed by layers",
+    "plan_helpers_leave": "what sees or mends pictures is unloaded once it has worked",
     "plan_tiled": "VAE in tiles",
     "plan_batch": "one picture at a time",
 }
@@ -45,6 +46,8 @@ def codes(plan: Plan) -> tuple[str, ...]:
         found.discard("plan_vae_aside")
     if not found:
         found.add("plan_memory" if plan.room.one_memory else "plan_device")
+    if plan.helpers_leave:
+        found.add("plan_helpers_leave")
     if plan.tiled:
         found.add("plan_tiled")
     if plan.batch == 1 < min(plan.task.batch, plan.task.count):

@@ -176,6 +176,11 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     """The tagger that checks the pictures, where the settings name no other check."""
 
     @property
+    def seeing(self) -> tuple[ModelFile, ...]:
+        """What sees pictures before any is drawn."""
+        return (*self.annotators.values(), *self.eyes, *self.adapters)
+
+    @property
     def steering(self) -> tuple[ControlUse, ...]:
         """What its ControlNets follow; what follows a picture itself is none."""
         return steering_uses(self.request.controls, self.checkpoint, self.refiner, *self.loras)
@@ -253,6 +258,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """What the settings ask for in vain: a sentence for the owner's log."""
     memory_free: int = 0
     """Bytes of the device's memory that other programs had left then."""
+    onnx_on_device: bool = False
+    """Whether networks in ONNX files work there, and not on the processor."""
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):

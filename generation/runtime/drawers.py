@@ -26,6 +26,7 @@ from generation.runtime.latents import (
 )
 from generation.runtime.lora_file import FileStamp
 from generation.runtime.masks import Mask, beside
+from generation.runtime.memory import Meter
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network
 from generation.runtime.networks.control import Control
@@ -103,6 +104,7 @@ def drawer_of(
     tiles: Tiles,
     stop_if_cancelled: Callable[[], None],
     controls_seen: control_pictures.ControlsSeen,
+    meter: Meter,
     *,
     passed: int | None = None,
     followed: bool = False,
@@ -120,13 +122,16 @@ def drawer_of(
     ]
     controls = []
     for net, use, file in steering:
-        hint = _hint(model, net, work, use, file, parts, mask, tiles, controls_seen)
+        with meter.within("prepare"):
+            pixels = _pixels(work, use, parts, mask)
+        hint = _hint(model, net, work, use, file, parts, mask, tiles, controls_seen, pixels)
         factor = work.request.width // hint.shape[-1]
         kind = number_of(use.kind, file)
         controls.append(Control(net, hint, use.scale, kind, use.start, use.end, factor, use.mode))
     network = model.architecture.network(model.denoiser, controls, work.request.guidance_scale)
     if isinstance(network, UNet | Flux):
-        network.pictures = shown_pictures(work, model, parts)
+        with meter.within("prepare"):
+            network.pictures = shown_pictures(work, model, parts)
     return Drawer(
         model,
         tuple(net for net, _, _ in steering),
@@ -212,14 +217,15 @@ def _hint(
     mask: Mask | None,
     tiles: Tiles,
     controls_seen: control_pictures.ControlsSeen,
+    pixels: torch.Tensor,
 ) -> torch.Tensor:
-    """A control picture as a ControlNet of that model's make sees it: its pixels, or latents. What
-    is drawn anew is hidden from one for inpainting.
+    """A control picture as a ControlNet of that model's make sees it: `pixels`, or latents. What is
+    drawn anew is hidden from one for inpainting.
 
     Sources: lllyasviel, github.com/lllyasviel/ControlNet-v1-1-nightly, whose hidden pixels are -1;
     of xinsir's union diffusers' StableDiffusionXLControlNetUnionInpaintPipeline.
     """
-    pixels, make = _pixels(work, use, parts, mask), model.architecture.control
+    make = model.architecture.control
     if mask is not None and (is_shown_mask(file) or use.kind == REPAINT):
         hidden = BLACK if use.kind == REPAINT else HIDDEN
         pixels = torch.where(mask.pixels.to(parts.device) > 0, hidden, pixels)

@@ -51,6 +51,11 @@ class Finisher:
             after("cutout", 1.0)
         return picture
 
+    def let_go(self) -> None:
+        """Unload what it works with, which is loaded anew where it is wanted again."""
+        self._network = None
+        self._parts.let_go(self._wanted.files)
+
     def _with_faces(
         self, index: int, picture: Image.Image, faces: Faces, after: After
     ) -> Image.Image:

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 import torch
 
+from generation.memory_helpers import helpers_of
 from generation.memory_needs import (
     CONTROLNET,
     Measured,
@@ -35,6 +36,7 @@ from generation.messages import Generate, RuntimeSettings
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.device import name_of_dtype
 from generation.runtime.job_models import JobModels
+from generation.runtime.onnx_session import onnx_on
 from generation.runtime.parts import Parts
 from generation.runtime.streaming import need_of, size_of
 
@@ -49,7 +51,7 @@ Rung = tuple[object, ...]
 
 def rung_of(found: Plan) -> Rung:
     """Two plans with the same are the same to the device."""
-    return (found.placings, found.batch, found.tiled)
+    return (found.placings, found.batch, found.tiled, found.helpers_leave)
 
 
 class MemoryWish(NamedTuple):
@@ -86,6 +88,17 @@ class Meter:
         self._note()
         self.phase = None
 
+    @contextlib.contextmanager
+    def within(self, phase: Phase) -> Iterator[None]:
+        """A phase within another one, which goes on after it."""
+        before = self.phase
+        self.enter(phase)
+        yield
+        self._note()
+        self.phase = None
+        if before is not None:
+            self.enter(before)
+
     def enter(self, phase: Phase) -> None:
         """Begin a phase, at the end of another where one is."""
         self._note()
@@ -115,7 +128,8 @@ class Planner:
         """How to draw, by what is free now; what needs least where nothing fits."""
         named = list(named_parts(job))
         task = self._task(work, job, named, wish)
-        room = self._parts.room(part for _, _, part in named)
+        helpers = self._parts.loaded((*work.seeing, *work.finishing.files))
+        room = self._parts.room((*(part for _, _, part in named), *helpers))
         # what LoRAs are merged into is not in its file
         merged = any(self._parts.merger.merged(part) for _, _, part in named)
         bounds = self._within(wish)
@@ -191,6 +205,7 @@ class Planner:
             wish.batch,
             self._known(work),
             wide=self._parts.dtype == torch.float32,
+            helpers=helpers_of(work, onnx_on_device=onnx_on(self._parts.device)),
         )
         return task if not job.alone else msgspec.structs.replace(task, refine=0)
 

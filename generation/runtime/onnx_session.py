@@ -9,6 +9,7 @@ import onnxruntime
 import structlog
 import torch
 
+from generation.memory_plan import PartPlace
 from generation.models import ModelFile
 from generation.onnx_header import read_onnx
 from generation.regular_files import NotRegularError
@@ -22,12 +23,21 @@ QUIET = 3
 """onnxruntime's level of errors: it warns of each layer that it places."""
 
 
+def onnx_on(device: torch.device) -> bool:
+    """Whether networks in ONNX files work on that device, and not on the processor."""
+    return device.type == "cuda" and CUDA in onnxruntime.get_available_providers()
+
+
 class OnnxNetwork:
     """One network, loaded. On the graphics card where onnxruntime is built for it."""
 
     def __init__(self, file: ModelFile, device: torch.device, threads: int = 0) -> None:
         """`threads` of 0 leave it to onnxruntime. Raises JobError("model_broken")."""
         self.file = file
+        self.bytes_held = file.size
+        """Of its weights, as the file has them."""
+        self.residency: PartPlace = "device" if onnx_on(device) else "aside"
+        """Where they lie until it is unloaded."""
         try:
             # what was changed since the catalogue looked is looked at again: where weights lie
             read_onnx(file.path)
@@ -66,8 +76,7 @@ def _session(path: Path, device: torch.device, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # threads that spin take the processor from whoever draws
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    there = onnxruntime.get_available_providers()
     providers: list[Any] = [CPU]
-    if device.type == "cuda" and CUDA in there:
+    if onnx_on(device):
         providers.insert(0, (CUDA, {"device_id": device.index or 0}))
     return onnxruntime.InferenceSession(path, options, providers=providers)

@@ -74,7 +74,7 @@ class Parts:
         self._face_restorers: LoadedParts = OrderedDict()
         self._annotators: LoadedParts = OrderedDict()
         self._image_prompts: LoadedParts = OrderedDict()
-        self._sessions: OrderedDict[Stamp, OnnxNetwork] = OrderedDict()
+        self._sessions: LoadedParts = OrderedDict()
 
     def checkpoint(self, model: ModelFile, beside: tuple[ModelFile, ...] = ()) -> Checkpoint:
         """All its parts, in memory; a plan puts them in their places. One that draws `beside`
@@ -152,7 +152,23 @@ class Parts:
                 self._sessions.popitem(last=False)
             self._sessions[stamp] = OnnxNetwork(file, self.device, torch.get_num_threads())
         self._sessions.move_to_end(stamp)
-        return self._sessions[stamp]
+        found: OnnxNetwork = self._sessions[stamp]
+        return found
+
+    def loaded(self, files: Iterable[ModelFile]) -> tuple[Any, ...]:
+        """What is in place of networks beside the drawing ones, by their files."""
+        return tuple(kept[stamp] for kept, stamp in self._of(files))
+
+    def let_go(self, files: Iterable[ModelFile]) -> None:
+        """Unload such networks."""
+        for kept, stamp in list(self._of(files)):
+            _unload(kept, stamp)
+
+    def _of(self, files: Iterable[ModelFile]) -> Iterator[tuple[LoadedParts, Stamp]]:
+        paths = {file.path for file in files}
+        helpers = (self._face_restorers, self._annotators, self._image_prompts, self._sessions)
+        for kept in helpers:
+            yield from ((kept, stamp) for stamp in list(kept) if stamp[0] in paths)
 
     @contextlib.contextmanager
     def in_precision(self, dtype: torch.dtype) -> Iterator[None]:
@@ -176,6 +192,9 @@ class Parts:
             if name in plan.unloaded:
                 _unload(kept, stamp)
             elif name in plan.to_ram:
+                if kept is self._sessions:
+                    _unload(kept, stamp)  # it can't be moved
+                    continue
                 for other in others:
                     if place_of(other) == "device":
                         self.residency.place(other, "aside")
@@ -218,7 +237,6 @@ class Parts:
         self.merger.free()
         for kept in self._kept:
             kept.clear()
-        self._sessions.clear()
         free_unused()
 
     def stamp(self, model: ModelFile) -> Stamp:
@@ -234,7 +252,9 @@ class Parts:
     @property
     def _kept(self) -> tuple[LoadedParts, ...]:
         small = (self._controlnets, self._vaes, self._upscalers, self._face_restorers)
-        return (self._checkpoints, *small, self._annotators, self._image_prompts)
+        return (
+            *(self._checkpoints, *small, self._annotators, self._image_prompts, self._sessions),
+        )
 
     def _part(self, model: ModelFile, load: Any, kept: LoadedParts, room: int) -> Any:
         # one of unknown version is another for each family that it is used with

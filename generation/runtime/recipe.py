@@ -125,8 +125,7 @@ class Drawing(JobReport):
         self._planner = planner
         self.plan: Plan | None = None
         """How it is drawn; None until its models are loaded."""
-        self.own: tuple[Any, ...] = ()
-        """Its networks."""
+        self._parts_drawn: tuple[Any, ...] = ()
         self.meter = Meter(parts.device)
         first = work.numerics
         self._decode_in = parts.decode_in if first is None else DTYPES[first.vae_precision]
@@ -145,10 +144,10 @@ class Drawing(JobReport):
         Raises JobError, NotFiniteError, and whatever tells that memory ran out.
         """
         self._stage("loading", self._made)
-        self.plan, self.own = None, ()
+        self.plan, self._parts_drawn = None, ()
         self.meter.begin()
         job = load(self._parts, self._work)
-        self.own, self._drawn_by = job.parts, job.base
+        self._parts_drawn, self._drawn_by = job.parts, job.base
         plan = self.plan = self._planner.plan(self._work, job, wish)
         self._planner.follow(plan, job)
         self.loaded_at = time.monotonic()
@@ -161,6 +160,13 @@ class Drawing(JobReport):
             raise
         for save in self._saves:
             save.result()
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """Its networks, as far as they are loaded; those beside the drawing ones, too."""
+        work = self._work
+        helpers = self._parts.loaded((*work.seeing, *work.finishing.files))
+        return (*self._parts_drawn, *helpers)
 
     def _draw(self, plan: Plan, job: JobModels) -> None:
         count = self._work.request.count
@@ -177,6 +183,8 @@ class Drawing(JobReport):
                 for step, models in zip(self._passes, job.passes, strict=True)
             ]
             self._saves.append(saver.submit(self._save_controls, self._controls.take()))
+            if plan.helpers_leave:
+                self._parts.let_go(self._work.seeing)
             for first in range(self._made, count, plan.batch):
                 last = min(first + plan.batch, count)
                 latents, model = self._denoise(inputs, first, last)
@@ -194,6 +202,8 @@ class Drawing(JobReport):
                         self._saves.append(saver.submit(self._save, index, picture, numerics))
                         self.numerics = numerics
                         self._made = index + 1
+                if plan.helpers_leave:
+                    self._finisher.let_go()
 
     def _finished(self, index: int, picture: Image.Image, mask: Mask | None) -> Image.Image:
         def after(stage: str, _share: float) -> None:
@@ -201,7 +211,8 @@ class Drawing(JobReport):
             self._stage(stage, index + 1)
 
         pasted = None if mask is None else mask.pasted
-        picture = self._finisher.finish(index, picture, after, pasted)
+        with self.meter.within("finish"):
+            picture = self._finisher.finish(index, picture, after, pasted)
         self.faceless = tuple(sorted(self._finisher.faceless))
         return picture
 
@@ -291,6 +302,7 @@ class Drawing(JobReport):
                     *(each, job, work, self._parts, start, mask, references, tiles),
                     self._stop_if_cancelled,
                     self._controls,
+                    self.meter,
                     passed=step.passed,
                     followed=step.number + 1 < len(self._passes),
                 )

@@ -70,10 +70,10 @@ class Residency:
         return free + unused - int(self._settings.vram_reserve * GIB), total
 
     def _on_device(self, parts: Iterable[Any]) -> int:
-        return sum(size_of(part) for part in parts if place_of(part) == "device")
+        return sum(_held(part) for part in parts if place_of(part) == "device")
 
     def _in_ram(self, parts: Iterable[Any]) -> int:
-        return sum(size_of(part) for part in parts if place_of(part) != "device")
+        return sum(_held(part) for part in parts if place_of(part) != "device")
 
     def place(
         self, part: Any, place: PartPlace, *, pinned: bool = False, rest: Rest = "ram"
@@ -157,6 +157,12 @@ class Residency:
         if copy is not None:
             copy.to(self.device)
         return found
+
+
+def _held(part: Any) -> int:
+    """Bytes of its weights; of a network that is not torch's it says so itself."""
+    found: int | None = getattr(part, "bytes_held", None)
+    return size_of(part) if found is None else found
 
 
 def place_of(part: Any) -> PartPlace:

@@ -50,6 +50,7 @@ from generation.runtime.faults import (
 from generation.runtime.hashes import Hashes
 from generation.runtime.lessons import Lessons
 from generation.runtime.memory import Planner
+from generation.runtime.onnx_session import onnx_on
 from generation.runtime.parts import Parts
 from generation.runtime.picture_check import PictureCheck
 from generation.runtime.pipe import End, Inbox, Outbox
@@ -112,6 +113,7 @@ class Server:
             channels_last=tuning.channels_last,
             compiled=tuning.compiled,
             remark=tuning.remark,
+            onnx_on_device=onnx_on(device),
         )
 
     def run(self, work: EngineWork) -> None:

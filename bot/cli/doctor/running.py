@@ -10,11 +10,14 @@ from generation.catalog import Catalog
 from generation.completion import complete
 from generation.estimate import Estimates
 from generation.families import FAMILIES
+from generation.memory_helpers import helpers_there
 from generation.memory_outlook import Outlook
 from generation.memory_plan import NoRoom
 from generation.memory_words import in_words, why
 from generation.messages import Ready
+from generation.models import ModelFile
 from generation.refusal import Refused
+from generation.request import GenerationRequest
 from storage.database import sqlite_file
 from storage.errors import DatabaseError
 
@@ -45,6 +48,30 @@ async def how_models_run(
         seconds = estimates.measured(request)
         timed = f"; {seconds:.1f} s a picture" if seconds is not None else ""
         yield Finding("runs", f"{title}: {in_words(plan)}{timed} ({why(plan)})")
+        found = _beside(outlook, ready, model, request, catalog)
+        if found is not None:
+            yield found
+
+
+def _beside(
+    outlook: Outlook,
+    ready: Ready,
+    model: ModelFile,
+    request: GenerationRequest,
+    catalog: Catalog,
+) -> Finding | None:
+    """How it runs with all that could be asked for beside it, where that is otherwise."""
+    size, on_device = request.drawn_size, ready.onnx_on_device
+    helpers = helpers_there(catalog, model, size, onnx_on_device=on_device)
+    plain, plan = outlook.of(model, request), outlook.of(model, request, helpers)
+    if not helpers or in_words(plan) == in_words(plain):
+        return None
+    names = ", ".join(dict.fromkeys(one.name for one in helpers))
+    said = f"{model.name} beside {names}: {in_words(plan)}"
+    if isinstance(plan, NoRoom):
+        mend = "It is tried all the same; without them it has room."
+        return Finding("runs", said, mend, fatal=False)
+    return Finding("runs", f"{said} ({why(plan)})")
 
 
 async def _estimates(config: Config) -> Estimates:

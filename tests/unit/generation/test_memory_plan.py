@@ -22,6 +22,7 @@ from generation.memory_plan import (
     PartPlace,
     Phase,
     Plan,
+    PlannedHelper,
     PlannedTask,
     Room,
     plan,
@@ -35,6 +36,16 @@ SD1, SDXL = MODELS[0], MODELS[1]
 FLUX = next(model for model in MODELS if "fp8" in model.title and "Flux" in model.title)
 models = st.sampled_from(MODELS)
 gib = st.integers(0, 26 * 4).map(lambda quarters: quarters / 4)
+
+
+helpers = st.builds(
+    PlannedHelper,
+    name=st.just("helper"),
+    phase=st.sampled_from(["prepare", "finish"]),
+    bytes=gib.map(lambda size: int(size * GIB / 8)),
+    work=gib.map(lambda size: int(size * GIB / 8)),
+    place=st.sampled_from(["aside", "device", "ram"]),
+)
 
 
 UNHURRIED = settings(max_examples=40, deadline=None)
@@ -55,7 +66,8 @@ def rooms(draw: st.DrawFn) -> Room:
 @st.composite
 def tasks(draw: st.DrawFn) -> PlannedTask:
     side = draw(st.sampled_from([512, 1024, 2048]))
-    return task_of(draw(models), draw(st.integers(1, 4)), draw(st.integers(1, 4)), side)
+    found = task_of(draw(models), draw(st.integers(1, 4)), draw(st.integers(1, 4)), side)
+    return msgspec.structs.replace(found, helpers=tuple(draw(st.lists(helpers, max_size=3))))
 
 
 @UNHURRIED
@@ -121,7 +133,10 @@ def test_the_ladder_ends_and_each_rung_is_another(
     for phase in failing:
         if isinstance(found, NoRoom):
             return
-        rung = (found.placings, found.batch, found.tiled, found.to_ram, found.unloaded)
+        rung = (
+            *(found.placings, found.batch, found.tiled, found.to_ram, found.unloaded),
+            found.helpers_leave,
+        )
         assert rung not in seen
         seen.append(rung)
         known = after_running_out(known, found, phase)

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.cli.doctor.running import how_models_run
 from bot.config import Config, ModelsSettings, StorageSettings, WorkerSettings
 from generation.memory_plan import GIB
 from generation.messages import Memory, Ready
+from tests.fixtures.removers import write_remover
 from tests.unit.generation.test_catalog import SD1, write
 
 
@@ -47,6 +49,20 @@ async def test_each_model_is_told_by_what_is_free(tmp_path: Path) -> None:
     found, mend = (await said(tmp_path, on("cuda:0", 0.6)))["dream"]
     assert found.endswith("of the card's memory, 0.1 GiB are there")
     assert mend
+
+
+async def test_what_may_work_beside_is_told_where_it_changes_something(tmp_path: Path) -> None:
+    write(tmp_path / "dream.safetensors", SD1)
+    write_remover(tmp_path / "background_removal" / "birefnet.onnx")
+    card = msgspec.structs.replace(on("cuda:0", 3.9), onnx_on_device=True)
+    found, mend = (await said(tmp_path, card))["dream beside birefnet"]
+    assert found.startswith("dream beside birefnet: needs 3.9 GiB")
+    assert found.endswith("of the card's memory, 3.4 GiB are there")
+    assert mend == "It is tried all the same; without them it has room."
+    # where it changes nothing, nothing is said: on a larger card, or on the processor
+    card = msgspec.structs.replace(on("cuda:0", 23.5, 24), onnx_on_device=True)
+    assert "dream beside birefnet" not in await said(tmp_path, card)
+    assert "dream beside birefnet" not in await said(tmp_path, on("cuda:0", 3.9))
 
 
 @pytest.mark.parametrize("settings", [{"memory": "medium"}, {"flags": "--medvram"}])

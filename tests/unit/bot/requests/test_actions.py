@@ -24,7 +24,11 @@ def test_which_ask_for_pictures_without_a_dialog() -> None:
 
 
 def test_an_emoji_means_one_thing_on_a_message() -> None:
-    for kinds in ({"job", "picture", "either", "controlled", "described"}, {"unfinished"}, {"failed"}):
+    for kinds in (
+        {"job", "picture", "either", "controlled", "described"},
+        {"unfinished"},
+        {"failed"},
+    ):
         emojis = [without_selector(a.emoji) for a in ACTIONS.values() if a.on in kinds]
         assert len(set(emojis)) == len(emojis)
         assert not set(emojis) & {without_selector(number) for number in NUMBERS}

@@ -13,17 +13,28 @@ import torch
 from generation import memory_plan
 from generation.memory_notes import MemoryNotes, job_key, model_key
 from generation.memory_plan import GIB, Kept, MemoryBounds, PartPlace, Phase, PlannedPart, Room
-from generation.messages import Configure, Failed, Finished, Generate, Picture, RuntimeSettings
+from generation.messages import (
+    Configure,
+    Failed,
+    Finished,
+    Finishing,
+    Generate,
+    Picture,
+    RuntimeSettings,
+)
 from generation.models import ModelFile, ModelKind
 from generation.runtime import read_ahead, residency, streaming
+from generation.runtime.finishing import Finisher
 from generation.runtime.memory import Meter
 from generation.runtime.residency import Residency, place_of
 from generation.runtime.server import Server
 from generation.runtime.streaming import beside_blocks, need_of, roots, size_of
-from tests.fixtures import flux, flux2, models
+from tests.fixtures import annotators, flux, flux2, models
+from tests.fixtures.removers import remover, write_remover
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.conftest import checkpoint
 from tests.unit.generation.runtime.ends import SETTINGS, Ends
+from tests.unit.generation.runtime.test_recipe import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
@@ -342,3 +353,112 @@ def test_a_file_on_a_slow_disk_is_read_in_one_go(
         assert len(told) == read
     path.unlink()
     read_ahead.read_ahead(model, always=True)
+
+
+class WithHelpers(Card):
+    """A card that draws along soft edges with a tiny network, and cuts out with another."""
+
+    def __init__(self, folder: Path, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder / "cache", monkeypatch)
+        self.tiny = tiny
+        net = models.tiny_controlnet(folder / "softedge", tiny.path)
+        self.net = ModelFile(kind=ModelKind.CONTROLNET, name="softedge", path=net, family="sd1")
+        path = annotators.write_hed(folder / "ControlNetHED.safetensors")
+        size = path.stat().st_size
+        self.hed = ModelFile(
+            kind=ModelKind.ANNOTATOR, name="hed", path=path, family="softedge", size=size
+        )
+        self.remover = remover(write_remover(folder / "u2net.onnx"))
+
+    def make(self) -> str:
+        self.sent.clear()
+        shown, pictures = picture()
+        control = {"name": "softedge", "picture": shown, "preprocessor": "softedge"}
+        request = a_request(width=64, height=64, steps=1, controls=[control], cutout="u2net")
+        self.server.run(
+            Generate(
+                "1",
+                request,
+                self.tiny,
+                controlnets=(self.net,),
+                pictures=pictures,
+                annotators={"softedge": self.hed},
+                finishing=Finishing(remover=self.remover),
+            )
+        )
+        assert self.of(Failed) == [], self.of(Failed)
+        return str(self.of(Picture)[0].pixels_sha256)
+
+    @property
+    def there(self) -> int:
+        return len(self.parts.loaded((self.hed, self.remover)))
+
+
+def test_what_sees_pictures_leaves_once_it_has_where_memory_is_short(
+    tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = WithHelpers(tmp_path, tiny, monkeypatch)
+    usual = card.make()
+    assert card.there == 1
+    # main memory has no room for what rests, the card has for all else
+    monkeypatch.setattr(residency, "RAM_RESERVE", 2**50)
+    monkeypatch.setattr(memory_plan, "_ram", lambda _placings: 0)
+    monkeypatch.setattr(memory_plan, "_helped_ram", lambda _task, *, leave: 0 if leave else 2**40)
+    monkeypatch.setattr(Residency, "has_ram_for", lambda *_: True)
+    assert card.make() == usual
+    assert card.there == 0
+    # what another job has no use for makes room for it
+    monkeypatch.undo()
+    card.make()
+    card.draw(tiny)
+    assert card.parts.unload_others(card.parts.checkpoint(tiny).parts)
+    assert card.there == 0
+
+
+@pytest.mark.parametrize(("phase", "layer"), [("prepare", "Conv2d"), ("finish", "")])
+def test_running_out_there_is_planned_anew_and_learned(
+    tiny: ModelFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    phase: Phase,
+    layer: str,
+) -> None:
+    """Where the denoiser has left the card, there is room."""
+    card = WithHelpers(tmp_path, tiny, monkeypatch)
+    usual = card.make()
+    card.free = GIB
+
+    def short() -> None:
+        if place_of(card.parts.checkpoint(tiny).denoiser) == "device":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def before(module: Any, _inputs: Any) -> None:
+        if type(module).__module__.endswith("annotators.edges"):
+            short()
+
+    finish = Finisher.finish
+
+    def finishing(*told: Any) -> Any:
+        short()
+        return finish(*told)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(before) if layer else None
+    if not layer:
+        monkeypatch.setattr(Finisher, "finish", finishing)
+    try:
+        assert card.make() == usual
+        (finished,) = card.of(Finished)
+        assert finished.spared
+        # it is known the next time
+        assert card.make() == usual
+        assert card.of(Finished)[0].spared == ()
+    finally:
+        if hook is not None:
+            hook.remove()
+    notes = MemoryNotes(tmp_path / "cache")
+    [measured] = [
+        found
+        for key in notes._kept.found
+        if "softedge" in key and (found := notes.measured(key)) is not None
+    ]
+    assert getattr(measured, phase) > 0
