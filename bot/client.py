@@ -38,7 +38,15 @@ from bot.features import (
     stats,
     upscale,
 )
-from bot.features.actions import control_modal, extend_modal, menus, modals, reactions, redraw_modal
+from bot.features.actions import (
+    control_modal,
+    extend_modal,
+    menus,
+    modals,
+    reactions,
+    redraw_modal,
+    redraw_upload,
+)
 from bot.features.help import command as help_
 from bot.features.help import direct_messages, welcome
 from bot.features.history import command as history
@@ -96,6 +104,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
     **modals.ON_SUBMIT,
     **extend_modal.ON_SUBMIT,
     **redraw_modal.ON_SUBMIT,
+    **redraw_upload.ON_SUBMIT,
     **control_modal.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
     **image_prompt.ON_SUBMIT,
@@ -111,6 +120,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **modals.REOPEN,
     **extend_modal.REOPEN,
     **redraw_modal.REOPEN,
+    **redraw_upload.REOPEN,
     **control_modal.REOPEN,
     **control_picture.REOPEN,
     **image_prompt.REOPEN,

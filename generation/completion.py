@@ -15,6 +15,7 @@ from generation import (
     image_prompts,
     lora_uses,
     mask_words,
+    outpainting_infotext,
     references,
     refining,
     sizes,
@@ -85,7 +86,9 @@ def complete(
     }
     if given.get("variation_strength"):
         values["variation_seed"] = RANDOM_SEED
-    masked = "mask" in given or "mask_words" in given
+    if "extension" in given:
+        values["extension"] = outpainting_infotext.read(str(given["extension"]))
+    masked = not {"mask", "mask_words", "extension"}.isdisjoint(given)
     if masked or (edits(model) and "init_picture" in given):
         values["denoising_strength"] = 1.0
     if model.variant == EDITING:

@@ -11,6 +11,7 @@ from generation import (
     face_words,
     hires_infotext,
     image_prompt_infotext,
+    outpainting_infotext,
     picture_files,
     samplers,
 )
@@ -203,6 +204,9 @@ def _masked(request: GenerationRequest) -> list[tuple[str, str]]:
         found.append(("Masked area padding", str(request.mask_padding)))
     if request.differential == "on":
         found.append(("Differential diffusion", "on"))
+    if request.extension is not None:
+        written = outpainting_infotext.written(request.extension)
+        found.append((outpainting_infotext.KEY, quoted(written)))
     if request.mask_words is not None:
         found.append(("Mask words", quoted(request.mask_words)))
         found.append(("Mask threshold", exact(request.mask_threshold)))
@@ -275,6 +279,8 @@ class Infotext(msgspec.Struct, frozen=True):
     prompt: str
     given: dict[str, Told]
     ignored: tuple[str, ...] = ()
+    extension: str = ""
+    """The larger canvas of its start picture, as generation.outpainting_infotext writes it."""
     parameters: dict[str, str] = {}
     """All that stands behind the prompts, by key, as it is written."""
 
@@ -301,7 +307,8 @@ def read_infotext(text: str) -> Infotext | None:
     given, ignored = _options(parameters)
     if negative:
         given["negative_prompt"] = rest.removeprefix(" ")
-    return Infotext(prompt, given, ignored, parameters)
+    extension = parameters.get(outpainting_infotext.KEY, "")
+    return Infotext(prompt, given, ignored, extension, parameters)
 
 
 def _parts(text: str) -> tuple[str, dict[str, str], bool]:
@@ -348,7 +355,7 @@ def _options(parameters: Mapping[str, str]) -> tuple[dict[str, Told], tuple[str,
         elif (
             key == BY_STEPS
             or (given.get("faces") and key in face_words.KEYS)
-            or key == face_words.CUTOUT
+            or key in (face_words.CUTOUT, outpainting_infotext.KEY)
             or _MODULE.fullmatch(key)
             or (key == "VAE" and value.casefold() in NO_VAE)
             or image_prompt_infotext.OWN.fullmatch(key)

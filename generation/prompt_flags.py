@@ -40,6 +40,8 @@ SHORT: Final[Mapping[str, str]] = {
 }
 MODES: Final = ("draft", "hd")
 """Flags without a value that are modes."""
+EXTENSION: Final = "extension"
+"""What pasted generation data say of a larger canvas for the start picture; it is no option."""
 OTHERS: Final = ("aspect", "preset", "private")
 """Options of `/imagine` that are no fields of a request."""
 FLAG: Final = re.compile(
@@ -140,6 +142,8 @@ def merge(parsed: Parsed, given: Mapping[str, Any], pictures: Iterable[str] = ()
     if "init_picture" not in there:
         pasted.pop("denoising", None)
         pasted.pop("image_guidance", None)
+    if "init_picture" not in there or there & {"mask", "mask_words"}:
+        pasted.pop(EXTENSION, None)
     # what goes may be what others need
     while gone := [n for n in pasted if n in options() and options()[n].lacks({*there, *pasted})]:
         pasted = {name: value for name, value in pasted.items() if name not in gone}
@@ -185,6 +189,8 @@ def _with_pasted(prompt: str, given: dict[str, Value]) -> Parsed:
     if "width" in pasted:
         # where they say nothing of a hires pass there was none
         pasted.setdefault("hires", "off")
+    if data.extension:
+        pasted[EXTENSION] = data.extension
     if "sampler" in pasted:
         # whatever a preset says
         pasted.setdefault("conventions", "a1111")

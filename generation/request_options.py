@@ -77,11 +77,11 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
     def lacks(self, there: Collection[str]) -> bool:
         """Whether of the options that are there none is the one without which it means nothing: for
-        a mask, words that say what is masked will do.
+        a mask, words that say what is masked will do, or a larger canvas.
         """
         if not self.needs or self.needs in there:
             return False
-        return self.needs != "mask" or "mask_words" not in there
+        return self.needs != "mask" or not {"mask_words", "extension"} & set(there)
 
     def parse(self, text: str) -> str | int | float:
         """The value that somebody typed; of choices the one that is meant, whatever its case, with

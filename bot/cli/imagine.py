@@ -245,8 +245,12 @@ async def _request(
     """The request, and lines on what of it has no effect. Raises Refused."""
     given: dict[str, Any] = {"prompt": prompt}
     parsed = prompt_flags.parse(prompt)
-    words = arguments.mask_words is not None or "mask_words" in parsed.given
-    masked = arguments.mask is not None or words
+    told = {
+        *parsed.given,
+        *parsed.pasted,
+        *(n for n, v in vars(arguments).items() if v is not None),
+    }
+    masked = not {"mask", "mask_words", "extension"}.isdisjoint(told)
     for option in options().values():
         typed = None if option.name == "prompt" else getattr(arguments, option.name)
         if typed is None:

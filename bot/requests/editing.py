@@ -9,7 +9,7 @@ from bot.requests import parameter_lines
 from generation import completion, control_requests, lora_uses, prompt_flags, templates
 from generation.catalog import Catalog
 from generation.preset import GIVEN, PLACE, Preset, controls_of
-from generation.prompt_flags import Parsed
+from generation.prompt_flags import EXTENSION, Parsed
 from generation.prompts import take_tags
 from generation.refusal import Refused
 from generation.request import CONTROLS_MAX, GenerationRequest
@@ -57,6 +57,8 @@ def edited(
     else:
         given.setdefault("negative_prompt", negative)
     for name, value in parsed.pasted.items():
+        if name == EXTENSION:
+            continue  # what is masked of a picture stays as it is there
         if name in ("denoising", "image_guidance") and base.init_picture is None:
             continue
         if (needs := options()[name].needs) and not base.has(needs):

@@ -7,6 +7,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from bot.access.caller import Caller
+from bot.features.actions import redraw_upload
 from bot.features.actions.handlers import perform
 from bot.features.actions.reply import InteractionReply
 from bot.interactions.contexts import message_menu
@@ -29,6 +30,7 @@ MENUS: Final = {
     "menu_upscale": ("Upscale", "upscale"),
     "menu_faces": ("Restore faces", "faces"),
     "menu_cutout": ("Remove background", "cutout"),
+    "menu_redraw": ("Draw a part anew…", "redraw"),
     "menu_vary": ("Vary", "vary_subtle"),
     "menu_describe": ("Describe", "describe"),
     "menu_parameters": ("Parameters", "parameters"),
@@ -56,6 +58,10 @@ def _of_action(services: Services, key: str, name: str, action: str) -> app_comm
                 attachment = _picture_in(message, "message_without_picture")
                 wish = ACTIONS[action].wish
                 await enlarge_attachment(services, interaction, caller, attachment, wish, action)
+                return
+            if shown is None and action == "redraw":
+                attachment = _picture_in(message, "message_without_picture")
+                await redraw_upload.open_modal(services, interaction, caller, attachment)
                 return
             if shown is None and action == "describe":
                 attachment = _picture_in(message, "message_without_picture")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import discord
+import msgspec
 import structlog
 
 from bot.access.caller import Caller
@@ -93,6 +94,8 @@ class GivenMask:
         draft: Draft,
     ) -> None:
         """`draft` is what is kept where it comes to nothing, but for the mask."""
+        self.kept_beside: dict[str, str] = {}
+        """Other pictures that were read for it since, by option."""
         self._services = services
         self._interaction = interaction
         uploads = uploaded_files(interaction, values, MASK)
@@ -132,15 +135,10 @@ class GivenMask:
                 log.info("a mask is not kept", error=str(error))
                 lost = (MASK,)
         uploads = {name: file for name, file in self._draft.uploads.items() if name != MASK}
+        uploads |= self.kept_beside
         if self.kept:
             uploads[MASK] = self.kept
-        draft = Draft(
-            name=self._draft.name,
-            where=self._draft.where,
-            values=self._draft.values,
-            uploads=uploads,
-        )
-        return draft, lost
+        return msgspec.structs.replace(self._draft, uploads=uploads), lost
 
     async def _read(self, attachment: discord.Attachment, most: int) -> None:
         """What is erased of the file that was uploaded, or else the mask that it is."""
@@ -158,12 +156,9 @@ class GivenMask:
 
 async def draft_in(
     services: Services, caller: Caller, where: Sequence[str], place: int
-) -> dict[str, str]:
-    """The pictures of the draft that a dialog was opened of, by option; none where it is of none,
-    or that is gone.
-    """
+) -> Draft | None:
+    """The draft that a dialog was opened of; None where it is of none, or that is gone."""
     number = where[place] if place < len(where) else ""
     if not (number.isascii() and number.isdigit() and len(number) < 19):
-        return {}
-    draft = await services.store.drafts.get(caller.person.id, int(number))
-    return {} if draft is None else dict(draft.uploads)
+        return None
+    return await services.store.drafts.get(caller.person.id, int(number))

@@ -50,7 +50,8 @@ async def _on_submit(
     services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
 ) -> None:
     before = await redraw_fields.draft_in(services, caller, where, 2)
-    draft = Draft(name=NAME, where=tuple(where[:2]), values=typed_in(values), uploads=before)
+    uploads = {} if before is None else before.uploads
+    draft = Draft(name=NAME, where=tuple(where[:2]), values=typed_in(values), uploads=uploads)
     given_mask = GivenMask(services, interaction, values, draft)
     typing(interaction, given_mask.draft)
     job = await services.store.jobs.get(number_in(part_of(where, 0)))
