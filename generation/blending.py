@@ -19,6 +19,7 @@ AFTER: Final = "best quality, high quality"
 """What an IP-Adapter draws where nobody says, as its authors have it."""
 EDITED: Final = "Blend these pictures into one."
 FIELDS: Final = ("init_picture", "second_picture", "third_picture", "fourth_picture")
+MOST: Final = len(FIELDS)
 EVEN: Final = 0.5
 SIGNS: Final = ("AND", "<", "[")
 """What prompts have that can't be weighed against another as a whole."""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from generation.job import (
     Provenance,
     before,
 )
+from generation.picture_files import size_of
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage import job_rows
@@ -47,6 +48,9 @@ from storage.tables import (
 )
 
 Pictures = dict[int, tuple[PictureRecord, ...]]
+
+HEAD: Final = 2**12
+"""Bytes of a picture's file that say its size in most kinds."""
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +140,20 @@ class JobStore(JobReader):
             return await self._files.read(sha256)
         except PictureMissingError as error:
             raise Refused("picture_gone") from error
+
+    async def upload_size(self, sha256: str) -> tuple[int, int]:
+        """Width and height of a kept picture, of which only the beginning is read where that says
+        it. Raises Refused when it is gone.
+        """
+        try:
+            head = await self._files.head(sha256, HEAD)
+        except PictureMissingError as error:
+            raise Refused("picture_gone") from error
+        try:
+            return size_of(head)
+        except ValueError:
+            # a JPEG's size stands behind all that it carries
+            return size_of(await self.read_upload(sha256))
 
     # the states
 

@@ -86,6 +86,10 @@ class PictureFiles:
         """The file of that hash. Raises PictureMissingError, also where it is no longer whole."""
         return await asyncio.to_thread(self._read, sha256)
 
+    async def head(self, sha256: str, count: int) -> bytes:
+        """The first bytes of that file, as they lie there. Raises PictureMissingError."""
+        return await asyncio.to_thread(self._head, sha256, count)
+
     async def older_than(self, age: timedelta) -> AsyncIterator[list[str]]:
         """The hashes of files that were last handed in so long ago, a few at a time.
 
@@ -118,12 +122,22 @@ class PictureFiles:
             count += 1
         return count
 
-    def _read(self, sha256: str) -> bytes:
+    def _head(self, sha256: str, count: int) -> bytes:
+        try:
+            with self._named(sha256).open("rb") as file:
+                return file.read(count)
+        except OSError as error:
+            raise PictureMissingError(sha256) from error
+
+    def _named(self, sha256: str) -> Path:
         if not HASH.fullmatch(sha256):
             # what somebody made up leads to no file
             raise PictureMissingError(sha256)
+        return self.path(sha256)
+
+    def _read(self, sha256: str) -> bytes:
         try:
-            data = self.path(sha256).read_bytes()
+            data = self._named(sha256).read_bytes()
         except OSError as error:
             raise PictureMissingError(sha256) from error
         if hashlib.sha256(data).hexdigest() != sha256:

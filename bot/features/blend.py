@@ -1,7 +1,7 @@
 """`/blend`: two to four pictures become one, as in Midjourney."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import discord
 from discord import app_commands
@@ -10,7 +10,9 @@ from discord.app_commands import Range, locale_str
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
+from bot.interactions.drafts import typing
 from bot.interactions.kept_pictures import keep
+from bot.interactions.modal_submit import SubmitHandler, Values, number_in, part_of, text_of
 from bot.interactions.responding import (
     Interaction,
     acknowledge,
@@ -19,16 +21,36 @@ from bot.interactions.responding import (
     responding,
 )
 from bot.interactions.sight import job_by_number
-from bot.services import Services
+from bot.interactions.uploaded_files import uploaded_files
+from bot.locales import Texts
+from bot.requests.given_pictures import NO_PICTURE
+from bot.services import Reopener, Services
+from bot.ui.modal import Modal
 from generation import blending
 from generation.blending import DrawnHere
 from generation.job import Job
 from generation.refusal import Refused
+from generation.request_options import Option, exact
 from generation.rules import default_model
+from storage.drafts import Draft
 
 PICTURES_MAX: Final = 10
 """Of one request."""
 WhichPicture = Range[int, 1, PICTURES_MAX]
+NAME: Final = "blend"
+SHARE: Final = Option(name="share", field="share", type=float, help="", low=0, high=1)
+UNSAID: Final = "-"
+"""In a modal's custom_id, in place of what nobody said."""
+
+
+class Asked(NamedTuple):
+    """What is asked for, beside the pictures that are handed in."""
+
+    jobs: Sequence[tuple[int, int | None]]
+    """Requests whose pictures are blended, and which of their pictures."""
+    share: float | None
+    prompt: str
+    private: bool | None
 
 
 def command(services: Services) -> Command:
@@ -48,25 +70,12 @@ def command(services: Services) -> Command:
         prompt: str | None = None,
         private: bool | None = None,
     ) -> None:
+        given = [one for one in (picture_1, picture_2, picture_3, picture_4) if one is not None]
+        jobs = [(j, n) for j, n in ((job_1, number_1), (job_2, number_2)) if j is not None]
+        asked = Asked(jobs, share, (prompt or "").strip(), private)
+        _keep(interaction, asked, given)
         async with responding(interaction) as caller:
-            hidden = caller.own.private if private is None else private
-            given = [one for one in (picture_1, picture_2, picture_3, picture_4) if one is not None]
-            jobs = [(j, n) for j, n in ((job_1, number_1), (job_2, number_2)) if j is not None]
-            if len(given) + len(jobs) < 2 or (len(given) + len(jobs) > 2 and share is not None):
-                raise Refused("blend_two" if share is None else "blend_share")
-            check_can_post(interaction, caller, private=hidden)
-            await services.requests.check_asking(caller)
-            drawn = [await _drawn(services, interaction, caller, *which) for which in jobs]
-            await _blend(
-                services,
-                interaction,
-                caller,
-                given,
-                drawn,
-                blending.EVEN if share is None else share,
-                (prompt or "").strip(),
-                hidden,
-            )
+            await _blend(services, interaction, caller, given, asked)
 
     described = app_commands.describe(
         **{
@@ -110,25 +119,29 @@ async def _blend(
     interaction: Interaction,
     caller: Caller,
     given: Sequence[discord.Attachment],
-    drawn: Sequence[tuple[Job, int]],
-    share: float,
-    prompt: str,
-    private: bool,
+    asked: Asked,
 ) -> None:
     catalog, requests = services.catalog, services.requests
+    private = caller.own.private if asked.private is None else asked.private
+    share = blending.EVEN if asked.share is None else asked.share
+    count = len(given) + len(asked.jobs)
+    if count < 2 or count > blending.MOST or (count > 2 and asked.share is not None):
+        raise Refused("blend_share" if count > 2 and asked.share is not None else "blend_two")
+    check_can_post(interaction, caller, private=private)
+    await requests.check_asking(caller)
+    drawn = [await _drawn(services, interaction, caller, *which) for which in asked.jobs]
     name = drawn[0][0].request.model if drawn and drawn[0][0].request.model else ""
     model = blending.model_of(catalog, name or default_model(catalog, requests.rules))
-    count = len(given) + len(drawn)
     shares = [1 - share, share] if count == 2 else [1.0] * count
     known = [_drawn_here(job, index) for job, index in drawn]
     try:
         # before pictures are fetched for it
-        blending.of_pictures(["0" * 64] * count, prompt, shares, catalog, model)
+        blending.of_pictures([NO_PICTURE] * count, asked.prompt, shares, catalog, model)
     except Refused:
         if given or len(known) != 2:
             raise
         one, other = known
-        request = blending.of_drawn(one, other, share, prompt)
+        request = blending.of_drawn(one, other, share, asked.prompt)
         origin = caller.origin(private=private, interaction=token_of(interaction))
         job, index = drawn[0]
         await acknowledge(interaction, await requests.blend(request, caller, origin, job, index))
@@ -137,11 +150,76 @@ async def _blend(
         await defer(interaction, private=private)
     pictures = [one.file for one in known]
     pictures += [await keep(services, caller, attachment) for attachment in given]
-    asked = blending.of_pictures(pictures, prompt, shares, catalog, model)
+    options = blending.of_pictures(pictures, asked.prompt, shares, catalog, model)
     origin = caller.origin(private=private, interaction=token_of(interaction))
-    await acknowledge(interaction, await requests.ask(asked, caller, origin, None))
+    await acknowledge(interaction, await requests.ask(options, caller, origin, None))
 
 
 def _drawn_here(job: Job, index: int) -> DrawnHere:
     picture = next(one for one in job.pictures if one.index == index)
     return DrawnHere(job.request, picture.seed, picture.variation_seed, picture.file)
+
+
+def _keep(interaction: Interaction, asked: Asked, given: Sequence[discord.Attachment]) -> None:
+    """Have what was typed kept, should it be refused; the pictures are named, to be given again."""
+
+    async def draft() -> tuple[Draft, Sequence[str]]:
+        values: dict[str, str | list[str]] = {"prompt": asked.prompt}
+        if asked.share is not None:
+            values["share"] = exact(asked.share)
+        kept = Draft(name=NAME, where=tuple(_where(asked)), values=values)
+        return kept, tuple(one.filename for one in given)
+
+    typing(interaction, draft)
+
+
+def _where(asked: Asked) -> list[str]:
+    """What a modal's custom_id says of it: who sees the answer, and the requests' pictures."""
+    seen = UNSAID if asked.private is None else str(int(asked.private))
+    return [seen, *(f"{job}.{number or UNSAID}" for job, number in asked.jobs)]
+
+
+def _asked_in(where: Sequence[str], share: float | None, prompt: str) -> Asked:
+    """The same, read from a custom_id. Raises Refused for what nobody wrote there."""
+    jobs = []
+    for part in where[1:]:
+        job, _, number = part.partition(".")
+        jobs.append((number_in(job), None if number == UNSAID else number_in(number)))
+    private = {UNSAID: None, "0": False, "1": True}
+    if part_of(where, 0) not in private:
+        raise Refused("press_gone")
+    return Asked(jobs, share, prompt, private[where[0]])
+
+
+async def _on_submit(
+    services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
+) -> None:
+    """What was refused is handed in again."""
+    given = uploaded_files(interaction, values, "pictures")
+    text = text_of(values, "share")
+    asked = _asked_in(where, float(SHARE.take(text)) if text else None, text_of(values, "prompt"))
+    _keep(interaction, asked, given)
+    await _blend(services, interaction, caller, given, asked)
+
+
+async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+    return _modal(draft.where, caller.texts)
+
+
+def _modal(where: Sequence[str], texts: Texts) -> Modal:
+    """For pictures beside those of the requests that its id names."""
+    modal = Modal(":".join(("darkroom", NAME, *where)), texts("dialog_blend"))
+    jobs = len(where) - 1
+    modal.file(
+        "pictures",
+        texts("dialog_blend_pictures"),
+        texts("blend_about", count=jobs) if jobs else texts("blend_two"),
+        required=jobs < 2,
+        most=blending.MOST - jobs,
+    )
+    modal.text("prompt", texts("dialog_prompt"), long=True)
+    return modal.text("share", texts("dialog_blend_share"), placeholder=exact(blending.EVEN))
+
+
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {NAME: _reopen}

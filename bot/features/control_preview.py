@@ -17,7 +17,6 @@ from bot.interactions.responding import (
 )
 from bot.services import Services
 from generation import control_uses
-from generation.picture_files import size_of
 from generation.preprocessors import NONE, PREPROCESSORS
 
 
@@ -37,7 +36,7 @@ def command(services: Services) -> Command:
             await services.requests.check_asking(caller)
             await defer(interaction, private=hidden)
             kept = await keep(services, caller, picture)
-            size = size_of(await services.store.jobs.read_upload(kept))
+            size = await services.store.jobs.upload_size(kept)
             origin = caller.origin(private=hidden, interaction=token_of(interaction))
             job = await services.requests.preview_control(
                 control_uses.reading(use, kept), size, caller, origin

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -16,6 +16,7 @@ from bot.interactions.autocomplete import choices, preset_choices, quiet
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
+from bot.interactions.keeping import kept_anyway
 from bot.interactions.modal_submit import (
     PICTURE,
     SubmitHandler,
@@ -36,6 +37,7 @@ from bot.interactions.responding import (
     responding,
 )
 from bot.interactions.sight import at_component
+from bot.interactions.uploaded_files import uploaded_files
 from bot.pictures.uploads import read_attachment
 from bot.requests.actions import ACTIONS, ActionTarget
 from bot.requests.grids import CellRefusedError, GridRequests
@@ -52,6 +54,8 @@ from storage.drafts import Draft
 from storage.grids import Grid
 
 NAMES: Final = ("x", "y", "z")
+GridWords = tuple[str, Mapping[str, str], Mapping[str, Any]]
+"""The prompt, the lines of the axes, and what stands beside them."""
 NO_PICTURE: Final = "-"
 """In a modal's custom_id, in place of a start picture."""
 
@@ -82,13 +86,10 @@ def command(services: Services) -> Command:
         }
         beside = {"preset": preset, "model": model, "negative_prompt": negative_prompt}
         given = {name: value for name, value in beside.items() if value is not None}
-        # what stands beside the prompt is a flag in the modal
-        typed = f"{prompt}{''.join(f' --{name} {value}' for name, value in given.items())}"
-        typing(interaction, Draft(name="grid", values={"prompt": typed, **lines}))
+        asked = prompt, lines, given
+        _keep(services, interaction, asked, init_picture)
         async with responding(interaction) as caller:
-            await _propose(
-                services, interaction, caller, (prompt, lines, given), init_picture, private
-            )
+            await _propose(services, interaction, caller, asked, init_picture, private)
 
     async def axes(_: Interaction, typed: str) -> list[Choice[str]]:
         return choices(axis_names(), typed)
@@ -126,11 +127,36 @@ def command(services: Services) -> Command:
     return slash_command("grid", help_, completed(described(grid)))
 
 
+def _keep(
+    services: Services,
+    interaction: Interaction,
+    written: GridWords,
+    picture: discord.Attachment | str | None,
+) -> None:
+    """Have what was typed kept, should it be refused, with its picture; one that can't be kept is
+    named, to be given again.
+    """
+    prompt, lines, beside = written
+    # what stands beside the prompt is a flag in the modal
+    prompt += "".join(f" --{name} {value}" for name, value in beside.items())
+
+    async def draft() -> tuple[Draft, Sequence[str]]:
+        kept: discord.Attachment | str | None = picture
+        lost: list[str] = []
+        if isinstance(picture, discord.Attachment):
+            kept = await kept_anyway(services, interaction, picture)
+            lost = [] if kept else [picture.filename]
+        uploads = {"init_picture": kept} if isinstance(kept, str) else {}
+        return Draft(name="grid", values={"prompt": prompt, **lines}, uploads=uploads), lost
+
+    typing(interaction, draft)
+
+
 async def _propose(
     services: Services,
     interaction: Interaction,
     caller: Caller,
-    written: tuple[str, Mapping[str, str], Mapping[str, Any]],
+    written: GridWords,
     picture: discord.Attachment | str | None,
     private: bool | None,
 ) -> None:
@@ -159,6 +185,7 @@ async def _propose(
         limits = services.requests.rules.limits
         (content,) = await read_attachment(picture, caller.person.id, services.decoder, limits)
         picture = await services.store.jobs.keep_upload(content)
+        _keep(services, interaction, written, picture)
     if picture is not None:
         plan = msgspec.structs.replace(plan, given={**given, "init_picture": picture})
     with _cell_named(caller):
@@ -298,8 +325,13 @@ async def _on_submit(
     """What was refused is handed in again."""
     lines = {name: text_of(values, name) for name in NAMES}
     first = where[0] if where else ""
-    picture = first if PICTURE.fullmatch(first) else None
-    await _propose(services, interaction, caller, (prompt_of(values), lines, {}), picture, None)
+    picture: discord.Attachment | str | None = first if PICTURE.fullmatch(first) else None
+    for attachment in uploaded_files(interaction, values, "picture"):
+        picture = attachment
+    asked: GridWords = text_of(values, "prompt"), lines, {}
+    _keep(services, interaction, asked, picture)
+    prompt_of(values)
+    await _propose(services, interaction, caller, asked, picture, None)
 
 
 async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
@@ -316,6 +348,9 @@ async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _numb
             placeholder="steps: 10, 20, 30",
             required=name == NAMES[0],
         )
+    if not draft.uploads:
+        about = texts("grid_picture_about")
+        modal.file("picture", texts("dialog_grid_picture"), about)
     return modal
 
 

@@ -130,9 +130,7 @@ class EditedPictures:
     async def _fetched(self, attachment: discord.Attachment, most: int) -> bytes:
         services, user_id = self._services, self._interaction.user.id
         limits = services.requests.rules.limits
-        (content,) = await read_attachment(
-            attachment, user_id, services.decoder, limits, most, still=True
-        )
+        (content,) = await read_attachment(attachment, user_id, services.decoder, limits, most)
         return content
 
     def _attachment(self, place: int) -> discord.Attachment:

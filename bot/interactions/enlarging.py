@@ -5,7 +5,7 @@ import discord
 from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
-from bot.pictures.uploads import read_attachment
+from bot.pictures.uploads import check_described, read_attachment
 from bot.services import Services
 from generation.enlarging import NO_WISH, Wish
 from generation.picture_files import size_of
@@ -25,11 +25,12 @@ async def enlarge_attachment(
     private = caller.own.private if private is None else private
     check_can_post(interaction, caller, private=private)
     await requests.check_asking(caller)
+    limits = requests.rules.limits
+    check_described(attachment, limits)
     if attachment.width and attachment.height:
         # what is refused whatever it shows is not fetched
         requests.remaking.enlarge("", (attachment.width, attachment.height), wish)
     await defer(interaction, private=private)
-    limits = requests.rules.limits
     (content,) = await read_attachment(attachment, caller.person.id, services.decoder, limits)
     picture = await services.store.jobs.keep_upload(content)
     origin = caller.origin(private=private, interaction=token_of(interaction))

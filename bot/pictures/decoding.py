@@ -36,6 +36,8 @@ BYTES_A_PIXEL: Final = 20
 """While one is decoded and made smaller: WebP takes most, 16."""
 OWN_PIXELS: Final = 40_000_000
 """Our own pictures are never so large."""
+LEAST: Final = 8
+"""Pixels a side of a picture that something can be made of."""
 PREVIEW_SIDE: Final = 512
 PREVIEW_MIB: Final = 20
 PREVIEW_SECONDS: Final = 5.0
@@ -60,6 +62,7 @@ class PictureDecoder:
             side=max(limits.side, limits.upscaled_side),
             cover=min(limits.side, math.isqrt(limits.pixels)),
             longest=max(limits.upscaled_side, limits.side * ASPECT_MAX),
+            least=LEAST,
         )
         memory = MEMORY + BYTES_A_PIXEL * self._bounds.pixels
         self._foreign = DecodingProcess(memory=memory, seconds=seconds)
@@ -91,18 +94,17 @@ class PictureDecoder:
         async with self._turns.turn(person, most):
             yield
 
-    async def upload(
-        self, data: bytes, name: str, part: PartOfFile = "picture", *, still: bool = False
-    ) -> bytes:
+    async def upload(self, data: bytes, name: str, part: PartOfFile = "picture") -> bytes:
         """A picture of any common format as a PNG, upright, sRGB, as large as can be drawn: in RGB,
         or of a mask its greys; of what is erased of one its mask, or b"".
 
-        One that moves is refused where it must be `still`; else it is its first frame. Raises
-        Refused about `name`: picture_too_heavy, what `normalised` raises, and decoder_failed
-        where the process can't be had.
+        Raises Refused about `name`: picture_too_heavy, what `normalised` raises, and
+        decoder_failed where the process can't be had. One that moves is refused, for nobody says
+        which of its frames is meant.
         """
         check_weight(name, len(data), self._limits)
-        return await _made(self._foreign, Normalise(self._bounds, part, still), [data], name)
+        work = Normalise(self._bounds, part, still=True)
+        return await _made(self._foreign, work, [data], name)
 
     async def hidden(self, data: bytes, name: str) -> bytes:
         """The text that is hidden in the pixels of a PNG, b"" for none. Raises Refused about
@@ -182,13 +184,16 @@ async def _made(
 def check_weight(name: str, size: int, limits: Limits) -> None:
     """Refuse a file of so many bytes where that is too many."""
     if size > limits.upload_mib * MIB:
-        raise Refused(
-            "picture_too_heavy", file=name, size=round(size / MIB, 1), high=limits.upload_mib
-        )
+        # never rounded down to what is allowed
+        shown = math.ceil(10 * size / MIB) / 10
+        raise Refused("picture_too_heavy", file=name, size=shown, high=limits.upload_mib)
 
 
-def check_pixels(name: str, pixels: int, limits: Limits) -> None:
-    """Refuse a picture of so many pixels where that is too many."""
+def check_size(name: str, width: int, height: int, limits: Limits) -> None:
+    """Refuse a picture of that size in pixels where it is too large, or next to nothing."""
+    if min(width, height) < LEAST:
+        raise Refused("picture_tiny", file=name, width=width, height=height, low=LEAST)
+    pixels = width * height
     if pixels > limits.upload_megapixels * 1_000_000:
         raise Refused(
             "picture_too_large",

@@ -53,12 +53,14 @@ class Bounds(msgspec.Struct, frozen=True):
 
     One that is larger is scaled down until its longer side is `side`; but the shorter is not made
     less than `cover`, which a part of it has to fill, unless the longer were more than `longest`.
+    One whose shorter side is less than `least`, before that or after, is refused.
     """
 
     pixels: int
     side: int
     cover: int
     longest: int
+    least: int = 1
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """The size that a picture of that size is kept in."""
@@ -77,7 +79,7 @@ def normalised(
 
     Masks are grey PNGs, white where all is drawn anew; b"" where nothing is erased. Raises Refused
     with `file` still to be named: picture_format, picture_unreadable, picture_too_large,
-    picture_too_slow, mask_black, picture_animated.
+    picture_too_slow, picture_tiny, picture_narrow, mask_black, picture_animated.
     """
     other = other_format(data)
     if other is not None:
@@ -139,6 +141,7 @@ def _read(found: Contents, bounds: Bounds, part: PartOfFile, *, still: bool) -> 
         profile = found.profile or _bytes_of(picture, "icc_profile")
         exif = found.exif or _bytes_of(picture, "exif")
         size = bounds.scaled(*picture.size)
+        _check_least(picture.size, size, bounds.least)
         picture.draft(None, size)  # JPEG alone can be decoded smaller
         plain = _shrunk(_with_eight_bits(picture), size)
     if part == "erased":
@@ -156,6 +159,14 @@ def _read(found: Contents, bounds: Bounds, part: PartOfFile, *, still: bool) -> 
             return None
     turn = UPRIGHT.get(_orientation(exif))
     return plain if turn is None else plain.transpose(turn)
+
+
+def _check_least(size: tuple[int, int], scaled: tuple[int, int], least: int) -> None:
+    """Refuse a picture of that size, which is kept in another, where that shows next to nothing."""
+    if min(size) < least:
+        raise Refused("picture_tiny", width=size[0], height=size[1], low=least)
+    if min(scaled) < least:
+        raise Refused("picture_narrow", width=size[0], height=size[1])
 
 
 def _with_eight_bits(picture: ImageFile.ImageFile) -> Image.Image:

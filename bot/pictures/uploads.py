@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import discord
 
-from bot.pictures.decoding import MIB, PictureDecoder, check_pixels, check_weight
+from bot.pictures.decoding import MIB, PictureDecoder, check_size, check_weight
 from bot.pictures.normalising import PartOfFile
 from bot.pictures.turns import OF_ONE_PERSON
 from generation.refusal import Refused
@@ -27,22 +27,23 @@ async def read_attachment(
     limits: Limits,
     most: int = OF_ONE_PERSON,
     parts: Sequence[PartOfFile] = ("picture",),
-    *,
-    still: bool = False,
 ) -> list[bytes]:
     """Fetch and decode what a person attached; returns a PNG for each part, b"" for none.
 
-    Raises Refused: of one that moves where it must be `still`, and where `most` pictures of theirs
-    wait already.
+    Raises Refused, also where `most` pictures of theirs wait already.
     """
-    # what Discord says of it comes first, so that nothing huge is ever fetched
     name = attachment.filename
-    check_weight(name, attachment.size, limits)
-    if attachment.width and attachment.height:
-        check_pixels(name, attachment.width * attachment.height, limits)
+    check_described(attachment, limits)
     async with decoder.turn(person, most):
         data = await fetched(attachment, limits)
-        return [await decoder.upload(data, name, part, still=still) for part in parts]
+        return [await decoder.upload(data, name, part) for part in parts]
+
+
+def check_described(attachment: discord.Attachment, limits: Limits) -> None:
+    """Refuse what is bad by what Discord says of it, so that nothing huge is ever fetched."""
+    check_weight(attachment.filename, attachment.size, limits)
+    if attachment.width and attachment.height:
+        check_size(attachment.filename, attachment.width, attachment.height, limits)
 
 
 async def fetched(attachment: discord.Attachment, limits: Limits) -> bytes:
@@ -62,7 +63,7 @@ async def read_file(
 ) -> list[bytes]:
     """Read and decode a file of this machine, as `read_attachment` does. Raises Refused."""
     data = await asyncio.to_thread(read_plain, path, limits)
-    return [await decoder.upload(data, path.name, part, still=True) for part in parts]
+    return [await decoder.upload(data, path.name, part) for part in parts]
 
 
 def parts_of(option: str, *, masked: bool) -> dict[str, PartOfFile]:

@@ -14,23 +14,17 @@ from generation.refusal import Refused
 from generation.request import GenerationRequest
 from storage.jobs import JobStore
 
-LEAST: Final = 8
-"""Pixels a side of a picture that something can be drawn over."""
 SHAPES_APART: Final = 1.5
 """A mask is scaled to its picture where its shape is at most so many times wider or narrower."""
 
 
 async def check_masked(request: GenerationRequest, jobs: JobStore, catalog: Catalog) -> None:
-    """Refuse a start picture that has next to no pixels, a mask of quite another shape, and one
-    that would leave nothing to draw. Raises Refused.
+    """Refuse a mask of quite another shape than its picture, and one that would leave nothing to
+    draw. Raises Refused.
     """
-    if request.init_picture is None or request.enlargement is not None:
+    if request.init_picture is None or request.mask is None or request.enlargement is not None:
         return
-    size = size_of(await jobs.read_upload(request.init_picture))
-    if min(size) < LEAST:
-        raise Refused("picture_tiny", width=size[0], height=size[1], low=LEAST)
-    if request.mask is None:
-        return
+    size = await jobs.upload_size(request.init_picture)
     data = await jobs.read_upload(request.mask)
     of_mask = size_of(data)
     apart = of_mask[0] * size[1] / (of_mask[1] * size[0])

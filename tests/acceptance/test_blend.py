@@ -20,7 +20,7 @@ async def test_two_pictures_of_the_same_model_are_blended(
     assert done["attachments"]
     # what can't be is said before anything is drawn
     for options, said in (
-        ({"job_1": 1}, "at least two pictures"),
+        ({"job_1": 1}, "two to four pictures"),
         ({"job_1": 1, "job_2": 99}, "no request #99"),
         ({"job_1": 1, "job_2": 3}, "a variation can only be the first"),
         ({"job_1": 1, "number_1": 7, "job_2": 2}, "Say which as number"),

@@ -41,11 +41,9 @@ async def test_one_persons_hostile_pictures_do_not_stop_anothers(
         happened.append("bo asks" if str(person) == bo_id else "ada asks")
         return turn(decoder, person, *most)
 
-    async def decoded(
-        decoder: PictureDecoder, data: bytes, name: str, *part: PartOfFile, still: bool = False
-    ) -> bytes:
+    async def decoded(decoder: PictureDecoder, data: bytes, name: str, *part: PartOfFile) -> bytes:
         try:
-            return await upload(decoder, data, name, *part, still=still)
+            return await upload(decoder, data, name, *part)
         finally:
             happened.append(f"{name} is done")
 

@@ -145,7 +145,7 @@ class GivenMask:
         limits, person = self._services.requests.rules.limits, self._interaction.user.id
         for part in ("erased", "mask"):
             [content] = await read_attachment(
-                attachment, person, self._services.decoder, limits, most, parts=(part,), still=True
+                attachment, person, self._services.decoder, limits, most, parts=(part,)
             )
             if content:
                 self.kept = await self._services.store.jobs.keep_upload(content)

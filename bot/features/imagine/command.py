@@ -95,7 +95,7 @@ class _Uploads:
         limits, attachment = services.requests.rules.limits, self.waiting[name]
         parts = parts_of(name, masked=self.masked)
         contents = await read_attachment(
-            attachment, user_id, services.decoder, limits, most, list(parts.values()), still=True
+            attachment, user_id, services.decoder, limits, most, list(parts.values())
         )
         for option, content in zip(parts, contents, strict=True):
             if content:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from bot.pictures import decoding
-from bot.pictures.decoding import PictureDecoder
+from bot.pictures.decoder_messages import Normalise
+from bot.pictures.decoding import PictureDecoder, check_weight
 from bot.pictures.decoding_process import CHUNK
 from generation.refusal import Refused
 from generation.rules import Limits
@@ -48,6 +49,40 @@ async def test_uploads_over_the_limits_are_refused() -> None:
         assert (raised.value.code, raised.value.params["high"]) == ("picture_too_large", 9)
         with pytest.raises(Refused, match="picture_too_heavy"):
             await decoder.upload(PNG + bytes(2**20), "heavy.png")
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [((7, 300), "picture_tiny"), ((8, 300), ""), ((9000, 30), "picture_narrow")],
+)
+async def test_uploads_that_show_next_to_nothing_are_refused(
+    size: tuple[int, int], code: str
+) -> None:
+    async with PictureDecoder(LIMITS) as decoder:
+        if not code:
+            assert opened(await decoder.upload(flat_png(*size), "a.png")).size == size
+            return
+        with pytest.raises(Refused) as raised:
+            await decoder.upload(flat_png(*size), "a.png")
+    assert raised.value.code == code
+    assert (raised.value.params["width"], raised.value.params["height"]) == size
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+async def test_uploads_that_move_are_refused(kind: str) -> None:
+    frames = [Image.new("RGB", (32, 32), name) for name in ("red", "lime")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
+    async with PictureDecoder(LIMITS) as decoder:
+        with pytest.raises(Refused, match="picture_animated"):
+            await decoder.upload(data, "moves")
+        # beside a model one is its first frame
+        assert await decoder._foreign.make(Normalise(decoder._bounds), [data], "moves")
+
+
+def test_a_file_over_the_limit_is_never_said_to_be_at_it() -> None:
+    with pytest.raises(Refused) as raised:
+        check_weight("a.png", 2**20 + 1, LIMITS)
+    assert (raised.value.params["size"], raised.value.params["high"]) == (1.1, 1)
 
 
 @pytest.mark.slow
