@@ -74,6 +74,7 @@ TESTS: Final = {
     "outpainting": "tests/unit/generation/test_outpainting.py",
     "canvas": f"{RUNTIME}/test_canvas.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",
+    "lighter copies": "tests/unit/bot/pictures/test_attachments.py",
     "pictures handed in": "tests/unit/bot/pictures/test_decoding.py",
     "masked requests": "tests/unit/generation/test_completion.py",
     "masks by words": f"{RUNTIME}/test_segmenter.py",

@@ -1,5 +1,6 @@
 """Pictures as Discord takes them: their files where these are small enough, else lighter copies."""
 
+import asyncio
 import io
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,10 +11,11 @@ import msgspec
 import structlog
 
 from bot.locales import Texts
+from bot.pictures import file_texts
 from bot.pictures.before import BeforePictures
 from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
-from generation.picture_files import suffix_of
+from generation.picture_files import INFOTEXT_CHUNK, OWN_CHUNK, carrying, suffix_of
 from generation.refusal import Refused
 from storage.approvals import ApprovalStore
 from storage.jobs import JobStore
@@ -303,7 +305,8 @@ class JobAttachments:
         return shown
 
     async def _lighter(self, shown: Attachment, quality: int, scale: float) -> Attachment:
-        content = await self._decoder.lightened(shown.content, quality, scale, shown.name)
+        light = await self._decoder.lightened(shown.content, quality, scale, shown.name)
+        content = await asyncio.to_thread(_carrying, light, shown)
         return Attachment(f"{shown.name.rsplit('.', 1)[0]}.webp", content, shown.spoiler)
 
     def _is_unsafe(self, picture: PictureRecord) -> bool:
@@ -312,6 +315,17 @@ class JobAttachments:
         if unsafe_from is None or picture.unsafe is None:
             return True
         return picture.unsafe >= unsafe_from
+
+
+def _carrying(copy: bytes, original: Attachment) -> bytes:
+    """A lighter copy with what the picture's file says of how it was made. Blocks."""
+    try:
+        found = file_texts.texts(original.content, original.name)
+        infotext = found.get(INFOTEXT_CHUNK) or found["UserComment"]
+        return carrying(copy, infotext, found[OWN_CHUNK].encode())
+    except (Refused, KeyError):
+        # one that says nothing, or is damaged
+        return copy
 
 
 def upload_limit(client: discord.Client, origin: Origin) -> int:

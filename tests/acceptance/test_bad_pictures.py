@@ -109,7 +109,7 @@ async def redrawn(person: Person, channel: str, file: str, data: bytes) -> Act:
     [drawn, *_] = [m for m in await person.messages(channel) if m["components"]]
     act = await person.click(drawn, "Draw a part anew…")
     upload = await person.upload(file, data)
-    chosen = {"masked_content": ["fill"], "inpaint_area": ["whole picture"], "denoising": "0.8"}
+    chosen = {"how": ["fill/whole picture"], "denoising": "0.8"}
     return await act.submit(prompt="a fox", mask=[upload], **chosen)
 
 
@@ -120,6 +120,13 @@ async def with_more(person: Person, channel: str, file: str, data: bytes) -> Act
     return await act.submit(prompt="a fox", model=[KLEIN], more=[upload])
 
 
+FOLLOWED: Final = {
+    "prompt": "a fox",
+    "controlnet": ["edges"],
+    "control_scale": "1",
+    "preprocessor": ["auto"],
+    "control_mode": ["balanced"],
+}
 STYLED: Final = {"prompt": "a fox", "ip_adapter": ["ip-adapter_sd15"], "image_weight": "1"}
 DOORS: Final[Mapping[str, Door]] = {
     "/imagine": by_command("imagine", "init_picture", prompt="a fox"),
@@ -139,9 +146,7 @@ DOORS: Final[Mapping[str, Door]] = {
     "Remove background": by_menu("Remove background"),
     "Describe": by_menu("Describe"),
     "Parameters": by_menu("Parameters"),
-    "Use as control picture": by_menu(
-        "Use as control picture", prompt="a fox", controlnet=["edges"], control_scale="1"
-    ),
+    "Use as control picture": by_menu("Use as control picture", **FOLLOWED),
     "Use as style": by_menu("Use as style", **STYLED),
     "Use as face or subject": by_menu("Use as face or subject", **STYLED),
     "Edit with words…": by_menu("Edit with words…", prompt="a fox", model=[KLEIN]),

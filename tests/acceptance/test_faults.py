@@ -10,6 +10,7 @@ import pytest
 from bot.delivery import failures, tracker
 from bot.delivery.results import Results
 from bot.delivery.tracker import Tracker
+from bot.pictures import file_texts
 from generation.engines.fake import FakeEngine
 from generation.job import Job, JobState
 from playground.control import Control
@@ -333,6 +334,11 @@ async def test_a_picture_too_large_for_discord_is_shown_as_webp(
     job = await rig.job(1)
     original = await rig.studio.jobs.read_picture(job.pictures[0])
     assert original.startswith(b"\x89PNG")
+    # the copy says how it was made, too
+    _, copy = await rig.control.get(shown["attachments"][0]["url"])
+    [before, after] = (file_texts.texts(each, "a picture") for each in (original, copy))
+    assert after["darkroom"] == before["darkroom"]
+    assert after["UserComment"] == before["parameters"]
 
 
 @pytest.mark.parametrize("code", ["worker_died", "worker_hung"])

@@ -4,22 +4,49 @@ import io
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
 from bot.locales import Texts
-from bot.pictures import thumbnails
+from bot.pictures import file_texts, thumbnails
 from bot.pictures.attachments import Attachment, JobAttachments, ShownPictures
 from bot.pictures.decoding import PictureDecoder
 from bot.pictures.decoding_process import DecodingProcess
+from generation.metadata import About, embed, infotext
 from generation.refusal import Refused
 from generation.rules import Limits
+from tests.fixtures.requests import a_request
 
 
 def noise(side: int) -> bytes:
     file = io.BytesIO()
     Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+async def test_a_lighter_copy_says_how_it_was_made(kind: str, mode: str) -> None:
+    if (kind, mode) == ("JPEG", "RGBA"):
+        return
+    file = io.BytesIO()
+    channels = os.urandom(len(mode) * 200 * 200)
+    Image.frombytes(mode, (200, 200), channels).save(file, kind, quality=100)
+    about = About(request=a_request(prompt="ein Fuchs 🦊, 狐"), index=0, seed=5)
+    original = embed(file.getvalue(), about)
+    shown = ShownPictures((Attachment("darkroom-1-1.png", original),))
+    async with PictureDecoder(Limits()) as decoder:
+        pictures = JobAttachments(None, None, decoder, None, None)  # type: ignore[arg-type]
+        for copied in (await pictures.within(shown, 30_000), await pictures.lighter(shown, 0)):
+            [copy] = copied.attachments
+            assert len(copy.content) < len(original)
+            with Image.open(io.BytesIO(copy.content)) as picture:
+                picture.load()
+                comment = picture.getexif().get_ifd(0x8769)[0x9286]
+            assert comment == b"UNICODE\0" + infotext(about).encode("utf-16-be")
+            said = file_texts.texts(copy.content, copy.name)
+            assert msgspec.json.decode(said["darkroom"], type=About) == about
 
 
 @pytest.mark.parametrize("limit", [60_000, 20_000])
