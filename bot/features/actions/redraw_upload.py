@@ -81,7 +81,7 @@ async def _fetched(services: Services, interaction: Interaction, draft: Draft) -
     about: Any = msgspec.json.decode(draft.about)
     attachment = discord.Attachment(data=about, state=interaction.client._connection)
     limits, person = services.requests.rules.limits, interaction.user.id
-    [content] = await read_attachment(attachment, person, services.decoder, limits, still=True)
+    [content] = await read_attachment(attachment, person, services.decoder, limits)
     return await services.store.jobs.keep_upload(content)
 
 
