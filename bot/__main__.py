@@ -11,8 +11,9 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bot.config import PROJECT, Config, ConfigError, LogSettings, load_config
+from bot.config import Config, ConfigError, LogSettings, load_config
 from bot.logs import configure_logging
+from bot.shipped import CONFIG, INSTALLED
 from bot.stopping import ordered_stop
 from bot.storage_folder import StartError
 from generation.name_search import nearest
@@ -32,8 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     _write_utf8()
     parsed = _parse(arguments)
     try:
-        config = load_config(parsed.config)
-    except ConfigError as error:
+        if INSTALLED and parsed.config == CONFIG and parsed.command not in ANSWERING:
+            from bot.cli.first_start import begin
+
+            begin(CONFIG)
+        config = load_config(parsed.config, needed=not INSTALLED or parsed.config != CONFIG)
+    except (ConfigError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if parsed.command in ANSWERING and config.log.level == "info":
@@ -146,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config",
         type=Path,
-        default=PROJECT / "config.toml",
+        default=CONFIG,
         metavar="FILE",
         help="the settings (default: %(default)s)",
     )

@@ -14,6 +14,7 @@ import yarl
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from bot.shipped import INSTALLED, SHIPPED_MODELS, models_folder
 from generation import extra_model_paths, hub, toml_text
 from generation.describing import DescribingSettings
 from generation.enlarging import EnlargingSettings
@@ -27,7 +28,6 @@ from generation.picture_files import OutputSettings
 from generation.rules import Limits, Rules
 from generation.webui_flags import FlagAnswer, followed
 
-PROJECT: Final = Path(__file__).resolve().parent.parent
 DISCORD_API: Final = "https://discord.com/api"
 
 
@@ -162,21 +162,30 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model_folders(self) -> tuple[Path, ...]:
-        """The project's own `models/`, then those that the owner named, each once.
+        """The owner's `models/`, then those that they named, each once.
 
-        Before them go those that ComfyUI's file says come first, behind them the hub's cache.
+        Before them go those that ComfyUI's file says come first, behind them the hub's cache, and
+        what comes with an installed program.
         """
+        own = self.own_models
         first = (folder.path for folder in self.extra_folders if folder.first)
         others = (folder.path for folder in self.extra_folders if not folder.first)
         cache = self.huggingface.cache
-        cached = () if cache == Path() else (cache,)
-        named = (*first, PROJECT / "models", *self.models.folders, *others, *cached)
+        cached = () if cache == Path() or cache.is_relative_to(own) else (cache,)
+        # an installed program may be asked something in a folder that has none
+        owned = (own,) if own == SHIPPED_MODELS or own.is_dir() else ()
+        named = (*first, *owned, *self.models.folders, *others, *cached, SHIPPED_MODELS)
         return tuple(dict.fromkeys(named))
 
     @property
     def engines(self) -> Mapping[str, WorkerSettings]:
         """The settings of each worker of this machine, by its name."""
         return self.workers or {ONLY_WORKER: self.worker}
+
+    @property
+    def own_models(self) -> Path:
+        """The folder that models are dropped into where no other is named."""
+        return models_folder(self.file)
 
     @property
     def rules(self) -> Rules:
@@ -225,14 +234,17 @@ BACKSLASH_HINT: Final = (
 )
 
 
-def load_config(file: Path, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    file: Path, environment: Mapping[str, str] | None = None, *, needed: bool = True
+) -> Config:
     """Read `file`, the environment and the `.env` beside the file.
 
-    Relative paths are relative to the file's folder. Raises ConfigError.
+    Relative paths are relative to the file's folder. One that is not there and not `needed` leaves
+    the defaults. Raises ConfigError.
     """
     file = file.resolve()
     try:
-        text = _text_of(file)
+        text = _text_of(file) if needed or file.exists() else ""
     except OSError as error:
         raise ConfigError(
             f"{file}: {error.strerror or error}. Name another with --config."
@@ -449,6 +461,8 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     replace = msgspec.structs.replace
     classifier = config.worker.picture_check_model
     cache = config.huggingface.cache
+    if cache == Path() and INSTALLED:
+        cache = config.own_models / "huggingface"
     return replace(
         config,
         storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),

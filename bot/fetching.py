@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from bot.config import PROJECT
+from bot.shipped import PROJECT
 from generation.catalog import Catalog
 from generation.hub import (
     EVENT,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bot.config import PROJECT
+from bot.shipped import PROJECT
 from generation.families import FAMILIES, RECOGNISED
 from generation.model_folders import PICKLES, Candidate
 from generation.model_reader import ModelReader

@@ -44,7 +44,7 @@ async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncItera
             yield Finding("device", settings.device, why_no_engine(error))
             return
         reason = str(error).strip().splitlines()[-1:] or ["it ended"]
-        yield Finding("torch", reason[0], 'Run "make install" again.')
+        yield Finding("torch", reason[0], "Install Darkroom again.")
         return
     finally:
         await engine.stop()

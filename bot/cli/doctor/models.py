@@ -1,13 +1,14 @@
 """The model folders, what in them can't be used, and what the settings say of models."""
 
 import importlib.util
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from bot.cli.doctor.describing import check_readers
 from bot.cli.doctor.finding import Finding, quoted
-from bot.config import PROJECT, Config
+from bot.config import Config
 from bot.fetching import OFFLINE
 from bot.locales import Texts
 from generation.assembly import is_whole, missing, told
@@ -57,7 +58,7 @@ async def check_models(config: Config) -> AsyncIterator[Finding]:
     async for finding in check_readers(config, catalog):
         yield finding
     if not any(model.family in FAMILIES and is_whole(model) for model in catalog.checkpoints):
-        mend = f"Put a .safetensors checkpoint into {PROJECT / 'models' / 'checkpoints'}."
+        mend = f"Put a .safetensors checkpoint into {config.own_models / 'checkpoints'}."
         yield Finding("models", "no checkpoint that can be used", mend)
 
 
@@ -170,7 +171,7 @@ def _enlarging(config: Config, catalog: Catalog) -> Iterator[Finding]:
         yield Finding("[enlarging]", f"upscaler = {quoted(wanted)}", mend)
     if catalog.upscalers and importlib.util.find_spec("spandrel") is None:
         found = f"{len(catalog.upscalers)} that can't be used: spandrel is not installed"
-        mend = 'Run "make install" again. On Windows the line for it is in README.md.'
+        mend = f"{sys.executable} -m pip install --no-deps spandrel"
         yield Finding("upscalers", found, mend, fatal=False)
 
 

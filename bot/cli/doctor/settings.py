@@ -14,6 +14,9 @@ from generation.regular_files import printable
 
 async def check_settings(config: Config) -> AsyncIterator[Finding]:
     """What config.toml says that can't hold together, and the picture check that it names."""
+    if not await asyncio.to_thread(config.file.exists):
+        mend = "The defaults hold, and darkroom run writes it."
+        yield Finding("settings", f"{config.file} is not there", mend, fatal=False)
     try:
         elsewhere(config)
     except StartError as error:

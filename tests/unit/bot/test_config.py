@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from bot.app import elsewhere
-from bot.config import PROJECT, Config, ConfigError, load_config
+from bot.config import Config, ConfigError, load_config
+from bot.shipped import PROJECT
 from bot.storage_folder import StartError
 from storage.settings import ElsewhereSettings
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import PROJECT, ConfigError, load_config
+from bot.config import ConfigError, load_config
+from bot.shipped import PROJECT
 from generation.catalog import Catalog
 from generation.extra_model_paths import ExtraPathsError, read
 from tests.unit.generation.test_catalog import SD1, kohya, scan, write

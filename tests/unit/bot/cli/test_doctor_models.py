@@ -84,7 +84,7 @@ async def test_an_upscaler_that_is_not_there_and_one_that_can_not_be_used(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     (told,) = [finding async for finding in check_models(config) if finding.mend]
     assert told.found == "1 that can't be used: spandrel is not installed"
-    assert "make install" in told.mend
+    assert "pip install --no-deps spandrel" in told.mend
     assert not told.fatal
 
 
