@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # what is compiled is kept wherever this runs: tests start hundreds of processes
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install run test test-slow test-postgres mutations lint bench
+.PHONY: install install-hashed run test test-slow test-postgres mutations lint bench wheel hashes audit sbom
 
 install: $(VENV)/installed
 
@@ -19,8 +19,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # what tests and checks need on top
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) -e ".[test,lint,postgres]"
+	$(PIP) -e ".[test,lint,postgres,docs]"
 	touch $@
+
+# the same, each file held against the hash that it had when the project was tested; torch is left to
+# whichever index has the build for this machine, and what it asks for comes with it
+install-hashed:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r constraints-hashed.txt
+	$(PIP) torch
+	$(PIP) --no-deps -e .
+	touch $(VENV)/installed
 
 run: install
 	$(BIN)/python -m bot run
@@ -60,3 +69,33 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.upkeep
 	$(BIN)/python -m benchmarks.catalogue
 	$(BIN)/python -m benchmarks.drawing
+
+# ---- what is handed on
+
+wheel: $(VENV)/installed-dev
+	$(BIN)/python -m build --outdir build/dist
+
+$(VENV)/installed-supply: $(VENV)/installed-dev
+	$(PIP) -e ".[supply]"
+	touch $@
+
+# of torch and what its builds for GPUs ask for there are several, so no hash of one would hold
+OF_TORCH := torch torchvision triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit \
+	nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
+	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 \
+	nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+
+hashes: $(VENV)/installed-supply
+	echo spandrel | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		$(addprefix --no-emit-package ,$(OF_TORCH)) --extra postgres -c constraints.txt \
+		-o constraints-hashed.txt pyproject.toml -
+
+# known weaknesses of what is installed: asks the advisory database on the network
+audit: $(VENV)/installed-supply
+	$(BIN)/pip-audit --requirement constraints-hashed.txt --disable-pip --progress-spinner off
+
+# what a release is made of, as CycloneDX has it
+sbom: $(VENV)/installed-supply
+	mkdir -p build
+	grep -h "^torch==" constraints.txt | cat constraints-hashed.txt - | $(BIN)/cyclonedx-py requirements - \
+		--pyproject pyproject.toml --output-reproducible --validate --output-file build/darkroom.cdx.json

@@ -29,13 +29,13 @@ def begin(config: Path) -> None:
     Raises StartError where that can't be.
     """
     folder = config.resolve().parent
+    if config.exists():
+        return
     try:
-        with config.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(TEMPLATE.read_text(encoding="utf-8"))
         for kind in KINDS:
             (models_folder(config.resolve()) / kind).mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        return
+        with config.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(TEMPLATE.read_text(encoding="utf-8"))
     except OSError as error:
         raise StartError(
             f"{folder}: {error.strerror or error}. Run darkroom in a folder of its own that you"

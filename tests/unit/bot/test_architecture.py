@@ -10,7 +10,7 @@ TEXT = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
 def test_every_floor_and_every_feature_is_named() -> None:
     floors = TEXT.split("## The floors of `bot/`")[1].split("\n## ")[0]
     for part in (PROJECT / "bot").iterdir():
-        if part.name.startswith("__") and part.name != "__main__.py":
+        if part.name == "py.typed" or (part.name.startswith("__") and part.name != "__main__.py"):
             continue
         name = f"{part.name}/" if part.is_dir() else part.name
         assert f"`{name}`" in floors, name
