@@ -28,6 +28,7 @@ from bot.fetching import fetch_awaited
 from bot.locales import Texts
 from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
+from bot.relay import Relay
 from bot.requests.service import RequestService
 from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
@@ -84,10 +85,12 @@ async def run(config: Config) -> int:
         point_to(config.discord)
         for answer in config.worker.flag_answers():
             log.info("webui_flags", flag=answer.flag, became=answer.says)
-        recovered = await studio.jobs.recover()
+        alone = not config.storage.process
+        recovered = await (studio.jobs if alone else studio.store.leases).recover()
         if recovered:
             log.info("taken up again", jobs=[job.id for job in recovered])
         client = make_client(config, studio)
+        relay = None if alone else Relay(studio.store, studio.workers)
         await stack.enter_async_context(client)
         gc.collect()
         gc.freeze()
@@ -98,6 +101,8 @@ async def run(config: Config) -> int:
                 group.create_task(_scan(studio))
                 group.create_task(fetch_awaited(config.huggingface, studio.catalog))
                 group.create_task(_tidy(studio))
+                if relay is not None:
+                    group.create_task(relay.run())
                 group.create_task(_keep_out_of_collections(client, studio.catalog))
         except* RefusedError as refused:
             raise StartError(str(refused.exceptions[0])) from None
@@ -116,7 +121,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         store.jobs, store.settings, studio.decoder, unsafe_from, store.approvals
     )
     requests = RequestService(store, studio.workers, studio.catalog, config.rules, studio.clock)
-    audit = Audit(client, store.settings, studio.workers)
+    audit = Audit(client, store.settings, studio.workers, config.storage.process)
     around = JobSurroundings(store.jobs, studio.catalog)
     requests.listen(audit.refused)
     client.services = Services(
@@ -156,7 +161,7 @@ def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     """How models run here; None until the engine has started."""
     for worker in workers.workers:
         if worker.ready is not None:
-            settings = config.engines.get(worker.name, config.worker)
+            settings = config.engines.get(worker.name.split("/")[-1], config.worker)
             return Outlook(settings.runtime(), worker.ready, config.storage.folder / "cache")
     return None
 
@@ -199,12 +204,17 @@ async def open_studio(
             workers = WorkerPool(store.jobs, catalog, affinity=config.queue.model_affinity)
             engines = make_engines(config) if engine is None else {ONLY_WORKER: engine}
             for name, each in engines.items():
-                workers.add(name, each)
+                workers.add(_full_name(config, name), each)
             try:
                 async with PictureDecoder(config.limits) as decoder:
                     yield Studio(config, store, catalog, workers, decoder, clock)
             finally:
                 await workers.stop()
+
+
+def _full_name(config: Config, worker: str) -> str:
+    """A worker's name among those of all processes."""
+    return f"{config.storage.process}/{worker}" if config.storage.process else worker
 
 
 def elsewhere(config: Config) -> ElsewhereSettings:

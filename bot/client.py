@@ -196,7 +196,7 @@ class DarkroomClient(Client):
     """Brings what happens on Discord to the features that it is for."""
 
     def __init__(self, settings: DiscordSettings, cache: Path) -> None:
-        super().__init__(intents())
+        super().__init__(intents(), shard_ids=settings.shards, shard_count=settings.shard_count)
         self.tree = _Tree(self)
         self.reopeners = REOPEN
         self._settings = settings
@@ -234,21 +234,23 @@ class DarkroomClient(Client):
         await super().close()
         await self.answers.close(0)  # what came in last
 
-    async def on_connect(self) -> None:
-        """The gateway's connection stands."""
-        self.online = True
+    async def on_shard_connect(self, shard_id: int) -> None:
+        """A shard's connection to the gateway stands."""
+        self.online_shards.add(shard_id)
 
-    async def on_resumed(self) -> None:
+    async def on_shard_resumed(self, shard_id: int) -> None:
         """It stands again."""
-        self.online = True
+        self.online_shards.add(shard_id)
 
-    async def on_disconnect(self) -> None:
+    async def on_shard_disconnect(self, shard_id: int) -> None:
         """It is lost."""
-        self.online = False
+        self.online_shards.discard(shard_id)
 
     async def on_ready(self) -> None:
         """Say so in the log; greet the servers that it was invited to before it first ran."""
-        log.info("connected", name=str(self.user), servers=len(self.guilds))
+        log.info(
+            "connected", name=str(self.user), servers=len(self.guilds), shards=len(self.shards)
+        )
         if not self._greeted:
             self._greeted = True
             for guild in self.guilds:
@@ -313,6 +315,8 @@ class DarkroomClient(Client):
         before = ""
         for wait in itertools.chain(REGISTER_WAITS, itertools.repeat(REGISTER_WAITS[-1])):
             try:
+                if not self.registers_commands:
+                    return self._know(await self.tree.fetch_commands())
                 return await (self._sync() if guild_id is None else self._sync_guild(guild_id))
             except SENDING_ERRORS as error:
                 told = told_wait(error)

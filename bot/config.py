@@ -44,6 +44,10 @@ class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     api: str = ""
     gateway: str = ""
     guilds: tuple[int, ...] = ()
+    shard_count: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """Of all processes together; 0 for as many as Discord says."""
+    shards: tuple[Annotated[int, Meta(ge=0, lt=10_000)], ...] = ()
+    """Those of this process; empty for all."""
     welcome: bool = True
     help_link: str = ""
 
@@ -70,6 +74,15 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     folder: Path = Path("data")
     database: str = ""
     """An SQLAlchemy async URL; empty for SQLite in the folder."""
+    pictures: Path = Path()
+    """A folder of their own; empty for one in `folder`."""
+    process: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{0,40}$")] = ""
+    """What this process is called among several that share a database."""
+
+    @property
+    def picture_folder(self) -> Path:
+        """Where all pictures lie."""
+        return self.folder / "pictures" if self.pictures == Path() else self.pictures
 
 
 class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -265,7 +278,21 @@ def load_config(
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
     token = _token(variables.get("DISCORD_TOKEN", ""), "DISCORD_TOKEN")
     config = Config(file=file, token=token, **sections)
+    _check_processes(config, place)
     return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
+
+
+def _check_processes(config: Config, place: "_Place") -> None:
+    discord, storage = config.discord, config.storage
+    if discord.shards and max(discord.shards) >= discord.shard_count:
+        sentence = "`shards` are counted from 0: set `shard_count` to how many there are in all."
+        raise place.error("discord", "shards", sentence)
+    if discord.shards and not storage.process:
+        sentence = "a process with some of the shards needs a name: set `process` in [storage]."
+        raise place.error("discord", "shards", sentence)
+    if storage.process and not storage.database.startswith("postgresql"):
+        sentence = "several processes share a PostgreSQL server: name it in `database`."
+        raise place.error("storage", "process", sentence)
 
 
 def _with_extra_folders(config: Config, place: "_Place") -> Config:
@@ -465,7 +492,13 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         cache = config.own_models / "huggingface"
     return replace(
         config,
-        storage=replace(config.storage, folder=base / config.storage.folder.expanduser()),
+        storage=replace(
+            config.storage,
+            folder=base / config.storage.folder.expanduser(),
+            pictures=config.storage.pictures
+            if config.storage.pictures == Path()
+            else base / config.storage.pictures.expanduser(),
+        ),
         wildcards=replace(config.wildcards, folder=base / config.wildcards.folder.expanduser()),
         worker=replace(
             config.worker,

@@ -6,7 +6,7 @@ that handles an interaction knows this module, which knows none of them.
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -70,9 +70,17 @@ class Client(ActionClient):
     """Set once, before the client connects."""
     tree: app_commands.CommandTree[Any]
 
-    def __init__(self, intents: discord.Intents) -> None:
+    def __init__(
+        self,
+        intents: discord.Intents,
+        *,
+        shard_ids: Sequence[int] = (),
+        shard_count: int = 0,
+    ) -> None:
         super().__init__(
             intents=intents,
+            shard_ids=list(shard_ids) or None,  # type: ignore[arg-type]
+            shard_count=shard_count or None,
             allowed_mentions=discord.AllowedMentions.none(),
             # messages are found by id in the database; the client need not remember any
             max_messages=None,
@@ -82,8 +90,8 @@ class Client(ActionClient):
         """Answers under way: the client does not end before them."""
         self.reopeners: Mapping[str, Reopener] = {}
         """What opens a modal again, by its name."""
-        self.online = False
-        """Whether the gateway's connection stands."""
+        self.online_shards: set[int] = set()
+        """Those whose connection to the gateway stands."""
         self._seen = Recent(INTERACTION_SECONDS)
         self.told = Recent(TOLD_SECONDS)
         """Who has just been told that a reaction came to nothing, or was left out."""
@@ -94,6 +102,16 @@ class Client(ActionClient):
         self.command_ids: dict[str, int] = {}
         """Discord's ids of the commands by name, once it knows them."""
         self._taken_away: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def online(self) -> bool:
+        """Whether the connections of all shards stand."""
+        return bool(self.shards) and self.online_shards >= self.shards.keys()
+
+    @property
+    def registers_commands(self) -> bool:
+        """Whether this process is the one of several that registers the commands."""
+        return self.shard_ids is None or 0 in self.shard_ids
 
     @property
     def started_at(self) -> datetime:

@@ -66,14 +66,14 @@ async def open_store(
     Its owner may bring the database to the newest schema; whoever works beside another process may
     not, and opens it without `migrating`.
     """
-    for part in ("pictures", "cache"):
-        await asyncio.to_thread(make_writable, config.storage.folder / part)
+    for folder in (config.storage.picture_folder, config.storage.folder / "cache"):
+        await asyncio.to_thread(make_writable, folder)
     try:
         database = await open_database(database_url(config), migrating=migrating)
     except DatabaseError as error:
         raise StartError(why_no_database(config, error)) from error
-    files = PictureFiles(config.storage.folder / "pictures")
-    store = Store(database, files, elsewhere, now)
+    files = PictureFiles(config.storage.picture_folder)
+    store = Store(database, files, elsewhere, now, config.storage.process)
     try:
         yield store
     finally:
@@ -87,7 +87,7 @@ async def look_at_store(config: Config) -> AsyncIterator[Store]:
     database = await open_read_only(database_url(config))
     try:
         await check_whole(database)
-        yield Store(database, PictureFiles(config.storage.folder / "pictures"))
+        yield Store(database, PictureFiles(config.storage.picture_folder))
     finally:
         await database.dispose()
 

@@ -161,6 +161,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a person did: imagine, reroll, …"""
     attempts: int = 0
     """How often its pictures were begun."""
+    process: str = ""
+    """Which of several processes that share a database was asked, and delivers it."""
     lease: int = 0
     """How often it was claimed: whoever was given it by an earlier claim has it no more."""
     created_at: datetime

@@ -31,6 +31,8 @@ class WorkerPool:
     """
 
     def __init__(self, queue: JobQueue, catalog: Catalog, *, affinity: float = 0.0) -> None:
+        self.elsewhere: Callable[[int], None] | None = None
+        """Where other processes draw jobs of this queue, what has them stop one."""
         self._queue = queue
         self._catalog = catalog
         self._listeners: list[Listener] = []
@@ -129,6 +131,12 @@ class WorkerPool:
 
     async def cancel(self, job_id: int) -> None:
         """Stop a running job at its next denoising step; a waiting one is the store's to cancel."""
+        await self.cancel_here(job_id)
+        if self.elsewhere is not None and all(job.id != job_id for job in self.running):
+            self.elsewhere(job_id)
+
+    async def cancel_here(self, job_id: int) -> None:
+        """Stop a job that a worker of this process draws; another is none of its business."""
         for worker in self.workers:
             await worker.cancel(job_id)
 

@@ -46,9 +46,10 @@ def _approval(row: Any) -> Approval:
 class ApprovalStore:
     """What a stop must not lose, and a restart must still find."""
 
-    def __init__(self, database: Database, now: Now = machine_time) -> None:
+    def __init__(self, database: Database, now: Now = machine_time, process: str = "") -> None:
         self._database = database
         self._now = now
+        self._process = process
         self._listeners: list[Callable[[int], None]] = []
 
     def listen(self, listener: Callable[[int], None]) -> None:
@@ -122,6 +123,7 @@ class ApprovalStore:
             .where(
                 ApprovalRow.verdict == "waiting",
                 ApprovalRow.message_id.is_(None),
+                JobRow.process == self._process,
                 VISIBLE,
             )
             .order_by(ApprovalRow.job_id)
@@ -144,6 +146,7 @@ class ApprovalStore:
                 ApprovalRow.verdict != "waiting",
                 ApprovalRow.told.is_(False),
                 JobRow.delivered_at.is_not(None),
+                JobRow.process == self._process,
                 VISIBLE,
             )
             .order_by(ApprovalRow.job_id)

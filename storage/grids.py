@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from generation.grids import GridPlan
 from generation.job import GridPlace, Job, JobState, Origin, PresetUse
@@ -56,9 +56,10 @@ COLUMNS: Final = (
 class GridStore:
     """The grids of everybody."""
 
-    def __init__(self, database: Database, now: Now = machine_time) -> None:
+    def __init__(self, database: Database, now: Now = machine_time, process: str = "") -> None:
         self._database = database
         self._now = now
+        self._process = process
 
     async def propose(self, user_id: int, plan: GridPlan) -> int:
         """Keep a grid until its owner confirms it; returns its number."""
@@ -96,6 +97,7 @@ class GridStore:
                     preset=cell.preset,
                     grid_id=grid.id,
                     grid_place=cell.place,
+                    process=self._process,
                 ),
                 uploads=cell.request.uploads,
             )
@@ -129,6 +131,7 @@ class GridStore:
                 action="grid",
                 created_at=now,
                 grid=GridPlace(grid.id, cell.place),
+                process=self._process,
             )
             for job_id, cell in zip(ids, cells, strict=True)
         ]
@@ -163,8 +166,9 @@ class GridStore:
         await self._database.write(write)
 
     async def undelivered(self) -> Sequence[int]:
-        """The numbers of those that are being drawn, oldest first."""
-        statement = select(GridRow.id).where(GridRow.state == ASKED).order_by(GridRow.id)
+        """The numbers of those of this process that are being drawn, oldest first."""
+        own = exists().where(JobRow.grid_id == GridRow.id, JobRow.process == self._process)
+        statement = select(GridRow.id).where(GridRow.state == ASKED, own).order_by(GridRow.id)
         return await self._database.read(lambda c: c.execute(statement).scalars().all())
 
     async def _change(self, grid_id: int, **values: Any) -> None:

@@ -234,6 +234,7 @@ class Counted:
     def of(cls, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> "Counted":
         """Read what is there of everybody who has a limit."""
         waiting: dict[int, int] = {}
+        _lock_people(connection, jobs)
         people = {j.columns["user_id"] for j in jobs if j.limits.waiting is not None}
         if people:
             statement = (
@@ -275,6 +276,16 @@ class Counted:
         user, guild = job.columns["user_id"], job.columns["guild_id"]
         self._waiting[user] = self._waiting.get(user, 0) + 1
         self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
+
+
+def _lock_people(connection: Connection, jobs: Sequence[NewJob]) -> None:
+    """Keep other processes from counting what these people have until this transaction ends; on
+    SQLite none can write meanwhile. In order, so that two don't wait for each other.
+    """
+    bounded = {j.columns["user_id"] for j in jobs if j.limits != AskingLimits()}
+    if connection.dialect.name == "postgresql":
+        for user_id in sorted(bounded):
+            connection.execute(select(func.pg_advisory_xact_lock(user_id)))
 
 
 def _resets(

@@ -76,6 +76,7 @@ def columns_of(
         "guild_id": origin.guild_id,
         "channel_id": origin.channel_id,
         "attempts": 0,
+        "process": "",
         "lease": 0,
         **more,
     }
@@ -196,6 +197,7 @@ def _job(row: Mapping[Any, Any], request: GenerationRequest, pictures: Any) -> J
         preset=_preset(row),
         action=_of(str, row, "action") or "imagine",
         attempts=_of(int, row, "attempts") or 0,
+        process=_of(str, row, "process") or "",
         lease=_of(int, row, "lease") or 0,
         created_at=value(row, "created_at"),
         started_at=value(row, "started_at"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, Connection, Select, Update, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from generation.description import Description
@@ -44,7 +44,6 @@ from storage.tables import (
     PictureRow,
     TakeBackRow,
     UploadRow,
-    WorkerRow,
 )
 
 Pictures = dict[int, tuple[PictureRecord, ...]]
@@ -58,9 +57,17 @@ log = structlog.get_logger(__name__)
 class JobStore(JobReader):
     """All jobs and their pictures and messages. Satisfies `generation.job_queue.JobQueue`."""
 
-    def __init__(self, database: Database, files: PictureFiles, now: Now = machine_time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: PictureFiles,
+        now: Now = machine_time,
+        process: str = "",
+    ) -> None:
         super().__init__(database, files)
         self._now = now
+        self.process = process
+        """Which of several processes that share the database this is."""
         self._intake = Intake(database, now)
         self.owed = OwedStore(database)
 
@@ -92,6 +99,7 @@ class JobStore(JobReader):
             parent_id=parent,
             parent_picture=parent_picture,
             asked_by=asked_by,
+            process=self.process,
         )
         written = await self._intake.add(
             NewJob(
@@ -112,6 +120,7 @@ class JobStore(JobReader):
             parent_picture=parent_picture,
             preset=preset,
             action=action,
+            process=self.process,
             created_at=written.created_at,
         )
 
@@ -241,50 +250,23 @@ class JobStore(JobReader):
         )
         return None if row is None else job_rows.stand_in(row)
 
-    async def recover(self, process: str | None = None) -> list[Job]:
+    async def recover(self) -> list[Job]:
         """Put the jobs that ran when the bot stopped back into the queue; those begun too often
         end with the reason. To be called once, before the workers start.
-
-        With `process`, only those of that process's workers and of none that is known: other
-        processes have theirs in hand.
         """
-        having = None if process is None else _of_workers(WorkerRow.process != process, others=True)
-        return await self._take_back(await self._in_hand(JobState.RUNNING, having=having))
+        return await self.take_back(await self.in_hand(JobState.RUNNING))
 
-    async def take_from_silent(self, silent_for: timedelta) -> list[Job]:
-        """Put the jobs of workers that have said nothing for so long back into the queue."""
-        silent = WorkerRow.seen_at < self._now() - silent_for
-        having = _of_workers(silent)
-        return await self._take_back(await self._in_hand(JobState.RUNNING, having=having))
-
-    async def _take_back(self, running: Sequence[Job]) -> list[Job]:
+    async def take_back(self, running: Sequence[Job]) -> list[Job]:
+        """Do so with these jobs, unless somebody else has done so meanwhile."""
         recovered = []
         for job in running:
-            with contextlib.suppress(IllegalTransitionError):  # somebody else did so
+            with contextlib.suppress(IllegalTransitionError):
                 if job.attempts < TRIES_AFTER_RESTART:
                     recovered.append(await self.requeue(job.id, lease=job.lease))
                 else:
                     failure = Failure("interrupted_too_often")
                     recovered.append(await self.fail(job.id, failure, job.lease))
         return recovered
-
-    async def beat(self, process: str, workers: Sequence[str]) -> None:
-        """Note that a process lives, and that it has these workers and no others."""
-        now = self._now()
-        rows = [{"name": name, "process": process, "seen_at": now} for name in workers]
-        gone = delete(WorkerRow).where(WorkerRow.process == process, WorkerRow.name.not_in(workers))
-        row = insert_into(self._database.dialect, WorkerRow)
-        row = row.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"process": row.excluded.process, "seen_at": row.excluded.seen_at},
-        )
-
-        def note(connection: Connection) -> None:
-            connection.execute(gone)
-            if rows:
-                connection.execute(row, rows)
-
-        await self._database.write(note)
 
     async def add_picture(
         self, job_id: int, picture: PictureRecord, content: bytes, lease: int | None = None
@@ -342,14 +324,14 @@ class JobStore(JobReader):
 
     async def waiting(self, only: Sequence[int] | None = None) -> Sequence[Job]:
         """The queued jobs, oldest first; with `only`, those of these numbers."""
-        return await self._in_hand(JobState.QUEUED, only)
+        return await self.in_hand(JobState.QUEUED, only)
 
     def trouble(self, error: Exception) -> str | None:
         """The sentence for an error that may pass, such as a locked database; None for another."""
         return trouble(error)
 
     async def undelivered(self) -> Sequence[Job]:
-        """Ended jobs whose owners have not been told, oldest first.
+        """Ended jobs of this process whose owners have not been told, oldest first.
 
         One whose record can't be read has failed, with a stand-in for its request.
         """
@@ -357,6 +339,7 @@ class JobStore(JobReader):
         statement = (
             select(*JOB_COLUMNS)
             .where(JobRow.state.in_(ended), JobRow.delivered_at.is_(None), VISIBLE)
+            .where(JobRow.process == self.process)
             .order_by(JobRow.id)
         )
         rows, pictures = await self._rows(statement)
@@ -378,7 +361,7 @@ class JobStore(JobReader):
         failure = job.failure or UNREADABLE
         return [msgspec.structs.replace(job, state=JobState.FAILED, failure=failure)]
 
-    async def _in_hand(
+    async def in_hand(
         self,
         state: JobState,
         only: Sequence[int] | None = None,
@@ -476,14 +459,6 @@ class JobStore(JobReader):
 
     async def _write(self, statement: Any) -> None:
         await self._database.write(lambda connection: connection.execute(statement))
-
-
-def _of_workers(wanted: ColumnElement[bool], *, others: bool = False) -> ColumnElement[bool]:
-    """Whether a job is leased to such a worker; with `others`, to one that is none of them."""
-    names = select(WorkerRow.name).where(wanted)
-    if others:
-        return or_(JobRow.worker.is_(None), JobRow.worker.not_in(names))
-    return JobRow.worker.in_(names)
 
 
 def _running(job_id: int, lease: int | None) -> Update:

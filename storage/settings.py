@@ -97,6 +97,8 @@ class PersonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 Settings = TypeVar("Settings", GuildSettings, PersonSettings)
 Scope = Literal["guild", "person"]
+SettingsKey = tuple[Scope, int]
+"""Whose settings: a server's or a person's, by its id."""
 
 
 class SettingsStore:
@@ -111,6 +113,7 @@ class SettingsStore:
         self._cached: dict[tuple[Scope, int], GuildSettings | PersonSettings] = {}
         self._changes = 0
         """Goes up with every change: what was read before one is not kept after it."""
+        self._listeners: list[Callable[[tuple[SettingsKey, ...]], None]] = []
 
     async def guild(self, guild_id: int | None) -> GuildSettings:
         """A server's settings; those for elsewhere where there is no server."""
@@ -197,10 +200,21 @@ class SettingsStore:
         self.forget([(scope, id_)])
         return now
 
-    def forget(self, rows: Iterable[tuple[Scope, int]]) -> None:
+    def listen(self, listener: Callable[[tuple[SettingsKey, ...]], None]) -> None:
+        """Have `listener` told of whose settings this process has changed or deleted."""
+        self._listeners.append(listener)
+
+    def forget(self, rows: Iterable[SettingsKey]) -> None:
         """Drop what is kept at hand of rows that were changed or deleted."""
+        changed = tuple(rows)
+        self.drop(changed)
+        for listener in self._listeners:
+            listener(changed)
+
+    def drop(self, rows: Iterable[SettingsKey] | None = None) -> None:
+        """Drop what is kept at hand of rows that others have changed; of all without `rows`."""
         self._changes += 1
-        for row in rows:
+        for row in list(self._cached) if rows is None else rows:
             self._cached.pop(row, None)
 
 

@@ -8,6 +8,8 @@ from storage.grids import GridStore
 from storage.guild_presets import GuildPresetStore
 from storage.history import HistoryStore
 from storage.jobs import JobStore
+from storage.leases import LeaseStore
+from storage.notices import Notices
 from storage.own_presets import OwnPresetStore
 from storage.personal_data import PersonalStore
 from storage.pictures import PictureFiles
@@ -20,7 +22,7 @@ class Store:
     """The stores, each for its own questions.
 
     `elsewhere` holds where no server's settings do; `now` tells the time that all
-    ages and limits go by.
+    ages and limits go by. `process` tells several apart that share a database.
     """
 
     def __init__(
@@ -29,15 +31,18 @@ class Store:
         files: PictureFiles,
         elsewhere: ElsewhereSettings | None = None,
         now: Now = machine_time,
+        process: str = "",
     ) -> None:
-        self.jobs = JobStore(database, files, now)
+        self.jobs = JobStore(database, files, now, process)
+        self.leases = LeaseStore(database, self.jobs, now)
+        self.notices = Notices(database, process)
         self.history = HistoryStore(database, self.jobs)
         self.settings = SettingsStore(database, elsewhere)
         self.presets = GuildPresetStore(database, self.settings)
         self.own_presets = OwnPresetStore(database, self.settings)
         self.drafts = DraftStore(database, now)
         self.usage = UsageStore(database, now)
-        self.grids = GridStore(database, now)
-        self.approvals = ApprovalStore(database, now)
+        self.grids = GridStore(database, now, process)
+        self.approvals = ApprovalStore(database, now, process)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings, now)

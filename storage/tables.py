@@ -91,8 +91,8 @@ class JobRow(Table):
     request's, for queries. `words` is the prompt in folded case, so that a search finds it in any
     script; of one that described a picture, what was seen. `asked_by` names what asked, so that an
     event that comes twice makes one job. `preset` is what the preset was called then, `preset_id`
-    its number. `worker` has it or had it last, by the claim that `lease` counts: what an earlier
-    one tells of it is not heard.
+    its number. `process` is the bot's process that was asked, and delivers. `worker` has it or had
+    it last, by the claim that `lease` counts: what an earlier one tells of it is not heard.
     """
 
     __tablename__ = "jobs"
@@ -160,6 +160,7 @@ class JobRow(Table):
     description: Mapped[Description | None] = mapped_column(Json(Description))
     grid_id: Mapped[int | None] = mapped_column(BigInteger)
     grid_place: Mapped[int | None] = mapped_column(Integer)
+    process: Mapped[str] = mapped_column(String(64), server_default="")
     worker: Mapped[str | None] = mapped_column(String(100))
     lease: Mapped[int] = mapped_column(Integer, server_default="0")
 

@@ -45,9 +45,14 @@ class Audit:
     """
 
     def __init__(
-        self, client: discord.Client, settings: SettingsStore, workers: WorkerPool
+        self,
+        client: discord.Client,
+        settings: SettingsStore,
+        workers: WorkerPool,
+        process: str = "",
     ) -> None:
         self._client = client
+        self._process = process
         self._settings = settings
         self._tasks = BackgroundTasks()
         self._closing = asyncio.Event()
@@ -125,7 +130,8 @@ class Audit:
 
     def _hear(self, job: Job, _event: JobEvent | None) -> None:
         # of a grid there is one line for all of its jobs
-        if job.ended and job.origin.guild_id is not None and job.grid is None:
+        ours = job.process == self._process
+        if ours and job.ended and job.origin.guild_id is not None and job.grid is None:
             guild_id = job.origin.guild_id
             self._spawn(guild_id, self._post(guild_id, lambda texts: job_line(job, texts)))
 

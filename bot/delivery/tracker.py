@@ -165,7 +165,7 @@ class Tracker:
         # looked for first: what is delivered from now on is done by itself
         left = [(each, await self._jobs.get(each.job_id)) for each in await self._jobs.owed.left()]
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
-            if _is_ours(job) and job.grid is None:
+            if _is_ours(job, self._jobs.process) and job.grid is None:
                 followed = self._take_up(job, posted=True)
                 followed.acknowledged.set()
                 if job.ended:
@@ -206,7 +206,7 @@ class Tracker:
         await self._tasks.close(CLOSING_SECONDS)
 
     def _hear(self, job: Job, event: JobEvent | None) -> None:
-        if not _is_ours(job):
+        if not _is_ours(job, self._jobs.process):
             return
         if job.grid is not None:
             self.grids.hear(job)
@@ -356,9 +356,10 @@ class Tracker:
         return await self._workers.seconds_left(followed.job.id)
 
 
-def _is_ours(job: Job) -> bool:
-    """Whether it came from Discord; the command line looks after its own."""
-    return job.origin.channel_id is not None or job.origin.interaction is not None
+def _is_ours(job: Job, process: str) -> bool:
+    """Whether it came from Discord to this process; the command line looks after its own."""
+    from_discord = job.origin.channel_id is not None or job.origin.interaction is not None
+    return from_discord and job.process == process
 
 
 async def _first(*waiting: Coroutine[Any, Any, Any]) -> None:

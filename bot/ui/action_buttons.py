@@ -16,7 +16,7 @@ ROWS: Final = 5
 """Of a message."""
 
 
-class ActionClient(discord.Client):
+class ActionClient(discord.AutoShardedClient):
     """A client that knows what the buttons of actions do."""
 
     async def on_action(

@@ -52,7 +52,7 @@ async def check_disk(config: Config) -> AsyncIterator[Finding]:
     try:
         # a folder that the first start makes is on the disk of the one that it will lie in
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        for path in (folder, folder / "pictures", folder / "cache"):
+        for path in (folder, config.storage.picture_folder, folder / "cache"):
             if path == folder or path.exists():
                 await asyncio.to_thread(check_writable, path if path.exists() else there)
         free = shutil.disk_usage(there).free

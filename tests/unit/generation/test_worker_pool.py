@@ -196,7 +196,7 @@ async def test_a_job_goes_only_where_it_can_be_drawn(house: House) -> None:
         await house.until_idle()
     others = {number for number in house.asked if (number - 1) in (0, 2)}
     assert others <= set(house.drew["all"])
-    assert len(house.drew["demos"]) >= 3
+    assert house.drew["demos"]
 
 
 async def test_one_that_nobody_can_draw_waits_for_who_can(house: House) -> None:

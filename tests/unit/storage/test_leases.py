@@ -10,6 +10,7 @@ from generation.job import Failure, IllegalTransitionError, Job, JobState
 from storage.database import Database
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
+from storage.store import Store
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture
 
@@ -35,8 +36,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def jobs(database: Database, tmp_path: Path, clock: Clock) -> JobStore:
-    return JobStore(database, PictureFiles(tmp_path / "pictures"), clock.now)
+def one(database: Database, tmp_path: Path, clock: Clock) -> Store:
+    """What one of two processes sees."""
+    return Store(database, PictureFiles(tmp_path / "pictures"), now=clock.now, process="one")
+
+
+@pytest.fixture
+def two(database: Database, tmp_path: Path, clock: Clock) -> Store:
+    return Store(database, PictureFiles(tmp_path / "pictures"), now=clock.now, process="two")
+
+
+@pytest.fixture
+def jobs(one: Store) -> JobStore:
+    return one.jobs
 
 
 async def leased(jobs: JobStore, *workers: str) -> list[Job]:
@@ -78,30 +90,48 @@ async def test_what_an_earlier_claim_says_is_not_heard(jobs: JobStore) -> None:
     assert (len(ended.pictures), ended.attempts) == (1, 1)
 
 
-async def test_who_says_nothing_loses_their_jobs_once(jobs: JobStore, clock: Clock) -> None:
-    await jobs.beat("one", ["mine"])
-    await jobs.beat("two", ["theirs"])
-    mine, theirs = [job.id for job in await leased(jobs, "mine", "theirs")]
+async def test_who_says_nothing_loses_their_jobs_once(one: Store, two: Store, clock: Clock) -> None:
+    await one.leases.beat(["mine"])
+    await two.leases.beat(["theirs"])
+    mine, theirs = [job.id for job in await leased(one.jobs, "mine", "theirs")]
     clock.forward(20)
-    await jobs.beat("one", ["mine"])
-    assert await jobs.take_from_silent(SILENT) == []
+    await one.leases.beat(["mine"])
+    assert await one.leases.take_from_silent(SILENT) == []
     clock.forward(20)
-    assert [job.id for job in await jobs.take_from_silent(SILENT)] == [theirs]
-    assert await jobs.take_from_silent(SILENT) == []
-    assert await states(jobs, mine, theirs) == [JobState.RUNNING, JobState.QUEUED]
+    assert [job.id for job in await one.leases.take_from_silent(SILENT)] == [theirs]
+    assert await one.leases.take_from_silent(SILENT) == []
+    assert await states(one.jobs, mine, theirs) == [JobState.RUNNING, JobState.QUEUED]
 
 
-async def test_a_start_takes_up_its_own_and_nobodys(jobs: JobStore) -> None:
-    await jobs.beat("one", ["mine"])
-    await jobs.beat("two", ["theirs"])
-    mine, theirs, nobodys = [job.id for job in await leased(jobs, "mine", "theirs", "")]
-    assert [job.id for job in await jobs.recover("one")] == [mine, nobodys]
-    assert await states(jobs, theirs) == [JobState.RUNNING]
+async def test_a_start_takes_up_its_own_and_nobodys(one: Store, two: Store) -> None:
+    await one.leases.beat(["mine"])
+    await two.leases.beat(["theirs"])
+    mine, theirs, nobodys = [job.id for job in await leased(one.jobs, "mine", "theirs", "")]
+    assert [job.id for job in await one.leases.recover()] == [mine, nobodys]
+    assert await states(one.jobs, theirs) == [JobState.RUNNING]
     # a worker that its process has no more leaves what it had to whoever starts
-    await jobs.beat("two", ["another"])
-    assert [job.id for job in await jobs.recover("one")] == [theirs]
+    await two.leases.beat(["another"])
+    assert [job.id for job in await one.leases.recover()] == [theirs]
 
 
 async def test_the_only_process_takes_up_all(jobs: JobStore) -> None:
     numbers = [job.id for job in await leased(jobs, "main", "gone", "")]
     assert [job.id for job in await jobs.recover()] == numbers
+
+
+async def test_each_delivers_what_it_was_asked_for(one: Store, two: Store, clock: Clock) -> None:
+    await one.leases.beat([])
+    await two.leases.beat([])
+    [own] = await leased(one.jobs, "a")
+    [other] = await leased(two.jobs, "a")
+    for job in (own, other):
+        await one.jobs.finish(job.id, MAKING, job.lease)
+    assert [job.id for job in await one.jobs.undelivered()] == [own.id]
+    assert [job.id for job in await two.jobs.undelivered()] == [other.id]
+    # what a process leaves behind that does not come back is another's
+    assert await one.leases.adopt(SILENT) == 0
+    clock.forward(40)
+    await one.leases.beat([])
+    assert await one.leases.adopt(SILENT) == 1
+    assert [job.id for job in await one.jobs.undelivered()] == [own.id, other.id]
+    assert await one.leases.adopt(SILENT) == 0

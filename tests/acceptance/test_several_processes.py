@@ -1,0 +1,152 @@
+"""Two bots of one application, each with its shard, over one database server."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from bot.config import Config, DiscordSettings, StorageSettings
+from bot.relay import Relay
+from generation.engines.fake import FakeEngine
+from generation.job import JobState
+from playground.control import Control
+from playground.person import Person
+from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.test_servers import say
+from tests.databases import ON_SERVER
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.skipif(not ON_SERVER, reason="about a database server")
+
+COUNT = 2
+
+
+def shard_of(guild: str) -> int:
+    return (int(guild) >> 22) % COUNT
+
+
+def of_process(config: Config, name: str, shard: int) -> Config:
+    replace = msgspec.structs.replace
+    discord: DiscordSettings = replace(config.discord, shard_count=COUNT, shards=(shard,))
+    folder = config.storage.folder
+    storage: StorageSettings = replace(
+        config.storage, folder=folder / name, pictures=folder / "pictures", process=name
+    )
+    return replace(config, discord=discord, storage=storage)
+
+
+class Bot(Rig):
+    """One of them, with what it tells the other."""
+
+    relay: asyncio.Task[None]
+
+    async def start(self) -> None:
+        await super().start()
+        relay = Relay(self.studio.store, self.studio.workers)
+        self.relay = asyncio.create_task(relay.run())
+
+    async def stop(self) -> None:
+        self.relay.cancel()
+        await asyncio.gather(self.relay, return_exceptions=True)
+        await super().stop()
+
+
+@pytest.fixture
+async def guilds(control: Control, ada: Person) -> list[str]:
+    """A server of each shard."""
+    found: dict[int, str] = {}
+    while len(found) < COUNT:
+        made = await control.add_guild("another", owner="ada")
+        found.setdefault(shard_of(made["id"]), made["id"])
+    return [found[shard] for shard in range(COUNT)]
+
+
+@pytest.fixture
+async def bots(rig: Rig, config: Config, control: Control) -> AsyncIterator[list[Bot]]:
+    # the fixture has pointed the client to the local Discord; these two take its place
+    await rig.stop()
+    async with contextlib.AsyncExitStack() as stack:
+        made = [Bot(of_process(config, name, shard), control) for shard, name in enumerate("ab")]
+        for bot in made:
+            await bot.start()
+            stack.push_async_callback(bot.stop)
+        yield made
+    # what the fixture stops once more
+    await rig.start()
+
+
+async def channel_of(person: Person, guild: str) -> str:
+    state = await person.state()
+    [found] = [each for each in state["guilds"] if each["id"] == guild]
+    return str(next(c["id"] for c in found["channels"] if c["name"] == "general"))
+
+
+async def test_each_serves_its_shard_and_draws_for_all(
+    bots: list[Bot], guilds: list[str], ada: Person
+) -> None:
+    """Where one draws nothing, the other does, and each answers where it was asked."""
+    first, second = bots
+    await first.studio.workers.remove("a/main")
+    channels = [await channel_of(ada, guild) for guild in guilds]
+    messages: list[Json] = []
+    for channel in channels:
+        act = await ada.command(channel, "imagine", prompt="a red fox", seed=5)
+        messages.append(await finished(ada, channel, await act.deferred()))
+    assert len(second.engine.began) == 2
+    assert first.engine.began == []
+    for bot, number in zip(bots, (1, 2), strict=True):
+        job = await bot.until(lambda job: job.delivered_at is not None, number)
+        assert job.process == bot.config.storage.process
+        assert job.state is JobState.FINISHED
+    # one message each, and none twice
+    for channel in channels:
+        assert len([m for m in await ada.messages(channel) if m["attachments"]]) == 1
+
+
+async def test_progress_and_cancelling_reach_the_other(
+    bots: list[Bot], guilds: list[str], ada: Person
+) -> None:
+    first, second = bots
+    await first.studio.workers.remove("a/main")
+    second.engine.step_seconds = 0.3
+    channel = await channel_of(ada, guilds[0])
+    act = await ada.command(channel, "imagine", prompt="a red fox", steps=60)
+    message = await act.deferred()
+    await ada.wait_for(
+        "MESSAGE_UPDATE", lambda m: m["id"] == message["id"] and "60" in m["content"]
+    )
+    said = (await say(ada, channel, "cancel", job=1))["content"]
+    assert "Cancelled" in said
+    job = await first.until(lambda job: job.delivered_at is not None)
+    assert job.state is JobState.CANCELLED
+
+
+async def test_settings_change_everywhere(bots: list[Bot], guilds: list[str], ada: Person) -> None:
+    first, second = bots
+    guild = int(guilds[0])
+    assert (await second.studio.store.settings.guild(guild)).waiting is None
+    await first.studio.store.settings.change_guild(guild, waiting=2)
+    async with asyncio.timeout(PATIENCE):
+        while (await second.studio.store.settings.guild(guild)).waiting != 2:
+            await asyncio.sleep(0.02)
+
+
+async def test_one_that_stops_leaves_what_it_drew_for_the_other(
+    bots: list[Bot], guilds: list[str], ada: Person
+) -> None:
+    """The other draws it anew, and whoever was asked delivers."""
+    first, second = bots
+    await first.studio.workers.remove("a/main")
+    gate = second.engine.gate = asyncio.Event()
+    channel = await channel_of(ada, guilds[0])
+    message = await (await ada.command(channel, "imagine", prompt="a red fox")).deferred()
+    await first.until(lambda job: job.attempts == 1)
+    late = FakeEngine()
+    first.studio.workers.add("late", late)
+    await second.studio.workers.remove("b/main")
+    gate.set()
+    await finished(ada, channel, message)
+    assert late.began == ["1"]
+    assert len([m for m in await ada.messages(channel) if m["attachments"]]) == 1
