@@ -118,7 +118,7 @@ async def test_progress_and_cancelling_reach_the_other(
         "MESSAGE_UPDATE", lambda m: m["id"] == message["id"] and "60" in m["content"]
     )
     said = (await say(ada, channel, "cancel", job=1))["content"]
-    assert "Cancelled" in said
+    assert "cancelled" in said
     job = await first.until(lambda job: job.delivered_at is not None)
     assert job.state is JobState.CANCELLED
 
