@@ -1,5 +1,5 @@
 """What the networks beside the drawing ones need of memory: annotators of control pictures, what
-sees for IP-Adapters, restorers of faces and removers of backgrounds.
+sees for IP-Adapters, what finds masks by words, restorers of faces and removers of backgrounds.
 
 Each works on one picture at a time, before the denoiser or after it, so only the largest counts at
 once. Their weights take what their files do; what they need beside them is reckoned by the largest
@@ -25,6 +25,7 @@ WORKING: Final[Mapping[str, int]] = {
     "adapter": 20_000_000,
     "restorer": 500_000_000,
     "detector": 50_000_000,
+    "segmenter": 300_000_000,
 }
 """Bytes beside the weights of those that always see a picture at one size, by what they do."""
 WORKING_PER_PIXEL: Final[Mapping[str, int]] = {"softedge": 640, "lineart": 960}
@@ -39,7 +40,11 @@ def helpers_of(work: Generate, *, onnx_on_device: bool) -> tuple[PlannedHelper, 
     """Of a job, in the order in which they work."""
     pixels = work.request.drawn_size[0] * work.request.drawn_size[1]
     return _planned(
-        [*_annotators(work.annotators, pixels), *_of_prompts(work.eyes, work.adapters)],
+        [
+            *_segmenter(work.segmenter),
+            *_annotators(work.annotators, pixels),
+            *_of_prompts(work.eyes, work.adapters),
+        ],
         _finishing(work.finishing),
         onnx_on_device=onnx_on_device,
     )
@@ -60,7 +65,11 @@ def helpers_there(
     )
     done = Finishing(restorer=restorers, detector=detectors, remover=removers)
     return _planned(
-        [*_annotators(annotators, size[0] * size[1]), *_of_prompts(eyes, adapters)],
+        [
+            *_segmenter(next(iter(catalog.segmenters), None)),
+            *_annotators(annotators, size[0] * size[1]),
+            *_of_prompts(eyes, adapters),
+        ],
         _finishing(done),
         onnx_on_device=onnx_on_device,
     )
@@ -87,8 +96,8 @@ def _planned(
 def _place(
     file: ModelFile, name: str, *, onnx_on_device: bool
 ) -> Literal["aside", "device", "ram"]:
-    if name == "detector":
-        return "ram"  # OpenCV's
+    if name in ("detector", "segmenter"):
+        return "ram"  # OpenCV's, and what works there whatever the card is
     if file.path.suffix.casefold() != ONNX:
         return "aside"
     return "device" if onnx_on_device else "ram"
@@ -97,6 +106,11 @@ def _place(
 def _annotators(files: Mapping[str, ModelFile], pixels: int) -> Iterator[Working]:
     for name, file in files.items():
         yield name, file, WORKING.get(name, 0) or WORKING_PER_PIXEL[name] * pixels
+
+
+def _segmenter(file: ModelFile | None) -> Iterator[Working]:
+    if file is not None:
+        yield "segmenter", file, WORKING["segmenter"]
 
 
 def _of_prompts(eyes: Iterable[ModelFile], adapters: Iterable[ModelFile]) -> Iterator[Working]:

@@ -178,7 +178,8 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     @property
     def seeing(self) -> tuple[ModelFile, ...]:
         """What sees pictures before any is drawn."""
-        return (*self.annotators.values(), *self.eyes, *self.adapters)
+        segmenter = () if self.segmenter is None else (self.segmenter,)
+        return (*segmenter, *self.annotators.values(), *self.eyes, *self.adapters)
 
     @property
     def steering(self) -> tuple[ControlUse, ...]:

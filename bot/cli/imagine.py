@@ -111,7 +111,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         hint = "FILE" if option.picture else option.type.__name__.upper()
         if option.choices:
             hint = "|".join(choice.replace(" ", "-") for choice in option.choices)
-        alone: dict[str, Any] = {"nargs": "?", "const": "on"} if option.switch else {}
+        means = "on" if option.switch else option.alone
+        alone: dict[str, Any] = {"nargs": "?", "const": means} if means else {}
         parser.add_argument(flag, dest=option.name, metavar=hint, help=_help(option), **alone)
     parser.add_argument(
         "--aspect", help=f"instead of a size: {', '.join(ASPECTS)}, or another ratio, as 5:4"

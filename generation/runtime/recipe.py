@@ -326,7 +326,8 @@ class Drawing(JobReport):
 
     def _find(self, picture: Image.Image) -> Image.Image:
         self._stage("masking", self._made)
-        return found_by_words(self._work, picture, self._parts, self._stop_if_cancelled)
+        with self.meter.within("prepare"):
+            return found_by_words(self._work, picture, self._parts, self._stop_if_cancelled)
 
     def _start_pixels(self, mask: Mask | None) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it, and filled

@@ -162,7 +162,7 @@ def test_bad_arguments_get_one_sentence_and_status_2(
     assert line.endswith("--help.")
 
 
-VALUE = r"(?:[A-Z]+|[^ |]+\|[^ ]+)"
+VALUE = r"(?:[A-Z]+|\[[A-Z]+\]|[^ |]+\|[^ ]+)"
 """What stands behind a flag: what kind of value, or which words."""
 
 

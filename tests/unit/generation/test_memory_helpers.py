@@ -149,6 +149,7 @@ def file(kind: ModelKind, name: str, size: float, family: str = "") -> ModelFile
 DEPTH = file(ModelKind.ANNOTATOR, "depth", 0.1, "depth")
 HED = file(ModelKind.ANNOTATOR, "hed", 0.03, "softedge")
 PERSON = file(ModelKind.ANNOTATOR, "person", 0.2, "dwpose")
+SEGMENTER = file(ModelKind.SEGMENTER, "clipseg", 0.6, "clipseg")
 EYES = file(ModelKind.CLIP_VISION, "eyes", 1.2)
 ADAPTER = file(ModelKind.IPADAPTER, "adapter", 0.04)
 RESTORER = file(ModelKind.FACE_RESTORER, "GFPGAN", 0.3)
@@ -161,6 +162,7 @@ def test_a_job_says_which_and_where() -> None:
         "1",
         a_request(width=1024, height=512),
         a_model("m"),
+        segmenter=SEGMENTER,
         annotators={"depth": DEPTH, "softedge": HED, "person": PERSON},
         adapters=(ADAPTER,),
         eyes=(EYES,),
@@ -168,6 +170,7 @@ def test_a_job_says_which_and_where() -> None:
     )
     found = {one.name: one for one in helpers_of(work, onnx_on_device=True)}
     assert {name: (one.phase, one.place) for name, one in found.items()} == {
+        "clipseg": ("prepare", "ram"),
         "depth": ("prepare", "aside"),
         "hed": ("prepare", "aside"),
         "person": ("prepare", "device"),
@@ -183,15 +186,15 @@ def test_a_job_says_which_and_where() -> None:
     assert found["birefnet"].work == 3700 * 1024**2
     on_processor = {one.name: one.place for one in helpers_of(work, onnx_on_device=False)}
     assert (on_processor["person"], on_processor["birefnet"]) == ("ram", "ram")
-    assert work.seeing == (DEPTH, HED, PERSON, EYES, ADAPTER)
+    assert work.seeing == (SEGMENTER, DEPTH, HED, PERSON, EYES, ADAPTER)
     assert helpers_of(Generate("1", a_request(), a_model("m")), onnx_on_device=True) == ()
 
 
 def test_all_that_is_there_is_looked_at() -> None:
     model = a_model("m", family="sd1")
-    there = a_catalog(model, RESTORER, DETECTOR, REMOVER)
+    there = a_catalog(model, RESTORER, DETECTOR, REMOVER, SEGMENTER)
     found = helpers_there(there, model, (64, 64), onnx_on_device=False)
-    assert [one.name for one in found] == ["yunet", "GFPGAN", "birefnet"]
+    assert [one.name for one in found] == ["clipseg", "yunet", "GFPGAN", "birefnet"]
     assert helpers_there(a_catalog(model), model, (64, 64), onnx_on_device=False) == ()
 
 
