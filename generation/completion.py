@@ -116,7 +116,7 @@ def complete(
     values["image_prompts"] = image_prompts.of_given(given, catalog, model)
     values["controls"] = control_requests.of(given, catalog, model, values["loras"])
     shows = given.get("show_control") == "on" and "show_control" not in usual
-    if shows and not values["controls"]:
+    if shows and not values["controls"] and values.get("mask_words") is None:
         raise Refused("option_needs", option="show_control", needs="control_picture")
     values = control_requests.without_read(values, given, catalog)
     values |= {name: drawn(values[name]) for name in ("seed", "variation_seed") if name in values}

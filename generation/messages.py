@@ -321,7 +321,7 @@ class ControlSeen(msgspec.Struct, frozen=True, tag=True):
 
     job: str
     index: int
-    """Which of the request's ControlNets, from 0."""
+    """Which of the request's ControlNets, from 0; their number for a mask found by words."""
     file: bytes
     """A PNG."""
     width: int

@@ -615,7 +615,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     controls: Annotated[tuple[ControlUse, ...], Meta(max_length=CONTROLS_MAX)] = ()
     show_control: Annotated[
         Switch,
-        option("show what the ControlNets are handed beside the picture", slash=False),
+        option(
+            "show what the ControlNets are handed beside the picture, and a mask found by words",
+            slash=False,
+        ),
     ] = "off"
     image_prompts: Annotated[tuple[ImagePrompt, ...], Meta(max_length=IMAGE_PROMPTS_MAX)] = ()
     faces: Annotated[

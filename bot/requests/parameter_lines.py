@@ -147,7 +147,7 @@ def _matters(option: Option, request: GenerationRequest) -> bool:
     if option.name in FACES:
         return request.faces != "none"
     if option.name == "show_control":
-        return bool(request.controls)
+        return bool(request.controls) or request.mask_words is not None
     if option.name == "conventions":
         return request.conventions != "a1111"
     if option.name in ("format", "quality"):

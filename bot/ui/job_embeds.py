@@ -367,11 +367,14 @@ def _prompted(prompt: ImagePrompt, texts: Texts) -> str:
 
 
 def controls_seen(job: Job, texts: Texts) -> str:
-    """Lines that say which ControlNet was shown which picture."""
+    """Lines that say which ControlNet was shown which picture, and which is a mask."""
+    request = job.request
+    named = [_control(use, texts) for use in request.controls]
+    named.append(texts("mask_by_words", words=request.mask_words or ""))
     return "\n".join(
         texts(
             "control_seen",
-            net=quoted(one_line(_control(job.request.controls[one.index], texts)), FIELD_MAX),
+            net=quoted(one_line(named[one.index]), FIELD_MAX),
             width=one.width,
             height=one.height,
         )

@@ -147,6 +147,11 @@ class FakeEngine:
                 file = _encode(handed.resize(size), "PNG")
                 unsafe = self.unsafe[0] if self.unsafe else None
                 yield ControlSeen(work.job, index, file, *size, unsafe)
+            if work.segmenter is not None:
+                file = _encode(
+                    Image.linear_gradient("L").point(lambda grey: grey // 128 * 255), "PNG"
+                )
+                yield ControlSeen(work.job, len(request.controls), file, 256, 256)
         for index, seed in enumerate(drawn):
             if isinstance(work, Enlarge):
                 picture = larger(work, request.size)

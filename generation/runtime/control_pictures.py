@@ -53,7 +53,9 @@ def prepared(
 
 
 class ControlsSeen:
-    """The control pictures of one job as its ControlNets were shown them, each once."""
+    """The control pictures of one job as its ControlNets were shown them, each once; behind them
+    the mask that was found by words.
+    """
 
     def __init__(self) -> None:
         self._fresh: dict[tuple[int, int, int], Image.Image] = {}
@@ -67,6 +69,12 @@ class ControlsSeen:
             return  # a refiner sees the same
         values = (pixels[0].float().clamp(0, 1) * WHITE).round().to(torch.uint8)
         self._fresh[key] = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+
+    def note_mask(self, work: Generate, found: Image.Image) -> None:
+        """What is found by words, in greys."""
+        key = (len(work.request.controls), *found.size)
+        if key not in self._taken:
+            self._fresh[key] = found.convert("RGB")
 
     def take(self) -> list[tuple[int, Image.Image]]:
         """What was noted since, by which of the request's ControlNets was shown it."""

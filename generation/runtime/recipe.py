@@ -327,7 +327,9 @@ class Drawing(JobReport):
     def _find(self, picture: Image.Image) -> Image.Image:
         self._stage("masking", self._made)
         with self.meter.within("prepare"):
-            return found_by_words(self._work, picture, self._parts, self._stop_if_cancelled)
+            found = found_by_words(self._work, picture, self._parts, self._stop_if_cancelled)
+        self._controls.note_mask(self._work, found)
+        return found
 
     def _start_pixels(self, mask: Mask | None) -> torch.Tensor | None:
         """The picture to start from, enlarged where this is the second pass over it, and filled

@@ -45,6 +45,10 @@ async def test_words_say_what_of_a_picture_is_drawn_anew(
     assert "segmenter:clipseg-rd64-refined" in job.provenance.hashes
     act = await ada.click(message, "Parameters")
     assert 'Mask words: "the hat, the scarf"' in (await act.response())["content"]
+    # what was found is shown to whoever asks, and beside the picture where that is wanted
+    said = await (await ada.click(message, "Control picture")).response()
+    assert "what is found of “the hat, the scarf”: 256 × 256" in said["content"]
+    assert [file["filename"] for file in said["attachments"]] == ["darkroom-1-control-1.png"]
     again = await pressed(rig, ada, general, message, "Reroll")
     assert again.request.mask_words == "the hat, the scarf"
     act = await ada.click(message, "Edit")
@@ -76,6 +80,15 @@ async def test_words_in_the_dialog_of_a_picture_and_a_mask_that_is_looked_throug
     request = (await rig.job(3)).request
     assert request.mask_words == "it"
     assert (await kept(rig, request.mask)).size == (32, 32)
+
+
+async def test_the_mask_is_shown_beside_the_picture_on_request(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    upload = await ada.upload("red.png", png())
+    prompt = "a red hat --mask-words the hat --show-control"
+    message = await imagine(ada, general, prompt=prompt, init_picture=upload)
+    assert "darkroom-1-control-1.png" in [file["filename"] for file in message["attachments"]]
 
 
 async def test_what_is_not_found_is_said_and_nothing_is_delivered(

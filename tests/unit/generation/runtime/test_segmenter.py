@@ -1,5 +1,6 @@
 """Masks by words: what CLIPSeg finds is what transformers' own finds, and that alone is drawn."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPSegProcessor, ViTImageProcessorPil
 from transformers.models.clipseg import CLIPSegConfig, CLIPSegForImageSegmentation
 
-from generation.messages import Failed, Finished, Generate, Progress
+from generation.messages import ControlSeen, Failed, Finished, Generate, Progress
 from generation.models import ModelFile, ModelKind
 from generation.runtime import segmenter
 from generation.runtime.faults import JobError
@@ -241,7 +242,7 @@ def test_within_a_mask_only_what_it_has_is_looked_through(
 
 
 def test_nothing_is_drawn_of_what_is_not_found_and_its_file_is_named(
-    inpainting: Inpainting, clipseg: ModelFile
+    inpainting: Inpainting, clipseg: ModelFile, find: Finding
 ) -> None:
     given = inpainting.given() | WORDS
     answer = inpainting.answer(
@@ -252,5 +253,11 @@ def test_nothing_is_drawn_of_what_is_not_found_and_its_file_is_named(
     inpainting.draw(inpainting.sd(), **given, segmenter=clipseg)
     [done] = inpainting.ends.of(Finished)
     assert f"segmenter:{clipseg.name}" in done.hashes
+    # the mask is kept with what it made
+    [seen] = inpainting.ends.of(ControlSeen)
+    with Image.open(io.BytesIO(seen.file)) as mask:
+        assert mask.mode == "RGB"
+        assert np.array_equal(np.asarray(mask.convert("L")), find("the hat"))
+    assert (seen.index, seen.width, seen.height) == (0, WIDTH, HEIGHT)
     stages = [event.stage for event in inpainting.ends.of(Progress)]
     assert stages.index("masking") < stages.index("denoising")
