@@ -21,7 +21,6 @@ from bot.connection import told_wait
 from bot.delivery.failures import SENDING_ERRORS
 from bot.features import (
     approvals,
-    blend,
     catalogue,
     control_picture,
     control_preview,
@@ -47,6 +46,8 @@ from bot.features.actions import (
     redraw_modal,
     redraw_upload,
 )
+from bot.features.blend import command as blend
+from bot.features.blend import menu as blend_menu
 from bot.features.help import command as help_
 from bot.features.help import direct_messages, welcome
 from bot.features.history import command as history
@@ -108,6 +109,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
     **control_modal.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
     **image_prompt.ON_SUBMIT,
+    **blend_menu.ON_SUBMIT,
     **edit_words.ON_SUBMIT,
     **blend.ON_SUBMIT,
     **grid.ON_SUBMIT,
@@ -125,6 +127,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **control_modal.REOPEN,
     **control_picture.REOPEN,
     **image_prompt.REOPEN,
+    **blend_menu.REOPEN,
     **edit_words.REOPEN,
     **blend.REOPEN,
     **grid.REOPEN,
@@ -173,6 +176,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         *menus.commands(services),
         control_picture.command(services),
         *image_prompt.commands(services),
+        blend_menu.menu(services),
         edit_words.menu(services),
     ]
 

@@ -56,6 +56,7 @@ TESTS: Final = {
     "networks": f"{RUNTIME}/test_unet.py",
     "preprocessing": f"{RUNTIME}/test_preprocessing.py",
     "blend": "tests/unit/generation/test_blending.py",
+    "blends of members": "tests/acceptance/test_blend.py",
     "image prompts": f"{RUNTIME}/test_image_prompts.py",
     "image prompts of flux": f"{RUNTIME}/test_flux_image_prompts.py",
     "image prompts in texts": "tests/unit/generation/test_image_prompt_infotext.py",

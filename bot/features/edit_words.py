@@ -8,7 +8,6 @@ from discord import app_commands
 from discord.app_commands import Choice, Range, locale_str
 
 from bot.access.caller import Caller
-from bot.access.permissions import Rights
 from bot.interactions.autocomplete import choices
 from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, message_menu, slash_command
@@ -31,7 +30,7 @@ from bot.interactions.responding import (
     responding,
 )
 from bot.interactions.shown_jobs import shown_by
-from bot.interactions.sight import at_component, at_message, job_by_number
+from bot.interactions.sight import at_menu_modal, at_message, job_by_number
 from bot.interactions.uploaded_files import uploaded_files
 from bot.requests.edits import PLACES, Offered, of_job
 from bot.services import Reopener, Services
@@ -230,20 +229,9 @@ async def _came_of(
     job = await services.store.jobs.get(offered.job)
     if job is None:
         raise Refused("job_unknown")
-    there = await _rights(services, interaction, caller, offered, job)
+    there = await at_menu_modal(interaction, caller, job, offered.message)
     await services.requests.check("edit_words", caller, job, there)
     return job
-
-
-async def _rights(
-    services: Services, interaction: Interaction, caller: Caller, offered: Offered, job: Job
-) -> Rights:
-    """What they may do where they saw it: a modal that a menu has opened knows of no message."""
-    if offered.message is not None and offered.message[0] == caller.place.channel_id:
-        shown = await services.store.jobs.shown_by(offered.message[1])
-        if shown is not None and shown[0].id == job.id:
-            return at_message(caller, ephemeral=False)
-    return await at_component(interaction, caller, job)
 
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:

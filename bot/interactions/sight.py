@@ -50,6 +50,19 @@ async def at_component(interaction: Interaction, caller: Caller, job: Job) -> Ri
     return await Sight(interaction, caller).where_asked(job)
 
 
+async def at_menu_modal(
+    interaction: Interaction, caller: Caller, job: Job, message: tuple[int, int] | None
+) -> Rights:
+    """What somebody may do with the request of the message, by its channel and itself, whose menu
+    opened a modal: the modal knows of no message.
+    """
+    if message is not None and message[0] == caller.place.channel_id:
+        shown = await interaction.client.services.store.jobs.shown_by(message[1])
+        if shown is not None and shown[0].id == job.id:
+            return at_message(caller, ephemeral=False)
+    return await at_component(interaction, caller, job)
+
+
 class Sight:
     """What the person of an interaction may do in the channels where requests were made.
 

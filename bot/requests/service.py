@@ -309,6 +309,27 @@ class RequestService:
             preset=use_there(job, origin),
         )
 
+    async def blend_shown(
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        origin: Origin,
+        came_of: tuple[Job, int] | None,
+    ) -> Job:
+        """Pictures that a model or an IP-Adapter is shown, of which the first of another request's
+        is named as what it comes of.
+        """
+        request, use = await self.request_of(given, caller, None)
+        return await self._add(
+            request,
+            caller,
+            origin,
+            action="blend",
+            parent=None if came_of is None else came_of[0].id,
+            parent_picture=None if came_of is None else came_of[1],
+            preset=use,
+        )
+
     async def replay(self, job: Job, caller: Caller, origin: Origin) -> Job:
         """The same request to the last bit."""
         permissions.check_asking(caller)

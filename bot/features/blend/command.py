@@ -1,4 +1,4 @@
-"""`/blend`: two to four pictures become one, as in Midjourney."""
+"""`/blend`: two to four pictures become one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -8,37 +8,28 @@ from discord import app_commands
 from discord.app_commands import Range, locale_str
 
 from bot.access.caller import Caller
-from bot.interactions.callers import token_of
+from bot.features.blend.asking import SHARE, Wanted, ask, check_count, drawn_by_number
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
-from bot.interactions.kept_pictures import keep
 from bot.interactions.modal_submit import SubmitHandler, Values, number_in, part_of, text_of
 from bot.interactions.responding import (
     Interaction,
-    acknowledge,
     check_can_post,
-    defer,
     responding,
 )
-from bot.interactions.sight import job_by_number
 from bot.interactions.uploaded_files import uploaded_files
 from bot.locales import Texts
-from bot.requests.given_pictures import NO_PICTURE
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
 from generation import blending
-from generation.blending import DrawnHere
-from generation.job import Job
 from generation.refusal import Refused
-from generation.request_options import Option, exact
-from generation.rules import default_model
+from generation.request_options import exact
 from storage.drafts import Draft
 
 PICTURES_MAX: Final = 10
 """Of one request."""
 WhichPicture = Range[int, 1, PICTURES_MAX]
 NAME: Final = "blend"
-SHARE: Final = Option(name="share", field="share", type=float, help="", low=0, high=1)
 UNSAID: Final = "-"
 """In a modal's custom_id, in place of what nobody said."""
 
@@ -99,21 +90,6 @@ def command(services: Services) -> Command:
     return slash_command("blend", "Blend pictures into one", described(blend))
 
 
-async def _drawn(
-    services: Services, interaction: Interaction, caller: Caller, number: int, which: int | None
-) -> tuple[Job, int]:
-    """A request by its number, and which of its pictures. Raises Refused."""
-    job = await job_by_number(services, interaction, caller, "/blend job", number)
-    if not job.pictures:
-        raise Refused("own_picture_gone", job=number)
-    if which is None and len(job.pictures) > 1:
-        raise Refused("which_number", job=number, high=len(job.pictures))
-    index = (which or 1) - 1
-    if all(picture.index != index for picture in job.pictures):
-        raise Refused("which_number", job=number, high=len(job.pictures))
-    return job, index
-
-
 async def _blend(
     services: Services,
     interaction: Interaction,
@@ -121,43 +97,14 @@ async def _blend(
     given: Sequence[discord.Attachment],
     asked: Asked,
 ) -> None:
-    catalog, requests = services.catalog, services.requests
     private = caller.own.private if asked.private is None else asked.private
-    share = blending.EVEN if asked.share is None else asked.share
-    count = len(given) + len(asked.jobs)
-    if count < 2 or count > blending.MOST or (count > 2 and asked.share is not None):
-        raise Refused("blend_share" if count > 2 and asked.share is not None else "blend_two")
+    check_count(len(given) + len(asked.jobs), asked.share)
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
-    drawn = [await _drawn(services, interaction, caller, *which) for which in asked.jobs]
-    name = drawn[0][0].request.model if drawn and drawn[0][0].request.model else ""
-    model = blending.model_of(catalog, name or default_model(catalog, requests.rules))
-    shares = [1 - share, share] if count == 2 else [1.0] * count
-    known = [_drawn_here(job, index) for job, index in drawn]
-    try:
-        # before pictures are fetched for it
-        blending.of_pictures([NO_PICTURE] * count, asked.prompt, shares, catalog, model)
-    except Refused:
-        if given or len(known) != 2:
-            raise
-        one, other = known
-        request = blending.of_drawn(one, other, share, asked.prompt)
-        origin = caller.origin(private=private, interaction=token_of(interaction))
-        job, index = drawn[0]
-        await acknowledge(interaction, await requests.blend(request, caller, origin, job, index))
-        return
-    if given:
-        await defer(interaction, private=private)
-    pictures = [one.file for one in known]
-    pictures += [await keep(services, caller, attachment) for attachment in given]
-    options = blending.of_pictures(pictures, asked.prompt, shares, catalog, model)
-    origin = caller.origin(private=private, interaction=token_of(interaction))
-    await acknowledge(interaction, await requests.ask(options, caller, origin, None))
-
-
-def _drawn_here(job: Job, index: int) -> DrawnHere:
-    picture = next(one for one in job.pictures if one.index == index)
-    return DrawnHere(job.request, picture.seed, picture.variation_seed, picture.file)
+    await services.requests.check_asking(caller)
+    drawn = [await drawn_by_number(services, interaction, caller, *which) for which in asked.jobs]
+    await ask(
+        services, interaction, caller, Wanted([*drawn, *given], asked.share, asked.prompt, private)
+    )
 
 
 def _keep(interaction: Interaction, asked: Asked, given: Sequence[discord.Attachment]) -> None:
