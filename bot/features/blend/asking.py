@@ -35,13 +35,13 @@ class Drawn(NamedTuple):
         return DrawnHere(self.job.request, picture.seed, picture.variation_seed, picture.file)
 
 
-Source = Drawn | discord.Attachment
+Blended = Drawn | discord.Attachment
 
 
 class Wanted(NamedTuple):
     """What is blended, in order, and how."""
 
-    sources: Sequence[Source]
+    sources: Sequence[Blended]
     share: float | None
     """How much of the second of two."""
     prompt: str = ""

@@ -10,7 +10,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from bot.access.caller import Caller
-from bot.features.blend.asking import SHARE, Drawn, Source, Wanted, ask, drawn_by_number, which_of
+from bot.features.blend.asking import SHARE, Drawn, Blended, Wanted, ask, drawn_by_number, which_of
 from bot.interactions.contexts import message_menu
 from bot.interactions.modal_submit import (
     SubmitHandler,
@@ -157,7 +157,7 @@ async def _job(
     return job
 
 
-def _source(interaction: Interaction, begun: Begun, job: Job | None, place: int) -> Source:
+def _source(interaction: Interaction, begun: Begun, job: Job | None, place: int) -> Blended:
     if not 0 <= place < begun.count:
         raise Refused("press_gone")
     if job is not None:
@@ -168,11 +168,11 @@ def _source(interaction: Interaction, begun: Begun, job: Job | None, place: int)
 
 async def _others(
     services: Services, interaction: Interaction, caller: Caller, text: str
-) -> list[Source]:
+) -> list[Blended]:
     """Pictures that were drawn here, by the numbers under them (`12`, `12:2`) or by links to the
     messages that show them. Raises Refused.
     """
-    found: list[Source] = []
+    found: list[Blended] = []
     for word in text.replace(",", " ").split():
         number, link = _NUMBER.fullmatch(word), _LINK.fullmatch(word)
         if number is not None:
