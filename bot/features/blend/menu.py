@@ -10,7 +10,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from bot.access.caller import Caller
-from bot.features.blend.asking import SHARE, Drawn, Blended, Wanted, ask, drawn_by_number, which_of
+from bot.features.blend.asking import SHARE, Blended, Drawn, Wanted, ask, drawn_by_number, which_of
 from bot.interactions.contexts import message_menu
 from bot.interactions.modal_submit import (
     SubmitHandler,
