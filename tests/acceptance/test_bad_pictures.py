@@ -105,6 +105,13 @@ async def blended(person: Person, channel: str, file: str, data: bytes) -> Act:
     return await person.command(channel, "blend", prompt="a fox", **given)
 
 
+async def blended_with(person: Person, channel: str, file: str, data: bytes) -> Act:
+    posted = await person.say_with_file(channel, file, data)
+    act = await person.use_on_message("Blend with…", posted)
+    first = await person.upload("first.png", png(size=handed_in.SIZE))
+    return await act.submit(prompt="a fox", more=[first])
+
+
 async def redrawn(person: Person, channel: str, file: str, data: bytes) -> Act:
     [drawn, *_] = [m for m in await person.messages(channel) if m["components"]]
     act = await person.click(drawn, "Draw a part anew…")
@@ -152,10 +159,11 @@ DOORS: Final[Mapping[str, Door]] = {
     "Edit with words…": by_menu("Edit with words…", prompt="a fox", model=[KLEIN]),
     "Edit with words… more": with_more,
     "Draw a part anew…": redrawn,
+    "Blend with…": blended_with,
 }
 TYPED: Final = (
     *("/imagine", "/imagine mask", "/imagine control", "/grid", "/edit", "/blend"),
-    *("Edit with words…", "Edit with words… more", "Draw a part anew…"),
+    *("Edit with words…", "Edit with words… more", "Draw a part anew…", "Blend with…"),
 )
 """Where a prompt is handed in with the picture."""
 TEXTS_ALONE: Final = ("/info", "Parameters")

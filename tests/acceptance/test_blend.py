@@ -81,7 +81,7 @@ async def test_a_picture_of_a_message_is_blended_with_one_by_its_number(
         shown = await imagine(ada, general, prompt=prompt, seed=seed)
     act = await bo.use_on_message(BLEND, shown)
     for others, said in (
-        ("", "at least two pictures"),
+        ("", "two to four pictures"),
         ("x", "names no picture"),
         ("99", "no request #99"),
         ("https://discord.com/channels/1/2/3", "leads to no picture"),
