@@ -74,15 +74,19 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     folder: Path = Path("data")
     database: str = ""
     """An SQLAlchemy async URL; empty for SQLite in the folder."""
-    pictures: Path = Path()
-    """A folder of their own; empty for one in `folder`."""
+    pictures: str = ""
+    """A folder of their own, or the address of an object store; empty for a folder in `folder`."""
+    picture_options: Mapping[str, str] = {}
+    """Of an object store: its endpoint, region and whatever else it needs."""
     process: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{0,40}$")] = ""
     """What this process is called among several that share a database."""
 
     @property
-    def picture_folder(self) -> Path:
-        """Where all pictures lie."""
-        return self.folder / "pictures" if self.pictures == Path() else self.pictures
+    def picture_folder(self) -> Path | None:
+        """Where all pictures lie; None for an object store."""
+        if "://" in self.pictures:
+            return None
+        return Path(self.pictures) if self.pictures else self.folder / "pictures"
 
 
 class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,6 +237,12 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "log": LogSettings,
 }
 
+STORE_KEYS: Final = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"),
+    *("AWS_ENDPOINT", "GOOGLE_SERVICE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"),
+    "AZURE_STORAGE_ACCOUNT_KEY",
+)
+"""Secrets of object stores, by their names in the environment."""
 ONLY_WORKER: Final = "main"
 """What the worker is called where there is one."""
 OF_ALL_WORKERS: Final = ("stop_within", "webui_flags", "picture_check")
@@ -277,9 +287,19 @@ def load_config(
     own = found.token or variables.get("HF_TOKEN", "")
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
     token = _token(variables.get("DISCORD_TOKEN", ""), "DISCORD_TOKEN")
-    config = Config(file=file, token=token, **sections)
+    config = _with_keys(Config(file=file, token=token, **sections), dotenv)
     _check_processes(config, place)
     return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
+
+
+def _with_keys(config: Config, dotenv: Mapping[str, str]) -> Config:
+    """With the keys of an object store that stand in `.env`; those of the environment are found by
+    the store itself.
+    """
+    found = {name.lower(): dotenv[name] for name in STORE_KEYS if dotenv.get(name)}
+    options = found | dict(config.storage.picture_options)
+    storage = msgspec.structs.replace(config.storage, picture_options=options)
+    return msgspec.structs.replace(config, storage=storage)
 
 
 def _check_processes(config: Config, place: "_Place") -> None:
@@ -496,8 +516,8 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             config.storage,
             folder=base / config.storage.folder.expanduser(),
             pictures=config.storage.pictures
-            if config.storage.pictures == Path()
-            else base / config.storage.pictures.expanduser(),
+            if "://" in config.storage.pictures or not config.storage.pictures
+            else str(base / Path(config.storage.pictures).expanduser()),
         ),
         wildcards=replace(config.wildcards, folder=base / config.wildcards.folder.expanduser()),
         worker=replace(

@@ -29,6 +29,8 @@ from storage.errors import (
     SchemaNewerError,
     SchemaOlderError,
 )
+from storage.picture_objects import PictureObjects
+from storage.picture_store import PictureStore
 from storage.pictures import PictureFiles
 from storage.settings import ElsewhereSettings
 from storage.store import Store
@@ -39,6 +41,9 @@ MEND_RIGHTS: Final = (
     "Let the user that Darkroom runs as write there, or name another folder in [storage]."
 )
 MEND_ROOM: Final = "Free some room there, or name another folder in [storage]."
+MEND_STORE: Final = (
+    "Look at pictures and picture_options in [storage], and at the keys in the environment."
+)
 MEND_DATABASE: Final = "Restore the file from a copy, or move it away to start anew."
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_RIGHT: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -67,12 +72,18 @@ async def open_store(
     not, and opens it without `migrating`.
     """
     for folder in (config.storage.picture_folder, config.storage.folder / "cache"):
-        await asyncio.to_thread(make_writable, folder)
+        if folder is not None:
+            await asyncio.to_thread(make_writable, folder)
+    files = pictures_of(config)
+    if isinstance(files, PictureObjects):
+        try:
+            await files.check()
+        except OSError as error:
+            raise StartError(f"{config.storage.pictures}: {error}. {MEND_STORE}") from error
     try:
         database = await open_database(database_url(config), migrating=migrating)
     except DatabaseError as error:
         raise StartError(why_no_database(config, error)) from error
-    files = PictureFiles(config.storage.picture_folder)
     store = Store(database, files, elsewhere, now, config.storage.process)
     try:
         yield store
@@ -87,9 +98,28 @@ async def look_at_store(config: Config) -> AsyncIterator[Store]:
     database = await open_read_only(database_url(config))
     try:
         await check_whole(database)
-        yield Store(database, PictureFiles(config.storage.picture_folder))
+        yield Store(database, pictures_of(config))
     finally:
         await database.dispose()
+
+
+def pictures_of(config: Config) -> PictureStore:
+    """Where pictures lie: a folder, or an object store. Raises StartError."""
+    shared = bool(config.storage.process)
+    folder = config.storage.picture_folder
+    if folder is not None:
+        return PictureFiles(folder, shared=shared)
+    try:
+        return PictureObjects(
+            config.storage.pictures, config.storage.picture_options, shared=shared
+        )
+    except ImportError:
+        raise StartError(
+            "pictures in an object store need the package obstore:"
+            ' python -m pip install "darkroom[objects]"'
+        ) from None
+    except ValueError as error:
+        raise StartError(f"{config.storage.pictures}: {error}. {MEND_STORE}") from None
 
 
 @contextlib.contextmanager

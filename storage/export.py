@@ -18,7 +18,7 @@ from storage import records
 from storage.database import Database
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS
-from storage.pictures import PictureFiles, PictureMissingError
+from storage.picture_store import PictureMissingError, PictureStore
 from storage.records import UNDECODABLE, RecordText, RecordUnreadableError
 from storage.settings import SettingsStore
 from storage.tables import (
@@ -44,7 +44,7 @@ class Exporter:
     """Makes zip files of what people have."""
 
     def __init__(
-        self, database: Database, files: PictureFiles, jobs: JobReader, settings: SettingsStore
+        self, database: Database, files: PictureStore, jobs: JobReader, settings: SettingsStore
     ) -> None:
         self._database = database
         self._files = files

@@ -10,7 +10,7 @@ from generation.job import Job, JobState, PictureRecord
 from storage import job_rows
 from storage.database import Database
 from storage.job_rows import JOB_COLUMNS
-from storage.pictures import PictureFiles
+from storage.picture_store import PictureStore
 from storage.tables import DeletionRow, JobRow, MessageRow, PictureRow, TakeBackRow, UploadRow
 
 VISIBLE: Final = ~exists().where(
@@ -36,7 +36,7 @@ SHOWN: Final = (
 class JobReader:
     """All jobs and their pictures and messages, as they are."""
 
-    def __init__(self, database: Database, files: PictureFiles) -> None:
+    def __init__(self, database: Database, files: PictureStore) -> None:
         self._database = database
         self._files = files
 

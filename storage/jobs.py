@@ -35,7 +35,7 @@ from storage.intake import AskingLimits, Intake, NewJob
 from storage.job_reader import VISIBLE, JobReader
 from storage.job_rows import JOB_COLUMNS, UNREADABLE
 from storage.owed import OwedStore
-from storage.pictures import PictureFiles, PictureMissingError
+from storage.picture_store import PictureMissingError, PictureStore
 from storage.records import RecordUnreadableError
 from storage.tables import (
     HandedInRow,
@@ -60,7 +60,7 @@ class JobStore(JobReader):
     def __init__(
         self,
         database: Database,
-        files: PictureFiles,
+        files: PictureStore,
         now: Now = machine_time,
         process: str = "",
     ) -> None:

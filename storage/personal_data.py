@@ -18,7 +18,7 @@ from storage.export import Exporter
 from storage.grids import PROPOSED
 from storage.inserting import insert_into
 from storage.jobs import JobStore
-from storage.pictures import PictureFiles
+from storage.picture_store import PictureStore
 from storage.settings import SettingsStore
 from storage.tables import (
     NO_GUILD,
@@ -66,7 +66,7 @@ class PersonalStore:
     def __init__(
         self,
         database: Database,
-        files: PictureFiles,
+        files: PictureStore,
         jobs: JobStore,
         settings: SettingsStore,
         now: Now = machine_time,

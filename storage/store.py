@@ -12,7 +12,7 @@ from storage.leases import LeaseStore
 from storage.notices import Notices
 from storage.own_presets import OwnPresetStore
 from storage.personal_data import PersonalStore
-from storage.pictures import PictureFiles
+from storage.picture_store import PictureStore
 from storage.quota_usage import UsageStore
 from storage.settings import ElsewhereSettings, SettingsStore
 from storage.statistics import StatisticsStore
@@ -28,7 +28,7 @@ class Store:
     def __init__(
         self,
         database: Database,
-        files: PictureFiles,
+        files: PictureStore,
         elsewhere: ElsewhereSettings | None = None,
         now: Now = machine_time,
         process: str = "",

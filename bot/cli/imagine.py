@@ -33,7 +33,7 @@ from generation.request_options import Option, defaults, options, stepped
 from generation.sizes import ASPECTS
 from storage.errors import DatabaseError
 from storage.jobs import JobStore
-from storage.pictures import PictureMissingError
+from storage.picture_store import PictureMissingError
 
 OF_THE_MODEL: Final = "the model's"
 SAME_AS_FIRST: Final = (

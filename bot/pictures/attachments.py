@@ -19,7 +19,7 @@ from generation.picture_files import INFOTEXT_CHUNK, OWN_CHUNK, carrying, suffix
 from generation.refusal import Refused
 from storage.approvals import ApprovalStore
 from storage.jobs import JobStore
-from storage.pictures import PictureMissingError
+from storage.picture_store import PictureMissingError
 from storage.settings import SettingsStore
 
 log = structlog.get_logger(__name__)

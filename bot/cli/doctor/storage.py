@@ -15,10 +15,12 @@ from bot.storage_folder import (
     database_url,
     look_at_store,
     owning,
+    pictures_of,
     why_no_database,
 )
 from storage.database import shown_url, sqlite_file
 from storage.errors import DatabaseError, SchemaOlderError
+from storage.picture_objects import PictureObjects
 
 DISK_MIN: Final = 2 * GIB
 
@@ -46,19 +48,32 @@ async def check_database(config: Config) -> AsyncIterator[Finding]:
         yield Finding("database", f"{where}, {waiting} jobs waiting")
 
 
+async def _object_store(config: Config) -> Finding:
+    try:
+        files = pictures_of(config)
+        assert isinstance(files, PictureObjects)
+        await files.check()
+    except (StartError, OSError) as error:
+        return Finding("pictures", config.storage.pictures, str(error))
+    return Finding("pictures", f"{config.storage.pictures} can be written")
+
+
 async def check_disk(config: Config) -> AsyncIterator[Finding]:
     """The storage folder: that it can be written, and has room for pictures."""
     folder = config.storage.folder
     try:
         # a folder that the first start makes is on the disk of the one that it will lie in
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        for path in (folder, config.storage.picture_folder, folder / "cache"):
+        pictures = config.storage.picture_folder or folder
+        for path in (folder, pictures, folder / "cache"):
             if path == folder or path.exists():
                 await asyncio.to_thread(check_writable, path if path.exists() else there)
         free = shutil.disk_usage(there).free
     except (StartError, OSError) as error:
         yield Finding("disk", str(folder), str(error))
         return
+    if config.storage.picture_folder is None:
+        yield await _object_store(config)
     low = free < DISK_MIN
     yield Finding(
         "disk",

@@ -16,7 +16,8 @@ from storage import export, personal_data
 from storage.database import Database
 from storage.drafts import Draft
 from storage.history import Query
-from storage.pictures import PictureFiles, PictureMissingError
+from storage.picture_store import PictureMissingError
+from storage.pictures import PictureFiles
 from storage.store import Store
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture

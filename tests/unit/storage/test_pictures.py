@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from storage import pictures
-from storage.pictures import PictureBrokenError, PictureFiles, PictureMissingError
+from storage.picture_store import PictureBrokenError, PictureMissingError
+from storage.pictures import PictureFiles
 
 
 @pytest.fixture
