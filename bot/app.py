@@ -24,6 +24,7 @@ from bot.delivery.audit import Audit
 from bot.delivery.surroundings import JobSurroundings
 from bot.delivery.tracker import Tracker
 from bot.features.actions.handlers import on_button
+from bot.features.actions.more import on_more
 from bot.fetching import fetch_awaited
 from bot.locales import Texts
 from bot.pictures.attachments import JobAttachments
@@ -147,6 +148,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         hashes=FileHashes(config.storage.folder / "cache"),
         outlook=partial(outlook_of, config, studio.workers),
         on_action=on_button,
+        on_more=on_more,
     )
     return client
 

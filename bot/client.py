@@ -38,6 +38,7 @@ from bot.features import (
     upscale,
 )
 from bot.features.actions import (
+    control_menu,
     control_modal,
     extend_modal,
     menus,
@@ -63,7 +64,7 @@ from bot.interactions.modal_submit import SubmitHandler, on_modal
 from bot.interactions.responding import AnsweredError, responding
 from bot.locales import Texts
 from bot.services import Client, Reopener, Services
-from bot.ui.action_buttons import ActionButton
+from bot.ui.action_buttons import ActionButton, MoreButton
 from generation.refusal import Refused
 from storage.errors import DatabaseError
 
@@ -83,11 +84,13 @@ CLOSING_SECONDS: Final = 5.0
 
 ITEMS: Final = (
     ActionButton,
+    MoreButton,
     approvals.ApprovalButton,
     EntryMenu,
     HistoryPageButton,
     catalogue.CatalogueButton,
     control_picture.DescribeButton,
+    control_menu.GoOnButton,
     drafts.DraftButton,
     image_prompt.PromptedButton,
     grid.GridButton,
@@ -107,6 +110,7 @@ MODALS: Final[Mapping[str, SubmitHandler]] = {
     **redraw_modal.ON_SUBMIT,
     **redraw_upload.ON_SUBMIT,
     **control_modal.ON_SUBMIT,
+    **control_menu.ON_SUBMIT,
     **control_picture.ON_SUBMIT,
     **image_prompt.ON_SUBMIT,
     **blend_menu.ON_SUBMIT,
@@ -125,6 +129,7 @@ REOPEN: Final[Mapping[str, Reopener]] = {
     **redraw_modal.REOPEN,
     **redraw_upload.REOPEN,
     **control_modal.REOPEN,
+    **control_menu.REOPEN,
     **control_picture.REOPEN,
     **image_prompt.REOPEN,
     **blend_menu.REOPEN,
@@ -175,6 +180,7 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         help_.command(services),
         *menus.commands(services),
         control_picture.command(services),
+        control_menu.command(services),
         *image_prompt.commands(services),
         blend_menu.menu(services),
         edit_words.menu(services),

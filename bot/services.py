@@ -61,6 +61,8 @@ class Services:
     """How models run here; None until that is known."""
     on_action: "ActionHandler"
     """What happens when somebody presses the button of an action on a job."""
+    on_more: "MoreHandler"
+    """What happens when somebody wants to see the rest of the buttons of a job."""
 
 
 class Client(ActionClient):
@@ -143,9 +145,17 @@ class Client(ActionClient):
         if self.is_new(interaction):
             await self.services.on_action(interaction, target, job_id)
 
+    async def on_more(
+        self, interaction: "discord.Interaction[Client]", job_id: int, index: int | None
+    ) -> None:
+        """The rest of the buttons is wanted."""
+        if self.is_new(interaction):
+            await self.services.on_more(interaction, job_id, index)
+
 
 Reopener = Callable[[discord.Interaction[Client], Caller, Draft, int], Awaitable[Modal]]
 """Makes the modal of a draft with this number, not yet filled in, for whoever pressed its button.
 Raises Refused.
 """
+MoreHandler = Callable[[discord.Interaction[Client], int, int | None], Awaitable[None]]
 ActionHandler = Callable[[discord.Interaction[Client], ActionTarget, int], Awaitable[None]]

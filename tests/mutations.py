@@ -109,6 +109,7 @@ TESTS: Final = {
     "parts": "tests/unit/generation/test_assembly.py",
     "choosing": "tests/unit/bot/test_choosing_parts.py",
     "memory": "tests/unit/generation/test_memory_outlook.py",
+    "action buttons": "tests/unit/bot/ui/test_action_buttons.py",
     "memory-helpers": "tests/unit/generation/test_memory_helpers.py",
     "control units": f"{RUNTIME}/test_control_units.py",
     "control dialogs": "tests/acceptance/test_control_pictures.py",

@@ -65,6 +65,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "imagine_this": Rule(who="presser", in_place=True),
     "edit_words": EDITS,
     "pick": Rule(who="presser"),
+    "more": Rule(who="reader"),
     "parameters": Rule(who="reader"),
     # it may show what somebody has handed in
     "show_control": Rule(who="presser"),

@@ -331,12 +331,10 @@ async def _write(jobs: JobStore, job: Job, out: Path) -> None:
         except OSError as error:
             why = error.strerror or str(error)
             raise Refused("out_unwritable", folder=str(out), why=why) from None
-        line = {
-            "file": printable(str(path)),
-            "seed": picture.seed,
-            "width": picture.width,
-            "height": picture.height,
-            "sha256": picture.pixels_sha256,
-        }
+        line = {"file": printable(str(path)), "width": picture.width, "height": picture.height}
+        if picture in job.pictures:
+            line |= {"seed": picture.seed, "sha256": picture.pixels_sha256}
+        else:
+            line |= {"controlnet": job.request.controls[picture.index].name}
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()

@@ -40,9 +40,11 @@ async def at_component(interaction: Interaction, caller: Caller, job: Job) -> Ri
         return await Sight(interaction, caller).where_asked(job)
     if not message.flags.ephemeral:
         return at_message(caller, ephemeral=False)
-    # such as the question which picture, after a message's menu
+    # such as the question which picture, after a message's menu, or what More… shows
     metadata = message.interaction_metadata
-    target = metadata.target_message_id if metadata is not None else None
+    target = None
+    if metadata is not None:
+        target = metadata.target_message_id or metadata.interacted_message_id
     if target is not None:
         shown = await interaction.client.services.store.jobs.shown_by(target)
         if shown is not None and shown[0].id == job.id:

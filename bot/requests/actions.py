@@ -97,6 +97,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a person writes a prompt in it; who presses a button has been told of the words."""
     apart: bool = False
     """Whether its button stands in a row of its kind: where to a picture grows."""
+    rare: bool = False
+    """Whether its button stands behind *More…*, as it is rarely pressed."""
     request: Callable[[Source], GenerationRequest] | None = None
     wish: Wish = NO_WISH
     """What is done to a finished picture."""
@@ -266,6 +268,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="faces",
+            rare=True,
             emoji="🙂",
             label="button_faces",
             on="picture",
@@ -276,6 +279,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="cutout",
+            rare=True,
             emoji="✂️",
             label="button_cutout",
             on="picture",
@@ -286,6 +290,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="hires",
+            rare=True,
             emoji="✨",
             label="button_hires",
             on="picture",
@@ -335,6 +340,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="redraw",
+            rare=True,
             emoji="🩹",
             label="button_redraw",
             on="picture",
@@ -343,6 +349,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="extend",
+            rare=True,
             emoji="↔️",
             label="button_extend",
             on="picture",
@@ -352,6 +359,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="start",
+            rare=True,
             emoji="🖼️",
             label="button_start",
             on="picture",
@@ -360,6 +368,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="add_control",
+            rare=True,
             emoji="➕",
             label="button_add_control",
             on="either",
@@ -376,6 +385,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         ),
         Action(
             name="describe",
+            rare=True,
             emoji="🏷️",
             label="button_description",
             on="picture",
@@ -402,6 +412,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action(name="parameters", emoji="📋", label="button_parameters", on="either", posts=False),
         Action(
             name="show_control",
+            rare=True,
             emoji="👁️",
             label="button_show_control",
             on="controlled",

@@ -30,7 +30,7 @@ from generation.job import Job
 from generation.model_settings import ModelSettings
 from generation.rules import Limits
 from playground.control import Control
-from playground.person import Person
+from playground.person import Act, Person
 from playground.server import Addresses, Options, serving
 from tests.databases import ON_SERVER, fresh_database
 from tests.openapi import VARIABLE, OpenApi
@@ -270,6 +270,25 @@ async def reacted(rig: Rig, person: Person, message: Json) -> None:
 def buttons(message: Json) -> list[str]:
     """The labels of a message's buttons."""
     return [item.get("label", "") for row in message["components"] for item in row["components"]]
+
+
+MORE = "More…"
+
+
+async def press(person: Person, message: Json, label: str) -> Act:
+    """Press a button of a message, as it is now, or one that stands behind More…"""
+    now = await person.message(message["channel_id"], message["id"])
+    if label not in buttons(now) and MORE in buttons(now):
+        now = await (await person.click(now, MORE)).response()
+    return await person.click(now, label)
+
+
+async def offered(person: Person, message: Json) -> list[str]:
+    """The labels of a message's buttons, with those that stand behind More…"""
+    shown = [label for label in buttons(message) if label != MORE]
+    if len(shown) == len(buttons(message)):
+        return shown
+    return shown + buttons(await (await person.click(message, MORE)).response())
 
 
 def with_limits(config: Config, **changes: Any) -> Config:

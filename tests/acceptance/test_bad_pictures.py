@@ -12,9 +12,10 @@ from discord import app_commands
 
 from bot.config import Config
 from bot.features import control_picture, image_prompt
+from bot.features.actions import control_menu
 from generation.job import JobState
 from playground.person import Act, Person
-from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, png, press
 from tests.acceptance.test_edit_words import FILES, KLEIN
 from tests.acceptance.test_image_prompts import write_eyes
 from tests.acceptance.test_imagine import imagine
@@ -114,10 +115,32 @@ async def blended_with(person: Person, channel: str, file: str, data: bytes) -> 
 
 async def redrawn(person: Person, channel: str, file: str, data: bytes) -> Act:
     [drawn, *_] = [m for m in await person.messages(channel) if m["components"]]
-    act = await person.click(drawn, "Draw a part anew…")
+    act = await press(person, drawn, "Draw a part anew…")
     upload = await person.upload(file, data)
     chosen = {"how": ["fill/whole picture"], "denoising": "0.8"}
     return await act.submit(prompt="a fox", mask=[upload], **chosen)
+
+
+ADDED: Final = {
+    "controlnet": ["edges"],
+    "preprocessor": ["canny"],
+    "control_mode": ["balanced"],
+    "control_scale": "1",
+}
+
+
+async def added(person: Person, channel: str, file: str, data: bytes) -> Act:
+    posted = await person.say_with_file(channel, file, data)
+    act = await person.use_on_message("Add as control picture", posted)
+    if not await opens(act):
+        return act
+    return await act.submit(job="1", **ADDED)
+
+
+async def added_upload(person: Person, channel: str, file: str, data: bytes) -> Act:
+    [first] = [m for m in await person.messages(channel) if "'text': '#1 ·" in str(m["embeds"])]
+    act = await press(person, first, "Add control picture…")
+    return await act.submit(picture=[await person.upload(file, data)], **ADDED)
 
 
 async def with_more(person: Person, channel: str, file: str, data: bytes) -> Act:
@@ -160,6 +183,8 @@ DOORS: Final[Mapping[str, Door]] = {
     "Edit with words… more": with_more,
     "Draw a part anew…": redrawn,
     "Blend with…": blended_with,
+    "Add as control picture": added,
+    "Add control picture…": added_upload,
 }
 TYPED: Final = (
     *("/imagine", "/imagine mask", "/imagine control", "/grid", "/edit", "/blend"),
@@ -243,9 +268,9 @@ async def outcome(rig: Rig, act: Act, before: int) -> tuple[str, Json]:
 async def test_every_kind_of_file_at_every_door(
     rig: Rig, ada: Person, general: str, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (control_picture, image_prompt):
+    for module in (control_picture, control_menu, image_prompt):
         monkeypatch.setattr(module, "FETCHED_WITHIN", PATIENCE)
-    if door == "Draw a part anew…":
+    if door in ("Draw a part anew…", "Add as control picture", "Add control picture…"):
         width, height = handed_in.SIZE
         await imagine(ada, general, width=width, height=height, count=1)
     wrong = []

@@ -6,7 +6,7 @@ from bot.delivery.tracker import Tracker
 from generation.job import JobState
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, with_limits
+from tests.acceptance.conftest import Json, Rig, finished, offered, with_limits
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin
 from tests.acceptance.test_history import history
@@ -124,7 +124,7 @@ async def test_a_picture_is_enlarged_until_it_is_as_large_as_pictures_get(
     answer = await (await ada.click(message, "Upscale")).response()
     assert "as large as pictures get" in answer["content"]
     again = await (await ada.click(message, "Reroll")).deferred()
-    labels = str((await finished(ada, general, again))["components"])
+    labels = await offered(ada, await finished(ada, general, again))
     assert "Start from it" in labels
     assert "Upscale" not in labels
 

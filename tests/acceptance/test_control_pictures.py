@@ -9,11 +9,12 @@ import pytest
 
 from bot.config import Config
 from bot.features import control_picture
+from bot.features.actions import control_menu
 from bot.requests.actions import meant_by
 from generation.job import JobState
 from playground.person import Act, Person, fields_of
 from playground.world import Json
-from tests.acceptance.conftest import Rig, buttons, finished, png
+from tests.acceptance.conftest import Rig, finished, offered, png, press
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
 
@@ -266,7 +267,7 @@ async def test_what_a_controlnet_was_shown_is_shown_to_who_asks(
     done = await finished(ada, general, await act.deferred())
     assert [each["filename"].count("control") for each in done["attachments"]] == [0]
     await rig.restart()
-    act = await bo.click(done, "Control picture")
+    act = await press(bo, done, "Control picture")
     answered = await act.response()
     assert [each["filename"] for each in answered["attachments"]] == ["darkroom-1-control-1.png"]
     job = await rig.job(1)
@@ -276,11 +277,12 @@ async def test_what_a_controlnet_was_shown_is_shown_to_who_asks(
     assert meant_by("👁", job, None) is not None
     act = await ada.command(general, "imagine", prompt="a dog")
     plain = await finished(ada, general, await act.deferred())
-    assert "Control picture" not in buttons(plain)
+    assert "Control picture" not in await offered(ada, plain)
     # it goes with its job
     assert await rig.studio.jobs.read_upload(seen.file)
+    more = await (await bo.click(done, "More…")).response()
     await rig.studio.store.personal.delete_job(1)
-    act = await bo.click(done, "Control picture")
+    act = await bo.click(more, "Control picture")
     assert "no longer known" in (await act.response())["content"]
 
 
@@ -305,7 +307,7 @@ async def test_a_finished_request_is_given_more_pictures_to_follow(
     done = await finished(ada, general, await act.deferred())
 
     async def added(**told: Any) -> Act:
-        act = await ada.click(await ada.message(general, done["id"]), "Add control picture…")
+        act = await press(ada, done, "Add control picture…")
         await act.modal()
         return await act.submit(controlnet=["edges"], **{**CHOSEN, **told})
 
@@ -325,5 +327,45 @@ async def test_a_finished_request_is_given_more_pictures_to_follow(
     assert (one.scale, one.end, two.mode, three.scale) == (0.7, 0.5, "control", 0.3)
     assert one.picture != two.picture == three.picture
     # three are as many as there may be
-    assert "Add control picture…" not in buttons(done)
+    assert "Add control picture…" not in await offered(ada, done)
     assert "with one more control picture of #3" in done["embeds"][0]["footer"]["text"]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_anybodys_picture_is_one_more_for_a_request_of_ones_own(
+    rig: Rig, ada: Person, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch, *, slow: bool
+) -> None:
+    posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
+    act = await bo.use_on_message("Add as control picture", posted)
+    assert "None of your last requests" in (await act.response())["content"]
+    first = {"prompt": "a keep", "controlnet": "edges:pre=canny", "seed": 5}
+    picture = await bo.upload("a.png", png("red"))
+    act = await bo.command(general, "imagine", **first, control_picture=picture)
+    await finished(bo, general, await act.deferred())
+    monkeypatch.setattr(control_menu, "FETCHED_WITHIN", 0 if slow else PATIENCE)
+    act = await bo.use_on_message("Add as control picture", posted)
+    if slow:
+        asked = await act.response()
+        await rig.restart()
+        act = await bo.click(asked, "Add control picture…")
+    fields = {field["custom_id"]: field for field in fields_of((await act.modal())["components"])}
+    assert fields["job"]["value"] == "1"
+    told = {"controlnet": ["edges"], "control_scale": "0.5", **CHOSEN}
+    sent = await act.submit(job="#1", **told | {"preprocessor": ["blur"]})
+    await finished(bo, general, await sent.deferred())
+    job = await rig.job(2)
+    one, two = job.request.controls
+    assert (job.action, job.parent, job.request.seed) == ("add_control", 1, 5)
+    assert [one.preprocessor, two.preprocessor, two.scale] == ["canny", "blur", 0.5]
+    assert one.picture != two.picture
+    # not for what one may not read, or what is no number
+    act = await ada.command(general, "imagine", prompt="a secret", private=True)
+    await rig.until(lambda job: job.ended, 3)
+    for number, said in (("3", "no request"), ("x", "must be a number")):
+        act = await bo.use_on_message("Add as control picture", posted)
+        if slow:
+            act = await bo.click(await act.response(), "Add control picture…")
+        await act.modal()
+        sent = await act.submit(job=number, **told)
+        assert said in (await sent.response())["content"]
+    assert await rig.studio.jobs.get(4) is None

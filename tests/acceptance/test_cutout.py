@@ -10,7 +10,7 @@ from PIL import Image
 from bot.config import Config
 from generation.preset import Preset
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, buttons, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, offered, png
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_enlarging import fields
 from tests.acceptance.test_imagine import imagine
@@ -121,7 +121,7 @@ async def test_what_is_missing_is_named_and_no_button_offers_it(
     said = (await act.response())["content"]
     assert "u2net.onnx" in said
     assert "into models/background" in said
-    assert "Remove background" not in buttons(await imagine(ada, general))
+    assert "Remove background" not in await offered(ada, await imagine(ada, general))
     act = await ada.command(general, "imagine", prompt="a fox --cutout nobody")
     assert "There is no model “nobody” that removes backgrounds" in str(await act.response())
 

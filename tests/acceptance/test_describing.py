@@ -10,7 +10,7 @@ import pytest
 from bot.config import Config
 from generation.job import JobState
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, png, press
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_own_presets import id_of
@@ -108,8 +108,7 @@ async def test_a_picture_that_was_drawn_here_is_described_by_its_button(
     assert job.request.describing.picture == (await rig.job(1)).pictures[2].file
     assert shown["embeds"][0]["footer"]["text"].startswith("#2 · description of #1")
     one = await imagine(ada, general, seed=1)
-    assert "Describe" in labels(one)
-    act = await ada.click(one, "Describe")
+    act = await press(ada, one, "Describe")
     await finished(ada, general, await act.deferred())
 
 

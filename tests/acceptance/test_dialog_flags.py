@@ -11,7 +11,7 @@ from generation.prompt_flags import OTHERS
 from generation.request import HIRES
 from generation.request_options import options
 from playground.person import Act, Person, fields_of
-from tests.acceptance.conftest import Rig, png
+from tests.acceptance.conftest import Rig, png, press
 from tests.acceptance.test_control_pictures import CHOSEN
 from tests.acceptance.test_control_pictures import config as config
 from tests.acceptance.test_retry import RETRY, answer_to, refused
@@ -132,10 +132,10 @@ async def opener(rig: Rig, ada: Person, general: str, dialog: str) -> tuple[Open
     await rig.until(lambda job: job.delivered_at is not None)
     message = await ada.message(general, shown["id"])
     label = {"retry": RETRY, "edit": "Edit", "start": "Start from it"}[dialog]
-    act = await ada.click(message, label)
+    act = await press(ada, message, label)
     fields = fields_of((await act.modal())["components"])
     values = {field["custom_id"]: field.get("value", "") for field in fields}
-    return (lambda: ada.click(message, label)), {**values, "prompt": ""}
+    return (lambda: press(ada, message, label)), {**values, "prompt": ""}
 
 
 def values_of(job: Job, names: Iterable[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 
 from generation.preset import Preset
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, offered, png
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import last_job, pressed
@@ -75,7 +75,7 @@ async def test_any_picture_is_made_larger(
     [file] = shown["attachments"]
     assert (file["width"], file["height"]) == (360, 244)
     # nothing is known of how it was drawn
-    labels = str(shown["components"])
+    labels = str(await offered(bo, shown))
     assert "Upscale" in labels
     for nothing in ("Reroll", "Vary", "Start from it"):
         assert nothing not in labels

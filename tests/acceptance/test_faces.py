@@ -9,7 +9,7 @@ from bot.config import Config
 from generation.preset import Preset
 from generation.request import Faces
 from playground.person import Person
-from tests.acceptance.conftest import Rig, buttons, finished
+from tests.acceptance.conftest import Rig, finished, offered
 from tests.acceptance.test_enlarging import fields
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import last_job, pressed
@@ -138,4 +138,4 @@ async def test_what_is_missing_is_named_and_no_button_offers_it(
     await rig.studio.catalog.scan()
     act = await ada.command(general, "imagine", prompt="a fox --faces")
     assert said in (await act.response())["content"]
-    assert "Restore faces" not in buttons(await imagine(ada, general))
+    assert "Restore faces" not in await offered(ada, await imagine(ada, general))

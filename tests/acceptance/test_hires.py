@@ -7,7 +7,7 @@ from bot.config import Config
 from generation.hires import HiresSettings
 from generation.request import NO_HIRES
 from playground.person import Person, fields_of
-from tests.acceptance.conftest import Rig, buttons, finished
+from tests.acceptance.conftest import Rig, buttons, finished, offered
 from tests.acceptance.test_enlarging import fields
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import pressed
@@ -96,7 +96,7 @@ async def test_a_finished_picture_is_drawn_larger_from_its_seed(
     again = await finished(
         ada, general, await (await ada.command(general, "replay", job=2)).deferred()
     )
-    assert "Hires" not in buttons(again)
+    assert "Hires" not in await offered(ada, again)
     assert "Reroll" in buttons(again)
 
 

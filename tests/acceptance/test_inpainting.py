@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from playground.person import Person
-from tests.acceptance.conftest import Rig, finished, png
+from tests.acceptance.conftest import Rig, finished, png, press
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import pressed
 from tests.acceptance.test_retry import RETRY, answer_to, refused, shown
@@ -206,7 +206,7 @@ async def test_what_comes_of_a_masked_picture(rig: Rig, ada: Person, general: st
     first = (await rig.job(1)).request
     again = await pressed(rig, ada, general, message, "Reroll")
     assert (again.request.mask, again.request.seed != first.seed) == (first.mask, True)
-    act = await ada.click(await ada.message(general, message["id"]), "Start from it")
+    act = await press(ada, message, "Start from it")
     sent = await act.submit(prompt="a fox", negative_prompt="", parameters="denoising: 0.5")
     await finished(ada, general, await sent.deferred())
     begun = (await rig.job(3)).request

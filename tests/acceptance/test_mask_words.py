@@ -7,7 +7,7 @@ import pytest
 
 from bot.config import Config
 from playground.person import Person, fields_of
-from tests.acceptance.conftest import Rig, finished, png
+from tests.acceptance.conftest import Rig, finished, png, press
 from tests.acceptance.test_enlarging import fields
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_inpainting import erased, kept, mask
@@ -67,13 +67,13 @@ async def test_words_in_the_dialog_of_a_picture_and_a_mask_that_is_looked_throug
     rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     sent = await act.submit(prompt="a red hat", mask_words="the hat", **CHOSEN)
     await finished(ada, general, await sent.deferred())
     request = (await rig.job(2)).request
     assert (request.mask, request.mask_words) == (None, "the hat")
     assert (request.masked_content, request.inpaint_area) == ("fill", "only masked")
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     upload = await ada.upload("mask.png", mask())
     sent = await act.submit(prompt="a red hat --mask-words it", mask=[upload], **CHOSEN)
     await finished(ada, general, await sent.deferred())
@@ -138,7 +138,7 @@ async def test_the_mask_of_a_dialog_is_kept_with_what_was_typed(
 ) -> None:
     """Whatever it is refused for, twice, and after a restart."""
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     upload = await ada.upload("mask.png", mask())
     wrong = {**CHOSEN, "denoising": "much"}
     sent = await act.submit(prompt="a red hat", mask_words="hat", mask=[upload], **wrong)
@@ -167,7 +167,7 @@ async def test_a_dialog_without_a_mask_and_words_asks_for_one(
     rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     sent = await act.submit(prompt="a red hat", **CHOSEN)
     assert "Say in words what is drawn anew, or upload a mask" in (await answer_to(sent))["content"]
     assert await rig.studio.jobs.get(2) is None

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, png
+from tests.acceptance.conftest import Json, Rig, png, press
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_inpainting import erased, mask, picture
 from tests.acceptance.test_redraw import CHOSEN
@@ -36,7 +36,7 @@ async def button_door(rig: Rig, ada: Person, general: str) -> Door:
     message = await imagine(ada, general, width=64, height=64, count=1)
 
     async def hand_in(upload: str) -> Json:
-        act = await ada.click(message, "Draw a part anew…")
+        act = await press(ada, message, "Draw a part anew…")
         how = {**CHOSEN, "how": ["original/whole picture"]}
         return await answer_to(await act.submit(prompt="a hat", mask=[upload], **how))
 

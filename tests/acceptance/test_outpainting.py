@@ -3,7 +3,7 @@
 import pytest
 
 from playground.person import Person, fields_of
-from tests.acceptance.conftest import Json, Rig, buttons, finished, with_limits
+from tests.acceptance.conftest import Json, Rig, finished, offered, press, with_limits
 from tests.acceptance.test_actions import delivered, next_picture
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import last_job, pressed
@@ -64,7 +64,7 @@ async def test_sides_share_and_prompt_are_chosen_in_a_dialog(
     rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=128, height=128, count=1)
-    act = await ada.click(message, "Extend…")
+    act = await press(ada, message, "Extend…")
     modal = await act.modal()
     fields = {field["custom_id"]: field for field in fields_of(modal["components"])}
     assert fields["prompt"]["value"] == (await rig.job(1)).request.prompt
@@ -85,7 +85,7 @@ async def test_sides_share_and_prompt_are_chosen_in_a_dialog(
 
 async def test_without_a_side_nothing_grows(rig: Rig, ada: Person, general: str) -> None:
     message = await imagine(ada, general, width=128, height=128, count=1)
-    act = await ada.click(message, "Extend…")
+    act = await press(ada, message, "Extend…")
     again = await act.submit(sides=[], share=["half"], prompt="a fox", negative_prompt="")
     assert "Choose at least one side" in (await again.response())["content"]
     assert await rig.studio.jobs.get(2) is None
@@ -99,9 +99,9 @@ async def test_a_canvas_over_the_limits_is_refused_in_a_sentence(
     await rig.restart()
     first = await imagine(ada, general, width=128, height=128, count=1)
     await delivered(rig, 1)
-    offered = buttons(await ada.message(general, first["id"]))
-    assert not {"Left", "Right", "Up", "Down", "Extend…"} & set(offered)
-    assert "Zoom out ×2" in offered
+    found = await offered(ada, await ada.message(general, first["id"]))
+    assert not {"Left", "Right", "Up", "Down", "Extend…"} & set(found)
+    assert "Zoom out ×2" in found
     dm = await ada.channel("dm")
     await ada.react(first, "⬅️")
     told = await ada.wait_for("MESSAGE_CREATE", lambda m: m["channel_id"] == dm)

@@ -11,7 +11,7 @@ from generation import metadata, picture_files
 from generation.picture_files import own_request
 from generation.preset import Preset
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.conftest import Json, Rig, finished, png, press
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_pictures import last_job
 
@@ -53,7 +53,7 @@ async def test_a_picture_in_another_format_is_started_from(
     rig: Rig, ada: Person, general: str
 ) -> None:
     shown = await imagine(ada, general, prompt="a fox --format webp", seed=5)
-    act = await ada.click(await ada.message(general, shown["id"]), "Start from it")
+    act = await press(ada, shown, "Start from it")
     modal = await act.modal()
     assert "format: webp" in str(modal)
     job = await rig.job(1)

@@ -16,7 +16,7 @@ from generation.job import JobState
 from playground.control import Control
 from playground.person import Person, fields_of
 from storage.history import HistoryStore
-from tests.acceptance.conftest import Json, Rig, finished
+from tests.acceptance.conftest import Json, Rig, finished, press
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_faults import begin
 from tests.acceptance.test_history import entries, history
@@ -62,7 +62,7 @@ async def told(person: Person, words: str) -> Json:
 
 async def answer(person: Person, message: Json, which: str) -> str:
     """What somebody reads, and they alone, who presses a button."""
-    act = await person.click(await person.message(message["channel_id"], message["id"]), which)
+    act = await press(person, message, which)
     said = await act.response()
     assert said["flags"] & 64
     return str(said["content"])

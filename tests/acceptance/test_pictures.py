@@ -9,7 +9,8 @@ from generation.job import Job
 from generation.request import Variation
 from playground.control import Control
 from playground.person import Person, fields_of
-from tests.acceptance.conftest import Json, Rig, buttons, finished
+from playground.world import EPHEMERAL
+from tests.acceptance.conftest import Json, Rig, buttons, finished, press
 from tests.acceptance.test_actions import delivered, next_picture
 from tests.acceptance.test_imagine import imagine
 from tests.patience import PATIENCE
@@ -17,7 +18,7 @@ from tests.patience import PATIENCE
 
 async def pressed(rig: Rig, person: Person, channel: str, message: Json, label: str) -> Job:
     """Press a button that makes a new job, and wait for its pictures."""
-    act = await person.click(await person.message(channel, message["id"]), label)
+    act = await press(person, message, label)
     await finished(person, channel, await act.deferred())
     return await last_job(rig)
 
@@ -33,15 +34,15 @@ async def test_buttons_and_reactions_are_those_that_apply(
     rig: Rig, ada: Person, general: str
 ) -> None:
     one = await imagine(ada, general)
-    singles = [
-        *("Upscale", "Hires", "Vary (subtle)", "Vary (strong)"),
-        *("Zoom out ×1.5", "Zoom out ×2", "Draw a part anew…", "Start from it"),
-    ]
+    singles = ["Upscale", "Vary (subtle)", "Vary (strong)", "Zoom out ×1.5", "Zoom out ×2"]
     everywhere = ["Edit", "Parameters", "Favourite", "Delete"]
-    grows = ["Left", "Right", "Up", "Down", "Extend…"]
-    edit, *others = everywhere
+    grows = ["Left", "Right", "Up", "Down"]
+    assert buttons(one) == ["Reroll", *singles, *everywhere, *grows, "More…"]
+    more = await (await ada.click(one, "More…")).response()
+    assert more["flags"] & EPHEMERAL
     add = "Add control picture…"
-    assert buttons(one) == ["Reroll", *singles, add, edit, "Describe", *others, *grows]
+    rare = ["Hires", "Extend…", "Draw a part anew…", "Start from it", add, "Describe"]
+    assert sorted(buttons(more)) == sorted(rare)
     four = await imagine(ada, general, count=4)
     assert [label for label in buttons(four) if label] == ["Reroll", add, *everywhere]
     emoji = [f["emoji"]["name"] for f in fields_of(four["components"]) if not f.get("label")]
@@ -215,7 +216,7 @@ async def test_wrong_lines_of_a_dialog(
 
 async def test_a_picture_starts_another(rig: Rig, ada: Person, general: str) -> None:
     first = await imagine(ada, general)
-    act = await ada.click(await ada.message(general, first["id"]), "Start from it")
+    act = await press(ada, first, "Start from it")
     modal = await act.modal()
     [lines] = [f["value"] for f in fields_of(modal["components"]) if f["custom_id"] == "parameters"]
     assert "denoising: 0.6" in lines

@@ -6,7 +6,7 @@ import pytest
 
 from playground.control import Control
 from playground.person import Person
-from tests.acceptance.conftest import Rig, finished
+from tests.acceptance.conftest import Rig, finished, press
 from tests.acceptance.test_actions import delivered, next_picture
 from tests.acceptance.test_history import history
 from tests.acceptance.test_imagine import imagine
@@ -80,6 +80,9 @@ async def test_what_its_owner_has_sent_is_everybodys_to_use(
     which = await (await bo.use_on_message("Upscale", sent)).response()
     act = await bo.click(which, "darkroom:upscale:1:1")
     await finished(bo, general, await act.deferred())
+    # also what stands behind More…, of one picture
+    act = await bo.click(await bo.message(general, sent["id"]), "darkroom:pick:1:0")
+    await (await press(bo, await act.response(), "Start from it")).modal()
     # by its number it is as private as before
     assert NO_REQUEST in (await say(bo, general, "replay", job=1))["content"]
 

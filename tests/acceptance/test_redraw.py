@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from playground.person import Person, fields_of
-from tests.acceptance.conftest import Rig, finished
+from tests.acceptance.conftest import Rig, finished, press
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_inpainting import erased, kept, mask
 from tests.acceptance.test_retry import answer_to
@@ -20,7 +20,7 @@ async def test_a_part_of_a_finished_picture_is_drawn_anew(
     rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     fields = {field["custom_id"]: field for field in fields_of((await act.modal())["components"])}
     assert fields["prompt"]["value"] == (await rig.job(1)).request.prompt
     upload = await ada.upload("mask.png", mask())
@@ -41,7 +41,7 @@ async def test_a_picture_with_the_part_erased_is_a_mask_too(
     rig: Rig, ada: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     upload = await ada.upload("hole.png", erased("white"))
     sent = await act.submit(prompt="a hat", mask=[upload], **CHOSEN)
     await finished(ada, general, await sent.deferred())
@@ -53,7 +53,7 @@ async def test_a_flag_says_who_sees_the_answer(
     rig: Rig, ada: Person, bo: Person, general: str
 ) -> None:
     message = await imagine(ada, general, width=64, height=64, count=1)
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     upload = await ada.upload("mask.png", mask())
     sent = await act.submit(prompt="a red hat --private", mask=[upload], **CHOSEN)
     answer = await finished(ada, general, await sent.deferred())
@@ -68,7 +68,7 @@ async def test_with_a_black_mask_nothing_is_drawn(rig: Rig, ada: Person, general
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, "PNG")
     black = await ada.upload("black.png", file.getvalue())
-    act = await ada.click(message, "Draw a part anew…")
+    act = await press(ada, message, "Draw a part anew…")
     sent = await act.submit(prompt="a hat", mask=[black], **CHOSEN)
     assert "black.png is no mask" in (await answer_to(sent))["content"]
     assert await rig.studio.jobs.get(2) is None

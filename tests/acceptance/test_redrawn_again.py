@@ -9,7 +9,7 @@ from PIL import Image
 
 from bot.config import Config
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig
+from tests.acceptance.conftest import Json, Rig, press
 from tests.acceptance.test_edits_drawn import digest, drawn
 from tests.acceptance.test_edits_drawn import rig as rig
 from tests.acceptance.test_inpainting import mask
@@ -69,14 +69,14 @@ async def test_what_was_made_of_a_picture_is_made_again_to_the_last_bit(
     act = await ada.click(first, "Zoom out ×1.5")
     _, zoomed = await member.gets(await act.deferred())
 
-    act = await ada.click(first, "Draw a part anew…")
+    act = await press(ada, first, "Draw a part anew…")
     upload = await ada.upload("mask.png", mask())
     how = {"how": ["latent noise/only masked"], "denoising": "1"}
     sent = await act.submit(prompt="a hat --steps 2", mask=[upload], **how)
     _, masked = await member.gets(await sent.deferred())
     assert (await rig.job(4)).request.mask is not None
 
-    act = await ada.click(first, "Draw a part anew…")
+    act = await press(ada, first, "Draw a part anew…")
     how = {"how": ["fill/whole picture"], "denoising": "0.9"}
     sent = await act.submit(prompt="a hat --steps 2", mask_words="the hat, the scarf", **how)
     _, by_words = await member.gets(await sent.deferred())
@@ -92,7 +92,7 @@ async def test_what_was_made_of_a_picture_is_made_again_to_the_last_bit(
         assert f"The same as #{number}" in again["content"]
 
     # of what is not there nothing is drawn
-    act = await ada.click(first, "Draw a part anew…")
+    act = await press(ada, first, "Draw a part anew…")
     how = {"how": ["fill/whole picture"], "denoising": "0.9"}
     sent = await act.submit(prompt="a hat --mask-threshold 1", mask_words="the hat", **how)
     message = await sent.deferred()

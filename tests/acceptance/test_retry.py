@@ -8,7 +8,7 @@ import pytest
 
 from generation.preset import Preset
 from playground.person import Act, Person, fields_of
-from tests.acceptance.conftest import Json, Rig, buttons, finished, png, with_limits
+from tests.acceptance.conftest import Json, Rig, buttons, finished, png, press, with_limits
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_servers import preset_of
 
@@ -256,7 +256,7 @@ async def test_a_refused_modal_is_opened_as_it_was(
     rig: Rig, ada: Person, general: str, name: str
 ) -> None:
     first = await imagine(ada, general)
-    act = await ada.click(await ada.message(general, first["id"]), name)
+    act = await press(ada, first, name)
     await act.modal()
     entered = {"prompt": "a cat", "negative_prompt": "a dog", "parameters": "steps: none"}
     message = await answer_to(await act.submit(**entered))

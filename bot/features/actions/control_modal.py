@@ -1,6 +1,6 @@
 """*Add control picture…*: the modal in which a request is given one more picture to follow."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -48,23 +48,42 @@ async def _on_submit(
     there = await at_component(interaction, caller, job)
     requests = services.requests
     await requests.check(NAME, caller, job, there)
-    base = requests.remaking.editable(target, job)
-    control_uses.addable(base, services.catalog)
-    asked, scale = asked_of(values)
     attachments = uploaded_files(interaction, values, "picture")
-    if not attachments and not base.controls:
+    there_already = requests.remaking.editable(target, job).controls
+    if not attachments and not there_already:
         raise Refused("add_control_unpictured")
-    # what is wrong with it is said before the picture is fetched
-    control_uses.of(asked, "", scale, services.catalog)
+
+    async def picture() -> str:
+        if attachments:
+            return await keep(services, caller, attachments[0])
+        return there_already[-1].picture
+
+    await ask(services, interaction, caller, target, job, values, picture)
+
+
+async def ask(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    target: ActionTarget,
+    job: Job,
+    values: Values,
+    picture: Callable[[], Awaitable[str]],
+) -> None:
+    """Ask for a request of a job once more, with one more picture that is followed as the fields
+    say; `picture` gives its hash once nothing else is wrong. Raises Refused.
+    """
+    requests, catalog = services.requests, services.catalog
+    base = requests.remaking.editable(target, job)
+    control_uses.addable(base, catalog)
+    asked, scale = asked_of(values)
+    control_uses.of(asked, "", scale, catalog)
     private = caller.answers_privately(job)
     check_can_post(interaction, caller, private=private)
     await requests.check_asking(caller)
+    # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)
-    if attachments:
-        picture = await keep(services, caller, attachments[0])
-    else:
-        picture = base.controls[-1].picture
-    use = control_uses.of(asked, picture, scale, services.catalog)
+    use = control_uses.of(asked, await picture(), scale, catalog)
     request = base.with_(controls=msgspec.to_builtins((*base.controls, use)))
     origin = caller.origin(private=private, interaction=token_of(interaction))
     made = await requests.submit(request, caller, origin, target, job)

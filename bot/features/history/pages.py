@@ -148,7 +148,7 @@ class EntryMenu(RespondingItem[discord.ui.Select[Any]], template=r"darkroom:entr
 def entry_view(job: Job, texts: Texts, accepts: Accepts) -> discord.ui.View:
     """The buttons of an entry: those of its message, but for deleting it, and the history's."""
     last = action_buttons.ROWS - 1
-    view = action_buttons.view(job, texts, accepts, rows=last, without=("delete",))
+    view = action_buttons.view(job, texts, accepts, rows=last, without=("delete",), unfolded=True)
     for name in IN_HISTORY:
         target = ActionTarget(ACTIONS[name])
         if accepts(target, job):

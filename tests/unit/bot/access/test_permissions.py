@@ -93,9 +93,9 @@ pick describe imagine_this show_control           role    . . . . . . . u u
 edit_words /edit-job                              public  . . . . . . . u u
 edit_words /edit-job                              private . . u u u u u u u
 edit_words /edit-job                              role    . . . . . . . u u
-parameters favourite                              public  . . . . . . . u u
-parameters favourite                              private . . u u u u u u u
-parameters favourite                              role    . . . . . . . u u
+parameters favourite more                         public  . . . . . . . u u
+parameters favourite more                         private . . u u u u u u u
+parameters favourite more                         role    . . . . . . . u u
 delete cancel /cancel-job                         public  . . m . m m m u u
 delete cancel /cancel-job                         private . . u u u u u u u
 delete cancel /cancel-job                         role    . . m . m m m u u
@@ -144,7 +144,7 @@ zoom_out_more extend redraw add_control           private . . u u u u u u u
 /replay /upscale-job pick describe imagine_this show_control   private . . u u u u u u u
 edit_words /edit-job                              public  . . p . p p p u u
 edit_words /edit-job                              private . . u u u u u u u
-parameters favourite /history-tree                public  . . . . . . . u u
+parameters favourite more /history-tree           public  . . . . . . . u u
 delete cancel /cancel-job                         public  . . m . m m m u u
 """
 """Where a server wants only owners to press."""
