@@ -84,8 +84,10 @@ def load(file: ModelFile, _dtype: torch.dtype) -> Any:
     # here, for most jobs need none
     from transformers import CLIPSegForImageSegmentation
 
-    network = CLIPSegForImageSegmentation(_config(whole))
-    missing, _ = network.load_state_dict(whole, strict=False)
+    network, about = CLIPSegForImageSegmentation.from_pretrained(
+        None, config=_config(whole), state_dict=whole, output_loading_info=True
+    )
+    missing = sorted(about["missing_keys"])
     if missing:
         raise JobError("model_broken", file=file.shown, why=f"it lacks {missing[0]}")
     return network.eval().requires_grad_(False)
