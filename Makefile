@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # what is compiled is kept wherever this runs: tests start hundreds of processes
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install install-hashed run test test-slow test-postgres mutations lint bench wheel hashes audit sbom
+.PHONY: install install-hashed run test test-slow test-postgres mutations lint bench docs wheel hashes audit sbom
 
 install: $(VENV)/installed
 
@@ -55,6 +55,12 @@ lint: $(VENV)/installed-dev
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .github compose.yaml compose.cuda.yaml mkdocs.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/wish.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml compose.cuda.yaml
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python -m alembic upgrade head
 	$(BIN)/python -m alembic check
 
@@ -71,6 +77,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.drawing
 
 # ---- what is handed on
+
+# the site, in build/site; a link to nowhere, or a page outside the menu, is an error
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
 
 wheel: $(VENV)/installed-dev
 	$(BIN)/python -m build --outdir build/dist

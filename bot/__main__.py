@@ -127,7 +127,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = _parser()
+    parser = command_line()
     parsed, rest = parser.parse_known_args(arguments)
     if not rest:
         return parsed
@@ -145,7 +145,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.error(f"{shown} means nothing there")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the program takes."""
     parser = _Parser(prog="darkroom", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"darkroom {version('darkroom')}")
     parser.add_argument(

@@ -14,7 +14,6 @@ from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.keeping import may_keep
-from bot.interactions.kept_pictures import uploads_of
 from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
 from bot.interactions.responding import (
     Interaction,
@@ -36,6 +35,9 @@ from storage.drafts import Draft
 from storage.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
+
+REFUSED_IN_A_ROW: Final = 20
+"""Drafts that are looked through for the pictures of the first."""
 
 
 def command(services: Services) -> Command:
@@ -153,7 +155,7 @@ async def _on_submit(
     values: Values,
 ) -> None:
     """What was refused is handed in again."""
-    uploads = await uploads_of(services, caller, where)
+    uploads = await _uploads_of(services, caller, where)
     entered = {
         "prompt": text_of(values, "prompt"),
         "negative_prompt": text_of(values, "negative_prompt"),
@@ -163,6 +165,23 @@ async def _on_submit(
     typing(interaction, Draft(name="imagine", values={**entered}, uploads=dict(uploads)))
     prompt_of(values)
     await _imagine(services, interaction, caller, stepped(typed.given(entered, uploads)))
+
+
+async def _uploads_of(
+    services: Services, caller: Caller, where: Sequence[str]
+) -> Mapping[str, str]:
+    """The pictures of a draft, which may itself be one that was handed in and refused again."""
+    for _ in range(REFUSED_IN_A_ROW):
+        number = where[0] if where else ""
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            break
+        draft = await services.store.drafts.get(caller.person.id, int(number))
+        if draft is None:
+            break
+        if draft.uploads:
+            return draft.uploads
+        where = draft.where
+    return {}
 
 
 async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
