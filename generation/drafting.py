@@ -136,8 +136,9 @@ def _fast(
     """What is otherwise in a draft of it."""
     own = way_of(model, model.family)
     if _is_fast(model, rules):
-        settings = settings_of(model, rules)
-        return {} if own is None or settings.steps is not None else _changes(own)
+        known = settings_of(model, rules).steps is not None or family_of(model).steps <= STEPS_MAX
+        # its owner or its family says how it is drawn
+        return {} if own is None or known else _changes(own)
     there = [catalog.find(ModelKind.LORA, use.name) for use in request.loras]
     for lora in filter(None, there):
         way = way_of(lora, model.family)

@@ -1,6 +1,7 @@
 """What one file or diffusers folder is: from its JSON and its safetensors header alone."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -128,7 +129,8 @@ class ModelReader:
     def _file(self, path: Path, beside: tuple[Path, ...]) -> Reading:
         said = _gguf(path) if path.suffix.lower() == GGUF else self._safetensors(path)
         contents, metadata, quantisation = said.contents, said.metadata, said.quantisation
-        notes = read_notes(beside)
+        size = path.stat().st_size
+        notes = read_notes(beside, size)
         family = model_probe.family_of(contents, metadata, notes.base)
         words = notes.trigger_words
         if contents.kind in (ModelKind.LORA, ModelKind.EMBEDDING):
@@ -164,7 +166,10 @@ class ModelReader:
             quantisation=quantisation.name,
             carries=contents.carries,
             trigger_words=words,
-            size=path.stat().st_size,
+            base=notes.base,
+            titles=tuple(filter(None, (title[:NAME_MAX], *notes.titles))),
+            hashes=_hashes(notes.hashes, metadata),
+            size=size,
         )
         return _drawable(model, file) or Reading(model, _note(model, contents, file), said.vae_mark)
 
@@ -379,6 +384,12 @@ def _onnx_name(candidate: Candidate) -> str:
     path = candidate.path
     told = path.stem.lower() != "model" or path.parent == candidate.root
     return _name(path, path.stem if told else path.parent.name)
+
+
+def _hashes(noted: tuple[str, ...], metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """With that of its weights that kohya's trainer keeps in a LoRA, by which A1111 knows it."""
+    own = metadata.get("sshs_model_hash", "").casefold()
+    return (*noted, own) if re.fullmatch("[0-9a-f]{64}", own) else noted
 
 
 def _variant(kind: ModelKind, family: str, told: str, *texts: str) -> str:

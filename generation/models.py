@@ -97,6 +97,12 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     context_width: int = 0
     """Of the text embedding that the denoiser attends to; 0 where the file does not tell."""
     trigger_words: tuple[str, ...] = ()
+    base: str = ""
+    """What is noted beside it that it was trained on, as Civitai has it: "SDXL Lightning"."""
+    titles: tuple[str, ...] = ()
+    """What it is called in its metadata, and beside it."""
+    hashes: tuple[str, ...] = ()
+    """Digits of its hashes as noted beside it: nobody here has looked whether they are right."""
     size: int = 0
     """Bytes on disk."""
     carries: tuple[str, ...] = ()

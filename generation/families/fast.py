@@ -1,4 +1,6 @@
-"""What makes a model draw in few steps, told by a file's name: distilled LoRAs and checkpoints."""
+"""What makes a model draw in few steps: distilled LoRAs and checkpoints, told by a file's name, its
+title and what is noted beside it.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +9,7 @@ from typing import Final
 import msgspec
 
 from generation.families.few_steps import LCM
-from generation.models import ModelFile
+from generation.models import ModelFile, ModelKind
 
 STEPS_MAX: Final = 10
 """A model that is drawn in no more is as fast as a draft."""
@@ -61,15 +63,31 @@ _CFG: Final = re.compile(r"(?<![a-z])cfg(?![a-z])", re.IGNORECASE)
 
 def way_of(file: ModelFile, family: str) -> FastWay | None:
     """How a LoRA or checkpoint is drawn with in few steps, for a model of that family; None where
-    its name, its folder's or its words say nothing of it.
+    neither its name nor its folder's says it, nor what is noted beside it.
+
+    A checkpoint is what Civitai says that it is based on; a LoRA that was trained for such makes
+    nothing fast by itself. Titles and trigger words are words of art as often: they count where
+    they say in how many steps, or the base says the same.
     """
     ways = WAYS if family in STABLE else FLOW_WAYS
     for text in (file.path.stem, file.name, file.path.parent.name):
-        found = _METHODS.search(_HUMPS.sub(" ", text))
-        method = found.lastgroup if found is not None else None
-        if method is not None and method in ways:
+        method = _method(text)
+        if method in ways:
             return _told(ways[method], text, method)
+    base = _method(file.base)
+    for text in (*file.titles, *file.trigger_words):
+        method = _method(text)
+        if method in ways and (method == base or _STEPS.search(text)):
+            return _told(ways[method], text, method)
+    if base in ways and file.kind is ModelKind.CHECKPOINT:
+        return _told(ways[base], "", base)
     return None
+
+
+def _method(text: str) -> str:
+    """The method that is named in a text; "" where none is."""
+    found = _METHODS.search(_HUMPS.sub(" ", text))
+    return "" if found is None else found.lastgroup or ""
 
 
 def _told(way: FastWay, name: str, method: str) -> FastWay:

@@ -25,7 +25,7 @@ CHUNK: Final = 2**20
 
 class FileHashes:
     """The hashes that are known of model files: `cache` is the folder where the worker keeps those
-    of what it has loaded. Blocks.
+    of what it has loaded; of others what Civitai's notes beside them say. Blocks.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -43,7 +43,8 @@ class FileHashes:
         if len(found[1]) == OLD_DIGITS:
             return next((one for one in models if _old(one.path) == found[1]), None)
         self._load()
-        return next((one for one in models if self._is(one, found[1])), None)
+        sure = next((one for one in models if self._is(one, found[1])), None)
+        return sure or next((one for one in models if self._noted(one, found[1])), None)
 
     def searched(self, digits: str, models: Iterable[ModelFile]) -> ModelFile | None:
         """The same, and files are hashed for it that nobody has hashed yet, the small ones first,
@@ -73,6 +74,13 @@ class FileHashes:
         keys = _keys(one)
         said = (self._known.get(key, self._made.get(key)) for key in keys)
         return any(isinstance(each, str) and each.startswith(digits) for each in said)
+
+    def _noted(self, one: ModelFile, digits: str) -> bool:
+        """Whether a note beside a file says so that nobody has hashed here yet."""
+        keys = _keys(one)
+        if not keys or keys[0] in self._known or keys[0] in self._made:
+            return False
+        return any(each.startswith(digits) for each in one.hashes)
 
     def _hashed(self, one: ModelFile, digits: str) -> bool:
         for key in _keys(one):

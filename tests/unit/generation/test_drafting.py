@@ -69,6 +69,52 @@ def test_words_that_only_begin_so_are_none(name: str) -> None:
     assert way_of(lora(name), "sd1") is None
 
 
+@pytest.mark.parametrize(
+    ("base", "family", "steps", "sampler"),
+    [
+        ("SDXL Lightning", "sdxl", 4, "Euler"),
+        ("SDXL Hyper", "sdxl", 4, "Euler"),
+        ("SDXL Turbo", "sdxl", 4, "Euler a"),
+        ("SD 1.5 LCM", "sd1", 6, "LCM"),
+        ("SD 1.5 Hyper", "sd1", 4, "Euler"),
+    ],
+)
+def test_a_checkpoint_is_what_civitai_says_that_it_is_based_on(
+    base: str, family: str, steps: int, sampler: str
+) -> None:
+    way = way_of(a_model("dream", family=family, base=base), family)
+    assert way is not None
+    assert (way.steps, way.sampler) == (steps, sampler)
+    # a LoRA that was trained for such a model makes nothing fast
+    assert way_of(lora("ink", family, base=base), family) is None
+    assert way_of(a_model("dream", family=family, base="SDXL 1.0"), family) is None
+
+
+def test_titles_and_trigger_words_count_where_they_mean_steps() -> None:
+    for told in ({"titles": ("Hyper-SDXL-8steps",)}, {"trigger_words": ("hyper 8 steps",)}):
+        way = way_of(lora("renamed", "sdxl", **told), "sdxl")
+        assert way is not None
+        assert way.steps == 8
+    style: dict[str, Any] = {"titles": ("Lightning strikes",), "trigger_words": ("lightning",)}
+    assert way_of(lora("storm", "sdxl", **style), "sdxl") is None
+    assert way_of(lora("storm", "sdxl", base="SDXL Lightning", **style), "sdxl") is not None
+    assert way_of(lora("storm", "sdxl", base="SDXL Hyper", **style), "sdxl") is None
+
+
+def test_a_draft_takes_what_a_note_says_is_fast() -> None:
+    fast = a_model("fast", family="sdxl", base="SDXL Lightning")
+    request = asked("a fox --model big --draft", fast)
+    assert (request.model, request.steps, request.guidance_scale) == ("fast", 4, 1)
+
+
+def test_a_model_whose_family_draws_in_few_steps_is_drawn_as_ever() -> None:
+    """Whatever is in its name: Z-Image Turbo is guided by nothing."""
+    carried = ("vae", "qwen3-4b")
+    turbo = a_model("z_image_turbo", family="z-image", variant="turbo", carries=carried)
+    plain, draft = (asked(f"a fox --model z_image_turbo{more}", turbo) for more in ("", " --draft"))
+    assert (draft.steps, draft.guidance_scale) == (plain.steps, plain.guidance_scale) == (8, 1)
+
+
 def test_a_folder_tells_too_what_its_file_does_not() -> None:
 
     path = Path("loras/lcm-lora-sdv1-5/pytorch_lora_weights.safetensors")

@@ -82,3 +82,46 @@ async def test_what_is_no_such_note_is_passed_over(tmp_path: Path, content: byte
     assert found.problems == ()
     assert found.checkpoints[0].trigger_words == ()
     assert read_notes([tmp_path / "dream.json", tmp_path / "nowhere"]) == SideNotes()
+
+
+async def test_what_civitai_has_of_a_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "ink.safetensors"
+    write(file, kohya(2048), **{"modelspec.title": "Ink", "sshs_model_hash": "c" * 64})
+    size = file.stat().st_size
+    own = {"SHA256": "A" * 64, "AutoV2": "AAAAAAAAAA", "AutoV3": "B" * 12, "CRC32": "12345678"}
+    note = {
+        "name": "4 steps",
+        "baseModel": "SDXL Lightning",
+        "model": {"name": "Lightning"},
+        "files": [
+            {"sizeKB": size / 1024, "hashes": own},
+            {"sizeKB": size / 512, "hashes": {"SHA256": "d" * 64}},
+            {"hashes": {"SHA256": "e" * 64}},
+            "x",
+        ],
+    }
+    (tmp_path / "ink.civitai.info").write_text(json.dumps(note))
+    lora = await only(tmp_path)
+    assert (lora.base, lora.titles) == ("SDXL Lightning", ("Ink", "Lightning", "4 steps"))
+    # those of a file of another size are another file's
+    assert lora.hashes == ("a" * 64, "a" * 10, "b" * 12, "c" * 64)
+    # so does ComfyUI's LoRA manager
+    (tmp_path / "ink.civitai.info").unlink()
+    manager = {"sha256": "F" * 64, "model_name": "Ink of old", "civitai": {"name": "v2"}}
+    (tmp_path / "ink.metadata.json").write_text(json.dumps(manager))
+    lora = await only(tmp_path)
+    assert (lora.titles, lora.hashes) == (("Ink", "Ink of old", "v2"), ("f" * 64, "c" * 64))
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"files": 5, "model": [], "name": {}, "sha256": 7},
+        {"files": [{"sizeKB": "x", "hashes": 3}, {"sizeKB": 1e308, "hashes": {"SHA256": 1}}]},
+        {"sha256": "not one", "civitai": {"files": "x", "model": 1, "name": 2}},
+    ],
+)
+def test_notes_of_other_types_say_nothing(note: object, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(note))
+    assert read_notes([file], 5) == SideNotes()

@@ -195,3 +195,23 @@ def test_long_prompts_and_none_are_refused(catalog: Catalog, tmp_path: Path) -> 
         with pytest.raises(Refused) as refused:
             asking.request_of(info, resolve(info, catalog, tmp_path), catalog, RULES)
         assert refused.value.code == code
+
+
+def test_what_nobody_hashed_yet_is_known_by_its_note(
+    models: list[ModelFile], tmp_path: Path
+) -> None:
+    noted = msgspec.structs.replace(models[1], hashes=("ab" * 32, "cd" * 6), path=tmp_path / "big")
+    noted.path.write_bytes(b"large")
+    catalog = a_catalog(models[0], noted)
+    for digits in ("ABABABABAB", "cd" * 6):
+        found = resolve(of(CHECKPOINT, "of another name", digits), catalog, tmp_path)
+        assert found.files == {"model": "Dream Shaper"}, digits
+    # what was hashed here goes before a note, which may be of another file
+    stat = noted.path.stat()
+    key = f"{noted.path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    (tmp_path / "hashes.json").write_text(json.dumps({key: "12" * 32}))
+    missing = resolve(of(CHECKPOINT, "of another name", "ABABABABAB"), catalog, tmp_path).missing
+    assert [one.name for one in missing] == ["of another name"]
+    assert resolve(of(CHECKPOINT, "x", "1212121212"), catalog, tmp_path).files == {
+        "model": "Dream Shaper"
+    }
