@@ -84,6 +84,29 @@ class RequestService:
         request, use = await self.request_of(given, caller, preset_name)
         return await self._add(request, caller, origin, preset=use)
 
+    async def imagine_this(
+        self,
+        given: Mapping[str, Any],
+        caller: Caller,
+        origin: Origin,
+        preset_name: str | None,
+        described: Job,
+    ) -> Job:
+        """A request that came of a description: of the picture that was described, where that was
+        drawn here, or else of the description.
+        """
+        request, use = await self.request_of(given, caller, preset_name)
+        drawn = described.parent is not None
+        return await self._add(
+            request,
+            caller,
+            origin,
+            action="imagine_this",
+            parent=described.parent if drawn else described.id,
+            parent_picture=described.parent_picture if drawn else None,
+            preset=use,
+        )
+
     async def edit(
         self,
         given: Mapping[str, Any],

@@ -15,6 +15,7 @@ from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
 from tests.acceptance.test_own_presets import id_of
 from tests.acceptance.test_pictures import last_job
+from tests.acceptance.test_retry import RETRY
 from tests.fixtures.onnx_files import write_wd_tagger
 
 PROMPT = r"hatsune miku, red apple \(fruit\)"
@@ -90,8 +91,18 @@ async def test_imagine_this_opens_the_dialog_and_draws_what_comes_of_it(
     await finished(bo, general, await act.deferred())
     job = await last_job(rig)
     assert (job.request.prompt, job.request.steps) == ("red apple, on a table", 5)
-    assert (job.origin.user_id, job.action) == (int(await id_of(bo)), "imagine")
+    assert (job.origin.user_id, job.action) == (int(await id_of(bo)), "imagine_this")
+    # of an upload it comes of what was said of it
+    assert (job.parent, job.parent_picture) == (1, None)
     assert job.request.describing is None
+    act = await bo.click(await bo.message(general, shown["id"]), "Imagine this")
+    await act.modal()
+    sent = await act.submit(prompt="a pear", parameters="steps: many")
+    act = await bo.click(await sent.response(), RETRY)
+    assert "a pear" in str(await act.modal())
+    await (await act.submit(prompt="a pear", parameters="steps: 4")).deferred()
+    job = await last_job(rig)
+    assert (job.request.prompt, job.action, job.parent) == ("a pear", "imagine_this", 1)
 
 
 async def test_a_picture_that_was_drawn_here_is_described_by_its_button(
@@ -107,6 +118,11 @@ async def test_a_picture_that_was_drawn_here_is_described_by_its_button(
     assert job.request.describing is not None
     assert job.request.describing.picture == (await rig.job(1)).pictures[2].file
     assert shown["embeds"][0]["footer"]["text"].startswith("#2 · description of #1")
+    act = await ada.click(shown, "Imagine this")
+    act = await act.submit(prompt="a lamp")
+    await finished(ada, general, await act.deferred())
+    job = await last_job(rig)
+    assert (job.parent, job.parent_picture, job.action) == (1, 2, "imagine_this")
     one = await imagine(ada, general, seed=1)
     act = await press(ada, one, "Describe")
     await finished(ada, general, await act.deferred())

@@ -54,7 +54,7 @@ def request_modal(
 
 def new_modal(prompt: str, job: Job, texts: Texts) -> Modal:
     """The dialog of a new request with that prompt, as private as what it came of."""
-    modal = Modal("darkroom:imagine", texts("dialog_imagine_this"))
+    modal = Modal(f"darkroom:imagine_this:{job.id}", texts("dialog_imagine_this"))
     modal.text("prompt", texts("dialog_prompt"), value=prompt, long=True, required=True)
     modal.text("negative_prompt", texts("field_negative"), long=True)
     lines = typed.beside(None, private=True) if job.origin.private else ""

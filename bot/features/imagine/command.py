@@ -14,7 +14,15 @@ from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.keeping import may_keep
-from bot.interactions.modal_submit import SubmitHandler, Values, lines_of, prompt_of, text_of
+from bot.interactions.modal_submit import (
+    SubmitHandler,
+    Values,
+    lines_of,
+    number_in,
+    part_of,
+    prompt_of,
+    text_of,
+)
 from bot.interactions.responding import (
     Interaction,
     acknowledge,
@@ -23,12 +31,15 @@ from bot.interactions.responding import (
     is_answered,
     responding,
 )
+from bot.interactions.sight import at_component
+from bot.locales import Texts
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from bot.pictures.uploads import parts_of, read_attachment
 from bot.requests import typed
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
 from generation import prompt_flags
+from generation.job import Job
 from generation.refusal import Refused
 from generation.request_options import stepped
 from storage.drafts import Draft
@@ -125,6 +136,7 @@ async def _imagine(
     caller: Caller,
     given: Mapping[str, Any],
     uploads: _Uploads | None = None,
+    described: Job | None = None,
 ) -> None:
     parsed = prompt_flags.parse(str(given["prompt"]))
     waiting = () if uploads is None else tuple(uploads.waiting)
@@ -143,7 +155,10 @@ async def _imagine(
     ignored = prompt_flags.ignored(parsed, given)
     origin = caller.origin(private=private, interaction=token, ignored=ignored)
     # written down first, then acknowledged
-    job = await services.requests.ask(given, caller, origin, preset_name)
+    if described is None:
+        job = await services.requests.ask(given, caller, origin, preset_name)
+    else:
+        job = await services.requests.imagine_this(given, caller, origin, preset_name, described)
     await acknowledge(interaction, job)
 
 
@@ -156,11 +171,7 @@ async def _on_submit(
 ) -> None:
     """What was refused is handed in again."""
     uploads = await _uploads_of(services, caller, where)
-    entered = {
-        "prompt": text_of(values, "prompt"),
-        "negative_prompt": text_of(values, "negative_prompt"),
-        "parameters": lines_of(values, "parameters"),
-    }
+    entered = _entered(values)
     # with its pictures, should it be refused again
     typing(interaction, Draft(name="imagine", values={**entered}, uploads=dict(uploads)))
     prompt_of(values)
@@ -184,9 +195,45 @@ async def _uploads_of(
     return {}
 
 
+def _entered(values: Values) -> dict[str, str]:
+    return {
+        "prompt": text_of(values, "prompt"),
+        "negative_prompt": text_of(values, "negative_prompt"),
+        "parameters": lines_of(values, "parameters"),
+    }
+
+
+async def _on_described(
+    services: Services,
+    interaction: Interaction,
+    caller: Caller,
+    where: list[str],
+    values: Values,
+) -> None:
+    """What was seen in a picture is drawn, as whoever reads it has changed it."""
+    job = await services.store.jobs.get(number_in(part_of(where, 0)))
+    if job is None:
+        raise Refused("job_unknown")
+    there = await at_component(interaction, caller, job)
+    await services.requests.check("imagine_this", caller, job, there)
+    prompt_of(values)
+    given = stepped(typed.given(_entered(values), {}))
+    await _imagine(services, interaction, caller, given, described=job)
+
+
 async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
-    texts = caller.texts
-    modal = Modal(f"darkroom:imagine:{number}", texts("dialog_imagine"))
+    return _modal(f"imagine:{number}", "dialog_imagine", draft, caller.texts)
+
+
+async def _reopen_described(
+    _interaction: Interaction, caller: Caller, draft: Draft, _number: int
+) -> Modal:
+    where = ":".join(("imagine_this", *draft.where))
+    return _modal(where, "dialog_imagine_this", draft, caller.texts)
+
+
+def _modal(where: str, title: str, draft: Draft, texts: Texts) -> Modal:
+    modal = Modal(f"darkroom:{where}", texts(title))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
     modal.text("negative_prompt", texts("field_negative"), long=True)
     parameters = draft.values.get("parameters", "")
@@ -194,5 +241,8 @@ async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, numbe
     return modal.lines("parameters", texts("dialog_parameters"), lines)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"imagine": _on_submit}
-REOPEN: Final[Mapping[str, Reopener]] = {"imagine": _reopen}
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {
+    "imagine": _on_submit,
+    "imagine_this": _on_described,
+}
+REOPEN: Final[Mapping[str, Reopener]] = {"imagine": _reopen, "imagine_this": _reopen_described}
