@@ -107,8 +107,47 @@ _MORE = {
 _FIGURES = ("seeds", "steps", "guidance", "thing", "background", "pair")
 
 
+_TAGGER = """\
+---
+license: mit
+library_name: onnx
+pipeline_tag: image-classification
+---
+# The tagger of Darkroom's demo
+
+It says by tags what a picture of the [demo model](../../diffusers/demo/README.md) shows, so that \
+`/describe` works on the first day. It has the layout of SmilingWolf's WD taggers, `model.onnx` \
+beside `selected_tags.csv` (input N x 128 x 128 x 3, BGR from 0 to 255), and is read by what reads \
+those.
+
+## What it knows
+{n_things} things, {places} (where they stand), backgrounds in {colours}, and the styles of the \
+demo's LoRAs: {styles}. {n_tags} tags, all of WD's category 0.
+
+## What it does not
+- Photographs, and anything that is not of the demo's art: it names what is least unlike, or \
+nothing.
+- How fit a picture is for whom: it has no ratings, and is never a picture check.
+- How many of a thing there are; words for what a thing does.
+
+## Measured
+On pictures that the demo drew, and on scenes of the art that it never saw: \
+[docs/describe.md](../../../docs/describe.md), with pictures.
+
+## Training
+`python -m training tagger`, on the art of the demo composed on the fly, blurred and noisy, a \
+fifth of it in one of the styles, and beside it on things that the demo does not draw: see \
+`training/tagger.py`. Ten convolutions, 1.1 million weights.
+
+## Licence
+The art is Microsoft's Fluent Emoji, under the MIT licence: see [NOTICE](NOTICE). The weights come \
+under the same licence as Darkroom, MIT.
+"""
+
+
 def write_card(models: Path, docs: Path, state: str) -> None:
-    """Write models/diffusers/demo/README.md; `state` says in words how far training went.
+    """Write models/diffusers/demo/README.md, and the tagger's beside it where that is there;
+    `state` says in words how far training went.
 
     The figures are those that `evaluate` and `enlarged` left in `docs`, as far as they did.
     """
@@ -126,6 +165,16 @@ def write_card(models: Path, docs: Path, state: str) -> None:
     )
     path = models / "diffusers" / "demo" / "README.md"
     path.write_text(text, encoding="utf-8", newline="\n")
+    tagger = models / "wd14_tagger" / "demo-tagger"
+    if tagger.is_dir():
+        own = _TAGGER.format(
+            n_things=len(THINGS),
+            places=", ".join(PLACE_WORDS),
+            colours=", ".join(COLOURS),
+            styles=", ".join(style.trigger for style in STYLES),
+            n_tags=len(THINGS) + len(PLACE_WORDS) + len(COLOURS) + len(STYLES),
+        )
+        (tagger / "README.md").write_text(own, encoding="utf-8", newline="\n")
 
 
 def _figures(measured: Path) -> str:
@@ -174,6 +223,7 @@ def _beside(models: Path) -> str:
     if (models / "wd14_tagger" / "demo-tagger").is_dir():
         lines.append(
             "- the tagger `demo-tagger`: names the things, places, backgrounds and styles of its"
-            " pictures, in [describe.png](../../../docs/describe.png)"
+            " pictures, in [describe.png](../../../docs/describe.png);"
+            " [its card](../../wd14_tagger/demo-tagger/README.md)"
         )
     return "\n".join(lines) or "Its LoRAs and its ControlNet are not trained yet."
