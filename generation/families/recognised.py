@@ -182,6 +182,11 @@ OTHERS: Final = (
     _what("a hypernetwork", "^hypernetwork."),
     _what("a model that restores faces (CodeFormer)", "^quantize.embedding.weight$", "^idx_pred_"),
     _what("a model that restores faces (RestoreFormer)", "^quantize.embedding.weight$"),
+    _what(
+        "a RestoreFormer++, or a RestoreFormer as it was trained, which nothing here reads: take"
+        " RestoreFormer.pth of GFPGAN's releases",
+        "^vqvae.quantize.embedding.weight$",
+    ),
     _what("a model that restores faces (GFPGAN)", "^stylegan_decoder."),
     _what("facexlib's face detector, in whose place YuNet is", "^BboxHead.0.conv1x1.weight$"),
     _what("a model that cleans pictures (SCUNet)", "^m_head.0.weight$", "^m_tail.0.weight$"),

@@ -93,6 +93,7 @@ BUILT = {
     *(f"field_{option}" for option in ("model", "vae", "refiner")),
     *(f"control_mode_{mode}" for mode in get_args(ControlMode)),
     "action_add_control",
+    "action_imagine_this",
     *(f"{what}_{use}" for what in ("menu", "dialog") for use in ("style", "subject")),
     *(f"annotator_missing_{sees}" for sees in get_args(Annotator)),
     *(f"{kind}_unknown" for kind in (*ModelKind, "sampler", "aspect")),
