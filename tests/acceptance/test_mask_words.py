@@ -46,7 +46,7 @@ async def test_words_say_what_of_a_picture_is_drawn_anew(
     act = await ada.click(message, "Parameters")
     assert 'Mask words: "the hat, the scarf"' in (await act.response())["content"]
     # what was found is shown to whoever asks, and beside the picture where that is wanted
-    said = await (await ada.click(message, "Control picture")).response()
+    said = await (await press(ada, message, "Control picture")).response()
     assert "what is found of “the hat, the scarf”: 256 × 256" in said["content"]
     assert [file["filename"] for file in said["attachments"]] == ["darkroom-1-control-1.png"]
     again = await pressed(rig, ada, general, message, "Reroll")
