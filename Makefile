@@ -19,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # what tests and checks need on top
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) -e ".[test,lint,postgres,objects,docs]"
+	$(PIP) -e ".[test,lint,postgres,objects,nats,docs]"
 	touch $@
 
 # the same, each file held against the hash that it had when the project was tested; torch is left to
@@ -97,7 +97,7 @@ OF_TORCH := torch torchvision triton setuptools cuda-bindings cuda-pathfinder cu
 
 hashes: $(VENV)/installed-supply
 	echo spandrel | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		$(addprefix --no-emit-package ,$(OF_TORCH)) --extra postgres --extra objects -c constraints.txt \
+		$(addprefix --no-emit-package ,$(OF_TORCH)) --extra postgres --extra objects --extra nats -c constraints.txt \
 		-o constraints-hashed.txt pyproject.toml -
 
 # known weaknesses of what is installed: asks the advisory database on the network

@@ -111,6 +111,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.fetch import fetch
 
             return await fetch(config, parsed)
+        case "worker":
+            from bot.cli.worker import worker
+
+            return await worker(config, parsed)
         case _:
             from bot.app import run
 
@@ -170,7 +174,7 @@ def command_line() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
-    from bot.cli import convert, fetch, info, models
+    from bot.cli import convert, fetch, info, models, worker
 
     listing = commands.add_parser("models", help="list all models, and what is wrong with files")
     models.add_flags(listing)
@@ -180,6 +184,8 @@ def command_line() -> argparse.ArgumentParser:
     convert.add_flags(converting)
     fetching = commands.add_parser("fetch", help="fetch models of Hugging Face's hub")
     fetch.add_flags(fetching)
+    drawing = commands.add_parser("worker", help="draw for a bot on another machine, over NATS")
+    worker.add_flags(drawing)
     return parser
 
 

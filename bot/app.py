@@ -18,7 +18,7 @@ import structlog
 from bot.access import blocklist
 from bot.client import DarkroomClient, point_to
 from bot.clock import DiscordClock
-from bot.config import ONLY_WORKER, Config, WorkerSettings
+from bot.config import Config, WorkerSettings
 from bot.connection import RefusedError, stay_connected
 from bot.delivery.audit import Audit
 from bot.delivery.surroundings import JobSurroundings
@@ -37,6 +37,8 @@ from generation.catalog import Catalog
 from generation.describing import rater_of
 from generation.engines import Engine, EngineError
 from generation.engines.process import ProcessEngine
+from generation.fleet.catalog import FleetCatalog
+from generation.fleet.hosts import Fleet
 from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.messages import NO_CHECK
@@ -70,6 +72,8 @@ class Studio:
     workers: WorkerPool
     decoder: PictureDecoder
     clock: DiscordClock
+    fleet: Fleet | None = None
+    """Workers on other hosts, where there may be any."""
 
     @property
     def jobs(self) -> JobStore:
@@ -104,6 +108,8 @@ async def run(config: Config) -> int:
                 group.create_task(_tidy(studio))
                 if relay is not None:
                     group.create_task(relay.run())
+                if studio.fleet is not None:
+                    group.create_task(studio.fleet.run())
                 group.create_task(_keep_out_of_collections(client, studio.catalog))
         except* RefusedError as refused:
             raise StartError(str(refused.exceptions[0])) from None
@@ -149,6 +155,7 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         outlook=partial(outlook_of, config, studio.workers),
         on_action=on_button,
         on_more=on_more,
+        fleet=studio.fleet,
     )
     return client
 
@@ -161,16 +168,17 @@ def checks_pictures(config: Config, catalog: Catalog) -> bool:
 
 def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     """How models run here; None until the engine has started."""
+    own = {_full_name(config, name): each for name, each in config.drawing.items()}
     for worker in workers.workers:
-        if worker.ready is not None:
-            settings = config.engines.get(worker.name.split("/")[-1], config.worker)
+        settings = own.get(worker.name)
+        if settings is not None and worker.ready is not None:
             return Outlook(settings.runtime(), worker.ready, config.storage.folder / "cache")
     return None
 
 
 def make_engines(config: Config) -> dict[str, Engine]:
     """The engines that the settings ask for, by worker, not yet started."""
-    return {name: _engine(config, settings) for name, settings in config.engines.items()}
+    return {name: _engine(config, settings) for name, settings in config.drawing.items()}
 
 
 def _engine(config: Config, settings: WorkerSettings) -> ProcessEngine:
@@ -200,16 +208,21 @@ async def open_studio(
     with owning(config):
         async with open_store(config, elsewhere=elsewhere(config), now=clock.now) as store:
             cache = config.storage.folder / "cache" / "models.msgpack"
-            catalog = Catalog(config.model_folders, cache, config.models.settings)
+            own = Catalog(config.model_folders, cache, config.models.settings)
+            catalog = FleetCatalog(own) if config.nats.url else own
             if scan:
                 await catalog.scan()
             workers = WorkerPool(store.jobs, catalog, affinity=config.queue.model_affinity)
-            engines = make_engines(config) if engine is None else {ONLY_WORKER: engine}
+            fleet = _fleet(config, workers, catalog)
+            runs = None if fleet is None else fleet.places.runs_here
+            engines = (
+                make_engines(config) if engine is None else dict.fromkeys(config.drawing, engine)
+            )
             for name, each in engines.items():
-                workers.add(_full_name(config, name), each)
+                workers.add(_full_name(config, name), each, runs=runs, catalog=own)
             try:
                 async with PictureDecoder(config.limits) as decoder:
-                    yield Studio(config, store, catalog, workers, decoder, clock)
+                    yield Studio(config, store, catalog, workers, decoder, clock, fleet)
             finally:
                 await workers.stop()
 
@@ -217,6 +230,19 @@ async def open_studio(
 def _full_name(config: Config, worker: str) -> str:
     """A worker's name among those of all processes."""
     return f"{config.storage.process}/{worker}" if config.storage.process else worker
+
+
+def _fleet(config: Config, workers: WorkerPool, catalog: Catalog) -> Fleet | None:
+    if not isinstance(catalog, FleetCatalog):
+        return None
+    return Fleet(
+        config.nats,
+        workers,
+        catalog,
+        config.storage.folder / "cache",
+        needs_check=lambda: checks_pictures(config, catalog),
+        named=partial(_full_name, config),
+    )
 
 
 def elsewhere(config: Config) -> ElsewhereSettings:

@@ -22,6 +22,7 @@ from generation.extra_model_paths import ExtraFolder, ExtraPathsError
 from generation.hires import HiresSettings
 from generation.hub import HuggingFaceSettings
 from generation.messages import NO_CHECK, RuntimeSettings
+from generation.messaging.settings import NO_FILE, NatsSettings
 from generation.model_settings import ModelSettings
 from generation.name_search import nearest
 from generation.picture_files import OutputSettings
@@ -174,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     wildcards: WildcardsSettings = WildcardsSettings()
     huggingface: HuggingFaceSettings = HuggingFaceSettings()
+    nats: NatsSettings = NatsSettings()
     log: LogSettings = LogSettings()
     token: str = ""
 
@@ -205,6 +207,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return models_folder(self.file)
 
     @property
+    def drawing(self) -> Mapping[str, WorkerSettings]:
+        """Those of them that draw for the bot on this machine."""
+        return self.engines if self.nats.draw_here or not self.nats.url else {}
+
+    @property
     def rules(self) -> Rules:
         """What turns a draft into a request on this machine."""
         return Rules(
@@ -234,6 +241,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "queue": QueueSettings,
     "wildcards": WildcardsSettings,
     "huggingface": HuggingFaceSettings,
+    "nats": NatsSettings,
     "log": LogSettings,
 }
 
@@ -286,6 +294,7 @@ def load_config(
     found = sections.get("huggingface", HuggingFaceSettings())
     own = found.token or variables.get("HF_TOKEN", "")
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
+    sections["nats"] = _nats(sections.get("nats", NatsSettings()), variables, place)
     token = _token(variables.get("DISCORD_TOKEN", ""), "DISCORD_TOKEN")
     config = _with_keys(Config(file=file, token=token, **sections), dotenv)
     _check_processes(config, place)
@@ -313,6 +322,19 @@ def _check_processes(config: Config, place: "_Place") -> None:
     if storage.process and not storage.database.startswith("postgresql"):
         sentence = "several processes share a PostgreSQL server: name it in `database`."
         raise place.error("storage", "process", sentence)
+
+
+def _nats(found: NatsSettings, variables: Mapping[str, str], place: "_Place") -> NatsSettings:
+    """With what need not stand in the file. Raises ConfigError."""
+    wrong = found.problem()
+    if wrong:
+        key = re.findall("`(\\w+)`", wrong)[0]
+        raise place.error("nats", key, f"{wrong}.")
+    return msgspec.structs.replace(
+        found,
+        password=found.password or variables.get("NATS_PASSWORD", ""),
+        token=found.token or variables.get("NATS_TOKEN", ""),
+    )
 
 
 def _with_extra_folders(config: Config, place: "_Place") -> Config:
@@ -525,6 +547,14 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             picture_check_model=str(base / Path(classifier).expanduser())
             if classifier not in ("", NO_CHECK)
             else classifier,
+        ),
+        nats=replace(
+            config.nats,
+            **{
+                name: base / file.expanduser()
+                for name in ("credentials", "nkey", "tls_ca", "tls_cert", "tls_key")
+                if (file := getattr(config.nats, name)) != NO_FILE
+            },
         ),
         huggingface=replace(
             config.huggingface, cache=cache if cache == Path() else base / cache.expanduser()

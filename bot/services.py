@@ -27,6 +27,7 @@ from bot.requests.service import RequestService
 from bot.ui.action_buttons import ActionClient
 from bot.ui.modal import Modal
 from generation.catalog import Catalog
+from generation.fleet.hosts import Fleet
 from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.worker_pool import WorkerPool
@@ -63,6 +64,8 @@ class Services:
     """What happens when somebody presses the button of an action on a job."""
     on_more: "MoreHandler"
     """What happens when somebody wants to see the rest of the buttons of a job."""
+    fleet: Fleet | None = None
+    """Workers on other hosts, where there may be any."""
 
 
 class Client(ActionClient):

@@ -36,7 +36,8 @@ class Ahead:
         self._queue = queue
         self._waiting = waiting
         self._engine = engine
-        self._catalog = catalog
+        self.catalog = catalog
+        """What is on the worker's machine."""
         self._handing: asyncio.Task[None] | None = None
         self._work: EngineWork | None = None
 
@@ -53,7 +54,7 @@ class Ahead:
             job = await self._waiting.hold_next(self._worker, loaded, self._runs)
             if job is None:
                 return
-            work = await preparing.work_for(job, self._catalog, self._queue, preparing.at_once)
+            work = await preparing.work_for(job, self.catalog, self._queue, preparing.at_once)
             if self._waiting.holds(job.id) and self._engine.hand_ahead(work):
                 self._work = work
         except Exception as error:  # noqa: BLE001 - whoever takes it up in its turn says what is wrong

@@ -50,11 +50,16 @@ class Models:
         models: Iterable[ModelFile] = (),
         settings: Mapping[str, ModelSettings] | None = None,
         allows: Allows | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
+        """With `whole` checkpoints have all the parts that they will have."""
         self.found = sorted(models, key=lambda model: (model.kind, fold(model.name)))
         """As they lie there, before checkpoints are given their parts."""
-        assembler = Assembler(self.found, settings, allows)
-        self.all = [assembler.whole(model) for model in self.found]
+        self.all = self.found
+        if not whole:
+            assembler = Assembler(self.found, settings, allows)
+            self.all = [assembler.whole(model) for model in self.found]
         self.by_kind: dict[ModelKind, list[ModelFile]] = {kind: [] for kind in ModelKind}
         self.by_name: dict[tuple[ModelKind, str], ModelFile] = {}
         self._by_fold: dict[tuple[ModelKind, str], ModelFile] = {}

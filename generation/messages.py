@@ -403,7 +403,13 @@ JobEvent = EngineEvent | Unsaved
 
 
 def frame(message: ToRuntime | FromRuntime) -> bytes:
-    """A message as it goes into the pipe: its length, then itself.
+    """A message as it goes into the pipe: its length, then itself. Raises as `encode`."""
+    body = encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+
+
+def encode(message: Any) -> bytes:
+    """A message as bytes.
 
     Raises MessageError for text that can't be encoded, such as the name of a file that is not
     UTF-8, and for more than FRAME_MAX bytes.
@@ -414,7 +420,7 @@ def frame(message: ToRuntime | FromRuntime) -> bytes:
         raise MessageError(f"{type(message).__name__} can't be sent: {error}") from error
     if len(body) > FRAME_MAX:
         raise MessageError(f"{type(message).__name__} can't be sent: it has {len(body)} bytes")
-    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+    return body
 
 
 def frame_length(start: bytes) -> int:

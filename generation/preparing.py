@@ -50,21 +50,30 @@ async def work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead)
     """Find the files that the request names, and the tagger that checks what comes of it. Raises
     Refused: they may have gone since it was accepted.
     """
-    work: EngineWork = await _work_for(job, catalog, queue, read)
+    work = found_for(job, catalog, await _first(job, queue, read))
+    pictures = {sha256: await read(partial(queue.read_upload, sha256)) for sha256 in work.pictures}
+    whole: EngineWork = msgspec.structs.replace(work, pictures=pictures)
+    return whole
+
+
+def found_for(job: Job, catalog: Catalog, first: Provenance | None = None) -> EngineWork:
+    """As `work_for`, with its pictures empty; `first` is how the pictures were made that it draws
+    again.
+    """
+    work: EngineWork = _found_for(job, catalog, first)
     checked: EngineWork = msgspec.structs.replace(work, rater=describing.rater_of(catalog))
     return checked
 
 
-async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead) -> EngineWork:
+def _found_for(job: Job, catalog: Catalog, first: Provenance | None) -> EngineWork:
     request, made, upscaler = job.request, job.request.enlargement, None
-    first = await _first(job, queue, read)
     numerics = first.numerics if first is not None else None
 
-    async def pictures(hashes: Iterable[str]) -> dict[str, bytes]:
-        return {sha256: await read(partial(queue.read_upload, sha256)) for sha256 in hashes}
+    def pictures(hashes: Iterable[str]) -> dict[str, bytes]:
+        return dict.fromkeys(hashes, b"")
 
     if request.describing is not None:
-        shown = await pictures({request.describing.picture})
+        shown = pictures({request.describing.picture})
         return Describe(
             str(job.id), request, *describing.files_of(request.describing, catalog), shown
         )
@@ -72,7 +81,7 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
     if made is not None:
         upscaler = enlarging.file_of(made, catalog)
         if request.only_enlarges:
-            shown = await pictures({made.picture})
+            shown = pictures({made.picture})
             previewed = () if made.control is None else (made.control,)
             return Enlarge(
                 str(job.id),
@@ -121,7 +130,7 @@ async def _work_for(job: Job, catalog: Catalog, queue: JobQueue, read: StoreRead
         checkpoint=checkpoint,
         loras=loras,
         controlnets=tuple(part(ModelKind.CONTROLNET, use.name) for use in steering),
-        pictures=await pictures({*request.uploads, *edited, *filter(None, (before,))}),
+        pictures=pictures({*request.uploads, *edited, *filter(None, (before,))}),
         references=edited,
         edited=before,
         vae=None if vae in checkpoint.parts.values() else vae,

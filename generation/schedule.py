@@ -105,6 +105,11 @@ class Queue:
         """The numbers of all that wait."""
         return frozenset(self._jobs)
 
+    @property
+    def all(self) -> tuple[Job, ...]:
+        """All that wait, in the order of their coming."""
+        return tuple(self._jobs.values())
+
     def of(self, user_id: int) -> Sequence[Job]:
         """One person's jobs that wait, oldest first."""
         return tuple(self._own.get(user_id, ()))

@@ -45,6 +45,14 @@ class WaitingJobs:
     def __len__(self) -> int:
         return len(self._queue)
 
+    def __contains__(self, job_id: int) -> bool:
+        return job_id in self._queue
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All that wait, as far as is known."""
+        return self._queue.all
+
     def hear(self, job: Job) -> None:
         """Learn that a job was queued, or that it waits no more."""
         if job.state is JobState.QUEUED:

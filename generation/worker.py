@@ -101,6 +101,15 @@ class Worker:
         """What pictures are made on; None until the engine has started."""
         return self.engine.ready
 
+    def takes(self, job: Job) -> bool:
+        """Whether it can run a job."""
+        return self.runs is None or self.runs(job)
+
+    def know(self, catalog: Catalog) -> None:
+        """Learn what is on its machine now."""
+        self._catalog = catalog
+        self._ahead.catalog = catalog
+
     def wake(self) -> None:
         """Say that something waits that it may run."""
         self._wake.set()

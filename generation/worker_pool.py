@@ -40,6 +40,11 @@ class WorkerPool:
         self._workers: dict[str, Worker] = {}
         self._running: asyncio.TaskGroup | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.places: Callable[[GenerationRequest], tuple[str, ...]] | None = None
+        """Where workers come and go: the names of all that have a request's files, also of those
+        that are away; "" of this machine."""
+        self._awaited: dict[int, tuple[str, ...]] = {}
+        """What was said last of those whom a job waits for."""
 
     # who draws
 
@@ -59,15 +64,29 @@ class WorkerPool:
         """What pictures are made on by the first that has started; None until then."""
         return next((worker.ready for worker in self.workers if worker.ready is not None), None)
 
-    def add(self, name: str, engine: Engine, *, runs: Runs | None = None) -> Worker:
-        """Have one more draw, at once where the others do already; `runs` says which jobs it can.
+    def add(
+        self,
+        name: str,
+        engine: Engine,
+        *,
+        runs: Runs | None = None,
+        catalog: Catalog | None = None,
+    ) -> Worker:
+        """Have one more draw, at once where the others do already; `runs` says which jobs it can,
+        and `catalog` where their files are on its machine, if that is another.
 
         Raises ValueError where there is one of that name.
         """
         if name in self._workers:
             raise ValueError(f"there is a worker {name!r} already")
         worker = Worker(
-            name, self._queue, engine, self._catalog, self._waiting, self.tell, runs=runs
+            name,
+            self._queue,
+            engine,
+            catalog or self._catalog,
+            self._waiting,
+            self.tell,
+            runs=runs,
         )
         self._workers[name] = worker
         if self._running is not None:
@@ -106,6 +125,22 @@ class WorkerPool:
         await asyncio.gather(*(worker.engine.stop() for worker in self.workers))
 
     # what is to be drawn
+
+    def awaits(self, job: Job) -> tuple[str, ...]:
+        """The workers that a job waits for, where none that is there has its files."""
+        if self.places is None or any(worker.takes(job) for worker in self.workers):
+            return ()
+        return tuple(name for name in self.places(job.request) if name)
+
+    def moved(self) -> None:
+        """Say that workers have come or gone, or have other models now."""
+        for job in self._waiting.jobs:
+            awaited = self.awaits(job)
+            if awaited != self._awaited.get(job.id, ()):
+                self._awaited[job.id] = awaited
+                self.tell(job, None)
+        self._awaited = {id: each for id, each in self._awaited.items() if id in self._waiting}
+        self.wake()
 
     @property
     def waiting(self) -> int:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from bot.app import Studio, open_studio, start_engines
 from bot.config import Config
-from bot.storage_folder import InUseError, open_store
+from bot.storage_folder import InUseError, StartError, open_store
 from generation.catalog import Catalog
 from generation.engines import EngineError
 from generation.job import Job, Origin
@@ -52,6 +52,11 @@ class OwnMaker:
         self, request: GenerationRequest, console: Console, action: str = "imagine"
     ) -> Job:
         """The job, ended."""
+        if not self._studio.workers.workers:
+            raise StartError(
+                "[nats] draw_here is false, so this machine draws nothing: start the bot, which has"
+                " other machines draw what the command line asks for."
+            )
         job = await self.jobs.add(request, _origin(), action=action)
         with _bar(console) as bar:
             self._bar = bar, bar.add_task("starting", total=None)

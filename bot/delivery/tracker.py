@@ -318,6 +318,9 @@ class Tracker:
                 return job_embeds.progress(followed.job, progress, left, texts)
             case Unsaved() as unsaved:
                 return MessageBody(texts(unsaved.code))
+        awaited = self._workers.awaits(followed.job)
+        if awaited and followed.job.state is JobState.QUEUED:
+            return job_embeds.awaiting(followed.job, awaited, texts)
         planned = (await self._queue()).get(followed.job.id)
         if planned is None:
             return MessageBody(texts("starting"))

@@ -46,8 +46,13 @@ def command(services: Services) -> Command:
 
 
 async def _workers(services: Services, texts: Texts) -> list[str]:
-    """Each worker in a line: on what, which model it has loaded, and how long it is busy."""
+    """Each worker in a line: on what, which model it has loaded, and how long it is busy; and where
+    workers on other hosts are met.
+    """
     lines = []
+    if services.fleet is not None:
+        key = "stats_nats" if services.fleet.connected else "stats_nats_away"
+        lines.append(texts(key, url=quoted(services.fleet.shown, NAME_MAX)))
     for worker in services.workers.workers:
         left = texts("stats_resting")
         if worker.current is not None:

@@ -412,6 +412,8 @@ class RequestService:
         if origin.private and caller.guild.picture_check == "hold_all":
             # nobody but its owner may see what is drawn, so nobody could approve it
             raise Refused("private_unapproved")
+        if self.workers.places is not None and not self.workers.places(request):
+            raise Refused("no_machine_has_all")
         await check_masked(request, self.jobs, self.catalog)
         # everybody reads what a preset is called, and one's own can be called anything
         name = preset.name if preset is not None and preset.own else ""

@@ -80,6 +80,13 @@ def waiting(planned: Planned, now: datetime, texts: Texts) -> MessageBody:
     return MessageBody(texts("queue_done", place=text, when=discord.utils.format_dt(done, "R")))
 
 
+def awaiting(job: Job, workers: Sequence[str], texts: Texts) -> MessageBody:
+    """A job whose files lie on machines that are not there now."""
+    named = quoted(", ".join(workers), FIELD_MAX)
+    model = quoted(job.request.made_with, FIELD_MAX)
+    return MessageBody(texts("queue_awaits", workers=named, count=len(workers), model=model))
+
+
 def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts) -> MessageBody:
     """A job that is being made."""
     keys = STAGES_WITH_BAR.get(event.stage)

@@ -109,4 +109,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        # for a bot on another machine: this process draws nothing itself
+        from generation.hosting.command import main as serve_over_nats
+
+        sys.exit(serve_over_nats(sys.argv[1:]))
     main()

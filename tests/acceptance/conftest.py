@@ -68,6 +68,9 @@ class Rig:
         self.client.before_identify_hook = _no_pause  # type: ignore[method-assign]
         worker = asyncio.create_task(self.studio.workers.run())
         self._stack.push_async_callback(_end, worker)
+        if self.studio.fleet is not None:
+            following = asyncio.create_task(self.studio.fleet.run())
+            self._stack.push_async_callback(_end, following)
         self.connection = await self._stack.enter_async_context(connected(self.client))
 
     async def stop(self) -> None:

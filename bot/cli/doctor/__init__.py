@@ -4,6 +4,7 @@ import sys
 from typing import Final
 
 from bot.cli.doctor.finding import Check
+from bot.cli.doctor.hosts import check_hosts
 from bot.cli.doctor.machine import check_device, check_memory, check_python
 from bot.cli.doctor.models import check_models
 from bot.cli.doctor.network import check_discord, check_hugging_face
@@ -22,6 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_disk,
     check_discord,
     check_hugging_face,
+    check_hosts,
 )
 
 

@@ -184,7 +184,7 @@ async def test_a_plan_says_who_draws_what_and_when(house: House) -> None:
 
 async def test_a_job_goes_only_where_it_can_be_drawn(house: House) -> None:
     house.engage("demos", step_seconds=0.01, runs=lambda job: job.request.model == "demo")
-    house.engage("all", step_seconds=0.05)
+    house.engage("all", step_seconds=0.2)
     for user, model in enumerate(("other", "demo", "other", "demo", "demo", "demo")):
         await house.ask(user, model)
 
