@@ -78,6 +78,7 @@ TESTS: Final = {
     "outpainting": "tests/unit/generation/test_outpainting.py",
     "canvas": f"{RUNTIME}/test_canvas.py",
     "masks": "tests/unit/bot/pictures/test_normalising.py",
+    "custom ids": "tests/acceptance/test_custom_ids.py",
     "lighter copies": "tests/unit/bot/pictures/test_attachments.py",
     "pictures handed in": "tests/unit/bot/pictures/test_decoding.py",
     "masked requests": "tests/unit/generation/test_completion.py",

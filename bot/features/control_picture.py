@@ -12,11 +12,11 @@ from bot.access.caller import Caller
 from bot.interactions.asking import ask_parsed
 from bot.interactions.contexts import message_menu
 from bot.interactions.control_fields import asked_of
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
+from bot.interactions.drafts import with_uploads
+from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
-    part_of,
     prompt_of,
 )
 from bot.interactions.responding import (
@@ -37,6 +37,11 @@ from generation.models import ModelKind
 from generation.rules import default_model
 from storage.drafts import Draft
 
+NAME: Final = "control"
+"""Of the modal."""
+PICTURE: Final = "control_picture"
+"""The option that the picture is."""
+
 
 def command(services: Services) -> app_commands.ContextMenu:
     """The context menu."""
@@ -55,41 +60,42 @@ async def _use_as_control(
     check_can_post(interaction, caller, private=caller.own.private)
     _nets(services)  # where there is none, that is said before the picture is fetched
     attachment = picture_in(message)
-    keeping = asyncio.create_task(keep(services, caller, attachment))
+    keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
     try:
-        picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+        number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
     except TimeoutError:
         await defer(interaction, private=True)
         view = StatelessView()
         view.add_item(DescribeButton.of(await keeping, caller.texts("button_describe")))
         await answer(interaction, content=caller.texts("control_kept"), view=view)
         return
-    await interaction.response.send_modal(_modal(picture, services, caller.texts))
+    await interaction.response.send_modal(_modal(number, services, caller.texts))
 
 
 class DescribeButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=r"darkroom:describe:(?P<picture>[0-9a-f]{64})",
+    template=r"darkroom:followed:(?P<number>[0-9]{1,18})",
 ):
     """Opens the modal for a control picture that took long to fetch."""
 
     @classmethod
-    def of(cls, picture: str, label: str) -> Self:
-        """A new button for a kept picture, named by its hash."""
+    def of(cls, number: int, label: str) -> Self:
+        """A new button for the picture of a draft, by its number."""
         style = discord.ButtonStyle.primary
         return cls(
-            discord.ui.Button(style=style, label=label, custom_id=f"darkroom:describe:{picture}")
+            discord.ui.Button(style=style, label=label, custom_id=f"darkroom:followed:{number}")
         )
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Ask what to draw."""
-        modal = _modal(self.fields["picture"], interaction.client.services, caller.texts)
-        await interaction.response.send_modal(modal)
+        services, number = interaction.client.services, self.fields["number"]
+        await picture_of(services, caller, [number], PICTURE)
+        await interaction.response.send_modal(_modal(int(number), services, caller.texts))
 
 
-def _modal(picture: str, services: Services, texts: Texts) -> Modal:
-    """What to draw along the shapes of a kept picture, named by its hash."""
-    modal = Modal(f"darkroom:control:{picture}", texts("dialog_control"))
+def _modal(number: int, services: Services, texts: Texts) -> Modal:
+    """What to draw along the shapes of the picture of a draft, by its number."""
+    modal = Modal(f"darkroom:{NAME}:{number}", texts("dialog_control"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
     lacking = control_uses.unavailable(services.catalog)
     return add_control(modal, _nets(services), lacking, texts)
@@ -102,23 +108,24 @@ async def _on_submit(
     where: list[str],
     values: Values,
 ) -> None:
+    picture = await picture_of(services, caller, where, PICTURE)
+    with_uploads(interaction, {PICTURE: picture})
     parsed = prompt_flags.parse(prompt_of(values))
     asked, scale = asked_of(values)
     fields: dict[str, Any] = {"controlnet": asked, "control_scale": scale}
     # a flag wins over a field that was filled in
     said = {*parsed.given, *(["control_scale"] if "controlnet" in parsed.given else [])}
     fields = {name: value for name, value in fields.items() if name not in said}
-    fields["control_picture"] = part_of(where, 0)
+    fields[PICTURE] = picture
     await ask_parsed(interaction, caller, parsed, fields)
 
 
-async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
-    services = interaction.client.services
-    return _modal(part_of(draft.where, 0), services, caller.texts)
+async def _reopen(interaction: Interaction, caller: Caller, _draft: Draft, number: int) -> Modal:
+    return _modal(number, interaction.client.services, caller.texts)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"control": _on_submit}
-REOPEN: Final[Mapping[str, Reopener]] = {"control": _reopen}
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {NAME: _reopen}
 
 
 def _nets(services: Services) -> list[str]:

@@ -17,8 +17,8 @@ from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.keeping import kept_anyway
+from bot.interactions.kept_pictures import uploads_of
 from bot.interactions.modal_submit import (
-    PICTURE,
     SubmitHandler,
     Values,
     number_in,
@@ -56,8 +56,6 @@ from storage.grids import Grid
 NAMES: Final = ("x", "y", "z")
 GridWords = tuple[str, Mapping[str, str], Mapping[str, Any]]
 """The prompt, the lines of the axes, and what stands beside them."""
-NO_PICTURE: Final = "-"
-"""In a modal's custom_id, in place of a start picture."""
 
 
 def command(services: Services) -> Command:
@@ -324,8 +322,8 @@ async def _on_submit(
 ) -> None:
     """What was refused is handed in again."""
     lines = {name: text_of(values, name) for name in NAMES}
-    first = where[0] if where else ""
-    picture: discord.Attachment | str | None = first if PICTURE.fullmatch(first) else None
+    kept = await uploads_of(services, caller, where)
+    picture: discord.Attachment | str | None = kept.get("init_picture")
     for attachment in uploaded_files(interaction, values, "picture"):
         picture = attachment
     asked: GridWords = text_of(values, "prompt"), lines, {}
@@ -334,10 +332,9 @@ async def _on_submit(
     await _propose(services, interaction, caller, asked, picture, None)
 
 
-async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen(_interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
     texts = caller.texts
-    picture = next(iter(draft.uploads.values()), NO_PICTURE)
-    modal = Modal(f"darkroom:grid:{picture}", texts("dialog_grid"))
+    modal = Modal(f"darkroom:grid:{number}", texts("dialog_grid"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
     for name in NAMES:
         value = draft.values.get(name, "")

@@ -13,7 +13,8 @@ from discord.app_commands import locale_str
 from bot.access.caller import Caller
 from bot.interactions.asking import ask_parsed, named_or_chosen
 from bot.interactions.contexts import message_menu
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
+from bot.interactions.drafts import with_uploads
+from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
@@ -41,6 +42,10 @@ from generation.request_options import exact
 from generation.rules import default_model
 from storage.drafts import Draft
 
+NAME: Final = "image_prompt"
+"""Of the modal."""
+PICTURE: Final = "image_prompt"
+"""The option that the picture is."""
 USES: Final = {"style": "Use as style", "subject": "Use as face or subject"}
 """What of a picture is wanted, and the menu's name in English."""
 CHOICE_MAX: Final = 100
@@ -78,9 +83,10 @@ async def _use_as_prompt(
     await services.requests.check_asking(caller)
     check_can_post(interaction, caller, private=caller.own.private)
     offered = await _offered(services, caller, use)
-    keeping = asyncio.create_task(keep(services, caller, picture_in(message)))
+    attachment = picture_in(message)
+    keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
     try:
-        picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+        number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
     except TimeoutError:
         await defer(interaction, private=True)
         view = StatelessView()
@@ -88,32 +94,37 @@ async def _use_as_prompt(
         view.add_item(PromptedButton.of(use, await keeping, label))
         await answer(interaction, content=caller.texts("image_prompt_kept"), view=view)
         return
-    await interaction.response.send_modal(_modal(use, picture, offered, caller.texts))
+    await interaction.response.send_modal(_modal(use, number, offered, caller.texts))
 
 
 class PromptedButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=r"darkroom:prompted:(?P<use>style|subject):(?P<picture>[0-9a-f]{64})",
+    template=r"darkroom:prompted:(?P<use>style|subject):(?P<number>[0-9]{1,18})",
 ):
     """Opens the modal for a picture that took long to fetch."""
 
     @classmethod
-    def of(cls, use: str, picture: str, label: str) -> Self:
-        """A new button for a kept picture, named by its hash."""
-        style, where = discord.ButtonStyle.primary, f"darkroom:prompted:{use}:{picture}"
+    def of(cls, use: str, number: int, label: str) -> Self:
+        """A new button for the picture of a draft, by its number."""
+        style, where = discord.ButtonStyle.primary, f"darkroom:prompted:{use}:{number}"
         return cls(discord.ui.Button(style=style, label=label, custom_id=where))
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Ask what to draw."""
-        use = self.fields["use"]
-        offered = await _offered(interaction.client.services, caller, use)
-        modal = _modal(use, self.fields["picture"], offered, caller.texts)
+        services, use, number = (
+            interaction.client.services,
+            self.fields["use"],
+            self.fields["number"],
+        )
+        await picture_of(services, caller, [number], PICTURE)
+        offered = await _offered(services, caller, use)
+        modal = _modal(use, int(number), offered, caller.texts)
         await interaction.response.send_modal(modal)
 
 
-def _modal(use: str, picture: str, offered: _Offered, texts: Texts) -> Modal:
-    """What to draw after a kept picture, named by its hash."""
-    modal = Modal(f"darkroom:image_prompt:{use}:{picture}", texts(f"dialog_{use}"))
+def _modal(use: str, number: int, offered: _Offered, texts: Texts) -> Modal:
+    """What to draw after the picture of a draft, by its number."""
+    modal = Modal(f"darkroom:{NAME}:{number}:{use}", texts(f"dialog_{use}"))
     modal.text("prompt", texts("dialog_prompt"), long=True, required=True)
     named = offered.names
     modal.options("ip_adapter", texts("field_ip_adapter"), {n: n for n in named}, named[0])
@@ -130,7 +141,8 @@ async def _on_submit(
     where: list[str],
     values: Values,
 ) -> None:
-    use, picture = part_of(where, 0), part_of(where, 1)
+    picture, use = await picture_of(services, caller, where, PICTURE), part_of(where, 1)
+    with_uploads(interaction, {PICTURE: picture})
     parsed = prompt_flags.parse(prompt_of(values))
     name = named_or_chosen(values, "ip_adapter")
     if use == "style" and _draws_style(services, name):
@@ -139,17 +151,19 @@ async def _on_submit(
     # a flag wins over a field that was filled in
     said = {*parsed.given, *(["image_weight"] if "ip_adapter" in parsed.given else [])}
     fields = {key: value for key, value in fields.items() if key not in said}
-    await ask_parsed(interaction, caller, parsed, {**fields, "image_prompt": picture})
+    await ask_parsed(interaction, caller, parsed, {**fields, PICTURE: picture})
 
 
-async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
-    use = part_of(draft.where, 0)
+async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
+    use = part_of(draft.where, 1)
+    if use not in USES:
+        raise Refused("press_gone")
     offered = await _offered(interaction.client.services, caller, use)
-    return _modal(use, part_of(draft.where, 1), offered, caller.texts)
+    return _modal(use, number, offered, caller.texts)
 
 
-ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {"image_prompt": _on_submit}
-REOPEN: Final[Mapping[str, Reopener]] = {"image_prompt": _reopen}
+ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}
+REOPEN: Final[Mapping[str, Reopener]] = {NAME: _reopen}
 
 
 def _draws_style(services: Services, name: str) -> bool:

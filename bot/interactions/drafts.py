@@ -3,7 +3,7 @@
 Whoever handles what was typed says so at first, with `typing`; a refusal then asks `offer`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import discord
@@ -43,6 +43,13 @@ def seen_anew(interaction: discord.Interaction[Client], where: Sequence[str]) ->
     typed = interaction.extras.get(TYPED)
     if isinstance(typed, Draft):
         typing(interaction, msgspec.structs.replace(typed, where=tuple(where)))
+
+
+def with_uploads(interaction: discord.Interaction[Client], uploads: Mapping[str, str]) -> None:
+    """Have the pictures kept that a modal is about, by option."""
+    typed = interaction.extras.get(TYPED)
+    if isinstance(typed, Draft):
+        typing(interaction, msgspec.structs.replace(typed, uploads=dict(uploads)))
 
 
 async def offer(

@@ -17,9 +17,6 @@ from storage.drafts import Draft
 MODAL_ID: Final = re.compile(r"darkroom:[a-z_]{1,40}(?::[^:]{0,100})*+")
 """The custom_ids of modals: a name, and what its handler needs to know."""
 
-PICTURE: Final = re.compile(r"[0-9a-f]{64}")
-"""A kept picture in a custom_id, by its hash; it stays as long as the draft."""
-
 Values = Mapping[str, Any]
 """What was entered, by field: text, or a list of chosen values."""
 
@@ -34,8 +31,7 @@ async def on_modal(interaction: Interaction, handlers: Mapping[str, SubmitHandle
     name, *where = found[0].split(":")[1:] if found is not None else [""]
     handler, values = handlers.get(name), entered(data)
     if handler is not None:
-        pictures = {part: part for part in where if PICTURE.fullmatch(part)}
-        draft = Draft(name=name, where=tuple(where), values=typed_in(values), uploads=pictures)
+        draft = Draft(name=name, where=tuple(where), values=typed_in(values))
         typing(interaction, draft)
     with contextlib.suppress(AnsweredError):
         async with responding(interaction) as caller:

@@ -29,6 +29,8 @@ class Answers:
         """The text of each answer; of a modal or choices, that it was one."""
         self.modal: discord.ui.Modal | None = None
         self.files: list[discord.File] = []
+        self.bodies: list[dict[str, Any]] = []
+        """Each message as it was sent."""
 
     def is_done(self) -> bool:
         return self.type is not None
@@ -95,6 +97,7 @@ class Answers:
         self.files += files
         for file in files:
             file.close()
+        self.bodies.append(body)
         self.said.append(content or "shown")
 
 

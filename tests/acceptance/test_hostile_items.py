@@ -28,6 +28,7 @@ PEOPLE = 40
 """Who have something to press buttons of."""
 MENUS = {
     "EntryMenu": discord.ui.Select,
+    "GridPicker": discord.ui.Select,
     "SettingsMenu": discord.ui.Select,
     "SettingsRemoveMenu": discord.ui.Select,
     "PresetMenu": discord.ui.Select,
@@ -46,7 +47,13 @@ SHAPES = (
     "catalogue:checkpoint:{n}",
     "catalogue:lora:{n}",
     "catalogue:{w}:{n}",
-    "describe:{p}",
+    "followed:{n}",
+    "prompted:style:{n}",
+    "grid:draw:{n}",
+    "grid:{w}:{n}",
+    "grid_pick:{n}:{n}",
+    "approval:denied:{n}",
+    "again:{n}",
     "draft:{n}",
     "preset_set:model:{p}",
     "preset_set:sampler:{p}",

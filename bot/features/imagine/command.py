@@ -14,6 +14,7 @@ from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.keeping import may_keep
+from bot.interactions.kept_pictures import uploads_of
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
@@ -46,9 +47,6 @@ from storage.drafts import Draft
 from storage.errors import DatabaseError
 
 log = structlog.get_logger(__name__)
-
-REFUSED_IN_A_ROW: Final = 20
-"""Drafts that are looked through for the pictures of the first."""
 
 
 def command(services: Services) -> Command:
@@ -170,29 +168,12 @@ async def _on_submit(
     values: Values,
 ) -> None:
     """What was refused is handed in again."""
-    uploads = await _uploads_of(services, caller, where)
+    uploads = await uploads_of(services, caller, where)
     entered = _entered(values)
     # with its pictures, should it be refused again
     typing(interaction, Draft(name="imagine", values={**entered}, uploads=dict(uploads)))
     prompt_of(values)
     await _imagine(services, interaction, caller, stepped(typed.given(entered, uploads)))
-
-
-async def _uploads_of(
-    services: Services, caller: Caller, where: Sequence[str]
-) -> Mapping[str, str]:
-    """The pictures of a draft, which may itself be one that was handed in and refused again."""
-    for _ in range(REFUSED_IN_A_ROW):
-        number = where[0] if where else ""
-        if not (number.isascii() and number.isdigit() and len(number) < 19):
-            break
-        draft = await services.store.drafts.get(caller.person.id, int(number))
-        if draft is None:
-            break
-        if draft.uploads:
-            return draft.uploads
-        where = draft.where
-    return {}
 
 
 def _entered(values: Values) -> dict[str, str]:
