@@ -58,6 +58,7 @@ ENTERED: Final[dict[str, Any]] = {
     "share": ["half"],
     "mask_words": "hat",
     "others": "2",
+    "job": "1",
 }
 
 

@@ -12,8 +12,9 @@ from discord.app_commands import locale_str
 from bot.access.caller import Caller
 from bot.features.actions import control_modal
 from bot.interactions.contexts import message_menu
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep, picture_in
-from bot.interactions.modal_submit import SubmitHandler, Values, part_of, text_of
+from bot.interactions.drafts import with_uploads
+from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
+from bot.interactions.modal_submit import SubmitHandler, Values, text_of
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
@@ -35,6 +36,8 @@ from storage.drafts import Draft
 from storage.history import Query
 
 NAME: Final = "add_control_of"
+PICTURE: Final = "control_picture"
+"""The option that the picture is."""
 
 
 def command(services: Services) -> app_commands.ContextMenu:
@@ -45,16 +48,17 @@ def command(services: Services) -> app_commands.ContextMenu:
             await services.requests.check_asking(caller)
             check_can_post(interaction, caller, private=caller.own.private)
             job = await _newest(services, caller)
-            keeping = asyncio.create_task(keep(services, caller, picture_in(message)))
+            attachment = picture_in(message)
+            keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
             try:
-                picture = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+                number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
             except TimeoutError:
                 await defer(interaction, private=True)
                 view = StatelessView()
                 view.add_item(GoOnButton.of(await keeping, caller.texts("button_add_control")))
                 await answer(interaction, content=caller.texts("add_control_kept"), view=view)
                 return
-            await interaction.response.send_modal(_modal(picture, job, services, caller))
+            await interaction.response.send_modal(_modal(number, job, services, caller))
 
     name = locale_str("Add as control picture", key="menu_add_control")
     return message_menu(name, add_as_control)
@@ -62,23 +66,23 @@ def command(services: Services) -> app_commands.ContextMenu:
 
 class GoOnButton(
     RespondingItem[discord.ui.Button[Any]],
-    template=rf"darkroom:{NAME}:(?P<picture>[0-9a-f]{{64}})",
+    template=rf"darkroom:{NAME}:(?P<number>[0-9]{{1,18}})",
 ):
     """Opens the modal for a picture that took long to fetch."""
 
     @classmethod
-    def of(cls, picture: str, label: str) -> Self:
-        """A new button for a kept picture, named by its hash."""
+    def of(cls, number: int, label: str) -> Self:
+        """A new button for the picture of a draft, by its number."""
         style = discord.ButtonStyle.primary
         return cls(
-            discord.ui.Button(style=style, label=label, custom_id=f"darkroom:{NAME}:{picture}")
+            discord.ui.Button(style=style, label=label, custom_id=f"darkroom:{NAME}:{number}")
         )
 
     async def respond(self, interaction: Interaction, caller: Caller) -> None:
         """Ask which request follows it, and how."""
-        services = interaction.client.services
-        job = await _newest(services, caller)
-        modal = _modal(self.fields["picture"], job, services, caller)
+        services, number = interaction.client.services, self.fields["number"]
+        await picture_of(services, caller, [number], PICTURE)
+        modal = _modal(int(number), await _newest(services, caller), services, caller)
         await interaction.response.send_modal(modal)
 
 
@@ -92,10 +96,10 @@ async def _newest(services: Services, caller: Caller) -> Job:
     raise Refused("add_control_none")
 
 
-def _modal(picture: str, job: Job, services: Services, caller: Caller) -> Modal:
+def _modal(number: int, job: Job, services: Services, caller: Caller) -> Modal:
     texts, catalog = caller.texts, services.catalog
     nets = control_uses.addable(job.request, catalog)
-    modal = Modal(f"darkroom:{NAME}:{picture}", texts("menu_add_control"))
+    modal = Modal(f"darkroom:{NAME}:{number}", texts("menu_add_control"))
     modal.text("job", texts("add_control_job"), value=str(job.id), required=True)
     return add_control(modal, nets, control_uses.unavailable(catalog), texts)
 
@@ -103,7 +107,9 @@ def _modal(picture: str, job: Job, services: Services, caller: Caller) -> Modal:
 async def _on_submit(
     services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
 ) -> None:
-    typed, picture = text_of(values, "job").removeprefix("#"), part_of(where, 0)
+    picture = await picture_of(services, caller, where, PICTURE)
+    with_uploads(interaction, {PICTURE: picture})
+    typed = text_of(values, "job").removeprefix("#")
     if not re.fullmatch(r"[0-9]{1,18}", typed):
         raise Refused("not_a_number", option="job", value=typed[:50])
     job = await job_by_number(services, interaction, caller, control_modal.NAME, int(typed))
@@ -115,9 +121,9 @@ async def _on_submit(
     await control_modal.ask(services, interaction, caller, target, job, values, kept)
 
 
-async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
+async def _reopen(interaction: Interaction, caller: Caller, _draft: Draft, number: int) -> Modal:
     services = interaction.client.services
-    return _modal(part_of(draft.where, 0), await _newest(services, caller), services, caller)
+    return _modal(number, await _newest(services, caller), services, caller)
 
 
 ON_SUBMIT: Final[Mapping[str, SubmitHandler]] = {NAME: _on_submit}
