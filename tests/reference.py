@@ -31,8 +31,9 @@ OF_SETTINGS: Final = """# Every setting
 
 What stands in config.toml, with the defaults that hold where a key is left out. Paths are relative
 to the file; on Windows write them with slashes (`C:/models`) or in single quotes. The bot reads the
-file when it starts. Two secrets are not in it: `DISCORD_TOKEN` and `HF_TOKEN` come from the
-environment, or from a file `.env` beside config.toml."""
+file when it starts. Secrets need not be in it: `DISCORD_TOKEN`, which never is,
+`HF_TOKEN`, `NATS_PASSWORD` and `NATS_TOKEN` come from the environment, or from a file `.env` beside
+config.toml."""
 OF_MODELS: Final = """What holds for one checkpoint where nobody says otherwise; the same keys but
 `hub` may lie beside the model, in `darkroom.toml` in its folder or in `NAME.darkroom.toml` beside
 `NAME.safetensors`. A name with a dot stands in quotes: `[models."sd_xl_1.0"]`."""
@@ -51,7 +52,7 @@ def main() -> int:
 
 def pages() -> Mapping[str, str]:
     """The name of each page, and what stands on it."""
-    return {"command-line.md": commands(), "settings.md": settings()}
+    return {name: made() for name, made in PAGES.items()}
 
 
 # -- the command line -------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def _settings_table(
         if (table, field.name) == ("models", "settings"):
             continue  # its tables
         if field.name not in said or not said[field.name][1]:
-            raise SystemExit(f"config.toml says nothing of {field.name} in [{table}]")
+            raise ValueError(f"config.toml says nothing of {field.name} in [{table}]")
         default, comment = said[field.name]
         shown = f"`{default}`" if default else ""
         rows.append(
@@ -252,6 +253,9 @@ def _sentence(text: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+PAGES: Final = {"command-line.md": commands, "settings.md": settings}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bot.cli.doctor.network import PERMISSIONS
 from bot.config import SECTIONS, load_config
 from generation.preset import from_toml
 from storage.drafts import KEPT_FOR
-from tests.reference import FOLDER, comments, pages
+from tests.reference import FOLDER, PAGES, comments
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -25,10 +25,10 @@ WINDOWS = PROJECT / "deploy" / "windows.ps1"
 UNIT = PROJECT / "deploy" / "darkroom.service"
 
 
-@pytest.mark.parametrize("name", pages())
+@pytest.mark.parametrize("name", PAGES)
 def test_the_reference_is_what_the_program_says(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
-    assert written == pages()[name], "run: python -m tests.reference"
+    assert written == PAGES[name](), "run: python -m tests.reference"
 
 
 def test_every_key_is_in_config_toml_and_on_the_page() -> None:

@@ -8,6 +8,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
+RUNNING = ("postgres", "nats", "objects")
+"""The extras of those who run the bot."""
 OF_TORCH = re.compile(r"torch|torchvision|triton|setuptools|nvidia-.*|cuda-.*")
 """There are several builds of these, each with hashes of its own."""
 
