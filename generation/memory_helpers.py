@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, get_args
 
 from generation.catalog import Catalog
+from generation.describing import rater_of
 from generation.families.background_removers import REMOVERS
 from generation.families.image_prompts import sees_for
 from generation.memory_plan import PlannedHelper
-from generation.messages import Finishing, Generate
+from generation.messages import Finishing, Generate, RuntimeSettings
 from generation.models import ONNX, ModelFile
 from generation.preprocessors import Annotator
 
@@ -21,6 +22,7 @@ WORKING: Final[Mapping[str, int]] = {
     "depth": 200_000_000,
     "person": 250_000_000,
     "pose": 100_000_000,
+    "rater": 300_000_000,
     "eyes": 150_000_000,
     "adapter": 20_000_000,
     "restorer": 500_000_000,
@@ -73,6 +75,14 @@ def helpers_there(
         _finishing(done),
         onnx_on_device=onnx_on_device,
     )
+
+
+def held_by_check(catalog: Catalog, settings: RuntimeSettings) -> int:
+    """Bytes of the tagger that checks pictures, which stays and works while others are drawn; 0
+    where the settings name another check, or none.
+    """
+    rater = None if settings.picture_check_model else rater_of(catalog)
+    return 0 if rater is None else rater.size + WORKING["rater"]
 
 
 def _planned(

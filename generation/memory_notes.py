@@ -80,6 +80,7 @@ def _helpers(request: GenerationRequest) -> Iterator[str]:
     """What else works for it, before the drawing and after."""
     yield from sorted({use.preprocessor for use in request.controls} & NEEDING)
     yield from sorted({prompt.name for prompt in request.image_prompts})
+    yield from (f"masked by {request.mask_model}",) if request.mask_words else ()
     faces = request.faces_wanted
     yield from () if faces is None else (f"faces {faces.model}",)
     yield from (f"cutout {request.cutout_wanted}",) if request.cutout_wanted else ()

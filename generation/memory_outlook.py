@@ -31,8 +31,11 @@ class Outlook:
         model: ModelFile,
         request: GenerationRequest,
         helpers: tuple[PlannedHelper, ...] = (),
+        held: int = 0,
     ) -> Plan | NoRoom:
-        """How that request of a model of FAMILIES would be drawn, with what works beside it."""
+        """How that request of a model of FAMILIES would be drawn, with what works beside it, and
+        where another network in an ONNX file has so many bytes for good.
+        """
         family, wide = family_of(model), self._wide
         precision = family.half if self._ready.precision == "float16" else self._ready.precision
         parts = self._notes.parts(model_key(model, precision))
@@ -45,7 +48,12 @@ class Outlook:
             wide=wide,
             helpers=helpers,
         )
-        return plan(task, self.room(), BOUNDS[self._settings.memory])
+        room = self.room()
+        if room.one_memory or self._ready.onnx_on_device:
+            room = msgspec.structs.replace(room, device=max(0, room.device - held))
+        if room.one_memory or not self._ready.onnx_on_device:
+            room = msgspec.structs.replace(room, ram=max(0, room.ram - held))
+        return plan(task, room, BOUNDS[self._settings.memory])
 
     def allows(self) -> Allows:
         """Whether memory allows a checkpoint with its parts, by what is free now, also later on."""

@@ -12,7 +12,7 @@ import structlog
 
 from bot.locales import Texts
 from bot.pictures import file_texts
-from bot.pictures.before import BeforePictures
+from bot.pictures.before import BeforePictures, is_open
 from bot.pictures.decoding import PictureDecoder
 from generation.job import Job, JobState, Origin, PictureRecord
 from generation.picture_files import INFOTEXT_CHUNK, OWN_CHUNK, carrying, suffix_of
@@ -28,6 +28,8 @@ LEVELS: Final[Sequence[tuple[int, float]]] = ((92, 1.0), (80, 1.0), (80, 0.7), (
 """WebP quality and scale, each lighter than the one before."""
 FILES_MAX: Final = 10
 """Discord's bound on the files of a message."""
+HANDED_IN: Final = frozenset(("imagine",))
+"""Actions by which somebody gives control pictures themselves."""
 UPLOAD_LIMIT: Final = 10 * 2**20
 """Bytes of one file that Discord takes everywhere; boosted servers take more."""
 
@@ -148,7 +150,14 @@ class JobAttachments:
         return every
 
     async def controls(self, job: Job, where: Origin, *, asks: bool = True) -> ShownPictures:
-        """What the ControlNets of a job were shown, as far as that may be seen there."""
+        """What the ControlNets of a job were shown, as far as that may be seen there: what was
+        handed in to a private request by its owner alone.
+        """
+        theirs = where.private and where.user_id == job.origin.user_id
+        if job.origin.private and not theirs:
+            return ShownPictures()
+        if not await is_open(job, self._jobs, HANDED_IN):
+            return ShownPictures()
         found: list[Attachment] = []
         withheld: list[Withheld] = []
         missing = 0

@@ -1,5 +1,6 @@
 """What pictures were before they were edited, shown beside what became of them."""
 
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -22,6 +23,26 @@ JUDGING: Final = ("block", "restricted", "hold")
 """Those that let what was found safe be seen."""
 
 
+async def is_open(job: Job, jobs: JobStore, introducing: Collection[str]) -> bool:
+    """Whether all who see what became of the pictures that were given to a request may see these:
+    what came of a private request, which its owner has posted, shows nothing of what was given to
+    that, but to its owner alone. They are given by the actions `introducing`, and by all others
+    taken over.
+    """
+    current, asker = job, job.origin
+    for _ in range(GENERATIONS_MAX):
+        if current.action in introducing:
+            return True
+        parent = None if current.parent is None else await jobs.get(current.parent)
+        if parent is None:
+            return False
+        theirs = asker.private and asker.user_id == parent.origin.user_id
+        if parent.origin.private and not theirs:
+            return False
+        current = parent
+    return False
+
+
 class BeforePictures:
     """Finds them, and lays them together as one."""
 
@@ -36,7 +57,7 @@ class BeforePictures:
         request = job.request
         if not request.edits or (job.origin.private and not where.private):
             return b""
-        if not await self._is_open(job):
+        if not await is_open(job, self._jobs, INTRODUCING):
             return b""
         if check not in OPEN and not (check in JUDGING and await self._are_safe(job, unsafe_from)):
             return b""
@@ -47,22 +68,6 @@ class BeforePictures:
         except Refused as refused:
             log.warning("what was edited can't be shown", job=job.id, why=refused.code)
             return b""
-
-    async def _is_open(self, job: Job) -> bool:
-        """Whether all who see what became of them may see the pictures: what came of a private
-        request, which its owner has posted, shows nothing of what was given to that.
-        """
-        if job.origin.private:
-            return True
-        current = job
-        for _ in range(GENERATIONS_MAX):
-            if current.action in INTRODUCING:
-                return True
-            parent = None if current.parent is None else await self._jobs.get(current.parent)
-            if parent is None or parent.origin.private:
-                return False
-            current = parent
-        return False
 
     async def _are_safe(self, job: Job, unsafe_from: float | None) -> bool:
         """Whether all of them were drawn here, for the request that it came of, and found safe."""

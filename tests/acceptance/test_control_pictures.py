@@ -15,6 +15,7 @@ from generation.job import JobState
 from playground.person import Act, Person, fields_of
 from playground.world import Json
 from tests.acceptance.conftest import Rig, finished, offered, png, press
+from tests.acceptance.test_history import history
 from tests.patience import PATIENCE
 from tests.unit.generation.test_catalog import write, write_json
 
@@ -234,7 +235,12 @@ async def test_what_no_file_makes_is_said_before_it_is_drawn(
     await ada.wait_for("MESSAGE_UPDATE", says)
     assert (await rig.job(2)).state is JobState.QUEUED
     rig.engine.gate.set()
-    assert said in (await finished(ada, general, waiting))["content"]
+    done = await finished(ada, general, waiting)
+    assert said in done["content"]
+    # also of one that is added
+    act = await press(ada, done, "Add control picture…")
+    sent = await act.submit(controlnet=["depth-net"], control_scale="1", **CHOSEN)
+    assert said in (await finished(ada, general, await sent.deferred()))["content"]
 
 
 async def test_a_control_picture_is_shown_without_drawing(
@@ -369,3 +375,48 @@ async def test_anybodys_picture_is_one_more_for_a_request_of_ones_own(
         sent = await act.submit(job=number, **told)
         assert said in (await sent.response())["content"]
     assert await rig.studio.jobs.get(4) is None
+
+
+async def test_the_picture_check_holds_for_what_a_controlnet_was_shown(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    guild = int((await ada.state())["guilds"][0]["id"])
+    await rig.studio.store.settings.change_guild(guild, picture_check="block")
+    picture = await ada.upload("sketch.png", png("blue", (90, 60)))
+    given = {"controlnet": "edges", "control_picture": picture}
+    rig.engine.unsafe = (0.0, 0.9)
+    act = await ada.command(general, "imagine", prompt="a keep --show-control", **given)
+    done = await finished(ada, general, await act.deferred())
+    assert len(done["attachments"]) == 2
+    rig.engine.unsafe = (0.9,)
+    act = await ada.command(general, "imagine", prompt="a moat --show-control", **given)
+    shown = await act.deferred()
+    await rig.until(lambda job: job.delivered_at is not None, 2)
+    done = await ada.message(general, shown["id"])
+    assert done["attachments"] == []
+    answered = await (await press(ada, done, "Control picture")).response()
+    assert answered["attachments"] == []
+    assert "picture check" in answered["content"]
+
+
+async def test_what_was_handed_in_privately_is_shown_to_its_owner_alone(
+    rig: Rig, ada: Person, bo: Person, general: str
+) -> None:
+    picture = await ada.upload("sketch.png", png("blue", (90, 60)))
+    given = {"controlnet": "edges", "control_picture": picture, "private": True}
+    act = await ada.command(general, "imagine", prompt="a keep --show-control", **given)
+    done = await finished(ada, general, await act.deferred())
+    assert len(done["attachments"]) == 2
+    own = await (await press(ada, done, "Control picture")).response()
+    assert len(own["attachments"]) == 1
+    entry = await ada.click(await history(ada, general), "darkroom:entry", ["1"])
+    sent = await (await ada.click(await entry.response(), "Send here")).response()
+    assert len(sent["attachments"]) == 1
+    said = "given to a private request are shown to its owner alone"
+    assert said in (await (await press(bo, sent, "Control picture")).response())["content"]
+    # nor beside what others draw of it
+    act = await press(bo, sent, "Reroll")
+    again = await finished(bo, general, await act.deferred())
+    assert (await rig.job(2)).request.show_control == "on"
+    assert len(again["attachments"]) == 1
+    assert said in (await (await press(bo, again, "Control picture")).response())["content"]

@@ -10,7 +10,7 @@ from generation.catalog import Catalog
 from generation.completion import complete
 from generation.estimate import Estimates
 from generation.families import FAMILIES
-from generation.memory_helpers import helpers_there
+from generation.memory_helpers import held_by_check, helpers_there
 from generation.memory_outlook import Outlook
 from generation.memory_plan import NoRoom
 from generation.memory_words import in_words, why
@@ -31,6 +31,7 @@ async def how_models_run(
     await catalog.choose_by(outlook.allows())
     await catalog.scan()
     estimates = await _estimates(config)
+    held = held_by_check(catalog, config.worker.runtime())
     for model in catalog.checkpoints:
         if model.family not in FAMILIES or not is_whole(model):
             continue  # named among the models
@@ -38,7 +39,7 @@ async def how_models_run(
             request = complete({"prompt": "-", "model": model.name}, catalog, config.rules)
         except Refused:
             continue  # so is that
-        plan = outlook.of(model, request)
+        plan = outlook.of(model, request, held=held)
         apart = ", ".join(file.name for file in model.parts.values())
         title = f"{model.name} with {apart}" if apart else model.name
         if isinstance(plan, NoRoom):
@@ -48,7 +49,7 @@ async def how_models_run(
         seconds = estimates.measured(request)
         timed = f"; {seconds:.1f} s a picture" if seconds is not None else ""
         yield Finding("runs", f"{title}: {in_words(plan)}{timed} ({why(plan)})")
-        found = _beside(outlook, ready, model, request, catalog)
+        found = _beside(outlook, ready, model, request, catalog, held)
         if found is not None:
             yield found
 
@@ -59,11 +60,13 @@ def _beside(
     model: ModelFile,
     request: GenerationRequest,
     catalog: Catalog,
+    held: int,
 ) -> Finding | None:
     """How it runs with all that could be asked for beside it, where that is otherwise."""
     size, on_device = request.drawn_size, ready.onnx_on_device
     helpers = helpers_there(catalog, model, size, onnx_on_device=on_device)
-    plain, plan = outlook.of(model, request), outlook.of(model, request, helpers)
+    plain = outlook.of(model, request, held=held)
+    plan = outlook.of(model, request, helpers, held)
     if not helpers or in_words(plan) == in_words(plain):
         return None
     names = ", ".join(dict.fromkeys(one.name for one in helpers))

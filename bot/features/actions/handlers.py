@@ -113,6 +113,8 @@ async def _show_control(services: Services, reply: Reply, _target: ActionTarget,
     pictures = services.delivery.attachments
     shown = await pictures.within(await pictures.controls(job, where), reply.file_limit)
     texts = reply.caller.texts
+    if not shown.attachments and not shown.remarks(texts):
+        raise Refused("control_private")
     said = (job_embeds.controls_seen(job, texts), shown.remarks(texts))
     await reply.privately("\n".join(filter(None, said)), shown.files())
 

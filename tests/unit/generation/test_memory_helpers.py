@@ -8,10 +8,11 @@ import pytest
 
 from benchmarks.memory_table import MODELS, room_of, task_of
 from generation.families import FAMILIES
-from generation.memory_helpers import helpers_of, helpers_there
+from generation.memory_helpers import held_by_check, helpers_of, helpers_there
 from generation.memory_needs import Measured, after_measuring, after_running_out
 from generation.memory_needs import task_of as task_of_request
 from generation.memory_notes import job_key
+from generation.memory_outlook import Outlook
 from generation.memory_plan import (
     GIB,
     NoRoom,
@@ -24,7 +25,7 @@ from generation.memory_plan import (
 )
 from generation.memory_settings import BOUNDS
 from generation.memory_words import codes, in_words
-from generation.messages import Finishing, Generate
+from generation.messages import Finishing, Generate, Ready, RuntimeSettings
 from generation.models import ModelFile, ModelKind
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
@@ -206,6 +207,7 @@ def test_what_was_measured_of_jobs_with_them_is_kept_apart() -> None:
         {"controls": [{"name": "n", "picture": "0" * 64, "preprocessor": "canny"}]},
         {"faces": "all", "face_model": "GFPGAN"},
         {"cutout": "birefnet"},
+        {"init_picture": "0" * 64, "mask_words": "the hat", "mask_model": "clipseg"},
         {"image_prompts": [{"name": "plus", "pictures": ["0" * 64]}]},
     ]
     keys = {job_key(model, a_request(**told), "float16") for told in asked}
@@ -218,3 +220,23 @@ def test_they_are_part_of_what_a_request_needs() -> None:
     told = (helper("finish", 1, 2),)
     found = task_of_request(a_request(), family, (), 1, Measured(finish=7), helpers=told)
     assert (found.helpers, found.finish, found.prepare) == (told, 7, 0)
+
+
+def test_what_checks_pictures_holds_its_memory_for_good(tmp_path: Path) -> None:
+    rater = msgspec.structs.replace(
+        file(ModelKind.TAGGER, "wd", 0.4, "wd"), variant="rating", path=Path("wd.onnx")
+    )
+    model = a_model("m", family="sd1", size=2 * GIB)
+    catalog, settings = a_catalog(model, rater), RuntimeSettings()
+    held = held_by_check(catalog, settings)
+    assert held == int(0.4 * GIB) + 300_000_000
+    assert held_by_check(a_catalog(model), settings) == 0
+    for check in ("off", "a-classifier"):
+        assert held_by_check(catalog, RuntimeSettings(picture_check_model=check)) == 0
+    card = Ready("cuda:0", "a card", 8 * GIB, "float16", {}, memory_free=6 * GIB)
+    for on_device, lost in ((True, held), (False, 0)):
+        ready = msgspec.structs.replace(card, onnx_on_device=on_device)
+        outlook = Outlook(settings, ready, tmp_path)
+        found = [outlook.of(model, a_request(), held=one) for one in (0, held)]
+        free, less = [one.room.device for one in found if isinstance(one, Plan)]
+        assert free - less == lost

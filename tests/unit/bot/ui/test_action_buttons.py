@@ -139,6 +139,13 @@ def test_what_people_press_stands_in_front() -> None:
     }
 
 
+def test_with_fewer_rows_there_are_fewer_buttons() -> None:
+    for job, rows in itertools.product(jobs(), (1, 2, 3)):
+        view = action_buttons.view(job, TEXTS, lambda _target, _job: True, rows=rows)
+        assert len(view.children) <= 5 * rows
+        holds(view)
+
+
 def test_one_alone_is_not_hidden() -> None:
     job = next(job for job in jobs() if job.state is JobState.FINISHED and len(job.pictures) == 4)
 
