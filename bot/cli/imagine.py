@@ -334,7 +334,9 @@ async def _write(jobs: JobStore, job: Job, out: Path) -> None:
         line = {"file": printable(str(path)), "width": picture.width, "height": picture.height}
         if picture in job.pictures:
             line |= {"seed": picture.seed, "sha256": picture.pixels_sha256}
-        else:
+        elif picture.index < len(job.request.controls):
             line |= {"controlnet": job.request.controls[picture.index].name}
+        else:
+            line |= {"mask_words": job.request.mask_words}
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()

@@ -28,7 +28,7 @@ LEVELS: Final[Sequence[tuple[int, float]]] = ((92, 1.0), (80, 1.0), (80, 0.7), (
 """WebP quality and scale, each lighter than the one before."""
 FILES_MAX: Final = 10
 """Discord's bound on the files of a message."""
-HANDED_IN: Final = frozenset(("imagine",))
+HANDED_IN: Final = frozenset(("imagine", "imagine_this", "grid"))
 """Actions by which somebody gives control pictures themselves."""
 UPLOAD_LIMIT: Final = 10 * 2**20
 """Bytes of one file that Discord takes everywhere; boosted servers take more."""
