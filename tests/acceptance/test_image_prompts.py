@@ -1,5 +1,6 @@
 """A picture of anybody's, drawn after by an IP-Adapter from its message's menu."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from bot.config import Config
 from bot.features import image_prompt
+from generation.job import JobState
 from generation.preset import Preset
 from playground.person import Person
 from tests.acceptance.conftest import Rig, finished, png
@@ -80,6 +82,38 @@ async def test_any_picture_is_drawn_after(
     assert (await rig.studio.jobs.read_upload(prompt.pictures[0])).startswith(b"\x89PNG")
     shown = {field["name"]: field["value"] for field in done["embeds"][0]["fields"]}
     assert shown["IP-Adapter"] == f"ip-adapter\\_sd15 × {weight:g}"
+
+
+async def test_it_is_replayed_rerolled_and_begun_anew_after_a_crash(
+    rig: Rig, ada: Person, general: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_eyes(tmp_path / "models")
+    await rig.studio.catalog.scan()
+    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", PATIENCE)
+    posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
+    act = await ada.use_on_message("Use as style", posted)
+    rig.engine.gate = asyncio.Event()
+    sent = await act.submit(
+        prompt="a castle --seed 5 --hires 1.5", ip_adapter=["ip-adapter_sd15"], image_weight="0.8"
+    )
+    message = await sent.deferred()
+    await rig.until(lambda job: job.state is JobState.RUNNING)
+    # the crash is in the middle: it is begun anew, with its picture, and delivered once
+    await rig.restart()
+    shown = await finished(ada, general, message)
+    job = await rig.job(1)
+    assert job.request.hires == "1.5"
+    [prompt] = job.request.image_prompts
+    again = await (await ada.command(general, "replay", job=1)).deferred()
+    assert "The same as #1" in (await finished(ada, general, again))["content"]
+    assert (await rig.job(2)).request == job.request
+    act = await ada.click(shown, "Reroll")
+    await finished(ada, general, await act.deferred())
+    rerolled = (await rig.job(3)).request
+    assert rerolled.image_prompts == (prompt,)
+    assert rerolled.seed != job.request.seed
+    entry = await (await ada.command(general, "history")).response()
+    assert "a castle" in str(entry)
 
 
 async def test_where_a_preset_draws_with_flux_the_menu_has_its_adapters(

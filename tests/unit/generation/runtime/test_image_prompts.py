@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessor
 
 from generation.messages import Picture
@@ -20,7 +20,7 @@ from generation.runtime import convert
 from generation.runtime.image_encoders import pixels_for
 from generation.runtime.networks.image_attention import BLOCKS, cross_layers
 from tests.fixtures import image_prompts as fixtures
-from tests.fixtures import models, sdxl
+from tests.fixtures import loras, models, sdxl
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.drawing import (
     BOUND,
@@ -56,6 +56,20 @@ class Prompted(Drawing):
         for number, picture in enumerate(self.pictures):
             ImageDraw.Draw(picture).ellipse((10, 5 + 20 * number, 90, 70), "gold")
 
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """The pictures' files by their hashes."""
+        found = {}
+        for picture in self.pictures:
+            file = io.BytesIO()
+            picture.save(file, "PNG")
+            found[hashlib.sha256(file.getvalue()).hexdigest()] = file.getvalue()
+        return found
+
+    @property
+    def hashes(self) -> list[str]:
+        return list(self.contents)
+
     def pipe(self, family: str) -> Any:
         """diffusers', with the eyes."""
         size = {"size": {"shortest_edge": fixtures.SIDE}}
@@ -83,12 +97,7 @@ class Prompted(Drawing):
         self, family: str, *prompts: tuple[ModelFile, dict[str, Any]], **changes: Any
     ) -> Pixels:
         """Drawn with these adapters and what is told of each."""
-        contents = {}
-        for picture in self.pictures:
-            file = io.BytesIO()
-            picture.save(file, "PNG")
-            contents[hashlib.sha256(file.getvalue()).hexdigest()] = file.getvalue()
-        hashes = list(contents)
+        contents, hashes = self.contents, self.hashes
         told = [
             {
                 "name": file.name,
@@ -177,6 +186,41 @@ def test_it_acts_over_its_part_of_the_steps(prompted: Prompted) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "lora",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("start picture", "mask", "hires pass")),
+    ],
+)
+def test_it_acts_beside_what_else_there_is_the_same_each_time(
+    prompted: Prompted, beside: str, tmp_path: Path
+) -> None:
+    file, _ = prompted.adapter("sd1", "base")
+    start = prompted.hashes[1]
+    told: dict[str, dict[str, Any]] = {
+        "start picture": {"init_picture": start, "denoising_strength": 0.8},
+        "mask": {"init_picture": start, "mask": prompted.hashes[0], "denoising_strength": 0.9},
+        "hires pass": {"hires": "1.5", "hires_upscaler": "Latent", "hires_denoising": 0.6},
+        "lora": {},
+    }
+    changes = told[beside]
+    if beside == "lora":
+        pairs = loras.pairs(loras.layers(loras.sd1()["unet"]))
+        save_file(loras.kohya(pairs), tmp_path / "ink.safetensors")
+        lora = ModelFile(
+            kind=ModelKind.LORA, name="ink", path=tmp_path / "ink.safetensors", family="sd1"
+        )
+        changes = {"loras": (lora,)}
+    plain = prompted.ours("sd1", **changes)
+    found = prompted.ours("sd1", (file, {"weight": 0.7}), **changes)
+    assert apart(found, plain) > 10 * BOUND
+    if beside != "hires pass":
+        assert apart(found, prompted.ours("sd1", (file, {"weight": 0.7}))) > 10 * BOUND
+    # as /replay draws it
+    assert apart(prompted.ours("sd1", (file, {"weight": 0.7}), **changes), found) == 0
+
+
 def test_the_mean_of_two_pictures_goes_from_one_to_the_other(prompted: Prompted) -> None:
     file, _ = prompted.adapter("sd1", "base")
 
