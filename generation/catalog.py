@@ -272,7 +272,10 @@ class Catalog:
         if kind is ModelKind.CHECKPOINT and folded in map(fold, self.awaited):
             raise Refused("model_awaited", name=printable(name[:80]))
         for problem in self.problems:
-            written = (problem.path.stem, problem.path.name)
+            path = problem.path
+            # what is called alike everywhere is known by its folder, too
+            folder = path.parent.name if path.stem.lower() == "model" else path.stem
+            written = (path.stem, path.name, folder)
             if problem.code in UNUSABLE and folded in map(fold, written):
                 raise Refused(problem.code, **problem.params)
         alike = self.names(kind).nearest(name, NEAREST)

@@ -20,6 +20,8 @@ from generation.request import (
 
 LABELS_AMISS: Final = ("model_labels_missing", "model_labels_wrong")
 """What may keep the only tagger from being used."""
+TAGGER_FOLDERS: Final = frozenset(("wd14_tagger", "taggeronnx"))
+"""ComfyUI's and A1111's folders of them."""
 
 
 class DescribingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,5 +109,9 @@ def _named(
 
 def _no_tagger(problems: Sequence[Unusable]) -> Refused:
     """What has to be put where, or what is wrong with the one that lies there."""
-    amiss = next((one for one in problems if one.code in LABELS_AMISS), None)
-    return Refused(amiss.code, **amiss.params) if amiss is not None else Refused("no_tagger")
+    for one in problems:
+        if one.code in LABELS_AMISS:
+            return Refused(one.code, **one.params)
+        if one.code == "model_unknown_layout" and not TAGGER_FOLDERS.isdisjoint(one.path.parts):
+            return Refused("tagger_other", **one.params)
+    return Refused("no_tagger")

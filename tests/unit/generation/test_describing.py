@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from bot.locales import Texts
@@ -15,7 +16,7 @@ from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.request import PROMPT_MAX, Describing
 from generation.rules import Rules
-from tests.fixtures.onnx_files import write_wd_tagger
+from tests.fixtures.onnx_files import network, write_wd_tagger
 from tests.unit.generation.catalogs import a_catalog, a_model
 
 HASH = "a" * 64
@@ -85,6 +86,20 @@ async def test_a_tagger_without_its_list_is_told_of_before_anything_waits(tmp_pa
     file.with_name("selected_tags.csv").write_text("tag_id,name,category,count\n1,a,0,1\n")
     await catalog.scan()
     assert why(catalog) == "model_labels_wrong"
+
+
+async def test_a_tagger_of_another_layout_is_told_of(tmp_path: Path) -> None:
+    folder = tmp_path / "wd14_tagger" / "own"
+    folder.mkdir(parents=True)
+    onnx.save(network({"tokens": (1, 77)}, {"numbers": (1, 7)}), folder / "model.onnx")
+    catalog = Catalog([tmp_path])
+    await catalog.scan()
+    assert why(catalog) == "tagger_other"
+    assert why(catalog, tagger="own") == "model_unknown_layout"
+    # elsewhere it is whatever it is
+    (tmp_path / "wd14_tagger").rename(tmp_path / "others")
+    await catalog.scan()
+    assert why(catalog) == "no_tagger"
 
 
 def test_who_rates_pictures() -> None:
