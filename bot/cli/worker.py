@@ -13,6 +13,7 @@ from generation.catalog import Catalog
 from generation.hosting.host import WorkerName, named, serve
 from generation.messaging.connection import NatsError
 
+HELP_CONFIG: Final = "the settings; may stand before the command as well"
 HELP_NAME: Final = "what the bot knows this machine by (default: [nats] name, else its own name)"
 
 
@@ -21,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nats", metavar="URL", help="the server, as nats://HOST:4222")
     parser.add_argument("--name", metavar="NAME", help=HELP_NAME)
     parser.add_argument(
-        "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS
+        "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=HELP_CONFIG
     )
 
 

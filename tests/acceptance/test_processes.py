@@ -17,8 +17,8 @@ from playground.person import Person
 from playground.process import local_discord
 from playground.server import Addresses
 from tests.acceptance.conftest import Json, finished
+from tests.fixtures.bot_process import PROJECT, BotProcess
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = """
 [discord]
 api = "{api}"
@@ -37,27 +37,11 @@ PATIENCE = 120
 pytestmark = pytest.mark.timeout(400)
 
 
-class Bot:
-    """`python -m bot run` against a local Discord."""
-
-    def __init__(self, discord: Addresses, folder: Path) -> None:
-        self.config = folder / "config.toml"
-        self.discord = discord
-        self.process: asyncio.subprocess.Process
+class Bot(BotProcess):
+    """`python -m bot run` with the demo model."""
 
     async def start(self, steps: int = 4) -> None:
-        addresses = {"api": self.discord.api, "gateway": self.discord.gateway}
-        self.config.write_text(CONFIG.format(steps=steps, **addresses), encoding="utf-8")
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "--config", str(self.config), "run"),
-            cwd=PROJECT,
-            env={**os.environ, "DISCORD_TOKEN": self.discord.token},
-        )
-
-    async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        await self.process.wait()
+        await self.run(CONFIG.replace("{steps}", str(steps)))
 
     def worker(self) -> psutil.Process:
         """The child that holds the models."""
