@@ -56,6 +56,8 @@ AWAY_AFTER: Final = 7.0
 STEP_SECONDS: Final = 0.1
 DOWN: Final = 6.0
 """Seconds that what was killed stays away at most: some come back in time, some too late."""
+BOT_BACK: Final = 0.7
+"""Of the kills are so many while the bot is there; the others while it may be starting."""
 ASK_SECONDS: Final = 8.0
 SETTLED_WITHIN: Final = 240.0
 PICTURE: Final = re.compile(r"darkroom-(\d+)-(\d+)\.\w+")
@@ -129,7 +131,10 @@ class Trial:
         asking = [asyncio.create_task(self._ask(owner, channel)) for _ in range(self.people)]
         for _ in range(kills):
             await asyncio.sleep(self.chance.uniform(0.2, 2 * every))
-            await self._kill()
+            if self.chance.random() < BOT_BACK:
+                while "bot" in self._down:  # noqa: ASYNC110 - nobody tells of it
+                    await asyncio.sleep(0.1)
+            await self._kill(owner)
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
@@ -166,8 +171,8 @@ class Trial:
         act = await person.command(channel, "imagine", prompt=f"a fox {self.asked}", model="big")
         await act.deferred(timeout=ASK_SECONDS)
 
-    async def _kill(self) -> None:
-        """One of those that are there."""
+    async def _kill(self, owner: Person) -> None:
+        """One of those that are there; first one of each kind."""
         names = ["bot", "nats", *(f"host {number}" for number in range(len(self.hosts)))]
         # half of the kills are of hosts, however many there are
         weights = [1.0, 1.0, *(2.0 / len(self.hosts) for _ in self.hosts)]
@@ -176,6 +181,8 @@ class Trial:
             for name, weight in zip(names, weights, strict=True)
             if name not in self._down
         ]
+        new = [each for each in there if each[0].split()[0] not in self.kills]
+        there = new or there
         if not there:
             return
         [victim] = self.chance.choices(*zip(*there, strict=True))
@@ -190,15 +197,17 @@ class Trial:
             case [_, number]:
                 await asyncio.to_thread(self.hosts[int(number)].kill)
         pause = 0.0 if self.chance.random() < 0.3 else self.chance.uniform(0.0, DOWN)
-        task = asyncio.create_task(self._bring_back(victim, pause))
+        task = asyncio.create_task(self._bring_back(victim, pause, owner))
         self._coming_back.add(task)
         task.add_done_callback(self._coming_back.discard)
 
-    async def _bring_back(self, victim: str, pause: float) -> None:
+    async def _bring_back(self, victim: str, pause: float, owner: Person) -> None:
         await asyncio.sleep(pause)
         match victim.split():
             case ["bot"]:
                 await self._start_bot()
+                # people see when it is there
+                await _until(lambda: _online(owner), SETTLED_WITHIN)
             case ["nats"]:
                 await asyncio.to_thread(self.server.start)
             case [_, number]:

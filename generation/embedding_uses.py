@@ -49,6 +49,15 @@ def of(request: GenerationRequest, model: ModelFile, catalog: Catalog) -> tuple[
     return tuple(found)
 
 
+def words_in(request: GenerationRequest, catalog: Catalog) -> frozenset[str]:
+    """What the prompts hold of the words of all embeddings, of whatever family."""
+    if not catalog.embeddings:
+        return frozenset()
+    said = "\n".join(_pieces(text) for text in hires.drawn_texts_of(request))
+    words = (_pieces_of_word(one.path.stem) for one in catalog.embeddings)
+    return frozenset(word for word in words if word in said)
+
+
 def check(request: GenerationRequest, model: ModelFile, catalog: Catalog) -> None:
     """Refuse a prompt that names an embedding of another width than the model's words have."""
     if len(FAMILIES[model.family].encoders) > 1:

@@ -59,6 +59,8 @@ class Fleet:
         self._told: dict[str, str] = {}
         """What was said last of a host that can't be used."""
         self._exchange = Exchange()
+        self._must_check = True
+        """Whether pictures must be looked at, as far as is known."""
         self._lost_at: float | None = time.monotonic()
         self._back_at = 0.0
         self.trouble = ""
@@ -129,6 +131,7 @@ class Fleet:
     async def _look(self) -> None:
         connection = self._exchange.connection
         now = time.monotonic()
+        self._must_check = self._needs_check()
         if connection is None:
             self._back_at = 0.0
             if self._lost_at is None:
@@ -304,4 +307,4 @@ class Fleet:
         """Whether a host looks at its pictures, where they must be looked at."""
         state = self._states.get(host)
         checks = state is not None and state.beat is not None and state.beat.checks
-        return checks or not self._needs_check()
+        return checks or not self._must_check

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from generation import preparing
+import msgspec
+
+from generation import embedding_uses, preparing
 from generation.catalog import Catalog
 from generation.fleet.catalog import FleetCatalog
 from generation.job import Job, JobState, Origin
@@ -12,8 +14,8 @@ from generation.messages import Describe, EngineWork, Generate
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 
-REMEMBERED: Final = 20_000
-"""Jobs of which it is known where they can be drawn."""
+REMEMBERED: Final = 100_000
+"""Jobs of which it is known what they need."""
 
 _Shape = tuple[object, ...]
 
@@ -26,8 +28,13 @@ class Places:
         self._here = here
         self.may_draw: Callable[[str], bool] = lambda _host: True
         """Whether a host does what else is asked of one."""
-        self._known: dict[tuple[int, str], bool] = {}
         self._version = -1
+        self._kinds: dict[object, int] = {}
+        """What requests need, which is the same for many, by numbers."""
+        self._kind_of: dict[int, int] = {}
+        """By job."""
+        self._known: dict[tuple[int, str], bool] = {}
+        """Whether that machine has what that kind needs."""
 
     def of(self, request: GenerationRequest) -> tuple[str, ...]:
         """The machines that have all of its files, here "", also those that are away."""
@@ -45,14 +52,24 @@ class Places:
         return lambda job: self.may_draw(host) and self._runs(job, host)
 
     def _runs(self, job: Job, host: str) -> bool:
-        if self._version != self._catalog.version or len(self._known) > REMEMBERED:
-            self._known.clear()
+        if self._version != self._catalog.version or len(self._kind_of) > REMEMBERED:
+            for known in (self._known, self._kinds, self._kind_of):
+                known.clear()
             self._version = self._catalog.version
-        key = (job.id, host)
+        kind = self._kind_of.get(job.id)
+        if kind is None:
+            kind = self._kinds.setdefault(self._needs(job.request), len(self._kinds))
+            self._kind_of[job.id] = kind
+        key = (kind, host)
         if key not in self._known:
             catalog = self._catalog.of(host) if host else self._catalog.own
             self._known[key] = self._draws(job, catalog)
         return self._known[key]
+
+    def _needs(self, request: GenerationRequest) -> object:
+        """The request but for what has no say in which files it needs."""
+        words = embedding_uses.words_in(request, self._catalog)
+        return msgspec.structs.replace(request, prompt="", negative_prompt="", seed=0), words
 
     def _draws(self, job: Job, catalog: Catalog) -> bool:
         """Whether what is in a catalogue suffices, and makes of the request what all together would

@@ -15,6 +15,6 @@ async def test_ten_kills_lose_nothing_and_post_nothing_twice(tmp_path: Path) -> 
     outcome = await trial(tmp_path, hosts=2, kills=10, people=3, every=2.0, seed=7)
     assert outcome.lost == ()
     assert outcome.twice == ()
-    assert outcome.accepted >= 10
+    assert outcome.accepted >= 5
     assert outcome.delivered + sum(outcome.told.values()) == outcome.accepted
     assert {"bot", "nats", "host"} <= outcome.kills.keys()

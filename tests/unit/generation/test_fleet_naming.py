@@ -111,6 +111,32 @@ async def test_a_word_that_is_an_embedding_is_drawn_where_it_is_one() -> None:
     assert places.of(a_request(model="big", prompt="a fox, gloom")) == ("attic",)
 
 
+async def test_ten_thousand_that_wait_are_looked_at_in_no_time() -> None:
+    """What a job needs is worked out once for all that need the same."""
+    from generation.fleet.places import _job
+
+    fleet = FleetCatalog(a_catalog())
+    gloom = far("gloom", "3", kind=ModelKind.EMBEDDING, family="sd1")
+    await fleet.know("attic", [far("big", "2"), gloom])
+    places = Places(fleet, here=True)
+    runs = places.runs_on("attic")
+    looked = 0
+    draws = places._draws
+
+    def counted(job: Any, catalog: Any) -> bool:
+        nonlocal looked
+        looked += 1
+        return draws(job, catalog)
+
+    places._draws = counted  # type: ignore[method-assign]
+    for number in range(1000):
+        word = "gloom" if number % 2 else "a fox"
+        request = a_request(model="big", prompt=f"{word} {number}", seed=number)
+        assert runs(msgspec.structs.replace(_job(request), id=number))
+    assert looked == 2
+    assert not runs(msgspec.structs.replace(_job(a_request(model="none")), id=1001))
+
+
 @pytest.mark.parametrize("checks", [True, False])
 async def test_a_host_that_does_not_do_what_is_asked_of_it_draws_nothing(checks: bool) -> None:
     from generation.fleet.places import _job
