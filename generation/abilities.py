@@ -8,7 +8,8 @@ from generation.models import ModelFile
 from generation.prompts import attention, composed, schedule
 from generation.prompts.attention import BREAK
 from generation.refusal import Refused
-from generation.request import FURTHER_PICTURES, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import FURTHER_PICTURES
 from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
 
 EDITING: Final = "instruct-pix2pix"

@@ -13,7 +13,8 @@ from generation.catalog import Catalog
 from generation.families import FAMILIES, family_of
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
-from generation.request import GenerationRequest, Variation
+from generation.request import GenerationRequest
+from generation.request_parts import Variation
 
 AFTER: Final = "best quality, high quality"
 """What an IP-Adapter draws where nobody says, as its authors have it."""

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from generation.request import Extension
+from generation.request_parts import Extension
 
 
 def on_canvas(picture: Image.Image, made: Extension) -> Image.Image:

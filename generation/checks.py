@@ -23,8 +23,10 @@ from generation.families.control import follows, is_shown_mask
 from generation.models import ModelFile, ModelKind
 from generation.prompts import check_prompt, take_tags
 from generation.refusal import Refused, known
-from generation.request import SIDE_MAX, SIDE_MIN, Enlargement, GenerationRequest, check_text
+from generation.request import GenerationRequest
+from generation.request_fields import SIDE_MAX, SIDE_MIN, check_text
 from generation.request_options import options
+from generation.request_parts import Enlargement
 from generation.rules import Limits, Rules, settings_of
 from generation.samplers import SAMPLERS, SCHEDULES
 

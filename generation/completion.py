@@ -30,15 +30,10 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import (
-    IMAGE_GUIDANCE,
-    RANDOM_SEED,
-    RANDOM_SEED_MAX,
-    GenerationRequest,
-    LoraUse,
-    check_text,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import IMAGE_GUIDANCE, RANDOM_SEED, RANDOM_SEED_MAX, check_text
 from generation.request_options import options
+from generation.request_parts import LoraUse
 from generation.rules import Limits, Rules, default_model, native_size, settings_of, shaped
 from generation.samplers import AUTOMATIC
 

@@ -11,14 +11,10 @@ from generation import preprocessors
 from generation.infotext_pairs import pairs, quoted
 from generation.preprocessors import NONE, PREPROCESSORS
 from generation.refusal import Refused
-from generation.request import (
-    CONTROLS_MAX,
-    ControlFit,
-    ControlMode,
-    ControlUse,
-    GenerationRequest,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import CONTROLS_MAX, ControlFit, ControlMode
 from generation.request_options import exact
+from generation.request_parts import ControlUse
 
 UNIT: Final = re.compile(r"ControlNet [0-9]{1,2}")
 FITS: Final[Mapping[ControlFit, tuple[str, str]]] = {

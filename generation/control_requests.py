@@ -10,7 +10,9 @@ from generation.catalog import Catalog
 from generation.families.control import REPAINT, follows, is_shown_mask
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
-from generation.request import CONTROLS_MAX, ControlUse, GenerationRequest, LoraUse
+from generation.request import GenerationRequest
+from generation.request_fields import CONTROLS_MAX
+from generation.request_parts import ControlUse, LoraUse
 
 
 def of(

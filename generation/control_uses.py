@@ -17,16 +17,10 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import choice_of, nearest
 from generation.preprocessors import AUTO, NONE, PREPROCESSORS, Slider, named, usual_for
 from generation.refusal import Refused
-from generation.request import (
-    CONTROLS_MAX,
-    SIDE_MAX,
-    SIDE_MIN,
-    ControlFit,
-    ControlMode,
-    ControlUse,
-    GenerationRequest,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import CONTROLS_MAX, SIDE_MAX, SIDE_MIN, ControlFit, ControlMode
 from generation.request_options import exact, options
+from generation.request_parts import ControlUse
 
 KEYS: Final = ("kind", "start", "end", "pre", "res", "a", "b", "mode", "fit", "picture")
 NAMED: Final = re.compile(

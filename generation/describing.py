@@ -9,14 +9,9 @@ from generation.catalog import Catalog
 from generation.models import ModelFile, ModelKind, Unusable
 from generation.onnx_models import RATES
 from generation.refusal import Refused
-from generation.request import (
-    CaptionDetail,
-    Describing,
-    DescriptionStyle,
-    GenerationRequest,
-    Strength,
-    undrawn,
-)
+from generation.request import GenerationRequest, undrawn
+from generation.request_fields import Strength
+from generation.request_parts import CaptionDetail, Describing, DescriptionStyle
 
 LABELS_AMISS: Final = ("model_labels_missing", "model_labels_wrong")
 """What may keep the only tagger from being used."""

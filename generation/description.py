@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from generation.request import PROMPT_MAX
+from generation.request_fields import PROMPT_MAX
 from generation.tag_lists import TAG_MAX
 
 TAGS_MAX: Final = 400

@@ -15,7 +15,9 @@ from generation.families.control import follows
 from generation.families.fast import STEPS_MAX, FastWay, way_of
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
-from generation.request import LORAS_MAX, GenerationRequest, InFull, LoraUse
+from generation.request import GenerationRequest
+from generation.request_fields import LORAS_MAX
+from generation.request_parts import InFull, LoraUse
 from generation.rules import Rules, native_size, settings_of
 
 DRAFT: Final = "draft"

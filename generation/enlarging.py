@@ -9,19 +9,17 @@ from generation.catalog import Catalog
 from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
 from generation.refusal import Refused
-from generation.request import (
+from generation.request import NO_HIRES, GenerationRequest, undrawn
+from generation.request_fields import (
     FURTHER_PICTURES,
-    NO_HIRES,
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
-    Enlargement,
     FaceChoice,
-    GenerationRequest,
     Name,
     Strength,
-    undrawn,
 )
+from generation.request_parts import Enlargement
 
 LANCZOS: Final = "Lanczos"
 PLAIN: Final = (LANCZOS, "Nearest")

@@ -7,8 +7,9 @@ from typing import Final
 
 from generation.families.face_restorers import ARCHITECTURES, CODEFORMER, GFPGAN
 from generation.name_search import fold
-from generation.request import FIDELITY, Faces
+from generation.request_fields import FIDELITY
 from generation.request_options import exact, options
+from generation.request_parts import Faces
 
 KEY: Final = "Face restoration"
 """A1111's: the architecture."""

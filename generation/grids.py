@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from generation.name_search import nearest
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, RANDOM_SEED, Seed, check_text
+from generation.request_fields import PROMPT_MAX, RANDOM_SEED, Seed, check_text
 from generation.request_options import Option, exact, options
 
 AXES_MAX: Final = 3

@@ -16,7 +16,8 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
-from generation.request import NO_HIRES, GenerationRequest, HiresSteps, Strength
+from generation.request import NO_HIRES, GenerationRequest
+from generation.request_fields import HiresSteps, Strength
 
 OwnOrFirst = TypeVar("OwnOrFirst")
 

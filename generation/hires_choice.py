@@ -12,7 +12,8 @@ from generation.models import ModelFile, ModelKind
 from generation.name_search import fold
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import HIRES, NO_HIRES, SIDE_MAX, SIDE_MIN, SIDE_STEP, GenerationRequest
+from generation.request import HIRES, NO_HIRES, GenerationRequest
+from generation.request_fields import SIDE_MAX, SIDE_MIN, SIDE_STEP
 from generation.request_options import exact
 from generation.rules import Rules, native_size
 

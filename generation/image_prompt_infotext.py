@@ -10,8 +10,9 @@ from typing import Final
 
 from generation import control_infotext
 from generation.infotext_pairs import pairs, quoted
-from generation.request import GenerationRequest, ImagePrompt
+from generation.request import GenerationRequest
 from generation.request_options import exact
+from generation.request_parts import ImagePrompt
 
 AUTO: Final = "ip-adapter-auto"
 OWN: Final = re.compile(r"IP-Adapter [0-9]{1,2}")

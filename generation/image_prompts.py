@@ -13,15 +13,10 @@ from generation.families.image_prompts import of_faces, sees_for, wanted_eyes
 from generation.models import ModelFile, ModelKind
 from generation.name_search import nearest
 from generation.refusal import Refused
-from generation.request import (
-    IMAGE_PROMPTS_MAX,
-    PICTURES_MAX,
-    GenerationRequest,
-    ImageJoin,
-    ImageKind,
-    ImagePrompt,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import IMAGE_PROMPTS_MAX, PICTURES_MAX, ImageJoin, ImageKind
 from generation.request_options import exact, options
+from generation.request_parts import ImagePrompt
 
 KINDS: Final[Mapping[str, ImageKind]] = {
     "whole": "whole",

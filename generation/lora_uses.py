@@ -10,8 +10,9 @@ from generation.catalog import Catalog
 from generation.models import ModelKind
 from generation.prompts import Tag
 from generation.refusal import Refused
-from generation.request import LORAS_MAX, LoraUse
+from generation.request_fields import LORAS_MAX
 from generation.request_options import options
+from generation.request_parts import LoraUse
 
 _WEIGHT: Final = re.compile(r"\s*(?:(?P<key>[^=]*?)\s*=)?(?P<number>[^=]*)")
 

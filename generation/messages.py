@@ -15,7 +15,9 @@ from generation.description import Description
 from generation.families.control import steering_uses
 from generation.models import ModelFile
 from generation.numerics import Numerics
-from generation.request import ControlUse, Enlargement, Faces, GenerationRequest, PictureHash
+from generation.request import GenerationRequest
+from generation.request_fields import PictureHash
+from generation.request_parts import ControlUse, Enlargement, Faces
 
 FRAME_MAX = 256 * 2**20
 LENGTH_BYTES = 4

@@ -20,8 +20,9 @@ from generation.infotext_pairs import pairs, quoted
 from generation.numerics import Numerics
 from generation.prompts import written_tag
 from generation.refusal import Refused
-from generation.request import Enlargement, GenerationRequest, LoraUse
+from generation.request import GenerationRequest
 from generation.request_options import exact, options
+from generation.request_parts import Enlargement, LoraUse
 
 INFOTEXT_MAX: Final = 20_000
 """Characters of an infotext that is read: twice what the longest prompts make."""

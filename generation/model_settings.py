@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from generation import samplers, toml_text
 from generation.regular_files import printable, read_regular
-from generation.request import ClipSkip, Guidance, Name, Prompt, Side, Steps
+from generation.request_fields import ClipSkip, Guidance, Name, Prompt, Side, Steps
 
 IN_FOLDER: Final = "darkroom.toml"
 BESIDE: Final = ".darkroom.toml"

@@ -11,7 +11,9 @@ import msgspec
 from generation.families import family_of
 from generation.models import ModelFile
 from generation.refusal import Refused
-from generation.request import SIDE_MIN, Extension, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import SIDE_MIN
+from generation.request_parts import Extension
 from generation.rules import Limits, native_size, shaped
 
 OVERLAP: Final = 32

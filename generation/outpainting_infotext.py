@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from generation.refusal import Refused
-from generation.request import Extension
+from generation.request_parts import Extension
 
 KEY: Final = "Outpainting"
 OVERLAP: Final = "overlap"

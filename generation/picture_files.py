@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from generation.request import FileFormat, Quality
+from generation.request_fields import FileFormat, Quality
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 OWN_CHUNK: Final = "darkroom"

@@ -27,7 +27,7 @@ from generation.job_queue import JobQueue
 from generation.messages import Describe, EngineWork, Enlarge, Generate
 from generation.models import ModelFile, ModelKind
 from generation.preprocessors import PREPROCESSORS
-from generation.request import ControlUse
+from generation.request_parts import ControlUse
 
 Read = TypeVar("Read")
 

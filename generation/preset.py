@@ -31,25 +31,21 @@ from generation.models import ModelKind
 from generation.name_search import nearest
 from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused
-from generation.request import (
-    HIRES,
+from generation.request import HIRES, GenerationRequest
+from generation.request_fields import (
     LORAS_MAX,
     NAME_MAX,
     ClipSkip,
     ControlScale,
-    ControlUse,
     Conventions,
     Count,
     FaceChoice,
     FileFormat,
-    GenerationRequest,
     Guidance,
     HiresSize,
     HiresSteps,
-    ImagePrompt,
     ImageWeight,
     InpaintArea,
-    LoraUse,
     MaskBlur,
     MaskedContent,
     MaskPadding,
@@ -64,6 +60,7 @@ from generation.request import (
     Switch,
 )
 from generation.request_options import Option, bounds_of, exact, options
+from generation.request_parts import ControlUse, ImagePrompt, LoraUse
 from generation.rules import Rules
 
 PLACE: Final = "{prompt}"

@@ -16,8 +16,10 @@ from generation.midjourney import NO_COUNTERPART
 from generation.name_search import nearest
 from generation.prompts import tag_spans
 from generation.refusal import Refused
-from generation.request import HIRES, PROMPT_MAX, LoraUse, check_text
+from generation.request import HIRES
+from generation.request_fields import PROMPT_MAX, check_text
 from generation.request_options import options
+from generation.request_parts import LoraUse
 
 SHORT: Final[Mapping[str, str]] = {
     "ar": "aspect",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from generation.families import Family, References
-from generation.request import GenerationRequest, PictureHash
+from generation.request import GenerationRequest
+from generation.request_fields import PictureHash
 
 Sizes = Mapping[PictureHash, tuple[int, int]]
 """Width and height in pixels of pictures in the store, as far as they are known."""

@@ -6,385 +6,63 @@ option is offered: its name, the list that its values come from, whether it is a
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from generation import hires_sizes
-from generation.refusal import Refused
-from generation.samplers import UNIFORM
-
-SEED_MAX: Final = 2**53 - 1
-"""The largest integer that Discord and JSON carry exactly."""
-RANDOM_SEED_MAX: Final = 2**32 - 1
-"""Seeds drawn for people stay short enough to type, as A1111's do."""
-RANDOM_SEED: Final = -1
-"""What people write for a seed that is drawn for them, as in A1111 and ComfyUI."""
-PROMPT_MAX: Final = 4000
-NAME_MAX: Final = 500
-"""Of a model or a part; a file's name may have 255 characters, and the folder's stand before it."""
-MASK_WORDS_MAX: Final = 300
-LORAS_MAX: Final = 8
-CONTROLS_MAX: Final = 3
-IMAGE_PROMPTS_MAX: Final = 3
-PICTURES_MAX: Final = 4
-"""Of one image prompt."""
-LINEAGE_MAX: Final = 64
-"""Variations of variations that one picture can come from."""
-SIDE_MIN: Final = 64
-SIDE_MAX: Final = 2048
-ENLARGED_SIDE_MAX: Final = 4096
-"""Of a picture that an upscaler has made larger."""
-SIDE_STEP: Final = 8
-"""Latents are an eighth of the picture's size in every family."""
-
-FURTHER_PICTURES: Final = ("second_picture", "third_picture", "fourth_picture")
-"""Fields of what a model that edits several pictures is shown beside the first."""
-IMAGE_GUIDANCE: Final = 1.5
-"""How closely an edit by InstructPix2Pix keeps to the picture where nobody says, as in A1111."""
-ControlMode = Literal["balanced", "prompt", "control"]
-"""What goes before where prompt and control picture disagree, as A1111 has it."""
-ControlFit = Literal["crop", "stretch", "fill"]
-"""How a control picture of another shape is laid over what is drawn, as A1111 has it: cropped and
-resized, just resized, or resized and filled up."""
-
-ImageKind = Literal["whole", "style", "composition"]
-"""What of an image prompt is drawn: all of it, or by SDXL's blocks for it one side alone."""
-ImageJoin = Literal["concat", "average"]
-"""Several pictures as one behind the other, or as the mean of what is seen in them."""
-
-Conventions = Literal["a1111", "comfyui"]
-"""Whose way of drawing: noise, timesteps, emphasis and image to image differ between the two."""
-FileFormat = Literal["png", "webp", "jpeg"]
-"""Of the file that a picture becomes."""
-FaceChoice = Literal["none", "all", "largest", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
-"""Which faces of a picture are restored; those that have numbers are counted from the left."""
-FIDELITY: Final = 0.5
-"""CodeFormer's weight, as A1111 has it where nobody says."""
-
-MaskMode = Literal["masked", "not masked"]
-"""What of a mask is drawn anew: its white or its black."""
-MaskedContent = Literal["original", "fill", "latent noise", "latent nothing"]
-"""What the masked part begins with, in A1111's words."""
-Mode = Literal["draft", "full", "hd"]
-"""How much work is put into a picture: few steps, the usual ones, or a hires pass besides."""
-Switch = Literal["off", "on"]
-InpaintArea = Literal["whole picture", "only masked"]
-"""What of the picture is drawn over: all of it, or what lies around the mask, as large."""
-
-MASKED: Final = frozenset(
-    (
-        "mask",
-        "mask_blur",
-        "mask_mode",
-        "masked_content",
-        "inpaint_area",
-        "mask_padding",
-        "differential",
-        "mask_words",
-        "mask_threshold",
-        "mask_growth",
-        "mask_model",
-        "extension",
-    )
+from generation.request_fields import (
+    CONTROLS_MAX,
+    FIDELITY,
+    FURTHER_PICTURES,
+    IMAGE_PROMPTS_MAX,
+    LINEAGE_MAX,
+    LORAS_MAX,
+    MASKED,
+    SIDE_MAX,
+    SIDE_MIN,
+    SIDE_STEP,
+    ClipSkip,
+    Conventions,
+    Count,
+    FaceChoice,
+    FileFormat,
+    Guidance,
+    HiresSize,
+    HiresSteps,
+    HiresTile,
+    InpaintArea,
+    MaskBlur,
+    MaskedContent,
+    MaskGrowth,
+    MaskMode,
+    MaskPadding,
+    MaskWords,
+    Mode,
+    Name,
+    PictureHash,
+    Prompt,
+    Quality,
+    Seed,
+    Side,
+    Steps,
+    Strength,
+    Switch,
+    option,
 )
-"""Fields that say which part of a start picture is drawn anew, and how."""
-
-PictureHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-"""SHA-256 of the file of a picture in the store."""
-
-# The bounds of what a request holds; whatever repeats one of its fields is declared with these.
-Prompt = Annotated[str, Meta(max_length=PROMPT_MAX)]
-Name = Annotated[str, Meta(max_length=NAME_MAX)]
-Side = Annotated[int, Meta(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_STEP)]
-EnlargedSide = Annotated[int, Meta(ge=1, le=ENLARGED_SIDE_MAX)]
-NewSide = Annotated[int, Meta(ge=0, le=ENLARGED_SIDE_MAX)]
-Pixels = Annotated[int, Meta(ge=SIDE_MIN**2, le=SIDE_MAX**2)]
-Steps = Annotated[int, Meta(ge=1, le=150)]
-Guidance = Annotated[float, Meta(ge=0, le=30)]
-Seed = Annotated[int, Meta(ge=0, le=SEED_MAX)]
-Count = Annotated[int, Meta(ge=1, le=10)]
-ClipSkip = Annotated[int, Meta(ge=1, le=12)]
-Strength = Annotated[float, Meta(ge=0, le=1)]
-LoraWeight = Annotated[float, Meta(ge=-4, le=4)]
-ControlScale = Annotated[float, Meta(ge=0, le=2)]
-Threshold = Annotated[float, Meta(ge=0, le=255)]
-ImageWeight = Annotated[float, Meta(ge=-1, le=3)]
-ImageShare = Annotated[float, Meta(ge=0, le=100)]
-MaskBlur = Annotated[int, Meta(ge=0, le=64)]
-MaskPadding = Annotated[int, Meta(ge=0, le=256)]
-MaskWords = Annotated[str, Meta(max_length=MASK_WORDS_MAX)]
-MaskGrowth = Annotated[int, Meta(ge=0, le=256)]
-Quality = Annotated[int, Meta(ge=1, le=100)]
-HiresSize = Annotated[str, Meta(max_length=20)]
-HiresSteps = Annotated[int, Meta(ge=0, le=150)]
-HiresTile = Annotated[int, Meta(ge=0, le=SIDE_MAX, multiple_of=SIDE_STEP)]
-
-
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-def option(
-    help_: str,
-    *,
-    name: str = "",
-    choices_from: str = "",
-    picture: bool = False,
-    offered: bool = True,
-    slash: bool = True,
-    random: bool = False,
-    also: Mapping[str, str] = NOTHING,
-    needs: str = "",
-    alone: str = "",
-    **bounds: Any,
-) -> Meta:
-    """The declaration of a field that people can set; its option has the field's name or `name`.
-
-    One that is not `offered` is set by actions on finished pictures only. One that is no `slash`
-    option, of which Discord takes 25, is written: as a flag, a line or a field of a preset. One
-    that may be `random` is drawn where people write RANDOM_SEED. One that `needs` another option
-    means nothing without it, and can't be given then. `also` are other words for those that it may
-    be, and `alone` is what its flag means without a value.
-    """
-    extra = {
-        "option": name,
-        "choices_from": choices_from,
-        "picture": picture,
-        "offered": offered,
-        "slash": slash,
-        "random": random,
-        "also": dict(also),
-        "needs": needs,
-        "alone": alone,
-    }
-    return Meta(description=help_, extra=extra, **bounds)
-
-
-def check_text(option: str, text: str) -> None:
-    """Raise Refused for a text that no database, file or tokenizer takes.
-
-    Half an emoji (a lone surrogate) is what cutting a text leaves, and what Python makes of bytes
-    that are no UTF-8.
-    """
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Refused("text_unusable", option=option)
-
-
-class LoraUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A LoRA of the catalogue and how strongly it acts."""
-
-    name: Annotated[
-        Name, option("a LoRA that changes style or subject", name="lora", choices_from="loras")
-    ]
-    weight: Annotated[
-        LoraWeight,
-        option("how strongly the LoRA acts; 1 is as trained", name="lora_weight"),
-    ] = 1.0
-    te_weight: Annotated[
-        LoraWeight | None,
-        option("how strongly it acts on the text encoder, where that differs", offered=False),
-    ] = None
-    """None where it is the same as `weight`, which then is that of the denoiser alone."""
-
-
-class ControlUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A ControlNet of the catalogue and the picture that it follows."""
-
-    name: Annotated[
-        Name,
-        option(
-            "the ControlNet that reads the control picture",
-            name="controlnet",
-            choices_from="controlnets",
-        ),
-    ]
-    picture: Annotated[
-        PictureHash,
-        option("a picture whose shapes are followed", name="control_picture", picture=True),
-    ]
-    scale: Annotated[
-        ControlScale,
-        option("how closely the control picture is followed", name="control_scale"),
-    ] = 1.0
-    kind: Annotated[
-        Name | None, option("which kind of picture a ControlNet Union is handed", offered=False)
-    ] = None
-    """A key of `generation.families.control.KINDS`; None where nobody said."""
-    start: Annotated[Strength, option("from which share of the steps on", offered=False)] = 0.0
-    end: Annotated[Strength, option("until before which share", offered=False)] = 1.0
-    preprocessor: Annotated[
-        Name, option("what makes a control picture of the picture", offered=False)
-    ] = "none"
-    """A key of `generation.preprocessors.PREPROCESSORS`."""
-    automatic: Annotated[
-        bool, option("whether it is the usual one, for a picture that is none yet", offered=False)
-    ] = False
-    """Then a picture that is a control picture already is left as it is."""
-    resolution: Annotated[
-        int, option("pixels of its shorter side while it is made", offered=False, ge=0, le=SIDE_MAX)
-    ] = 0
-    """0 for those that are drawn, which A1111 calls pixel perfect."""
-    threshold_a: Annotated[
-        Threshold | None, option("the preprocessor's first number", offered=False)
-    ] = None
-    threshold_b: Annotated[
-        Threshold | None, option("the preprocessor's second number", offered=False)
-    ] = None
-    """None for each where nobody said, and for those that it has not."""
-    mode: Annotated[ControlMode, option("what goes before, it or the prompt", offered=False)] = (
-        "balanced"
-    )
-    fit: Annotated[ControlFit, option("how another shape is laid over", offered=False)] = "crop"
-
-
-class ImagePrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Pictures that are drawn after as after a prompt, by an IP-Adapter of the catalogue."""
-
-    name: Annotated[
-        Name,
-        option(
-            "the IP-Adapter that reads the image prompt",
-            name="ip_adapter",
-            choices_from="ipadapters",
-            slash=False,
-        ),
-    ]
-    pictures: Annotated[
-        tuple[PictureHash, ...],
-        option(
-            "a picture whose style or subject is drawn",
-            name="image_prompt",
-            picture=True,
-            slash=False,
-            min_length=1,
-            max_length=PICTURES_MAX,
-        ),
-    ]
-    weight: Annotated[
-        ImageWeight,
-        option("how strongly the image prompt acts", name="image_weight", slash=False),
-    ] = 1.0
-    kind: Annotated[ImageKind, option("what of the pictures is drawn", offered=False)] = "whole"
-    start: Annotated[Strength, option("from which share of the steps on", offered=False)] = 0.0
-    end: Annotated[Strength, option("until before which share", offered=False)] = 1.0
-    join: Annotated[ImageJoin, option("how several pictures act together", offered=False)] = (
-        "concat"
-    )
-    shares: Annotated[
-        tuple[ImageShare, ...],
-        option("how much of each of several", offered=False, max_length=PICTURES_MAX),
-    ] = ()
-    """Of the pictures, where their mean is taken; the same of each where there are none."""
-
-
-class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Noise is moved towards that of a second seed, so far."""
-
-    seed: Seed
-    strength: Strength
-
-
-class Faces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which faces of a picture are restored, and how."""
-
-    which: FaceChoice = "all"
-    model: Name = ""
-    """A file of the catalogue, or an architecture; "" for the first."""
-    strength: Strength = 1.0
-    """How much of what was restored shows."""
-    fidelity: Strength = FIDELITY
-    """CodeFormer's weight: 0 for the finest face, 1 for the likest."""
-
-
-class Enlargement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A finished picture made larger: by an upscaler, and where `denoising_strength` is not 0 by a
-    second pass of the model over what it made.
-
-    Sizes are in pixels, `width` and `height` of the result and `from_width` and `from_height` of
-    the picture before it.
-    """
-
-    picture: PictureHash
-    upscaler: Name
-    """Of the catalogue, or one of generation.enlarging.PLAIN, or its NO_UPSCALER."""
-    width: EnlargedSide
-    height: EnlargedSide
-    from_width: EnlargedSide
-    from_height: EnlargedSide
-    denoising_strength: Strength = 0.0
-    tile: Annotated[int, Meta(ge=0, le=SIDE_MAX, multiple_of=SIDE_STEP)] = 0
-    """Pixels of the tiles of the second pass; 0 for the whole at once."""
-    faces: Faces | None = None
-    """Which faces are restored then; None for none."""
-    cutout: Name = ""
-    """What removes the background then; "" where it stays."""
-    control: ControlUse | None = None
-    """What makes a control picture of it, which then is all that is made; its name is empty."""
-
-    @property
-    def factor(self) -> float:
-        """How many times larger the result is, by its longer side."""
-        return max(self.width, self.height) / max(self.from_width, self.from_height)
-
-
-DescriptionStyle = Literal["tags", "caption", "both"]
-"""What somebody wants to be told of a picture."""
-CaptionDetail = Literal["short", "detailed", "more detailed"]
-"""How long a sentence about a picture is."""
-
-
-class Describing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A finished picture that is looked at: by a tagger, by a captioner, or by both."""
-
-    picture: PictureHash
-    width: EnlargedSide
-    height: EnlargedSide
-    """Of it, in pixels."""
-    tagger: Name = ""
-    """Of the catalogue; "" where no tags are wanted."""
-    captioner: Name = ""
-    """The same for a sentence."""
-    threshold: Strength = 0.35
-    """From which probability on a tag is told."""
-    character_threshold: Strength = 0.85
-    """The same of tags that name somebody."""
-    detail: CaptionDetail = "detailed"
-
-
-class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A larger canvas for a picture to start from (outpainting), in pixels: `width` and `height` of
-    the picture on it, which is scaled where that is another size, and what is new at each side.
-    """
-
-    width: EnlargedSide
-    height: EnlargedSide
-    left: NewSide = 0
-    right: NewSide = 0
-    top: NewSide = 0
-    bottom: NewSide = 0
-    overlap: Annotated[int, Meta(ge=0, le=256)] = 0
-    """How deep the old picture's edge is drawn anew, where something is new beside it."""
-
-    SIDES: ClassVar[tuple[str, ...]] = ("left", "right", "top", "bottom")
-
-    @property
-    def canvas(self) -> tuple[int, int]:
-        """Width and height of the whole."""
-        return self.left + self.width + self.right, self.top + self.height + self.bottom
-
-
-class InFull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a draft would be drawn in full: what of its request is otherwise then."""
-
-    model: Name
-    steps: Steps
-    guidance_scale: Guidance
-    sampler: Name
-    schedule: Name
-    lora: Name | None = None
-    """One of its LoRAs that only makes it fast."""
+from generation.request_parts import (
+    ControlUse,
+    Describing,
+    Enlargement,
+    Extension,
+    Faces,
+    ImagePrompt,
+    InFull,
+    LoraUse,
+    Variation,
+)
+from generation.samplers import UNIFORM
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,14 +25,9 @@ from msgspec.inspect import (
 )
 
 from generation.refusal import Refused
-from generation.request import (
-    RANDOM_SEED,
-    ControlUse,
-    GenerationRequest,
-    ImagePrompt,
-    LoraUse,
-    check_text,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import RANDOM_SEED, check_text
+from generation.request_parts import ControlUse, ImagePrompt, LoraUse
 
 NUMBER_MAX: Final = 100
 """Characters of a number that somebody writes; Python itself reads no integer of 4,301 digits."""

@@ -17,15 +17,8 @@ from generation.hires import HiresSettings
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile
 from generation.picture_files import OutputSettings
-from generation.request import (
-    ENLARGED_SIDE_MAX,
-    SIDE_MAX,
-    SIDE_MIN,
-    Count,
-    GenerationRequest,
-    Pixels,
-    Steps,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import ENLARGED_SIDE_MAX, SIDE_MAX, SIDE_MIN, Count, Pixels, Steps
 
 ENLARGED: Final = 2
 """So many times the size is a picture that was enlarged."""

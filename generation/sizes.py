@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from generation.refusal import Refused, known
-from generation.request import SIDE_MIN, SIDE_STEP
+from generation.request_fields import SIDE_MIN, SIDE_STEP
 
 ASPECTS: Final[Mapping[str, tuple[int, int]]] = {
     "square": (1, 1),

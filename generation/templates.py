@@ -6,7 +6,8 @@ from typing import Final
 
 from generation.prompts import take_tags, wildcards
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import PROMPT_MAX
 
 TEMPLATES: Final = {"prompt": "template", "negative_prompt": "negative_template"}
 """Where the template of each text is kept."""

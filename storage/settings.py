@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.refusal import Refused
-from generation.request import FileFormat, Name, Quality
+from generation.request_fields import FileFormat, Name, Quality
 from generation.rules import Waiting
 from storage import records
 from storage.inserting import insert_into

@@ -19,7 +19,7 @@ from generation.job import Failure, JobState
 from generation.picture_files import size_of
 from generation.refusal import Refused
 from generation.regular_files import printable
-from generation.request import DescriptionStyle
+from generation.request_parts import DescriptionStyle
 from storage.errors import DatabaseError
 
 STYLES: Final[tuple[DescriptionStyle, ...]] = ("tags", "caption", "both")

@@ -28,7 +28,8 @@ from generation.picture_files import suffix_of
 from generation.prompts import spaced_weights
 from generation.refusal import Refused
 from generation.regular_files import printable
-from generation.request import FURTHER_PICTURES, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import FURTHER_PICTURES
 from generation.request_options import Option, defaults, options, stepped
 from generation.sizes import ASPECTS
 from storage.errors import DatabaseError

@@ -11,7 +11,7 @@ from bot.interactions.contexts import Command, slash_command
 from bot.interactions.describing import describe_attachment
 from bot.interactions.responding import Interaction, responding
 from bot.services import Services
-from generation.request import DescriptionStyle
+from generation.request_parts import DescriptionStyle
 
 STYLES: Final[Mapping[DescriptionStyle, tuple[str, str]]] = {
     "tags": ("tags", "style_tags"),

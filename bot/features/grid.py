@@ -49,7 +49,7 @@ from generation import prompt_flags
 from generation.grids import AXES_MAX, Axis, GridPlan, axis, axis_names
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import RANDOM_SEED_MAX
+from generation.request_fields import RANDOM_SEED_MAX
 from storage.drafts import Draft
 from storage.grids import Grid
 

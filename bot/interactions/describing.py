@@ -8,7 +8,7 @@ from bot.interactions.responding import Interaction, acknowledge, check_can_post
 from bot.pictures.uploads import read_attachment
 from bot.services import Services
 from generation.picture_files import size_of
-from generation.request import DescriptionStyle
+from generation.request_parts import DescriptionStyle
 
 
 async def describe_attachment(

@@ -17,7 +17,7 @@ from generation.edit_models import PICTURES_MAX, most_pictures
 from generation.models import ModelFile
 from generation.name_search import choice_of
 from generation.refusal import Refused
-from generation.request import IMAGE_GUIDANCE
+from generation.request_fields import IMAGE_GUIDANCE
 from generation.request_options import exact
 
 CHOICE_MAX: Final = 100

@@ -21,8 +21,8 @@ from generation.info import asking
 from generation.info.found import Info
 from generation.info.resolving import Resolved, resolve
 from generation.refusal import Refused
-from generation.request import LoraUse
 from generation.request_options import exact
+from generation.request_parts import LoraUse
 from storage.drafts import Draft
 
 TEXT_MAX: Final = 1500

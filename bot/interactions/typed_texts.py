@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generation.refusal import Refused
-from generation.request import check_text
+from generation.request_fields import check_text
 
 
 def check_typed_texts(data: Mapping[str, Any] | None) -> None:

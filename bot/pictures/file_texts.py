@@ -22,7 +22,7 @@ from bot.pictures.containers import (
 )
 from generation.info.found import KEYWORDS, TEXT_MAX, XMP
 from generation.refusal import Refused
-from generation.request import check_text
+from generation.request_fields import check_text
 
 BODY_MAX: Final = TEXT_MAX + 1000
 """Bytes of a chunk: the text, and what stands before it."""

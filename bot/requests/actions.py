@@ -11,16 +11,9 @@ from generation.enlarging import NO_WISH, Wish
 from generation.job import Job, JobState, PictureRecord
 from generation.outpainting import Sides
 from generation.refusal import Refused
-from generation.request import (
-    FURTHER_PICTURES,
-    LINEAGE_MAX,
-    NO_HIRES,
-    RANDOM_SEED_MAX,
-    Describing,
-    Enlargement,
-    GenerationRequest,
-    Variation,
-)
+from generation.request import NO_HIRES, GenerationRequest
+from generation.request_fields import FURTHER_PICTURES, LINEAGE_MAX, RANDOM_SEED_MAX
+from generation.request_parts import Describing, Enlargement, Variation
 
 NUMBERS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣", "6️⃣", "7️⃣", "8️⃣", "9️⃣", "🔟")
 SUBTLE: Final = 0.15

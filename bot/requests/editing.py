@@ -12,7 +12,8 @@ from generation.preset import GIVEN, PLACE, Preset, controls_of
 from generation.prompt_flags import EXTENSION, Parsed
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import CONTROLS_MAX, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import CONTROLS_MAX
 from generation.request_options import options
 from generation.rules import Rules
 

@@ -8,7 +8,7 @@ from generation.edit_models import PICTURES_MAX, SIDE_LEAST
 from generation.job import Job
 from generation.picture_files import size_of
 from generation.refusal import Refused
-from generation.request import FURTHER_PICTURES
+from generation.request_fields import FURTHER_PICTURES
 
 PLACES: Final = ("init_picture", *FURTHER_PICTURES)
 """The fields of a request that its pictures are, in order."""

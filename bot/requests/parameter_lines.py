@@ -16,14 +16,10 @@ from generation.completion import drawn
 from generation.name_search import nearest
 from generation.preset import FACES
 from generation.refusal import Refused
-from generation.request import (
-    CONTROLS_MAX,
-    ControlUse,
-    GenerationRequest,
-    ImagePrompt,
-    LoraUse,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import CONTROLS_MAX
 from generation.request_options import Option, exact, options
+from generation.request_parts import ControlUse, ImagePrompt, LoraUse
 
 ELSEWHERE: Final = frozenset(("prompt", "negative_prompt"))
 """They have fields of their own."""

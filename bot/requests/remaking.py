@@ -24,15 +24,9 @@ from generation.models import ModelKind
 from generation.outpainting import Sides
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import (
-    FIDELITY,
-    SIDE_STEP,
-    Describing,
-    DescriptionStyle,
-    Enlargement,
-    Faces,
-    GenerationRequest,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import FIDELITY, SIDE_STEP
+from generation.request_parts import Describing, DescriptionStyle, Enlargement, Faces
 from generation.rules import Rules, native_size, shaped, within_limits
 
 USUAL_FACES: Final = Faces()

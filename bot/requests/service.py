@@ -26,8 +26,9 @@ from generation.info.resolving import Resolved
 from generation.job import Job, Origin, PresetUse
 from generation.prompts import drawn_texts
 from generation.refusal import Refused
-from generation.request import ControlUse, DescriptionStyle, Enlargement, GenerationRequest
+from generation.request import GenerationRequest
 from generation.request_options import options
+from generation.request_parts import ControlUse, DescriptionStyle, Enlargement
 from generation.rules import Rules
 from generation.worker_pool import WorkerPool
 from storage.intake import (

@@ -6,7 +6,7 @@ from typing import Final
 from bot.locales import Texts
 from bot.ui.formatting import cut, quoted
 from generation.description import Description
-from generation.request import Describing
+from generation.request_parts import Describing
 
 CAPTION_MAX: Final = 1500
 TAGS_MAX: Final = 1800

@@ -6,7 +6,7 @@ from bot.locales import Texts
 from generation.face_words import architecture
 from generation.families.face_restorers import CODEFORMER
 from generation.job import Job
-from generation.request import Faces
+from generation.request_parts import Faces
 
 
 def fields(job: Job, texts: Texts) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,8 @@ from bot.locales import Texts
 from bot.ui.formatting import COLOUR, COLOUR_FAILED, fitted, one_line, quoted
 from generation.info.found import Info, Note
 from generation.info.resolving import NotHere, Resolved
-from generation.request import LoraUse
 from generation.request_options import exact
+from generation.request_parts import LoraUse
 
 PROMPT_MAX: Final = 1000
 FIELD_MAX: Final = 300

@@ -19,7 +19,8 @@ from generation.memory_words import WORDS
 from generation.messages import Progress
 from generation.metadata import About
 from generation.preprocessors import NONE
-from generation.request import ControlUse, Extension, GenerationRequest, ImagePrompt, LoraUse
+from generation.request import GenerationRequest
+from generation.request_parts import ControlUse, Extension, ImagePrompt, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
 

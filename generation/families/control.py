@@ -5,7 +5,7 @@ from typing import Final
 
 from generation.families.layout import Layout, ShapeSide
 from generation.models import UNKNOWN, ModelFile, ModelKind
-from generation.request import ControlUse
+from generation.request_parts import ControlUse
 
 _CONTEXT: Final = ".attn2.to_k.weight$"
 _WIDTHS: Final = (("sd1", 768), ("sd2", 1024), ("sdxl", 2048))

@@ -16,8 +16,9 @@ from generation.metadata import INFOTEXT_MAX, NO_VAE, Infotext, bare_name, read_
 from generation.models import ModelKind
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import LORAS_MAX, LoraUse
+from generation.request_fields import LORAS_MAX
 from generation.request_options import options
+from generation.request_parts import LoraUse
 
 PROGRAM: Final = "AUTOMATIC1111"
 OWN: Final = "Darkroom"

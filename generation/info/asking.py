@@ -11,7 +11,8 @@ from generation.info.found import Info
 from generation.info.resolving import NotHere, Resolved
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import PROMPT_MAX
 from generation.request_options import stepped
 from generation.rules import Rules, default_model
 

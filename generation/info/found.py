@@ -5,7 +5,9 @@ from typing import Final, Literal
 import msgspec
 
 from generation.models import ModelKind
-from generation.request import Conventions, GenerationRequest, LoraUse
+from generation.request import GenerationRequest
+from generation.request_fields import Conventions
+from generation.request_parts import LoraUse
 
 TEXT_MAX: Final = 4 * 2**20
 """Bytes of one text; the graphs of ComfyUI reach 2 MiB."""

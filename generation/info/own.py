@@ -6,7 +6,8 @@ from generation.info import a1111
 from generation.info.found import Info
 from generation.metadata import About, infotext
 from generation.refusal import Refused
-from generation.request import GenerationRequest, check_text
+from generation.request import GenerationRequest
+from generation.request_fields import check_text
 
 
 def read(text: str) -> Info | None:

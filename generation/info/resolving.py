@@ -16,7 +16,7 @@ from generation.info.found import Info, NamedFile
 from generation.models import ModelFile, ModelKind
 from generation.name_search import fold, nearest
 from generation.regular_files import printable
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 
 NEAREST: Final = 3
 SHOWN_MAX: Final = 80

@@ -16,8 +16,9 @@ from generation.info.found import XMP, FileOption, Info, NamedFile, Note, Pictur
 from generation.metadata import INFOTEXT_MAX
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import LORAS_MAX, Conventions, LoraUse
+from generation.request_fields import LORAS_MAX, Conventions
 from generation.request_options import options
+from generation.request_parts import LoraUse
 
 NOTHING: Final = frozenset(("", "none", "automatic", "default (model)", "default", "(none)"))
 """Names that stand for no file."""

@@ -18,7 +18,7 @@ from generation.description import CAPTION_MAX
 from generation.florence2 import JSON_MAX, WORDS, renamed, variant_of
 from generation.models import ModelFile
 from generation.regular_files import read_regular
-from generation.request import CaptionDetail
+from generation.request_parts import CaptionDetail
 from generation.runtime.faults import JobError, broken
 
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from generation.families import FAMILIES, Family, TextEncoder, family_of
 from generation.families.control import kinds_of
 from generation.families.encoders import ENCODERS
 from generation.models import ModelFile
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.autoencoders import MAKES, PREFIXES, factor_of, without_prefix
 from generation.runtime.conditioning import Conditioner
 from generation.runtime.encoders import LOADING, Encoder, clip

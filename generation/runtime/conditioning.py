@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from generation.families import Family, TextEncoder
 from generation.prompts import composed, schedule
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.encoders import Encoded, Encoder, SeenPictures, Vectors
 from generation.runtime.faults import JobError
 

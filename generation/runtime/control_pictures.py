@@ -10,7 +10,7 @@ from PIL import Image
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.preprocessors import NONE, PREPROCESSORS
-from generation.request import ControlUse
+from generation.request_parts import ControlUse
 from generation.runtime.annotators import seen_by
 from generation.runtime.latents import fitted, open_picture
 from generation.runtime.masks import Mask, beside

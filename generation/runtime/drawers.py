@@ -9,7 +9,9 @@ import torch
 from generation.families.control import REPAINT, is_shown_mask, number_of
 from generation.messages import Generate
 from generation.models import ModelFile
-from generation.request import IMAGE_GUIDANCE, ControlUse, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import IMAGE_GUIDANCE
+from generation.request_parts import ControlUse
 from generation.runtime import control_pictures, loras
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.conditioning import Prompts

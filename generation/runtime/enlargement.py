@@ -12,7 +12,7 @@ from generation.enlarging import NO_UPSCALER
 from generation.messages import Enlarge
 from generation.models import ModelFile
 from generation.numerics import Numerics
-from generation.request import Enlargement
+from generation.request_parts import Enlargement
 from generation.runtime import control_pictures, upscaling
 from generation.runtime.damage import blame_upscaler
 from generation.runtime.device import name_of, name_of_dtype

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from generation.models import ModelFile
-from generation.request import FaceChoice
+from generation.request_fields import FaceChoice
 from generation.runtime.faults import JobError
 
 Points = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from generation.messages import Finishing
-from generation.request import Faces
+from generation.request_parts import Faces
 from generation.runtime import face_alignment, face_detection
 from generation.runtime.cutout import cut_out
 from generation.runtime.face_restorers import restored

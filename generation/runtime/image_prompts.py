@@ -22,7 +22,7 @@ from torch.nn import functional
 from generation.families.image_prompts import BASE, INSTANTX, sees_for
 from generation.messages import Generate
 from generation.models import ModelFile
-from generation.request import ImagePrompt
+from generation.request_parts import ImagePrompt
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.faults import JobError
 from generation.runtime.image_encoders import load_eyes, parts_seen, pixels_for, whole_seen

@@ -7,7 +7,8 @@ from typing import Final
 import torch
 from PIL import Image, ImageChops, ImageFilter
 
-from generation.request import GenerationRequest, MaskedContent
+from generation.request import GenerationRequest
+from generation.request_fields import MaskedContent
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.latents import fills
 from generation.runtime.masks import MaskedLatents

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from generation.families.family import Prediction
-from generation.request import Conventions
+from generation.request_fields import Conventions
 
 LAST_SIGNAL: Final = 4.8973451890853435e-08
 """What is left of the picture's variance at the last timestep of zero terminal SNR, in A1111 and

@@ -6,7 +6,8 @@ from typing import Final
 import torch
 import torchsde
 
-from generation.request import Conventions, Variation
+from generation.request_fields import Conventions
+from generation.request_parts import Variation
 
 NEARLY_PARALLEL: Final = 0.9995
 """Mean cosine above which the angle is too small to divide by its sine; A1111's bound."""

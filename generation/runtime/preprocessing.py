@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from generation.preprocessors import PREPROCESSORS, Preprocessor
-from generation.request import ControlFit, ControlUse
+from generation.request_fields import ControlFit
+from generation.request_parts import ControlUse
 
 Rgb = np.ndarray[Any, np.dtype[np.uint8]]
 Sees = Callable[[Rgb], Rgb]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from generation.request import SIDE_STEP
+from generation.request_fields import SIDE_STEP
 
 OVERLAP = 0.25
 """Of a tile's side, at least, that neighbours share."""

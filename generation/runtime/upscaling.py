@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from generation.models import ModelFile
-from generation.request import SIDE_STEP
+from generation.request_fields import SIDE_STEP
 from generation.runtime.device import free_unused
 from generation.runtime.faults import JobError, NotFiniteError, is_out_of_memory
 from generation.runtime.latents import pixels_of

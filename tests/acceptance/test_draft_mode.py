@@ -8,7 +8,7 @@ import pytest
 
 from bot.config import Config
 from generation.model_settings import ModelSettings
-from generation.request import InFull
+from generation.request_parts import InFull
 from playground.person import Person
 from tests.acceptance.conftest import Rig, buttons, finished
 from tests.acceptance.test_enlarging import fields

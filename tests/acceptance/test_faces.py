@@ -7,7 +7,7 @@ import pytest
 
 from bot.config import Config
 from generation.preset import Preset
-from generation.request import Faces
+from generation.request_parts import Faces
 from playground.person import Person
 from tests.acceptance.conftest import Rig, finished, offered
 from tests.acceptance.test_enlarging import fields

@@ -14,7 +14,7 @@ from bot.client import ITEMS, known
 from bot.locales import sentences
 from generation.job import PresetUse
 from generation.preset import Preset
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from storage.drafts import Draft
 from storage.history import Query
 from storage.settings import GuildSettings

@@ -3,7 +3,7 @@
 from typing import Any
 
 from generation.preset import Preset
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from playground.control import Control
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, finished

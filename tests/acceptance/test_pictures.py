@@ -6,7 +6,7 @@ import pytest
 
 from bot.requests.actions import STRONG, SUBTLE
 from generation.job import Job
-from generation.request import Variation
+from generation.request_parts import Variation
 from playground.control import Control
 from playground.person import Person, fields_of
 from playground.world import EPHEMERAL

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from generation.preset import Preset
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from playground.control import Control
 from playground.person import Act, Person, fields_of
 from tests.acceptance.conftest import Json, Rig

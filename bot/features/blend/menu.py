@@ -29,7 +29,7 @@ from bot.ui.modal import Modal
 from generation import blending
 from generation.job import Job
 from generation.refusal import Refused
-from generation.request import check_text
+from generation.request_fields import check_text
 from generation.request_options import exact
 from storage.drafts import Draft
 

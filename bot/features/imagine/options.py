@@ -20,7 +20,7 @@ from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelFile, ModelKind
 from generation.name_search import NameSearch, fold
-from generation.request import SIDE_STEP
+from generation.request_fields import SIDE_STEP
 from generation.request_options import Option, options, stepped
 from generation.rules import Limits, Rules, default_model
 from generation.samplers import SAMPLERS, SCHEDULES

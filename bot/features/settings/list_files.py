@@ -22,7 +22,7 @@ from bot.ui.modal import Modal
 from generation.catalog import Catalog
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import check_text
+from generation.request_fields import check_text
 from storage.presets import find_preset
 from storage.settings import PHRASES_MAX
 

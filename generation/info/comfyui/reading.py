@@ -17,8 +17,9 @@ from generation.info.found import Info, NamedFile, Note, Said
 from generation.models import ModelKind
 from generation.prompts import take_tags
 from generation.refusal import Refused
-from generation.request import LORAS_MAX, LoraUse
+from generation.request_fields import LORAS_MAX
 from generation.request_options import exact
+from generation.request_parts import LoraUse
 
 PROGRAM: Final = "ComfyUI"
 ON_GPU: Final = "_gpu"

@@ -18,7 +18,7 @@ from diffusers.loaders import single_file_utils
 from generation.families import TextEncoder
 from generation.models import ModelFile
 from generation.prompts.attention import BREAK, attention, comfyui_attention
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors
 from generation.runtime.faults import JobError
 from generation.runtime.tokenizers import load_tokenizer

@@ -8,7 +8,7 @@ from PIL import Image
 
 from generation.families import TextEncoder
 from generation.prompts.attention import BREAK, attention, comfyui_attention
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.weights import Weights
 
 Vectors = Mapping[str, Mapping[str, torch.Tensor]]

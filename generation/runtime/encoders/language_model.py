@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from generation.families import TextEncoder
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, unweighted
 from generation.runtime.weights import Weights
 

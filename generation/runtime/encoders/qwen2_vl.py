@@ -15,7 +15,7 @@ from PIL import Image
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, matrix, unweighted
 from generation.runtime.encoders.language_model import ROPE, LanguageModel, own_names
 from generation.runtime.encoders.qwen2 import figures, said

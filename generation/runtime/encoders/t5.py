@@ -13,7 +13,7 @@ import transformers
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, matrix, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
 from generation.runtime.weights import Weights, filled

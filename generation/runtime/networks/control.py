@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from generation.request import ControlMode
+from generation.request_fields import ControlMode
 from generation.runtime.tiling import Tile
 
 SOFT: Final = 0.825

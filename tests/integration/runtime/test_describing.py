@@ -10,7 +10,7 @@ from generation.catalog import Catalog
 from generation.describing import DescribingSettings, of_picture, request_of
 from generation.engines.process import ProcessEngine
 from generation.messages import RuntimeSettings
-from generation.request import DescriptionStyle
+from generation.request_parts import DescriptionStyle
 from tests.fixtures.florence import WORDS, write_florence
 from tests.fixtures.onnx_files import WD_TAGS, write_wd_tagger
 from tests.integration.runtime.bench import Bench, Made, upload

@@ -17,7 +17,7 @@ from generation.engines.process import ProcessEngine
 from generation.enlarging import of_upload
 from generation.messages import Progress, RuntimeSettings
 from generation.models import ModelKind
-from generation.request import Enlargement
+from generation.request_parts import Enlargement
 from tests.fixtures import models
 from tests.integration.runtime.bench import SHIPPED, Bench, Made, difference, upload
 from tests.unit.generation.runtime.test_upscaling import tiny

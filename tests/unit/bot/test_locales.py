@@ -27,7 +27,7 @@ from generation.messages import Progress
 from generation.models import ModelKind
 from generation.preprocessors import Annotator
 from generation.replay import Change
-from generation.request import ControlMode
+from generation.request_fields import ControlMode
 from generation.request_options import options
 
 PROJECT = Path(__file__).resolve().parents[3]

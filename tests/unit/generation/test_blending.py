@@ -9,7 +9,7 @@ from generation.blending import DrawnHere
 from generation.completion import complete
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import ImagePrompt, Variation
+from generation.request_parts import ImagePrompt, Variation
 from generation.rules import Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model

@@ -14,8 +14,8 @@ from generation.models import ModelFile, ModelKind
 from generation.preset import starters
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
-from generation.request import LoraUse
 from generation.request_options import options
+from generation.request_parts import LoraUse
 from generation.rules import Limits, Rules, default_model, within_limits
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model

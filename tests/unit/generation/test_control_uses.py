@@ -16,7 +16,8 @@ from generation.preset import Preset, of_request
 from generation.preset import check as check_preset
 from generation.preset import complete as complete_preset
 from generation.refusal import Refused
-from generation.request import ControlUse, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_parts import ControlUse
 from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 

@@ -14,7 +14,8 @@ from generation.description import Description, SeenTag, in_order
 from generation.estimate import Estimates, Measurement
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import PROMPT_MAX, Describing
+from generation.request_fields import PROMPT_MAX
+from generation.request_parts import Describing
 from generation.rules import Rules
 from tests.fixtures.onnx_files import network, write_wd_tagger
 from tests.unit.generation.catalogs import a_catalog, a_model

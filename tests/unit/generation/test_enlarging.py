@@ -8,7 +8,7 @@ from generation.checks import check
 from generation.enlarging import NO_WISH, EnlargingSettings, Wish, of_picture, of_upload
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import Enlargement
+from generation.request_parts import Enlargement
 from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model

@@ -14,7 +14,7 @@ from generation.fleet.naming import named_alike
 from generation.fleet.places import Places
 from generation.messaging.wire import identified
 from generation.models import ModelFile, ModelKind
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from tests.fixtures.requests import a_request
 from tests.unit.generation.catalogs import a_catalog, a_model
 

@@ -12,7 +12,7 @@ from generation.families.image_prompts import contents, sees_for, wanted_eyes
 from generation.families.layout import Shapes, TensorNames
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import ImagePrompt
+from generation.request_parts import ImagePrompt
 from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 from tests.unit.generation.test_catalog import write

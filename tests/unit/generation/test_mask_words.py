@@ -13,7 +13,8 @@ from generation.completion import changed, complete
 from generation.metadata import About, infotext, read_infotext
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import MASK_WORDS_MAX, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_fields import MASK_WORDS_MAX
 from generation.rules import Rules
 from tests.fixtures import faces, segmenters
 from tests.unit.generation.catalogs import a_catalog, a_model

@@ -11,7 +11,8 @@ from generation.completion import complete
 from generation.metadata import About, infotext, read_infotext
 from generation.outpainting import DOWN, LEFT, ZOOM_OUT, Sides, extended
 from generation.refusal import Refused
-from generation.request import Extension, GenerationRequest
+from generation.request import GenerationRequest
+from generation.request_parts import Extension
 from generation.rules import Limits, Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 

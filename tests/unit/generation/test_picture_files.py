@@ -12,7 +12,7 @@ from PIL import Image
 from generation import metadata, picture_files
 from generation.picture_encoding import encoded
 from generation.picture_files import EXIF_IFD, MAKER_NOTE, USER_COMMENT, own_request
-from generation.request import PROMPT_MAX
+from generation.request_fields import PROMPT_MAX
 from tests.fixtures.requests import a_request
 
 FORMATS = ("png", "webp", "jpeg")

@@ -20,7 +20,7 @@ from generation.numerics import Numerics
 from generation.preset import Preset
 from generation.refusal import Refused
 from generation.replay import changes, same_pictures
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from generation.rules import Rules
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.generation import texts

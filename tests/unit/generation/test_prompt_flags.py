@@ -5,8 +5,8 @@ import pytest
 from generation.midjourney import NO_COUNTERPART
 from generation.prompt_flags import OTHERS, SHORT, Parsed, Value, merge, parse
 from generation.refusal import Refused
-from generation.request import LoraUse
 from generation.request_options import options
+from generation.request_parts import LoraUse
 
 
 def test_flags_mean_what_the_options_mean() -> None:

@@ -16,7 +16,8 @@ from generation.messages import Generate
 from generation.preparing import at_once, work_for
 from generation.references import shown_size
 from generation.refusal import Refused
-from generation.request import FURTHER_PICTURES, IMAGE_GUIDANCE, Enlargement
+from generation.request_fields import FURTHER_PICTURES, IMAGE_GUIDANCE
+from generation.request_parts import Enlargement
 from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.generation.catalogs import a_catalog, a_model

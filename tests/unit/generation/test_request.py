@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from generation.model_settings import ModelSettings
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import SEED_MAX, GenerationRequest, Variation
+from generation.request import GenerationRequest
+from generation.request_fields import SEED_MAX
 from generation.request_options import Option, bounds_of, exact, options
+from generation.request_parts import Variation
 from generation.rules import Limits
 from storage.settings import GuildSettings
 from tests.fixtures.requests import a_request

@@ -7,14 +7,9 @@ from hypothesis import strategies as st
 
 from generation.families.control import KINDS
 from generation.preprocessors import PREPROCESSORS
-from generation.request import (
-    LORAS_MAX,
-    SEED_MAX,
-    ControlUse,
-    FaceChoice,
-    GenerationRequest,
-    LoraUse,
-)
+from generation.request import GenerationRequest
+from generation.request_fields import LORAS_MAX, SEED_MAX, FaceChoice
+from generation.request_parts import ControlUse, LoraUse
 from generation.samplers import SAMPLERS
 
 SIGNS = "a ：:，,“”\"'\\\n\r\t <>(){}[]=#|é灯💡\u2028\x85\x0b%;0.5-"

@@ -18,7 +18,7 @@ from generation.job import (
     Provenance,
 )
 from generation.refusal import Refused
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from storage.database import open_database
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles

@@ -11,7 +11,8 @@ from generation.catalog import Catalog
 from generation.models import ModelKind
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import GenerationRequest, LoraUse
+from generation.request import GenerationRequest
+from generation.request_parts import LoraUse
 from generation.rules import Limits, Rules
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts

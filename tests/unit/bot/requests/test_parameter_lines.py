@@ -8,8 +8,9 @@ from hypothesis import example, given
 
 from bot.requests.parameter_lines import read, write
 from generation.refusal import Refused
-from generation.request import ControlUse, GenerationRequest, LoraUse
+from generation.request import GenerationRequest
 from generation.request_options import options
+from generation.request_parts import ControlUse, LoraUse
 from tests.fixtures import fuzz
 from tests.fixtures.requests import a_request
 from tests.unit.generation import texts

@@ -16,7 +16,7 @@ from bot.ui.job_embeds import Surroundings
 from generation.job import Failure, Job, JobState, PictureRecord, PresetUse, Provenance
 from generation.messages import Progress
 from generation.models import ModelFile, ModelKind
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from generation.schedule import Planned
 from playground.validation.embeds import check_embeds
 from playground.validation.form import Form

@@ -22,7 +22,7 @@ from bot.locales import LOCALES, Texts
 from bot.pictures.attachments import Attachment
 from generation.preset import Preset
 from generation.refusal import Refused
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from generation.schedule import Planned
 from playground.validation.form import Form
 from playground.validation.messages import check_message, check_shows

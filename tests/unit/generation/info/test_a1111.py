@@ -12,7 +12,8 @@ from generation.info.found import Info, NamedFile
 from generation.metadata import INFOTEXT_MAX, About
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import GenerationRequest, LoraUse
+from generation.request import GenerationRequest
+from generation.request_parts import LoraUse
 from tests.fixtures.fuzz import CASES, texts
 from tests.fixtures.requests import a_request
 from tests.unit.generation.texts import requests

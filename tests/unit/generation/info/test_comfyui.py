@@ -13,7 +13,7 @@ from generation.info.comfyui.ui_format import WIDGETS
 from generation.info.found import Info, NamedFile
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from tests.fixtures.fuzz import ANY, CASES
 from tests.unit.generation.info.graphs import (
     LINKS,

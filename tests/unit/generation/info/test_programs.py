@@ -10,7 +10,7 @@ from generation.info import compel, novelai, reading
 from generation.info.found import KEYWORDS, Info, NamedFile
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from tests.fixtures.fuzz import ANY, CASES
 
 CHECKPOINT = ModelKind.CHECKPOINT

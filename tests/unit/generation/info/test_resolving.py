@@ -14,7 +14,7 @@ from generation.info.found import Info, NamedFile
 from generation.info.resolving import NotHere, Resolved
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from generation.rules import Rules
 from tests.unit.generation.catalogs import a_catalog, a_model
 

@@ -18,7 +18,7 @@ from generation.catalog import Catalog
 from generation.enlarging import NO_UPSCALER, of_upload
 from generation.messages import Enlarge, Picture, RuntimeSettings
 from generation.models import ModelFile, ModelKind
-from generation.request import ControlUse, Enlargement
+from generation.request_parts import ControlUse, Enlargement
 from generation.runtime.annotators import pose, seen_by
 from generation.runtime.control_pictures import prepared
 from generation.runtime.parts import Parts

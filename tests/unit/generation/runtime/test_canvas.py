@@ -8,7 +8,7 @@ from PIL import Image
 
 from generation.canvas import new_part, on_canvas
 from generation.mask_shapes import blurred
-from generation.request import Extension
+from generation.request_parts import Extension
 from generation.runtime.masked_content import filled
 from tests.unit.generation.runtime.drawing import HEIGHT, WIDTH, apart
 from tests.unit.generation.runtime.test_inpainting import Inpainting

@@ -22,7 +22,7 @@ from generation.messages import (
     Picture,
 )
 from generation.models import ModelFile, ModelKind
-from generation.request import ControlUse
+from generation.request_parts import ControlUse
 from generation.runtime import control_pictures
 from generation.runtime.latents import fitted
 from generation.runtime.networks.control import Control

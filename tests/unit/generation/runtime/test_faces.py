@@ -13,7 +13,8 @@ from generation.messages import Configure, Enlarge, Finished, Finishing, Picture
 from generation.model_folders import Candidate
 from generation.model_reader import ModelReader
 from generation.models import ModelFile, ModelKind, Unusable
-from generation.request import FaceChoice, Faces
+from generation.request_fields import FaceChoice
+from generation.request_parts import Faces
 from generation.runtime import face_alignment, face_detection, face_restorers
 from generation.runtime.face_alignment import TEMPLATE, alignment, cropped, in_tone, pasted
 from generation.runtime.faults import JobError, NotFiniteError

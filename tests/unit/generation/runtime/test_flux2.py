@@ -14,7 +14,7 @@ from PIL import Image
 
 from generation.families.flux2 import KLEIN_4B
 from generation.models import ModelFile, ModelKind
-from generation.request import Conventions
+from generation.request_fields import Conventions
 from generation.runtime import checkpoints
 from generation.runtime.encoders.language_model import LanguageModel
 from generation.runtime.model_sampling import empirical_shift, flow

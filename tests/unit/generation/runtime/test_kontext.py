@@ -16,7 +16,7 @@ from PIL import Image
 from generation.families import family_of
 from generation.messages import Generate, Picture
 from generation.references import shown_size
-from generation.request import Enlargement
+from generation.request_parts import Enlargement
 from generation.runtime.tokenizers import VOCABULARY, load_t5_tokenizer, load_tokenizer
 from tests.fixtures import flux
 from tests.fixtures.requests import a_request

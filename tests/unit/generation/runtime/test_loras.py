@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer
 
 from generation.messages import Generate, RuntimeSettings
 from generation.models import ModelFile, ModelKind
-from generation.request import LoraUse
+from generation.request_parts import LoraUse
 from generation.runtime import loras, merging
 from generation.runtime.merging import Merger
 from generation.runtime.parts import Parts

@@ -2,7 +2,7 @@
 
 import torch
 
-from generation.request import Variation
+from generation.request_parts import Variation
 from generation.runtime.noise import Streams, slerp
 
 SHAPE = (4, 8, 8)

@@ -13,7 +13,7 @@ import transformers
 from PIL import Image
 
 from generation.models import ModelFile
-from generation.request import Enlargement
+from generation.request_parts import Enlargement
 from generation.runtime.noise import Streams
 from tests.fixtures import models, sdxl
 from tests.fixtures.requests import a_request

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from generation.preprocessors import PREPROCESSORS, Preprocessor
-from generation.request import ControlUse
+from generation.request_parts import ControlUse
 from generation.runtime.control_pictures import prepared
 from generation.runtime.latents import fitted
 from generation.runtime.prepared import is_prepared
