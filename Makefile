@@ -97,7 +97,7 @@ OF_TORCH := torch torchvision triton setuptools cuda-bindings cuda-pathfinder cu
 
 hashes: $(VENV)/installed-supply
 	echo spandrel | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		$(addprefix --no-emit-package ,$(OF_TORCH)) --extra postgres --extra objects --extra nats -c constraints.txt \
+		$(addprefix --no-emit-package ,$(OF_TORCH)) --extra postgres --extra objects --extra nats --extra tracing -c constraints.txt \
 		-o constraints-hashed.txt pyproject.toml -
 
 # known weaknesses of what is installed: asks the advisory database on the network

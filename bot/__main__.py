@@ -22,7 +22,7 @@ from generation.regular_files import printable
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
 ANSWERING: Final = (
-    *("imagine", "describe", "doctor", "prompt", "models", "info", "convert", "fetch"),
+    *("imagine", "describe", "doctor", "prompt", "models", "info", "convert", "fetch", "drain"),
 )
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
@@ -115,6 +115,10 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.worker import worker
 
             return await worker(config, parsed)
+        case "drain":
+            from bot.cli.drain import drain
+
+            return await drain(config, parsed)
         case _:
             from bot.app import run
 
@@ -174,7 +178,7 @@ def command_line() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
-    from bot.cli import convert, fetch, info, models, worker
+    from bot.cli import convert, drain, fetch, info, models, worker
 
     listing = commands.add_parser("models", help="list all models, and what is wrong with files")
     models.add_flags(listing)
@@ -186,6 +190,8 @@ def command_line() -> argparse.ArgumentParser:
     fetch.add_flags(fetching)
     drawing = commands.add_parser("worker", help="draw for a bot on another machine, over NATS")
     worker.add_flags(drawing)
+    draining = commands.add_parser("drain", help="end the bot once all that was begun is done")
+    drain.add_flags(draining)
     return parser
 
 

@@ -27,12 +27,17 @@ from bot.features.actions.handlers import on_button
 from bot.features.actions.more import on_more
 from bot.fetching import fetch_awaited
 from bot.locales import Texts
+from bot.metrics import Metrics
+from bot.metrics_server import serving_metrics
+from bot.pausing import Drained, PauseSwitch, drain
 from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
+from bot.presence import show_presence
 from bot.relay import Relay
 from bot.requests.service import RequestService
 from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
+from bot.tracing import trace_jobs
 from generation.catalog import Catalog
 from generation.describing import rater_of
 from generation.engines import Engine, EngineError
@@ -58,6 +63,8 @@ RESCAN_SHARE = 20.0
 MODELS_WAIT = 120.0
 """Seconds that jobs wait for the first scan; a drive may never answer."""
 
+READY_SECONDS = 5.0
+"""How soon the database has to answer."""
 UNUSED_AFTER = timedelta(days=1)
 TIDY_SECONDS = 86400.0
 
@@ -70,6 +77,7 @@ class Studio:
     store: Store
     catalog: Catalog
     workers: WorkerPool
+    pausing: PauseSwitch
     decoder: PictureDecoder
     clock: DiscordClock
     fleet: Fleet | None = None
@@ -94,8 +102,12 @@ async def run(config: Config) -> int:
         recovered = await (studio.jobs if alone else studio.store.leases).recover()
         if recovered:
             log.info("taken up again", jobs=[job.id for job in recovered])
-        client = make_client(config, studio)
-        relay = None if alone else Relay(studio.store, studio.workers)
+        metrics = Metrics(studio.workers)
+        client = make_client(config, studio, metrics)
+        relay = None if alone else Relay(studio.store, studio.workers, studio.pausing)
+        trace_jobs(studio.workers, client.services.delivery)
+        watched = serving_metrics(config.metrics, metrics, partial(why_not_ready, studio, client))
+        await stack.enter_async_context(watched)
         await stack.enter_async_context(client)
         gc.collect()
         gc.freeze()
@@ -111,19 +123,26 @@ async def run(config: Config) -> int:
                 if studio.fleet is not None:
                     group.create_task(studio.fleet.run())
                 group.create_task(_keep_out_of_collections(client, studio.catalog))
+                if config.discord.presence:
+                    group.create_task(show_presence(client, studio.workers))
+                delivery, folder = client.services.delivery, config.storage.folder
+                group.create_task(drain(folder, studio.workers, lambda: delivery.delivering))
+        except* Drained:
+            log.info("the end")
         except* RefusedError as refused:
             raise StartError(str(refused.exceptions[0])) from None
     return 0
 
 
-def make_client(config: Config, studio: Studio) -> DarkroomClient:
+def make_client(config: Config, studio: Studio, metrics: Metrics | None = None) -> DarkroomClient:
     """The Discord client, and the services that it carries."""
     store, checking = studio.store, config.worker
 
     def unsafe_from() -> float | None:
         return checking.picture_check_threshold if checks_pictures(config, studio.catalog) else None
 
-    client = DarkroomClient(config.discord, config.storage.folder / "cache")
+    trace = metrics.trace() if metrics is not None else None
+    client = DarkroomClient(config.discord, config.storage.folder / "cache", trace)
     attachments = JobAttachments(
         store.jobs, store.settings, studio.decoder, unsafe_from, store.approvals
     )
@@ -152,12 +171,32 @@ def make_client(config: Config, studio: Studio) -> DarkroomClient:
         clock=studio.clock,
         discord=config.discord,
         hashes=FileHashes(config.storage.folder / "cache"),
+        pausing=studio.pausing,
         outlook=partial(outlook_of, config, studio.workers),
         on_action=on_button,
         on_more=on_more,
         fleet=studio.fleet,
     )
+    studio.pausing.listen(client.services.delivery.queue_changed)
+    if metrics is not None:
+        metrics.observe_client(client)
+        client.services.delivery.listen(metrics.delivered)
     return client
+
+
+async def why_not_ready(studio: Studio, client: DarkroomClient) -> dict[str, str]:
+    """What keeps the bot from its work, by what is wrong; empty where nothing does."""
+    wrong = {}
+    if not client.online:
+        wrong["discord"] = "not connected"
+    if studio.workers.ready is None:
+        wrong["worker"] = "not started"
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await studio.jobs.newest_id()
+    except (DatabaseError, TimeoutError) as error:
+        wrong["database"] = str(error) or "does not answer"
+    return wrong
 
 
 def checks_pictures(config: Config, catalog: Catalog) -> bool:
@@ -222,7 +261,8 @@ async def open_studio(
                 workers.add(_full_name(config, name), each, runs=runs, catalog=own)
             try:
                 async with PictureDecoder(config.limits) as decoder:
-                    yield Studio(config, store, catalog, workers, decoder, clock, fleet)
+                    pausing = PauseSwitch(config.storage.folder, workers)
+                    yield Studio(config, store, catalog, workers, pausing, decoder, clock, fleet)
             finally:
                 await workers.stop()
 

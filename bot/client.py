@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import discord
 import structlog
 import yarl
@@ -32,6 +33,7 @@ from bot.features import (
     info,
     moderation,
     mydata,
+    pause,
     queue,
     replay,
     stats,
@@ -177,6 +179,8 @@ def commands(services: Services) -> Sequence[AnyCommand]:
         catalogue.loras(services),
         mydata.MyDataCommands(services),
         stats.command(services),
+        pause.pause(services),
+        pause.resume(services),
         help_.command(services),
         *menus.commands(services),
         control_picture.command(services),
@@ -205,8 +209,12 @@ def point_to(settings: DiscordSettings) -> None:
 class DarkroomClient(Client):
     """Brings what happens on Discord to the features that it is for."""
 
-    def __init__(self, settings: DiscordSettings, cache: Path) -> None:
-        super().__init__(intents(), shard_ids=settings.shards, shard_count=settings.shard_count)
+    def __init__(
+        self, settings: DiscordSettings, cache: Path, trace: aiohttp.TraceConfig | None = None
+    ) -> None:
+        super().__init__(
+            intents(), shard_ids=settings.shards, shard_count=settings.shard_count, trace=trace
+        )
         self.tree = _Tree(self)
         self.reopeners = REOPEN
         self._settings = settings

@@ -45,6 +45,8 @@ class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     api: str = ""
     gateway: str = ""
     guilds: tuple[int, ...] = ()
+    presence: bool = True
+    """Whether the list of members shows how many wait, and which model draws."""
     shard_count: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """Of all processes together; 0 for as many as Discord says."""
     shards: tuple[Annotated[int, Meta(ge=0, lt=10_000)], ...] = ()
@@ -146,6 +148,14 @@ class WildcardsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Of text files, a choice a line."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[metrics]`: where Prometheus finds figures, and others whether the bot does its work."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """0 for none."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[log]`."""
 
@@ -177,6 +187,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     huggingface: HuggingFaceSettings = HuggingFaceSettings()
     nats: NatsSettings = NatsSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     token: str = ""
 
     @property
@@ -243,6 +254,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "huggingface": HuggingFaceSettings,
     "nats": NatsSettings,
     "log": LogSettings,
+    "metrics": MetricsSettings,
 }
 
 STORE_KEYS: Final = (

@@ -13,11 +13,19 @@ from typing import Final, assert_never
 import structlog
 
 from bot.background import BackgroundTasks
+from bot.pausing import PauseSwitch
 from generation.job import Job
 from generation.messages import JobEvent, Progress
 from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
-from storage.notices import CancelAsked, JobMoved, Missed, Notice, SettingsChanged
+from storage.notices import (
+    CancelAsked,
+    JobMoved,
+    Missed,
+    Notice,
+    PauseAsked,
+    SettingsChanged,
+)
 from storage.settings import SettingsKey
 from storage.store import Store
 
@@ -38,15 +46,17 @@ CLOSING_SECONDS: Final = 5.0
 class Relay:
     """Tells and hears, and says that this process lives, for as long as `run` runs."""
 
-    def __init__(self, store: Store, workers: WorkerPool) -> None:
+    def __init__(self, store: Store, workers: WorkerPool, pausing: PauseSwitch) -> None:
         self._store = store
         self._workers = workers
+        self._pausing = pausing
         self._tasks = BackgroundTasks()
         self._told: dict[int, float] = {}
         """When the others were last told of the steps of a job."""
         workers.listen(self._hear)
         workers.elsewhere = lambda job_id: self._send(CancelAsked(job_id))
         store.settings.listen(self._settings_changed)
+        pausing.relay(lambda paused: self._send(PauseAsked(paused)))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -93,8 +103,8 @@ class Relay:
             async for notice in notices:
                 try:
                     await self._on_notice(notice)
-                except DatabaseError as error:
-                    log.warning("what another process tells can't be looked up", error=str(error))
+                except (DatabaseError, OSError) as error:
+                    log.warning("what another process tells can't be done", error=str(error))
 
     async def _on_notice(self, notice: Notice) -> None:
         match notice:
@@ -105,6 +115,8 @@ class Relay:
                     await self._moved(notice)
             case CancelAsked():
                 await self._workers.cancel_here(notice.job)
+            case PauseAsked():
+                self._pausing.follow(notice.paused)
             case Missed():
                 self._store.settings.drop()
                 for job in await self._store.jobs.undelivered():

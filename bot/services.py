@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -20,6 +21,7 @@ from bot.clock import DiscordClock
 from bot.config import DiscordSettings
 from bot.delivery.audit import Audit
 from bot.delivery.tracker import Tracker
+from bot.pausing import PauseSwitch
 from bot.pictures.decoding import PictureDecoder
 from bot.recent import Recent
 from bot.requests.actions import ActionTarget
@@ -58,6 +60,7 @@ class Services:
     discord: DiscordSettings
     hashes: FileHashes
     """Which of the model files here others mean by a hash."""
+    pausing: PauseSwitch
     outlook: Callable[[], Outlook | None]
     """How models run here; None until that is known."""
     on_action: "ActionHandler"
@@ -81,9 +84,11 @@ class Client(ActionClient):
         *,
         shard_ids: Sequence[int] = (),
         shard_count: int = 0,
+        trace: aiohttp.TraceConfig | None = None,
     ) -> None:
         super().__init__(
             intents=intents,
+            http_trace=trace,  # type: ignore[arg-type]
             shard_ids=list(shard_ids) or None,  # type: ignore[arg-type]
             shard_count=shard_count or None,
             allowed_mentions=discord.AllowedMentions.none(),

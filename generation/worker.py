@@ -69,8 +69,11 @@ class Worker:
         tell: Tell,
         *,
         runs: Runs | None = None,
+        go: asyncio.Event | None = None,
     ) -> None:
         self.name = name
+        self._go = go or _always()
+        """Whether it may take jobs; what runs comes to its end."""
         self.current: Job | None = None
         self.loaded = ""
         """The checkpoint of the last job, which the next may use without loading."""
@@ -130,7 +133,11 @@ class Worker:
         while True:
             self._wake.clear()
             try:
-                job = await self._next()
+                job = None
+                if self._go.is_set():
+                    job = await self._next()
+                else:
+                    await self._rest()
             except Exception as error:
                 if self._queue.trouble(error) is not None:
                     log.warning("the queue can't be read", error=str(error))
@@ -179,6 +186,11 @@ class Worker:
             expected += estimates.loading(self.current.request.checkpoint)
         return self._pace.left(expected)
 
+    async def _rest(self) -> None:
+        """Take nothing, and know what waits all the same."""
+        await self._ahead.give_up()
+        await self._waiting.look()
+
     async def _next(self) -> Job | None:
         await self._ahead.settled()
         for job_id in tuple(self._unsure):
@@ -209,6 +221,7 @@ class Worker:
 
     async def _work(self, job: Job) -> None:
         self.current = job
+        structlog.contextvars.bind_contextvars(job=job.id)
         self._pace = Pace()
         self._begun = False
         self._controls = []
@@ -228,6 +241,7 @@ class Worker:
             log.exception("the job can't be recorded", job=job.id)
             await self._give_up(job, error)
         finally:
+            structlog.contextvars.unbind_contextvars("job")
             self.current = None
             self.loaded = self._model_after(job)
 
@@ -276,7 +290,7 @@ class Worker:
                     self._begun = True
                     await self._saver.save(job, partial(self._queue.begin, job.id, job.lease))
                 self._pace.hear(event)
-                if self._pace.ending and not self._alone:
+                if self._pace.ending and not self._alone and self._go.is_set():
                     self._ahead.hand(self._model_after(job))
                 self._tell(job, event)
             case Preview():
@@ -398,6 +412,12 @@ class Worker:
         """
         faults = self._faults[job.id] = self._faults.get(job.id, 0) + 1
         return max(faults, job.attempts + self._begun) < TRIES_AFTER_FAULT
+
+
+def _always() -> asyncio.Event:
+    go = asyncio.Event()
+    go.set()
+    return go
 
 
 def _texts(refused: Refused) -> dict[str, str]:

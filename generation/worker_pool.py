@@ -39,6 +39,9 @@ class WorkerPool:
         self._waiting = WaitingJobs(queue, affinity)
         self._workers: dict[str, Worker] = {}
         self._running: asyncio.TaskGroup | None = None
+        self._go = asyncio.Event()
+        """Cleared while no worker takes a job."""
+        self._go.set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.places: Callable[[GenerationRequest], tuple[str, ...]] | None = None
         """Where workers come and go: the names of all that have a request's files, also of those
@@ -80,13 +83,9 @@ class WorkerPool:
         if name in self._workers:
             raise ValueError(f"there is a worker {name!r} already")
         worker = Worker(
-            name,
-            self._queue,
-            engine,
-            catalog or self._catalog,
-            self._waiting,
-            self.tell,
+            *(name, self._queue, engine, catalog or self._catalog, self._waiting, self.tell),
             runs=runs,
+            go=self._go,
         )
         self._workers[name] = worker
         if self._running is not None:
@@ -123,6 +122,21 @@ class WorkerPool:
     async def stop(self) -> None:
         """End all engines."""
         await asyncio.gather(*(worker.engine.stop() for worker in self.workers))
+
+    @property
+    def paused(self) -> bool:
+        """Whether what waits goes on waiting; what is drawn comes to its end."""
+        return not self._go.is_set()
+
+    def pause(self) -> None:
+        """Take no more jobs."""
+        self._go.clear()
+        self.wake()
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        self._go.set()
+        self.wake()
 
     # what is to be drawn
 

@@ -98,6 +98,8 @@ class Gateway:
         """How many more events of a name are delivered twice."""
         self._last: dict[str, Event] = {}
         self.sessions: dict[str, Session] = {}
+        self.activity = ""
+        """What the client shows of itself in the list of members."""
         self.connections: set[Connection] = set()
 
     @property
@@ -217,8 +219,20 @@ class Gateway:
                 raise Closed(NOT_AUTHENTICATED, "Not authenticated.")
             if opcode == REQUEST_MEMBERS:
                 self._send_members(connection.session, data)
+            elif opcode == PRESENCE:
+                self._show(data)
         else:
             raise Closed(UNKNOWN_OPCODE, "Unknown opcode.")
+
+    def _show(self, data: Any) -> None:
+        """A client says what it does: the first activity is shown, a custom one by its state."""
+        activities = data.get("activities") if isinstance(data, dict) else None
+        first = activities[0] if isinstance(activities, list) and activities else {}
+        if not isinstance(first, dict):
+            raise Closed(DECODE_ERROR, "An activity is an object.")
+        self.activity = str(first.get("state") or first.get("name") or "")[:128]
+        online = {"online": self.online, "activity": self.activity}
+        self.events.to_everyone("APPLICATION_STATUS", online)
 
     def _count(self, connection: Connection) -> None:
         now = time.monotonic()
@@ -309,7 +323,9 @@ class Gateway:
             session.connection.close(4000, "resumed elsewhere")
         connection.session, session.connection = session, connection
         if not was_online:
-            self.events.to_everyone("APPLICATION_STATUS", {"online": True})
+            self.events.to_everyone(
+                "APPLICATION_STATUS", {"online": True, "activity": self.activity}
+            )
 
     def _lost(self, connection: Connection) -> None:
         """The session waits for RESUME, unless the client said goodbye (1000 or 1001)."""
@@ -321,7 +337,8 @@ class Gateway:
         if not connection.closed_here and connection.socket.close_code in (1000, 1001):
             self.sessions.pop(session.id, None)
         if not self.online:
-            self.events.to_everyone("APPLICATION_STATUS", {"online": False})
+            self.activity = ""
+            self.events.to_everyone("APPLICATION_STATUS", {"online": False, "activity": ""})
 
     async def _expect_heartbeats(self, connection: Connection) -> None:
         patience = self.heartbeat_interval * 1.5

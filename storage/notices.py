@@ -47,11 +47,17 @@ class CancelAsked(msgspec.Struct, frozen=True, tag=True):
     job: int
 
 
+class PauseAsked(msgspec.Struct, frozen=True, tag=True):
+    """Nothing new is to be drawn anywhere, or is again."""
+
+    paused: bool
+
+
 class Missed(msgspec.Struct, frozen=True, tag=True):
     """The connection was lost for a while: anything may have happened."""
 
 
-Notice = SettingsChanged | JobMoved | CancelAsked | Missed
+Notice = SettingsChanged | JobMoved | CancelAsked | PauseAsked | Missed
 
 
 class _Envelope(msgspec.Struct, frozen=True):

@@ -128,6 +128,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "/moderate reset_quota": MANAGES,
     "approval": Rule(who="staff"),
     "/stats": Rule(who="bot_owner"),
+    "/pause": Rule(who="bot_owner"),
+    "/resume": Rule(who="bot_owner"),
     "control picture": ASKS,
     "image prompt": ASKS,
     "edit picture": ASKS,

@@ -54,6 +54,8 @@ class _FollowedGrid:
     acknowledged: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether the interaction that asked is answered: before that it can't be edited."""
     message: JobMessage | None = None
+    whole: bool = False
+    """Whether all of it has ended, so that only its delivery is left."""
 
 
 class GridDelivery:
@@ -110,6 +112,11 @@ class GridDelivery:
         except SENDING_ERRORS as error:
             log.warning("a grid can't be shown anew", grid=grid_id, error=str(error))
 
+    @property
+    def delivering(self) -> int:
+        """How many are followed of which nothing is left to be drawn."""
+        return sum(followed.whole for followed in self._followed.values())
+
     async def recover(self) -> None:
         """Take up what was under way when the bot stopped. Raises DatabaseError."""
         for grid_id in await self._store.grids.undelivered():
@@ -148,7 +155,7 @@ class GridDelivery:
         jobs = await self._store.grids.cells(followed.grid_id)
         if grid is None or not jobs or grid.state == DONE:
             return True
-        done = all(job.ended for job in jobs)
+        done = followed.whole = all(job.ended for job in jobs)
         if followed.message is None:
             known = None
             if grid.channel_id is not None and grid.message_id is not None:

@@ -54,7 +54,9 @@ class Results:
         accepts: Accepts,
         audit: Audit,
         approvals: ApprovalStore,
+        told: Callable[[Job, bool], None],
     ) -> None:
+        self._told = told
         self._client = client
         self._jobs = jobs
         self._approvals = approvals
@@ -93,6 +95,7 @@ class Results:
         approval = await self._approval(job)
         waits = approval is not None and approval.verdict == "waiting"
         await self._note(job, message, written, pings=not waits)
+        self._told(job, written is not None)
         if approval is not None and not waits:
             # it may have been decided after the pictures were read
             await self.show_decided(job, message)

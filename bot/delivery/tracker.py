@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import discord
@@ -97,6 +97,7 @@ class Tracker:
         self.attachments = attachments
         self.edit_every = edit_every
         self._followed: dict[int, _Followed] = {}
+        self._listeners: list[Callable[[Job, bool], None]] = []
         self._tasks = BackgroundTasks()
         self._closing = asyncio.Event()
         self._before = 0
@@ -124,6 +125,7 @@ class Tracker:
             *(client, jobs, attachments, self.chores, around, self._pings, self._sleep, accepts),
             audit,
             approvals,
+            self._tell,
         )
         self.grids = GridDelivery(
             *(client, store, workers, attachments, decoder, clock, audit, self._pings),
@@ -133,6 +135,21 @@ class Tracker:
 
     def __len__(self) -> int:
         return len(self._followed)
+
+    @property
+    def delivering(self) -> int:
+        """How many results are on their way."""
+        ended = sum(followed.ended.is_set() for followed in self._followed.values())
+        return ended + self.grids.delivering
+
+    def listen(self, listener: Callable[[Job, bool], None]) -> None:
+        """Have `listener` told of each job whose owner was told how it ended, or could not be."""
+        self._listeners.append(listener)
+
+    def _tell(self, job: Job, told: bool) -> None:
+        log.info("delivered", job=job.id, state=job.state.value, told=told)
+        for listener in self._listeners:
+            listener(job, told)
 
     def track(self, job: Job, *, reply_to: int | None = None) -> None:
         """Show a job from now on; its interaction, if it has one, is acknowledged."""
@@ -235,6 +252,10 @@ class Tracker:
     async def _sleep(self, seconds: float) -> None:
         await self._pause(asyncio.sleep(seconds))
 
+    def queue_changed(self) -> None:
+        """Show all who wait anew where they stand: drawing was paused, or goes on."""
+        self._queue_moved(others=len(self._followed))
+
     def _queue_moved(self, others: int = LONGEST_AGO) -> None:
         """Have some of those who wait look at their place in the queue again; once for all that
         moves it in one turn of the loop.
@@ -254,6 +275,7 @@ class Tracker:
 
     async def _follow(self, followed: _Followed) -> None:
         """Show every change, at most once in so many seconds, until the end is delivered."""
+        structlog.contextvars.bind_contextvars(job=followed.job.id)
         last = ""
         try:
             await self._pause(followed.acknowledged.wait(), asyncio.sleep(ACKNOWLEDGED_WITHIN))
@@ -321,6 +343,8 @@ class Tracker:
         awaited = self._workers.awaits(followed.job)
         if awaited and followed.job.state is JobState.QUEUED:
             return job_embeds.awaiting(followed.job, awaited, texts)
+        if self._workers.paused and followed.job.state is JobState.QUEUED:
+            return MessageBody(texts("queue_paused"))
         planned = (await self._queue()).get(followed.job.id)
         if planned is None:
             return MessageBody(texts("starting"))

@@ -34,7 +34,9 @@ def queue(services: Services) -> Command:
             running = {one.name: one.current for one in workers.workers if one.current is not None}
             several = len(workers.workers) > 1
             embed = _embed(
-                running, plan, workers.waiting, user_id, caller.texts, name_workers=several
+                *(running, plan, workers.waiting, user_id, caller.texts),
+                name_workers=several,
+                paused=workers.paused,
             )
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
@@ -89,6 +91,7 @@ def _embed(
     texts: Texts,
     *,
     name_workers: bool = False,
+    paused: bool = False,
 ) -> discord.Embed:
     """What is being made, what comes next of all that waits, and where one's own stand. Others'
     prompts stay theirs.
@@ -100,6 +103,8 @@ def _embed(
             lines.append(texts("queue_running_on", job=job, worker=quoted(worker, PROMPT_MAX)))
         else:
             lines.append(texts("queue_running", job=job))
+    if paused:
+        lines.insert(0, texts("queue_is_paused"))
     for planned in plan:
         left = duration(planned.seconds_until_done, texts)
         job = _named(planned.job, user_id, texts)

@@ -50,6 +50,8 @@ async def responding(interaction: Interaction) -> AsyncIterator[Caller]:
     """
     begun = False
     interaction.client.answers.join()
+    # each callback is a task of its own: all that it logs has the number
+    structlog.contextvars.bind_contextvars(interaction=interaction.id)
     texts = Texts(str(interaction.locale))
     try:
         caller = await caller_of(interaction)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from bot.access import blocklist, permissions, quotas
 from bot.access.caller import Caller
@@ -39,6 +40,8 @@ from storage.intake import (
 )
 from storage.personal_data import Deleted
 from storage.store import Store
+
+log = structlog.get_logger(__name__)
 
 OnBlocked = Callable[[Caller, str | None, Refused], None]
 """Told who asked, for what prompt unless it is private, and what they were answered."""
@@ -397,6 +400,7 @@ class RequestService:
             )
         except LimitReachedError as reached:
             raise await self.refusal(reached, request.count, caller) from None
+        log.info("queued", job=job.id, action=action, model=request.made_with)
         self.workers.wake(job)
         return job
 

@@ -70,6 +70,7 @@ class Chat:
         direct = [c for c in world.channels.values() if user.id in (c.recipient_id, *c.people)]
         application = objects.application() | {
             "online": self.gateway.online,
+            "activity": self.gateway.activity,
             "installed": user.has_app,
         }
         commands = self.commands.usable_by(user.id)

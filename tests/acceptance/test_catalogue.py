@@ -83,7 +83,7 @@ async def test_the_owner_alone_sees_how_the_bot_does(
     assert fields["Seconds a picture"].startswith("demo: median ")
     assert fields["Queue"] == "0 requests wait"
     refused = await say(bo, general, "stats")
-    assert refused["content"] == "Only the owner of the bot can see that."
+    assert refused["content"] == "That is for the bot's owner alone."
     assert refused["embeds"] == []
 
 

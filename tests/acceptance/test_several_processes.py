@@ -44,7 +44,7 @@ class Bot(Rig):
 
     async def start(self) -> None:
         await super().start()
-        relay = Relay(self.studio.store, self.studio.workers)
+        relay = Relay(self.studio.store, self.studio.workers, self.studio.pausing)
         self.relay = asyncio.create_task(relay.run())
 
     async def stop(self) -> None:

@@ -164,7 +164,8 @@ export function members() {
   const row = (user) => {
     const name = nameButton(user, "member-name");
     name.style.color = colorOf(user) ?? "";
-    return h("div", { class: user.bot && !store.application.online ? "member away" : "member" }, presence(user), name, user.bot && appBadge());
+    return h("div", { class: user.bot && !store.application.online ? "member away" : "member" }, presence(user), name, user.bot && appBadge(),
+      user.bot && store.application.activity && h("span", { class: "activity" }, store.application.activity));
   };
   return redrawn(node, draw);
 }

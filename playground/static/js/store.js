@@ -347,6 +347,7 @@ const HANDLERS = {
   },
   APPLICATION_STATUS(data) {
     store.application.online = data.online;
+    store.application.activity = data.activity;
     tell("state");
   },
   // nobody is who they were: even ids are new

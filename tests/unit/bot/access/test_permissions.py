@@ -131,6 +131,8 @@ control-picture image-prompt /blend /control /settings /settings-person   . . . 
 approval                                                  a a a . . . a a a
 /edit edit-picture                                        . . . . . . . . .
 /stats                                                    b b b b b b . b b
+/pause                                                    b b b b b b . b b
+/resume                                                   b b b b b b . b b
 """
 
 ONLY_OWNERS_PRESS: Final = """
