@@ -43,7 +43,7 @@ def test_both_lists_have_the_same_versions_and_each_its_hashes() -> None:
 def test_what_is_asked_for_is_in_both_lists() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    used = ("postgres", "objects", "nats")
+    used = ("postgres", "objects", "nats", "tracing")
     needed_lines = project["dependencies"] + [line for name in used for line in extras[name]]
     needed = {Requirement(line) for line in needed_lines}
     for requirement in needed:
