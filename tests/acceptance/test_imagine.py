@@ -26,7 +26,9 @@ async def test_a_prompt_becomes_pictures(rig: Rig, ada: Person, general: str) ->
     assert fields["Model"] == "demo"
     assert embed["footer"]["text"].startswith("#1 · ")
     assert buttons(message)[:1] == ["Reroll"]
-    assert len(buttons(message)) == 5 + 2
+    usual = ("Reroll", "Add control picture…", "Edit", "Parameters", "Favourite", "Delete")
+    assert buttons(message)[:6] == [*usual]
+    assert len(buttons(message)) == len(usual) + 2, "and one for each of its pictures"
     job = await rig.until(lambda job: job.delivered_at is not None)
     assert job.state is JobState.FINISHED
     status, content = await rig.control.get(message["attachments"][0]["url"])
