@@ -56,7 +56,7 @@ def command(services: Services) -> app_commands.ContextMenu:
 async def _use_as_control(
     services: Services, interaction: Interaction, caller: Caller, message: discord.Message
 ) -> None:
-    await services.requests.check_asking(caller)
+    await services.requests.shares.check_asking(caller)
     check_can_post(interaction, caller, private=caller.own.private)
     _nets(services)  # where there is none, that is said before the picture is fetched
     attachment = picture_in(message)

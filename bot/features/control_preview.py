@@ -33,7 +33,7 @@ def command(services: Services) -> Command:
             hidden = caller.own.private if private is None else private
             use = control_uses.preview_of(preprocessor, services.catalog)
             check_can_post(interaction, caller, private=hidden)
-            await services.requests.check_asking(caller)
+            await services.requests.shares.check_asking(caller)
             await defer(interaction, private=hidden)
             kept = await keep(services, caller, picture)
             size = await services.store.jobs.upload_size(kept)

@@ -53,7 +53,7 @@ def menu(services: Services) -> app_commands.ContextMenu:
 
     async def edit_with_words(interaction: Interaction, message: discord.Message) -> None:
         async with responding(interaction) as caller:
-            await services.requests.check_asking(caller)
+            await services.requests.shares.check_asking(caller)
             await services.catalog.ready(MODELS_SECONDS)
             edit_models.check_any(services.catalog, services.requests.rules)
             offered = await _of_message(services, interaction, caller, message)
@@ -164,7 +164,7 @@ async def _ask(
         private |= came_of.origin.private
     preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     pictures.offered.check()
     count = len(pictures.offered.chosen)
     named = str(given["model"]) if given.get("model") else None

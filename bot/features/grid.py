@@ -177,7 +177,7 @@ async def _propose(
         seed=random.randint(0, RANDOM_SEED_MAX),
         axes=axes,
     )
-    left = await services.requests.check_asking(caller, plan.size)
+    left = await services.requests.shares.check_asking(caller, plan.size)
     if isinstance(picture, discord.Attachment):
         await defer(interaction, private=True)
         limits = services.requests.rules.limits
@@ -290,7 +290,7 @@ async def _end(
     for job in jobs:
         if not job.ended:
             with contextlib.suppress(Refused):
-                await services.requests.cancel(job)
+                await services.requests.made.cancel(job)
     if delete:
         await interaction.delete_original_response()
 

@@ -80,7 +80,7 @@ async def _use_as_prompt(
     message: discord.Message,
     use: str,
 ) -> None:
-    await services.requests.check_asking(caller)
+    await services.requests.shares.check_asking(caller)
     check_can_post(interaction, caller, private=caller.own.private)
     offered = await _offered(services, caller, use)
     attachment = picture_in(message)

@@ -56,7 +56,7 @@ class DrawAgainButton(
         permissions.check("/info draw", caller)
         private = caller.own.private
         check_can_post(interaction, caller, private=private)
-        await services.requests.check_asking(caller)
+        await services.requests.shares.check_asking(caller)
         await defer(interaction, private=private)
         resolved = await asyncio.to_thread(resolve, info, services.catalog, services.hashes)
         # what is refused can be changed

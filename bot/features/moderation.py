@@ -89,7 +89,7 @@ def _block(services: Services) -> Callback:
             for job in [*await services.store.jobs.waiting(), *services.workers.running]:
                 if (job.origin.user_id, job.origin.guild_id) == (user.id, guild_id):
                     with contextlib.suppress(Refused):  # one that has just ended
-                        await services.requests.cancel(job)
+                        await services.requests.made.cancel(job)
             await reply_privately(interaction, caller.texts("person_is_blocked", who=user.mention))
 
     return block

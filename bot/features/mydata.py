@@ -145,7 +145,7 @@ class DeleteButton(
         """Delete, on Discord too as far as the bot can reach it."""
         services = interaction.client.services
         await defer(interaction, private=True)
-        deleted = await services.requests.forget(caller.person.id)
+        deleted = await services.requests.made.forget(caller.person.id)
         # there may be thousands, and Discord takes a second for each
         services.delivery.chores.take_back(deleted.messages)
         sentence = caller.texts("mydata_deleted", count=deleted.jobs, pictures=deleted.pictures)

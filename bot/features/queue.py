@@ -50,14 +50,14 @@ def cancel(services: Services) -> Command:
         async with responding(interaction) as caller:
             if job is not None:
                 found = await job_by_number(services, interaction, caller, "/cancel job", job)
-                await services.requests.cancel(found)
+                await services.requests.made.cancel(found)
                 await reply_privately(interaction, caller.texts("cancelled_job", job=job))
                 return
             own = await _own(services, caller.person.id)
             if not own:
                 raise Refused("nothing_to_cancel")
             for found in own:
-                await services.requests.cancel(found)
+                await services.requests.made.cancel(found)
             await reply_privately(interaction, caller.texts("cancelled_jobs", count=len(own)))
 
     async def complete(interaction: Interaction, typed: str) -> list[Choice[int]]:

@@ -23,7 +23,7 @@ async def describe_attachment(
     requests = services.requests
     private = caller.own.private if private is None else private
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     # where nothing can describe it, it is not fetched
     requests.remaking.describe("", (1, 1), style)
     await defer(interaction, private=private)

@@ -24,7 +24,7 @@ async def enlarge_attachment(
     requests = services.requests
     private = caller.own.private if private is None else private
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     limits = requests.rules.limits
     check_described(attachment, limits)
     if attachment.width and attachment.height:

@@ -54,9 +54,11 @@ class GridRequests:
         for cell in (*different.values(), *models.values()):
             await requests.check_new(cell.request, caller, origin, cell.preset)
         try:
-            jobs = await requests.store.grids.ask(grid, asked, origin, requests.limits_of(caller))
+            jobs = await requests.store.grids.ask(
+                grid, asked, origin, requests.shares.limits_of(caller)
+            )
         except LimitReachedError as reached:
-            raise await requests.refusal(reached, len(asked), caller) from None
+            raise await requests.shares.refusal(reached, len(asked), caller) from None
         if jobs is None:
             raise Refused("grid_asked")
         for job in jobs:

@@ -2,30 +2,30 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from bot.access import blocklist, permissions, quotas
+from bot.access import permissions
 from bot.access.caller import Caller
 from bot.access.permissions import Rights
 from bot.clock import DiscordClock
 from bot.requests.actions import ActionTarget, enlarged
 from bot.requests.given_pictures import NO_PICTURE, sizes_of
+from bot.requests.made import MadeRequests
 from bot.requests.masks import check_masked
 from bot.requests.presets import ChosenPreset, RequestPresets, use_there
 from bot.requests.remaking import Remaking
+from bot.requests.shares import RequestShares
+from bot.requests.words import check_drawn
 from generation import checks, completion, describing, preset
 from generation.catalog import Catalog
 from generation.enlarging import NO_UPSCALER, NO_WISH, Wish, of_upload
-from generation.hires import second_pass, second_steps
 from generation.info import asking
 from generation.info.found import Info
 from generation.info.resolving import Resolved
 from generation.job import Job, Origin, PresetUse
-from generation.prompts import drawn_texts
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.request_options import options
@@ -33,12 +33,8 @@ from generation.request_parts import ControlUse, DescriptionStyle, Enlargement
 from generation.rules import Rules
 from generation.worker_pool import WorkerPool
 from storage.intake import (
-    AskingLimits,
     LimitReachedError,
-    QuotaReachedError,
-    TooManyWaitingError,
 )
-from storage.personal_data import Deleted
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -60,7 +56,6 @@ class RequestService:
         rules: Rules,
         clock: DiscordClock,
     ) -> None:
-        self._clock = clock
         self.store = store
         self.jobs = store.jobs
         self.settings = store.settings
@@ -69,6 +64,8 @@ class RequestService:
         self.presets = RequestPresets(store, catalog)
         self.workers = workers
         self.remaking = Remaking(catalog, rules)
+        self.shares = RequestShares(store, workers, rules, clock)
+        self.made = MadeRequests(store, workers)
         self._listeners: list[OnBlocked] = []
 
     def listen(self, listener: OnBlocked) -> None:
@@ -394,12 +391,12 @@ class RequestService:
                 parent=parent,
                 parent_picture=parent_picture,
                 preset=preset,
-                limits=self.limits_of(caller),
+                limits=self.shares.limits_of(caller),
                 asked_by=caller.asked_by,
                 held_for=caller.held_for,
             )
         except LimitReachedError as reached:
-            raise await self.refusal(reached, request.count, caller) from None
+            raise await self.shares.refusal(reached, request.count, caller) from None
         log.info("queued", job=job.id, action=action, model=request.made_with)
         self.workers.wake(job)
         return job
@@ -424,19 +421,6 @@ class RequestService:
         name = preset.name if preset is not None and preset.own else ""
         await self.check_words(request, caller, private=origin.private, name=name)
 
-    async def refusal(self, reached: LimitReachedError, count: int, caller: Caller) -> Refused:
-        """What somebody is told who asks for so many pictures over their share."""
-        if isinstance(reached, TooManyWaitingError):
-            return await self._too_many_waiting(reached.count, caller)
-        assert isinstance(reached, QuotaReachedError)
-        now = self._clock.now()
-        try:
-            quotas.check_quota(count, reached.used, reached.limit, now)
-        except Refused as refused:
-            return refused
-        # it was reached when this was asked, and a moment later is not
-        return Refused("quota_reached", limit=reached.limit, when=quotas.countdown(now))
-
     async def check_words(
         self,
         request: GenerationRequest,
@@ -451,51 +435,11 @@ class RequestService:
             return
         try:
             # others' expressions may take long
-            await asyncio.to_thread(_check_words, entries, request, name)
+            await asyncio.to_thread(check_drawn, entries, request, name)
         except Refused as refused:
             for listener in self._listeners:
                 listener(caller, None if private else request.prompt, refused)
             raise
-
-    async def check_asking(self, caller: Caller, count: int = 1) -> int | None:
-        """Refuse, before pictures are fetched for it or it is confirmed, whoever may not ask for so
-        many pictures here now; returns how many they may yet have today, None for any number.
-        """
-        permissions.check_asking(caller)
-        limits = self.limits_of(caller)
-        waiting = await self.jobs.count_waiting(caller.person.id)
-        if limits.waiting is not None and waiting >= limits.waiting:
-            raise await self._too_many_waiting(waiting, caller)
-        if limits.pictures is None:
-            return None
-        now = self._clock.now()
-        used = await self.store.usage.pictures_since(
-            caller.person.id, caller.place.guild_id, now - limits.window
-        )
-        quotas.check_quota(count, used, limits.pictures, now)
-        return limits.pictures - sum(pictures for _, pictures in used)
-
-    def limits_of(self, caller: Caller) -> AskingLimits:
-        """A person's share: jobs that wait or run at once, and pictures a day on this server."""
-        person, guild, most = caller.person, caller.guild, self.rules.limits.waiting
-        return AskingLimits(
-            waiting=quotas.waiting_limit(person.roles, guild.waiting_by_role, guild.waiting, most),
-            pictures=quotas.limit_for(person.roles, guild.quota_by_role, guild.quota),
-            window=quotas.WINDOW,
-        )
-
-    async def _too_many_waiting(self, count: int, caller: Caller) -> Refused:
-        when = self._clock.now() + timedelta(seconds=await self._seconds_to_next(caller.person.id))
-        return Refused("too_many_waiting", count=count, when=quotas.countdown(when))
-
-    async def _seconds_to_next(self, user_id: int) -> float:
-        """When the first of somebody's requests will be done."""
-        own = [job.id for job in self.workers.running if job.origin.user_id == user_id]
-        left = [await self.workers.seconds_left(job_id) for job_id in own]
-        if not own:
-            planned = await self.workers.plan(first=0, user_id=user_id)
-            left = [one.seconds_until_done for one in planned]
-        return min((seconds for seconds in left if seconds is not None), default=0.0)
 
     # what is there
 
@@ -509,82 +453,3 @@ class RequestService:
         if permissions.RULES[act].with_preset:
             drawn_with = await self.presets.binding(job)
         permissions.check(act, caller, job, there, drawn_with)
-
-    async def cancel(self, job: Job) -> None:
-        """Stop a job: at once where it waits, at its next step where it runs."""
-        cancelled = await self.jobs.cancel_waiting(job.id)
-        if cancelled is not None:
-            self.workers.tell(cancelled)
-            return
-        now = await self.jobs.get(job.id)
-        if now is None or now.ended:
-            raise Refused("job_ended")
-        await self.workers.cancel(job.id)
-
-    async def is_favourite(self, user_id: int, job: Job, index: int | None) -> bool:
-        """Whether a picture, or every picture of a job, is among somebody's favourites."""
-        return all(
-            [
-                await self.store.history.is_favourite(user_id, job.id, position)
-                for position in _positions(job, index)
-            ]
-        )
-
-    async def set_favourite(self, user_id: int, job: Job, index: int | None, on: bool) -> None:
-        """Put a picture, or all pictures of a job, among somebody's favourites or take them out."""
-        for position in _positions(job, index):
-            await self.store.history.set_favourite(user_id, job.id, position, on)
-
-    async def forget(self, user_id: int) -> Deleted:
-        """Delete all that is kept about somebody; what waits is cancelled first.
-
-        Raises Refused, and cancels nothing, while something of theirs runs.
-        """
-        if any(job.origin.user_id == user_id for job in self.workers.running):
-            raise Refused("delete_while_running")
-        for job in await self.jobs.waiting():
-            if job.origin.user_id == user_id:
-                await self.cancel(job)
-        return await self.store.personal.delete(user_id)
-
-    async def forget_job(self, job: Job) -> Deleted:
-        """Delete one request and its pictures."""
-        if not job.ended:
-            raise Refused("job_unfinished")
-        return await self.store.personal.delete_job(job.id)
-
-    async def was_told(self, user_id: int, what: str) -> bool:
-        """Whether somebody has been told this before."""
-        return await self.store.settings.noticed(user_id, what)
-
-    async def note_told(self, user_id: int, what: str) -> None:
-        """Somebody has been told this, and is not told again."""
-        await self.store.settings.notice(user_id, what)
-
-
-def _check_words(entries: tuple[str, ...], request: GenerationRequest, name: str) -> None:
-    prompts = [request.prompt]
-    if request.guidance_scale < 1:
-        # there the negative prompt is drawn too
-        prompts.append(request.negative_prompt)
-    if request.hires is not None:
-        passed = second_pass(request)
-        prompts.append(passed.prompt)
-        if passed.guidance_scale < 1:
-            prompts.append(passed.negative_prompt)
-    words = blocklist.compiled(entries)
-    # brackets part a word only for the eye, and some words come together at a later step alone
-    after = second_steps(request) if request.hires is not None else None
-    drawn = [text for prompt in prompts for text in drawn_texts(prompt, request.steps, after)]
-    for text in dict.fromkeys([*prompts, *drawn]):
-        words.check(text)
-    try:
-        words.check(name)
-    except Refused as refused:
-        if refused.code != "blocked_words":
-            raise
-        raise Refused("preset_name_blocked") from None
-
-
-def _positions(job: Job, index: int | None) -> list[int]:
-    return [picture.index for picture in job.pictures if index is None or picture.index == index]

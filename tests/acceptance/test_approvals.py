@@ -217,7 +217,7 @@ async def test_with_its_request_the_question_goes(
     await result_of(bo, general)
     await delivered(rig, 1)
     [asked] = await questions(ada, audit)
-    deleted = await rig.client.services.requests.forget_job(await rig.job(1))
+    deleted = await rig.client.services.requests.made.forget_job(await rig.job(1))
     rig.client.services.delivery.chores.take_back(deleted.messages)
     await ada.wait_for("MESSAGE_DELETE", lambda m: m["id"] == asked["id"])
 

@@ -18,7 +18,7 @@ from tests.patience import PATIENCE
 async def forget(rig: Rig, person: Person) -> None:
     """As `/mydata delete` does."""
     services = rig.client.services
-    deleted = await services.requests.forget(int((await person.state())["me"]["id"]))
+    deleted = await services.requests.made.forget(int((await person.state())["me"]["id"]))
     services.delivery.chores.take_back(deleted.messages)
 
 

@@ -210,7 +210,7 @@ async def test_deleting_it_leaves_nothing(rig: Rig, ada: Person, general: str) -
     await ada.click(message, "Delete")
     await ada.wait_for("MESSAGE_DELETE", lambda m: m["id"] == message["id"])
     message = await drawn(ada, general)
-    deleted = await rig.client.services.requests.forget_job(await rig.job(4))
+    deleted = await rig.client.services.requests.made.forget_job(await rig.job(4))
     rig.client.services.delivery.chores.take_back(deleted.messages)
     await ada.wait_for("MESSAGE_DELETE", lambda m: m["id"] == message["id"])
 

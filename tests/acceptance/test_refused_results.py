@@ -142,7 +142,7 @@ async def test_an_interaction_that_comes_twice_makes_one_job(
     await say(ada, general, "settings")
     await at_rest(rig)
     assert await rig.studio.jobs.get(3) is None
-    assert await rig.client.services.requests.is_favourite(
+    assert await rig.client.services.requests.made.is_favourite(
         int((await ada.state())["me"]["id"]), await rig.job(1), None
     ), "the second event took it back"
 

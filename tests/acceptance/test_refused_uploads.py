@@ -106,8 +106,9 @@ async def our_own_fault(rig: Rig, _person: Person, _channel: str) -> AsyncIterat
         async def broken(*_args: object, **_options: object) -> None:
             raise RuntimeError("disk full")
 
-        for name in ("check_asking", "ask"):
-            patch.setattr(rig.client.services.requests, name, broken)
+        requests = rig.client.services.requests
+        patch.setattr(requests.shares, "check_asking", broken)
+        patch.setattr(requests, "ask", broken)
         yield {}
 
 

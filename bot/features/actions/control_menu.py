@@ -45,7 +45,7 @@ def command(services: Services) -> app_commands.ContextMenu:
 
     async def add_as_control(interaction: Interaction, message: discord.Message) -> None:
         async with responding(interaction) as caller:
-            await services.requests.check_asking(caller)
+            await services.requests.shares.check_asking(caller)
             check_can_post(interaction, caller, private=caller.own.private)
             job = await _newest(services, caller)
             attachment = picture_in(message)

@@ -80,7 +80,7 @@ async def ask(
     control_uses.of(asked, "", scale, catalog)
     private = caller.answers_privately(job)
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)
     use = control_uses.of(asked, await picture(), scale, catalog)

@@ -72,7 +72,7 @@ async def delete_remains(services: Services, reply: Reply, message_id: int) -> N
 
 
 async def _cancel(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
-    await services.requests.cancel(job)
+    await services.requests.made.cancel(job)
     await reply.confirm()
 
 
@@ -82,8 +82,8 @@ async def _delete(_services: Services, reply: Reply, _target: ActionTarget, _job
 
 async def _favourite(services: Services, reply: Reply, target: ActionTarget, job: Job) -> None:
     requests, texts, user_id = services.requests, reply.caller.texts, reply.caller.person.id
-    on = not reply.toggles or not await requests.is_favourite(user_id, job, target.index)
-    await requests.set_favourite(user_id, job, target.index, on)
+    on = not reply.toggles or not await requests.made.is_favourite(user_id, job, target.index)
+    await requests.made.set_favourite(user_id, job, target.index, on)
     await reply.confirm(texts("favourite_on" if on else "favourite_off"))
 
 
@@ -199,7 +199,7 @@ async def _send(services: Services, reply: Reply, _target: ActionTarget, job: Jo
 
 async def _forget(services: Services, reply: Reply, _target: ActionTarget, job: Job) -> None:
     """Delete an entry of one's own history for good."""
-    deleted = await services.requests.forget_job(job)
+    deleted = await services.requests.made.forget_job(job)
     services.delivery.chores.take_back(deleted.messages)
     await reply.confirm(reply.caller.texts("history_forgotten", job=job.id))
 

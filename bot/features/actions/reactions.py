@@ -100,11 +100,11 @@ async def _answer(
                 await perform(services, reply, *wanted, at_message(caller, ephemeral=False))
         except Refused as refused:
             once = f"{refused.code}:{payload.message_id}" if refused.code in ONCE else None
-            if once is not None and await services.requests.was_told(payload.user_id, once):
+            if once is not None and await services.requests.made.was_told(payload.user_id, once):
                 return
             text = sentence(texts, refused.code, refused.params)
             if await _tell(client, payload.user_id, text) and once is not None:
-                await services.requests.note_told(payload.user_id, once)
+                await services.requests.made.note_told(payload.user_id, once)
     except MAY_HAPPEN as error:
         await _tell_failure(client, payload, texts, error)
     except Exception:
@@ -125,7 +125,7 @@ async def on_reaction_removed(client: Client, payload: discord.RawReactionAction
         shown = await services.store.jobs.shown_by(payload.message_id)
         if shown is not None:
             texts = Texts(shown[0].origin.locale)
-            await services.requests.set_favourite(payload.user_id, shown[0], shown[1], False)
+            await services.requests.made.set_favourite(payload.user_id, shown[0], shown[1], False)
     except DatabaseError as error:
         if texts is not None or await _is_on_ours(client, payload):
             await _tell_failure(client, payload, texts or Texts(DEFAULT), error)

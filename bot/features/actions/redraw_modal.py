@@ -67,7 +67,7 @@ async def _on_submit(
     told = private_told(prompt, base)
     private = caller.answers_privately(job) if told is None else told
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     given |= mask_words.named(given, services.catalog)
     # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)

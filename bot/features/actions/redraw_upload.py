@@ -33,7 +33,7 @@ async def open_modal(
 ) -> None:
     """Ask what of a picture is drawn anew; it is fetched once that is known. Raises Refused."""
     check_can_post(interaction, caller, private=caller.own.private)
-    await services.requests.check_asking(caller)
+    await services.requests.shares.check_asking(caller)
     about = msgspec.json.encode(attachment.to_dict()).decode()
     draft = Draft(name=NAME, about=about)
     number = await services.store.drafts.keep(caller.person.id, draft)
@@ -60,7 +60,7 @@ async def _on_submit(
     fields, parsed = redraw_fields.given_in(values), prompt_flags.parse(prompt_of(values))
     private = bool(parsed.given.get("private", caller.own.private))
     check_can_post(interaction, caller, private=private)
-    await services.requests.check_asking(caller)
+    await services.requests.shares.check_asking(caller)
     pictures = [PICTURE, *([MASK] if given_mask.there else [])]
     asked = prompt_flags.merge(parsed, fields, pictures)
     asked.pop("private", None)

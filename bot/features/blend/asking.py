@@ -88,7 +88,7 @@ async def ask(services: Services, interaction: Interaction, caller: Caller, want
     drawn = wanted.drawn
     private = wanted.private or any(one.job.origin.private for one in drawn)
     check_can_post(interaction, caller, private=private)
-    await requests.check_asking(caller)
+    await requests.shares.check_asking(caller)
     name = drawn[0].job.request.model if drawn else ""
     model = blending.model_of(catalog, name or default_model(catalog, requests.rules))
     count, share = len(wanted.sources), blending.EVEN if wanted.share is None else wanted.share

@@ -100,7 +100,7 @@ async def _blend(
     private = caller.own.private if asked.private is None else asked.private
     check_count(len(given) + len(asked.jobs), asked.share)
     check_can_post(interaction, caller, private=private)
-    await services.requests.check_asking(caller)
+    await services.requests.shares.check_asking(caller)
     drawn = [await drawn_by_number(services, interaction, caller, *which) for which in asked.jobs]
     await ask(
         services, interaction, caller, Wanted([*drawn, *given], asked.share, asked.prompt, private)

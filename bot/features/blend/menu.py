@@ -64,7 +64,7 @@ def menu(services: Services) -> app_commands.ContextMenu:
     async def blend_with(interaction: Interaction, message: discord.Message) -> None:
         async with responding(interaction) as caller:
             check_can_post(interaction, caller, private=caller.own.private)
-            await services.requests.check_asking(caller)
+            await services.requests.shares.check_asking(caller)
             begun = await _of_message(services, interaction, caller, message)
             about = msgspec.json.encode(begun).decode()
             kept = Draft(name=NAME, about=about)

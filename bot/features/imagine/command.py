@@ -144,7 +144,7 @@ async def _imagine(
     check_can_post(interaction, caller, private=private)
     if uploads is not None and uploads.waiting:
         uploads.masked |= not {"mask_words", "extension"}.isdisjoint(given)
-        await services.requests.check_asking(caller)
+        await services.requests.shares.check_asking(caller)
         await services.requests.check_given(given, uploads.waiting, caller, preset_name)
         # fetching may take longer than the three seconds that Discord waits
         await defer(interaction, private=private)
