@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -54,11 +53,11 @@ class NatsServer:
             time.sleep(0.02)
         raise RuntimeError(f"nats-server did not start:\n{log.read_text()}")
 
-    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End it, at once unless told otherwise."""
+    def stop(self) -> None:
+        """End it at once."""
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(number)
+            process.kill()
             process.wait(20)
 
 

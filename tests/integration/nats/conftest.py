@@ -92,12 +92,13 @@ class Stage:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def process(self, name: str, folder: str = "", **files: str) -> HostProcess:
+    def process(self, name: str, folder: str = "", workers: int = 1, **files: str) -> HostProcess:
         """Start a host as a process of its own."""
         options = HostOptions(
             name=name,
             url=self.server.url,
             away_after=AWAY_AFTER,
+            workers=workers,
             files=files or {"demo": "demo"},
         )
         made = HostProcess(self.folder / (folder or name), options)

@@ -1,5 +1,7 @@
 """Who may connect and how: by NATS' own means, each said in one sentence where it can't be."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from bot.config import Config
 from generation.messaging import connection as connecting
 from generation.messaging.connection import NatsError, connected
 from generation.messaging.settings import NatsSettings
+from tests.fixtures.nats_accounts import accounts
 from tests.integration.nats.conftest import Stage
 from tests.nats_server import NatsServer, running
 
+PROJECT = Path(__file__).parents[3]
 TLS = Path(__file__).parents[2] / "data" / "tls"
 SEED = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
 PUBLIC = "UAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3RLKK"
@@ -56,6 +60,36 @@ async def test_who_may_does_and_who_may_not_is_told_so(
     with pytest.raises(NatsError, match="can't be used"):
         async with connected(NatsSettings(url=url), "a test", waits=False):
             pass
+
+
+async def test_an_account_s_credentials_file_is_enough(tmp_path: Path) -> None:
+    file = tmp_path / "attic.creds"
+    with running(tmp_path / "nats", accounts(file)) as server:
+        settings = NatsSettings(url=server.url, credentials=file)
+        async with connected(settings, "a test", waits=False) as connection:
+            await connection.prepare()
+            await connection.hosts.put("attic", b"beat")
+        with pytest.raises(NatsError, match="can't be used"):
+            async with connected(NatsSettings(url=server.url), "a test", waits=False):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-m", "generation.runtime", "--nats", "10.0.0.5"), "no address of NATS"),
+        (("-m", "generation.runtime", "--nats", "nats://a:1", "--name", "the attic"), "`name`"),
+        (("-m", "bot", "worker"), "--nats nats://HOST:4222"),
+        (("-m", "bot", "worker", "--nats", "nats://a:1", "--name", "a.b"), "`name`"),
+    ],
+)
+def test_a_wrong_command_is_told_in_a_sentence(arguments: tuple[str, ...], said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ had in hand when something goes.
 import asyncio
 import hashlib
 import io
+import sys
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from generation.fleet import hosts as fleet_hosts
@@ -114,6 +116,28 @@ async def test_two_hosts_draw_at_once_and_each_what_it_has(stage: Stage) -> None
     assert len(attic.began) + len(cellar.began) == 10
 
 
+async def test_a_host_has_the_next_in_hand_before_it_is_done(stage: Stage) -> None:
+    await stage.bot()
+    engine = stage.host("attic", 0.05)
+    await stage.there("attic")
+    numbers = [await stage.ask(user=user) for user in range(5)]
+    for number in numbers:
+        await stage.finished(number)
+    assert engine.handed
+    assert set(engine.handed) <= set(engine.began)
+    assert len(engine.began) == 5
+    await _left_nothing(stage)
+
+
+async def test_a_machine_with_several_cards_is_several_workers(stage: Stage) -> None:
+    await stage.bot()
+    stage.process("attic", workers=2)
+    await stage.there("attic1", "attic2")
+    numbers = [await stage.ask(user=user) for user in range(6)]
+    drew = {(await stage.finished(number)).provenance.worker for number in numbers}  # type: ignore[union-attr]
+    assert drew == {"attic1", "attic2"}
+
+
 async def test_another_file_of_the_same_name_is_another_model(stage: Stage) -> None:
     """By what is in them: a file of the same content is the same, whatever it is called."""
     await stage.bot(FilesCatalog(stage.folder / "bot", dream="one"))
@@ -160,6 +184,7 @@ async def test_a_job_waits_for_the_host_that_has_its_model(stage: Stage) -> None
     assert stage.workers.awaits(job) == ()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 async def test_a_host_that_falls_silent_gives_its_job_back(stage: Stage) -> None:
     await stage.bot()
     attic = stage.process("attic")
