@@ -122,7 +122,7 @@ class WaitingJobs:
         estimates = await self.estimates()
         course = self._queue.course(estimates, loaded=loaded, worker=worker, runs=runs)
         await asyncio.sleep(0)
-        breath = _Breath()
+        breath = Breath()
         for job in course:
             if job is not None:
                 return job, course.turns
@@ -205,7 +205,7 @@ class _Outlook:
         self._known: list[Planned] = []
 
     async def __aiter__(self) -> AsyncIterator[Planned]:
-        breath = _Breath()
+        breath = Breath()
         for place in itertools.count():
             while place >= len(self._known):
                 try:
@@ -218,7 +218,7 @@ class _Outlook:
             yield self._known[place]
 
 
-class _Breath:
+class Breath:
     """Lets others go first after each slice of reckoning."""
 
     def __init__(self) -> None:

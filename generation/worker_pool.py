@@ -161,6 +161,11 @@ class WorkerPool:
         """How many jobs wait, as far as is known."""
         return len(self._waiting)
 
+    @property
+    def waiting_jobs(self) -> tuple[Job, ...]:
+        """Those that wait, as far as is known."""
+        return self._waiting.jobs
+
     def wake(self, job: Job | None = None) -> None:
         """Say that a job was queued: which, or that one must look."""
         if job is None:

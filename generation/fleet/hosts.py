@@ -192,6 +192,7 @@ class Fleet:
                 await self._part(beat.name, "another bot has it draw")
             return
         if beat.name not in self._driven:
+            await self.places.learn(self._workers.waiting_jobs)
             self._join(beat, state)
 
     def _join(self, beat: Beat, state: HostState) -> None:
@@ -278,6 +279,7 @@ class Fleet:
         except (msgspec.DecodeError, ValueError):
             return False
         await self._catalog.know(host, listing.models)
+        await self.places.learn(self._workers.waiting_jobs)
         known = {self._named(name): name for name in self._driven}
         for worker in self._workers.workers:
             if worker.name in known:

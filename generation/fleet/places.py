@@ -1,6 +1,6 @@
 """Where a job can be drawn: wherever all of its files are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,6 +13,7 @@ from generation.job import Job, JobState, Origin
 from generation.messages import Describe, EngineWork, Generate
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.waiting_jobs import Breath
 
 REMEMBERED: Final = 100_000
 """Jobs of which it is known what they need."""
@@ -29,6 +30,8 @@ class Places:
         self.may_draw: Callable[[str], bool] = lambda _host: True
         """Whether a host does what else is asked of one."""
         self._version = -1
+        self._words: frozenset[str] = frozenset()
+        """Which embeddings there are: whether prompts hold them has a say in what they need."""
         self._kinds: dict[object, int] = {}
         """What requests need, which is the same for many, by numbers."""
         self._kind_of: dict[int, int] = {}
@@ -52,19 +55,39 @@ class Places:
         return lambda job: self.may_draw(host) and self._runs(job, host)
 
     def _runs(self, job: Job, host: str) -> bool:
-        if self._version != self._catalog.version or len(self._kind_of) > REMEMBERED:
-            for known in (self._known, self._kinds, self._kind_of):
-                known.clear()
-            self._version = self._catalog.version
-        kind = self._kind_of.get(job.id)
-        if kind is None:
-            kind = self._kinds.setdefault(self._needs(job.request), len(self._kinds))
-            self._kind_of[job.id] = kind
-        key = (kind, host)
+        key = (self._kind(job), host)
         if key not in self._known:
             catalog = self._catalog.of(host) if host else self._catalog.own
             self._known[key] = self._draws(job, catalog)
         return self._known[key]
+
+    async def learn(self, jobs: Iterable[Job]) -> None:
+        """Work out what many jobs need before anybody asks, letting others go first in between."""
+        breath = Breath()
+        for job in jobs:
+            self._kind(job)
+            await breath.take()
+
+    def _kind(self, job: Job) -> int:
+        """The number of what a job needs."""
+        if self._version != self._catalog.version:
+            self._version = self._catalog.version
+            self._known.clear()
+            words = frozenset(one.path.stem for one in self._catalog.embeddings)
+            if words != self._words:
+                self._words = words
+                self._forget()
+        if len(self._kind_of) > REMEMBERED:
+            self._forget()
+        kind = self._kind_of.get(job.id)
+        if kind is None:
+            kind = self._kinds.setdefault(self._needs(job.request), len(self._kinds))
+            self._kind_of[job.id] = kind
+        return kind
+
+    def _forget(self) -> None:
+        for known in (self._known, self._kinds, self._kind_of):
+            known.clear()
 
     def _needs(self, request: GenerationRequest) -> object:
         """The request but for what has no say in which files it needs."""

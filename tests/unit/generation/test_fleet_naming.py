@@ -134,6 +134,12 @@ async def test_ten_thousand_that_wait_are_looked_at_in_no_time() -> None:
         request = a_request(model="big", prompt=f"{word} {number}", seed=number)
         assert runs(msgspec.structs.replace(_job(request), id=number))
     assert looked == 2
+    # also when one has come that others have too
+    await fleet.know("cellar", [far("big", "2")])
+    waiting = [msgspec.structs.replace(_job(a_request(model="big")), id=n) for n in range(1000)]
+    await places.learn(waiting)
+    assert all(map(runs, waiting))
+    assert looked == 4
     assert not runs(msgspec.structs.replace(_job(a_request(model="none")), id=1001))
 
 
