@@ -1,12 +1,10 @@
 """Presets: named settings of a server, under what a person gives themselves."""
 
 import re
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
-import tomli_w
 from msgspec import Meta
 
 from generation import (
@@ -22,19 +20,15 @@ from generation import (
     prompt_flags,
     references,
     refining,
-    toml_text,
 )
 from generation.catalog import Catalog
 from generation.completion import Given
-from generation.families import FAMILIES
 from generation.models import ModelKind
-from generation.name_search import nearest
 from generation.prompts import check_weights, take_tags
 from generation.refusal import Refused
 from generation.request import HIRES, GenerationRequest
 from generation.request_fields import (
     LORAS_MAX,
-    NAME_MAX,
     ClipSkip,
     ControlScale,
     Conventions,
@@ -59,8 +53,8 @@ from generation.request_fields import (
     Strength,
     Switch,
 )
-from generation.request_options import Option, bounds_of, exact, options
-from generation.request_parts import ControlUse, ImagePrompt, LoraUse
+from generation.request_options import options
+from generation.request_parts import LoraUse
 from generation.rules import Rules
 
 PLACE: Final = "{prompt}"
@@ -372,208 +366,6 @@ def check(preset: Preset, catalog: Catalog) -> None:
     lora_uses.of(None, None, tags, catalog)
 
 
-def of_request(name: str, request: GenerationRequest) -> Preset:
-    """A preset of everything that a request has but its prompt, seed and pictures."""
-    return Preset(
-        name=name,
-        model=request.model,
-        vae=request.vae,
-        refiner=request.refiner,
-        refiner_switch=request.refiner_switch if request.refiner is not None else None,
-        negative_prompt=request.negative_prompt or None,
-        width=request.width,
-        height=request.height,
-        steps=request.steps,
-        guidance=request.guidance_scale,
-        image_guidance=request.image_guidance_scale,
-        sampler=request.sampler,
-        schedule=request.schedule,
-        clip_skip=request.clip_skip if request.clip_skip > 1 else None,
-        conventions=request.conventions if request.conventions != "a1111" else None,
-        **_masked(request),
-        **{name: getattr(request, name) for name in GIVEN if name in HIRES},
-        controlnet=_control(request.controls[0]) if request.controls else None,
-        control_scale=request.controls[0].scale if request.controls else None,
-        controlnet_2=_scaled_control(request.controls, 1),
-        controlnet_3=_scaled_control(request.controls, 2),
-        ip_adapter=_prompted(request.image_prompts[0]) if request.image_prompts else None,
-        image_weight=request.image_prompts[0].weight if request.image_prompts else None,
-        upscaler=request.enlargement.upscaler if request.enlargement else None,
-        second_pass=request.enlargement.denoising_strength if request.enlargement else None,
-        faces=request.faces if request.faces != "none" else None,
-        face_model=request.face_model if request.faces != "none" else None,
-        face_strength=request.face_strength if request.faces != "none" else None,
-        face_fidelity=request.face_fidelity if request.faces != "none" else None,
-        show_control=request.show_control if request.controls else None,
-        cutout=request.cutout if request.cutout != "none" else None,
-        format=request.format if request.format != "png" else None,
-        quality=request.quality if request.format != "png" else None,
-        loras=request.loras,
-    )
-
-
-def _masked(request: GenerationRequest) -> dict[str, Any]:
-    """How its mask is drawn, if it has one."""
-    names = ("mask_blur", "masked_content", "inpaint_area", "mask_padding", "differential")
-    return {name: getattr(request, name) for name in names} if request.has("mask") else {}
-
-
-def _control(use: ControlUse) -> str:
-    """Its name and what it is told; the scale has a field of its own."""
-    return f"{use.name}{control_uses.written(use)}"[:NAME_MAX]
-
-
-def _prompted(prompt: ImagePrompt) -> str:
-    return f"{prompt.name}{image_prompts.written(prompt)}"[:NAME_MAX]
-
-
-def _scaled_control(uses: Sequence[ControlUse], number: int) -> str | None:
-    if number >= len(uses):
-        return None
-    use = uses[number]
-    return f"{use.name}:{exact(use.scale)}{control_uses.written(use)}"[:NAME_MAX]
-
-
 def without_roles(preset: Preset) -> Preset:
     """The same for everybody."""
     return msgspec.structs.replace(preset, roles=())
-
-
-def starters(catalog: Catalog) -> list[Preset] | None:
-    """First presets of a new server: one a model that can be drawn with, and some of its LoRAs.
-
-    None while the models are read for the first time.
-    """
-    if not catalog.scanned:
-        return None
-    models = [model for model in catalog.checkpoints if model.family in FAMILIES][:STARTERS_MAX]
-    found = [Preset(name=_name_of(model.name), model=model.name) for model in models]
-    for lora in catalog.loras[:STYLES_MAX]:
-        fitting = next((model for model in models if lora.fits(model)), None)
-        if fitting is None:
-            continue
-        words = ", ".join(lora.trigger_words[:3])
-        found.append(
-            Preset(
-                name=_name_of(lora.name),
-                model=fitting.name,
-                template=f"{words}, {PLACE}" if words else None,
-                loras=(LoraUse(name=lora.name),),
-            )
-        )
-    by_key = {preset.name.casefold(): preset for preset in reversed(found)}
-    return list(reversed(by_key.values()))
-
-
-def _name_of(file: str) -> str:
-    """A preset's name after a file, which may be called anything."""
-    return NOT_IN_NAMES.sub(" ", file)[:50].strip() or "-"
-
-
-def to_toml(presets: Sequence[Preset]) -> str:
-    """Presets as the text of one TOML file."""
-    return "\n".join(map(_table, presets))
-
-
-def _table(preset: Preset) -> str:
-    # tomli_w alone would put a short preset into one line, hard to edit
-    keys = msgspec.to_builtins(preset)
-    loras = [{k: v for k, v in use.items() if v is not None} for use in keys.pop("loras", [])]
-    uses = (f"\n[[preset.loras]]\n{tomli_w.dumps(use)}" for use in loras)
-    return f"[[preset]]\n{tomli_w.dumps(keys)}{''.join(uses)}"
-
-
-def to_form(preset: Preset, leave: Collection[str] = ()) -> str:
-    """A preset as text to fill in: TOML, with what it leaves open as comments, except `leave`."""
-    decided = {*msgspec.to_builtins(preset), *leave}
-    open_ = (f"# {key} = {value}" for key, value in EXAMPLES.items() if key not in decided)
-    # keys stand before the tables of the LoRAs
-    head, rest = to_toml([preset]).split("\n", 1)
-    return "\n".join([head, *open_, rest])
-
-
-def from_toml(text: str) -> list[Preset]:
-    """The presets of a TOML file. Raises Refused, naming what is wrong and where."""
-    try:
-        tables = toml_text.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d{1,9})", str(error))
-        if line is None:
-            raise Refused("preset_no_toml") from None
-        raise Refused("preset_no_toml_line", line=int(line[1])) from None
-    listed = tables.get("preset")
-    if not isinstance(listed, list) or not listed:
-        raise Refused("preset_no_table")
-    return [_read(table) for table in listed]
-
-
-def _read(table: object) -> Preset:
-    if not isinstance(table, Mapping):
-        raise Refused("preset_no_table")
-    known = Preset.__struct_fields__
-    for key in table:
-        if key not in known:
-            if key == "seed":
-                raise Refused("preset_no_seed")
-            [alike] = nearest(str(key), known)
-            raise Refused("preset_key_unknown", key=str(key)[:50], nearest=alike)
-        _check_value(str(key), table[key])
-    name = str(table.get("name", "")).strip()
-    if not name:
-        raise Refused("preset_no_name")
-    roles = list(dict.fromkeys(table.get("roles", ())))
-    table = {**table, "name": name, **({"roles": roles} if roles else {})}
-    try:
-        preset = msgspec.convert(table, Preset)
-    except msgspec.ValidationError as error:
-        key = str(error).partition(" - at `$.")[2].strip("`").split(".")[0].split("[")[0]
-        raise _wrong(key if key in EXAMPLES else "name") from None
-    if preset.template is not None and preset.template.count(PLACE) != 1:
-        raise Refused("preset_template", name=preset.name)
-    if NOT_IN_NAMES.search(name):
-        raise Refused("preset_name", name=re.sub(f"[{CONTROL}]", " ", name))
-    return preset
-
-
-def _check_value(key: str, value: object) -> None:
-    """Refuse, in people's own words, what the type's error would say in the program's."""
-    if key == "loras":
-        _check_loras(value)
-    elif key == "roles":
-        known = isinstance(value, list) and all(
-            isinstance(role, int) and 0 <= role < 2**63 for role in value
-        )
-        if not known:
-            raise _wrong(key)
-    else:
-        bounds = bounds_of(Preset, key)
-        if isinstance(value, str) is not (bounds.type is str):
-            raise _wrong(key)
-        _check_bounds(bounds, value)
-
-
-def _check_loras(uses: object) -> None:
-    if not isinstance(uses, list) or not all(isinstance(use, Mapping) for use in uses):
-        raise _wrong("loras")
-    lora_uses.check_count(len(uses))
-    for use in uses:
-        if "name" not in use or not use.keys() <= {"name", "weight", "te_weight"}:
-            raise _wrong("loras")
-        weights = [use.get("weight", 1.0), *([use["te_weight"]] if "te_weight" in use else [])]
-        for option, value in (("lora", use["name"]), *(("lora_weight", w) for w in weights)):
-            if isinstance(value, str) is not (option == "lora"):
-                raise _wrong("loras")
-            _check_bounds(options()[option], value)
-
-
-def _check_bounds(bounds: Option, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _wrong(bounds.name)
-    if bounds.type is int and isinstance(value, float) and value % 1:
-        raise Refused("not_a_whole_number", option=bounds.name, value=str(value)[:50])
-    bounds.check(value)
-
-
-def _wrong(key: str) -> Refused:
-    key = {"lora": "loras", "lora_weight": "loras"}.get(key, key)
-    return Refused("preset_value_wrong", key=key, example=f"{key} = {EXAMPLES[key]}")

@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from generation.job import Job
 from generation.picture_files import suffix_of
-from generation.preset import Preset, to_toml
+from generation.preset import Preset
+from generation.preset_files import to_toml
 from generation.refusal import Refused
 from storage import records
 from storage.database import Database

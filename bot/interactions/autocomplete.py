@@ -11,7 +11,7 @@ from bot.access import permissions
 from bot.interactions.callers import caller_of
 from bot.interactions.responding import Interaction
 from bot.services import Services
-from generation import preset
+from generation import preset_making
 from generation.name_search import NameSearch, choice_of
 from storage.errors import DatabaseError
 
@@ -53,7 +53,7 @@ async def preset_choices(
     if guild_id is None:
         return own
     store = services.store.presets
-    await store.ensure_starters(guild_id, preset.starters(services.catalog))
+    await store.ensure_starters(guild_id, preset_making.starters(services.catalog))
     names = [
         found.name for found in await store.all_of(guild_id) if permissions.may_use(found, caller)
     ]

@@ -4,7 +4,7 @@ import msgspec
 
 from bot.access import permissions
 from bot.access.caller import Caller
-from generation import preset
+from generation import preset, preset_making
 from generation.catalog import Catalog
 from generation.job import Job, Origin, PresetUse
 from generation.preset import Preset
@@ -40,7 +40,7 @@ class RequestPresets:
             if name:
                 await self._people.get(caller.person.id, name)
             return None
-        await self._guilds.ensure_starters(guild_id, preset.starters(self._catalog))
+        await self._guilds.ensure_starters(guild_id, preset_making.starters(self._catalog))
         if name:
             return await self._of_guild(guild_id, name)
         return await self._default(caller, guild_id)

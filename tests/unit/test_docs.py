@@ -15,7 +15,7 @@ import yaml
 from bot.__main__ import command_line
 from bot.cli.doctor.network import PERMISSIONS
 from bot.config import SECTIONS, load_config
-from generation.preset import from_toml
+from generation.preset_files import from_toml
 from storage.drafts import KEPT_FOR
 from tests.reference import FOLDER, PAGES, comments
 

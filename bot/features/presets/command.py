@@ -31,6 +31,7 @@ from bot.services import Client, Services
 from bot.ui.formatting import COLOUR, cut_lines, one_line, quoted, sentence, text_file
 from bot.ui.modal import PLACES
 from generation import preset as presets
+from generation import preset_files, preset_making
 from generation.preset import Preset
 from generation.refusal import Refused
 
@@ -111,8 +112,8 @@ def _create(services: Services, shelf: Shelf) -> Callback:
             if job is not None:
                 act = f"/{shelf.command} create job"
                 found = await job_by_number(services, interaction, caller, act, job)
-                new = presets.of_request(name.strip(), found.request)
-            [new] = presets.from_toml(presets.to_toml([new]))
+                new = preset_making.of_request(name.strip(), found.request)
+            [new] = preset_files.from_toml(preset_files.to_toml([new]))
             await shelf.store(services).write(owner_id, new)
             await show(interaction, panel.shown(new, caller, services.catalog, shelf))
 
@@ -188,7 +189,7 @@ def _export(services: Services, shelf: Shelf) -> Callback:
             found = [preset for preset in every if shelf.may_see(preset, caller)]
             if not every:
                 raise Refused("own_presets_none" if shelf.own else "presets_none")
-            file = discord.File(io.BytesIO(presets.to_toml(found).encode()), "presets.toml")
+            file = discord.File(io.BytesIO(preset_files.to_toml(found).encode()), "presets.toml")
             said = ""
             if len(found) < len(every):
                 said = caller.texts("presets_not_exported", count=len(every) - len(found))
@@ -216,7 +217,7 @@ def _import(services: Services, shelf: Shelf) -> Callback:
                 text = (await file.read()).decode()
             except (*FETCHING_ERRORS, UnicodeDecodeError):
                 raise Refused("preset_file_unreadable", file=file.filename) from None
-            found = await asyncio.to_thread(presets.from_toml, text)
+            found = await asyncio.to_thread(preset_files.from_toml, text)
             fitting = [
                 p if _roles_are_there(interaction, p, shelf) else presets.without_roles(p)
                 for p in found
@@ -323,7 +324,7 @@ def _command(services: Services, shelf: Shelf, name: str, make: Make) -> Command
 
 def _shown(preset: Preset) -> dict[str, Any]:
     """The preset as text, or where a message does not hold it, as a file."""
-    toml = presets.to_toml([preset])
+    toml = preset_files.to_toml([preset])
     if len(toml) > TOML_MAX:
         return {"text": "", "file": text_file(toml, "preset.toml")}
     return {"text": f"```toml\n{toml.replace('```', 'ˋˋˋ')}\n```"}

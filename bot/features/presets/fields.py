@@ -10,7 +10,7 @@ import msgspec
 from bot.features.presets.shelf import Shelf
 from bot.requests import parameter_lines
 from generation import preset as presets
-from generation import sizes
+from generation import preset_files, sizes
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.models import ModelKind
@@ -120,7 +120,7 @@ def checked(preset: Preset, catalog: Catalog, shelf: Shelf) -> Preset:
     """A preset that may be kept, all parts named as the catalogue does. Raises Refused."""
     shelf.check(preset)
     # a file of it is held to all rules
-    [read] = presets.from_toml(presets.to_toml([preset]))
+    [read] = preset_files.from_toml(preset_files.to_toml([preset]))
     presets.check(read, catalog)
     return read
 

@@ -21,7 +21,7 @@ from bot.services import Reopener, Services
 from bot.ui.formatting import cut_lines, one_line, quoted
 from bot.ui.modal import OPTIONS_MAX, Modal
 from bot.ui.persistent_items import StatelessLayout
-from generation import preset as presets
+from generation import preset_files
 from generation.catalog import Catalog
 from generation.families import FAMILIES
 from generation.name_search import choice_of
@@ -162,9 +162,9 @@ def text_modal(
     Raises Refused where that is too long for a modal.
     """
     leave = ("roles",) if shelf.own else ()
-    form = presets.to_form(preset, leave)
+    form = preset_files.to_form(preset, leave)
     if len(form) > FORM_MAX:
-        form = presets.to_toml([preset])
+        form = preset_files.to_toml([preset])
     if len(form) > FORM_MAX:
         raise Refused("preset_text_long", high=FORM_MAX)
     where = f"{was.name}:{fields.mark(was.preset)}:{was.id}" if was is not None else ""
@@ -303,7 +303,7 @@ async def _on_text(
     """A preset handed in as text."""
     name, seen, number = (*where, "", "", "")[:3]
     owner_id = await shelf.writer(services, caller)
-    found = presets.from_toml(text_of(values, "preset"))
+    found = preset_files.from_toml(text_of(values, "preset"))
     if len(found) != 1:
         raise Refused("preset_one_only")
     if not name:

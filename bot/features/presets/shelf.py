@@ -6,7 +6,7 @@ from typing import Final
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.services import Services
-from generation import preset as presets
+from generation import preset_making
 from generation.preset import Preset
 from generation.refusal import Refused
 from storage.presets import PresetStore
@@ -36,7 +36,7 @@ class Shelf:
         guild_id = caller.place.guild_id
         if guild_id is None:
             raise Refused("preset_needs_server")
-        starters = presets.starters(services.catalog)
+        starters = preset_making.starters(services.catalog)
         await services.store.presets.ensure_starters(guild_id, starters)
         return guild_id
 

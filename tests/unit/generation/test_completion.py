@@ -11,7 +11,7 @@ from generation.completion import Given, changed, complete
 from generation.families import FAMILIES
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
-from generation.preset import starters
+from generation.preset_making import starters
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request_options import options

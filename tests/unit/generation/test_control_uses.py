@@ -12,9 +12,10 @@ from generation.completion import complete
 from generation.enlarging import second_pass
 from generation.families.control import kinds_of
 from generation.models import ModelKind
-from generation.preset import Preset, of_request
+from generation.preset import Preset
 from generation.preset import check as check_preset
 from generation.preset import complete as complete_preset
+from generation.preset_making import of_request
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.request_parts import ControlUse

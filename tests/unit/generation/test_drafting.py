@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from generation import abilities, completion, drafting, preset
+from generation import abilities, completion, drafting, preset, preset_files, preset_making
 from generation.families.fast import FastWay, way_of
 from generation.model_settings import ModelSettings
 from generation.models import ModelFile, ModelKind
@@ -222,9 +222,9 @@ def test_a_preset_is_one_and_a_person_says_otherwise() -> None:
     assert (drawn("a fox --draft off").mode, drawn("a fox --draft no").steps) == (None, 40)
     assert drawn("a fox --mode full").full is None
     assert drawn("a fox --hd").mode == "hd"
-    again = preset.of_request("again", drawn("a fox"))
+    again = preset_making.of_request("again", drawn("a fox"))
     assert (again.mode, again.steps) == (None, 6)
-    assert preset.from_toml(preset.to_toml([quick])) == [quick]
+    assert preset_files.from_toml(preset_files.to_toml([quick])) == [quick]
 
 
 def test_a_dialog_changes_it() -> None:

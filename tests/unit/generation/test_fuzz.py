@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from generation import preset as presets
+from generation import preset_files
 from generation.catalog import Catalog
 from generation.completion import complete
 from generation.metadata import KEYS, read_infotext
@@ -82,8 +82,8 @@ def test_generation_data(count: int) -> None:
 def test_presets(count: int) -> None:
     for text in fuzz.texts(count, TOML, 20):
         with refused_at_most(text):
-            for preset in presets.from_toml(text):
-                assert presets.from_toml(presets.to_form(preset)) == [preset]
+            for preset in preset_files.from_toml(text):
+                assert preset_files.from_toml(preset_files.to_form(preset)) == [preset]
 
 
 def test_the_pieces_reach_what_they_are_for() -> None:

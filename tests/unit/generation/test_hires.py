@@ -5,7 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from generation import completion, estimate, hires, hires_choice, hires_sizes, metadata, preset
+from generation import (
+    completion,
+    estimate,
+    hires,
+    hires_choice,
+    hires_sizes,
+    metadata,
+    preset,
+    preset_files,
+    preset_making,
+)
 from generation.catalog import Catalog
 from generation.checks import check
 from generation.embedding_uses import of as embeddings_of
@@ -366,9 +376,9 @@ def test_a_preset_says_it_and_a_person_says_otherwise() -> None:
     assert (found.hires_upscaler, found.hires_denoising) == ("net", 0.2)
     large = preset.complete({"prompt": "a cat", "width": 1024, "height": 1024}, how, CATALOG, RULES)
     assert (large.hires, large.hires_upscaler) == ("1024x1024", "net")
-    again = preset.of_request("again", request)
+    again = preset_making.of_request("again", request)
     assert (again.hires, again.hires_upscaler, again.hires_denoising) == ("1.5", "net", 0.2)
-    assert preset.from_toml(preset.to_toml([again])) == [again]
+    assert preset_files.from_toml(preset_files.to_toml([again])) == [again]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from generation.catalog import Catalog
 from generation.catalog_cache import CatalogCache
 from generation.messages import Generate, frame
 from generation.models import ModelKind
-from generation.preset import Preset, to_toml
+from generation.preset import Preset
+from generation.preset_files import to_toml
 from generation.regular_files import NotRegularError, open_regular, printable, read_regular
 from generation.thumbnails import thumbnail_of
 from tests.fixtures.requests import a_request

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.locales import Texts
 from generation import preset as presets
-from generation import prompt_flags
+from generation import preset_files, preset_making, prompt_flags
 from generation.catalog import Catalog
 from generation.completion import Given
 from generation.job import Job, JobState, Provenance
@@ -78,11 +78,11 @@ async def test_how_a_mask_is_drawn_holds_where_there_is_one(catalog: Catalog) ->
     request = presets.complete({**masked, "mask_blur": 2}, inpainting, catalog, RULES)
     assert (request.mask_blur, request.masked_content) == (2, "fill")
     assert (request.inpaint_area, request.mask_padding) == ("only masked", 64)
-    again = presets.of_request("mend", request)
+    again = preset_making.of_request("mend", request)
     assert again.inpaint_area == "only masked"
     plain = presets.complete({"prompt": "a cat"}, inpainting, catalog, RULES)
     assert plain.masked_content == "original"
-    assert presets.of_request("plain", plain).mask_blur is None
+    assert preset_making.of_request("plain", plain).mask_blur is None
 
 
 def test_an_ip_adapter_holds_where_there_is_a_picture() -> None:
@@ -98,9 +98,9 @@ def test_an_ip_adapter_holds_where_there_is_a_picture() -> None:
     shown: Given = {"prompt": "a", "image_prompt": "0" * 64}
     [prompt] = presets.complete(shown, preset, catalog, RULES).image_prompts
     assert (prompt.name, prompt.weight, prompt.start, prompt.join) == ("plain", 0.6, 0.2, "average")
-    again = presets.of_request("b", presets.complete(shown, preset, catalog, RULES))
+    again = preset_making.of_request("b", presets.complete(shown, preset, catalog, RULES))
     assert (again.ip_adapter, again.image_weight) == (preset.ip_adapter, 0.6)
-    assert presets.from_toml(presets.to_toml([again])) == [again]
+    assert preset_files.from_toml(preset_files.to_toml([again])) == [again]
     assert presets.complete({"prompt": "a"}, preset, catalog, RULES).image_prompts == ()
     # what a person gives wins, and of another adapter nothing is the preset's
     weighed: Given = {**shown, "image_weight": 0.1}
@@ -123,8 +123,8 @@ async def test_conventions_of_a_preset_hold_but_over_pasted_data(catalog: Catalo
     preset = Preset(name="a", conventions="comfyui")
     request = presets.complete({"prompt": "a"}, preset, catalog, RULES)
     assert request.conventions == "comfyui"
-    assert presets.of_request("b", request).conventions == "comfyui"
-    assert presets.of_request("b", request.with_(conventions="a1111")).conventions is None
+    assert preset_making.of_request("b", request).conventions == "comfyui"
+    assert preset_making.of_request("b", request.with_(conventions="a1111")).conventions is None
     pasted = prompt_flags.parse("a\nSteps: 2, Sampler: Euler, CFG scale: 5, Seed: 3, Size: 64x64")
     given = prompt_flags.merge(pasted, {})
     assert presets.complete(given, preset, catalog, RULES).conventions == "a1111"
@@ -165,25 +165,25 @@ def test_bounds_and_roles() -> None:
 
 def test_names_and_roles_are_read_as_they_are_found() -> None:
     text = '[[preset]]\nname = " a \\u2028"\nroles = [5, 6, 5]'
-    assert presets.from_toml(text) == [Preset(name="a", roles=(5, 6))]
+    assert preset_files.from_toml(text) == [Preset(name="a", roles=(5, 6))]
 
 
 def test_first_presets_have_names_that_a_preset_may_have() -> None:
     loose = a_model(" of: " + "x" * 44 + " long")
     catalog = a_catalog(loose, a_model("\u2028"))
-    found = presets.starters(catalog)
+    found = preset_making.starters(catalog)
     assert found
-    assert presets.from_toml(presets.to_toml(found)) == found
+    assert preset_files.from_toml(preset_files.to_toml(found)) == found
 
 
 def test_a_form_shows_what_else_there_is() -> None:
-    form = presets.to_form(Preset(name="x", steps=4))
-    assert presets.from_toml(form) == [Preset(name="x", steps=4)]
-    [whole] = presets.from_toml(form.replace("# ", ""))
+    form = preset_files.to_form(Preset(name="x", steps=4))
+    assert preset_files.from_toml(form) == [Preset(name="x", steps=4)]
+    [whole] = preset_files.from_toml(form.replace("# ", ""))
     assert (whole.steps, whole.max_count, whole.loras[0].weight) == (4, 4, 0.8)
     assert {"name", *presets.EXAMPLES} == set(Preset.__struct_fields__)
     some = Preset(name="x", loras=(LoraUse(name="pixel", weight=0.5),))
-    [again] = presets.from_toml(presets.to_form(some).replace("# steps", "steps"))
+    [again] = preset_files.from_toml(preset_files.to_form(some).replace("# steps", "steps"))
     assert (again.loras, again.steps) == (some.loras, 30)
 
 
@@ -198,7 +198,7 @@ def test_a_file_holds_everything() -> None:
         roles=(2**60,),
         loras=(LoraUse(name="pixel", weight=0.5), LoraUse(name="b")),
     )
-    assert presets.from_toml(presets.to_toml([full, Preset(name="empty")])) == [
+    assert preset_files.from_toml(preset_files.to_toml([full, Preset(name="empty")])) == [
         full,
         Preset(name="empty"),
     ]
@@ -264,7 +264,7 @@ def test_a_file_holds_everything() -> None:
 )
 def test_wrong_files(text: str, code: str, named: str) -> None:
     with pytest.raises(Refused) as refused:
-        presets.from_toml(text)
+        preset_files.from_toml(text)
     assert refused.value.code == code
     assert named in str(refused.value.params)
 
@@ -293,9 +293,9 @@ def test_wrong_files(text: str, code: str, named: str) -> None:
     )
 )
 def test_what_is_written_is_read_the_same(several: list[Preset]) -> None:
-    assert presets.from_toml(presets.to_toml(several)) == several
+    assert preset_files.from_toml(preset_files.to_toml(several)) == several
     for preset in several:
-        assert presets.from_toml(presets.to_form(preset)) == [preset]
+        assert preset_files.from_toml(preset_files.to_form(preset)) == [preset]
 
 
 async def test_a_presets_texts_have_weights_and_loras_of_their_own(catalog: Catalog) -> None:
@@ -329,7 +329,7 @@ def test_what_is_wrong_is_never_said_in_the_librarys_words() -> None:
         name = "" if key == "name" else "name = 'a'\n"
         for value in values:
             try:
-                presets.from_toml(f"[[preset]]\n{name}{key} = {value}")
+                preset_files.from_toml(f"[[preset]]\n{name}{key} = {value}")
             except Refused as refused:
                 said = Texts("zh-CN")(refused.code, **refused.params)
                 assert "Expected" not in said
@@ -359,7 +359,7 @@ async def test_a_template_is_checked_as_a_prompt_is(catalog: Catalog) -> None:
 
 
 async def test_starters_are_the_models(catalog: Catalog) -> None:
-    found = presets.starters(catalog)
+    found = preset_making.starters(catalog)
     assert found is not None
     assert found[0] == Preset(name="demo", model="demo")
     for preset in found:
@@ -367,12 +367,12 @@ async def test_starters_are_the_models(catalog: Catalog) -> None:
 
 
 def test_there_are_no_starters_before_the_models_are_known() -> None:
-    assert presets.starters(Catalog(())) is None
+    assert preset_making.starters(Catalog(())) is None
 
 
 def test_a_preset_of_a_request_makes_it_again(catalog: Catalog) -> None:
     request = a_request(steps=3, clip_skip=2, negative_prompt="fog")
-    preset = presets.of_request("like this", request)
+    preset = preset_making.of_request("like this", request)
     merged = presets.apply(preset, {"prompt": request.prompt, "seed": request.seed})
     assert merged["steps"] == 3
     assert merged["clip_skip"] == 2

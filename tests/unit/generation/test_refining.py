@@ -8,9 +8,10 @@ from generation import metadata
 from generation.checks import check
 from generation.completion import changed, complete
 from generation.models import ModelKind
-from generation.preset import Preset, of_request
+from generation.preset import Preset
 from generation.preset import check as check_preset
 from generation.preset import complete as complete_preset
+from generation.preset_making import of_request
 from generation.prompt_flags import merge, parse
 from generation.refusal import Refused
 from generation.request import GenerationRequest
