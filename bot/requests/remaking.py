@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from bot.requests.actions import ActionTarget, Source, afresh, drawn, enlarged, start_from
+from bot.requests.actions import ActionTarget
+from bot.requests.derived import Source, afresh, drawn, enlarged, start_from
 from generation import (
     checks,
     control_uses,

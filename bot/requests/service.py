@@ -11,7 +11,8 @@ from bot.access import permissions
 from bot.access.caller import Caller
 from bot.access.permissions import Rights
 from bot.clock import DiscordClock
-from bot.requests.actions import ActionTarget, enlarged
+from bot.requests.actions import ActionTarget
+from bot.requests.derived import enlarged
 from bot.requests.given_pictures import NO_PICTURE, sizes_of
 from bot.requests.made import MadeRequests
 from bot.requests.masks import check_masked

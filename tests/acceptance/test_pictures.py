@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.requests.actions import STRONG, SUBTLE
+from bot.requests.derived import STRONG, SUBTLE
 from generation.job import Job
 from generation.request_parts import Variation
 from playground.control import Control
