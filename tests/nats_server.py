@@ -53,6 +53,10 @@ class NatsServer:
             time.sleep(0.02)
         raise RuntimeError(f"nats-server did not start:\n{log.read_text()}")
 
+    def forget(self) -> None:
+        """Lose everything that it has kept."""
+        shutil.rmtree(self.folder / "store", ignore_errors=True)
+
     def stop(self) -> None:
         """End it at once."""
         process, self._process = self._process, None

@@ -134,9 +134,25 @@ async def _scan(models: HostModels, connection: Connection, hosts: "list[Host]")
             # what was found before stays
             log.exception("the model folders can't be read")
         else:
-            if changed or any(host.told != models.revision for host in hosts):
+            if changed or not await _are_told(models, connection, hosts):
                 await _tell_models(models, connection, hosts)
         await asyncio.sleep(RESCAN_SECONDS)
+
+
+async def _are_told(models: HostModels, connection: Connection, hosts: "list[Host]") -> bool:
+    """Whether others can read what each has: the server may have come back without its files."""
+    if any(host.told != models.revision for host in hosts):
+        return False
+    from nats.js.errors import NotFoundError
+
+    try:
+        for host in hosts:
+            await connection.models.get_info(host.name)
+    except NotFoundError:
+        return False
+    except errors() as error:
+        log.debug("the list of models can't be looked for", error=str(error))
+    return True
 
 
 async def _tell_models(models: HostModels, connection: Connection, hosts: "list[Host]") -> None:

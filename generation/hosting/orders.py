@@ -23,7 +23,14 @@ from generation.messages import (
     encode,
 )
 from generation.messaging import wire
-from generation.messaging.connection import Connection, GoneError, errors, until_done
+from generation.messaging.connection import (
+    Connection,
+    GoneError,
+    dropped,
+    errors,
+    fetched,
+    until_done,
+)
 from generation.messaging.wire import HostReply, Leave, OnlyOf, Order
 
 if TYPE_CHECKING:
@@ -105,12 +112,11 @@ class Orders:
                 if subscription is None:
                     subscription = await self._subscribed(anew=first)
                     first = False
-                [message] = await subscription.fetch(1, timeout=FETCH_SECONDS)
-                kept = await self._take(message)
-            except TimeoutError:
-                continue
+                for message in await fetched(subscription, 1, FETCH_SECONDS):
+                    kept = await self._take(message)
             except errors() as error:
                 log.debug("no orders", error=str(error) or type(error).__name__)
+                await dropped(subscription)
                 subscription = None
                 await asyncio.sleep(0.5)
                 with contextlib.suppress(*errors()):

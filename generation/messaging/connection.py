@@ -83,6 +83,14 @@ class Connection:
         self.pictures = await self.stream.object_store(wire.PICTURES)
         self.models = await self.stream.object_store(wire.MODELS)
 
+    async def keep_beats_for(self, seconds: float) -> None:
+        """Have hosts count as gone after so long, whatever it was before. Raises ERRORS."""
+        info = await self.stream.stream_info(f"KV_{wire.HOSTS}")
+        if info.config.max_age != seconds:
+            info.config.max_age = seconds
+            info.config.duplicate_window = min(seconds, info.config.duplicate_window)
+            await self.stream.update_stream(info.config)
+
     async def _made(self, making: Awaitable[Any]) -> None:
         from nats.js.errors import BadRequestError
 
@@ -212,6 +220,24 @@ async def connected(
         with contextlib.suppress(*errors()):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.close()
+
+
+async def fetched(subscription: Any, most: int, seconds: float) -> list[Any]:
+    """What a pull subscription gives within that time. Raises ERRORS, also where its consumer is no
+    more: the server may have come back without it, and says nothing then.
+    """
+    try:
+        return list(await subscription.fetch(most, timeout=seconds))
+    except TimeoutError:
+        await subscription.consumer_info()
+        return []
+
+
+async def dropped(subscription: Any) -> None:
+    """Listen to it no more; None is none."""
+    if subscription is not None:
+        with contextlib.suppress(*errors()):
+            await subscription.unsubscribe()
 
 
 async def until_done(

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from generation.messaging import wire
-from generation.messaging.connection import Connection, errors
+from generation.messaging.connection import Connection, dropped, errors, fetched
 from generation.messaging.wire import HostReply
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Exchange:
         """Hear what is said, as long as the block runs. Raises ERRORS of the connection."""
         self.session = connection.client._nuid.next().decode()
         await connection.prepare()
+        await connection.keep_beats_for(connection.settings.away_after)
         client = connection.client
         subscriptions = [
             await client.subscribe(wire.progress_of(self.session), cb=self._hear_progress),
@@ -106,11 +107,10 @@ class Exchange:
                 await connection.back.wait()
                 if subscription is None:
                     subscription = await self._subscribed(connection)
-                messages = await subscription.fetch(FETCH, timeout=FETCH_SECONDS)
-            except TimeoutError:
-                continue
+                messages = await fetched(subscription, FETCH, FETCH_SECONDS)
             except errors() as error:
                 log.debug("results can't be read", error=str(error) or type(error).__name__)
+                await dropped(subscription)
                 subscription = None
                 await asyncio.sleep(0.5)
                 with contextlib.suppress(*errors()):

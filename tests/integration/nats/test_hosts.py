@@ -5,13 +5,16 @@ had in hand when something goes.
 import asyncio
 import hashlib
 import io
+import shutil
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from generation.fleet import hosts as fleet_hosts
+from generation.hosting import host
 from generation.job import JobState
 from generation.messages import Generate, Preview, Progress, encode
 from generation.messaging import wire
@@ -285,6 +288,42 @@ async def test_what_nobody_wants_is_not_drawn(stage: Stage) -> None:
     await _left_nothing(stage)
     await stage.finished(await stage.ask())
     assert "given-up" not in engine.began
+
+
+async def test_a_server_that_has_lost_all_is_told_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "RESCAN_SECONDS", 1.0)
+    await stage.bot()
+    engine = stage.host("attic")
+    engine.gate = asyncio.Event()
+    await stage.there("attic")
+    number = await stage.ask()
+    await stage.until(lambda: len(engine.began) == 1)
+    stage.server.stop()
+    stage.server.forget()
+    stage.server.start()
+    engine.gate.set()
+    await stage.finished(number)
+    # also for a bot that knows of nothing
+    await stage.end_bot()
+    shutil.rmtree(stage.folder / "cache")
+    await stage.bot()
+    await stage.there("attic")
+    await stage.finished(await stage.ask())
+
+
+async def test_how_long_a_host_may_be_silent_is_the_bot_s_to_say(stage: Stage) -> None:
+    attic = stage.process("attic")
+    await stage.bot()
+    await stage.there("attic")
+    await stage.end_bot()
+    stage.settings = msgspec.structs.replace(stage.settings, away_after=30.0)
+    await stage.bot()
+    await stage.there("attic")
+    attic.kill()
+    await asyncio.sleep(AWAY_AFTER * 2)
+    assert [worker.name for worker in stage.workers.workers] == ["attic"]
 
 
 async def test_a_bot_that_ended_leaves_its_hosts_to_the_next(stage: Stage) -> None:
