@@ -12,6 +12,9 @@ _VALUE: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_ENDS: Final = re.compile(r"\s*+(?:,|$)")
+"""What stands behind a whole value."""
+
 
 def quoted(value: str) -> str:
     """A value that could be read as more than one is a JSON string, as A1111 writes it."""
@@ -43,14 +46,16 @@ def pairs(line: str, signs: frozenset[str] = frozenset()) -> dict[str, str]:
 
 
 def _json_end(line: str, at: int) -> int:
-    """Where the list or object of JSON ends that a value is; 0 where it is none."""
+    """Where the list or object of JSON ends that a value is as a whole; 0 where it is none."""
     start = at + len(line[at : at + 2]) - len(line[at : at + 2].lstrip(" "))
     if line[start : start + 2] not in ("[{", '{"', "{}", "[]"):
         return 0
     try:
-        return json.JSONDecoder().raw_decode(line, start)[1]
+        end = json.JSONDecoder().raw_decode(line, start)[1]
     except (ValueError, RecursionError):
         return 0
+    # a name may begin like one
+    return end if _ENDS.match(line, end) else 0
 
 
 def _unquoted(text: str) -> str:

@@ -53,6 +53,14 @@ def test_infotext_is_written_as_a1111_writes_it() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["[]", "[]0", "[] 0.5", "[{}]x", "{}", "{}y", '{"a": 1}', '[{"a"'])
+@pytest.mark.parametrize("field", ["model", "vae"])
+def test_a_name_that_begins_like_json_is_read_as_it_was_written(field: str, name: str) -> None:
+    found = read_infotext(metadata.infotext(about(**{field: name})))
+    assert found is not None
+    assert found.given[field] == name
+
+
 def test_a_variation_and_a_vae_are_written_as_a1111_writes_them() -> None:
     request = a_request(variation_seed=20, variation_strength=0.25, vae="fine", count=2)
     hashes = HASHES | {"vae:fine": "c3" * 32}
