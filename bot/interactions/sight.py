@@ -1,10 +1,13 @@
 """What somebody may do where a request is shown, as Discord tells it."""
 
+from collections.abc import Sequence
+
 import discord
 
 from bot.access import permissions
 from bot.access.caller import Caller
 from bot.access.permissions import NOWHERE, Rights
+from bot.interactions.modal_submit import number_in, part_of
 from bot.interactions.responding import Interaction
 from bot.services import Services
 from generation.job import Job, Origin
@@ -63,6 +66,20 @@ async def at_menu_modal(
         if shown is not None and shown[0].id == job.id:
             return at_message(caller, ephemeral=False)
     return await at_component(interaction, caller, job)
+
+
+async def of_dialog(
+    interaction: Interaction, caller: Caller, act: str, where: Sequence[str]
+) -> Job:
+    """The request that a dialog's custom_id names first. Raises Refused for whoever may not do that
+    with it.
+    """
+    requests = interaction.client.services.requests
+    job = await requests.jobs.get(number_in(part_of(where, 0)))
+    if job is None:
+        raise Refused("job_unknown")
+    await requests.check(act, caller, job, await at_component(interaction, caller, job))
+    return job
 
 
 class Sight:

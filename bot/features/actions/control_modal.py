@@ -9,9 +9,9 @@ from bot.access.caller import Caller
 from bot.interactions.callers import token_of
 from bot.interactions.control_fields import asked_of
 from bot.interactions.kept_pictures import keep
-from bot.interactions.modal_submit import SubmitHandler, Values, number_in, part_of
+from bot.interactions.modal_submit import SubmitHandler, Values, number_in
 from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
-from bot.interactions.sight import at_component
+from bot.interactions.sight import of_dialog
 from bot.interactions.uploaded_files import uploaded_files
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, ActionTarget
@@ -41,13 +41,9 @@ def modal_for(job: Job, index: int | None, catalog: Catalog, texts: Texts) -> Mo
 async def _on_submit(
     services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
 ) -> None:
-    job = await services.store.jobs.get(number_in(part_of(where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
+    job = await of_dialog(interaction, caller, NAME, where)
     target = ActionTarget(ACTIONS[NAME], number_in(where[1]) if len(where) > 1 else None)
-    there = await at_component(interaction, caller, job)
     requests = services.requests
-    await requests.check(NAME, caller, job, there)
     attachments = uploaded_files(interaction, values, "picture")
     there_already = requests.remaking.editable(target, job).controls
     if not attachments and not there_already:
@@ -92,10 +88,7 @@ async def ask(
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
     requests = interaction.client.services.requests
-    job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    await requests.check(NAME, caller, job, await at_component(interaction, caller, job))
+    job = await of_dialog(interaction, caller, NAME, draft.where)
     index = number_in(draft.where[1]) if len(draft.where) > 1 else None
     return modal_for(job, index, requests.catalog, caller.texts)
 

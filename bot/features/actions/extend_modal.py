@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bot.access.caller import Caller
-from bot.interactions.callers import token_of
+from bot.interactions.asking import ask_edited
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
@@ -13,12 +13,11 @@ from bot.interactions.modal_submit import (
     prompt_of,
     text_of,
 )
-from bot.interactions.responding import Interaction, acknowledge, check_can_post
-from bot.interactions.sight import at_component
+from bot.interactions.responding import Interaction, check_can_post
+from bot.interactions.sight import of_dialog
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, ActionTarget
-from bot.requests.editing import edited
-from bot.requests.parameter_lines import write
+from bot.requests.editing import private_told
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
 from generation.job import Job
@@ -46,23 +45,14 @@ def modal_for(job: Job, index: int, texts: Texts) -> Modal:
 async def _on_submit(
     services: Services, interaction: Interaction, caller: Caller, where: list[str], values: Values
 ) -> None:
-    job = await services.store.jobs.get(number_in(part_of(where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    target = ActionTarget(ACTIONS[NAME], number_in(part_of(where, 1)))
-    there = await at_component(interaction, caller, job)
-    requests = services.requests
-    await requests.check(NAME, caller, job, there)
+    job = await of_dialog(interaction, caller, NAME, where)
+    target, requests = ActionTarget(ACTIONS[NAME], number_in(part_of(where, 1))), services.requests
     prompt = prompt_of(values)
     base = requests.remaking.extended(target, job, _sides(values))
-    negative = text_of(values, "negative_prompt")
-    change = edited(base, prompt, negative, write(base), services.catalog, requests.rules)
-    private = caller.answers_privately(job) if change.private is None else change.private
+    negative, told = text_of(values, "negative_prompt"), private_told(prompt, base)
+    private = caller.answers_privately(job) if told is None else told
     check_can_post(interaction, caller, private=private)
-    token = token_of(interaction)
-    origin = caller.origin(private=private, interaction=token, ignored=change.ignored)
-    made = await requests.submit(change.request, caller, origin, target, job)
-    await acknowledge(interaction, made)
+    await ask_edited(interaction, caller, target, job, base, prompt, negative, private=private)
 
 
 def _sides(values: Values) -> Sides:
@@ -83,11 +73,7 @@ def _chosen(values: Values, name: str) -> list[str]:
 
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, _number: int) -> Modal:
-    requests = interaction.client.services.requests
-    job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    await requests.check(NAME, caller, job, await at_component(interaction, caller, job))
+    job = await of_dialog(interaction, caller, NAME, draft.where)
     return modal_for(job, number_in(part_of(draft.where, 1)), caller.texts)
 
 

@@ -16,7 +16,7 @@ from bot.interactions.modal_submit import (
     text_of,
 )
 from bot.interactions.responding import Interaction, acknowledge, check_can_post
-from bot.interactions.sight import at_component
+from bot.interactions.sight import at_component, of_dialog
 from bot.locales import Texts
 from bot.requests import typed
 from bot.requests.actions import ACTIONS, ActionTarget
@@ -70,12 +70,9 @@ async def _on_submit(
     *,
     name: str,
 ) -> None:
-    job = await services.store.jobs.get(number_in(part_of(where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
+    job = await of_dialog(interaction, caller, name, where)
     index = number_in(where[1]) if len(where) > 1 else None
     target = ActionTarget(ACTIONS[name], index)
-    await services.requests.check(name, caller, job, await at_component(interaction, caller, job))
     requests = services.requests
     base, prompt = requests.remaking.editable(target, job), prompt_of(values)
     lines, line, private = lines_of(values, "parameters"), None, None

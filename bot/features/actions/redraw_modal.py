@@ -6,7 +6,7 @@ from typing import Final
 from bot.access.caller import Caller
 from bot.features.actions import redraw_fields
 from bot.features.actions.redraw_fields import MASK, GivenMask
-from bot.interactions.callers import token_of
+from bot.interactions.asking import ask_edited
 from bot.interactions.drafts import typing
 from bot.interactions.modal_submit import (
     SubmitHandler,
@@ -16,17 +16,15 @@ from bot.interactions.modal_submit import (
     prompt_of,
     typed_in,
 )
-from bot.interactions.responding import Interaction, acknowledge, check_can_post, defer
-from bot.interactions.sight import at_component
+from bot.interactions.responding import Interaction, check_can_post, defer
+from bot.interactions.sight import of_dialog
 from bot.locales import Texts
 from bot.requests.actions import ACTIONS, ActionTarget
-from bot.requests.editing import edited, private_told
-from bot.requests.parameter_lines import write
+from bot.requests.editing import private_told
 from bot.services import Reopener, Services
 from bot.ui.modal import Modal
 from generation import mask_words
 from generation.job import Job
-from generation.refusal import Refused
 from generation.request_options import options
 from storage.drafts import Draft
 
@@ -54,13 +52,8 @@ async def _on_submit(
     draft = Draft(name=NAME, where=tuple(where[:2]), values=typed_in(values), uploads=uploads)
     given_mask = GivenMask(services, interaction, values, draft)
     typing(interaction, given_mask.draft)
-    job = await services.store.jobs.get(number_in(part_of(where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    target = ActionTarget(ACTIONS[NAME], number_in(part_of(where, 1)))
-    there = await at_component(interaction, caller, job)
-    requests = services.requests
-    await requests.check(NAME, caller, job, there)
+    job = await of_dialog(interaction, caller, NAME, where)
+    target, requests = ActionTarget(ACTIONS[NAME], number_in(part_of(where, 1))), services.requests
     redraw_fields.check_masked(values, given_mask)
     given, prompt = redraw_fields.given_in(values), prompt_of(values)
     base = requests.remaking.redrawn(target, job)
@@ -74,19 +67,11 @@ async def _on_submit(
     given[MASK] = await given_mask.read()
     base = base.with_(**{options()[name].field: value for name, value in given.items()})
     negative = base.negative_prompt
-    change = edited(base, prompt, negative, write(base), services.catalog, requests.rules)
-    token = token_of(interaction)
-    origin = caller.origin(private=private, interaction=token, ignored=change.ignored)
-    made = await requests.submit(change.request, caller, origin, target, job)
-    await acknowledge(interaction, made)
+    await ask_edited(interaction, caller, target, job, base, prompt, negative, private=private)
 
 
 async def _reopen(interaction: Interaction, caller: Caller, draft: Draft, number: int) -> Modal:
-    requests = interaction.client.services.requests
-    job = await requests.jobs.get(number_in(part_of(draft.where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    await requests.check(NAME, caller, job, await at_component(interaction, caller, job))
+    job = await of_dialog(interaction, caller, NAME, draft.where)
     index = number_in(part_of(draft.where, 1))
     return modal_for(job, index, 1.0, caller.texts, number, masked=MASK in draft.uploads)
 

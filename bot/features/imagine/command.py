@@ -19,8 +19,6 @@ from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
     lines_of,
-    number_in,
-    part_of,
     prompt_of,
     text_of,
 )
@@ -32,7 +30,7 @@ from bot.interactions.responding import (
     is_answered,
     responding,
 )
-from bot.interactions.sight import at_component
+from bot.interactions.sight import of_dialog
 from bot.locales import Texts
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from bot.pictures.uploads import parts_of, read_attachment
@@ -192,11 +190,7 @@ async def _on_described(
     values: Values,
 ) -> None:
     """What was seen in a picture is drawn, as whoever reads it has changed it."""
-    job = await services.store.jobs.get(number_in(part_of(where, 0)))
-    if job is None:
-        raise Refused("job_unknown")
-    there = await at_component(interaction, caller, job)
-    await services.requests.check("imagine_this", caller, job, there)
+    job = await of_dialog(interaction, caller, "imagine_this", where)
     prompt_of(values)
     given = stepped(typed.given(_entered(values), {}))
     await _imagine(services, interaction, caller, given, described=job)
