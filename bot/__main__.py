@@ -23,6 +23,7 @@ SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
 ANSWERING: Final = (
     *("imagine", "describe", "doctor", "prompt", "models", "info", "convert", "fetch", "drain"),
+    *("backup", "restore"),
 )
 """Commands that end by themselves."""
 DESCRIPTION: Final = "Run the bot, make a picture without it, or see what is wrong."
@@ -119,6 +120,14 @@ async def _run(config: Config, parsed: argparse.Namespace) -> int:
             from bot.cli.drain import drain
 
             return await drain(config, parsed)
+        case "backup":
+            from bot.cli.backup import backup
+
+            return await backup(config, parsed)
+        case "restore":
+            from bot.cli.backup import restore_backup
+
+            return await restore_backup(config, parsed)
         case _:
             from bot.app import run
 
@@ -178,7 +187,7 @@ def command_line() -> argparse.ArgumentParser:
     prompt = commands.add_parser("prompt", help="show how a prompt is read")
     add_prompt_flags(prompt)
     commands.add_parser("doctor", help="check this machine, a line for each check")
-    from bot.cli import convert, drain, fetch, info, models, worker
+    from bot.cli import backup, convert, drain, fetch, info, models, worker
 
     listing = commands.add_parser("models", help="list all models, and what is wrong with files")
     models.add_flags(listing)
@@ -192,6 +201,10 @@ def command_line() -> argparse.ArgumentParser:
     worker.add_flags(drawing)
     draining = commands.add_parser("drain", help="end the bot once all that was begun is done")
     drain.add_flags(draining)
+    saving = commands.add_parser("backup", help="write all that is kept to one file")
+    backup.add_backup_flags(saving)
+    restoring = commands.add_parser("restore", help="bring a backup back into an empty folder")
+    backup.add_restore_flags(restoring)
     return parser
 
 

@@ -32,12 +32,28 @@ def check(connection: Connection) -> None:
     """Raise SchemaOlderError or SchemaNewerError where the schema is not this program's."""
     scripts = ScriptDirectory.from_config(alembic_config())
     newest = scripts.get_current_head()
-    revision = MigrationContext.configure(connection).get_current_revision()
+    revision = revision_of(connection)
     if revision == newest:
         return
     if revision is not None and revision not in {s.revision for s in scripts.walk_revisions()}:
         raise SchemaNewerError(f"its schema is {revision}, and this Darkroom knows {newest}")
     raise SchemaOlderError(f"its schema is {revision or 'empty'}, and {newest} is needed")
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Which schema a database has; None for one that has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def create(connection: Connection, revision: str) -> None:
+    """Make the schema of that revision in an empty database. Raises SchemaNewerError."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    if revision not in {script.revision for script in scripts.walk_revisions()}:
+        newest = scripts.get_current_head()
+        raise SchemaNewerError(f"its schema is {revision}, and this Darkroom knows {newest}")
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def touch(connection: Connection) -> None:
