@@ -8,8 +8,8 @@ from discord import app_commands
 from discord.app_commands import Choice, Range, locale_str
 
 from bot.access.caller import Caller
+from bot.interactions.asking import merged, origin_of
 from bot.interactions.autocomplete import choices
-from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, message_menu, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.edit_modal import edit_modal, modal_of, of_message
@@ -158,11 +158,9 @@ async def _ask(
     """Ask for an edit, once its pictures are here. Raises Refused."""
     requests = services.requests
     parsed = prompt_flags.parse(str(given["prompt"]))
-    given = prompt_flags.merge(parsed, given)
-    private = bool(given.pop("private", caller.own.private))
+    given, private, preset = merged(parsed, given, caller)
     if came_of is not None:
         private |= came_of.origin.private
-    preset: str | None = given.pop("preset", None)
     check_can_post(interaction, caller, private=private)
     await requests.shares.check_asking(caller)
     pictures.offered.check()
@@ -175,9 +173,7 @@ async def _ask(
     # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)
     given |= await pictures.read()
-    origin = caller.origin(
-        private=private, interaction=token_of(interaction), ignored=parsed.ignored
-    )
+    origin = origin_of(interaction, caller, parsed, given, private=private)
     index = pictures.offered.index
     job = await requests.edit(given, caller, origin, preset, came_of, index)
     await acknowledge(interaction, job)

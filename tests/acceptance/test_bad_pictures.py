@@ -143,6 +143,14 @@ async def added_upload(person: Person, channel: str, file: str, data: bytes) -> 
     return await act.submit(picture=[await person.upload(file, data)], **ADDED)
 
 
+async def redrawn_of_anybody(person: Person, channel: str, file: str, data: bytes) -> Act:
+    posted = await person.say_with_file(channel, file, data)
+    act = await person.use_on_message("Draw a part anew…", posted)
+    chosen = {"how": ["fill/whole picture"], "denoising": "0.8"}
+    mask = await person.upload("mask.png", png("white", handed_in.SIZE))
+    return await act.submit(prompt="a fox", mask=[mask], **chosen)
+
+
 async def with_more(person: Person, channel: str, file: str, data: bytes) -> Act:
     posted = await person.say_with_file(channel, "first.png", png(size=handed_in.SIZE))
     act = await person.use_on_message("Edit with words…", posted)
@@ -182,6 +190,7 @@ DOORS: Final[Mapping[str, Door]] = {
     "Edit with words…": by_menu("Edit with words…", prompt="a fox", model=[KLEIN]),
     "Edit with words… more": with_more,
     "Draw a part anew…": redrawn,
+    "Draw a part anew… of anybody's": redrawn_of_anybody,
     "Blend with…": blended_with,
     "Add as control picture": added,
     "Add control picture…": added_upload,
@@ -189,6 +198,7 @@ DOORS: Final[Mapping[str, Door]] = {
 TYPED: Final = (
     *("/imagine", "/imagine mask", "/imagine control", "/grid", "/edit", "/blend"),
     *("Edit with words…", "Edit with words… more", "Draw a part anew…", "Blend with…"),
+    "Draw a part anew… of anybody's",
 )
 """Where a prompt is handed in with the picture."""
 TEXTS_ALONE: Final = ("/info", "Parameters")
@@ -235,6 +245,7 @@ ELSEWHERE: Final[Mapping[str, Mapping[str, str]]] = {
     **dict.fromkeys(EDITS, EDITED),
     "/grid": dict.fromkeys(handed_in.SOUND, "A grid of 2: 2 pictures."),
     **dict.fromkeys(("/imagine mask", "Draw a part anew…"), MASKS),
+    "Draw a part anew… of anybody's": {"turned": "The mask has quite another shape than its"},
     **dict.fromkeys(("/upscale", "Upscale"), LARGE),
 }
 """By door, where that differs."""

@@ -9,7 +9,7 @@ import msgspec
 from bot.access.caller import Caller
 from bot.features.actions import redraw_fields
 from bot.features.actions.redraw_fields import MASK, GivenMask
-from bot.interactions.asking import ask_parsed
+from bot.interactions.asking import ask_parsed, merged
 from bot.interactions.drafts import typing
 from bot.interactions.modal_submit import SubmitHandler, Values, prompt_of, typed_in
 from bot.interactions.responding import Interaction, check_can_post, defer
@@ -58,14 +58,11 @@ async def _on_submit(
     typing(interaction, given_mask.draft)
     redraw_fields.check_masked(values, given_mask)
     fields, parsed = redraw_fields.given_in(values), prompt_flags.parse(prompt_of(values))
-    private = bool(parsed.given.get("private", caller.own.private))
+    pictures = [PICTURE, *([MASK] if given_mask.there else [])]
+    asked, private, preset = merged(parsed, fields, caller, pictures)
     check_can_post(interaction, caller, private=private)
     await services.requests.shares.check_asking(caller)
-    pictures = [PICTURE, *([MASK] if given_mask.there else [])]
-    asked = prompt_flags.merge(parsed, fields, pictures)
-    asked.pop("private", None)
-    named = asked.pop("preset", None)
-    await services.requests.check_given(asked, pictures, caller, named)
+    await services.requests.check_given(asked, pictures, caller, preset)
     # fetching may take longer than the three seconds that Discord waits
     await defer(interaction, private=private)
     fields[PICTURE] = draft.uploads.get(PICTURE) or await _fetched(services, interaction, draft)

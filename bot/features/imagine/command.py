@@ -9,8 +9,8 @@ from discord import app_commands
 
 from bot.access.caller import Caller
 from bot.features.imagine.options import with_options
+from bot.interactions.asking import merged, origin_of
 from bot.interactions.autocomplete import preset_choices
-from bot.interactions.callers import token_of
 from bot.interactions.contexts import Command, slash_command
 from bot.interactions.drafts import typing
 from bot.interactions.keeping import may_keep
@@ -136,9 +136,7 @@ async def _imagine(
 ) -> None:
     parsed = prompt_flags.parse(str(given["prompt"]))
     waiting = () if uploads is None else tuple(uploads.waiting)
-    given = prompt_flags.merge(parsed, given, waiting)
-    private = bool(given.pop("private", caller.own.private))
-    preset_name: str | None = given.pop("preset", None)
+    given, private, preset_name = merged(parsed, given, caller, waiting)
     check_can_post(interaction, caller, private=private)
     if uploads is not None and uploads.waiting:
         uploads.masked |= not {"mask_words", "extension"}.isdisjoint(given)
@@ -147,9 +145,7 @@ async def _imagine(
         # fetching may take longer than the three seconds that Discord waits
         await defer(interaction, private=private)
         given |= await uploads.read()
-    token = token_of(interaction)
-    ignored = prompt_flags.ignored(parsed, given)
-    origin = caller.origin(private=private, interaction=token, ignored=ignored)
+    origin = origin_of(interaction, caller, parsed, given, private=private)
     # written down first, then acknowledged
     if described is None:
         job = await services.requests.ask(given, caller, origin, preset_name)
