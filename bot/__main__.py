@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     _write_utf8()
     parsed = _parse(arguments)
     try:
-        if INSTALLED and parsed.config == CONFIG and parsed.command not in ANSWERING:
+        if INSTALLED and parsed.config == CONFIG and parsed.command in (None, "run"):
             from bot.cli.first_start import begin
 
             begin(CONFIG)

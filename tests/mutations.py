@@ -46,6 +46,7 @@ TESTS: Final = {
     "hosts": "tests/integration/nats/test_hosts.py",
     "hosting": "tests/unit/generation/test_hosting_models.py",
     "fleet": "tests/unit/generation/test_fleet_naming.py",
+    "first start": "tests/unit/bot/cli/test_first_start.py",
     "solvers": f"{RUNTIME}/test_solvers.py",
     "samplers": f"{RUNTIME}/test_samplers.py",
     "schedules": f"{RUNTIME}/test_schedules.py",

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from playground.control import Control
-from tests.acceptance.conftest import finished
-from tests.acceptance.test_processes import online
+from tests.acceptance.test_processes import delivered, online
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bot", "generation", "storage", "playground")
@@ -89,6 +88,19 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path) -> None:
     for package in PACKAGES:
         assert f"{package}/py.typed" in names
     assert len(shipped()) > 20
+
+
+def test_an_editable_installation_has_the_checkout_and_no_copies(tmp_path: Path) -> None:
+    asked = (
+        "import os, sys; from hatchling.build import build_editable;"
+        "os.chdir(sys.argv[1]); print(build_editable(sys.argv[2]))"
+    )
+    command = (sys.executable, "-c", asked, str(PROJECT), str(tmp_path))
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    [file] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        assert [archive.read(name).decode().strip() for name in names] == [str(PROJECT)]
 
 
 def test_the_sdist_has_what_the_tests_need_and_no_leavings(built: Path) -> None:
@@ -177,7 +189,9 @@ async def test_in_an_empty_folder_it_writes_its_settings_says_what_next_and_draw
         await online(ada)
         channel = await ada.channel("general")
         act = await ada.command(channel, "imagine", prompt="a cat on green", seed=7)
-        shown = await finished(ada, channel, await act.deferred())
+        message = await act.deferred()
+        await delivered(ada, channel, message)
+        shown = await ada.message(channel, message["id"])
     assert {file["width"] for file in shown["attachments"]} == {128}
     assert settings.read_text(encoding="utf-8") == text, "written over"
     assert {file.name for file in folder.iterdir()} == {"config.toml", "models", "data"}
@@ -189,6 +203,9 @@ async def test_the_other_commands_need_no_settings_and_write_none(started: Start
     assert f"{started.folder / 'config.toml'} is not there" in said
     assert "model         demo (Stable Diffusion 1.x)" in said
     assert list(started.folder.iterdir()) == []
+    _, said = await started.said("worker")
+    assert "Traceback" not in said
+    assert not (started.folder / "config.toml").exists()
     status, said = await started.said("--config", "other.toml", "models")
     assert (status, "other.toml: No such file" in said) == (2, True), said
 
