@@ -39,8 +39,10 @@ from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
 from bot.tracing import trace_jobs
 from generation.catalog import Catalog
+from generation.comfyui.placing import ComfyUIPlaces
 from generation.describing import rater_of
 from generation.engines import Engine, EngineError
+from generation.engines.comfyui import ComfyUIEngine
 from generation.engines.process import ProcessEngine
 from generation.fleet.catalog import FleetCatalog
 from generation.fleet.hosts import Fleet
@@ -210,7 +212,9 @@ def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     own = {_full_name(config, name): each for name, each in config.drawing.items()}
     for worker in workers.workers:
         settings = own.get(worker.name)
-        if settings is not None and worker.ready is not None:
+        if settings is None or settings.engine == "comfyui":
+            continue
+        if worker.ready is not None:
             return Outlook(settings.runtime(), worker.ready, config.storage.folder / "cache")
     return None
 
@@ -220,7 +224,14 @@ def make_engines(config: Config) -> dict[str, Engine]:
     return {name: _engine(config, settings) for name, settings in config.drawing.items()}
 
 
-def _engine(config: Config, settings: WorkerSettings) -> ProcessEngine:
+def _engine(config: Config, settings: WorkerSettings) -> Engine:
+    if settings.engine == "comfyui":
+        return ComfyUIEngine(
+            settings.address,
+            cache=config.storage.folder / "cache",
+            hang_after=settings.hang_after,
+            preview_every=settings.preview_every,
+        )
     runtime = settings.runtime()
     if len(config.engines) > 1 and not runtime.ram_limit:
         # each takes half of the memory for its own where nobody says otherwise
@@ -257,8 +268,15 @@ async def open_studio(
             engines = (
                 make_engines(config) if engine is None else dict.fromkeys(config.drawing, engine)
             )
+            theirs = {n: each for n, each in engines.items() if isinstance(each, ComfyUIEngine)}
+            placing = ComfyUIPlaces(theirs, own, alone=config.only_comfyui)
             for name, each in engines.items():
-                workers.add(_full_name(config, name), each, runs=runs, catalog=own)
+                full = _full_name(config, name)
+                if name in theirs:
+                    takes, check = placing.runs(name), partial(placing.check, name)
+                    workers.add(full, each, runs=takes, check=check, catalog=own)
+                else:
+                    workers.add(full, each, runs=runs, catalog=own)
             try:
                 async with PictureDecoder(config.limits) as decoder:
                     pausing = PauseSwitch(config.storage.folder, workers)

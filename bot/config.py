@@ -95,6 +95,10 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[worker]`: what the worker process is told, and how long it may be silent."""
 
+    engine: Literal["darkroom", "comfyui"] = "darkroom"
+    """What draws: a process of this program, or a ComfyUI that runs."""
+    address: str = "http://127.0.0.1:8188"
+    """Of that ComfyUI."""
     hang_after: Annotated[float, Meta(ge=5, le=3600)] = 120.0
     """Seconds."""
     stop_within: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
@@ -223,6 +227,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.engines if self.nats.draw_here or not self.nats.url else {}
 
     @property
+    def only_comfyui(self) -> bool:
+        """Whether nothing draws but ComfyUI."""
+        drawing = self.drawing.values()
+        others = any(settings.engine != "comfyui" for settings in drawing)
+        return bool(drawing) and not others and not self.nats.url
+
+    @property
     def rules(self) -> Rules:
         """What turns a draft into a request on this machine."""
         return Rules(
@@ -233,6 +244,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             describing=self.describing,
             output=self.output,
             hires=self.hires,
+            conventions="comfyui" if self.only_comfyui else "a1111",
             wildcards=self.wildcards.folder,
         )
 
@@ -303,6 +315,9 @@ def load_config(
         _check_address(name, getattr(sections.get("discord"), name, ""), schemes, place)
     dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
+    for table, settings in _worker_tables(sections).items():
+        if settings.engine == "comfyui":
+            _check_address("address", settings.address, ("http", "https"), place, table)
     found = sections.get("huggingface", HuggingFaceSettings())
     own = found.token or variables.get("HF_TOKEN", "")
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
@@ -419,16 +434,25 @@ class _Place(msgspec.Struct, frozen=True):
         return table_line
 
 
-def _check_address(name: str, address: str, schemes: tuple[str, ...], place: _Place) -> None:
+def _worker_tables(sections: Mapping[str, Any]) -> dict[str, WorkerSettings]:
+    """The settings of workers, by the table that they stand in."""
+    several = sections.get("workers", {})
+    tables = {f"workers.{name}": settings for name, settings in several.items()}
+    return tables or {"worker": sections.get("worker", WorkerSettings())}
+
+
+def _check_address(
+    name: str, address: str, schemes: tuple[str, ...], place: _Place, table: str = "discord"
+) -> None:
     """Raise ConfigError for what is no address; an empty one is Discord's own."""
     try:
         url = yarl.URL(address)
         right = url.scheme in schemes and bool(url.host) and not re.search(r"\s", address)
     except ValueError:
         right = False
-    if address and not right:
-        example = f"{schemes[-1]}://…"
-        raise place.error("discord", name, f"`{name}` is no address: write {example}.")
+    if (address or table != "discord") and not right:
+        example = f"{schemes[-1] if table == 'discord' else schemes[0]}://…"
+        raise place.error(table, name, f"`{name}` is no address: write {example}.")
 
 
 def _sections(tables: Mapping[str, Any], place: _Place) -> dict[str, Any]:
@@ -462,13 +486,16 @@ def _workers(
                 sentence = f"`{key}` holds for all workers: write it in [worker]."
                 raise place.error(f"workers.{name}", key, sentence)
         settings = _decode({**for_all, **table}, WorkerSettings, f"workers.{name}", place)
-        device = settings.device
+        device = settings.address if settings.engine == "comfyui" else settings.device
+        key = "address" if settings.engine == "comfyui" else "device"
         if device in devices:
             sentence = (
                 f"worker {devices[device]} has {device} already: give each its own device, as"
                 ' "cuda:0" and "cuda:1".'
             )
-            raise place.error(f"workers.{name}", "device", sentence)
+            if key == "address":
+                sentence = f"worker {devices[device]} draws with the ComfyUI there already."
+            raise place.error(f"workers.{name}", key, sentence)
         devices[device] = name
         found[name] = settings
     return found

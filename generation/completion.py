@@ -76,6 +76,7 @@ def complete(
         "negative_prompt": _first(settings.negative_prompt, ""),
         "vae": settings.vae,
         "seed": RANDOM_SEED,
+        "conventions": rules.conventions,
         "format": rules.output.format,
         "quality": rules.output.quality,
     }

@@ -18,7 +18,15 @@ from generation.model_settings import ModelSettings
 from generation.models import ModelFile
 from generation.picture_files import OutputSettings
 from generation.request import GenerationRequest
-from generation.request_fields import ENLARGED_SIDE_MAX, SIDE_MAX, SIDE_MIN, Count, Pixels, Steps
+from generation.request_fields import (
+    ENLARGED_SIDE_MAX,
+    SIDE_MAX,
+    SIDE_MIN,
+    Conventions,
+    Count,
+    Pixels,
+    Steps,
+)
 
 ENLARGED: Final = 2
 """So many times the size is a picture that was enlarged."""
@@ -58,6 +66,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     describing: DescribingSettings = DescribingSettings()
     output: OutputSettings = OutputSettings()
     hires: HiresSettings = HiresSettings()
+    conventions: Conventions = "a1111"
+    """Whose way of drawing is followed where nobody says."""
     wildcards: Path | None = None
     """A folder of text files that prompts draw from."""
 

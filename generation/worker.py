@@ -37,6 +37,7 @@ from generation.messages import (
 )
 from generation.pace import Pace
 from generation.refusal import Refused
+from generation.request import GenerationRequest
 from generation.saving import SAVED_WITHIN, Saver, UnwantedError
 from generation.waiting_jobs import LOOK_AGAIN_AFTER, Runs, WaitingJobs
 
@@ -51,6 +52,10 @@ PAUSE_AFTER_ERROR = 5.0
 
 Tell = Callable[[Job, JobEvent | None], None]
 """Told of a job's every event; None says that its record has changed (claimed, ended, requeued)."""
+
+
+Tellable = Callable[[GenerationRequest], None]
+"""Raises Refused for a request that an engine can't be told."""
 
 
 class Worker:
@@ -70,6 +75,7 @@ class Worker:
         *,
         runs: Runs | None = None,
         go: asyncio.Event | None = None,
+        check: Tellable | None = None,
     ) -> None:
         self.name = name
         self._go = go or _always()
@@ -80,6 +86,8 @@ class Worker:
         self.engine = engine
         self.runs = runs
         """Which jobs it can run; None for all."""
+        self.check = check
+        """Raises Refused for what its engine can't be told; None where it can be told all."""
         self._queue = queue
         self._catalog = catalog
         self._tell = tell

@@ -12,10 +12,11 @@ from generation.engines import Engine
 from generation.job import Job
 from generation.job_queue import JobQueue
 from generation.messages import JobEvent, Ready
+from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.schedule import Planned
 from generation.waiting_jobs import Runs, WaitingJobs
-from generation.worker import Worker
+from generation.worker import Tellable, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -73,10 +74,12 @@ class WorkerPool:
         engine: Engine,
         *,
         runs: Runs | None = None,
+        check: Tellable | None = None,
         catalog: Catalog | None = None,
     ) -> Worker:
         """Have one more draw, at once where the others do already; `runs` says which jobs it can,
-        and `catalog` where their files are on its machine, if that is another.
+        `check` refuses what its engine can't be told, and `catalog` has where their files are on
+        its machine, if that is another.
 
         Raises ValueError where there is one of that name.
         """
@@ -86,6 +89,7 @@ class WorkerPool:
             *(name, self._queue, engine, catalog or self._catalog, self._waiting, self.tell),
             runs=runs,
             go=self._go,
+            check=check,
         )
         self._workers[name] = worker
         if self._running is not None:
@@ -145,6 +149,21 @@ class WorkerPool:
         if self.places is None or any(worker.takes(job) for worker in self.workers):
             return ()
         return tuple(name for name in self.places(job.request) if name)
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise Refused for what none of the workers can be told, and none that may come."""
+        refusals = []
+        for worker in self.workers:
+            if worker.check is None or self.places is not None:
+                return
+            try:
+                worker.check(request)
+            except Refused as refused:
+                refusals.append(refused)
+            else:
+                return
+        if refusals:
+            raise refusals[0]
 
     def moved(self) -> None:
         """Say that workers have come or gone, or have other models now."""

@@ -47,6 +47,7 @@ TESTS: Final = {
     "hosting": "tests/unit/generation/test_hosting_models.py",
     "fleet": "tests/unit/generation/test_fleet_naming.py",
     "first start": "tests/unit/bot/cli/test_first_start.py",
+    "comfyui": "tests/unit/generation/test_comfyui_engine.py",
     "solvers": f"{RUNTIME}/test_solvers.py",
     "samplers": f"{RUNTIME}/test_samplers.py",
     "schedules": f"{RUNTIME}/test_schedules.py",

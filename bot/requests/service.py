@@ -417,6 +417,7 @@ class RequestService:
             raise Refused("private_unapproved")
         if self.workers.places is not None and not self.workers.places(request):
             raise Refused("no_machine_has_all")
+        self.workers.check(request)
         await check_masked(request, self.jobs, self.catalog)
         # everybody reads what a preset is called, and one's own can be called anything
         name = preset.name if preset is not None and preset.own else ""

@@ -62,6 +62,19 @@ class FileHashes:
                 return one
         return None
 
+    def of(self, one: ModelFile, *, tensors: bool = False) -> str:
+        """The SHA-256 of a file, or of a LoRA's weights alone, hashed where nobody has hashed it
+        yet; "" where it can't be read.
+        """
+        self._load()
+        keys = _keys(one)[int(tensors) :][:1]
+        for key in keys:
+            known = self._known.get(key) or self._made.get(key)
+            if not known:
+                known = self._made[key] = _hash(one.path, tensors=tensors)
+            return str(known)
+        return ""
+
     def _load(self) -> None:
         try:
             changed = self._file.stat().st_mtime_ns

@@ -49,6 +49,8 @@ class Rig:
         self.config = config
         self.control = control
         self.engine = FakeEngine(step_seconds=0.01)
+        self.own_engine = False
+        """Whether what draws is what the settings name."""
         self.scan = True
         """Whether the models are known before the bot connects."""
         self.studio: Studio
@@ -59,7 +61,8 @@ class Rig:
     async def start(self) -> None:
         """As bot.app.run does, with another engine."""
         self._stack = contextlib.AsyncExitStack()
-        opened = open_studio(self.config, self.engine, scan=self.scan)
+        engine = None if self.own_engine else self.engine
+        opened = open_studio(self.config, engine, scan=self.scan)
         self.studio = await self._stack.enter_async_context(opened)
         await self.studio.jobs.recover()
         self.client = make_client(self.config, self.studio)

@@ -37,6 +37,9 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
 
 async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncIterator[Finding]:
     settings = config.engines[name]
+    if settings.engine == "comfyui":
+        yield await _check_comfyui(engine, settings.address)
+        return
     try:
         ready = await engine.start()
     except EngineError as error:
@@ -55,6 +58,19 @@ async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncItera
     yield _video_memory(ready)
     async for finding in how_models_run(config, settings, ready):
         yield finding
+
+
+async def _check_comfyui(engine: Engine, address: str) -> Finding:
+    """A ComfyUI that somebody runs."""
+    try:
+        ready = await engine.start()
+    except EngineError as error:
+        mend = f"Start ComfyUI at {address}, or name where it runs: `address` in config.toml."
+        return Finding("ComfyUI", str(error), mend)
+    finally:
+        await engine.stop()
+    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
+    return Finding("ComfyUI", f"{address}: {versions}, on {ready.device_name}")
 
 
 def _tuning(ready: Ready) -> Finding:

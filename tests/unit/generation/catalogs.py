@@ -9,7 +9,7 @@ from generation.models import ModelFile, ModelKind
 
 def a_model(name: str, *, kind: ModelKind = ModelKind.CHECKPOINT, **more: Any) -> ModelFile:
     """A model of that name; Stable Diffusion 1 unless `more` says otherwise."""
-    return ModelFile(kind=kind, name=name, path=Path(name), **{"family": "sd1", **more})
+    return ModelFile(kind=kind, name=name, **{"path": Path(name), "family": "sd1", **more})
 
 
 class FixedCatalog(Catalog):

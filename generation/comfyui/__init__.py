@@ -1,0 +1,1 @@
+"""What a running ComfyUI is told, in its API format, and how it is spoken to."""

@@ -1,0 +1,136 @@
+"""What a graph of ComfyUI can say of a request; all else is refused by the name of its option."""
+
+from typing import Final
+
+import msgspec
+
+from generation.comfyui.names import Names
+from generation.families import family_of
+from generation.messages import EngineWork, Generate
+from generation.models import ModelFile
+from generation.prompts import attention, composed, schedule
+from generation.prompts.attention import BREAK
+from generation.refusal import Refused
+from generation.request import GenerationRequest
+from generation.request_options import options
+from generation.samplers import SAMPLERS, SCHEDULES, UNIFORM, sampler_of, schedule_of
+
+FAMILIES: Final = frozenset(("sd1", "sd2", "sdxl"))
+"""Families whose checkpoints hold all that draws."""
+LACKING: Final = frozenset(("Restart", "DDIM CFG++", "PLMS", "TCD"))
+"""Samplers that ComfyUI lacks."""
+SHOWN: Final = 6
+"""Samplers or schedule types that are named in the place of one that it lacks."""
+SAID: Final = frozenset(
+    (
+        "prompt",
+        "negative_prompt",
+        "model",
+        "vae",
+        "width",
+        "height",
+        "steps",
+        "guidance_scale",
+        "sampler",
+        "schedule",
+        "conventions",
+        "seed",
+        "count",
+        "clip_skip",
+        "init_picture",
+        "denoising_strength",
+        "loras",
+    )
+)
+"""The fields that a graph says."""
+ELSEWHERE: Final = frozenset(("template", "negative_template", "mode", "full", "format", "quality"))
+"""Those that change nothing of what is drawn, or only its file."""
+NAMES: Final = {"controls": "control_picture", "image_prompts": "image_prompt"}
+"""What people call fields that are no option themselves."""
+
+
+def check(request: GenerationRequest, names: Names | None = None) -> None:
+    """Raise Refused for what no graph says; `names` are the server's, once they are known."""
+    if request.describing is not None or request.enlargement is not None:
+        raise Refused("comfyui_only_draws")
+    if request.conventions != "comfyui":
+        raise Refused("comfyui_conventions")
+    for field in msgspec.structs.fields(GenerationRequest):
+        if field.name in SAID or field.name in ELSEWHERE or _unused(request, field.name):
+            continue
+        if getattr(request, field.name) != field.default:
+            raise Refused("comfyui_cant", option=_option(field.name))
+    _check_words(request)
+    sampler, falling = theirs(request)
+    samplers = [name for name in SAMPLERS if name not in LACKING]
+    schedules = [name for name in SCHEDULES if SCHEDULES[name]]
+    if names is not None:
+        samplers = [name for name in samplers if SAMPLERS[name].comfyui in names.samplers]
+        schedules = [name for name in schedules if SCHEDULES[name] in names.schedulers]
+    if sampler not in {SAMPLERS[name].comfyui for name in samplers}:
+        others = ", ".join(samplers[:SHOWN])
+        raise Refused("comfyui_sampler", name=sampler_of(request), others=others)
+    if falling not in {SCHEDULES[name] for name in schedules}:
+        others = ", ".join(schedules[:SHOWN])
+        raise Refused("comfyui_schedule", name=schedule_of(request), others=others)
+
+
+def check_work(work: EngineWork, names: Names | None = None) -> None:
+    """The same, and for files that it can't load, or does not find."""
+    check(work.request, names)
+    assert isinstance(work, Generate), "whatever else there is was refused"
+    model = work.checkpoint
+    if model.family not in FAMILIES or model.variant:
+        raise Refused("comfyui_family", model=model.name, family=family_of(model).title)
+    if work.embeddings:
+        raise Refused("comfyui_cant", option="embedding")
+    for file in files_of(work):
+        if file.is_folder:
+            raise Refused("comfyui_folder", file=file.shown)
+        if names is not None:
+            names.of(file)
+
+
+def files_of(work: Generate) -> tuple[ModelFile, ...]:
+    """All that it is to load."""
+    vae = () if work.vae is None else (work.vae,)
+    return (work.checkpoint, *work.loras, *vae)
+
+
+def theirs(request: GenerationRequest) -> tuple[str, str]:
+    """ComfyUI's names of its sampler and its scheduler."""
+    sampler, falling = sampler_of(request), schedule_of(request)
+    row = SAMPLERS.get(sampler)
+    return row.comfyui if row is not None else sampler, (
+        "normal" if falling == UNIFORM else SCHEDULES.get(falling, "")
+    )
+
+
+def _unused(request: GenerationRequest, field: str) -> bool:
+    """Whether a field means nothing where it stands."""
+    if field in ("variation_seed", "variation_strength"):
+        return not request.varied
+    option = options().get(field)
+    needs = option.needs if option is not None else ""
+    if field == "refiner_switch":
+        needs = "refiner"
+    return bool(needs) and not request.has(needs)
+
+
+def _option(field: str) -> str:
+    found = (option.name for option in options().values() if option.field == field)
+    return NAMES.get(field) or next(found, field)
+
+
+def _check_words(request: GenerationRequest) -> None:
+    """Refuse what A1111's language does with a prompt and ComfyUI takes for text."""
+    for option, text in (
+        ("prompt", request.prompt),
+        ("negative_prompt", request.negative_prompt),
+    ):
+        if len(composed(text)) > 1:
+            raise Refused("comfyui_words", option=option, what="AND")
+        if len(schedule(text, request.steps)) > 1:
+            raise Refused("comfyui_words", option=option, what="[from:to:when]")
+        if BREAK in attention(text):
+            raise Refused("comfyui_words", option=option, what="BREAK")

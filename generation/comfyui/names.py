@@ -1,0 +1,77 @@
+"""What a ComfyUI has: nodes, and the names by which they know files, samplers and schedulers."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from generation.models import ModelFile, ModelKind
+from generation.refusal import Refused
+
+SAMPLER: Final = "KSampler"
+OVER_SOCKET: Final = "SaveImageWebsocket"
+"""Keeps nothing on ComfyUI's disk; lies in its custom_nodes as it is installed."""
+INTO_TEMPORARY: Final = "PreviewImage"
+"""What every ComfyUI has, where it lacks the other."""
+LISTS: Final[Mapping[ModelKind, tuple[str, str]]] = {
+    ModelKind.CHECKPOINT: ("CheckpointLoaderSimple", "ckpt_name"),
+    ModelKind.LORA: ("LoraLoader", "lora_name"),
+    ModelKind.VAE: ("VAELoader", "vae_name"),
+    ModelKind.CONTROLNET: ("ControlNetLoader", "control_net_name"),
+}
+"""The node that loads files of a kind, and the input that takes their names."""
+ASKED: Final = (SAMPLER, OVER_SOCKET, *(node for node, _ in LISTS.values()))
+"""The nodes that are asked about."""
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ComfyUI said of itself."""
+
+    nodes: frozenset[str]
+    """Of those in ASKED."""
+    samplers: tuple[str, ...]
+    schedulers: tuple[str, ...]
+    files: Mapping[ModelKind, tuple[str, ...]]
+
+    @property
+    def saver(self) -> str:
+        """The node that hands pictures out."""
+        return OVER_SOCKET if OVER_SOCKET in self.nodes else INTO_TEMPORARY
+
+    def of(self, file: ModelFile) -> str:
+        """ComfyUI's name of a file, which ends its path. Raises Refused where it has none."""
+        path = file.path.as_posix().casefold()
+        found = [
+            name
+            for name in self.files.get(file.kind, ())
+            if f"/{path}".endswith(f"/{name.replace(chr(92), '/').casefold()}")
+        ]
+        if not found:
+            raise Refused("comfyui_file", file=file.shown)
+        return max(found, key=len)
+
+
+def read(nodes: Mapping[str, Any]) -> Names:
+    """From what `/object_info/NODE` said of each in ASKED. Raises ValueError for what it never
+    says.
+    """
+    try:
+        known = {name: about["input"].get("required", {}) for name, about in nodes.items()}
+        sampling = known.get(SAMPLER, {})
+        return Names(
+            nodes=frozenset(known),
+            samplers=_choices(sampling, "sampler_name"),
+            schedulers=_choices(sampling, "scheduler"),
+            files={kind: _choices(known.get(node, {}), key) for kind, (node, key) in LISTS.items()},
+        )
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"what it says of its nodes can't be read: {error!r}") from error
+
+
+def _choices(inputs: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The values of an input: a list of them, or behind the word COMBO as later versions write."""
+    if key not in inputs:
+        return ()
+    declared = inputs[key]
+    found = declared[1]["options"] if declared[0] == "COMBO" else declared[0]
+    return tuple(str(value) for value in found)

@@ -1,0 +1,112 @@
+"""Members whose pictures a ComfyUI draws that runs beside the bot: a recorded one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bot.config import Config, WorkerSettings
+from generation.info import file_hashes
+from generation.job import JobState
+from playground.person import Person
+from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.test_servers import say
+from tests.fixtures import headers
+from tests.fixtures.comfyui import RecordedComfyUI, running
+from tests.patience import PATIENCE
+
+
+@pytest.fixture
+async def comfyui() -> AsyncIterator[RecordedComfyUI]:
+    async with running(CheckpointLoaderSimple=["dream.safetensors"]) as found:
+        yield found
+
+
+@pytest.fixture
+def config(
+    config: Config, comfyui: RecordedComfyUI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Config:
+    # of a file of two gigabytes, all of them a hole
+    monkeypatch.setattr(file_hashes, "_hash", lambda _path, **_: "5e" * 32)
+    known = {header.name: header for header in headers.read()}
+    known["sd1"].write(tmp_path / "checkpoints" / "dream.safetensors")
+    models = msgspec.structs.replace(
+        config.models, folders=(tmp_path / "checkpoints",), default="dream"
+    )
+    worker = WorkerSettings(
+        engine="comfyui", address=comfyui.address, picture_check_model="a-classifier"
+    )
+    return msgspec.structs.replace(config, models=models, worker=worker)
+
+
+@pytest.fixture
+async def drawing(rig: Rig) -> Rig:
+    """The bot with the engine that its settings name."""
+    await rig.stop()
+    rig.own_engine = True
+    await rig.start()
+    await rig.studio.workers.workers[0].engine.start()
+    return rig
+
+
+async def ask(person: Person, channel: str, **options: object) -> Json:
+    act = await person.command(channel, "imagine", **{"prompt": "a fox", "steps": 4, **options})
+    return await act.deferred()
+
+
+def says(text: str, message: Json) -> bool:
+    return text in message["content"]
+
+
+async def test_members_draw_cancel_and_are_refused_what_it_is_not_told(
+    drawing: Rig, ada: Person, bo: Person, general: str, comfyui: RecordedComfyUI
+) -> None:
+    upload = await bo.upload("cat.png", png(size=(200, 200)))
+    message = await ask(bo, general, init_picture=upload, count=2, seed=7)
+    shown = await finished(bo, general, message)
+    assert len(shown["attachments"]) == 2
+    job = await drawing.job(1)
+    assert job.request.conventions == "comfyui", "the only way that there is"
+    assert job.provenance is not None
+    assert job.provenance.versions["comfyui"] == "0.3.64"
+    assert job.provenance.hashes["checkpoint:dream"] == "5e" * 32
+    await bo.command(general, "replay", job=1)
+    second = await drawing.until(lambda one: one.ended, 2)
+    assert [one.pixels_sha256 for one in second.pictures] == [
+        one.pixels_sha256 for one in job.pictures
+    ]
+    for options, said in (
+        ({"prompt": "a fox --width 128 --height 128 --hires 2"}, "can't be told of hires"),
+        ({"prompt": "a fox AND a hare"}, "takes AND in the prompt for mere words"),
+        ({"sampler": "Restart"}, "has no sampler Restart"),
+        ({"model": "demo"}, "loads single files: demo is a folder"),
+        ({"prompt": "a fox --conventions a1111"}, "--conventions comfyui"),
+    ):
+        await ada.command(general, "imagine", **{"prompt": "a fox", **options})
+        answer = await ada.wait_for("MESSAGE_CREATE", partial(says, said))
+        assert answer["flags"] & 64
+    comfyui.gate = asyncio.Event()
+    await ask(bo, general)
+    await drawing.until(lambda one: one.attempts > 0, 3)
+    await say(bo, general, "cancel", job=3)
+    assert (await drawing.until(lambda one: one.ended, 3)).state is JobState.CANCELLED
+    async with asyncio.timeout(PATIENCE):
+        while not comfyui.interrupted:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_it_had_in_hand_when_it_was_closed_is_drawn_when_it_is_back(
+    drawing: Rig, bo: Person, general: str, comfyui: RecordedComfyUI
+) -> None:
+    comfyui.gate = asyncio.Event()
+    message = await ask(bo, general)
+    await drawing.until(lambda one: one.attempts > 0)
+    port = comfyui.port
+    await comfyui.end()
+    await drawing.until(lambda one: one.state is JobState.QUEUED)
+    comfyui.gate = None
+    await comfyui.start(port)
+    await finished(bo, general, message)
