@@ -30,7 +30,8 @@ from generation.messages import (
     RuntimeSettings,
 )
 from generation.models import ModelKind
-from generation.request import GenerationRequest, LoraUse
+from generation.request import GenerationRequest
+from generation.request_parts import LoraUse
 
 ADDRESS = os.environ.get("DARKROOM_COMFYUI", "")
 MODELS = os.environ.get("DARKROOM_COMFYUI_MODELS", "")

@@ -28,14 +28,13 @@ from generation.messages import (
 )
 from generation.models import ModelKind
 from generation.refusal import Refused
-from generation.request import (
+from generation.request import GenerationRequest, undrawn
+from generation.request_parts import (
     ControlUse,
     Describing,
     Enlargement,
-    GenerationRequest,
     LoraUse,
     Variation,
-    undrawn,
 )
 from generation.samplers import SAMPLERS, SCHEDULES
 from tests.fixtures.comfyui import RecordedComfyUI, running
@@ -200,6 +199,18 @@ async def test_who_cancels_is_heard_at_the_next_step(
     assert failure(found).code == "cancelled"
     assert len(server.interrupted) == 1
     assert isinstance((await events_of(engine, work_of(tmp_path)))[-1], Finished)
+
+
+async def test_it_draws_on_where_another_job_is_cancelled(
+    engine: ComfyUIEngine, server: RecordedComfyUI, tmp_path: Path
+) -> None:
+    found: list[EngineEvent] = []
+    async for event in engine.generate(work_of(tmp_path)):
+        found.append(event)
+        if isinstance(event, Progress) and event.step == 1:
+            await engine.cancel("another")
+    assert isinstance(found[-1], Finished)
+    assert server.interrupted == []
 
 
 @pytest.mark.parametrize(
