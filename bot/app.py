@@ -69,6 +69,7 @@ READY_SECONDS = 5.0
 """How soon the database has to answer."""
 UNUSED_AFTER = timedelta(days=1)
 TIDY_SECONDS = 86400.0
+RETAIN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ async def run(config: Config) -> int:
                 group.create_task(_scan(studio))
                 group.create_task(fetch_awaited(config.huggingface, studio.catalog))
                 group.create_task(_tidy(studio))
+                group.create_task(_retain(studio, client))
                 if relay is not None:
                     group.create_task(relay.run())
                 if studio.fleet is not None:
@@ -433,3 +435,22 @@ async def _tidy(studio: Studio) -> None:
         except (OSError, DatabaseError) as error:
             log.warning("unused pictures can't be removed", error=str(error))
         await asyncio.sleep(TIDY_SECONDS)
+
+
+async def _retain(studio: Studio, client: DarkroomClient) -> None:
+    """Let go of what is older than it is to be kept, and take its messages off Discord."""
+    while True:
+        try:
+            gone = await studio.store.retention.keep_to(studio.config.retention)
+            client.services.delivery.chores.take_back(gone.messages)
+            if gone.jobs or gone.pictures:
+                log.info("what is old was removed", requests=gone.jobs, pictures=gone.pictures)
+            if gone.too_much:
+                log.warning(
+                    "more than disk_gib in [retention] is taken by favourites and by what requests"
+                    " start from: raise it, or keep requests for fewer days",
+                    gib_too_many=round(gone.too_much / 2**30, 2),
+                )
+        except (OSError, DatabaseError) as error:
+            log.warning("old pictures can't be removed", error=str(error))
+        await asyncio.sleep(RETAIN_SECONDS)

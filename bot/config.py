@@ -28,6 +28,7 @@ from generation.name_search import nearest
 from generation.picture_files import OutputSettings
 from generation.rules import Limits, Rules
 from generation.webui_flags import FlagAnswer, followed
+from storage.retention import RetentionSettings
 
 DISCORD_API: Final = "https://discord.com/api"
 
@@ -190,6 +191,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     wildcards: WildcardsSettings = WildcardsSettings()
     huggingface: HuggingFaceSettings = HuggingFaceSettings()
     nats: NatsSettings = NatsSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     token: str = ""
@@ -265,6 +267,7 @@ SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "wildcards": WildcardsSettings,
     "huggingface": HuggingFaceSettings,
     "nats": NatsSettings,
+    "retention": RetentionSettings,
     "log": LogSettings,
     "metrics": MetricsSettings,
 }

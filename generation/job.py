@@ -96,6 +96,8 @@ class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The second seed that its noise was moved towards; None where it was not."""
     unsafe: float | None = None
     """What the picture check found, from 0 to 1; None where nothing checked it."""
+    removed: bool = False
+    """Whether the file was let go of for its age, or for room."""
 
 
 class Failure(msgspec.Struct, frozen=True):

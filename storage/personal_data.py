@@ -111,8 +111,8 @@ class PersonalStore:
     async def delete_job(self, job_id: int) -> Deleted:
         """Delete one ended job and its pictures; one that is gone already is no error."""
         now = self._now()
-        deleted, files = await self._database.write(lambda c: _delete_jobs(c, [job_id], now))
-        await self._remove_unused(files, DAY)
+        deleted, files = await self._database.write(lambda c: delete_jobs(c, [job_id], now))
+        await self.remove_unused(files, DAY)
         return deleted
 
     async def _go_on(self, user_id: int, last: int) -> Deleted:
@@ -129,7 +129,7 @@ class PersonalStore:
         def delete_some(connection: Connection) -> tuple[Deleted, set[str], float]:
             begun = time.monotonic()
             some = connection.execute(theirs.limit(round(size))).scalars().all()
-            return *_delete_jobs(connection, some, self._now()), time.monotonic() - begun
+            return *delete_jobs(connection, some, self._now()), time.monotonic() - begun
 
         while True:
             deleted, files, seconds = await self._database.write(delete_some)
@@ -139,7 +139,7 @@ class PersonalStore:
             jobs += deleted.jobs
             pictures += deleted.pictures
             messages += deleted.messages
-            await self._remove_unused(files, DAY)
+            await self.remove_unused(files, DAY)
         star = (FavouriteRow.job_id, FavouriteRow.position)
         own = FavouriteRow.user_id == user_id
         await self._delete_in_parts(
@@ -179,10 +179,10 @@ class PersonalStore:
         await self._delete_in_parts(delete(GridRow).where(GridRow.id.in_(unconfirmed.limit(ROWS))))
         removed = 0
         async for files in self._files.older_than(age):
-            removed += await self._remove_unused(files, age)
+            removed += await self.remove_unused(files, age)
         return removed
 
-    async def _remove_unused(self, files: Collection[str], age: timedelta) -> int:
+    async def remove_unused(self, files: Collection[str], age: timedelta) -> int:
         """Of these, remove those that no picture, no request and nobody who handed one in since
         then names; returns how many.
         """
@@ -198,7 +198,7 @@ def _named(connection: Connection, files: Sequence[str], since: datetime) -> set
     for start in range(0, len(files), ROWS):
         some = files[start : start + ROWS]
         for names in (
-            select(PictureRow.file).where(PictureRow.file.in_(some)),
+            select(PictureRow.file).where(PictureRow.file.in_(some), PictureRow.removed.is_(False)),
             select(UploadRow.file).where(UploadRow.file.in_(some)),
             select(DraftUploadRow.file).where(DraftUploadRow.file.in_(some)),
             select(HandedInRow.file).where(
@@ -233,7 +233,7 @@ def _mark(connection: Connection, user_id: int) -> int:
     return last
 
 
-def _delete_jobs(
+def delete_jobs(
     connection: Connection, job_ids: Sequence[int], now: datetime
 ) -> tuple[Deleted, set[str]]:
     """Delete jobs with their pictures, messages and stars, and say which files they named."""

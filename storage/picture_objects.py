@@ -78,6 +78,22 @@ class PictureObjects(PictureStore):
             )
             return bytes(part)
 
+    async def _size(self, sha256: str) -> int:
+        with self._translated():
+            meta = await self._objects.head_async(self._store, _key(sha256))
+        return int(meta["size"])
+
+    async def sizes(self) -> AsyncIterator[list[int]]:
+        """The bytes of all objects, some at a time. Raises OSError."""
+        listed = self._objects.list(self._store, chunk_size=BATCH)
+        while True:
+            with self._translated():
+                try:
+                    some = await anext(listed)
+                except StopAsyncIteration:
+                    return
+            yield [int(each["size"]) for each in some]
+
     async def _remove(self, files: Sequence[str], unless_since: float | None) -> int:
         count = 0
         for start in range(0, len(files), BATCH):

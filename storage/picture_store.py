@@ -119,6 +119,13 @@ class PictureStore(abc.ABC):
                 del self._going[sha256]
             gone.set()
 
+    async def size(self, sha256: str) -> int:
+        """Bytes of the file of that hash; 0 where there is none."""
+        try:
+            return await self._size(_checked(sha256))
+        except (OSError, PictureMissingError):
+            return 0
+
     # where they lie
 
     @abc.abstractmethod
@@ -131,6 +138,14 @@ class PictureStore(abc.ABC):
 
     @abc.abstractmethod
     async def _read(self, sha256: str) -> bytes:
+        """Raises OSError."""
+
+    @abc.abstractmethod
+    def sizes(self) -> AsyncIterator[list[int]]:
+        """The bytes of all files, some at a time. Raises OSError."""
+
+    @abc.abstractmethod
+    async def _size(self, sha256: str) -> int:
         """Raises OSError."""
 
     @abc.abstractmethod

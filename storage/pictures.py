@@ -1,6 +1,7 @@
 """Pictures in a folder: files named by their SHA-256."""
 
 import asyncio
+import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -53,6 +54,20 @@ class PictureFiles(PictureStore):
                 return file.read(count)
 
         return await asyncio.to_thread(head)
+
+    async def _size(self, sha256: str) -> int:
+        return await asyncio.to_thread(lambda: self.path(sha256).stat().st_size)
+
+    async def sizes(self) -> AsyncIterator[list[int]]:
+        """The bytes of all files, some at a time."""
+        sizes = self._all_sizes()
+        while (some := await asyncio.to_thread(next, sizes, None)) is not None:
+            yield some
+
+    def _all_sizes(self) -> Iterator[list[int]]:
+        entries = self._entries()
+        while some := list(itertools.islice(entries, BATCH)):
+            yield [_bytes_of(entry) for entry in some]
 
     async def _remove(self, files: Sequence[str], unless_since: float | None) -> int:
         return await asyncio.to_thread(self._remove_now, files, unless_since)
@@ -126,6 +141,14 @@ class PictureFiles(PictureStore):
             Path(name).unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    """The size of a file; 0 where it has gone meanwhile."""
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return 0
 
 
 def _modified(path: Path) -> float:

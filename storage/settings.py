@@ -21,6 +21,7 @@ from storage.tables import NoticeRow, SettingsRow
 log = structlog.get_logger(__name__)
 
 Number = Annotated[int, Meta(ge=1, le=100_000)]
+KeptDays = Annotated[int, Meta(ge=1, le=36_500)]
 Weight = Annotated[float, Meta(ge=0.1, le=10)]
 PHRASES_MAX = 500
 """Entries of a blocklist."""
@@ -65,6 +66,10 @@ class GuildSettings(msgspec.Struct, frozen=True, kw_only=True):
     them may not."""
     picture_check: UnsafePictures = "off"
     spoiler: bool = False
+    keep_pictures: KeptDays | None = None
+    """Days for which pictures are kept; the bot's owner says how many at most."""
+    keep_prompts: KeptDays | None = None
+    """Days for which whole requests are kept, as above."""
     format: FileFormat | None = None
     """Of the files that pictures become where nobody says; None for what the bot's owner says."""
     quality: Quality | None = None

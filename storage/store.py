@@ -14,6 +14,7 @@ from storage.own_presets import OwnPresetStore
 from storage.personal_data import PersonalStore
 from storage.picture_store import PictureStore
 from storage.quota_usage import UsageStore
+from storage.retention import RetentionStore
 from storage.settings import ElsewhereSettings, SettingsStore
 from storage.statistics import StatisticsStore
 
@@ -46,3 +47,4 @@ class Store:
         self.approvals = ApprovalStore(database, now, process)
         self.statistics = StatisticsStore(database)
         self.personal = PersonalStore(database, files, self.jobs, self.settings, now)
+        self.retention = RetentionStore(database, files, self.personal, now)

@@ -30,6 +30,7 @@ ROWS: Final = 500
 LINE_BYTES: Final = 64 * 2**20
 """Of one row."""
 VERSION: Final = "alembic_version"
+REMOVED: Final = "removed"
 FILES: Final = "file"
 """What a column is called that names pictures."""
 
@@ -106,12 +107,17 @@ class _TableLines:
                 else column
                 for column in columns
             ]
-        of_files = table.columns.keys().index(FILES) if FILES in table.columns else None
+        of_files, of_removed = (
+            table.columns.keys().index(name) if name in table.columns else None
+            for name in (FILES, REMOVED)
+        )
         statement = select(*columns).order_by(*table.primary_key.columns)
         streamed = statement.execution_options(yield_per=ROWS)
         for row in self._connection.execute(streamed):
             values = [_plain(value) for value in row]
-            if of_files is not None and HASH.fullmatch(str(values[of_files])):
+            if of_removed is not None and values[of_removed]:
+                pass  # nobody keeps its file
+            elif of_files is not None and HASH.fullmatch(str(values[of_files])):
                 self._files.add(str(values[of_files]))
             line = msgspec.json.encode(values) + b"\n"
             self.rows += 1

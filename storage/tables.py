@@ -195,10 +195,20 @@ class GridRow(Table):
 
 
 class PictureRow(Table):
-    """A finished picture of a job; its file is named by `file`."""
+    """A finished picture of a job; its file is named by `file`. One that was `removed` stays
+    described, so that it can be made again, and held against what it was.
+    """
 
     __tablename__ = "pictures"
-    __table_args__ = (UniqueConstraint("job_id", "position", name="picture_of_job"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "position", name="picture_of_job"),
+        Index(
+            "pictures_kept",
+            "job_id",
+            sqlite_where=text("removed IS 0"),
+            postgresql_where=text("removed IS false"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
@@ -210,6 +220,7 @@ class PictureRow(Table):
     pixels_sha256: Mapped[str] = mapped_column(String(64))
     variation_seed: Mapped[int | None] = mapped_column(BigInteger)
     unsafe: Mapped[float | None] = mapped_column(Float)
+    removed: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class UploadRow(Table):

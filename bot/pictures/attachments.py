@@ -134,7 +134,8 @@ class JobAttachments:
             try:
                 shown = await self._read(job, picture, where or job.origin, asks=asks)
             except PictureMissingError:
-                log.error("picture file is gone", job=job.id, file=picture.file)
+                if not picture.removed:
+                    log.error("picture file is gone", job=job.id, file=picture.file)
                 missing += 1
                 continue
             if isinstance(shown, Attachment):

@@ -106,6 +106,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _guild("reserved", "names_by_role"),
         _guild("picture_check", "choice", choices=get_args(UnsafePictures)),
         _guild("spoiler", "toggle"),
+        _guild("keep_pictures", "number"),
+        _guild("keep_prompts", "number"),
         _guild("format", "choice", choices=("", *FORMATS)),
         _guild("quality", "number"),
         _guild("audit_channel", "channel"),
@@ -189,7 +191,12 @@ def value(setting: Setting, caller: Caller, *, whole: bool = False) -> str:
             return f"<#{now}>" if now else texts("setting_none")
         case "number" if now is None:
             # how much may wait is bounded in config.toml too
-            own = {"waiting": "setting_usual", "quality": "setting_quality_usual"}
+            own = {
+                "waiting": "setting_usual",
+                **dict.fromkeys(
+                    ("quality", "keep_pictures", "keep_prompts"), "setting_quality_usual"
+                ),
+            }
             return texts(own.get(setting.name, "setting_unlimited"))
     return texts("setting_none") if now is None else _escaped(str(now))
 

@@ -47,7 +47,7 @@ async def half_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Jo
         async def stop(*_args: object) -> int:
             raise Stopped
 
-        patch.setattr(store.personal, "_remove_unused", stop)
+        patch.setattr(store.personal, "remove_unused", stop)
         with pytest.raises(Stopped):
             await store.personal.delete(1)
     return jobs
