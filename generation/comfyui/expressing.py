@@ -1,5 +1,6 @@
 """What a graph of ComfyUI can say of a request; all else is refused by the name of its option."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -40,13 +41,25 @@ SAID: Final = frozenset(
         "init_picture",
         "denoising_strength",
         "loras",
+        "controls",
+        "show_control",
     )
 )
 """The fields that a graph says."""
 ELSEWHERE: Final = frozenset(("template", "negative_template", "mode", "full", "format", "quality"))
 """Those that change nothing of what is drawn, or only its file."""
-NAMES: Final = {"controls": "control_picture", "image_prompts": "image_prompt"}
+NAMES: Final = {"image_prompts": "image_prompt"}
 """What people call fields that are no option themselves."""
+PLAIN: Final[Mapping[str, tuple[str, object]]] = {
+    "preprocessor": ("pre", "none"),
+    "kind": ("kind", None),
+    "start": ("start", 0.0),
+    "end": ("end", 1.0),
+    "mode": ("mode", "balanced"),
+    "fit": ("fit", "crop"),
+}
+"""What is written behind a ControlNet, and what of it a graph says. When it acts ComfyUI counts by
+noise and not by steps."""
 
 
 def check(request: GenerationRequest, names: Names | None = None) -> None:
@@ -60,6 +73,10 @@ def check(request: GenerationRequest, names: Names | None = None) -> None:
             continue
         if getattr(request, field.name) != field.default:
             raise Refused("comfyui_cant", option=_option(field.name))
+    for use in request.controls:
+        for name, (written, plain) in PLAIN.items():
+            if getattr(use, name) != plain:
+                raise Refused("comfyui_control", what=written)
     _check_words(request)
     sampler, falling = theirs(request)
     samplers = [name for name in SAMPLERS if name not in LACKING]
@@ -84,6 +101,11 @@ def check_work(work: EngineWork, names: Names | None = None) -> None:
         raise Refused("comfyui_family", model=model.name, family=family_of(model).title)
     if work.embeddings:
         raise Refused("comfyui_cant", option="embedding")
+    for net in work.controlnets:
+        if net.variant:
+            raise Refused("comfyui_cant", option="controlnet")
+    if len(work.controlnets) < len(work.request.controls):
+        raise Refused("comfyui_cant", option="control_picture")
     for file in files_of(work):
         if file.is_folder:
             raise Refused("comfyui_folder", file=file.shown)
@@ -94,7 +116,7 @@ def check_work(work: EngineWork, names: Names | None = None) -> None:
 def files_of(work: Generate) -> tuple[ModelFile, ...]:
     """All that it is to load."""
     vae = () if work.vae is None else (work.vae,)
-    return (work.checkpoint, *work.loras, *vae)
+    return (work.checkpoint, *work.loras, *vae, *work.controlnets)
 
 
 def theirs(request: GenerationRequest) -> tuple[str, str]:

@@ -60,8 +60,22 @@ def graph_of(work: Generate, index: int, names: Names, uploads: Mapping[str, str
         clip = [nodes.add("CLIPSetLastLayer", clip=clip, stop_at_clip_layer=-request.clip_skip), 0]
     if work.vae is not None:
         vae = [nodes.add("VAELoader", vae_name=names.of(work.vae)), 0]
-    wanted = nodes.add("CLIPTextEncode", clip=clip, text=request.prompt)
-    unwanted = nodes.add("CLIPTextEncode", clip=clip, text=request.negative_prompt)
+    wanted: Link = [nodes.add("CLIPTextEncode", clip=clip, text=request.prompt), 0]
+    unwanted: Link = [nodes.add("CLIPTextEncode", clip=clip, text=request.negative_prompt), 0]
+    for use, file in zip(request.controls, work.controlnets, strict=True):
+        net = nodes.add("ControlNetLoader", control_net_name=names.of(file))
+        shown = nodes.add("LoadImage", image=uploads[use.picture])
+        steered = nodes.add(
+            "ControlNetApplyAdvanced",
+            positive=wanted,
+            negative=unwanted,
+            control_net=[net, 0],
+            image=[shown, 0],
+            strength=use.scale,
+            start_percent=0.0,
+            end_percent=1.0,
+        )
+        wanted, unwanted = [steered, 0], [steered, 1]
     if request.init_picture is None:
         sides = {"width": request.width, "height": request.height}
         start = nodes.add("EmptyLatentImage", batch_size=1, **sides)
@@ -77,8 +91,8 @@ def graph_of(work: Generate, index: int, names: Names, uploads: Mapping[str, str
         cfg=request.guidance_scale,
         sampler_name=sampler,
         scheduler=scheduler,
-        positive=[wanted, 0],
-        negative=[unwanted, 0],
+        positive=wanted,
+        negative=unwanted,
         latent_image=[start, 0],
         denoise=1.0 if request.init_picture is None else request.denoising_strength,
     )

@@ -23,6 +23,7 @@ from generation.comfyui.server import ComfyUIServer, RejectedError, ServerError
 from generation.engines import EngineError
 from generation.info.file_hashes import FileHashes
 from generation.messages import (
+    ControlSeen,
     EngineEvent,
     EngineWork,
     Failed,
@@ -36,7 +37,6 @@ from generation.messages import (
 from generation.models import ModelKind
 from generation.picture_encoding import encoded
 from generation.refusal import Refused
-from generation.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
@@ -197,10 +197,17 @@ class ComfyUIEngine:
         hashes = await asyncio.to_thread(self._hashed, work)
         loading = 0.0
         async with self._server.events(self._client) as socket:
-            uploads = {
-                sha256: await self._uploaded(sha256, data, request)
+            size = request.width, request.height
+            fitted = {
+                sha256: await asyncio.to_thread(_fitted, data, size)
                 for sha256, data in work.pictures.items()
             }
+            uploads = {
+                sha256: await self._server.upload(f"{sha256[:32]}-{size[0]}x{size[1]}.png", png)
+                for sha256, png in fitted.items()
+            }
+            for number, use in enumerate(request.controls):
+                yield ControlSeen(work.job, number, fitted[use.picture], *size)
             for index in range(request.count):
                 graph = graph_of(work, index, names, uploads)
                 drawing = _Drawing(self._server, socket, graph, work, index, self._stopping)
@@ -220,12 +227,6 @@ class ComfyUIEngine:
             hashes=hashes,
             versions=self._ready.versions if self._ready is not None else {},
         )
-
-    async def _uploaded(self, sha256: str, data: bytes, request: GenerationRequest) -> str:
-        """ComfyUI's name of a picture that was brought to the size that is drawn."""
-        size = request.width, request.height
-        png = await asyncio.to_thread(_fitted, data, size)
-        return await self._server.upload(f"{sha256[:32]}-{size[0]}x{size[1]}.png", png)
 
     def _hashed(self, work: Generate) -> dict[str, str]:
         found = {f"{file.kind}:{file.name}": file for file in expressing.files_of(work)}

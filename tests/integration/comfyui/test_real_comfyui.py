@@ -31,12 +31,13 @@ from generation.messages import (
 )
 from generation.models import ModelKind
 from generation.request import GenerationRequest
-from generation.request_parts import LoraUse
+from generation.request_parts import ControlUse, LoraUse
 
 ADDRESS = os.environ.get("DARKROOM_COMFYUI", "")
 MODELS = os.environ.get("DARKROOM_COMFYUI_MODELS", "")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not (ADDRESS and MODELS), reason="no ComfyUI is named"),
 ]
 
@@ -92,8 +93,11 @@ async def work_of(**changes: Any) -> Generate:
     loras = tuple(
         catalog.get(ModelKind.LORA, use.name).made_for(checkpoint) for use in request.loras
     )
-    pictures = {START_HASH: START} if request.init_picture else {}
-    return Generate("1", request, checkpoint, loras, pictures=pictures)
+    nets = tuple(
+        catalog.get(ModelKind.CONTROLNET, use.name).made_for(checkpoint) for use in request.controls
+    )
+    pictures = {START_HASH: START} if request.uploads else {}
+    return Generate("1", request, checkpoint, loras, nets, pictures)
 
 
 async def events_of(engine: Any, work: Generate) -> list[EngineEvent]:
@@ -111,6 +115,7 @@ CASES: dict[str, dict[str, Any]] = {
     "image to image": {"init_picture": START_HASH, "denoising_strength": 0.6},
     "Uniform, clip skip": {"sampler": "Euler", "schedule": "Uniform", "clip_skip": 2},
     "LoRA": {"loras": (LoraUse("lora", 0.8),)},
+    "ControlNet": {"controls": (ControlUse("net", START_HASH, 0.7),)},
 }
 
 

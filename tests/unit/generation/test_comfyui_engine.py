@@ -16,6 +16,7 @@ from generation.engines import EngineError
 from generation.engines import comfyui as engines
 from generation.engines.comfyui import ComfyUIEngine
 from generation.messages import (
+    ControlSeen,
     Describe,
     EngineEvent,
     Enlarge,
@@ -47,7 +48,10 @@ from tests.unit.generation.catalogs import a_catalog, a_model
 async def server() -> AsyncIterator[RecordedComfyUI]:
     files = {"CheckpointLoaderSimple": ["sd/dream.safetensors", "dream.safetensors"]}
     async with running(
-        **files, LoraLoader=["ink.safetensors"], VAELoader=["clear.safetensors"]
+        **files,
+        LoraLoader=["ink.safetensors"],
+        VAELoader=["clear.safetensors"],
+        ControlNetLoader=["net.safetensors"],
     ) as found:
         yield found
 
@@ -71,14 +75,15 @@ def work_of(tmp_path: Path, **changes: Any) -> Generate:
         return a_model(name, kind=kind, path=path)
 
     request = asked(**changes)
-    start = request.init_picture
+    given = {*request.uploads}
     return Generate(
         "1",
         request,
         file("dream", ModelKind.CHECKPOINT),
         tuple(file(use.name, ModelKind.LORA) for use in request.loras),
         vae=file(request.vae, ModelKind.VAE) if request.vae is not None else None,
-        pictures={} if start is None else {start: picture(2 * request.width, request.height)},
+        controlnets=tuple(file(use.name, ModelKind.CONTROLNET) for use in request.controls),
+        pictures=dict.fromkeys(given, picture(2 * request.width, request.height)),
     )
 
 
@@ -171,6 +176,26 @@ async def test_loras_vae_and_clip_skip_are_nodes_one_behind_the_other(
     assert nodes["CLIPTextEncode"][1]["clip"] == [skipped, 0]
     assert nodes["VAEDecode"][1]["vae"] == [nodes["VAELoader"][0], 0]
     assert graph[inputs["model"][0]]["class_type"] == "LoraLoader"
+
+
+async def test_controlnets_steer_one_behind_the_other_and_what_they_see_is_told(
+    engine: ComfyUIEngine, server: RecordedComfyUI, tmp_path: Path
+) -> None:
+    uses = ControlUse("net", "ab" * 32, 0.7), ControlUse("net", "cd" * 32)
+    events = await events_of(engine, work_of(tmp_path, controls=uses))
+    seen = [event for event in events if isinstance(event, ControlSeen)]
+    assert [one.index for one in seen] == [0, 1]
+    assert Image.open(io.BytesIO(seen[0].file)).size == (128, 128)
+    graph = server.graphs[0]
+    steering = {k: n["inputs"] for k, n in graph.items() if "ControlNetApply" in n["class_type"]}
+    (first, one), (second, other) = steering.items()
+    assert (one["strength"], other["strength"]) == (0.7, 1.0)
+    assert (other["positive"], other["negative"]) == ([first, 0], [first, 1])
+    (sampler,) = (n["inputs"] for n in graph.values() if n["class_type"] == "KSampler")
+    assert (sampler["positive"], sampler["negative"]) == ([second, 0], [second, 1])
+    shown = [graph[use["image"][0]]["inputs"]["image"] for use in (one, other)]
+    assert [name in server.uploads for name in shown] == [True, True]
+    assert shown[0] != shown[1]
 
 
 async def test_a_comfyui_without_the_socket_node_is_asked_for_the_file(
@@ -316,7 +341,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"faces": "all"}, "comfyui_cant", "faces"),
     ({"cutout": "auto"}, "comfyui_cant", "cutout"),
     ({"mask": A_PICTURE, "init_picture": A_PICTURE}, "comfyui_cant", "mask"),
-    ({"controls": (ControlUse("net", A_PICTURE),)}, "comfyui_cant", "control_picture"),
+    (
+        {"controls": (ControlUse("net", A_PICTURE, preprocessor="canny"),)},
+        "comfyui_control",
+        "pre",
+    ),
+    ({"controls": (ControlUse("net", A_PICTURE, end=0.5),)}, "comfyui_control", "end"),
     ({"variation_seed": 1, "variation_strength": 0.5}, "comfyui_cant", "variation_seed"),
     ({"lineage": (Variation(1, 0.5),)}, "comfyui_cant", "lineage"),
     ({"sampler": "Restart"}, "comfyui_sampler", "Restart"),
