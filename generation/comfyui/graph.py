@@ -62,16 +62,16 @@ def graph_of(work: Generate, index: int, names: Names, uploads: Mapping[str, str
         vae = [nodes.add("VAELoader", vae_name=names.of(work.vae)), 0]
     wanted: Link = [nodes.add("CLIPTextEncode", clip=clip, text=request.prompt), 0]
     unwanted: Link = [nodes.add("CLIPTextEncode", clip=clip, text=request.negative_prompt), 0]
-    for use, file in zip(request.controls, work.controlnets, strict=True):
+    for control, file in zip(request.controls, work.controlnets, strict=True):
         net = nodes.add("ControlNetLoader", control_net_name=names.of(file))
-        shown = nodes.add("LoadImage", image=uploads[use.picture])
+        shown = nodes.add("LoadImage", image=uploads[control.picture])
         steered = nodes.add(
             "ControlNetApplyAdvanced",
             positive=wanted,
             negative=unwanted,
             control_net=[net, 0],
             image=[shown, 0],
-            strength=use.scale,
+            strength=control.scale,
             start_percent=0.0,
             end_percent=1.0,
         )

@@ -1,11 +1,13 @@
 """config.toml: defaults, paths, and what a wrong one is answered with."""
 
+import argparse
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bot.app import elsewhere
+from bot.cli import worker
 from bot.config import Config, ConfigError, load_config
 from bot.shipped import PROJECT
 from bot.storage_folder import StartError
@@ -243,3 +245,35 @@ def test_each_worker_does_what_all_do_unless_it_says_otherwise(tmp_path: Path) -
     file.write_text("[worker]\nbatch_size = 3\n")
     [(name, only)] = load_config(file, {}).engines.items()
     assert (name, only.batch_size) == ("main", 3)
+
+
+def test_a_comfyui_is_a_worker_with_an_address(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    two = (
+        "[workers.one]\nengine = 'comfyui'\n"
+        "[workers.two]\nengine = 'comfyui'\naddress = 'http://10.0.0.5:8188'\n"
+    )
+    file.write_text(two)
+    config = load_config(file, {})
+    assert config.engines["one"].address == "http://127.0.0.1:8188"
+    assert config.only_comfyui
+    assert config.rules.conventions == "comfyui"
+    file.write_text(f"{two}[workers.three]\ndevice = 'cpu'\n")
+    config = load_config(file, {})
+    assert not config.only_comfyui
+    assert config.rules.conventions == "a1111"
+    file.write_text(f"{two}[workers.three]\nengine = 'comfyui'\n")
+    with pytest.raises(ConfigError, match="worker one draws with the ComfyUI there already"):
+        load_config(file, {})
+    for wrong in ("", "10.0.0.5:8188", "ftp://host"):
+        file.write_text(f"[worker]\nengine = 'comfyui'\naddress = '{wrong}'\n")
+        with pytest.raises(ConfigError, match=r"line 3: .* is no address: write http://"):
+            load_config(file, {})
+
+
+async def test_a_machine_over_nats_hands_nothing_on_to_comfyui(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[worker]\nengine = 'comfyui'\n")
+    asked = argparse.Namespace(nats="nats://127.0.0.1:1", name="attic")
+    with pytest.raises(StartError, match="leave out engine"):
+        await worker.worker(load_config(file, {}), asked)
