@@ -1,5 +1,6 @@
 """What an installation is made of: every pin has its hashes, and both lists say the same."""
 
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
@@ -53,3 +54,21 @@ def test_what_is_asked_for_is_in_both_lists() -> None:
     assert "spandrel" in hashed()
     for line in (line for extra in extras.values() for line in extra):
         assert canonicalize_name(Requirement(line).name) in pinned(), line
+
+
+def test_no_pin_is_one_that_another_pinned_package_can_not_take() -> None:
+    pins = pinned()
+    checked = 0
+    for name in pins:
+        try:
+            wants = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of an extra that is not installed here
+        for requirement in map(Requirement, wants):
+            other = canonicalize_name(requirement.name)
+            if other not in pins or (requirement.marker and not requirement.marker.evaluate()):
+                continue
+            allows = requirement.specifier.contains(pins[other], prereleases=True)
+            assert allows, f"{name} wants {requirement}, and {pins[other]} is pinned"
+            checked += 1
+    assert checked > 100
