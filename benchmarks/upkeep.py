@@ -2,10 +2,11 @@
 
     python -m benchmarks.upkeep [--jobs 50000] [--files 1000000]
 
-Somebody with 50,000 jobs deletes everything while others ask; somebody exports; a folder of a
-million pictures is swept. Timed is how long another's request waits to be written, and how long
-the event loop stands still. The baselines, in the same run, do it all at once: one transaction for
-all jobs, one list of all files, a commit for each of a hundred requests.
+Somebody with 50,000 jobs deletes everything while others ask; the pictures and then the requests of
+50,000 old jobs go for their age; somebody exports; a folder of a million pictures is swept. Timed
+is how long another's request waits to be written, and how long the event loop stands still. The
+baselines, in the same run, do it all at once: one transaction for all jobs, one list of all files,
+a commit for each of a hundred requests.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from benchmarks.history import GUILD, fill, percentile, request_of
 from generation.job import Origin, PictureRecord
 from storage.database import Database, open_database, sqlite_url
 from storage.pictures import PictureFiles
+from storage.retention import RetentionSettings
 from storage.store import Store
 from storage.tables import JobRow
 
-ONE, OTHER, EXPORTER, ASKER = (10**18 + n for n in range(4))
+ONE, OTHER, OLD, EXPORTER, ASKER = (10**18 + n for n in range(5))
 WAIT_MS, STALL_MS = 100.0, 50.0
 PICTURE = os.urandom(200_000)
 EXPORTED = 400
@@ -97,10 +99,12 @@ async def main() -> int:
         file = folder / "upkeep.sqlite3"
         database = await open_database(sqlite_url(file))
         await asyncio.to_thread(
-            fill, file, 2 * arguments.jobs, lambda dice: dice.choice((ONE, OTHER))
+            fill, file, 3 * arguments.jobs, lambda dice: dice.choice((ONE, OTHER, OLD))
         )
         async with database.begin() as connection:
-            await connection.exec_driver_sql("UPDATE jobs SET state = 'finished'")
+            await connection.exec_driver_sql(
+                "UPDATE jobs SET state = 'finished', delivered_at = created_at, parent_id = NULL"
+            )
         store = Store(database, PictureFiles(folder / "pictures"))
         found = {
             "a hundred, a commit each": await measured(None, lambda: one_by_one(store)),
@@ -108,6 +112,8 @@ async def main() -> int:
             "nothing else": await measured(store, lambda: asyncio.sleep(10)),
             "delete, in one transaction": await measured(store, lambda: delete_all(database)),
             "delete": await measured(store, lambda: store.personal.delete(ONE)),
+            "old pictures": await measured(store, lambda: let_go(store, pictures=1)),
+            "old requests": await measured(store, lambda: let_go(store, prompts=1)),
         }
         await fill_export(store)
         found["export"] = await measured(store, lambda: export(store, folder))
@@ -159,7 +165,7 @@ def report(found: dict[str, Watch]) -> int:
     )
     missed = [
         name
-        for name in ("delete", "export", "sweep")
+        for name in ("delete", "old pictures", "old requests", "export", "sweep")
         if percentile(found[name].waits, 99) > WAIT_MS or max(found[name].stalls) > STALL_MS
     ]
     verdict = f"missed by {', '.join(missed)}" if missed else "met"
@@ -173,6 +179,12 @@ async def delete_all(database: Database) -> None:
     """As one would at first."""
     async with database.begin() as connection:
         await connection.execute(delete(JobRow).where(JobRow.user_id == OTHER))
+
+
+async def let_go(store: Store, **days: int) -> None:
+    """As the bot does once an hour."""
+    gone = await store.retention.keep_to(RetentionSettings(**days))
+    print(f"{gone.pictures} pictures, {gone.jobs} requests")
 
 
 async def one_by_one(store: Store) -> None:

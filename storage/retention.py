@@ -104,25 +104,31 @@ class RetentionStore:
         jobs = 0
         messages: list[tuple[int, int]] = []
 
-        def some(connection: Connection) -> tuple[Deleted, set[str]]:
+        def next_ones(connection: Connection) -> Sequence[int]:
             old = (
-                select(JobRow.id, JobRow.grid_id)
+                select(JobRow.id)
                 .where(*_free(guild_id, before), JobRow.id > steps.last, JobRow.id <= last)
                 .order_by(JobRow.id)
                 .limit(steps.size)
             )
-            rows = connection.execute(old).all()
+            return connection.execute(old).scalars().all()
+
+        def some(connection: Connection, ids: Sequence[int]) -> tuple[Deleted, set[str]]:
+            # somebody may have given one a star meanwhile
+            still = select(JobRow.id, JobRow.grid_id).where(
+                JobRow.id.in_(ids), *_free(guild_id, before)
+            )
+            rows = connection.execute(still).all()
             ids = [row[0] for row in rows]
             found = personal_data.delete_jobs(connection, ids, self._now())
             grids = {row[1] for row in rows if row[1] is not None}
             if grids:
                 drawn = exists().where(JobRow.grid_id == GridRow.id)
                 connection.execute(delete(GridRow).where(GridRow.id.in_(grids), ~drawn))
-            steps.last = max(ids, default=last)
             return found
 
-        while steps.last < last:
-            deleted, files = await self._database.write(steps.timed(some))
+        while ids := await self._database.read(next_ones):
+            deleted, files = await self._database.write(steps.timed(some, ids))
             jobs += deleted.jobs
             messages += deleted.messages
             await self._personal.remove_unused(files, DAY)
@@ -160,7 +166,7 @@ class RetentionStore:
         last = await self._last_before(before)
         steps = _Steps()
 
-        def some(connection: Connection) -> Sequence[str]:
+        def next_ones(connection: Connection) -> Sequence[int]:
             old = (
                 select(PictureRow.job_id)
                 .join(JobRow, JobRow.id == PictureRow.job_id)
@@ -175,17 +181,17 @@ class RetentionStore:
                 .order_by(PictureRow.job_id)
                 .limit(steps.size)
             )
-            ids = connection.execute(old).scalars().all()
-            of_them = PictureRow.job_id.in_(ids)
+            return connection.execute(old).scalars().all()
+
+        def some(connection: Connection, ids: Sequence[int]) -> Sequence[str]:
+            still = select(JobRow.id).where(JobRow.id.in_(ids), *_free(guild_id, before))
+            of_them = PictureRow.job_id.in_(connection.execute(still).scalars().all())
             files = connection.execute(select(PictureRow.file).where(of_them)).scalars().all()
             connection.execute(update(PictureRow).where(of_them).values(removed=True))
-            steps.last = max(ids, default=last)
             return files
 
-        while steps.last < last:
-            files = await self._database.write(steps.timed(some))
-            if files:
-                yield files
+        while ids := await self._database.read(next_ones):
+            yield await self._database.write(steps.timed(some, ids))
 
     async def _last_before(self, moment: datetime) -> int:
         """The number of the last job of before a moment."""
@@ -194,7 +200,10 @@ class RetentionStore:
 
 
 class _Steps:
-    """How far it is, and how many jobs the next transaction takes, for it must be short."""
+    """How far it is, and how many jobs the next transaction takes, for it must be short.
+
+    They are looked for before it, as that may take long, and readers keep nobody waiting.
+    """
 
     def __init__(self) -> None:
         self.last = 0
@@ -204,10 +213,15 @@ class _Steps:
     def size(self) -> int:
         return round(self._wanted)
 
-    def timed(self, work: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
+    def timed(
+        self, work: Callable[[Connection, Sequence[int]], Any], ids: Sequence[int]
+    ) -> Callable[[Connection], Any]:
+        """`work` with these jobs."""
+
         def worked(connection: Connection) -> Any:
             begun = time.monotonic()
-            found = work(connection)
+            found = work(connection, ids)
+            self.last = ids[-1]
             seconds = max(time.monotonic() - begun, 0.001)
             self._wanted = min(CHUNK, max(1, self._wanted * min(2, CHUNK_SECONDS / seconds)))
             return found
