@@ -152,8 +152,10 @@ class ComfyUIEngine:
         try:
             await self.start()
             expressing.check_work(work, self.names)
-            async for event in self._drawn(cast("Generate", work)):
-                yield event
+            # one that is closed closes what it stands on at once, which tells ComfyUI to stop
+            async with contextlib.aclosing(self._drawn(cast("Generate", work))) as events:
+                async for event in events:
+                    yield event
         except (EngineError, ServerError) as error:
             self._lose()
             yield Failed(work.job, "worker_died", detail=str(error))
@@ -194,8 +196,19 @@ class ComfyUIEngine:
         began = time.monotonic()
         total = request.steps * request.count
         yield Progress(work.job, "loading", 0, total)
-        hashes = await asyncio.to_thread(self._hashed, work)
-        loading = 0.0
+        # a checkpoint takes seconds, in which ComfyUI draws
+        hashing = asyncio.ensure_future(asyncio.to_thread(self._hashed, work))
+        try:
+            async with contextlib.aclosing(self._each(work, names, began, hashing)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            hashing.cancel()
+
+    async def _each(
+        self, work: Generate, names: Names, began: float, hashing: "asyncio.Future[dict[str, str]]"
+    ) -> AsyncGenerator[EngineEvent, None]:
+        request, loading = work.request, 0.0
         async with self._server.events(self._client) as socket:
             size = request.width, request.height
             fitted = {
@@ -212,10 +225,12 @@ class ComfyUIEngine:
                 graph = graph_of(work, index, names, uploads)
                 drawing = _Drawing(self._server, socket, graph, work, index, self._stopping)
                 drawing.hang_after, drawing.preview_every = self._hang_after, self._preview_every
-                async for event in drawing.events(self._client):
-                    yield event
+                async with contextlib.aclosing(drawing.events(self._client)) as events:
+                    async for event in events:
+                        yield event
                 loading += drawing.loading
                 assert drawing.file is not None
+                hashes = await hashing
                 picture = await asyncio.to_thread(_picture, drawing.file, work, index, hashes)
                 yield picture
         yield Finished(
@@ -224,7 +239,7 @@ class ComfyUIEngine:
             seconds_loading=loading,
             batch_size=1,
             memory_peak=0,
-            hashes=hashes,
+            hashes=await hashing,
             versions=self._ready.versions if self._ready is not None else {},
         )
 

@@ -226,6 +226,18 @@ async def test_who_cancels_is_heard_at_the_next_step(
     assert isinstance((await events_of(engine, work_of(tmp_path)))[-1], Finished)
 
 
+async def test_it_is_left_when_nobody_asks_for_the_events_any_more(
+    engine: ComfyUIEngine, server: RecordedComfyUI, tmp_path: Path
+) -> None:
+    server.gate = asyncio.Event()
+    events = engine.generate(work_of(tmp_path))
+    async for event in events:
+        if isinstance(event, Progress) and event.step == 1:
+            break
+    await events.aclose()
+    assert len(server.interrupted) == 1
+
+
 async def test_it_draws_on_where_another_job_is_cancelled(
     engine: ComfyUIEngine, server: RecordedComfyUI, tmp_path: Path
 ) -> None:
