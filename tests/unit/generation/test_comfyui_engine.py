@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from generation.comfyui import expressing
+from generation.comfyui import drawing, expressing
 from generation.comfyui.placing import ComfyUIPlaces
 from generation.engines import EngineError
 from generation.engines import comfyui as engines
@@ -321,20 +321,20 @@ async def test_what_it_loses_from_its_queue_is_a_fault(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(drawing, "LOOK_EVERY", 0.05)
     server.gate = asyncio.Event()
-    drawing = asyncio.create_task(events_of(engine, work_of(tmp_path)))
+    under_way = asyncio.create_task(events_of(engine, work_of(tmp_path)))
     async with asyncio.timeout(PATIENCE):
         while not server.graphs:
             await asyncio.sleep(0.01)
     server._running = None
-    assert failure(await drawing).code == "worker_died"
+    assert failure(await under_way).code == "worker_died"
 
 
 async def test_a_silent_one_is_given_up_on(
     server: RecordedComfyUI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(drawing, "LOOK_EVERY", 0.05)
     engine = ComfyUIEngine(server.address, cache=tmp_path, hang_after=0.3)
     server.gate = asyncio.Event()
     assert failure(await events_of(engine, work_of(tmp_path))).code == "worker_hung"

@@ -1,0 +1,197 @@
+"""One graph, from the queue of a ComfyUI to its picture."""
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections.abc import AsyncGenerator
+from typing import Any, Final, cast
+
+import aiohttp
+
+from generation.comfyui.faults import what_failed
+from generation.comfyui.graph import STAGES, Graph
+from generation.comfyui.names import OVER_SOCKET, SAMPLER
+from generation.comfyui.server import ComfyUIServer, ServerError
+from generation.messages import EngineEvent, Generate, Preview, Progress
+
+LOOK_EVERY: Final = 2.0
+"""Seconds of silence after which it is asked whether it still has a picture in hand."""
+LOADING_FACTOR: Final = 5
+"""Loading a checkpoint says nothing for long."""
+PREVIEW, OF_METADATA = 1, 4
+"""Kinds of binary messages: a picture, and one behind JSON that tells of it."""
+JPEG, PNG = 1, 2
+"""Kinds of such pictures."""
+
+
+class EndedError(Exception):
+    """A graph came to no picture."""
+
+    def __init__(self, code: str, params: dict[str, str] | None = None, detail: str = "") -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.params = params or {}
+        self.detail = detail
+
+
+class ComfyUIDrawing:
+    """One graph, from the queue of a ComfyUI to its picture."""
+
+    hang_after = 120.0
+    preview_every = 1.0
+
+    def __init__(
+        self,
+        server: ComfyUIServer,
+        socket: aiohttp.ClientWebSocketResponse,
+        graph: Graph,
+        work: Generate,
+        index: int,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.file: bytes | None = None
+        """The finished picture, a PNG."""
+        self.loading = 0.0
+        """Seconds until its first step."""
+        self._server = server
+        self._socket = socket
+        self._graph = graph
+        self._work = work
+        self._before = index * work.request.steps
+        self._stopping = stopping
+        self._node = ""
+        """The class of the node that is at work."""
+        self._stage = "loading"
+        self._prompt = ""
+        self._previewed = float("-inf")
+        self._began = time.monotonic()
+
+    async def events(self, client: str) -> AsyncGenerator[EngineEvent, None]:
+        """What happens until the picture is there. Raises EndedError, RejectedError, ServerError.
+
+        However it ends before that, ComfyUI is told to leave it.
+        """
+        self._prompt = await self._server.draw(self._graph, client)
+        over = False
+        try:
+            while not over:
+                message = await self._received()
+                if isinstance(message, bytes):
+                    for event in self._shown(message):
+                        yield event
+                    continue
+                over = self._is_over(message)
+                images = message["data"].get("output") if message["type"] == "executed" else None
+                if isinstance(images, dict) and images.get("images"):
+                    self.file = await self._server.view(images["images"][0])
+                for event in self._said(message):
+                    yield event
+        finally:
+            if not over:
+                with contextlib.suppress(ServerError):
+                    await self._server.leave(self._prompt)
+        if self.file is None:
+            raise EndedError("comfyui_failed", {"node": self._node, "why": "no picture came"})
+
+    async def _received(self) -> dict[str, Any] | bytes:
+        """The next message that concerns this graph."""
+        silent_since, gone = time.monotonic(), 0
+        while True:
+            message = await self._next()
+            if self._stopping.is_set():
+                raise EndedError("cancelled")
+            if message is None:
+                place = await self._server.place(self._prompt)
+                gone = gone + 1 if place == "gone" else 0
+                if gone > 1:
+                    raise ServerError(f"{self._server.address} does not know of it any more")
+                if place == "waiting":
+                    silent_since = time.monotonic()
+                patience = self.hang_after * (LOADING_FACTOR if self._stage == "loading" else 1)
+                if time.monotonic() - silent_since > patience:
+                    raise EndedError("worker_hung", detail=f"silent for {patience:g} s")
+                continue
+            if message.type is aiohttp.WSMsgType.BINARY:
+                return cast("bytes", message.data)
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                raise ServerError(f"{self._server.address} has hung up")
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                said = json.loads(message.data)
+                if said["data"].get("prompt_id") == self._prompt:
+                    said["type"]
+                    return cast("dict[str, Any]", said)
+
+    async def _next(self) -> aiohttp.WSMessage | None:
+        """The next message, or None when it is silent, or nobody wants the picture."""
+        receiving = asyncio.ensure_future(self._socket.receive())
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait(
+                (receiving, stopped), timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED
+            )
+            return receiving.result() if receiving.done() else None
+        finally:
+            receiving.cancel()
+            stopped.cancel()
+            await asyncio.gather(receiving, stopped, return_exceptions=True)
+
+    def _is_over(self, message: dict[str, Any]) -> bool:
+        """Whether the graph was drawn to its end. Raises EndedError where it was not."""
+        data = message["data"]
+        match message["type"]:
+            case "execution_success":
+                return True
+            case "executing":
+                # how versions before 2024-08 say it
+                return data.get("node") is None
+            case "execution_interrupted":
+                raise EndedError("comfyui_interrupted")
+            case "execution_error":
+                raise EndedError(*what_failed(data))
+        return False
+
+    def _said(self, message: dict[str, Any]) -> list[EngineEvent]:
+        data, kind = message["data"], message["type"]
+        if kind == "executing" and data.get("node") is not None:
+            node = self._graph.get(str(data["node"]), {})
+            self._node = str(node.get("class_type", ""))
+            if self._node in STAGES:
+                self._stage = STAGES[self._node]
+                return [self._progress(0 if self._stage != "decoding" else None)]
+        if kind == "progress" and self._node == SAMPLER:
+            done, most = float(data.get("value", 0)), float(data.get("max", 0))
+            steps = self._work.request.steps
+            self.loading = self.loading or time.monotonic() - self._began
+            return [self._progress(round(done * steps / most) if most else 0)]
+        return []
+
+    def _progress(self, done: int | None) -> Progress:
+        request = self._work.request
+        done = request.steps if done is None else min(done, request.steps)
+        stage = cast("Any", self._stage)
+        return Progress(self._work.job, stage, self._before + done, request.steps * request.count)
+
+    def _shown(self, message: bytes) -> list[EngineEvent]:
+        """What a binary message shows: the picture, or what it looks like so far."""
+        kind = int.from_bytes(message[:4], "big")
+        if kind == OF_METADATA:
+            (length,) = struct.unpack(">I", message[4:8])
+            told = json.loads(message[8 : 8 + length])
+            of, content = (
+                PNG if told.get("image_type") == "image/png" else JPEG,
+                message[8 + length :],
+            )
+        elif kind == PREVIEW:
+            of, content = int.from_bytes(message[4:8], "big"), message[8:]
+        else:
+            return []
+        if self._node == OVER_SOCKET:
+            self.file = content
+            return []
+        due = self.preview_every and time.monotonic() - self._previewed >= self.preview_every
+        if self._node != SAMPLER or of != JPEG or not due:
+            return []
+        self._previewed = time.monotonic()
+        return [Preview(self._work.job, content)]
