@@ -118,13 +118,15 @@ class Fleet:
             await asyncio.sleep(AGAIN_AFTER)
 
     async def _let_go(self, connection: Connection) -> None:
-        """Leave the hosts to whichever bot comes next."""
+        """Leave the hosts to whichever bot comes next, with nothing of ours in hand."""
         if not connection.there:
             return
         with contextlib.suppress(*errors()):
             async with asyncio.timeout(ANSWER_SECONDS):
                 for name in self._driven:
+                    await self._clear(connection, name, "")
                     await connection.drivers.delete(name)
+                await connection.client.flush()
 
     # who is there
 
@@ -247,11 +249,15 @@ class Fleet:
         except KeyWrongLastSequenceError:
             return False
         # what was ordered by those before is wanted by nobody
-        await connection.stream.purge_stream(wire.JOBS, subject=wire.jobs_of(name))
-        await connection.client.publish(wire.control_of(name), wire.pack(OnlyOf(mine)))
+        await self._clear(connection, name, mine)
         if holder:
             await connection.sweep(holder)
         return True
+
+    async def _clear(self, connection: Connection, name: str, session: str) -> None:
+        """Have a host leave whatever it was given by others than that run of a bot."""
+        await connection.stream.purge_stream(wire.JOBS, subject=wire.jobs_of(name))
+        await connection.client.publish(wire.control_of(name), wire.pack(OnlyOf(session)))
 
     async def _lives(self, connection: Connection, session: str) -> bool:
         from nats.errors import NoRespondersError

@@ -340,6 +340,18 @@ async def test_a_bot_that_ended_leaves_its_hosts_to_the_next(stage: Stage) -> No
     assert len(engine.began) == 2
 
 
+async def test_a_bot_that_is_stopped_has_its_hosts_draw_no_more(stage: Stage) -> None:
+    await stage.bot()
+    engine = stage.host("attic", step_seconds=0.1)
+    await stage.there("attic")
+    number = await stage.ask(steps=100)
+    await stage.until(lambda: len(engine.began) == 1)
+    await stage.end_bot()
+    await stage.until(lambda: bool(engine._cancelled))
+    assert (await stage.job(number)).state is JobState.QUEUED
+    assert (await stage.job(number)).attempts == 0
+
+
 async def test_a_host_has_one_bot_at_a_time(stage: Stage) -> None:
     await stage.bot()
     stage.host("attic")
