@@ -1,6 +1,7 @@
 """One connection to NATS, which comes back by itself, and the streams and stores that are used."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import ssl
@@ -27,6 +28,7 @@ PING_EVERY: Final = 5
 """Seconds; a connection on which two were not answered is dead."""
 CHUNKS_SECONDS: Final = 30.0
 """In which a picture must have come out of the object store."""
+SWEEP_SECONDS: Final = 5.0
 INSTALL: Final = 'pip install "darkroom[nats]"'
 
 
@@ -130,12 +132,28 @@ class Connection:
             await store.delete(name)
 
     async def sweep(self, session: str) -> None:
-        """Remove what a run of a bot has left that is no more."""
+        """Remove what a run of a bot has left that is no more, as far as that goes quickly.
+
+        The rest goes by itself after some hours.
+        """
         with contextlib.suppress(*errors()):
-            await self.stream.purge_stream(wire.RESULTS, subject=wire.results_of(session))
-            for one in await self.pictures.list(ignore_deletes=True):
-                if one.name is not None and one.name.startswith(f"{session}."):
-                    await self.remove(self.pictures, one.name)
+            async with asyncio.timeout(SWEEP_SECONDS):
+                subject = wire.results_of(session)
+                await self.stream.purge_stream(wire.RESULTS, subject=subject)
+                for name in await self.picture_names():
+                    if name.startswith(f"{session}."):
+                        await self.remove(self.pictures, name)
+
+    async def picture_names(self) -> list[str]:
+        """What lies in the object store of pictures, or lay there. Raises ERRORS.
+
+        By the subjects of its stream: the store's own list waits for ever where something is
+        removed while it is made.
+        """
+        start = f"$O.{wire.PICTURES}.M."
+        info = await self.stream.stream_info(f"OBJ_{wire.PICTURES}", subjects_filter=f"{start}>")
+        found = (subject.removeprefix(start) for subject in info.state.subjects or {})
+        return [base64.urlsafe_b64decode(name).decode() for name in found]
 
 
 def errors() -> tuple[type[Exception], ...]:

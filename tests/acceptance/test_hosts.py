@@ -19,7 +19,7 @@ from tests.fixtures.host_process import HostOptions, HostProcess
 from tests.nats_server import NatsServer, running
 from tests.patience import PATIENCE
 
-AWAY_AFTER = 6.0
+AWAY_AFTER = 9.0
 Hosts = Callable[..., HostProcess]
 
 

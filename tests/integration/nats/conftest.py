@@ -23,8 +23,8 @@ from tests.fixtures.requests import a_request, an_origin
 from tests.nats_server import NatsServer, running
 from tests.patience import PATIENCE
 
-AWAY_AFTER = 6.0
-"""Seconds; longer than two beats."""
+AWAY_AFTER = 9.0
+"""Seconds; longer than two beats, and than a busy machine forgets a process."""
 
 
 class Stage:
