@@ -62,7 +62,8 @@ class Saver:
                 await asyncio.sleep(wait)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.unwanted.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self.unwanted.wait()
                 raise UnwantedError
         raise AssertionError("it tries for ever")
 

@@ -155,7 +155,8 @@ class Worker:
                 continue
             if job is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN_AFTER)
+                    async with asyncio.timeout(LOOK_AGAIN_AFTER):
+                        await self._wake.wait()
                 continue
             await self._work(job)
 

@@ -8,12 +8,14 @@ import msgspec
 import structlog
 
 from generation.catalog import Catalog
+from generation.ending import ended
 from generation.engines import Engine
 from generation.job import Job
 from generation.job_queue import JobQueue
 from generation.messages import JobEvent, Ready
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.saving import SAVED_WITHIN
 from generation.schedule import Planned
 from generation.waiting_jobs import Runs, WaitingJobs
 from generation.worker import Tellable, Worker
@@ -100,9 +102,7 @@ class WorkerPool:
         """Have one draw no more: its job waits again."""
         worker = self._workers.pop(name)
         task = self._tasks.pop(name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        await ended(task, within=2 * SAVED_WITHIN)
         await worker.engine.stop()
         self.wake()
 

@@ -216,7 +216,8 @@ class NatsEngine:
         """What the host says of an order. Raises _LostError and MessageError."""
         while True:
             try:
-                reply = await asyncio.wait_for(placed.heard.get(), LOOK_EVERY)
+                async with asyncio.timeout(LOOK_EVERY):
+                    reply = await placed.heard.get()
             except TimeoutError:
                 if placed.cancelled and self._silent(placed, CANCELLED_WITHIN):
                     placed.ended = True

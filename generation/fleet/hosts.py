@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from generation.ending import ended
 from generation.engines.nats import HostState, NatsEngine
 from generation.fleet.catalog import FleetCatalog
 from generation.fleet.places import Places
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY: Final = 2.0
 AGAIN_AFTER: Final = 5.0
 """Seconds until another connection is tried where one has ended."""
+LEAVING_SECONDS: Final = 12.0
+"""In which hosts and NATS are left in order."""
 ANSWER_SECONDS: Final = 2.0
 """In which another bot says that it lives."""
 KNOWN_FOR: Final = 7 * 86400.0
@@ -86,13 +89,13 @@ class Fleet:
         try:
             while not following.done():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._exchange.changed.wait(), LOOK_EVERY)
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._exchange.changed.wait()
                 self._exchange.changed.clear()
                 await self._look()
             following.result()
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await ended(following, within=LEAVING_SECONDS)
 
     async def _connect(self) -> None:
         said = ""

@@ -262,7 +262,8 @@ class Host:
                     await self._connection.client.publish(wire.KNOCK, self.name.encode())
                     knocked = told
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), wire.BEAT_EVERY)
+                async with asyncio.timeout(wire.BEAT_EVERY):
+                    await self.changed.wait()
 
     def _said(self) -> Beat:
         ready: Ready | None = self._engine.ready

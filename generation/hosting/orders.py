@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
+from generation.ending import ended
 from generation.engines import Engine
 from generation.hosting.models import FileGoneError, HostModels
 from generation.messages import (
@@ -90,12 +91,14 @@ class Orders:
         """Work until cancelled."""
         client = self._connection.client
         subscription = await client.subscribe(wire.control_of(self._name), cb=self._hear)
+        tasks = [asyncio.create_task(each()) for each in (self._fetch, self._draw, self._hold)]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._fetch())
-                group.create_task(self._draw())
-                group.create_task(self._hold())
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
+            await ended(*tasks)
             with contextlib.suppress(*errors()):
                 await subscription.unsubscribe()
 

@@ -264,7 +264,8 @@ async def until_done(
     """What `act` returns, as soon as NATS lets it, unless it is `wanted` no more: then None."""
     while wanted():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(connection.back.wait(), AGAIN_AFTER)
+            async with asyncio.timeout(AGAIN_AFTER):
+                await connection.back.wait()
         if not connection.there:
             continue
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
+from generation.ending import ended
 from generation.messaging import wire
 from generation.messaging.connection import Connection, dropped, errors, fetched
 from generation.messaging.wire import HostReply
@@ -66,8 +67,7 @@ class Exchange:
             yield
         finally:
             self._connection = None
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await ended(reading)
             with contextlib.suppress(*errors()):
                 async with asyncio.timeout(FETCH_SECONDS):
                     for subscription in subscriptions:
