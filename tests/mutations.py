@@ -42,6 +42,7 @@ TESTS: Final = {
     "doors": "tests/acceptance/test_permissions.py",
     "privacy": "tests/acceptance/test_privacy.py",
     "limits": "tests/acceptance/test_limits.py",
+    "backup": "tests/unit/storage/test_backup.py",
     "retention": "tests/unit/storage/test_retention.py",
     "schedule": "tests/unit/generation/test_schedule.py",
     "hosts": "tests/integration/nats/test_hosts.py",

@@ -141,7 +141,12 @@ async def restore_backup(config: Config, arguments: argparse.Namespace) -> int:
     if restored.changed:
         sys.stderr.write(f"{restored.changed} texts have signs that this database can't hold.\n")
     _name("is not in the backup as it was", restored.lost)
-    return int(bool(restored.lost))
+    taken_out = made.pictures - len(opened.pictures)
+    if taken_out:
+        sys.stderr.write(
+            f"Taken out of the backup since it was made: pictures, {taken_out} in all.\n"
+        )
+    return int(bool(restored.lost or taken_out))
 
 
 def _check_empty(config: Config) -> None:

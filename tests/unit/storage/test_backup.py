@@ -18,7 +18,7 @@ from sqlalchemy import text
 from generation.grids import Axis, GridPlan
 from generation.preset import Preset
 from storage import backup as backup_module
-from storage.backup import MANIFEST, ROWS_OF, Manifest, back_up
+from storage.backup import MANIFEST, PICTURE, ROWS_OF, Manifest, back_up
 from storage.database import Database, make_database, open_database, sqlite_url
 from storage.drafts import Draft
 from storage.errors import DatabaseDamagedError, DatabaseError, SchemaNewerError
@@ -292,6 +292,9 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], None]] = {
     "no manifest": lambda e: e.__delitem__(MANIFEST),
     "a manifest of something else": lambda e: e.update({MANIFEST: b"{}"}),
     "a newer format": lambda e: with_manifest(e, format=2),
+    "a row changed": lambda e: e.update(
+        {ROWS_OF.format("settings"): e[ROWS_OF.format("settings")].replace(b"true", b"false")}
+    ),
     "rows changed": lambda e: e.update({ROWS_OF.format("settings"): b"[]\n"}),
     "rows missing": lambda e: e.__delitem__(ROWS_OF.format("settings")),
     "rows of another kind": lambda e: with_rows(e, "settings", b'["guild",1,{"a":1}]\n'),
@@ -326,10 +329,25 @@ async def test_what_no_backup_has_is_refused(
     bad = changed(tmp_path / "good.zip", HOSTILE[what], tmp_path / "bad.zip")
     folder = tmp_path / "other"
     folder.mkdir()
-    with pytest.raises((BackupRefusedError, DumpDamagedError)):
+    said = "beyond measure" if what == "a bomb" else None
+    with pytest.raises((BackupRefusedError, DumpDamagedError), match=said):
         await brought_back(bad, folder)
     assert not (folder / "db.sqlite3").exists()
     assert not list(folder.glob(".*")), "half a database"
+
+
+async def test_a_picture_that_is_another_does_not_come_back(
+    url: str, store: Store, tmp_path: Path
+) -> None:
+    await drawn(store, png=b"mine")
+    await save(url, store, tmp_path / "good.zip")
+    name = PICTURE.format(hashlib.sha256(b"mine").hexdigest())
+    bad = changed(tmp_path / "good.zip", lambda e: e.update({name: b"evil"}), tmp_path / "bad.zip")
+    pictures = PictureFiles(tmp_path / "p")
+    with contextlib.closing(Backup(bad)) as opened:
+        restored = await restore(opened, sqlite_url(tmp_path / "db.sqlite3"), pictures, quiet)
+    assert restored.pictures == 0
+    assert restored.lost == (name.partition("/")[2],)
 
 
 async def test_a_newer_schema_is_refused_with_a_sentence(

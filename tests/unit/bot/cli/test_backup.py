@@ -104,6 +104,22 @@ def test_missing_pictures_are_named_on_both_ways(
     assert "is not in the backup" in capsys.readouterr().err
 
 
+def test_what_was_taken_out_of_a_backup_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = place(tmp_path / "old"), place(tmp_path / "new")
+    draw(old, 2)
+    assert main(["--config", str(old), "backup", str(tmp_path / "b.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "b.zip") as whole:
+        kept = {name: whole.read(name) for name in whole.namelist()}
+    kept.pop(next(name for name in kept if name.startswith("pictures/")))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_STORED) as less:
+        for name, data in kept.items():
+            less.writestr(name, data)
+    assert main(["--config", str(new), "restore", str(tmp_path / "c.zip")]) == 1
+    assert "pictures, 1 in all" in capsys.readouterr().err
+
+
 def test_a_restore_that_was_cut_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
