@@ -99,15 +99,25 @@ def _is_attachment(value: object) -> bool:
     )
 
 
+def _is_whole(value: object) -> bool:
+    """Whether a text, if it is one, has no half characters, which nothing takes that keeps it."""
+    return not isinstance(value, str) or not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
 def _has_message(data: Any) -> bool:
     """Whether there is a whole message with a menu's data."""
     try:
         message = data["resolved"]["messages"][data["target_id"]]
         attachments = message["attachments"]
-        return "id" in message["author"] and all(
-            isinstance(each.get(name), type_)
-            for each in attachments
-            for name, type_ in ATTACHMENT.items()
+        flagged = isinstance(message.get("flags", 0), int)
+        return (
+            flagged
+            and "id" in message["author"]
+            and all(
+                all(isinstance(each.get(name), type_) for name, type_ in ATTACHMENT.items())
+                and all(map(_is_whole, each.values()))
+                for each in attachments
+            )
         )
     except MALFORMED:
         return False

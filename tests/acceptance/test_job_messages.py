@@ -8,7 +8,7 @@ from bot.delivery import tracker
 from generation.engines.fake import FakeEngine
 from generation.job import JobState
 from playground.person import Person
-from tests.acceptance.conftest import Json, Rig, finished, with_limits
+from tests.acceptance.conftest import Json, Rig, finished, press, with_limits
 from tests.acceptance.test_imagine import imagine
 
 ASKING = 40
@@ -141,17 +141,15 @@ async def test_words_that_the_demo_does_not_know_are_named(
     assert again["content"] == ""
 
 
-@pytest.mark.parametrize("dialog", ["edit", "start", "retry"])
+@pytest.mark.parametrize("label", ["Edit", "Start from it", "Edit and try again"])
 async def test_they_are_named_whatever_the_prompt_was_typed_in(
-    rig: Rig, ada: Person, general: str, dialog: str
+    rig: Rig, ada: Person, general: str, label: str
 ) -> None:
-    if dialog == "retry":
+    if label == "Edit and try again":
         rig.engine.failures.append("out_of_memory")
     message = await (await ada.command(general, "imagine", prompt="a dog")).deferred()
     await rig.until(lambda job: job.delivered_at is not None)
-    shown = await ada.message(general, message["id"])
-    button = f"darkroom:{dialog}:1" + (":0" if dialog == "start" else "")
-    act = await (await ada.click(shown, button)).submit(prompt="a fox at dusk")
+    act = await (await press(ada, message, label)).submit(prompt="a fox at dusk")
     drawn = await finished(ada, general, await act.deferred())
     assert "doesn’t know: dusk" in drawn["content"]
 

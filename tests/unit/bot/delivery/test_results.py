@@ -46,7 +46,7 @@ async def leave(*answers: Any) -> Chores:
         return None
 
     chores, nothing, message = Chores(), SimpleNamespace(), Remains(*answers)
-    made: Any = [nothing] * 10
+    made: Any = [nothing] * 11
     made[1], made[3], made[6] = SimpleNamespace(get=gone), chores, no_pause
     tell: Any = message
     await Results(*made).deliver(1, tell)
