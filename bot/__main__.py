@@ -11,7 +11,8 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bot.config import Config, ConfigError, LogSettings, load_config
+from bot.config import Config, LogSettings
+from bot.config_file import ConfigError, load_config
 from bot.logs import configure_logging
 from bot.shipped import CONFIG, INSTALLED
 from bot.stopping import ordered_stop

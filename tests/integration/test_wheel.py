@@ -220,8 +220,8 @@ async def test_models_beside_the_settings_are_found_and_fetched_ones_are_kept_th
     status, said = await started.said("models")
     assert (status, "mine" in said, "demo" in said) == (0, True, True), said
     asked = (
-        "import bot.config, pathlib, sys;"
-        "config = bot.config.load_config(pathlib.Path('config.toml'), {}, needed=False);"
+        "import bot.config_file, pathlib, sys;"
+        "config = bot.config_file.load_config(pathlib.Path('config.toml'), {}, needed=False);"
         "print(config.huggingface.folder); print(len(config.model_folders))"
     )
     python = Path(str(started.program)).with_stem("python")

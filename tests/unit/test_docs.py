@@ -14,7 +14,8 @@ import yaml
 
 from bot.__main__ import command_line
 from bot.cli.doctor.network import PERMISSIONS
-from bot.config import SECTIONS, load_config
+from bot.config import SECTIONS
+from bot.config_file import load_config
 from generation.preset_files import from_toml
 from storage.drafts import KEPT_FOR
 from tests.reference import FOLDER, PAGES, comments

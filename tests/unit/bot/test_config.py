@@ -8,7 +8,8 @@ import pytest
 
 from bot.app import elsewhere
 from bot.cli import worker
-from bot.config import Config, ConfigError, load_config
+from bot.config import Config
+from bot.config_file import ConfigError, load_config
 from bot.shipped import PROJECT
 from bot.storage_folder import StartError
 from storage.settings import ElsewhereSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import ConfigError, load_config
+from bot.config_file import ConfigError, load_config
 from bot.shipped import PROJECT
 from generation.catalog import Catalog
 from generation.extra_model_paths import ExtraPathsError, read

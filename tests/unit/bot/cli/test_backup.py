@@ -13,7 +13,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.cli.config_copy import LEFT_OUT, without_secrets
-from bot.config import load_config
+from bot.config_file import load_config
 from bot.storage_folder import open_store, owning
 from storage.history import Query
 from tests import object_store

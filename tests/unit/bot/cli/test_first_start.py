@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bot import config, shipped
+from bot import config_file, shipped
 from bot.cli import first_start
-from bot.config import load_config
+from bot.config_file import load_config
 from bot.storage_folder import StartError
 
 
@@ -14,7 +14,7 @@ from bot.storage_folder import StartError
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder to start in, of a program that is installed and no checkout."""
     monkeypatch.setattr(shipped, "INSTALLED", True)
-    monkeypatch.setattr(config, "INSTALLED", True)
+    monkeypatch.setattr(config_file, "INSTALLED", True)
     return tmp_path
 
 
