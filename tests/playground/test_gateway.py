@@ -37,8 +37,10 @@ async def test_the_client_logs_in_and_sees_the_server(bot: SampleBot, ada: Perso
 
 async def test_going_offline_is_seen(control: Control, ada: Person) -> None:
     async with running(SampleBot()):
-        assert await ada.wait_for("APPLICATION_STATUS") == {"online": True}
-    assert await ada.wait_for("APPLICATION_STATUS", lambda d: not d["online"]) == {"online": False}
+        came = await ada.wait_for("APPLICATION_STATUS")
+        assert came == {"online": True, "activity": ""}
+    gone = await ada.wait_for("APPLICATION_STATUS", lambda data: not data["online"])
+    assert gone == {"online": False, "activity": ""}
 
 
 async def test_a_dropped_connection_is_resumed_and_events_are_replayed(
