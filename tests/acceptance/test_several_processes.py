@@ -32,7 +32,7 @@ def of_process(config: Config, name: str, shard: int) -> Config:
     discord: DiscordSettings = replace(config.discord, shard_count=COUNT, shards=(shard,))
     folder = config.storage.folder
     storage: StorageSettings = replace(
-        config.storage, folder=folder / name, pictures=folder / "pictures", process=name
+        config.storage, folder=folder / name, pictures=str(folder / "pictures"), process=name
     )
     return replace(config, discord=discord, storage=storage)
 
