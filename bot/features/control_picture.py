@@ -1,6 +1,5 @@
 """*Use as control picture*: a picture of any message, whose shapes a ControlNet follows."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -13,25 +12,23 @@ from bot.interactions.asking import ask_parsed
 from bot.interactions.contexts import message_menu
 from bot.interactions.control_fields import asked_of
 from bot.interactions.drafts import with_uploads
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
+from bot.interactions.kept_pictures import picture_in, picture_of
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
     prompt_of,
 )
+from bot.interactions.picture_dialogs import open_with_picture
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
-    answer,
     check_can_post,
-    defer,
     responding,
 )
 from bot.locales import Texts
 from bot.services import Reopener, Services
 from bot.ui.control_fields import add_control
 from bot.ui.modal import Modal
-from bot.ui.persistent_items import StatelessView
 from generation import control_uses, prompt_flags
 from generation.models import ModelKind
 from generation.rules import default_model
@@ -60,16 +57,12 @@ async def _use_as_control(
     check_can_post(interaction, caller, private=caller.own.private)
     _nets(services)  # where there is none, that is said before the picture is fetched
     attachment = picture_in(message)
-    keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
-    try:
-        number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
-    except TimeoutError:
-        await defer(interaction, private=True)
-        view = StatelessView()
-        view.add_item(DescribeButton.of(await keeping, caller.texts("button_describe")))
-        await answer(interaction, content=caller.texts("control_kept"), view=view)
-        return
-    await interaction.response.send_modal(_modal(number, services, caller.texts))
+    await open_with_picture(
+        *(services, interaction, caller, attachment, (NAME, PICTURE)),
+        modal=lambda number: _modal(number, services, caller.texts),
+        later=lambda number: DescribeButton.of(number, caller.texts("button_describe")),
+        said=caller.texts("control_kept"),
+    )
 
 
 class DescribeButton(

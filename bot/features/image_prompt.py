@@ -2,7 +2,6 @@
 a prompt.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
@@ -14,7 +13,7 @@ from bot.access.caller import Caller
 from bot.interactions.asking import ask_parsed, named_or_chosen
 from bot.interactions.contexts import message_menu
 from bot.interactions.drafts import with_uploads
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
+from bot.interactions.kept_pictures import picture_in, picture_of
 from bot.interactions.modal_submit import (
     SubmitHandler,
     Values,
@@ -22,18 +21,16 @@ from bot.interactions.modal_submit import (
     part_of,
     prompt_of,
 )
+from bot.interactions.picture_dialogs import open_with_picture
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
-    answer,
     check_can_post,
-    defer,
     responding,
 )
 from bot.locales import Texts
 from bot.services import Reopener, Services
 from bot.ui.modal import OPTIONS_MAX, Modal
-from bot.ui.persistent_items import StatelessView
 from generation import image_prompts, prompt_flags
 from generation.models import ModelKind
 from generation.name_search import choice_of
@@ -84,17 +81,12 @@ async def _use_as_prompt(
     check_can_post(interaction, caller, private=caller.own.private)
     offered = await _offered(services, caller, use)
     attachment = picture_in(message)
-    keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
-    try:
-        number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
-    except TimeoutError:
-        await defer(interaction, private=True)
-        view = StatelessView()
-        label = caller.texts("button_describe")
-        view.add_item(PromptedButton.of(use, await keeping, label))
-        await answer(interaction, content=caller.texts("image_prompt_kept"), view=view)
-        return
-    await interaction.response.send_modal(_modal(use, number, offered, caller.texts))
+    await open_with_picture(
+        *(services, interaction, caller, attachment, (NAME, PICTURE)),
+        modal=lambda number: _modal(use, number, offered, caller.texts),
+        later=lambda number: PromptedButton.of(use, number, caller.texts("button_describe")),
+        said=caller.texts("image_prompt_kept"),
+    )
 
 
 class PromptedButton(

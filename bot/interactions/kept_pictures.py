@@ -17,8 +17,6 @@ from storage.drafts import Draft
 
 REFUSED_IN_A_ROW: Final = 20
 """Drafts that are looked through for the pictures of the first."""
-FETCHED_WITHIN: Final = 1.5
-"""Seconds; a modal must open within three, and a picture may be far away."""
 
 
 async def keep(services: Services, caller: Caller, attachment: discord.Attachment) -> str:

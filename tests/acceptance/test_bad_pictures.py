@@ -11,8 +11,7 @@ import pytest
 from discord import app_commands
 
 from bot.config import Config
-from bot.features import control_picture, image_prompt
-from bot.features.actions import control_menu
+from bot.interactions import picture_dialogs
 from generation.job import JobState
 from playground.person import Act, Person
 from tests.acceptance.conftest import Json, Rig, finished, png, press
@@ -279,8 +278,7 @@ async def outcome(rig: Rig, act: Act, before: int) -> tuple[str, Json]:
 async def test_every_kind_of_file_at_every_door(
     rig: Rig, ada: Person, general: str, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (control_picture, control_menu, image_prompt):
-        monkeypatch.setattr(module, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     if door in ("Draw a part anew…", "Add as control picture", "Add control picture…"):
         width, height = handed_in.SIZE
         await imagine(ada, general, width=width, height=height, count=1)

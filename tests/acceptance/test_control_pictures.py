@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from bot.config import Config
-from bot.features import control_picture
-from bot.features.actions import control_menu
+from bot.interactions import picture_dialogs
 from bot.requests.actions import meant_by
 from generation.job import JobState
 from playground.person import Act, Person, fields_of
@@ -39,7 +38,7 @@ async def test_any_picture_leads_the_drawing(
 ) -> None:
     posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
     # when slow, the picture takes longer than a dialog may
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", 0 if slow else PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", 0 if slow else PATIENCE)
     act = await bo.use_on_message("Use as control picture", posted)
     if slow:
         asked = await act.response()
@@ -71,7 +70,7 @@ async def test_any_picture_leads_the_drawing(
 async def test_what_has_no_picture_is_refused(
     rig: Rig, bo: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     chat = await bo.say(general, "hello")
     act = await bo.use_on_message("Use as control picture", chat)
     assert "no picture" in (await act.response())["content"]
@@ -113,7 +112,7 @@ async def test_more_controlnets_than_a_select_holds_are_named(
         write_json(folder / "config.json", _class_name="ControlNetModel", cross_attention_dim=192)
         write(folder / "diffusion_pytorch_model.safetensors", {"weight": (2, 2)})
     await rig.studio.catalog.scan()
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as control picture", posted)
     await act.modal()
@@ -148,7 +147,7 @@ async def test_a_union_is_told_the_kind_of_its_picture(
     await rig.studio.catalog.scan()
     offered = await ada.autocomplete(general, "imagine", "controlnet", "all:kind=de")
     assert offered[0]["value"] == "all:kind=depth"
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as control picture", posted)
     sent = await act.submit(
@@ -175,7 +174,7 @@ async def test_a_union_is_told_the_kind_of_its_picture(
 async def test_flags_say_how_a_picture_is_prepared_and_name_several(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png())
 
     async def submitted(prompt: str) -> Act:
@@ -348,7 +347,7 @@ async def test_anybodys_picture_is_one_more_for_a_request_of_ones_own(
     picture = await bo.upload("a.png", png("red"))
     act = await bo.command(general, "imagine", **first, control_picture=picture)
     await finished(bo, general, await act.deferred())
-    monkeypatch.setattr(control_menu, "FETCHED_WITHIN", 0 if slow else PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", 0 if slow else PATIENCE)
     act = await bo.use_on_message("Add as control picture", posted)
     if slow:
         asked = await act.response()

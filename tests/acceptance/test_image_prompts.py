@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bot.config import Config
-from bot.features import image_prompt
+from bot.interactions import picture_dialogs
 from generation.job import JobState
 from generation.preset import Preset
 from playground.person import Person
@@ -64,7 +64,7 @@ async def test_any_picture_is_drawn_after(
     weight: float,
 ) -> None:
     posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
-    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     act = await bo.use_on_message(menu, posted)
     said = (await act.response())["content"]
     assert "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors into the folder clip_vision" in said
@@ -89,7 +89,7 @@ async def test_it_is_replayed_rerolled_and_begun_anew_after_a_crash(
 ) -> None:
     write_eyes(tmp_path / "models")
     await rig.studio.catalog.scan()
-    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png("blue", (90, 60)))
     act = await ada.use_on_message("Use as style", posted)
     rig.engine.gate = asyncio.Event()
@@ -124,7 +124,7 @@ async def test_where_a_preset_draws_with_flux_the_menu_has_its_adapters(
         known[header].write(tmp_path / "models" / file)
     write_eyes(tmp_path / "models")
     await rig.studio.catalog.scan()
-    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await bo.say_with_file(general, "sketch.png", png("blue", (90, 60)))
     user = int((await bo.state())["me"]["id"])
     preset = Preset(name="mine", model="flux1-dev", steps=2, width=128, height=128)
@@ -167,7 +167,7 @@ async def test_a_picture_that_took_long_is_asked_about_by_a_button(
 ) -> None:
     write_eyes(tmp_path / "models")
     await rig.studio.catalog.scan()
-    monkeypatch.setattr(image_prompt, "FETCHED_WITHIN", 0)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", 0)
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as style", posted)
     asked = await act.response()

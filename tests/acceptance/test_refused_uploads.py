@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from bot.config import DirectMessagesSettings
-from bot.features import control_picture
-from bot.interactions import keeping
+from bot.interactions import keeping, picture_dialogs
 from bot.pictures.turns import KEPT_OF_ONE_PERSON, OF_ONE_PERSON
 from generation import completion
 from generation.preset import Preset
@@ -273,7 +272,7 @@ async def test_what_is_refused_whatever_the_picture_shows_keeps_few_of_them(
 async def test_a_refused_control_picture_stays_as_long_as_its_draft(
     rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_picture, "FETCHED_WITHIN", PATIENCE)
+    monkeypatch.setattr(picture_dialogs, "FETCHED_WITHIN", PATIENCE)
     posted = await ada.say_with_file(general, "sketch.png", png())
     act = await ada.use_on_message("Use as control picture", posted)
     await act.modal()

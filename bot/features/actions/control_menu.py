@@ -1,6 +1,5 @@
 """*Add as control picture*: a picture of any message that a request of somebody's follows, too."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -13,14 +12,13 @@ from bot.access.caller import Caller
 from bot.features.actions import control_modal
 from bot.interactions.contexts import message_menu
 from bot.interactions.drafts import with_uploads
-from bot.interactions.kept_pictures import FETCHED_WITHIN, keep_for, picture_in, picture_of
+from bot.interactions.kept_pictures import picture_in, picture_of
 from bot.interactions.modal_submit import SubmitHandler, Values, text_of
+from bot.interactions.picture_dialogs import open_with_picture
 from bot.interactions.responding import (
     Interaction,
     RespondingItem,
-    answer,
     check_can_post,
-    defer,
     responding,
 )
 from bot.interactions.sight import job_by_number
@@ -28,7 +26,6 @@ from bot.requests.actions import ACTIONS, ActionTarget
 from bot.services import Reopener, Services
 from bot.ui.control_fields import add_control
 from bot.ui.modal import Modal
-from bot.ui.persistent_items import StatelessView
 from generation import control_uses
 from generation.job import Job
 from generation.refusal import Refused
@@ -49,16 +46,12 @@ def command(services: Services) -> app_commands.ContextMenu:
             check_can_post(interaction, caller, private=caller.own.private)
             job = await _newest(services, caller)
             attachment = picture_in(message)
-            keeping = asyncio.create_task(keep_for(services, caller, attachment, NAME, PICTURE))
-            try:
-                number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
-            except TimeoutError:
-                await defer(interaction, private=True)
-                view = StatelessView()
-                view.add_item(GoOnButton.of(await keeping, caller.texts("button_add_control")))
-                await answer(interaction, content=caller.texts("add_control_kept"), view=view)
-                return
-            await interaction.response.send_modal(_modal(number, job, services, caller))
+            await open_with_picture(
+                *(services, interaction, caller, attachment, (NAME, PICTURE)),
+                modal=lambda number: _modal(number, job, services, caller),
+                later=lambda number: GoOnButton.of(number, caller.texts("button_add_control")),
+                said=caller.texts("add_control_kept"),
+            )
 
     name = locale_str("Add as control picture", key="menu_add_control")
     return message_menu(name, add_as_control)
