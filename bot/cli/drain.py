@@ -45,6 +45,8 @@ async def drain(config: Config, arguments: argparse.Namespace) -> int:
             file.unlink(missing_ok=True)
             sys.stdout.write("It has ended.\n")
             return 0
+        # one that has only just started takes the first for an earlier process's, and removes it
+        file.touch()
         await asyncio.sleep(LOOK_EVERY)
     sys.stderr.write(f"It has not ended in {arguments.timeout:g} s. It will.\n")
     return 1

@@ -1,6 +1,7 @@
 """Draining, and the switch that pauses."""
 
 import asyncio
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 import pytest
 
 from bot import pausing
+from bot.cli import drain as drain_command
+from bot.config import Config, StorageSettings
 from bot.pausing import DRAIN, Drained, PauseSwitch, drain
+from bot.storage_folder import owning
+from tests.patience import PATIENCE
 
 
 class Workers:
@@ -66,3 +71,21 @@ def test_a_pause_outlives_a_restart_and_is_told(tmp_path: Path, workers: Any) ->
     switch.follow(False)
     assert (changed, told) == ([True, False], [True]), "what another process wanted goes no further"
     assert not PauseSwitch(tmp_path, Workers()).paused  # type: ignore[arg-type]
+
+
+async def test_a_bot_that_has_only_just_started_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the first asking for that of an earlier process."""
+    monkeypatch.setattr(drain_command, "LOOK_EVERY", 0.01)
+    config = Config(file=tmp_path / "config.toml", storage=StorageSettings(folder=tmp_path))
+    file = tmp_path / DRAIN
+    async with asyncio.timeout(PATIENCE):
+        with owning(config):
+            asked = asyncio.create_task(drain_command.drain(config, Namespace(timeout=PATIENCE)))
+            for _ in range(2):
+                while not file.exists():
+                    await asyncio.sleep(0.01)
+                file.unlink()
+        assert await asked == 0
+    assert not file.exists()
