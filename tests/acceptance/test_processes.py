@@ -172,14 +172,18 @@ async def test_a_stop_while_it_draws_loses_no_try_and_leaves_nobody_behind(
     assert in_the_database(bot) == [("finished", 1)]
 
 
-async def drained(bot: Bot, *flags: str) -> tuple[int, str]:
-    """The exit status of `darkroom drain`, and what it said."""
-    process = await asyncio.create_subprocess_exec(
+async def drain(bot: Bot, *flags: str) -> asyncio.subprocess.Process:
+    """`darkroom drain`, begun."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "--config", str(bot.config), "drain", *flags),
         cwd=PROJECT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """Its exit status, and what it has said since."""
     said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, said.decode()
@@ -194,13 +198,19 @@ async def test_one_that_is_drained_ends_what_it_has_begun(bot: Bot, ada: Person)
     first = await ask(ada, channel)
     second = await ask(ada, channel)
     await shows_a_preview(ada, first)
-    assert (await drained(bot, "--timeout", "0.1"))[0] == 1, "it takes longer"
-    status, said = await drained(bot)
-    assert status == 0, said
+    worker = bot.worker()
+    worker.suspend()  # so that the picture is not done before it is asked
+    assert (await ended(await drain(bot, "--timeout", "0.1")))[0] == 1, "it takes longer"
+    asked = await drain(bot)
+    assert asked.stdout is not None
+    await asyncio.wait_for(asked.stdout.readline(), PATIENCE)
+    worker.resume()
+    status, said = await ended(asked)
+    assert (status, "It has ended" in said) == (0, True), said
     assert await asyncio.wait_for(bot.process.wait(), PATIENCE) == 0
     await delivered(ada, channel, first)
     assert in_the_database(bot) == [("finished", 1), ("queued", 0)]
-    status, said = await drained(bot)
+    status, said = await ended(await drain(bot))
     assert (status, "No bot works with" in said) == (2, True)
     await bot.start()
     await delivered(ada, channel, second)
