@@ -522,12 +522,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     def unmasked(self, **changes: Any) -> "GenerationRequest":
         """A copy without a mask, and with these fields changed."""
-        usual = {
-            field.name: field.default
-            for field in msgspec.structs.fields(GenerationRequest)
-            if field.name in MASKED
-        }
-        return self.with_(**(usual | changes))
+        return self.with_(**{**UNMASKED, **changes})
 
     def with_(self, **changes: Any) -> "GenerationRequest":
         """A copy with these fields changed, checked like any other request.
@@ -537,6 +532,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         return msgspec.convert(msgspec.to_builtins(self) | changes, GenerationRequest)
 
 
+UNMASKED: Final[Mapping[str, Any]] = {
+    field.name: field.default
+    for field in msgspec.structs.fields(GenerationRequest)
+    if field.name in MASKED
+}
+"""How the fields about a mask are without one."""
 HIRES: Final = tuple(n for n in GenerationRequest.__struct_fields__ if n.startswith("hires"))
 """The fields that say how it is drawn larger in a second pass."""
 NO_HIRES: Final[Mapping[str, None]] = dict.fromkeys(HIRES)

@@ -1,8 +1,13 @@
 """What holds for all tests."""
 
 import gc
+import sys
 
 import structlog
+
+# jsonschema takes it where it is there: a grammar of addresses, for formats that nobody here
+# checks, which takes seconds to build in each process of the tests
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # structlog's usual traceback prints every variable, which takes gigabytes for some of ours
 structlog.configure(

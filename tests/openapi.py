@@ -49,6 +49,8 @@ class OpenApi:
         self._paths: dict[str, Json] = document["paths"]
         self._templates = [(_pattern(path), path) for path in sorted(self._paths, key=_literals)]
         self._validators: dict[tuple[str, str], Draft202012Validator | None] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+        """Bodies in which nothing was wrong: every bot registers the same commands."""
 
     def violations(self, requests: Iterable[Mapping[str, Any]]) -> list[str]:
         """One line for each thing that the document does not allow; empty when all is well."""
@@ -82,7 +84,13 @@ class OpenApi:
             if self._paths[template][method]["requestBody"].get("required"):
                 yield "the body is missing"
         else:
-            for error in validator.iter_errors(body):
+            seen = template, method, json.dumps(body)
+            if seen in self._seen:
+                return
+            errors = list(validator.iter_errors(body))
+            if not errors:
+                self._seen.add(seen)
+            for error in errors:
                 yield from _explain(error)
 
     def _validator(self, template: str, method: str) -> Draft202012Validator | None:
