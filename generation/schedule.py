@@ -211,15 +211,13 @@ class Queue:
         loaded: str,
         runs: Callable[[Job], bool] | None = None,
     ) -> "Course":
-        left = {user: deque(own) for user, own in self._own.items()}
+        own = dict(self._own)
         for held in self._held.values():
-            left[_user(held.job)].remove(held.job)
-        if runs is not None:
-            left = {user: deque(filter(runs, own)) for user, own in left.items()}
-        left = {user: own for user, own in left.items() if own}
+            user = _user(held.job)
+            own[user] = [job for job in own[user] if job.id != held.job.id]
         if first:
             loaded = first[-1].request.checkpoint or loaded
-        return Course(left, self.turns, self._costs, times, loaded, self._affinity, first)
+        return Course(own, self.turns, self._costs, times, loaded, self._affinity, first, runs)
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -239,17 +237,21 @@ class Course:
 
     def __init__(
         self,
-        left: dict[int, deque[Job]],
+        own: Mapping[int, Sequence[Job]],
         turns: Turns,
         costs: MutableMapping[int, float],
         times: Times,
         loaded: str,
         affinity: float,
         first: tuple[Job, ...] = (),
+        runs: Callable[[Job], bool] | None = None,
     ) -> None:
         self._first = first
         """Of which it is settled that they run first, so that the turns are those after them."""
-        self._left = left
+        self._own = own
+        self._runs = runs
+        self._left: dict[int, Iterator[Job]] = {}
+        """What follows everybody's oldest job."""
         self._known_costs = costs
         self._heads: dict[int, Job] = {}
         """Everybody's oldest job, and below what it costs."""
@@ -272,7 +274,7 @@ class Course:
         self._credits = dict(turns.credits)
         self._ring = deque(turns.ring)
         self._credited = turns.credited
-        self._absent = {user for user in turns.ring if user not in self._left}
+        self._absent: set[int] = set()
         self._debtors = {user for user, credit in turns.credits.items() if credit < 0}
 
     def __iter__(self) -> Iterator[Job | None]:
@@ -288,15 +290,24 @@ class Course:
 
     def _reckon(self) -> Iterator[Job | None]:
         yield from self._first
+        oldest = []
+        for count, (user, own) in enumerate(self._own.items()):
+            # jobs come and go while others go first
+            self._left[user] = filter(self._runs, tuple(own)) if self._runs else iter(tuple(own))
+            job = next(self._left[user], None)
+            if job is not None:
+                oldest.append(job)
+            if count % PACE == 0:
+                yield None
         known = set(self._ring)
-        oldest = sorted((own[0] for own in self._left.values()), key=attrgetter("id"))
-        for count, job in enumerate(oldest):
+        for count, job in enumerate(sorted(oldest, key=attrgetter("id"))):
             self._lead(job)
             if _user(job) not in known:
                 self._ring.append(_user(job))
                 self._credits.setdefault(_user(job), 0.0)
             if count % PACE == 0:
                 yield None
+        self._absent = known.difference(self._heads)
         while self._heads:
             self._forget_absent()
             yield from self._pass_turn()
@@ -391,12 +402,10 @@ class Course:
         del self._heads[user]
         self._weights[job.origin.guild_id].discard(job.origin.weight)
         self._models[job.request.checkpoint].discard(user)
-        own = self._left[user]
-        own.popleft()
-        if own:
-            self._lead(own[0])
+        follows = next(self._left[user], None)
+        if follows is not None:
+            self._lead(follows)
         else:
-            del self._left[user]
             self._absent.add(user)
 
 
