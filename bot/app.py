@@ -39,16 +39,17 @@ from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
 from bot.tracing import trace_jobs
 from generation.catalog import Catalog
-from generation.comfyui.placing import ComfyUIPlaces
 from generation.describing import rater_of
 from generation.engines import Engine, EngineError
 from generation.engines.comfyui import ComfyUIEngine
 from generation.engines.process import ProcessEngine
+from generation.engines.program import ProgramEngine
 from generation.fleet.catalog import FleetCatalog
 from generation.fleet.hosts import Fleet
 from generation.info.file_hashes import FileHashes
 from generation.memory_outlook import Outlook
 from generation.messages import NO_CHECK
+from generation.programs.placing import ProgramPlaces
 from generation.refusal import Refused
 from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
@@ -214,7 +215,7 @@ def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     own = {_full_name(config, name): each for name, each in config.drawing.items()}
     for worker in workers.workers:
         settings = own.get(worker.name)
-        if settings is None or settings.engine == "comfyui":
+        if settings is None or settings.engine != "darkroom":
             continue
         if worker.ready is not None:
             return Outlook(settings.runtime(), worker.ready, config.storage.folder / "cache")
@@ -270,8 +271,8 @@ async def open_studio(
             engines = (
                 make_engines(config) if engine is None else dict.fromkeys(config.drawing, engine)
             )
-            theirs = {n: each for n, each in engines.items() if isinstance(each, ComfyUIEngine)}
-            placing = ComfyUIPlaces(theirs, own, alone=config.only_comfyui)
+            theirs = {n: each for n, each in engines.items() if isinstance(each, ProgramEngine)}
+            placing = ProgramPlaces(theirs, own, alone=config.only_programs)
             for name, each in engines.items():
                 full = _full_name(config, name)
                 if name in theirs:

@@ -215,11 +215,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.engines if self.nats.draw_here or not self.nats.url else {}
 
     @property
+    def only_programs(self) -> bool:
+        """Whether nothing draws but programs of others."""
+        drawing = self.drawing.values()
+        others = any(settings.engine == "darkroom" for settings in drawing)
+        return bool(drawing) and not others and not self.nats.url
+
+    @property
     def only_comfyui(self) -> bool:
         """Whether nothing draws but ComfyUI."""
-        drawing = self.drawing.values()
-        others = any(settings.engine != "comfyui" for settings in drawing)
-        return bool(drawing) and not others and not self.nats.url
+        others = any(settings.engine != "comfyui" for settings in self.drawing.values())
+        return self.only_programs and not others
 
     @property
     def rules(self) -> Rules:

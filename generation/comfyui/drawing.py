@@ -10,11 +10,12 @@ from typing import Any, Final, cast
 
 import aiohttp
 
-from generation.comfyui.faults import what_failed
+from generation.comfyui.faults import rejection, what_failed
 from generation.comfyui.graph import STAGES, Graph
 from generation.comfyui.names import OVER_SOCKET, SAMPLER
-from generation.comfyui.server import ComfyUIServer, ServerError
+from generation.comfyui.server import ComfyUIServer, RejectedError
 from generation.messages import EngineEvent, Generate, Preview, Progress
+from generation.programs.faults import EndedError, ServerError
 
 LOOK_EVERY: Final = 2.0
 """Seconds of silence after which it is asked whether it still has a picture in hand."""
@@ -24,16 +25,6 @@ PREVIEW, OF_METADATA = 1, 4
 """Kinds of binary messages: a picture, and one behind JSON that tells of it."""
 JPEG, PNG = 1, 2
 """Kinds of such pictures."""
-
-
-class EndedError(Exception):
-    """A graph came to no picture."""
-
-    def __init__(self, code: str, params: dict[str, str] | None = None, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.params = params or {}
-        self.detail = detail
 
 
 class ComfyUIDrawing:
@@ -53,8 +44,6 @@ class ComfyUIDrawing:
     ) -> None:
         self.file: bytes | None = None
         """The finished picture, a PNG."""
-        self.loading = 0.0
-        """Seconds until its first step."""
         self._server = server
         self._socket = socket
         self._graph = graph
@@ -66,14 +55,17 @@ class ComfyUIDrawing:
         self._stage = "loading"
         self._prompt = ""
         self._previewed = float("-inf")
-        self._began = time.monotonic()
 
     async def events(self, client: str) -> AsyncGenerator[EngineEvent, None]:
-        """What happens until the picture is there. Raises EndedError, RejectedError, ServerError.
+        """What happens until the picture is there. Raises EndedError and ServerError.
 
         However it ends before that, ComfyUI is told to leave it.
         """
-        self._prompt = await self._server.draw(self._graph, client)
+        try:
+            self._prompt = await self._server.draw(self._graph, client)
+        except RejectedError as rejected:
+            code, params = rejection(rejected.error, rejected.nodes)
+            raise EndedError(code, params, str(rejected)) from rejected
         over = False
         try:
             while not over:
@@ -163,7 +155,6 @@ class ComfyUIDrawing:
         if kind == "progress" and self._node == SAMPLER:
             done, most = float(data.get("value", 0)), float(data.get("max", 0))
             steps = self._work.request.steps
-            self.loading = self.loading or time.monotonic() - self._began
             return [self._progress(round(done * steps / most) if most else 0)]
         return []
 

@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from generation.comfyui.names import Names
 from generation.families import family_of
 from generation.messages import EngineWork, Generate
 from generation.models import ModelFile
+from generation.programs.expressing import unsaid
 from generation.prompts import attention, composed, schedule
 from generation.prompts.attention import BREAK
 from generation.refusal import Refused
 from generation.request import GenerationRequest
-from generation.request_options import options
 from generation.samplers import SAMPLERS, SCHEDULES, UNIFORM, sampler_of, schedule_of
 
 FAMILIES: Final = frozenset(("sd1", "sd2", "sdxl"))
@@ -46,10 +44,6 @@ SAID: Final = frozenset(
     )
 )
 """The fields that a graph says."""
-ELSEWHERE: Final = frozenset(("template", "negative_template", "mode", "full", "format", "quality"))
-"""Those that change nothing of what is drawn, or only its file."""
-NAMES: Final = {"image_prompts": "image_prompt"}
-"""What people call fields that are no option themselves."""
 PLAIN: Final[Mapping[str, tuple[str, object]]] = {
     "preprocessor": ("pre", "none"),
     "kind": ("kind", None),
@@ -68,11 +62,8 @@ def check(request: GenerationRequest, names: Names | None = None) -> None:
         raise Refused("comfyui_only_draws")
     if request.conventions != "comfyui":
         raise Refused("comfyui_conventions")
-    for field in msgspec.structs.fields(GenerationRequest):
-        if field.name in SAID or field.name in ELSEWHERE or _unused(request, field.name):
-            continue
-        if getattr(request, field.name) != field.default:
-            raise Refused("comfyui_cant", option=_option(field.name))
+    if option := unsaid(request, SAID):
+        raise Refused("comfyui_cant", option=option)
     for use in request.controls:
         for name, (written, plain) in PLAIN.items():
             if getattr(use, name) != plain:
@@ -126,22 +117,6 @@ def theirs(request: GenerationRequest) -> tuple[str, str]:
     return row.comfyui if row is not None else sampler, (
         "normal" if falling == UNIFORM else SCHEDULES.get(falling, "")
     )
-
-
-def _unused(request: GenerationRequest, field: str) -> bool:
-    """Whether a field means nothing where it stands."""
-    if field in ("variation_seed", "variation_strength"):
-        return not request.varied
-    option = options().get(field)
-    needs = option.needs if option is not None else ""
-    if field == "refiner_switch":
-        needs = "refiner"
-    return bool(needs) and not request.has(needs)
-
-
-def _option(field: str) -> str:
-    found = (option.name for option in options().values() if option.field == field)
-    return NAMES.get(field) or next(found, field)
 
 
 def _check_words(request: GenerationRequest) -> None:

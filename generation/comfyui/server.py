@@ -11,6 +11,7 @@ import msgspec
 from generation.comfyui import names
 from generation.comfyui.graph import Graph
 from generation.comfyui.names import Names
+from generation.programs.faults import ServerError
 
 ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 """Seconds; it lists thousands of files, and takes pictures of many megabytes."""
@@ -19,10 +20,6 @@ HEARTBEAT: Final = 30.0
 SUBFOLDER: Final = "darkroom"
 """Of its input folder, for pictures to start from."""
 QueuePlace = Literal["waiting", "running", "gone"]
-
-
-class ServerError(Exception):
-    """It is away, or answers what it never does; the text says how."""
 
 
 class RejectedError(Exception):

@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 
 from generation.comfyui import drawing, expressing
-from generation.comfyui.placing import ComfyUIPlaces
-from generation.engines import EngineError
-from generation.engines import comfyui as engines
+from generation.engines import EngineError, program
 from generation.engines.comfyui import ComfyUIEngine
 from generation.messages import (
     ControlSeen,
@@ -41,7 +39,7 @@ from generation.samplers import SAMPLERS, SCHEDULES
 from tests.fixtures.comfyui import RecordedComfyUI, running
 from tests.fixtures.requests import a_request
 from tests.patience import PATIENCE
-from tests.unit.generation.catalogs import a_catalog, a_model
+from tests.unit.generation.catalogs import a_model
 
 
 @pytest.fixture
@@ -297,7 +295,7 @@ async def test_one_that_goes_away_is_a_fault_and_one_that_is_back_draws(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "AWAY_EVERY", 0.02)
+    monkeypatch.setattr(program, "AWAY_EVERY", 0.02)
     await engine.start()
     assert engine.there
     server.hangs_up = True
@@ -426,28 +424,3 @@ async def test_models_that_it_can_not_load_are_refused(tmp_path: Path) -> None:
         with pytest.raises(Refused) as refused:
             expressing.check_work(Generate("1", work.request, model))
         assert refused.value.code == code
-
-
-class Known:
-    """A ComfyUI that needs not run."""
-
-    def __init__(self, there: bool = True) -> None:
-        self.there = there
-        self.names = None
-
-
-def test_alone_it_takes_what_it_can_not_draw_and_beside_others_it_does_not(tmp_path: Path) -> None:
-    from generation.comfyui.placing import _job
-
-    model = a_model("dream", path=tmp_path / "dream.safetensors")
-    folder = a_model("folder", path=tmp_path / "folder")
-    catalog = a_catalog(model, folder)
-    one, away = Known(), Known(there=False)
-    for alone in (False, True):
-        placing = ComfyUIPlaces({"one": one, "away": away}, catalog, alone=alone)
-        assert placing.runs("one")(_job(asked()))
-        assert not placing.runs("away")(_job(asked()))
-        placing = ComfyUIPlaces({"one": one, "away": away}, catalog, alone=alone)
-        assert placing.runs("one")(_job(asked(model="folder"))) is alone
-        with pytest.raises(Refused):
-            placing.check("one", asked(model="folder"))

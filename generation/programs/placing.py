@@ -1,4 +1,4 @@
-"""Which jobs ComfyUI draws, of several workers or alone."""
+"""Which jobs programs of others draw, of several workers or alone."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -6,17 +6,16 @@ from typing import Protocol
 
 from generation import preparing
 from generation.catalog import Catalog
-from generation.comfyui import expressing
-from generation.comfyui.names import Names
 from generation.job import Job, JobState, Origin
+from generation.messages import EngineWork
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 
 REMEMBERED = 10_000
-"""Jobs of which it is known whether it can draw them."""
+"""Jobs of which it is known whether one can draw them."""
 
 
-class ComfyUI(Protocol):
+class Program(Protocol):
     """What is to be known of one that runs."""
 
     @property
@@ -24,45 +23,51 @@ class ComfyUI(Protocol):
         """Whether it answered when it was asked last."""
 
     @property
-    def names(self) -> Names | None:
-        """What it had when it was asked last."""
+    def told(self) -> object:
+        """What it said of itself then; another once that has changed."""
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise Refused for what it can't be told."""
+
+    def check_work(self, work: EngineWork) -> None:
+        """The same, and for files that it can't load or does not find."""
 
 
-class ComfyUIPlaces:
-    """`engines` are all of them, by worker. Where nothing else draws (`alone`), one of them takes
+class ProgramPlaces:
+    """`programs` are all of them, by worker. Where nothing else draws (`alone`), one of them takes
     what none can draw, and says why.
     """
 
-    def __init__(self, engines: Mapping[str, ComfyUI], catalog: Catalog, *, alone: bool) -> None:
-        self._engines = engines
+    def __init__(self, programs: Mapping[str, Program], catalog: Catalog, *, alone: bool) -> None:
+        self._programs = programs
         self._catalog = catalog
         self._alone = alone
-        self._known: dict[str, tuple[Names | None, dict[int, bool]]] = {}
+        self._known: dict[str, tuple[object, dict[int, bool]]] = {}
 
     def check(self, worker: str, request: GenerationRequest) -> None:
         """Raise Refused for what it can't draw, as far as that is known before it is told."""
-        names = self._engines[worker].names
-        expressing.check(request, names)
-        expressing.check_work(preparing.found_for(_job(request), self._catalog), names)
+        program = self._programs[worker]
+        program.check(request)
+        program.check_work(preparing.found_for(_job(request), self._catalog))
 
     def runs(self, worker: str) -> Callable[[Job], bool]:
         """Which jobs are for it."""
 
         def runs(job: Job) -> bool:
-            if not self._engines[worker].there:
+            if not self._programs[worker].there:
                 return False
             if self._can(worker, job):
                 return True
-            return self._alone and not any(self._can(other, job) for other in self._engines)
+            return self._alone and not any(self._can(other, job) for other in self._programs)
 
         return runs
 
     def _can(self, worker: str, job: Job) -> bool:
-        names = self._engines[worker].names
+        told = self._programs[worker].told
         asked, known = self._known.get(worker, (None, {}))
-        if asked is not names or len(known) > REMEMBERED:
+        if asked is not told or len(known) > REMEMBERED:
             known = {}
-            self._known[worker] = names, known
+            self._known[worker] = told, known
         if job.id not in known:
             try:
                 self.check(worker, job.request)

@@ -1,0 +1,219 @@
+"""A program of others that runs and draws as an engine: what is the same of all of them."""
+
+import asyncio
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar, Final, cast
+
+import structlog
+
+from generation.engines import EngineError
+from generation.info.file_hashes import FileHashes
+from generation.messages import (
+    EngineEvent,
+    EngineWork,
+    Failed,
+    Finished,
+    Generate,
+    Progress,
+    Ready,
+)
+from generation.models import ModelFile, ModelKind
+from generation.programs.faults import EndedError, ServerError
+from generation.refusal import Refused
+from generation.request import GenerationRequest
+
+log = structlog.get_logger(__name__)
+
+AWAY_EVERY: Final = 3.0
+"""Seconds between the looks whether one that was away is back."""
+ASK_EVERY: Final = 30.0
+"""Seconds between the looks at what it has, which anybody may change."""
+FutureHashes = asyncio.Future[dict[str, str]]
+"""Of the files of a job, while they are made."""
+
+
+class ProgramEngine(ABC):
+    """Has a program draw that somebody else runs. While it is away, no job is begun.
+
+    It is given up on when it is silent for `hang_after` seconds with a picture in hand.
+    """
+
+    title: ClassVar[str]
+    """What people call it."""
+
+    def __init__(self, *, cache: Path, hang_after: float, preview_every: float) -> None:
+        self._hashes = FileHashes(cache)
+        self._hang_after = hang_after
+        self._preview_every = preview_every
+        self._ready: Ready | None = None
+        self._there = False
+        self._lost = asyncio.Event()
+        """Set while it is away."""
+        self._watching: asyncio.Task[None] | None = None
+        self._current = ""
+        self._stopping = asyncio.Event()
+        """Set once nobody wants the running job."""
+
+    @property
+    def ready(self) -> Ready | None:
+        """What it said that it draws on, when it was there last."""
+        return self._ready
+
+    @property
+    def there(self) -> bool:
+        """Whether it answered when it was asked last."""
+        return self._there
+
+    @property
+    @abstractmethod
+    def told(self) -> object:
+        """What it said that it has, when it was asked last."""
+
+    @abstractmethod
+    def check(self, request: GenerationRequest) -> None:
+        """Raise Refused for what it can't be told."""
+
+    @abstractmethod
+    def check_work(self, work: EngineWork) -> None:
+        """The same, and for files that it can't load or does not find."""
+
+    @abstractmethod
+    async def _ask(self) -> Ready:
+        """Ask what it is and what it has. Raises ServerError, or EngineError with a sentence."""
+
+    @abstractmethod
+    def _files(self, work: Generate) -> Iterable[ModelFile]:
+        """All that it is to load."""
+
+    @abstractmethod
+    def _each(self, work: Generate, hashing: FutureHashes) -> AsyncGenerator[EngineEvent, None]:
+        """The events of one job after its first, but the last. Raises EndedError, Refused and
+        ServerError; closed, it has the program leave the job.
+        """
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Leave it."""
+
+    def _versions(self) -> Mapping[str, str]:
+        """What drew the job that has just ended."""
+        return self._ready.versions if self._ready is not None else {}
+
+    async def start(self) -> Ready:
+        """Look what it is, and from now on whether it is there. Raises EngineError where not."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+        return await self._look()
+
+    async def _look(self) -> Ready:
+        try:
+            self._ready = await self._ask()
+        except ServerError as error:
+            self._lose()
+            raise EngineError(f"{self.title} does not answer: {error}") from error
+        except EngineError:
+            self._lose()
+            raise
+        if not self._there:
+            log.info(
+                f"{self.title} is there", device=self._ready.device_name, **self._ready.versions
+            )
+        self._there = True
+        self._lost.clear()
+        return self._ready
+
+    def _lose(self) -> None:
+        if self._there:
+            log.warning(f"{self.title} is away; it is looked for")
+        self._there = False
+        self._lost.set()
+
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), ASK_EVERY)
+                await asyncio.sleep(AWAY_EVERY)
+            with contextlib.suppress(EngineError):
+                await self._look()
+
+    async def generate(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
+        """The events of one job; see Engine. Closing the iterator cancels the job."""
+        self._current = work.job
+        self._stopping.clear()
+        try:
+            await self.start()
+            self.check_work(work)
+            # one that is closed closes what it stands on at once, which has the program leave it
+            async with contextlib.aclosing(self._drawn(cast("Generate", work))) as events:
+                async for event in events:
+                    yield event
+        except (EngineError, ServerError) as error:
+            self._lose()
+            yield Failed(work.job, "worker_died", detail=str(error))
+        except Refused as refused:
+            params = {name: str(value) for name, value in refused.params.items()}
+            yield Failed(work.job, refused.code, params)
+        except EndedError as ended:
+            yield Failed(work.job, ended.code, ended.params, ended.detail)
+        finally:
+            self._current = ""
+
+    def hand_ahead(self, _work: EngineWork) -> bool:
+        """Nothing is: the program keeps what it has loaded."""
+        return False
+
+    def withdraw(self, job: str) -> None:  # noqa: B027 - nothing was handed
+        """Nothing was handed ahead."""
+
+    async def cancel(self, job: str) -> None:
+        """Have it stop at its next step."""
+        if job == self._current:
+            self._stopping.set()
+
+    async def stop(self) -> None:
+        """Leave it; it runs on."""
+        self._stopping.set()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+        await self._close()
+
+    async def _drawn(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
+        request = work.request
+        began, first_step = time.monotonic(), 0.0
+        yield Progress(work.job, "loading", 0, request.steps * request.count)
+        # a checkpoint takes seconds, in which the program draws
+        hashing = asyncio.ensure_future(asyncio.to_thread(self._hashed, work))
+        try:
+            async with contextlib.aclosing(self._each(work, hashing)) as events:
+                async for event in events:
+                    if not first_step and isinstance(event, Progress) and event.step:
+                        first_step = time.monotonic()
+                    yield event
+            hashes = await hashing
+        finally:
+            hashing.cancel()
+        yield Finished(
+            job=work.job,
+            seconds=time.monotonic() - began,
+            seconds_loading=max(0.0, first_step - began),
+            batch_size=1,
+            memory_peak=0,
+            hashes=hashes,
+            versions=dict(self._versions()),
+        )
+
+    def _hashed(self, work: Generate) -> dict[str, str]:
+        found = {f"{file.kind}:{file.name}": file for file in self._files(work)}
+        hashes = {key: self._hashes.of(file) for key, file in found.items()}
+        hashes |= {
+            f"tensors:{file.name}": self._hashes.of(file, tensors=True)
+            for file in found.values()
+            if file.kind is ModelKind.LORA
+        }
+        return {key: value for key, value in hashes.items() if value}

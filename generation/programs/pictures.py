@@ -1,0 +1,57 @@
+"""Pictures on their way to a program that draws for the bot, and back."""
+
+import io
+
+from PIL import Image, ImageOps
+
+from generation.messages import Generate, Picture
+from generation.picture_encoding import encoded
+from generation.programs.faults import EndedError
+from generation.refusal import Refused
+
+
+def fitted(data: bytes, size: tuple[int, int]) -> bytes:
+    """A PNG of a picture as the project's own engine sees it: opaque, covering that size, cropped.
+    Raises Refused for what is no picture.
+    """
+    file = io.BytesIO()
+    ImageOps.fit(opaque(data), size, Image.Resampling.LANCZOS).save(file, "PNG")
+    return file.getvalue()
+
+
+def opaque(data: bytes) -> Image.Image:
+    """Its RGB, on white where it is transparent. Raises Refused for what is no picture."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            picture = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise Refused("picture_unreadable") from None
+    if picture.mode == "RGBA":
+        white = Image.new("RGB", picture.size, "white")
+        picture = Image.composite(picture.convert("RGB"), white, picture.getchannel("A"))
+    return picture
+
+
+def drawn(file: bytes) -> Image.Image:
+    """What a program hands out as its picture. Raises EndedError where that is none."""
+    try:
+        with Image.open(io.BytesIO(file)) as opened:
+            return opened.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise EndedError("internal_error", detail=f"no picture came: {error}") from error
+
+
+def finished(picture: Image.Image, work: Generate, index: int, hashes: dict[str, str]) -> Picture:
+    """Picture `index` of a job, in the file that its request wants."""
+    content, pixels = encoded(picture, work.request)
+    return Picture(
+        job=work.job,
+        index=index,
+        seed=work.request.seeds[index],
+        file=content,
+        width=picture.width,
+        height=picture.height,
+        pixels_sha256=pixels,
+        hashes=hashes,
+        variation_seed=work.request.variation_seeds[index],
+    )
