@@ -10,6 +10,7 @@ so that what a server gives to one of its members it takes from its others and f
 
 import bisect
 import heapq
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -31,6 +32,7 @@ WEIGHT_PARTS: Final = 1_000_000
 """Weights are counted in so many parts of 1."""
 PACE: Final = 100
 """Steps of reckoning, each of a few microseconds, after which a course lets others go first."""
+NOTHING: Final[Iterator[Job]] = iter(())
 
 
 class Times(Protocol):
@@ -292,11 +294,14 @@ class Course:
         yield from self._first
         oldest = []
         for count, (user, own) in enumerate(self._own.items()):
-            # jobs come and go while others go first
-            self._left[user] = filter(self._runs, tuple(own)) if self._runs else iter(tuple(own))
-            job = next(self._left[user], None)
-            if job is not None:
-                oldest.append(job)
+            if len(own) == 1:
+                if self._runs is None or self._runs(own[0]):
+                    oldest.append(own[0])
+            else:
+                # a copy: jobs come and go while others go first
+                left = filter(self._runs, tuple(own)) if self._runs else iter(tuple(own))
+                self._left[user] = left
+                oldest.extend(itertools.islice(left, 1))
             if count % PACE == 0:
                 yield None
         known = set(self._ring)
@@ -402,7 +407,7 @@ class Course:
         del self._heads[user]
         self._weights[job.origin.guild_id].discard(job.origin.weight)
         self._models[job.request.checkpoint].discard(user)
-        follows = next(self._left[user], None)
+        follows = next(self._left.get(user, NOTHING), None)
         if follows is not None:
             self._lead(follows)
         else:

@@ -1,5 +1,6 @@
 """Who comes next: by simulation."""
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -430,6 +431,21 @@ def test_a_course_goes_no_further_than_it_is_asked_and_lets_others_go_first() ->
         slow.add(a_job(number, number, steps=150))
     pauses = list(slow.course(TIMES)).count(None)
     assert pauses >= 49 * 99 // PACE
+
+
+def test_of_many_who_wait_no_more_than_some_are_asked_about_at_a_time() -> None:
+    queue, asked = Queue(), itertools.count()
+    for number in range(1, 10 * PACE + 1):
+        queue.add(a_job(number, number))
+    since = 0
+    for job in queue.course(TIMES, runs=lambda job: bool(next(asked)) and job.id > 2 * PACE):
+        so_far = next(asked)
+        assert so_far - since <= PACE + 1
+        since = so_far
+        if job is not None:
+            break
+    assert job is not None
+    assert job.id == 2 * PACE + 1
 
 
 @given(queues(), st.sampled_from((0.0, 30.0, 200.0)))
