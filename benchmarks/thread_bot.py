@@ -94,6 +94,10 @@ class ThreadEngine:
         """Nothing to end."""
 
 
+def _engines(config: Config, _helper: object) -> dict[str, ThreadEngine]:
+    return {ONLY_WORKER: ThreadEngine(config)}
+
+
 if __name__ == "__main__":
-    app.make_engines = lambda config: {ONLY_WORKER: ThreadEngine(config)}  # type: ignore[dict-item]
+    app.make_engines = _engines  # type: ignore[assignment]
     sys.exit(command_line.main())

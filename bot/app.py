@@ -42,6 +42,7 @@ from generation.catalog import Catalog
 from generation.describing import rater_of
 from generation.engines import Engine, EngineError
 from generation.engines.comfyui import ComfyUIEngine
+from generation.engines.helper import Helper
 from generation.engines.process import ProcessEngine
 from generation.engines.program import ProgramEngine
 from generation.fleet.catalog import FleetCatalog
@@ -222,18 +223,30 @@ def outlook_of(config: Config, workers: WorkerPool) -> Outlook | None:
     return None
 
 
-def make_engines(config: Config) -> dict[str, Engine]:
-    """The engines that the settings ask for, by worker, not yet started."""
-    return {name: _engine(config, settings) for name, settings in config.drawing.items()}
+def make_engines(config: Config, helper: Helper | None = None) -> dict[str, Engine]:
+    """The engines that the settings ask for, by worker, not yet started; `helper` does what the
+    programs of others can't.
+    """
+    return {name: _engine(config, settings, helper) for name, settings in config.drawing.items()}
 
 
-def _engine(config: Config, settings: WorkerSettings) -> Engine:
+def make_helper(config: Config) -> Helper:
+    """What does beside the programs of others what these can't; on the processor, since the
+    graphics card is theirs.
+    """
+    runtime = msgspec.structs.replace(config.worker.runtime(), device="cpu")
+    cache, hang_after = config.storage.folder / "cache", config.worker.hang_after
+    return Helper(ProcessEngine(runtime, cache=cache, hang_after=hang_after), runtime)
+
+
+def _engine(config: Config, settings: WorkerSettings, helper: Helper | None) -> Engine:
     if settings.engine == "comfyui":
         return ComfyUIEngine(
             settings.address,
             cache=config.storage.folder / "cache",
             hang_after=settings.hang_after,
             preview_every=settings.preview_every,
+            helper=helper,
         )
     runtime = settings.runtime()
     if len(config.engines) > 1 and not runtime.ram_limit:
@@ -268,16 +281,28 @@ async def open_studio(
             workers = WorkerPool(store.jobs, catalog, affinity=config.queue.model_affinity)
             fleet = _fleet(config, workers, catalog)
             runs = None if fleet is None else fleet.places.runs_here
+            helper = make_helper(config)
             engines = (
-                make_engines(config) if engine is None else dict.fromkeys(config.drawing, engine)
+                make_engines(config, helper)
+                if engine is None
+                else dict.fromkeys(config.drawing, engine)
             )
             theirs = {n: each for n, each in engines.items() if isinstance(each, ProgramEngine)}
             placing = ProgramPlaces(theirs, own, alone=config.only_programs)
             for name, each in engines.items():
                 full = _full_name(config, name)
                 if name in theirs:
-                    takes, check = placing.runs(name), partial(placing.check, name)
-                    workers.add(full, each, runs=takes, check=check, catalog=own)
+                    takes, would = placing.runs(name), placing.would(name)
+                    check = partial(placing.check, name)
+                    theirs[name].moved = workers.moved
+                    workers.add(
+                        *(full, each),
+                        runs=takes,
+                        check=check,
+                        catalog=own,
+                        would=would,
+                        program=theirs[name].title,
+                    )
                 else:
                     workers.add(full, each, runs=runs, catalog=own)
             try:
@@ -286,6 +311,7 @@ async def open_studio(
                     yield Studio(config, store, catalog, workers, pausing, decoder, clock, fleet)
             finally:
                 await workers.stop()
+                await helper.stop()
 
 
 def _full_name(config: Config, worker: str) -> str:

@@ -76,8 +76,14 @@ class Worker:
         runs: Runs | None = None,
         go: asyncio.Event | None = None,
         check: Tellable | None = None,
+        would: Runs | None = None,
+        program: str = "",
     ) -> None:
         self.name = name
+        self.program = program
+        """Of others, that draws for it; "" where this one does."""
+        self.would = would
+        """Which jobs it can run, also while its engine is away; None where that is never away."""
         self._go = go or _always()
         """Whether it may take jobs; what runs comes to its end."""
         self.current: Job | None = None

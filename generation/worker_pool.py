@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -24,6 +25,23 @@ log = structlog.get_logger(__name__)
 
 Listener = Callable[[Job, JobEvent | None], None]
 """As `generation.worker.Tell`."""
+
+
+class Awaited(NamedTuple):
+    """Those that a job waits for, as people know them: machines that have its files, and programs
+    that draw here.
+    """
+
+    hosts: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.programs, *self.hosts)
+
+
+NOBODY: Final = Awaited()
 
 
 class WorkerPool:
@@ -49,7 +67,7 @@ class WorkerPool:
         self.places: Callable[[GenerationRequest], tuple[str, ...]] | None = None
         """Where workers come and go: the names of all that have a request's files, also of those
         that are away; "" of this machine."""
-        self._awaited: dict[int, tuple[str, ...]] = {}
+        self._awaited: dict[int, Awaited] = {}
         """What was said last of those whom a job waits for."""
 
     # who draws
@@ -78,10 +96,13 @@ class WorkerPool:
         runs: Runs | None = None,
         check: Tellable | None = None,
         catalog: Catalog | None = None,
+        would: Runs | None = None,
+        program: str = "",
     ) -> Worker:
         """Have one more draw, at once where the others do already; `runs` says which jobs it can,
-        `check` refuses what its engine can't be told, and `catalog` has where their files are on
-        its machine, if that is another.
+        `would` also while its engine is away, `check` refuses what its engine can't be told, and
+        `catalog` has where their files are on its machine, if that is another. `program` is what
+        draws there, if it is another than this.
 
         Raises ValueError where there is one of that name.
         """
@@ -92,6 +113,8 @@ class WorkerPool:
             runs=runs,
             go=self._go,
             check=check,
+            would=would,
+            program=program,
         )
         self._workers[name] = worker
         if self._running is not None:
@@ -144,11 +167,15 @@ class WorkerPool:
 
     # what is to be drawn
 
-    def awaits(self, job: Job) -> tuple[str, ...]:
-        """The workers that a job waits for, where none that is there has its files."""
-        if self.places is None or any(worker.takes(job) for worker in self.workers):
-            return ()
-        return tuple(name for name in self.places(job.request) if name)
+    def awaits(self, job: Job) -> Awaited:
+        """Whom a job waits for, where none that is there can draw it."""
+        if any(worker.takes(job) for worker in self.workers):
+            return NOBODY
+        away = [worker for worker in self.workers if worker.would is not None and worker.would(job)]
+        several = len(away) > 1
+        programs = [f"{one.program} ({one.name})" if several else one.program for one in away]
+        hosts = () if self.places is None else self.places(job.request)
+        return Awaited(tuple(name for name in hosts if name), tuple(programs))
 
     def check(self, request: GenerationRequest) -> None:
         """Raise Refused for what none of the workers can be told, and none that may come."""
@@ -166,10 +193,10 @@ class WorkerPool:
             raise refusals[0]
 
     def moved(self) -> None:
-        """Say that workers have come or gone, or have other models now."""
+        """Say that workers or their engines have come or gone, or have other models now."""
         for job in self._waiting.jobs:
             awaited = self.awaits(job)
-            if awaited != self._awaited.get(job.id, ()):
+            if awaited != self._awaited.get(job.id, NOBODY):
                 self._awaited[job.id] = awaited
                 self.tell(job, None)
         self._awaited = {id: each for id, each in self._awaited.items() if id in self._waiting}

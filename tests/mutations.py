@@ -50,6 +50,8 @@ TESTS: Final = {
     "fleet": "tests/unit/generation/test_fleet_naming.py",
     "first start": "tests/unit/bot/cli/test_first_start.py",
     "comfyui": "tests/unit/generation/test_comfyui_engine.py",
+    "helper": "tests/unit/generation/test_helper.py",
+    "pool": "tests/unit/generation/test_worker_pool.py",
     "solvers": f"{RUNTIME}/test_solvers.py",
     "samplers": f"{RUNTIME}/test_samplers.py",
     "schedules": f"{RUNTIME}/test_schedules.py",

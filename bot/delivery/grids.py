@@ -28,7 +28,7 @@ from bot.pictures.decoding import PictureDecoder
 from bot.ui import grid_message
 from generation.job import Job, JobState
 from generation.refusal import Refused
-from generation.worker_pool import WorkerPool
+from generation.worker_pool import NOBODY, Awaited, WorkerPool
 from storage.errors import DatabaseError
 from storage.grids import DONE, Grid
 from storage.owed import Owed
@@ -95,7 +95,7 @@ class GridDelivery:
 
     def hear(self, job: Job) -> None:
         """Something has happened to a picture of a grid."""
-        if job.grid is not None and job.ended:
+        if job.grid is not None and (job.ended or job.state is JobState.QUEUED):
             self._take_up(job.grid.grid).changed.set()
 
     async def redraw(self, grid_id: int) -> None:
@@ -193,7 +193,7 @@ class GridDelivery:
         origin = jobs[0].origin
         texts = Texts(origin.locale)
         left = None if whole else await self._left(jobs)
-        content = grid_message.state(jobs, left, texts)
+        content = grid_message.state(jobs, left, texts, self._awaited(jobs))
         shown = await self._drawn(grid, jobs, texts, whole=whole)
         content = "\n".join(filter(None, (content, shown.remarks(texts))))
         return OutgoingMessage(
@@ -237,6 +237,13 @@ class GridDelivery:
             return ShownPictures(missing=len(contents))
         shown = ShownPictures((Attachment(name, drawn, spoiler),), tuple(withheld))
         return await self._attachments.within(shown, upload_limit(self._client, jobs[0].origin))
+
+    def _awaited(self, jobs: list[Job]) -> Awaited:
+        """Whom its pictures wait for that are away, where none of it is drawn."""
+        if any(job.state is JobState.RUNNING for job in jobs):
+            return NOBODY
+        waiting = (job for job in jobs if job.state is JobState.QUEUED)
+        return next((self._workers.awaits(job) for job in waiting), NOBODY)
 
     async def _left(self, jobs: list[Job]) -> float | None:
         """Seconds until the last of it is drawn; None where that is not known."""

@@ -341,7 +341,7 @@ class Tracker:
             case Unsaved() as unsaved:
                 return MessageBody(texts(unsaved.code))
         awaited = self._workers.awaits(followed.job)
-        if awaited and followed.job.state is JobState.QUEUED:
+        if awaited.names and followed.job.state is JobState.QUEUED:
             return job_embeds.awaiting(followed.job, awaited, texts)
         if self._workers.paused and followed.job.state is JobState.QUEUED:
             return MessageBody(texts("queue_paused"))

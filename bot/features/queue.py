@@ -18,6 +18,7 @@ from bot.ui.job_embeds import subject
 from generation.job import Job
 from generation.refusal import Refused
 from generation.schedule import Planned
+from generation.worker_pool import NOBODY, Awaited
 
 SHOWN: Final = 10
 """Entries of the list; the rest are counted."""
@@ -33,8 +34,9 @@ def queue(services: Services) -> Command:
             plan = await workers.plan(first=SHOWN, user_id=user_id)
             running = {one.name: one.current for one in workers.workers if one.current is not None}
             several = len(workers.workers) > 1
+            awaited = {one.job.id: workers.awaits(one.job) for one in plan}
             embed = _embed(
-                *(running, plan, workers.waiting, user_id, caller.texts),
+                *(running, plan, awaited, workers.waiting, user_id, caller.texts),
                 name_workers=several,
                 paused=workers.paused,
             )
@@ -86,6 +88,7 @@ async def _own(services: Services, user_id: int) -> list[Job]:
 def _embed(
     running: Mapping[str, Job],
     plan: Sequence[Planned],
+    awaited: Mapping[int, Awaited],
     waiting: int,
     user_id: int,
     texts: Texts,
@@ -108,6 +111,11 @@ def _embed(
     for planned in plan:
         left = duration(planned.seconds_until_done, texts)
         job = _named(planned.job, user_id, texts)
+        names = awaited.get(planned.job.id, NOBODY).names
+        if names:
+            named = quoted(", ".join(names), PROMPT_MAX)
+            lines.append(texts("queue_line_awaits", place=planned.place + 1, job=job, names=named))
+            continue
         lines.append(texts("queue_line", place=planned.place + 1, job=job, left=left))
     hidden = waiting - len(plan)
     if hidden > 0:

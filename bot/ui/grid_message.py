@@ -7,11 +7,12 @@ import discord
 
 from bot.locales import Texts
 from bot.ui.formatting import COLOUR, cut, cut_lines, duration, quoted
-from bot.ui.job_embeds import failure
+from bot.ui.job_embeds import awaits, failure
 from bot.ui.modal import OPTIONS_MAX
 from bot.ui.persistent_items import StatelessView
 from generation.grids import GridLayout, GridPlan, cells, writable
 from generation.job import Job, JobState
+from generation.worker_pool import NOBODY, Awaited
 
 PROMPT_MAX: Final = 1500
 VALUES_MAX: Final = 600
@@ -95,12 +96,17 @@ def layout(
     )
 
 
-def state(jobs: Sequence[Job], left: float | None, texts: Texts) -> str:
-    """How far it is; `left` are the seconds until it is done."""
+def state(jobs: Sequence[Job], left: float | None, texts: Texts, awaited: Awaited = NOBODY) -> str:
+    """How far it is; `left` are the seconds until it is done, and `awaited` whom the next of it
+    waits for that are away.
+    """
     done = sum(job.ended for job in jobs)
     if done < len(jobs):
         said = [texts("grid_progress", done=done, count=len(jobs))]
-        if left is not None:
+        if awaited.names:
+            model = next(job.request.made_with for job in jobs if not job.ended)
+            said.append(awaits(awaited, model, texts))
+        elif left is not None:
             said.append(texts("grid_left_time", time=duration(left, texts)))
         return " · ".join(said)
     failed = [job for job in jobs if job.state is JobState.FAILED]

@@ -23,6 +23,7 @@ from generation.request import GenerationRequest
 from generation.request_parts import ControlUse, Extension, ImagePrompt, LoraUse
 from generation.samplers import sampler_of, schedule_of
 from generation.schedule import Planned
+from generation.worker_pool import Awaited
 
 BAR: Final = 14
 STAGES_WITH_BAR: Final = {
@@ -81,11 +82,18 @@ def waiting(planned: Planned, now: datetime, texts: Texts) -> MessageBody:
     return MessageBody(texts("queue_done", place=text, when=discord.utils.format_dt(done, "R")))
 
 
-def awaiting(job: Job, workers: Sequence[str], texts: Texts) -> MessageBody:
-    """A job whose files lie on machines that are not there now."""
-    named = quoted(", ".join(workers), FIELD_MAX)
-    model = quoted(job.request.made_with, FIELD_MAX)
-    return MessageBody(texts("queue_awaits", workers=named, count=len(workers), model=model))
+def awaiting(job: Job, awaited: Awaited, texts: Texts) -> MessageBody:
+    """A job that waits for programs or machines that are not there now."""
+    return MessageBody(awaits(awaited, job.request.made_with, texts))
+
+
+def awaits(awaited: Awaited, model: str, texts: Texts) -> str:
+    """The sentence that names them; those that draw here go before machines that have `model`."""
+    here = bool(awaited.programs)
+    named = quoted(", ".join(awaited.programs if here else awaited.hosts), FIELD_MAX)
+    count = len(awaited.programs if here else awaited.hosts)
+    key = "queue_awaits_program" if here else "queue_awaits"
+    return texts(key, workers=named, count=count, model=quoted(model, FIELD_MAX))
 
 
 def progress(job: Job, event: Progress, seconds_left: float | None, texts: Texts) -> MessageBody:

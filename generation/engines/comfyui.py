@@ -12,6 +12,7 @@ from generation.comfyui.drawing import ComfyUIDrawing
 from generation.comfyui.graph import graph_of
 from generation.comfyui.names import Names
 from generation.comfyui.server import ComfyUIServer
+from generation.engines.helper import Helper
 from generation.engines.program import FutureHashes, ProgramEngine
 from generation.messages import ControlSeen, EngineEvent, EngineWork, Generate, Ready
 from generation.models import ModelFile
@@ -31,8 +32,11 @@ class ComfyUIEngine(ProgramEngine):
         cache: Path,
         hang_after: float = 120.0,
         preview_every: float = 1.0,
+        helper: Helper | None = None,
     ) -> None:
-        super().__init__(cache=cache, hang_after=hang_after, preview_every=preview_every)
+        super().__init__(
+            cache=cache, hang_after=hang_after, preview_every=preview_every, helper=helper
+        )
         self.names: Names | None = None
         """What it had when it was asked last."""
         self._server = ComfyUIServer(address)

@@ -4,20 +4,24 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final, cast
 
+import msgspec
 import structlog
 
 from generation.engines import EngineError
+from generation.engines.helper import Helper, HelperError
 from generation.info.file_hashes import FileHashes
 from generation.messages import (
+    ControlSeen,
     EngineEvent,
     EngineWork,
     Failed,
     Finished,
     Generate,
+    Picture,
     Progress,
     Ready,
 )
@@ -45,7 +49,18 @@ class ProgramEngine(ABC):
     title: ClassVar[str]
     """What people call it."""
 
-    def __init__(self, *, cache: Path, hang_after: float, preview_every: float) -> None:
+    def __init__(
+        self,
+        *,
+        cache: Path,
+        hang_after: float,
+        preview_every: float,
+        helper: Helper | None = None,
+    ) -> None:
+        """`helper` looks at its pictures."""
+        self.moved: Callable[[], None] = lambda: None
+        """Called whenever it has gone or is back."""
+        self._helper = helper
         self._hashes = FileHashes(cache)
         self._hang_after = hang_after
         self._preview_every = preview_every
@@ -118,19 +133,21 @@ class ProgramEngine(ABC):
         except EngineError:
             self._lose()
             raise
-        if not self._there:
+        back, self._there = not self._there, True
+        self._lost.clear()
+        if back:
             log.info(
                 f"{self.title} is there", device=self._ready.device_name, **self._ready.versions
             )
-        self._there = True
-        self._lost.clear()
+            self.moved()
         return self._ready
 
     def _lose(self) -> None:
-        if self._there:
-            log.warning(f"{self.title} is away; it is looked for")
-        self._there = False
+        gone, self._there = self._there, False
         self._lost.set()
+        if gone:
+            log.warning(f"{self.title} is away; it is looked for")
+            self.moved()
 
     async def _watch(self) -> None:
         while True:
@@ -159,6 +176,8 @@ class ProgramEngine(ABC):
             yield Failed(work.job, refused.code, params)
         except EndedError as ended:
             yield Failed(work.job, ended.code, ended.params, ended.detail)
+        except HelperError as ended:
+            yield ended.failed
         finally:
             self._current = ""
 
@@ -173,6 +192,8 @@ class ProgramEngine(ABC):
         """Have it stop at its next step."""
         if job == self._current:
             self._stopping.set()
+            if self._helper is not None:
+                await self._helper.cancel(job)
 
     async def stop(self) -> None:
         """Leave it; it runs on."""
@@ -194,7 +215,10 @@ class ProgramEngine(ABC):
                 async for event in events:
                     if not first_step and isinstance(event, Progress) and event.step:
                         first_step = time.monotonic()
-                    yield event
+                    if isinstance(event, Picture | ControlSeen):
+                        yield await self._looked_at(work, event)
+                    else:
+                        yield event
             hashes = await hashing
         finally:
             hashing.cancel()
@@ -207,6 +231,22 @@ class ProgramEngine(ABC):
             hashes=hashes,
             versions=dict(self._versions()),
         )
+
+    async def _looked_at(
+        self, work: Generate, event: Picture | ControlSeen
+    ) -> Picture | ControlSeen:
+        """A picture with what the picture check says of it. Raises HelperError, and EndedError
+        where it is to be looked at and nothing can.
+        """
+        if self._stopping.is_set():
+            raise EndedError("cancelled")
+        unsafe = None
+        if self._helper is not None:
+            size = event.width, event.height
+            unsafe = await self._helper.unsafe(work.job, event.file, size, work.rater)
+        elif work.rater is not None:
+            raise EndedError("picture_check_broken", {"why": "nothing is there to do it"})
+        return msgspec.structs.replace(event, unsafe=unsafe)
 
     def _hashed(self, work: Generate) -> dict[str, str]:
         found = {f"{file.kind}:{file.name}": file for file in self._files(work)}

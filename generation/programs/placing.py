@@ -51,16 +51,19 @@ class ProgramPlaces:
         program.check_work(preparing.found_for(_job(request), self._catalog))
 
     def runs(self, worker: str) -> Callable[[Job], bool]:
-        """Which jobs are for it."""
+        """Which jobs are for it now."""
+        would = self.would(worker)
+        return lambda job: self._programs[worker].there and would(job)
 
-        def runs(job: Job) -> bool:
-            if not self._programs[worker].there:
-                return False
+    def would(self, worker: str) -> Callable[[Job], bool]:
+        """Which jobs are for it, also while it is away."""
+
+        def would(job: Job) -> bool:
             if self._can(worker, job):
                 return True
             return self._alone and not any(self._can(other, job) for other in self._programs)
 
-        return runs
+        return would
 
     def _can(self, worker: str, job: Job) -> bool:
         told = self._programs[worker].told

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from generation.masked_pictures import beside
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.preprocessors import NONE, PREPROCESSORS
 from generation.request_parts import ControlUse
 from generation.runtime.annotators import seen_by
 from generation.runtime.latents import fitted, open_picture
-from generation.runtime.masks import Mask, beside
+from generation.runtime.masks import Mask
 from generation.runtime.parts import Parts
 from generation.runtime.prepared import is_prepared
 from generation.runtime.preprocessing import WHITE, control_picture

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from generation.families.control import REPAINT, is_shown_mask, number_of
+from generation.masked_pictures import beside
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.request import GenerationRequest
@@ -27,7 +28,7 @@ from generation.runtime.latents import (
     pixels_of,
 )
 from generation.runtime.lora_file import FileStamp
-from generation.runtime.masks import Mask, beside
+from generation.runtime.masks import Mask
 from generation.runtime.memory import Meter
 from generation.runtime.model_sampling import LcmSampling, ModelSampling
 from generation.runtime.networks.architecture import Network

@@ -11,35 +11,23 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops
 
-from generation.canvas import on_canvas
-from generation.mask_region import Region
-from generation.mask_shapes import drawn_part, latent_greys
+from generation.mask_shapes import latent_greys
+from generation.masked_pictures import MaskedPicture, masked_picture
 from generation.messages import Generate
 from generation.request import GenerationRequest
 from generation.runtime.faults import JobError
-from generation.runtime.latents import fitted, open_picture
+from generation.runtime.latents import open_picture
 from generation.runtime.model_sampling import ModelSampling
 from generation.runtime.samplers.step import Denoise
-
-SEEN: Final = 8
-"""From an eighth of a mask's white on what was made with its greys is seen alone."""
-
 
 WORDS_SHOWN: Final = 60
 """Characters of words that are named in a sentence."""
 
 
-class Mask(NamedTuple):
-    """Mask and picture, of the size that is drawn."""
+class Mask(MaskedPicture):
+    """Mask and picture, of the size that is drawn; as tensors."""
 
-    drawn: Image.Image
-    """In greys: white where all is drawn anew, blurred."""
-    picture: Image.Image
-    """What stays where it is black, in RGB."""
-    region: Region | None = None
-    """Of a whole picture, where only what is masked is drawn."""
-    differential: bool = False
-    """Whether its greys say how much each place changes."""
+    __slots__ = ()
 
     @property
     def pixels(self) -> torch.Tensor:
@@ -56,17 +44,6 @@ class Mask(NamedTuple):
             raise JobError("mask_too_fine")
         return found
 
-    def pasted(self, made: Image.Image) -> Image.Image:
-        """A picture that was made, with what stays put back; pixels that the mask, blurred, does
-        not touch are the picture's own, to the last bit.
-        """
-        if self.region is not None:
-            return self.region.pasted(made)
-        if self.differential:
-            return Image.composite(made, self.picture, changed(self.drawn))
-        # half drawn is drawn: the picture's own pixels end where the latents' do
-        return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
-
 
 Find = Callable[[Image.Image], Image.Image]
 """What a segmenter finds in a picture, in greys of its size. Raises JobError."""
@@ -77,11 +54,8 @@ def mask_of(work: Generate, find: Find | None = None) -> Mask | None:
     request = work.request
     if not request.has("mask") or request.init_picture is None:
         return None
-    size = request.width, request.height
     picture, mask = open_picture(work.pictures[request.init_picture]), None
-    if request.extension is not None:
-        picture = on_canvas(picture, request.extension)
-    else:
+    if request.extension is None:
         if request.mask is not None:
             mask = open_picture(work.pictures[request.mask])
         if find is not None:
@@ -89,15 +63,10 @@ def mask_of(work: Generate, find: Find | None = None) -> Mask | None:
             mask = found if mask is None else within(found, mask)
             if mask.getbbox() is None:
                 raise unfound(request)
-    part = drawn_part(request, mask, picture.size)
-    if part is None:
+    masked = masked_picture(request, picture, mask)
+    if masked is None:
         raise JobError("mask_too_fine")
-    differential = request.differential == "on"
-    if part.whole is None or part.box is None:
-        return Mask(part.greys, fitted(picture, *size), differential=differential)
-    shown = changed(part.whole) if differential else part.whole
-    region = Region(picture, shown, part.box)
-    return Mask(part.greys, region.cut(picture, *size), region, differential)
+    return Mask(*masked)
 
 
 def unfound(request: GenerationRequest) -> JobError:
@@ -110,29 +79,17 @@ def within(found: Image.Image, mask: Image.Image) -> Image.Image:
     return ImageChops.multiply(found, mask.convert("L").resize(found.size))
 
 
-def changed(greys: Image.Image) -> Image.Image:
-    """What is seen of a picture that was made with greys: it is a mixture already, and all of it is
-    seen but for where next to nothing changes.
-    """
-    return greys.point(lambda grey: min(255, grey * SEEN))
-
-
-def beside(picture: Image.Image, mask: Mask | None, size: tuple[int, int]) -> Image.Image:
-    """Another picture of a job, in the size that is drawn: of one that lies over the masked picture
-    the same part.
-    """
-    if mask is None or mask.region is None:
-        return fitted(picture, *size)
-    return mask.region.cut(fitted(picture, *mask.region.whole.size), *size)
-
-
 class MaskedLatents(NamedTuple):
     """What of a batch stays: `kept` (N, C, h, w) wherever `drawn` (1, 1, h, w) is 0, and not 1 or
     in between.
+
+    With `noise` (N, C, h, w) it is ComfyUI's way: the network sees what stays under that noise,
+    whatever noise a sampler has put on it since.
     """
 
     drawn: torch.Tensor
     kept: torch.Tensor
+    noise: torch.Tensor | None = None
 
     def over(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents (N, C, h, w) with what stays in them."""
@@ -146,15 +103,20 @@ class MaskedDenoiser:
     which is put on it is the sampler's affair.
     """
 
-    def __init__(self, denoiser: Denoise, masked: MaskedLatents) -> None:
+    def __init__(self, denoiser: Denoise, masked: MaskedLatents, sampling: ModelSampling) -> None:
         self.uncond: torch.Tensor | None = None
         """As of Denoiser."""
         self._denoiser = denoiser
         self._masked = masked
+        self._sampling = sampling
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """As Denoiser's."""
-        denoised = self._masked.over(self._denoiser(x, sigma))
+        masked = self._masked
+        if masked.noise is not None:
+            under = self._sampling.again(masked.kept, masked.noise, sigma.to(x.device))
+            x = torch.where(masked.drawn > 0, x, under)
+        denoised = masked.over(self._denoiser(x, sigma))
         uncond = self._denoiser.uncond
         self.uncond = None if uncond is None else self._masked.over(uncond)
         return denoised
@@ -179,7 +141,7 @@ class DifferentialDenoiser:
         """As of Denoiser."""
         self._denoiser = denoiser
         self._masked = masked
-        self._timestep = sampling.timestep
+        self._sampling = sampling
         self._last = self._time(torch.tensor(max(sampling.sigma_min, float(sigmas[-1]))))
         self._first = self._time(sigmas[0])
 
@@ -187,13 +149,13 @@ class DifferentialDenoiser:
         """As Denoiser's."""
         left = (self._time(sigma) - self._last) / (self._first - self._last)
         now = self._masked._replace(drawn=(self._masked.drawn >= left).float())
-        denoiser = MaskedDenoiser(self._denoiser, now)
+        denoiser = MaskedDenoiser(self._denoiser, now, self._sampling)
         denoised = denoiser(x, sigma)
         self.uncond = denoiser.uncond
         return denoised
 
     def _time(self, sigma: torch.Tensor) -> float:
-        return float(self._timestep(sigma))
+        return float(self._sampling.timestep(sigma))
 
 
 def masking(
@@ -208,7 +170,7 @@ def masking(
         return denoiser
     if request.differential == "on":
         return DifferentialDenoiser(denoiser, masked, sampling, sigmas)
-    return MaskedDenoiser(denoiser, masked)
+    return MaskedDenoiser(denoiser, masked, sampling)
 
 
 def _values(greys: Image.Image) -> torch.Tensor:

@@ -40,7 +40,7 @@ from generation.runtime.latents import (
 )
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
-from generation.runtime.masked_content import beginning, begins_as_trained, filled
+from generation.runtime.masked_content import beginning, begins_as_trained
 from generation.runtime.masks import Mask, MaskedLatents, mask_of, masking
 from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams, first_noise
@@ -339,10 +339,7 @@ class Drawing(JobReport):
         if request.init_picture is None or (work.references and work.enlargement is None):
             return None
         if mask is not None:
-            picture = mask.picture
-            if request.masked_content == "fill":
-                picture = filled(picture, mask.drawn, canvas=request.extension is not None)
-            return pixels_of(picture, device)
+            return pixels_of(mask.beginning(request), device)
         if work.enlargement is None:
             data = work.pictures[request.init_picture]
             return fitted_pixels(data, request.width, request.height, device)
@@ -424,13 +421,14 @@ class Drawing(JobReport):
         )
         height, width = request.height // model.factor, request.width // model.factor
         x = noise.initial((model.family.latents.channels, height, width)).to(self._parts.device)
-        drawn_with = x if request.conventions == "a1111" else None
+        comfyui = request.conventions == "comfyui"
+        drawn_with = None if comfyui else x
         start, masked = over, None
         if inputs.start is not None:
             start = inputs.start.latents(drawn_with, last - first)
         if inputs.drawn is not None and inputs.kept is not None:
             kept = inputs.kept.latents(drawn_with, last - first)
-            masked = MaskedLatents(inputs.drawn, kept)
+            masked = MaskedLatents(inputs.drawn, kept, x if comfyui else None)
             if start is not None:
                 own = first_noise(request.seeds[first:last], tuple(start.shape[1:])).to(x.device)
                 start = beginning(request.masked_content, start, inputs.drawn, own)

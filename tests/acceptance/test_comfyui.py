@@ -8,11 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bot import app
 from bot.config import Config, WorkerSettings
+from generation.engines import EngineError, program
+from generation.engines.fake import FakeEngine
+from generation.engines.helper import Helper
 from generation.info import file_hashes
 from generation.job import JobState
 from playground.person import Person
 from tests.acceptance.conftest import Json, Rig, finished, png
+from tests.acceptance.test_permissions import guild as guild
 from tests.acceptance.test_servers import say
 from tests.fixtures import headers
 from tests.fixtures.comfyui import RecordedComfyUI, running
@@ -43,8 +48,18 @@ def config(
 
 
 @pytest.fixture
-async def drawing(rig: Rig) -> Rig:
+def looks(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """What checks pictures."""
+    found = FakeEngine(unsafe=(0.1, 0.9))
+    monkeypatch.setattr(app, "make_helper", lambda config: Helper(found, config.worker.runtime()))
+    return found
+
+
+@pytest.fixture
+async def drawing(rig: Rig, looks: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """The bot with the engine that its settings name."""
+    assert looks is not None
+    monkeypatch.setattr(program, "AWAY_EVERY", 0.05)
     await rig.stop()
     rig.own_engine = True
     await rig.start()
@@ -110,3 +125,63 @@ async def test_what_it_had_in_hand_when_it_was_closed_is_drawn_when_it_is_back(
     comfyui.gate = None
     await comfyui.start(port)
     await finished(bo, general, message)
+
+
+async def test_its_pictures_are_checked_before_anybody_sees_them(
+    drawing: Rig, bo: Person, general: str, guild: str, looks: FakeEngine
+) -> None:
+    await drawing.studio.store.settings.change_guild(int(guild), picture_check="block")
+    looks.unsafe = (0.9,)
+    message = await ask(bo, general)
+    job = await drawing.until(lambda one: one.delivered_at is not None, 1)
+    assert [one.unsafe for one in job.pictures] == [0.9]
+    assert (await bo.message(general, message["id"]))["attachments"] == []
+    looks.unsafe = (0.1,)
+    shown = await finished(bo, general, await ask(bo, general))
+    assert len(shown["attachments"]) == 1
+    looks.failures = ["picture_check_broken"]
+    await ask(bo, general)
+    job = await drawing.until(lambda one: one.ended, 3)
+    assert job.failure is not None
+    assert job.failure.code == "picture_check_broken"
+    assert not job.pictures
+
+
+async def says_in_the_end(person: Person, channel: str, message: Json, words: str) -> str:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            said: str = (await person.message(channel, message["id"]))["content"]
+            if words in said:
+                return said
+            await asyncio.sleep(0.05)
+
+
+async def test_who_waits_while_it_is_away_is_told_so_until_it_is_back(
+    drawing: Rig, bo: Person, general: str, comfyui: RecordedComfyUI
+) -> None:
+    drawing.client.services.delivery.grids.redrawn_every = 0.1
+    away, listed = "Waiting for ComfyUI", "waits for ComfyUI"
+    port = comfyui.port
+    await comfyui.end()
+    engine = drawing.studio.workers.workers[0].engine
+    with pytest.raises(EngineError):
+        await engine.start()
+    message = await ask(bo, general)
+    said = await says_in_the_end(bo, general, message, away)
+    assert len(said.splitlines()) == 1
+    embed = (await say(bo, general, "queue"))["embeds"][0]
+    assert listed in embed["description"]
+    proposal = await say(bo, general, "grid", prompt="a fox", x="steps", x_values="2, 3")
+    grid = await (await bo.click(proposal, "Draw it")).deferred()
+    await says_in_the_end(bo, general, grid, away)
+    await comfyui.start(port)
+    await finished(bo, general, message)
+    async with asyncio.timeout(PATIENCE):
+        while away in (now := await bo.message(general, grid["id"]))["content"]:
+            await asyncio.sleep(0.05)
+        while not now["attachments"]:
+            now = await bo.message(general, grid["id"])
+            assert away not in now["content"]
+            await asyncio.sleep(0.05)
+    embed = (await say(bo, general, "queue"))["embeds"][0]
+    assert listed not in embed["description"]

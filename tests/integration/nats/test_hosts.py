@@ -178,15 +178,15 @@ async def test_a_job_waits_for_the_host_that_has_its_model(stage: Stage) -> None
     await asyncio.sleep(0.5)
     job = await stage.job(number)
     assert job.state is JobState.QUEUED
-    assert stage.workers.awaits(job) == ("attic",)
+    assert stage.workers.awaits(job).hosts == ("attic",)
     # also after a start at which the host is not there
     await stage.end_bot()
     await stage.bot()
     await stage.until(lambda: any(one.name == "big" for one in stage.catalog.checkpoints))
-    assert stage.workers.awaits(job) == ("attic",)
+    assert stage.workers.awaits(job).hosts == ("attic",)
     stage.host("attic", big="a large one")
     await stage.finished(number)
-    assert stage.workers.awaits(job) == ()
+    assert stage.workers.awaits(job).names == ()
 
 
 @pytest.mark.slow

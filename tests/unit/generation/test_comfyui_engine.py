@@ -4,15 +4,19 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from generation.comfyui import drawing, expressing
 from generation.engines import EngineError, program
 from generation.engines.comfyui import ComfyUIEngine
+from generation.engines.fake import FakeEngine
+from generation.engines.helper import Helper
 from generation.messages import (
     ControlSeen,
     Describe,
@@ -24,6 +28,7 @@ from generation.messages import (
     Picture,
     Preview,
     Progress,
+    RuntimeSettings,
 )
 from generation.models import ModelKind
 from generation.refusal import Refused
@@ -196,6 +201,34 @@ async def test_controlnets_steer_one_behind_the_other_and_what_they_see_is_told(
     assert shown[0] != shown[1]
 
 
+async def test_its_pictures_and_control_pictures_go_through_the_picture_check(
+    server: RecordedComfyUI, tmp_path: Path
+) -> None:
+    looks = FakeEngine(unsafe=(0.75,))
+    helper = Helper(looks, RuntimeSettings(picture_check_model="a-classifier"))
+    engine = ComfyUIEngine(server.address, cache=tmp_path, helper=helper)
+    work = work_of(tmp_path, count=2, controls=(ControlUse("net", A_PICTURE),))
+    events = await events_of(engine, work)
+    seen = [event for event in events if isinstance(event, Picture | ControlSeen)]
+    assert [one.unsafe for one in seen] == [0.75, 0.75, 0.75]
+    # where the check does not work nothing is shown
+    looks.failures = ["", "picture_check_broken"]
+    events = await events_of(engine, work)
+    assert failure(events).code == "picture_check_broken"
+    assert not [event for event in events if isinstance(event, Picture)]
+    await engine.stop()
+
+
+async def test_where_nothing_can_check_pictures_that_are_to_be_checked_none_is_shown(
+    engine: ComfyUIEngine, tmp_path: Path
+) -> None:
+    rater = a_model("wd", kind=ModelKind.TAGGER)
+    work = msgspec.structs.replace(work_of(tmp_path), rater=rater)
+    events = await events_of(engine, work)
+    assert failure(events).code == "picture_check_broken"
+    assert not [event for event in events if isinstance(event, Picture)]
+
+
 async def test_a_comfyui_without_the_socket_node_is_asked_for_the_file(
     engine: ComfyUIEngine, server: RecordedComfyUI, tmp_path: Path
 ) -> None:
@@ -296,6 +329,8 @@ async def test_one_that_goes_away_is_a_fault_and_one_that_is_back_draws(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(program, "AWAY_EVERY", 0.02)
+    told: list[bool] = []
+    engine.moved = lambda: told.append(engine.there)
     await engine.start()
     assert engine.there
     server.hangs_up = True
@@ -311,6 +346,9 @@ async def test_one_that_goes_away_is_a_fault_and_one_that_is_back_draws(
         while not engine.there:
             await asyncio.sleep(0.01)
     assert isinstance((await events_of(engine, work_of(tmp_path)))[-1], Finished)
+    assert told[0] is told[-1] is True
+    assert False in told
+    assert all(one is not other for one, other in pairwise(told)), "each change once"
 
 
 async def test_what_it_loses_from_its_queue_is_a_fault(

@@ -48,6 +48,7 @@ def test_alone_it_takes_what_it_can_not_draw_and_beside_others_it_does_not(
     found = places(tmp_path, alone, one=Known(), away=Known(there=False))
     assert found.runs("one")(asked())
     assert not found.runs("away")(asked())
+    assert found.would("away")(asked())
     found = places(tmp_path, alone, one=Known(), away=Known(there=False))
     assert found.runs("one")(asked(model="folder")) is alone
     with pytest.raises(Refused):

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bot.locales import Texts
+from bot.ui.job_embeds import awaits
 from generation import schedule
 from generation.engines.fake import FakeEngine
 from generation.job import Job, JobState
 from generation.messages import JobEvent
 from generation.schedule import Planned
-from generation.worker_pool import WorkerPool
+from generation.worker_pool import NOBODY, Awaited, WorkerPool
 from storage.database import open_database, sqlite_url
 from storage.jobs import JobStore
 from storage.pictures import PictureFiles
@@ -210,6 +212,53 @@ async def test_one_that_nobody_can_draw_waits_for_who_can(house: House) -> None:
         house.engage("late")
         await house.until_idle()
     assert house.drew["late"] == [other]
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+async def test_who_waits_for_a_program_that_is_away_is_told_so_until_it_is_back(
+    house: House, locale: str
+) -> None:
+    there = False
+    engine = FakeEngine()
+    house.workers.add(
+        "one", engine, runs=lambda _job: there, would=lambda _job: True, program="ComfyUI"
+    )
+    told: list[int] = []
+    house.workers.listen(lambda job, _event: told.append(job.id))
+    async with running(house.workers):
+        number = await house.ask()
+        job = await house.job(number)
+        assert house.workers.awaits(job) == Awaited(programs=("ComfyUI",))
+        said = awaits(house.workers.awaits(job), "demo", Texts(locale))
+        assert said.count("ComfyUI") == 1
+        house.workers.moved()
+        assert told == [number]
+        house.workers.moved()
+        assert told == [number], "once for each change"
+        there = True
+        house.workers.moved()
+        await house.until_idle()
+        assert house.workers.awaits(job) == NOBODY
+    assert engine.began == [str(number)]
+
+
+async def test_of_several_that_are_away_each_is_named_and_none_where_another_draws(
+    house: House,
+) -> None:
+    for name in ("one", "other"):
+        house.workers.add(
+            name,
+            FakeEngine(),
+            runs=lambda _job: False,
+            would=lambda job: job.request.model == "demo",
+            program="ComfyUI",
+        )
+    demo, other = [await house.job(await house.ask(model=model)) for model in ("demo", "other")]
+    names = house.workers.awaits(demo).names
+    assert names == ("ComfyUI (one)", "ComfyUI (other)")
+    assert house.workers.awaits(other) == NOBODY, "it would not draw that"
+    house.engage("own")
+    assert house.workers.awaits(demo) == NOBODY
 
 
 async def test_they_come_and_go(house: House) -> None:

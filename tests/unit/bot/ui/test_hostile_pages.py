@@ -24,6 +24,7 @@ from generation.preset import Preset
 from generation.refusal import Refused
 from generation.request_parts import LoraUse
 from generation.schedule import Planned
+from generation.worker_pool import Awaited
 from playground.validation.form import Form
 from playground.validation.messages import check_message, check_shows
 from playground.validation.modals import check_modal
@@ -140,7 +141,11 @@ def test_the_queue_and_the_history(count: int) -> None:
         running = chance.choice(({}, {"main": jobs[0]}, {f"w{n}" * 10: jobs[0] for n in range(16)}))
         user = chance.choice((1, 2))
         waiting, named = chance.choice((0, 10**9)), len(running) > 1
-        shown = queue._embed(running, plan[: queue.SHOWN], waiting, user, texts, name_workers=named)
+        hosts = (text[:60],) * 3
+        awaited = {job.id: Awaited(hosts) for job in jobs if chance.random() < 0.3}
+        shown = queue._embed(
+            *(running, plan[: queue.SHOWN], awaited, waiting, user, texts), name_workers=named
+        )
         takes(embed=shown)
         some = jobs[: chance.randint(1, pages.ENTRIES)]
         thumbnails = [chance.choice((None, Attachment("x.webp", b"", False))) for _ in some]

@@ -8,8 +8,8 @@ from PIL import Image
 
 from generation.canvas import new_part, on_canvas
 from generation.mask_shapes import blurred
+from generation.masked_pictures import filled
 from generation.request_parts import Extension
-from generation.runtime.masked_content import filled
 from tests.unit.generation.runtime.drawing import HEIGHT, WIDTH, apart
 from tests.unit.generation.runtime.test_inpainting import Inpainting
 

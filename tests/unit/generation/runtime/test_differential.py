@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from generation.runtime.masks import DifferentialDenoiser, MaskedLatents, changed
+from generation.masked_pictures import changed
+from generation.runtime.masks import DifferentialDenoiser, MaskedLatents
 from generation.runtime.model_sampling import FlowSampling
 from generation.runtime.noise import Streams
 from generation.runtime.samplers import SAMPLING

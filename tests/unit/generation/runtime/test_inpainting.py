@@ -541,7 +541,7 @@ def test_what_stays_has_the_noise_of_each_step(sampler: str, model: str) -> None
     initial = noise.initial(SHAPE)
     drawn = torch.zeros(1, 1, 32, 32)
     drawn[..., :8] = 1
-    masked = MaskedDenoiser(Halving(), MaskedLatents(drawn, KEPT))
+    masked = MaskedDenoiser(Halving(), MaskedLatents(drawn, KEPT), sampling)
     x = sampling.begin(initial, sigmas[0], KEPT)
     for step in SAMPLING[sampler](masked, x, sigmas, noise, sampling):
         assert torch.equal(step.denoised[..., 8:], KEPT[..., 8:])
@@ -549,3 +549,29 @@ def test_what_stays_has_the_noise_of_each_step(sampler: str, model: str) -> None
         signal = 1 if model == "eps" else 1 - level
         left = (step.x - signal * KEPT)[..., 8:]
         assert float(left.std()) == pytest.approx(level, rel=0.1, abs=0.01), step.number
+
+
+@pytest.mark.parametrize("model", ["eps", "flow"])
+def test_in_comfyui_s_way_the_network_sees_what_stays_under_its_first_noise(model: str) -> None:
+    """Whatever noise a sampler has put on it since."""
+    sampling = discrete({}, "comfyui") if model == "eps" else FlowSampling(3.0)
+    sigmas = timeline("Uniform", "Euler a", sampling, 6, 0.7).sigmas
+    noise = Streams((7,), (), "comfyui")
+    first = noise.initial(SHAPE)
+    drawn = torch.zeros(1, 1, 32, 32)
+    drawn[..., :8] = 1
+    seen: list[torch.Tensor] = []
+
+    class Watched(Halving):
+        def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            signal = 1 if model == "eps" else 1 - float(sigma)
+            seen.append((x - signal * KEPT)[..., 8:] / float(sigma))
+            return super().__call__(x, sigma)
+
+    masked = MaskedDenoiser(Watched(), MaskedLatents(drawn, KEPT, first), sampling)
+    x = sampling.begin(first, sigmas[0], KEPT)
+    for _ in SAMPLING["Euler a"](masked, x, sigmas, noise, sampling):
+        pass
+    assert len(seen) == 6
+    for one in seen:
+        assert torch.allclose(one, first[..., 8:], atol=1e-3)

@@ -10,8 +10,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from generation.mask_region import Region, around
 from generation.mask_shapes import blurred
-from generation.runtime.masked_content import filled
-from generation.runtime.masks import Mask, beside
+from generation.masked_pictures import beside, filled
+from generation.runtime.masks import Mask
 from tests.fixtures import flux
 from tests.fixtures.requests import a_request
 from tests.unit.generation.runtime.drawing import BOUND, HEIGHT, WIDTH, Pixels, apart, checkpoint
