@@ -45,6 +45,7 @@ from generation.engines.comfyui import ComfyUIEngine
 from generation.engines.helper import Helper
 from generation.engines.process import ProcessEngine
 from generation.engines.program import ProgramEngine
+from generation.engines.webui import WebuiEngine
 from generation.fleet.catalog import FleetCatalog
 from generation.fleet.hosts import Fleet
 from generation.info.file_hashes import FileHashes
@@ -240,14 +241,8 @@ def make_helper(config: Config) -> Helper:
 
 
 def _engine(config: Config, settings: WorkerSettings, helper: Helper | None) -> Engine:
-    if settings.engine == "comfyui":
-        return ComfyUIEngine(
-            settings.address,
-            cache=config.storage.folder / "cache",
-            hang_after=settings.hang_after,
-            preview_every=settings.preview_every,
-            helper=helper,
-        )
+    if settings.engine != "darkroom":
+        return _program(config, settings, helper)
     runtime = settings.runtime()
     if len(config.engines) > 1 and not runtime.ram_limit:
         # each takes half of the memory for its own where nobody says otherwise
@@ -259,6 +254,21 @@ def _engine(config: Config, settings: WorkerSettings, helper: Helper | None) -> 
         hang_after=settings.hang_after,
         stop_within=config.worker.stop_within,
     )
+
+
+def _program(config: Config, settings: WorkerSettings, helper: Helper | None) -> Engine:
+    """The engine that has a program of others draw."""
+    address, auth = settings.program_address, config.webui_auth
+    webui = settings.engine == "webui"
+    make = partial(WebuiEngine, auth=auth) if webui else ComfyUIEngine
+    made: Engine = make(
+        address,
+        cache=config.storage.folder / "cache",
+        hang_after=settings.hang_after,
+        preview_every=settings.preview_every,
+        helper=helper,
+    )
+    return made
 
 
 @contextlib.asynccontextmanager

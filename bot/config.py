@@ -25,6 +25,9 @@ DISCORD_API: Final = "https://discord.com/api"
 ONLY_WORKER: Final = "main"
 """What the worker is called where there is one."""
 
+USUAL_ADDRESSES: Final = {"comfyui": "http://127.0.0.1:8188", "webui": "http://127.0.0.1:7860"}
+"""Where programs have their pages that draw as engines."""
+
 
 class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[discord]`. Empty addresses are Discord's own. The token is in the environment only."""
@@ -82,16 +85,22 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class WorkerSettings(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[worker]`: what the worker process is told, and how long it may be silent."""
 
-    engine: Literal["darkroom", "comfyui"] = "darkroom"
-    """What draws: a process of this program, or a ComfyUI that runs."""
-    address: str = "http://127.0.0.1:8188"
-    """Of that ComfyUI."""
+    engine: Literal["darkroom", "comfyui", "webui"] = "darkroom"
+    """What draws: a process of this program, or a ComfyUI or an A1111 webui that runs."""
+    address: str = ""
+    """Of that one; empty for its usual one on this machine."""
     hang_after: Annotated[float, Meta(ge=5, le=3600)] = 120.0
     """Seconds."""
     stop_within: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
     """Seconds that a stop may take, whatever is being drawn."""
     webui_flags: Annotated[str, Meta(max_length=4000)] = ""
     """Flags of other programs."""
+
+    @property
+    def program_address(self) -> str:
+        """Where the page of the program is that draws in the place of this one; "" for none."""
+        usual = USUAL_ADDRESSES.get(self.engine, "")
+        return usual and (self.address or usual)
 
     def runtime(self) -> RuntimeSettings:
         """The part that the worker process is told, with what `webui_flags` change."""
@@ -181,6 +190,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     token: str = ""
+    webui_auth: str = ""
+    """`user:password`, for a webui that asks for it."""
 
     @property
     def model_folders(self) -> tuple[Path, ...]:

@@ -74,14 +74,15 @@ def load_config(
     dotenv = _dotenv(file.parent / ".env")
     variables = dotenv | dict(os.environ if environment is None else environment)
     for table, settings in _worker_tables(sections).items():
-        if settings.engine == "comfyui":
+        if settings.address and settings.engine != "darkroom":
             _check_address("address", settings.address, ("http", "https"), place, table)
     found = sections.get("huggingface", HuggingFaceSettings())
     own = found.token or variables.get("HF_TOKEN", "")
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
     sections["nats"] = _nats(sections.get("nats", NatsSettings()), variables, place)
     token = _token(variables.get("DISCORD_TOKEN", ""), "DISCORD_TOKEN")
-    config = _with_keys(Config(file=file, token=token, **sections), dotenv)
+    auth = variables.get("WEBUI_AUTH", "")
+    config = _with_keys(Config(file=file, token=token, webui_auth=auth, **sections), dotenv)
     _check_processes(config, place)
     return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
 
@@ -244,15 +245,16 @@ def _workers(
                 sentence = f"`{key}` holds for all workers: write it in [worker]."
                 raise place.error(f"workers.{name}", key, sentence)
         settings = _decode({**for_all, **table}, WorkerSettings, f"workers.{name}", place)
-        device = settings.address if settings.engine == "comfyui" else settings.device
-        key = "address" if settings.engine == "comfyui" else "device"
+        device, key = settings.program_address or settings.device, "device"
+        if settings.engine != "darkroom":
+            key = "address"
         if device in devices:
             sentence = (
                 f"worker {devices[device]} has {device} already: give each its own device, as"
                 ' "cuda:0" and "cuda:1".'
             )
             if key == "address":
-                sentence = f"worker {devices[device]} draws with the ComfyUI there already."
+                sentence = f"worker {devices[device]} draws with the program there already."
             raise place.error(f"workers.{name}", key, sentence)
         devices[device] = name
         found[name] = settings

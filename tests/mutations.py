@@ -52,6 +52,7 @@ TESTS: Final = {
     "comfyui": "tests/unit/generation/test_comfyui_engine.py",
     "helper": "tests/unit/generation/test_helper.py",
     "pool": "tests/unit/generation/test_worker_pool.py",
+    "webui": "tests/unit/generation/test_webui_engine.py",
     "solvers": f"{RUNTIME}/test_solvers.py",
     "samplers": f"{RUNTIME}/test_samplers.py",
     "schedules": f"{RUNTIME}/test_schedules.py",

@@ -32,8 +32,8 @@ OF_SETTINGS: Final = """# Every setting
 What stands in config.toml, with the defaults that hold where a key is left out. Paths are relative
 to the file; on Windows write them with slashes (`C:/models`) or in single quotes. The bot reads the
 file when it starts. Secrets need not be in it: `DISCORD_TOKEN`, which never is,
-`HF_TOKEN`, `NATS_PASSWORD` and `NATS_TOKEN` come from the environment, or from a file `.env` beside
-config.toml."""
+`HF_TOKEN`, `NATS_PASSWORD`, `NATS_TOKEN` and `WEBUI_AUTH` come from the environment, or from a file
+`.env` beside config.toml."""
 OF_MODELS: Final = """What holds for one checkpoint where nobody says otherwise; the same keys but
 `hub` may lie beside the model, in `darkroom.toml` in its folder or in `NAME.darkroom.toml` beside
 `NAME.safetensors`. A name with a dot stands in quotes: `[models."sd_xl_1.0"]`."""

@@ -36,11 +36,12 @@ async def worker(config: Config, parsed: argparse.Namespace) -> int:
         raise StartError("Name the server: --nats nats://HOST:4222, or url in [nats].")
     if wrong := settings.problem():
         raise StartError(f"{wrong}.")
-    if any(own.engine == "comfyui" for own in config.engines.values()):
-        raise StartError(
-            'A machine that draws over NATS does so itself: leave out engine = "comfyui" here, and'
-            " name that ComfyUI's address in the config.toml of the bot."
-        )
+    for own in config.engines.values():
+        if own.engine != "darkroom":
+            raise StartError(
+                f'A machine that draws over NATS does so itself: leave out engine = "{own.engine}"'
+                " here, and name the address of that in the config.toml of the bot."
+            )
     name = settings.name or socket.gethostname().partition(".")[0]
     workers = [
         WorkerName(

@@ -35,7 +35,11 @@ class ComfyUIEngine(ProgramEngine):
         helper: Helper | None = None,
     ) -> None:
         super().__init__(
-            cache=cache, hang_after=hang_after, preview_every=preview_every, helper=helper
+            address,
+            cache=cache,
+            hang_after=hang_after,
+            preview_every=preview_every,
+            helper=helper,
         )
         self.names: Names | None = None
         """What it had when it was asked last."""

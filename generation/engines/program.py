@@ -11,6 +11,7 @@ from typing import ClassVar, Final, cast
 import msgspec
 import structlog
 
+from generation.ending import ended
 from generation.engines import EngineError
 from generation.engines.helper import Helper, HelperError
 from generation.info.file_hashes import FileHashes
@@ -51,6 +52,7 @@ class ProgramEngine(ABC):
 
     def __init__(
         self,
+        address: str,
         *,
         cache: Path,
         hang_after: float,
@@ -58,6 +60,8 @@ class ProgramEngine(ABC):
         helper: Helper | None = None,
     ) -> None:
         """`helper` looks at its pictures."""
+        self.address = address
+        """Without a password."""
         self.moved: Callable[[], None] = lambda: None
         """Called whenever it has gone or is back."""
         self._helper = helper
@@ -98,7 +102,7 @@ class ProgramEngine(ABC):
 
     @abstractmethod
     async def _ask(self) -> Ready:
-        """Ask what it is and what it has. Raises ServerError, or EngineError with a sentence."""
+        """Ask what it is and what it has. Raises ServerError."""
 
     @abstractmethod
     def _files(self, work: Generate) -> Iterable[ModelFile]:
@@ -129,10 +133,8 @@ class ProgramEngine(ABC):
             self._ready = await self._ask()
         except ServerError as error:
             self._lose()
-            raise EngineError(f"{self.title} does not answer: {error}") from error
-        except EngineError:
-            self._lose()
-            raise
+            text = f"{self.title} does not answer: {error}"
+            raise EngineError(text, error.failure) from error
         back, self._there = not self._there, True
         self._lost.clear()
         if back:
@@ -152,7 +154,8 @@ class ProgramEngine(ABC):
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), ASK_EVERY)
+                async with asyncio.timeout(ASK_EVERY):
+                    await self._lost.wait()
                 await asyncio.sleep(AWAY_EVERY)
             with contextlib.suppress(EngineError):
                 await self._look()
@@ -174,10 +177,10 @@ class ProgramEngine(ABC):
         except Refused as refused:
             params = {name: str(value) for name, value in refused.params.items()}
             yield Failed(work.job, refused.code, params)
-        except EndedError as ended:
-            yield Failed(work.job, ended.code, ended.params, ended.detail)
-        except HelperError as ended:
-            yield ended.failed
+        except EndedError as error:
+            yield Failed(work.job, error.code, error.params, error.detail)
+        except HelperError as error:
+            yield error.failed
         finally:
             self._current = ""
 
@@ -199,9 +202,7 @@ class ProgramEngine(ABC):
         """Leave it; it runs on."""
         self._stopping.set()
         watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        await ended(watching)
         await self._close()
 
     async def _drawn(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:

@@ -1,8 +1,17 @@
 """How a program that draws for the bot fails."""
 
+from generation.job import Failure
+
 
 class ServerError(Exception):
-    """It is away, or answers what it never does; the text says how."""
+    """It is away, or answers what it never does; the text says how.
+
+    Where its owner can mend that, `failure` is the sentence that says so.
+    """
+
+    def __init__(self, text: str, failure: Failure | None = None) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class EndedError(Exception):

@@ -12,6 +12,7 @@ from bot.cli.doctor.finding import GIB, Finding
 from bot.cli.doctor.running import how_models_run
 from bot.config import Config
 from generation.engines import Engine, EngineError
+from generation.engines.program import ProgramEngine
 from generation.messages import Ready
 
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 14)
@@ -37,8 +38,8 @@ async def check_device(config: Config) -> AsyncIterator[Finding]:
 
 async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncIterator[Finding]:
     settings = config.engines[name]
-    if settings.engine == "comfyui":
-        yield await _check_comfyui(engine, settings.address)
+    if isinstance(engine, ProgramEngine):
+        yield await _check_program(engine)
         return
     try:
         ready = await engine.start()
@@ -60,17 +61,19 @@ async def _check_engine(config: Config, name: str, engine: Engine) -> AsyncItera
         yield finding
 
 
-async def _check_comfyui(engine: Engine, address: str) -> Finding:
-    """A ComfyUI that somebody runs."""
+async def _check_program(engine: ProgramEngine) -> Finding:
+    """A program that somebody runs."""
     try:
         ready = await engine.start()
     except EngineError as error:
-        mend = f"Start ComfyUI at {address}, or name where it runs: `address` in config.toml."
-        return Finding("ComfyUI", str(error), mend)
+        if error.failure is not None:
+            return Finding(engine.title, engine.address, why_no_engine(error))
+        mend = f"Start it at {engine.address}, or name where it runs: `address` in config.toml."
+        return Finding(engine.title, str(error), mend)
     finally:
         await engine.stop()
-    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
-    return Finding("ComfyUI", f"{address}: {versions}, on {ready.device_name}")
+    versions = ", ".join(f"{name} {of}".strip() for name, of in ready.versions.items())
+    return Finding(engine.title, f"{engine.address}: {versions}, on {ready.device_name}")
 
 
 def _tuning(ready: Ready) -> Finding:

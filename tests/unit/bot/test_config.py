@@ -256,7 +256,7 @@ def test_a_comfyui_is_a_worker_with_an_address(tmp_path: Path) -> None:
     )
     file.write_text(two)
     config = load_config(file, {})
-    assert config.engines["one"].address == "http://127.0.0.1:8188"
+    assert config.engines["one"].program_address == "http://127.0.0.1:8188"
     assert config.only_comfyui
     assert config.rules.conventions == "comfyui"
     file.write_text(f"{two}[workers.three]\ndevice = 'cpu'\n")
@@ -264,17 +264,37 @@ def test_a_comfyui_is_a_worker_with_an_address(tmp_path: Path) -> None:
     assert not config.only_comfyui
     assert config.rules.conventions == "a1111"
     file.write_text(f"{two}[workers.three]\nengine = 'comfyui'\n")
-    with pytest.raises(ConfigError, match="worker one draws with the ComfyUI there already"):
+    with pytest.raises(ConfigError, match="worker one draws with the program there already"):
         load_config(file, {})
-    for wrong in ("", "10.0.0.5:8188", "ftp://host"):
+    for wrong in ("10.0.0.5:8188", "ftp://host"):
         file.write_text(f"[worker]\nengine = 'comfyui'\naddress = '{wrong}'\n")
         with pytest.raises(ConfigError, match=r"line 3: .* is no address: write http://"):
             load_config(file, {})
 
 
-async def test_a_machine_over_nats_hands_nothing_on_to_comfyui(tmp_path: Path) -> None:
+def test_a_webui_is_a_worker_with_an_address_and_a_password(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text("[worker]\nengine = 'comfyui'\n")
+    file.write_text("[worker]\nengine = 'webui'\n")
+    config = load_config(file, {"WEBUI_AUTH": "ada:secret"})
+    assert config.engines["main"].program_address == "http://127.0.0.1:7860"
+    assert config.webui_auth == "ada:secret"
+    assert config.only_programs
+    assert config.rules.conventions == "a1111", "which it draws by"
+    both = "[workers.one]\nengine = 'webui'\n[workers.two]\nengine = 'comfyui'\n"
+    file.write_text(both)
+    config = load_config(file, {})
+    assert config.only_programs
+    assert config.rules.conventions == "a1111"
+    file.write_text(f"{both}[workers.three]\ndevice = 'cpu'\naddress = 'http://127.0.0.1:7860'\n")
+    config = load_config(file, {})
+    assert not config.only_programs
+    assert config.engines["three"].program_address == "", "it draws itself"
+
+
+@pytest.mark.parametrize("engine", ["comfyui", "webui"])
+async def test_a_machine_over_nats_hands_nothing_on(tmp_path: Path, engine: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[worker]\nengine = '{engine}'\n")
     asked = argparse.Namespace(nats="nats://127.0.0.1:1", name="attic")
     with pytest.raises(StartError, match="leave out engine"):
         await worker.worker(load_config(file, {}), asked)

@@ -1,0 +1,159 @@
+"""A running A1111 webui, or a fork of it, as an engine: a call of its API for each picture."""
+
+import asyncio
+import contextlib
+import io
+import uuid
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image, ImageOps
+
+from generation.engines.helper import Helper
+from generation.engines.program import FutureHashes, ProgramEngine
+from generation.messages import ControlSeen, EngineEvent, EngineWork, Generate, Ready
+from generation.models import ModelFile
+from generation.preprocessors import NONE
+from generation.programs.faults import EndedError
+from generation.programs.pictures import drawn, finished, opaque
+from generation.request import GenerationRequest
+from generation.webui import expressing
+from generation.webui.answers import otherwise
+from generation.webui.drawing import WebuiDrawing
+from generation.webui.names import WebuiNames
+from generation.webui.payload import GivenPictures, kind_of, payload_of
+from generation.webui.server import WebuiServer
+
+
+class WebuiEngine(ProgramEngine):
+    """Has a webui draw that somebody else runs."""
+
+    title: ClassVar[str] = "A1111's webui"
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        cache: Path,
+        auth: str = "",
+        hang_after: float = 120.0,
+        preview_every: float = 1.0,
+        helper: Helper | None = None,
+    ) -> None:
+        self._server = WebuiServer(address, auth)
+        super().__init__(
+            self._server.address,
+            cache=cache,
+            hang_after=hang_after,
+            preview_every=preview_every,
+            helper=helper,
+        )
+        self.names: WebuiNames | None = None
+        """What it had when it was asked last."""
+        self._version = ""
+        """As it has named itself beside a picture; before one nothing says it."""
+
+    @property
+    def told(self) -> object:
+        """What it had when it was asked last."""
+        return self.names
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise Refused for what its API can't say."""
+        expressing.check(request, self.names)
+
+    def check_work(self, work: EngineWork) -> None:
+        """The same, and for files that it can't load or does not find."""
+        expressing.check_work(work, self.names)
+
+    async def _ask(self) -> Ready:
+        about = await self._server.about()
+        found = await self._server.names()
+        if found != self.names:
+            self.names = found
+        return Ready(
+            device="cuda" if about.cuda else "cpu",
+            device_name="its graphics card" if about.cuda else "its processor",
+            memory_total=about.memory_total,
+            memory_free=about.memory_free,
+            precision="its own",
+            versions={self._kind: self._version},
+        )
+
+    @property
+    def _kind(self) -> str:
+        return "forge" if self.names is not None and self.names.forge else "webui"
+
+    def _versions(self) -> dict[str, str]:
+        return {self._kind: self._version}
+
+    def _files(self, work: Generate) -> Iterable[ModelFile]:
+        return expressing.files_of(work)
+
+    async def _close(self) -> None:
+        await self._server.close()
+
+    async def _each(
+        self, work: Generate, hashing: FutureHashes
+    ) -> AsyncGenerator[EngineEvent, None]:
+        names = self.names
+        assert names is not None, "it has started"
+        given = await asyncio.to_thread(_given, work)
+        for number, use in enumerate(work.request.controls):
+            if use.preprocessor == NONE:
+                yield _seen(work, number, given.controls[number])
+        for index in range(work.request.count):
+            task = f"task(darkroom-{uuid.uuid4().hex[:12]})"
+            payload = payload_of(work, index, names, given, task)
+            drawing = WebuiDrawing(self._server, names, payload, work, index, self._stopping)
+            drawing.hang_after, drawing.preview_every = self._hang_after, self._preview_every
+            async with contextlib.aclosing(drawing.events(kind_of(work.request))) as events:
+                async for event in events:
+                    yield event
+            self._version = str(drawing.info.get("version") or "")
+            hashes = await hashing
+            if other := otherwise(work, index, names, drawing.info, hashes):
+                raise EndedError("webui_otherwise", {"what": other})
+            picture = await asyncio.to_thread(drawn, drawing.file)
+            if picture.convert("L").getextrema() == (0, 0):
+                raise EndedError("webui_nan")
+            yield await asyncio.to_thread(finished, picture, work, index, hashes)
+
+
+def _given(work: Generate) -> GivenPictures:
+    """Its pictures as the project's own engine sees them. Raises Refused."""
+    request = work.request
+    size = request.width, request.height
+    start = mask = None
+    if request.init_picture is not None:
+        start = opaque(work.pictures[request.init_picture])
+    if request.mask is not None and start is not None:
+        # of another size it lies over the whole picture
+        mask = opaque(work.pictures[request.mask]).convert("L").resize(start.size)
+    if start is not None and request.inpaint_area != "only masked":
+        start = ImageOps.fit(start, size, Image.Resampling.LANCZOS)
+        if mask is not None:
+            mask = ImageOps.fit(mask, size, Image.Resampling.LANCZOS)
+    controls = []
+    for use in request.controls:
+        picture = opaque(work.pictures[use.picture])
+        if use.preprocessor == NONE and use.fit == "crop":
+            picture = ImageOps.fit(picture, request.drawn_size, Image.Resampling.LANCZOS)
+        controls.append(_png(picture))
+    return GivenPictures(
+        None if start is None else _png(start),
+        None if mask is None else _png(mask),
+        tuple(controls),
+    )
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=4)
+    return file.getvalue()
+
+
+def _seen(work: Generate, number: int, file: bytes) -> ControlSeen:
+    with Image.open(io.BytesIO(file)) as picture:
+        return ControlSeen(work.job, number, file, *picture.size)
