@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import io
+import os
 import signal
 import sys
 from importlib.metadata import version
@@ -22,6 +23,8 @@ from generation.regular_files import printable
 
 SIGNALLED = 128
 """Plus its number: the status of a program that a signal has ended."""
+SIGPIPE: Final = 13
+"""Which Windows does not have."""
 ANSWERING: Final = (
     *("imagine", "describe", "doctor", "prompt", "models", "info", "convert", "fetch", "drain"),
     *("backup", "restore"),
@@ -49,7 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
         config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
     configure_logging(config.log)
     try:
-        return asyncio.run(_command(config, parsed))
+        status = asyncio.run(_command(config, parsed))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if parsed.command not in ANSWERING:
+            raise
+        # whoever reads it has enough, as head has; nor is anything to be said of that at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGNALLED + SIGPIPE
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -54,6 +54,8 @@ $EnvironmentPython = Join-Path $Environment 'Scripts\python.exe'
 if (-not $Config) {
     $Config = Join-Path $Project 'config.toml'
 }
+# the task starts in the project's folder
+$Config = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Config)
 
 function Write-Step([string]$Text) {
     Write-Host ''
@@ -170,11 +172,12 @@ function Register-Autostart {
     $data = Join-Path (Split-Path -Parent $Config) 'data'
     New-Item -ItemType Directory -Force -Path $data | Out-Null
     $log = Join-Path $data 'darkroom.log'
-    # cmd, since a task has nowhere to write to by itself
-    $line = '/d /c ""{0}" -m bot --config "{1}" run >> "{2}" 2>&1"' -f $EnvironmentPython, $Config, $log
+    # a task has nowhere to write to by itself, and is not started again where its program dies
+    $runner = Join-Path $PSScriptRoot 'windows-run.cmd'
+    $line = '/d /c ""{0}" "{1}" "{2}" "{3}""' -f $runner, $EnvironmentPython, $Config, $log
     $action = New-ScheduledTaskAction -Execute 'cmd.exe' -Argument $line -WorkingDirectory $Project
     $settings = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries `
-        -ExecutionTimeLimit ([TimeSpan]::Zero) -RestartCount 999 `
+        -ExecutionTimeLimit ([TimeSpan]::Zero) -RestartCount 10 `
         -RestartInterval (New-TimeSpan -Minutes 1) -MultipleInstances IgnoreNew
     $user = "$env:USERDOMAIN\$env:USERNAME"
     if ($AtBoot) {
@@ -188,7 +191,7 @@ function Register-Autostart {
     Register-ScheduledTask -TaskName $TaskName -Action $action -Trigger $trigger -Settings $settings `
         -Principal $principal -Description 'Darkroom, an image bot for Discord' -Force | Out-Null
     Write-Host "The task $TaskName starts it; its log is $log."
-    Write-Host "At once: Start-ScheduledTask $TaskName. To stop it: Stop-ScheduledTask $TaskName."
+    Write-Host "At once: Start-ScheduledTask $TaskName. To end it in order: .venv\Scripts\darkroom drain"
 }
 
 if ($RemoveAutostart) {

@@ -20,12 +20,16 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = PROJECT / "docs" / "reference"
 WORDS_MAX: Final = 8
 """More are said in the comment alone."""
+VALUE_MAX: Final = 18
+"""Characters of what a flag takes; longer ones stand with its help."""
+VALUE: Final = "WHICH"
 PLAIN: Final = {bool: "`true` or `false`", int: "a whole number", float: "a number", str: "text"}
 
 OF_THE_COMMAND_LINE: Final = """# Command line
 
-`darkroom COMMAND`, or `python -m bot COMMAND` in a checkout: the same program. `--help` behind a
-command says what stands here. The status is 0 where all went well, 1 where something could not be
+`darkroom COMMAND`, or `python -m bot COMMAND` in a checkout: the same program
+([how it is called](../start.md#3-what-is-wrong)). `--help` behind a command says what stands
+here. The status is 0 where all went well, 1 where something could not be
 done, 2 where arguments or config.toml are wrong; what is wrong is said in a sentence on stderr."""
 OF_SETTINGS: Final = """# Every setting
 
@@ -101,8 +105,14 @@ def _table(command: argparse.ArgumentParser) -> str:
     for action in command._actions:
         if action.dest == "help" or isinstance(action, argparse._SubParsersAction):
             continue
-        name = ", ".join(f"`{flag}{_value(action)}`" for flag in action.option_strings)
-        rows.append(f"| {name or f'`{action.metavar or action.dest}`'} | {_help(action)} |")
+        value, said = _value(action), _help(action)
+        if len(value) > VALUE_MAX:
+            # else the first column would take the page
+            words = re.split(r"[|,]", value.strip(" {}"))
+            said = f"{', '.join(f'`{word}`' for word in words)}: {said}"
+            value = f" {VALUE}"
+        name = ", ".join(f"`{flag}{value}`" for flag in action.option_strings)
+        rows.append(f"| {name or f'`{action.metavar or action.dest}`'} | {said} |")
     return "\n".join(["| | |", "|---|---|", *rows]) if rows else ""
 
 
@@ -235,15 +245,23 @@ def takes(kind: Any) -> str:
                 .replace("of a whole number", "of whole numbers")
                 .replace("of a path", "of paths")
             )
+        case inspect.DictType():
+            return "a table of texts"
         case inspect.CustomType() if kind.cls is Path:
             return "a path"
         case inspect.Metadata():
             return takes(kind.type)
-    return str(kind)
+    raise ValueError(f"what is {kind} in words?")
 
 
 def _linked(text: str) -> str:
-    return re.sub(r"docs/(\w+)\.md", r"[docs/\1.md](../\1.md)", text)
+    """With what a page is about in place of its file's name."""
+
+    def link(found: re.Match[str]) -> str:
+        title = (PROJECT / found[0]).read_text(encoding="utf-8").partition("\n")[0]
+        return f"[{title.removeprefix('# ').partition(':')[0]}](../{found[1]}.md)"
+
+    return re.sub(r"docs/([\w-]+)\.md", link, text)
 
 
 def _sentence(text: str) -> str:
@@ -252,7 +270,9 @@ def _sentence(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Braces at the end of a cell would be read as attributes of it."""
+    text = text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return text.replace("{", "&#123;")
 
 
 PAGES: Final = {"command-line.md": commands, "settings.md": settings}

@@ -120,8 +120,9 @@ def embed_of(
         bot=own // 2**20,
         worker=children // 2**20,
         device=device,
-        peak=found.memory_peak // 2**20,
     )
+    if found.memory_peak:
+        text += " · " + texts("stats_memory_peak", peak=found.memory_peak // 2**20)
     embed.add_field(name=texts("stats_machine"), value=text, inline=False)
     up = discord.utils.format_dt(since, "R")
     embed.add_field(name=texts("stats_since"), value=up)

@@ -99,7 +99,8 @@ def describe(device: torch.device, dtype: torch.dtype) -> Ready:
     if device.type == "cuda":
         free, memory = torch.cuda.mem_get_info(device)
     else:
-        name = f"{name}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        name = f"{name}, {threads} thread{'' if threads == 1 else 's'}"
         memory = psutil.virtual_memory().total
         free = psutil.virtual_memory().available
     return Ready(

@@ -470,3 +470,19 @@ def test_a_prompt_is_shown_as_it_is_read(capsys: pytest.CaptureFixture[str]) -> 
     assert "in quotes" in capsys.readouterr().err
     assert main(["prompt", "a <hypernet:x:1>"]) == 1
     assert "<hypernet:x:1> can't be used" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe's end is told otherwise there")
+async def test_who_reads_no_further_is_no_error(config: Path) -> None:
+    """As `| head -1` does."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "--config", str(config), "prompt", "--json", "fox"),
+        cwd=PROJECT,
+        stdout=writes,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writes)
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (141, "")

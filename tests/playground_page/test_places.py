@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import discord
 from playwright.async_api import Locator, expect
 
 from playground.control import Control, Person
 
 from .conftest import Chat, Opening
+from .scripted import PageBot
 
 
 async def cells(pictures: Locator) -> list[tuple[int, int]]:
@@ -122,3 +124,22 @@ async def test_an_app_of_ones_own(
     await chat.page.locator(".member-name", has_text="Ada").click()
     await chat.page.get_by_role("menuitem", name="Message").click()
     await expect(chat.page.locator(".topbar h2")).to_have_text("Ada")
+
+
+async def test_what_the_bot_does_stands_below_its_name(chat: Chat, bot: PageBot) -> None:
+    said = "12 wait · a checkpoint with a name that is rather long"
+    await bot.change_presence(activity=discord.CustomActivity(said))
+    row = chat.page.locator(".members .member").filter(has_text="Darkroom")
+    activity = row.locator(".activity")
+    await expect(activity).to_have_text(said)
+    name = row.locator(".member-name")
+    above, below = await name.bounding_box(), await activity.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"]
+    # the name is shown in full, and nothing leaves the list
+    assert await name.evaluate("node => node.scrollWidth <= node.clientWidth")
+    members = chat.page.locator(".members")
+    assert await members.evaluate("node => node.scrollWidth <= node.clientWidth")
+    await bot.change_presence()
+    await expect(activity).to_have_count(0)

@@ -23,6 +23,7 @@ from tests.reference import FOLDER, PAGES, comments
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 WINDOWS = PROJECT / "deploy" / "windows.ps1"
+RUNNER = WINDOWS.with_name("windows-run.cmd")
 UNIT = PROJECT / "deploy" / "darkroom.service"
 
 
@@ -144,6 +145,31 @@ def test_the_script_for_windows_takes_what_its_page_says() -> None:
     named = set(re.findall(r"`-([A-Z]\w+)", page)) - {"ExecutionPolicy"}
     assert named == parameters
     assert "-c constraints.txt" in script.replace("', '", " ")
+
+
+def test_the_task_of_windows_starts_a_bot_that_died_but_not_one_that_was_to_end() -> None:
+    assert RUNNER.name in WINDOWS.read_text(encoding="ascii")
+    attributes = (PROJECT / ".gitattributes").read_text(encoding="utf-8")
+    assert "*.cmd text eol=crlf" in attributes, "cmd.exe misses labels in a file of Unix' lines"
+    lines = [line.strip() for line in RUNNER.read_text(encoding="ascii").splitlines()]
+    ran = lines.index('"%~1" -m bot --config "%~2" run >>"%~3" 2>&1')
+    ends = re.findall(r"if %errorlevel% equ (\d) exit /b \1", "\n".join(lines[ran:]))
+    wrong = re.findall(r"^RestartPreventExitStatus=(\d)$", UNIT.read_text(encoding="utf-8"), re.M)
+    assert ends == ["0", *wrong]
+    assert lines[-1] == "goto again"
+    assert ":again" in lines[:ran]
+
+
+def test_pages_call_others_by_what_they_are_about() -> None:
+    for page in (*DOCS.glob("*.md"), *FOLDER.glob("*.md")):
+        named = re.findall(r"\[(?:docs/)?[\w-]+\.md\]\(", page.read_text(encoding="utf-8"))
+        assert named == [], page.name
+
+
+def test_no_cell_of_a_reference_ends_in_braces() -> None:
+    for name in PAGES:
+        # the site would take them for attributes of the cell, and show nothing
+        assert re.findall(r"\{[^`|]*\} \|", (FOLDER / name).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

@@ -87,7 +87,12 @@ def _video_memory(ready: Ready) -> Finding:
     free = f", {ready.memory_free / GIB:.1f} GiB of it free" if ready.memory_free else ""
     found = f"{ready.memory_total / GIB:.1f} GiB{free}"
     if ready.device == "cpu":
-        mend = "No GPU is used: pictures of full-size models take minutes. See README.md, GPUs."
+        python, torch = f"{sys.executable} -m", ready.versions.get("torch", "").partition("+")[0]
+        mend = (
+            "No GPU is used: pictures of full-size models take minutes. If this machine has one,"
+            f" install the build of PyTorch for it: {python} pip install uv, then {python} uv pip"
+            f" install --reinstall-package torch --torch-backend auto torch=={torch}"
+        )
         return Finding("VRAM", "none", mend, fatal=False)
     return Finding("VRAM", found)
 

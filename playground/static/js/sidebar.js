@@ -164,8 +164,11 @@ export function members() {
   const row = (user) => {
     const name = nameButton(user, "member-name");
     name.style.color = colorOf(user) ?? "";
-    return h("div", { class: user.bot && !store.application.online ? "member away" : "member" }, presence(user), name, user.bot && appBadge(),
-      user.bot && store.application.activity && h("span", { class: "activity" }, store.application.activity));
+    const activity = user.bot && store.application.activity;
+    return h("div", { class: user.bot && !store.application.online ? "member away" : "member" }, presence(user),
+      h("div", { class: "member-lines" },
+        h("div", { class: "member-line" }, name, user.bot && appBadge()),
+        activity && h("div", { class: "activity", title: activity }, activity)));
   };
   return redrawn(node, draw);
 }
