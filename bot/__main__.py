@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bot.config import Config, LogSettings
+from bot.config import Config
 from bot.config_file import ConfigError, load_config
 from bot.logs import configure_logging
 from bot.shipped import CONFIG, INSTALLED
@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     if parsed.command in ANSWERING and config.log.level == "info":
         # these have an output of their own, and doctor's and models' has all that is warned of
         level = "error" if parsed.command in ("doctor", "models", "info") else "warning"
-        config = msgspec.structs.replace(config, log=LogSettings(level=level, json=config.log.json))
+        log = msgspec.structs.replace(config.log, level=level)
+        config = msgspec.structs.replace(config, log=log)
     configure_logging(config.log)
     try:
         status = asyncio.run(_command(config, parsed))

@@ -71,7 +71,10 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A folder of their own, or the address of an object store; empty for a folder in `folder`."""
     picture_options: Mapping[str, str] = {}
     """Of an object store: its endpoint, region and whatever else it needs."""
-    process: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{0,40}$")] = ""
+    process: Annotated[
+        str,
+        Meta(pattern="^[A-Za-z0-9_-]{0,40}$", description="of up to 40 letters, digits, - and _"),
+    ] = ""
     """What this process is called among several that share a database."""
 
     @property
@@ -159,7 +162,7 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[log]`."""
 
-    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = False
 
 

@@ -293,20 +293,23 @@ def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _P
     except msgspec.ValidationError as error:
         sentence, _, where = str(error).partition(" - at `$.")
         key = re.split(r"[.\[`]", where, maxsplit=1)[0]
-        choices = _choices(type_, key)
-        if choices and where == f"{key}`":
-            sentence = f"{table[key]!r} is none of {', '.join(choices)}"
+        wanted = _wanted(type_, key)
+        if wanted and where == f"{key}`" and isinstance(table[key], str):
+            sentence = f"{table[key]!r:.100} is {wanted}"
         raise place.error(name, key, f"`{key}` is wrong: {sentence}.") from None
 
 
-def _choices(type_: type[msgspec.Struct], key: str) -> list[str]:
-    """What a key may be, where that is one of several words."""
+def _wanted(type_: type[msgspec.Struct], key: str) -> str:
+    """What is said of a text that a key may not be."""
     info = msgspec.inspect.type_info(type_)
     assert isinstance(info, msgspec.inspect.StructType)
     found = next((field.type for field in info.fields if field.name == key), None)
-    if not isinstance(found, msgspec.inspect.LiteralType):
-        return []
-    return [f'"{value}"' for value in sorted(map(str, found.values))]
+    if isinstance(found, msgspec.inspect.LiteralType):
+        values = [f'"{value}"' for value in sorted(map(str, found.values))]
+        return f"none of {', '.join(values)}"
+    if isinstance(found, msgspec.inspect.Metadata) and found.extra_json_schema:
+        return f"not {found.extra_json_schema['description']}"
+    return ""
 
 
 def _path(type_: type, value: object) -> Path:

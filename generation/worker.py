@@ -273,7 +273,8 @@ class Worker:
     async def _before_stopping(self, noting: Coroutine[Any, Any, Job]) -> None:
         """Note what became of a job, within a time that a stop can wait."""
         try:
-            job = await asyncio.wait_for(noting, SAVED_WITHIN)
+            async with asyncio.timeout(SAVED_WITHIN):
+                job = await noting
         except IllegalTransitionError:
             return  # it had ended when the stop came
         except Exception as error:  # noqa: BLE001 - the next start finds it running and takes it up

@@ -74,7 +74,8 @@ class Person:
 
         async with self._seen:
             try:
-                await asyncio.wait_for(self._seen.wait_for(look), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._seen.wait_for(look)
             except TimeoutError:
                 seen = ", ".join(e["t"] for e in self.events[since:]) or "nothing"
                 raise AssertionError(f"No {name} within {timeout} s; saw {seen}") from None

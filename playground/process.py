@@ -49,7 +49,8 @@ async def local_discord(
     finally:
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), END_WITHIN)
+            async with asyncio.timeout(END_WITHIN):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -60,7 +61,8 @@ async def local_discord(
 
 async def _addresses(stdout: asyncio.StreamReader) -> Addresses:
     try:
-        line = await asyncio.wait_for(stdout.readline(), START_WITHIN)
+        async with asyncio.timeout(START_WITHIN):
+            line = await stdout.readline()
     except TimeoutError:
         line = b""
     if not line:

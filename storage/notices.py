@@ -107,9 +107,11 @@ class Notices:
             yield Missed()
             while True:
                 try:
-                    payload = await asyncio.wait_for(heard.get(), LOOK_EVERY)
+                    async with asyncio.timeout(LOOK_EVERY):
+                        payload = await heard.get()
                 except TimeoutError:
-                    await asyncio.wait_for(connection.execute("SELECT 1"), LOOK_EVERY)
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await connection.execute("SELECT 1")
                     continue
                 if payload is None:
                     return

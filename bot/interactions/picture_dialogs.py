@@ -33,7 +33,8 @@ async def open_with_picture(
     """
     keeping = asyncio.create_task(keep_for(services, caller, attachment, *kept_for))
     try:
-        number = await asyncio.wait_for(asyncio.shield(keeping), FETCHED_WITHIN)
+        async with asyncio.timeout(FETCHED_WITHIN):
+            number = await asyncio.shield(keeping)
     except TimeoutError:
         await defer(interaction, private=True)
         view = StatelessView()

@@ -138,7 +138,8 @@ class DecodingProcess:
             raise DecoderFailedError("the bot stops")
         child = await _DecoderChild.spawn(self._command)
         try:
-            await asyncio.wait_for(child.ready(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                await child.ready()
             if self._closed:
                 raise DecoderFailedError("the bot stops")
             self._child = child
@@ -253,7 +254,8 @@ class _DecoderChild:
         assert stdin is not None
         stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -268,7 +270,8 @@ class _DecoderChild:
     async def _status(self) -> str:
         # the pipe closes a moment before the status is known
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 1)
+            async with asyncio.timeout(1):
+                await self._process.wait()
         return f"status {self._process.returncode}; {' '.join(self._lines)}"
 
     async def _read_stderr(self) -> None:

@@ -316,13 +316,15 @@ class _Child:
         assert stdin is not None
         self.write(message)
         try:
-            await asyncio.wait_for(stdin.drain(), seconds)
+            async with asyncio.timeout(seconds):
+                await stdin.drain()
         except (ConnectionError, RuntimeError) as error:
             raise _ChildDiedError(f"its pipe is closed; {await self._status()}") from error
 
     async def receive(self, seconds: float) -> FromRuntime:
         """The next event. Raises TimeoutError after that silence, _ChildDiedError at the end."""
-        event = await asyncio.wait_for(self._events.get(), seconds)
+        async with asyncio.timeout(seconds):
+            event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)
             raise _ChildDiedError(await self._status())
@@ -336,7 +338,8 @@ class _Child:
         assert stdin is not None
         stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._process.wait()
         except TimeoutError:
             self._kill()
             await self._process.wait()
@@ -359,7 +362,8 @@ class _Child:
     async def _status(self) -> str:
         # the pipe closes a moment before the status is known
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 1)
+            async with asyncio.timeout(1):
+                await self._process.wait()
         status = self._process.returncode
         if status is None:
             return "it closed its output"

@@ -207,8 +207,8 @@ async def connected(
             connection.closed.set()
 
     try:
-        client = await asyncio.wait_for(
-            nats.connect(
+        async with asyncio.timeout(None if waits else CONNECT_SECONDS):
+            client = await nats.connect(
                 **options,
                 name=who,
                 connect_timeout=int(CONNECT_SECONDS),
@@ -221,9 +221,7 @@ async def connected(
                 disconnected_cb=on_lost,
                 reconnected_cb=on_back,
                 closed_cb=on_closed,
-            ),
-            None if waits else CONNECT_SECONDS,
-        )
+            )
     except (nats.errors.Error, TimeoutError, OSError, ValueError) as error:
         last = next(iter(said), "") or str(error) or "it does not answer"
         raise NatsError(f"NATS at {settings.shown} can't be used: {last}") from error

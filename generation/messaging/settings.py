@@ -4,6 +4,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -47,7 +48,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def problem(self) -> str:
         """What is wrong with them, as a sentence's end; "" where nothing is."""
         for server in self.servers:
-            if not re.fullmatch(rf"({'|'.join(SCHEMES)})://[^\s/]+", server):
+            if not re.fullmatch(rf"({'|'.join(SCHEMES)})://[^\s/]+", server) or not _port(server):
                 return "`url` is no address of NATS: write nats://HOST:4222"
         if self.name and not HOST_NAME.fullmatch(self.name):
             return "`name` is of up to 40 letters, digits, - and _"
@@ -74,6 +75,14 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 context.load_cert_chain(_there(self.tls_cert), _there(self.tls_key))
             found["tls"] = context
         return found
+
+
+def _port(server: str) -> bool:
+    """Whether the port is one, if an address names any."""
+    try:
+        return urlsplit(server).port != 0
+    except ValueError:
+        return False
 
 
 def _there(file: Path) -> Path:

@@ -1,5 +1,6 @@
 """What doctor says of settings that can't hold together, and of addresses that are none."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ async def test_a_check_of_pictures_without_a_model() -> None:
     assert "picture_check_model" in found.mend
     assert await findings(check_settings) == []
     assert await findings(check_settings, worker=off) == []
+
+
+async def test_a_program_that_is_away_is_said_and_doctor_goes_on() -> None:
+    settings = WorkerSettings(engine="comfyui", address="http://127.0.0.1:1")
+    async with asyncio.timeout(20):
+        [found] = await findings(check_device, worker=settings)
+    assert found.fatal
+    assert "http://127.0.0.1:1" in found.mend
 
 
 async def test_a_tagger_that_rates_pictures_checks_them(tmp_path: Path) -> None:
