@@ -128,18 +128,18 @@ async def test_the_bot_is_killed_while_it_draws(bot: Bot, ada: Person) -> None:
     await bot.start(steps=60)
     await online(ada)
     channel = await ada.channel("general")
-    first = await ask(ada, channel, count=4)
+    first = await ask(ada, channel, count=2)
     second = await ask(ada, channel)
     await shows_a_preview(ada, first)
     worker = bot.worker()
     await bot.kill()
     # the worker's pipe is closed: nothing is left behind that holds the GPU
-    await asyncio.to_thread(psutil.wait_procs, [worker], timeout=30)
+    await asyncio.to_thread(psutil.wait_procs, [worker], timeout=PATIENCE)
     assert not worker.is_running()
     await bot.start(steps=60)
-    await delivered(ada, channel, first, count=4)
+    await delivered(ada, channel, first, count=2)
     await delivered(ada, channel, second)
-    assert len(await pictures(ada, channel)) == 5
+    assert len(await pictures(ada, channel)) == 3
 
 
 def in_the_database(bot: Bot) -> list[tuple[str, int]]:
