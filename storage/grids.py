@@ -113,7 +113,7 @@ class GridStore:
         def write(connection: Connection) -> Sequence[int]:
             if not connection.execute(begin).rowcount:
                 return ()
-            refused = Counted.of(connection, [whole], now).refusal(whole, now)
+            refused = Counted(connection, [whole], now).refusal(whole)
             if refused is not None:
                 raise refused
             return insert_jobs(connection, news, now)

@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from generation.job import JobState
+from storage import quota_usage
 from storage.clock import Now
 from storage.database import Database
 from storage.job_reader import ASKED
-from storage.tables import NO_GUILD, JobRow, QuotaResetRow, SpentRow, UploadRow, UtcDateTime
+from storage.quota_usage import Quota
+from storage.tables import JobRow, UploadRow
 
 BATCH_MAX: Final = 200
 """Jobs of one commit: databases bound how many values a statement may have."""
@@ -52,53 +54,6 @@ class QuotaReachedError(LimitReachedError):
         super().__init__(limit)
         self.used = tuple(used)
         self.limit = limit
-
-
-USERS: Final[Any] = bindparam("users", expanding=True)
-GUILDS: Final[Any] = bindparam("guilds", expanding=True)
-OUTSIDE: Final[Any] = bindparam("outside", expanding=True)
-SINCE: Final = bindparam("since", type_=UtcDateTime())
-USED: Final[Any] = union_all(
-    select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
-        JobRow.user_id.in_(USERS),
-        JobRow.guild_id.in_(GUILDS),
-        JobRow.created_at > SINCE,
-        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
-    ),
-    select(JobRow.user_id, JobRow.guild_id, JobRow.created_at, JobRow.image_count).where(
-        JobRow.user_id.in_(OUTSIDE),
-        JobRow.guild_id.is_(None),
-        JobRow.created_at > SINCE,
-        JobRow.state.not_in((JobState.FAILED, JobState.CANCELLED)),
-    ),
-    select(
-        SpentRow.user_id,
-        func.nullif(SpentRow.guild_id, NO_GUILD),
-        SpentRow.created_at,
-        SpentRow.count,
-    ).where(
-        SpentRow.user_id.in_(USERS),
-        SpentRow.guild_id.in_(GUILDS) | (SpentRow.guild_id == NO_GUILD),
-        SpentRow.created_at > SINCE,
-    ),
-)
-"""(user, guild, time, number) of the pictures that count against quotas, those outside of all
-servers without a guild: what failed or was cancelled cost nobody anything; what was deleted since
-still counts. Its parameters are what `whose` gives.
-"""
-
-
-def whose(
-    quotas: Iterable[tuple[int, int | None]], since: datetime
-) -> dict[str, list[int] | datetime]:
-    """The parameters of USED for quotas by user and guild; None is outside of all servers."""
-    quotas = set(quotas)
-    return {
-        "users": sorted({user for user, _ in quotas}),
-        "guilds": sorted({guild for _, guild in quotas if guild is not None}),
-        "outside": sorted({user for user, guild in quotas if guild is None}),
-        "since": since,
-    }
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +146,7 @@ def _written(
     accepted: dict[int, NewJob] = {}
     twice: dict[int, int] = {}
     known = _known(connection, jobs)
-    counted = Counted.of(connection, jobs, now)
+    counted = Counted(connection, jobs, now)
     asking: dict[str, int] = {}
     for place, job in enumerate(jobs):
         key = job.columns["asked_by"]
@@ -200,7 +155,7 @@ def _written(
             outcomes[place] = before
         elif key in asking:
             twice[place] = asking[key]
-        elif (error := counted.refusal(job, now)) is not None:
+        elif (error := counted.refusal(job)) is not None:
             outcomes[place] = error
         else:
             counted.add(job, now)
@@ -220,62 +175,81 @@ def _written(
 
 
 class Counted:
-    """What the people of a batch have, counted on as jobs are accepted."""
+    """What the people of a batch have, counted on as jobs are accepted; within the transaction
+    that it was made in.
+    """
 
-    def __init__(
-        self,
-        waiting: dict[int, int],
-        used: dict[tuple[int, int | None], list[tuple[datetime, int]]],
-    ) -> None:
-        self._waiting = waiting
-        self._used = used
-
-    @classmethod
-    def of(cls, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> "Counted":
+    def __init__(self, connection: Connection, jobs: Sequence[NewJob], now: datetime) -> None:
         """Read what is there of everybody who has a limit."""
-        waiting: dict[int, int] = {}
+        self._connection = connection
         _lock_people(connection, jobs)
-        people = {j.columns["user_id"] for j in jobs if j.limits.waiting is not None}
-        if people:
-            statement = (
-                select(JobRow.user_id, ASKED)
-                .where(
-                    JobRow.user_id.in_(people),
-                    JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
-                )
-                .group_by(JobRow.user_id)
-            )
-            waiting = {row[0]: row[1] for row in connection.execute(statement)}
-        with_quota = [job for job in jobs if job.limits.pictures is not None]
-        used: dict[tuple[int, int | None], list[tuple[datetime, int]]] = {}
-        if with_quota:
-            since = now - max(job.limits.window for job in with_quota)
-            quotas = [(job.columns["user_id"], job.columns["guild_id"]) for job in with_quota]
-            resets = _resets(connection, quotas, since)
-            for user, guild, when, count in connection.execute(USED, whose(quotas, since)):
-                if when > resets.get((user, guild), since):
-                    used.setdefault((user, guild), []).append((when, count))
-        return cls(waiting, used)
+        self._waiting = _waiting_of(connection, jobs)
+        self._since: dict[tuple[Quota, timedelta], datetime] = {}
+        """Since when pictures count against a quota, by the window that it is for."""
+        self._used: dict[tuple[Quota, datetime], int] = {}
+        self._times: dict[tuple[Quota, datetime], Sequence[tuple[datetime, int]]] = {}
+        """Of those that were refused."""
+        self._accepted: dict[Quota, list[tuple[datetime, int]]] = {}
+        self._read_quotas([job for job in jobs if job.limits.pictures is not None], now)
 
-    def refusal(self, job: NewJob, now: datetime) -> LimitReachedError | None:
+    def _read_quotas(self, jobs: Sequence[NewJob], now: datetime) -> None:
+        if not jobs:
+            return
+        longest = now - max(job.limits.window for job in jobs)
+        forgiven = quota_usage.resets(self._connection, map(_quota, jobs), longest)
+        together: dict[datetime, set[Quota]] = {}
+        for job in jobs:
+            quota, begin = _quota(job), now - job.limits.window
+            since = max(begin, forgiven.get(quota, begin))
+            self._since[quota, job.limits.window] = since
+            together.setdefault(since, set()).add(quota)
+        for since, quotas in together.items():
+            used = quota_usage.counts(self._connection, quotas, since)
+            self._used |= {(quota, since): count for quota, count in used.items()}
+
+    def refusal(self, job: NewJob) -> LimitReachedError | None:
         """Why a job may not be written."""
-        user, guild = job.columns["user_id"], job.columns["guild_id"]
-        waiting = self._waiting.get(user, 0)
+        waiting = self._waiting.get(job.columns["user_id"], 0)
         if job.limits.waiting is not None and waiting >= job.limits.waiting:
             return TooManyWaitingError(waiting)
         if job.limits.pictures is None:
             return None
-        since = now - job.limits.window
-        used = sorted(pair for pair in self._used.get((user, guild), ()) if pair[0] > since)
-        if sum(count for _, count in used) + job.columns["image_count"] > job.limits.pictures:
-            return QuotaReachedError(used, job.limits.pictures)
-        return None
+        quota = _quota(job)
+        since = self._since[quota, job.limits.window]
+        accepted = self._accepted.get(quota, [])
+        used = self._used[quota, since] + sum(count for _, count in accepted)
+        if used + job.columns["image_count"] <= job.limits.pictures:
+            return None
+        if (quota, since) not in self._times:
+            self._times[quota, since] = quota_usage.times(self._connection, quota, since)
+        times = sorted([*self._times[quota, since], *accepted])
+        return QuotaReachedError(times, job.limits.pictures)
 
     def add(self, job: NewJob, now: datetime) -> None:
         """Count a job that is accepted."""
-        user, guild = job.columns["user_id"], job.columns["guild_id"]
+        user = job.columns["user_id"]
         self._waiting[user] = self._waiting.get(user, 0) + 1
-        self._used.setdefault((user, guild), []).append((now, job.columns["image_count"]))
+        self._accepted.setdefault(_quota(job), []).append((now, job.columns["image_count"]))
+
+
+def _quota(job: NewJob) -> Quota:
+    return job.columns["user_id"], job.columns["guild_id"]
+
+
+def _waiting_of(connection: Connection, jobs: Sequence[NewJob]) -> dict[int, int]:
+    """How many jobs of each who has a limit wait or run."""
+    people = {job.columns["user_id"] for job in jobs if job.limits.waiting is not None}
+    if not people:
+        return {}
+    statement = (
+        select(JobRow.user_id, ASKED)
+        .where(
+            JobRow.user_id.in_(people),
+            JobRow.state.in_((JobState.QUEUED, JobState.RUNNING)),
+        )
+        .group_by(JobRow.user_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def _lock_people(connection: Connection, jobs: Sequence[NewJob]) -> None:
@@ -286,16 +260,6 @@ def _lock_people(connection: Connection, jobs: Sequence[NewJob]) -> None:
     if connection.dialect.name == "postgresql":
         for user_id in sorted(bounded):
             connection.execute(select(func.pg_advisory_xact_lock(user_id)))
-
-
-def _resets(
-    connection: Connection, quotas: Iterable[tuple[int, int | None]], since: datetime
-) -> dict[tuple[int, int | None], datetime]:
-    """Since when quotas count anew that were reset after that time."""
-    statement = select(QuotaResetRow.user_id, QuotaResetRow.guild_id, QuotaResetRow.reset_at).where(
-        QuotaResetRow.user_id.in_({user for user, _ in quotas}), QuotaResetRow.reset_at > since
-    )
-    return {(user, guild): when for user, guild, when in connection.execute(statement)}
 
 
 def _known(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, Written]:

@@ -52,15 +52,17 @@ def _show(services: Services) -> Callback:
             guild_id, now, texts = _guild_of(caller), services.clock.now(), caller.texts
             roles = [role.id for role in getattr(user, "roles", ())]
             limit = quotas.limit_for(roles, caller.guild.quota_by_role, caller.guild.quota)
-            since = now - quotas.WINDOW
-            used = await services.store.usage.pictures_since(user.id, guild_id, since)
-            count = sum(pictures for _, pictures in used)
+            quota = (user.id, guild_id, now - quotas.WINDOW)
+            count = await services.store.usage.count_since(*quota)
             lines = [texts("moderate_pictures", who=user.mention, count=count)]
             if limit is None:
                 lines.append(texts("moderate_no_limit"))
             else:
                 lines.append(texts("moderate_limit", limit=limit))
-            if limit is not None and used and count >= limit:
+            used = []
+            if limit is not None and count >= limit:
+                used = await services.store.usage.pictures_since(*quota)
+            if used:
                 back = used[0][0] + quotas.WINDOW + timedelta(seconds=1)
                 lines.append(texts("moderate_back", when=quotas.countdown(back)))
             if user.id in caller.guild.blocked:

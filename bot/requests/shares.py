@@ -39,12 +39,15 @@ class RequestShares:
             raise await self._too_many_waiting(waiting, caller)
         if limits.pictures is None:
             return None
-        now = self._clock.now()
-        used = await self._store.usage.pictures_since(
-            caller.person.id, caller.place.guild_id, now - limits.window
-        )
-        quotas.check_quota(count, used, limits.pictures, now)
-        return limits.pictures - sum(pictures for _, pictures in used)
+        now, usage = self._clock.now(), self._store.usage
+        quota = (caller.person.id, caller.place.guild_id, now - limits.window)
+        used = await usage.count_since(*quota)
+        if used + count > limits.pictures:
+            times = await usage.pictures_since(*quota)
+            quotas.check_quota(count, times, limits.pictures, now)
+            # some were given back just now
+            used = sum(pictures for _, pictures in times)
+        return limits.pictures - used
 
     def limits_of(self, caller: Caller) -> AskingLimits:
         """A person's share: jobs that wait or run at once, and pictures a day on this server."""

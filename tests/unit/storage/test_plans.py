@@ -66,6 +66,7 @@ async def test_no_table_is_gone_through(
     await jobs.messages_of(job.id, "result")
     await jobs.count_waiting(1)
     await jobs.measurements()
+    await store.usage.count_since(1, 10, day_ago)
     await store.usage.pictures_since(1, 10, day_ago)
     await history.set_favourite(1, job.id, 0, True)
     for query in (
