@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, get_args
 
 import aiosqlite
-from sqlalchemy import URL, Connection, Engine, create_engine, event, pool
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, pool, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -40,7 +40,12 @@ CACHE_KIB: Final = 16 * 1024
 DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 """The databases, and what drives them where the URL does not say."""
 Purpose = Literal["work", "migrate", "read"]
+Work = Literal["retention", "sweep"]
+"""What one of several processes does for all of them."""
 _WRITING: Final = "darkroom_writing"
+_WORKS: Final[tuple[Work, ...]] = get_args(Work)
+_LOCKS: Final = 0x0DA2
+"""The first half of the numbers of locks; people's have none."""
 
 
 class _Connection(AsyncConnection):
@@ -99,6 +104,22 @@ class Database(AsyncEngine):
                 return await connection.run_sync(work)
         async with self._alone:
             return await self._in_threads().run(work, **{_WRITING: True})
+
+    @contextlib.asynccontextmanager
+    async def alone(self, work: Work) -> AsyncIterator[bool]:
+        """Whether no other process does this work, or begins it before the block ends. On SQLite
+        there is none; on a server a lock says so that goes with its connection.
+        """
+        if self.dialect.name != "postgresql":
+            yield True
+            return
+        async with self.connect() as connection:
+            # no transaction: the block may take hours
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            # closed when it is given back, and the lock with it, whatever happens
+            await connection.run_sync(lambda own: own.detach())
+            lock = select(func.pg_try_advisory_lock(_LOCKS, _WORKS.index(work)))
+            yield (await connection.execute(lock)).scalar_one()
 
     def _in_threads(self) -> DatabaseThreads:
         if self._threads is None:

@@ -159,10 +159,15 @@ class PersonalStore:
     # files
 
     async def sweep(self, age: timedelta) -> int:
-        """Remove files of that age which nothing names; returns how many.
+        """Remove files of that age which nothing names; returns how many: none where another
+        process does so now.
 
         Drafts that nobody took up again go before them.
         """
+        async with self._database.alone("sweep") as alone:
+            return await self._sweep(age) if alone else 0
+
+    async def _sweep(self, age: timedelta) -> int:
         now = self._now()
         outdated = DraftRow.created_at < now - KEPT_FOR
         drafts = select(DraftRow.id).where(outdated).limit(ROWS)
@@ -179,12 +184,12 @@ class PersonalStore:
         await self._delete_in_parts(delete(GridRow).where(GridRow.id.in_(unconfirmed.limit(ROWS))))
         removed = 0
         async for files in self._files.older_than(age):
-            removed += await self.remove_unused(files, age)
+            removed += len(await self.remove_unused(files, age))
         return removed
 
-    async def remove_unused(self, files: Collection[str], age: timedelta) -> int:
+    async def remove_unused(self, files: Collection[str], age: timedelta) -> Sequence[str]:
         """Of these, remove those that no picture, no request and nobody who handed one in since
-        then names; returns how many.
+        then names; returns which.
         """
         since = self._now() - age
         with self._files.removing() as removal:

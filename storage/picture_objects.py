@@ -5,13 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from storage.picture_store import HASH, PictureStore
+from storage.picture_store import HASH, LOOKS_AT_ONCE, PictureStore
 
 BATCH: Final = 500
 TIMEOUT: Final = "30s"
 RETRIES: Final = 3
-AT_ONCE: Final = 16
-"""Looks at objects of one removal."""
 
 
 class ObjectStoreError(OSError):
@@ -94,31 +92,30 @@ class PictureObjects(PictureStore):
                     return
             yield [int(each["size"]) for each in some]
 
-    async def _remove(self, files: Sequence[str], unless_since: float | None) -> int:
-        count = 0
+    async def _remove(self, files: Sequence[str], unless_since: float | None) -> Sequence[str]:
+        if unless_since is not None:
+            return await self._remove_old(files, unless_since)
         for start in range(0, len(files), BATCH):
-            some = files[start : start + BATCH]
-            if unless_since is not None:
-                some = await self._written_before(some, unless_since)
+            keys = [_key(sha256) for sha256 in files[start : start + BATCH]]
             with self._translated():
-                await self._objects.delete_async(self._store, [_key(sha256) for sha256 in some])
-            count += len(some)
-        return count
+                await self._objects.delete_async(self._store, keys)
+        return files
 
-    async def _written_before(self, files: Sequence[str], moment: float) -> list[str]:
-        places = asyncio.Semaphore(AT_ONCE)
+    async def _remove_old(self, files: Sequence[str], moment: float) -> Sequence[str]:
+        """Each at once after the look at it, so that nobody writes it in between."""
+        places = asyncio.Semaphore(LOOKS_AT_ONCE)
 
-        async def old(sha256: str) -> bool:
+        async def remove(sha256: str) -> bool:
             async with places:
-                try:
-                    with self._translated():
-                        meta = await self._objects.head_async(self._store, _key(sha256))
-                except FileNotFoundError:
-                    return True
-            return bool(meta["last_modified"].timestamp() < moment)
+                with self._translated(), contextlib.suppress(FileNotFoundError):
+                    meta = await self._objects.head_async(self._store, _key(sha256))
+                    if meta["last_modified"].timestamp() >= moment:
+                        return False
+                    await self._objects.delete_async(self._store, _key(sha256))
+            return True
 
-        found = await asyncio.gather(*(old(sha256) for sha256 in files))
-        return [sha256 for sha256, is_old in zip(files, found, strict=True) if is_old]
+        gone = await asyncio.gather(*map(remove, files))
+        return [sha256 for sha256, is_gone in zip(files, gone, strict=True) if is_gone]
 
     async def _older_than(self, moment: float) -> AsyncIterator[list[str]]:
         listed = self._objects.list(self._store, chunk_size=BATCH)

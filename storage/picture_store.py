@@ -20,6 +20,8 @@ WRITTEN_BESIDE: Final = 60.0
 """Seconds for which what was written stays, where other processes write there, too: one of them may
 be about to name it.
 """
+LOOKS_AT_ONCE: Final = 16
+"""Files that are looked at side by side."""
 
 
 class PictureMissingError(Exception):
@@ -105,7 +107,7 @@ class PictureStore(abc.ABC):
         finally:
             self._removals = [other for other in self._removals if other is not written]
 
-    async def _remove_unwritten(self, files: Iterable[str], written: set[str]) -> int:
+    async def _remove_unwritten(self, files: Iterable[str], written: set[str]) -> Sequence[str]:
         # somebody handed in the same again, or is taking it away already
         kept = self._kept.keys() | written | self._going.keys()
         unused = [sha256 for sha256 in dict.fromkeys(files) if sha256 not in kept]
@@ -119,12 +121,19 @@ class PictureStore(abc.ABC):
                 del self._going[sha256]
             gone.set()
 
-    async def size(self, sha256: str) -> int:
-        """Bytes of the file of that hash; 0 where there is none."""
-        try:
-            return await self._size(_checked(sha256))
-        except (OSError, PictureMissingError):
-            return 0
+    async def sizes_of(self, files: Iterable[str]) -> dict[str, int]:
+        """Bytes of the files of these hashes; 0 where there is none."""
+        places = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+        async def size(sha256: str) -> int:
+            async with places:
+                try:
+                    return await self._size(_checked(sha256))
+                except (OSError, PictureMissingError):
+                    return 0
+
+        names = list(dict.fromkeys(files))
+        return dict(zip(names, await asyncio.gather(*map(size, names)), strict=True))
 
     # where they lie
 
@@ -153,9 +162,9 @@ class PictureStore(abc.ABC):
         """Raises OSError."""
 
     @abc.abstractmethod
-    async def _remove(self, files: Sequence[str], unless_since: float | None) -> int:
+    async def _remove(self, files: Sequence[str], unless_since: float | None) -> Sequence[str]:
         """Delete files, but for those that were written since that time (seconds since 1970); one
-        that is gone is no error. Returns how many. Raises OSError.
+        that is gone is no error. Returns all that are not there then. Raises OSError.
         """
 
     @abc.abstractmethod
@@ -170,8 +179,8 @@ class Removal:
         self._files = files
         self._written = written
 
-    async def remove(self, files: Iterable[str]) -> int:
-        """Delete files that nothing names; one that is gone is no error. Returns how many."""
+    async def remove(self, files: Iterable[str]) -> Sequence[str]:
+        """Delete files that nothing names; one that is gone is no error. Returns which."""
         return await self._files._remove_unwritten(files, self._written)
 
 

@@ -69,18 +69,18 @@ class PictureFiles(PictureStore):
         while some := list(itertools.islice(entries, BATCH)):
             yield [_bytes_of(entry) for entry in some]
 
-    async def _remove(self, files: Sequence[str], unless_since: float | None) -> int:
+    async def _remove(self, files: Sequence[str], unless_since: float | None) -> Sequence[str]:
         return await asyncio.to_thread(self._remove_now, files, unless_since)
 
-    def _remove_now(self, files: Sequence[str], unless_since: float | None) -> int:
-        count = 0
+    def _remove_now(self, files: Sequence[str], unless_since: float | None) -> Sequence[str]:
+        removed = []
         for sha256 in files:
             path = self.path(sha256)
             if unless_since is not None and _modified(path) >= unless_since:
                 continue
             path.unlink(missing_ok=True)
-            count += 1
-        return count
+            removed.append(sha256)
+        return removed
 
     async def _older_than(self, moment: float) -> AsyncIterator[list[str]]:
         names = self._names_older_than(moment)

@@ -48,13 +48,14 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 class Gone(msgspec.Struct, frozen=True):
     """What went. `messages` are (channel id, message id), still on Discord. `too_much` is by how
-    many bytes what has to stay exceeds the bound.
+    many bytes what has to stay exceeds the bound. `elsewhere`: another process is at it.
     """
 
     pictures: int = 0
     jobs: int = 0
     messages: tuple[tuple[int, int], ...] = ()
     too_much: int = 0
+    elsewhere: bool = False
 
 
 class RetentionStore:
@@ -77,8 +78,12 @@ class RetentionStore:
         of the oldest pictures, until the others are within the bound.
 
         Jobs that wait, run, are not delivered yet or are held stay, and so do those that such jobs
-        came from.
+        came from. Of several processes one does this at a time.
         """
+        async with self._database.alone("retention") as alone:
+            return await self._keep_to(settings) if alone else Gone(elsewhere=True)
+
+    async def _keep_to(self, settings: RetentionSettings) -> Gone:
         jobs = pictures = 0
         messages: list[tuple[int, int]] = []
         servers = await self._database.read(_servers_with_a_wish)
@@ -136,7 +141,8 @@ class RetentionStore:
 
     async def _remove_pictures(self, guild_id: int | None, days: int) -> int:
         count = 0
-        async for files in self._pictures_let_go(guild_id, self._now() - timedelta(days=days)):
+        before = self._now() - timedelta(days=days)
+        async for files in self._pictures_let_go(guild_id, before, _Steps()):
             count += len(files)
             await self._personal.remove_unused(files, DAY)
         return count
@@ -144,27 +150,29 @@ class RetentionStore:
     async def _keep_within(self, bound: int) -> tuple[int, int]:
         """How many pictures went, and how many bytes are still too many."""
         total = 0
-        async for sizes in self._files.sizes():
-            total += sum(sizes)
+        async for some in self._files.sizes():
+            total += sum(some)
         if total <= bound:
             return 0, 0
-        count = 0
-        async for files in self._pictures_let_go(None, self._now()):
+        count = freed = jobs = 0
+        steps = _Steps(most=1)
+        async for files in self._pictures_let_go(None, self._now(), steps):
             count += len(files)
-            for file in files:
-                size = await self._files.size(file)
-                if await self._personal.remove_unused([file], DAY):
-                    total -= size
-            if total <= bound:
+            jobs += steps.taken
+            sizes = await self._files.sizes_of(files)
+            freed += sum(sizes[file] for file in await self._personal.remove_unused(files, DAY))
+            over = total - freed - bound
+            if over <= 0:
                 return count, 0
-        return count, total - bound
+            # no more jobs than it takes, by what each of the others had
+            steps.most = over * jobs // freed if freed else 2 * jobs
+        return count, total - freed - bound
 
     async def _pictures_let_go(
-        self, guild_id: int | None, before: datetime
+        self, guild_id: int | None, before: datetime, steps: "_Steps"
     ) -> AsyncIterator[Sequence[str]]:
         """Files that jobs of before a moment name no more, oldest first, a few at a time."""
         last = await self._last_before(before)
-        steps = _Steps()
 
         def next_ones(connection: Connection) -> Sequence[int]:
             old = (
@@ -205,13 +213,17 @@ class _Steps:
     They are looked for before it, as that may take long, and readers keep nobody waiting.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = CHUNK) -> None:
         self.last = 0
+        self.taken = 0
+        """Jobs of the last one."""
+        self.most = most
+        """Jobs that the next may take, though it took no longer."""
         self._wanted = float(CHUNK)
 
     @property
     def size(self) -> int:
-        return round(self._wanted)
+        return max(1, min(round(self._wanted), self.most))
 
     def timed(
         self, work: Callable[[Connection, Sequence[int]], Any], ids: Sequence[int]
@@ -221,7 +233,7 @@ class _Steps:
         def worked(connection: Connection) -> Any:
             begun = time.monotonic()
             found = work(connection, ids)
-            self.last = ids[-1]
+            self.last, self.taken = ids[-1], len(ids)
             seconds = max(time.monotonic() - begun, 0.001)
             self._wanted = min(CHUNK, max(1, self._wanted * min(2, CHUNK_SECONDS / seconds)))
             return found

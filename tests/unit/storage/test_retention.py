@@ -2,21 +2,26 @@
 
 import asyncio
 import time
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
+from generation.grids import Axis, GridPlan
 from generation.job import Job
 from storage.backup import back_up
-from storage.database import Database
+from storage.database import Database, open_database
+from storage.grids import NewCell
 from storage.history import Query
+from storage.intake import AskingLimits
 from storage.picture_store import PictureMissingError
 from storage.pictures import PictureFiles
-from storage.retention import RetentionSettings
+from storage.retention import Gone, RetentionSettings
 from storage.store import Store
 from storage.tables import OwedRow
+from tests.databases import ON_SERVER
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_backup import quiet
 from tests.unit.storage.test_jobs import MAKING, a_picture
@@ -163,6 +168,71 @@ async def test_what_somebody_waits_for_stays(
     assert (await store.retention.keep_to(settings)).jobs == 4
 
 
+async def test_a_grid_that_is_not_done_stays_whole(store: Store, clock: Clock) -> None:
+    """One message shows all of its pictures, also those that are delivered for themselves."""
+    clock.days_ago(31)
+    plan = GridPlan(prompt="a fox", given={}, seed=7, axes=(Axis("steps", ("4", "8")),))
+    grid = await store.grids.get(await store.grids.propose(1, plan))
+    assert grid is not None
+    cells = [NewCell(place, a_request(seed=place)) for place in range(2)]
+    jobs = await store.grids.ask(grid, cells, an_origin(), AskingLimits())
+    assert jobs is not None
+    for job in jobs:
+        await store.jobs.claim(job.id)
+        await store.jobs.add_picture(job.id, a_picture(), f"{job.id}".encode())
+        await store.jobs.finish(job.id, MAKING)
+    await store.jobs.mark_delivered(jobs[0].id)
+    settings = RetentionSettings(prompts=30, pictures=30)
+    clock.now = NOW
+    gone = await store.retention.keep_to(settings)
+    assert (gone.jobs, gone.pictures) == (0, 0)
+    assert [await is_kept(store, job) for job in jobs] == [True, True]
+    await store.grids.done(grid.id)
+    assert (await store.retention.keep_to(settings)).jobs == 2
+    assert await store.grids.get(grid.id) is None
+
+
+@pytest.mark.skipif(not ON_SERVER, reason="about a database server")
+async def test_of_several_processes_one_does_it_at_a_time(
+    url: str, store: Store, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.days_ago(31)
+    old = await delivered(store, b"old")
+    clock.now = NOW
+    settings = RetentionSettings(pictures=30)
+    begun, go, remove = asyncio.Event(), asyncio.Event(), store.personal.remove_unused
+
+    async def slow(files: Collection[str], age: timedelta) -> Sequence[str]:
+        begun.set()
+        await go.wait()
+        return await remove(files, age)
+
+    monkeypatch.setattr(store.personal, "remove_unused", slow)
+    another = await open_database(url)
+    other = Store(another, PictureFiles(tmp_path / "pictures", shared=True), now=clock)
+    first = asyncio.create_task(store.retention.keep_to(settings))
+    await begun.wait()
+    assert await other.retention.keep_to(settings) == Gone(elsewhere=True)
+    # what else there is to do is done beside it
+    assert await other.personal.sweep(timedelta(hours=1)) == 0
+    go.set()
+    assert (await first).pictures == 1
+    assert not await is_kept(store, old)
+    assert await other.retention.keep_to(settings) == Gone()
+    # one that falls over in the midst of it leaves it to the others
+    begun.clear()
+    go.clear()
+    clock.days_ago(32)
+    await delivered(store, b"older")
+    clock.now = NOW
+    second = asyncio.create_task(store.retention.keep_to(settings))
+    await begun.wait()
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert not (await other.retention.keep_to(settings)).elsewhere
+    await another.dispose()
+
+
 async def test_a_server_may_want_less_and_not_more(store: Store, clock: Clock) -> None:
     await store.settings.change_guild(10, keep_pictures=5, keep_prompts=20)
     await store.settings.change_guild(11, keep_pictures=100)
@@ -203,6 +273,20 @@ async def test_the_oldest_go_until_the_others_fit(
     gone = await store.retention.keep_to(RetentionSettings(disk_gib=500 / GIB))
     assert (gone.pictures, gone.too_much) == (2, 500)
     assert await is_kept(store, jobs[1])
+
+
+async def test_no_more_go_than_are_too_much(store: Store, clock: Clock) -> None:
+    jobs = []
+    for number in range(20):
+        clock.days_ago(40 - number)
+        jobs.append(await delivered(store, bytes([number]) * 1000))
+    # what two have in common goes with the second
+    clock.days_ago(19)
+    jobs.insert(1, await delivered(store, bytes([1]) * 1000))
+    clock.now = NOW
+    gone = await store.retention.keep_to(RetentionSettings(disk_gib=8500 / GIB))
+    assert (gone.pictures, gone.too_much) == (13, 0)
+    assert sum([await is_kept(store, job) for job in jobs]) == 9
 
 
 @pytest.mark.slow
