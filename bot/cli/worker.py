@@ -55,7 +55,7 @@ async def worker(config: Config, parsed: argparse.Namespace) -> int:
     cache = config.storage.folder / "cache"
     catalog = Catalog(config.model_folders, cache / "models.msgpack", config.models.settings)
     try:
-        await serve(settings, workers, catalog, cache)
+        await serve(msgspec.structs.replace(settings, name=name), workers, catalog, cache)
     except NatsError as error:
         raise StartError(str(error)) from None
     return 0

@@ -71,6 +71,7 @@ class Fleet:
         self.places = Places(catalog, here=settings.draw_here)
         self.places.may_draw = self._may_draw
         workers.places = self.places.of
+        workers.runs_on = self.places.runs_on
 
     @property
     def connected(self) -> bool:
@@ -102,7 +103,7 @@ class Fleet:
         while True:
             try:
                 async with (
-                    connected(self._settings, "darkroom") as connection,
+                    connected(self._settings, "darkroom", inbox=wire.BOT) as connection,
                     self._exchange.over(connection),
                 ):
                     self.trouble = said = ""

@@ -64,8 +64,9 @@ async def serve(
                 f"A worker can't be called {worker.name!r}: up to 40 letters, digits, - and _."
             )
     models = HostModels(catalog)
+    who, machine = f"darkroom worker on {socket.gethostname()}", settings.name or workers[0].name
     while True:
-        async with connected(settings, f"darkroom worker on {socket.gethostname()}") as connection:
+        async with connected(settings, who, inbox=machine) as connection:
             await _prepared(connection)
             hosts = [
                 Host(worker, connection, models, _engine(worker, cache, engines), cache)

@@ -73,13 +73,21 @@ class Connection:
         results = StreamConfig(
             name=wire.RESULTS, subjects=[wire.results_of("*")], max_age=wire.RESULTS_KEPT
         )
-        for config in (jobs, results):
-            await self._made(self.stream.add_stream(config))
-        ttl = self.settings.away_after
-        for bucket, kept in ((wire.HOSTS, ttl), (wire.DRIVERS, None)):
-            await self._made(self.stream.create_key_value(KeyValueConfig(bucket=bucket, ttl=kept)))
-        await self._made(self.stream.create_object_store(wire.PICTURES, ttl=wire.PICTURES_KEPT))
-        await self._made(self.stream.create_object_store(wire.MODELS))
+        stream, ttl = self.stream, self.settings.away_after
+        hosts = KeyValueConfig(bucket=wire.HOSTS, ttl=ttl)
+        drivers = KeyValueConfig(bucket=wire.DRIVERS)
+        making: dict[str, Callable[[], Awaitable[Any]]] = {
+            wire.JOBS: lambda: stream.add_stream(jobs),
+            wire.RESULTS: lambda: stream.add_stream(results),
+            f"KV_{wire.HOSTS}": lambda: stream.create_key_value(hosts),
+            f"KV_{wire.DRIVERS}": lambda: stream.create_key_value(drivers),
+            f"OBJ_{wire.PICTURES}": lambda: stream.create_object_store(
+                wire.PICTURES, ttl=wire.PICTURES_KEPT
+            ),
+            f"OBJ_{wire.MODELS}": lambda: stream.create_object_store(wire.MODELS),
+        }
+        for name, make in making.items():
+            await self._make(name, make)
         self.hosts = await self.stream.key_value(wire.HOSTS)
         self.drivers = await self.stream.key_value(wire.DRIVERS)
         self.pictures = await self.stream.object_store(wire.PICTURES)
@@ -93,12 +101,16 @@ class Connection:
             info.config.duplicate_window = min(seconds, info.config.duplicate_window)
             await self.stream.update_stream(info.config)
 
-    async def _made(self, making: Awaitable[Any]) -> None:
-        from nats.js.errors import BadRequestError
+    async def _make(self, name: str, make: Callable[[], Awaitable[Any]]) -> None:
+        """Make a stream, unless it is there: who may make none, as a host, may look."""
+        from nats.js.errors import BadRequestError, NotFoundError
 
-        # there is one with other settings, which somebody has chosen
-        with contextlib.suppress(BadRequestError):
-            await making
+        try:
+            await self.stream.stream_info(name)
+        except NotFoundError:
+            # another may be quicker, with other settings
+            with contextlib.suppress(BadRequestError):
+                await make()
 
     async def put(self, store: "ObjectStore", name: str, data: bytes) -> None:
         """Lay something into an object store. Raises ERRORS."""
@@ -165,12 +177,13 @@ def errors() -> tuple[type[Exception], ...]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    settings: NatsSettings, who: str, *, waits: bool = True
+    settings: NatsSettings, who: str, *, inbox: str = "", waits: bool = True
 ) -> AsyncIterator[Connection]:
     """A connection for as long as the block runs, or until it is closed for good.
 
-    With `waits` NATS need not be there yet. Raises NatsError where it can't be used as the
-    settings have it.
+    With `waits` NATS need not be there yet. What answers it gets comes below `_INBOX.` and `inbox`,
+    so that a server can keep others from reading them. Raises NatsError where it can't be used as
+    the settings have it.
     """
     try:
         import nats
@@ -211,6 +224,7 @@ async def connected(
             client = await nats.connect(
                 **options,
                 name=who,
+                inbox_prefix=f"_INBOX.{inbox}" if inbox else "_INBOX",
                 connect_timeout=int(CONNECT_SECONDS),
                 reconnect_time_wait=int(AGAIN_AFTER),
                 max_reconnect_attempts=-1,

@@ -23,6 +23,8 @@ PICTURES: Final = "darkroom_pictures"
 """An object store: what hosts draw from, and what they drew."""
 MODELS: Final = "darkroom_models"
 """An object store: which models each host has."""
+BOT: Final = "bot"
+"""Where bots get their answers, below `_INBOX`; hosts get theirs below their machine's name."""
 KNOCK: Final = "darkroom.knock"
 """A host says on it that its beat is worth a look."""
 

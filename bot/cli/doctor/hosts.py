@@ -21,7 +21,8 @@ async def check_hosts(config: Config) -> AsyncIterator[Finding]:
         return
     shown = config.nats.shown
     try:
-        async with connected(config.nats, "darkroom doctor", waits=False) as connection:
+        connecting = connected(config.nats, "darkroom doctor", inbox=wire.BOT, waits=False)
+        async with connecting as connection:
             await connection.prepare()
             beats = await _beats(connection)
     except NatsError as error:

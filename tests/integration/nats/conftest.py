@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from generation.engines.fake import FakeEngine
@@ -34,6 +35,8 @@ class Stage:
         self.server = server
         self.jobs = jobs
         self.settings = NatsSettings(url=server.url, away_after=AWAY_AFTER)
+        self.users = False
+        """Whether the bot and each host are users of their own, with passwords like their names."""
         self.folder = folder
         self.engines: dict[str, FakeEngine] = {}
         self.heard: list[tuple[int, JobEvent | None]] = []
@@ -54,7 +57,7 @@ class Stage:
         self.workers.listen(lambda job, event: self.heard.append((job.id, event)))
         await self.catalog.scan()
         self.fleet = Fleet(
-            self.settings,
+            self.settings_of("bot"),
             self.workers,
             self.catalog,
             self.folder / "cache",
@@ -64,6 +67,10 @@ class Stage:
             asyncio.create_task(self.workers.run()),
             asyncio.create_task(self.fleet.run()),
         ]
+
+    def settings_of(self, who: str) -> NatsSettings:
+        user = {"user": who, "password": who} if self.users else {}
+        return msgspec.structs.replace(self.settings, **user)
 
     async def end_bot(self) -> None:
         for task in self._tasks:
@@ -78,7 +85,7 @@ class Stage:
         files = files or {"demo": "demo"}
         catalog = FilesCatalog(self.folder / name, **files)
         serving = serve(
-            self.settings,
+            self.settings_of(name),
             [WorkerName(name, RuntimeSettings(picture_check_model="off"))],
             catalog,
             self.folder / name,
@@ -96,7 +103,7 @@ class Stage:
         """Start a host as a process of its own."""
         options = HostOptions(
             name=name,
-            url=self.server.url,
+            url=self.server.url.replace("://", f"://{name}:{name}@" if self.users else "://"),
             away_after=AWAY_AFTER,
             workers=workers,
             files=files or {"demo": "demo"},
