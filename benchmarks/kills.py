@@ -126,8 +126,8 @@ class Trial:
         began = time.monotonic()
         owner = await control.person("ada")
         channel = await owner.channel("general")
-        await _until(lambda: _online(owner), SETTLED_WITHIN)
-        await _until(self._a_job_is_done(owner, channel), SETTLED_WITHIN)
+        await until(lambda: _online(owner), SETTLED_WITHIN)
+        await until(self._a_job_is_done(owner, channel), SETTLED_WITHIN)
         asking = [asyncio.create_task(self._ask(owner, channel)) for _ in range(self.people)]
         for _ in range(kills):
             await asyncio.sleep(self.chance.uniform(0.2, 2 * every))
@@ -141,7 +141,7 @@ class Trial:
         if self._coming_back:
             await asyncio.wait(self._coming_back)
         with contextlib.suppress(TimeoutError):
-            await _until(self._settled, SETTLED_WITHIN)
+            await until(self._settled, SETTLED_WITHIN)
         await asyncio.sleep(3.0)
         shown = await owner.messages(channel, 10_000)
         names = [file["filename"] for message in shown for file in message["attachments"]]
@@ -207,7 +207,7 @@ class Trial:
             case ["bot"]:
                 await self._start_bot()
                 # people see when it is there
-                await _until(lambda: _online(owner), SETTLED_WITHIN)
+                await until(lambda: _online(owner), SETTLED_WITHIN)
             case ["nats"]:
                 await asyncio.to_thread(self.server.start)
             case [_, number]:
@@ -271,7 +271,8 @@ async def _online(person: Person) -> bool:
     return bool(state["application"]["online"] and state["commands"])
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Wait until that is so. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - of other processes nobody tells
             await asyncio.sleep(0.3)
