@@ -110,7 +110,7 @@ async def run(config: Config) -> int:
             log.info("taken up again", jobs=[job.id for job in recovered])
         metrics = Metrics(studio.workers)
         client = make_client(config, studio, metrics)
-        relay = None if alone else Relay(studio.store, studio.workers, studio.pausing)
+        relay = None if alone else make_relay(studio, client)
         trace_jobs(studio.workers, client.services.delivery)
         watched = serving_metrics(config.metrics, metrics, partial(why_not_ready, studio, client))
         await stack.enter_async_context(watched)
@@ -191,12 +191,18 @@ def make_client(config: Config, studio: Studio, metrics: Metrics | None = None) 
     return client
 
 
+def make_relay(studio: Studio, client: DarkroomClient) -> Relay:
+    """What tells the other processes, and hears them."""
+    delivery = client.services.delivery
+    return Relay(studio.store, studio.workers, studio.pausing, delivery.take_up)
+
+
 async def why_not_ready(studio: Studio, client: DarkroomClient) -> dict[str, str]:
     """What keeps the bot from its work, by what is wrong; empty where nothing does."""
     wrong = {}
     if not client.online:
         wrong["discord"] = "not connected"
-    if studio.workers.ready is None:
+    if studio.workers.ready is None and not studio.workers.others:
         wrong["worker"] = "not started"
     try:
         async with asyncio.timeout(READY_SECONDS):

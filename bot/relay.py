@@ -7,6 +7,7 @@ goes to that process; the previews alone do not.
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Final, assert_never
 
@@ -14,6 +15,7 @@ import structlog
 
 from bot.background import BackgroundTasks
 from bot.pausing import PauseSwitch
+from generation.elsewhere import status_of
 from generation.job import Job
 from generation.messages import JobEvent, Progress
 from generation.worker_pool import WorkerPool
@@ -36,6 +38,10 @@ SILENT_FOR: Final = timedelta(seconds=30)
 """After which the jobs of a worker are given to others."""
 GONE_FOR: Final = timedelta(minutes=10)
 """After which what a process has not delivered is delivered by others."""
+LOOK_EVERY: Final = 15.0
+"""Seconds between looks at what others have ended without this process hearing of it: one may be
+killed before it tells.
+"""
 PROGRESS_EVERY: Final = 1.0
 """Seconds between what is told of the steps of one job."""
 KEYS_MAX: Final = 100
@@ -43,10 +49,17 @@ KEYS_MAX: Final = 100
 CLOSING_SECONDS: Final = 5.0
 
 
+TakeUp = Callable[[Collection[int]], Awaitable[None]]
+"""Has jobs delivered, by their numbers, unless they are already. Raises DatabaseError."""
+
+
 class Relay:
     """Tells and hears, and says that this process lives, for as long as `run` runs."""
 
-    def __init__(self, store: Store, workers: WorkerPool, pausing: PauseSwitch) -> None:
+    def __init__(
+        self, store: Store, workers: WorkerPool, pausing: PauseSwitch, take_up: TakeUp
+    ) -> None:
+        self._take_up = take_up
         self._store = store
         self._workers = workers
         self._pausing = pausing
@@ -63,6 +76,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat())
+                group.create_task(self._look())
                 group.create_task(self._listen())
         finally:
             await self._tasks.close(CLOSING_SECONDS)
@@ -119,8 +133,7 @@ class Relay:
                 self._pausing.follow(notice.paused)
             case Missed():
                 self._store.settings.drop()
-                for job in await self._store.jobs.undelivered():
-                    self._workers.tell(job)
+                await self._take_up(await self._store.jobs.undelivered_ids())
             case _:
                 assert_never(notice)
 
@@ -133,18 +146,30 @@ class Relay:
 
     async def _beat(self) -> None:
         while True:
-            names = [worker.name for worker in self._workers.workers]
             try:
-                await self._store.leases.beat(names)
-                for job in await self._store.leases.take_from_silent(SILENT_FOR):
-                    log.warning("a silent worker's job goes to others", job=job.id)
-                    self._workers.tell(job)
-                    self._workers.wake()
-                adopted = await self._store.leases.adopt(GONE_FOR)
-                if adopted:
-                    log.warning("another process is gone: its requests are ours", jobs=adopted)
-                    for job in await self._store.jobs.undelivered():
-                        self._workers.tell(job)
+                await self._live()
             except DatabaseError as error:
                 log.warning("the database does not hear that this process lives", error=str(error))
             await asyncio.sleep(BEAT_EVERY)
+
+    async def _live(self) -> None:
+        """Say that this process does, and take over from those that don't."""
+        leases = self._store.leases
+        await leases.beat([await status_of(worker) for worker in self._workers.workers])
+        self._workers.know_others(await leases.others(SILENT_FOR))
+        for job in await leases.take_from_silent(SILENT_FOR):
+            log.warning("a silent worker's job goes to others", job=job.id)
+            self._workers.tell(job)
+            self._workers.wake()
+        adopted = await leases.adopt(GONE_FOR)
+        if adopted:
+            log.warning("another process is gone: its requests are ours", jobs=len(adopted))
+            await self._take_up(adopted)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._take_up(await self._store.jobs.undelivered_ids())
+            except DatabaseError as error:
+                log.warning("what others have ended can't be read", error=str(error))

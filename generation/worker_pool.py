@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from generation.catalog import Catalog
+from generation.elsewhere import OtherWorker, WorkerStatus
 from generation.ending import ended
 from generation.engines import Engine
 from generation.job import Job
@@ -67,8 +68,12 @@ class WorkerPool:
         self.places: Callable[[GenerationRequest], tuple[str, ...]] | None = None
         """Where workers come and go: the names of all that have a request's files, also of those
         that are away; "" of this machine."""
+        self.runs_on: Callable[[str], Runs] | None = None
+        """Which jobs the worker of such a machine can run."""
         self._awaited: dict[int, Awaited] = {}
         """What was said last of those whom a job waits for."""
+        self.others: tuple[OtherWorker, ...] = ()
+        """Those of other processes that take their jobs from the same queue."""
 
     # who draws
 
@@ -87,6 +92,17 @@ class WorkerPool:
     def ready(self) -> Ready | None:
         """What pictures are made on by the first that has started; None until then."""
         return next((worker.ready for worker in self.workers if worker.ready is not None), None)
+
+    def know_others(self, statuses: Sequence[WorkerStatus]) -> None:
+        """Learn which workers other processes have, and what they do."""
+        before = {other.status.name for other in self.others}
+        runs_on = self.runs_on
+        self.others = tuple(
+            OtherWorker(one, runs_on(one.host) if one.host and runs_on is not None else None)
+            for one in statuses
+        )
+        if before != {other.status.name for other in self.others}:
+            self.moved()
 
     def add(
         self,
@@ -169,7 +185,8 @@ class WorkerPool:
 
     def awaits(self, job: Job) -> Awaited:
         """Whom a job waits for, where none that is there can draw it."""
-        if any(worker.takes(job) for worker in self.workers):
+        takers = [worker.takes for worker in self.workers] + [one.takes for one in self.others]
+        if any(takes(job) for takes in takers):
             return NOBODY
         away = [worker for worker in self.workers if worker.would is not None and worker.would(job)]
         several = len(away) > 1
@@ -180,6 +197,8 @@ class WorkerPool:
     def check(self, request: GenerationRequest) -> None:
         """Raise Refused for what none of the workers can be told, and none that may come."""
         refusals = []
+        if any(other.status.tells_all for other in self.others):
+            return
         for worker in self.workers:
             if worker.check is None or self.places is not None:
                 return
@@ -241,11 +260,14 @@ class WorkerPool:
             await worker.cancel(job_id)
 
     async def plan(self, first: int | None = None, user_id: int | None = None) -> list[Planned]:
-        """The waiting jobs in their order, with when each will run and on which worker.
+        """The waiting jobs in their order, with when each will run and on which worker, also of
+        another process.
 
         With `first` no more than so many, and with `user_id` all of that person's besides.
         """
         hands = [await worker.hand() for worker in self.workers]
+        for other in self.others:
+            hands.append(other.hand(await self._waiting.estimates(other.status.name)))
         planned = await self._waiting.plan(hands, first, user_id)
         soonest = min((hand.seconds_left for hand in hands), default=0.0)
         return [
@@ -266,7 +288,7 @@ class WorkerPool:
         for worker in self.workers:
             if worker.current is not None and worker.current.id == job_id:
                 return await worker.seconds_left()
-        return None
+        return next((one.seconds_left for one in self.others if one.status.job == job_id), None)
 
     # what happens
 

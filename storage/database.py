@@ -40,10 +40,10 @@ CACHE_KIB: Final = 16 * 1024
 DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 """The databases, and what drives them where the URL does not say."""
 Purpose = Literal["work", "migrate", "read"]
-Work = Literal["retention", "sweep"]
+SharedWork = Literal["retention", "sweep"]
 """What one of several processes does for all of them."""
 _WRITING: Final = "darkroom_writing"
-_WORKS: Final[tuple[Work, ...]] = get_args(Work)
+_WORKS: Final[tuple[SharedWork, ...]] = get_args(SharedWork)
 _LOCKS: Final = 0x0DA2
 """The first half of the numbers of locks; people's have none."""
 
@@ -106,7 +106,7 @@ class Database(AsyncEngine):
             return await self._in_threads().run(work, **{_WRITING: True})
 
     @contextlib.asynccontextmanager
-    async def alone(self, work: Work) -> AsyncIterator[bool]:
+    async def alone(self, work: SharedWork) -> AsyncIterator[bool]:
         """Whether no other process does this work, or begins it before the block ends. On SQLite
         there is none; on a server a lock says so that goes with its connection.
         """

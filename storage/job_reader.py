@@ -54,6 +54,11 @@ class JobReader:
         person = {"user": user_id}
         return await self._database.read(lambda c: int(c.execute(WAITING, person).scalar_one()))
 
+    async def running_of(self, user_id: int) -> list[Job]:
+        """Somebody's jobs that are being drawn, whoever draws them, oldest first."""
+        own = (JobRow.user_id == user_id, JobRow.state == JobState.RUNNING)
+        return await self.matching(select(*JOB_COLUMNS).where(*own).order_by(JobRow.id))
+
     async def waiting_ids(self) -> Sequence[int]:
         """The numbers of the queued jobs, oldest first."""
         statement = select(JobRow.id).where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)

@@ -244,6 +244,17 @@ class JobStates(JobReader):
                 found += await self._to_be_told(row)
         return found
 
+    async def undelivered_ids(self) -> Sequence[int]:
+        """Their numbers, of those too that can't be read."""
+        ended = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+        statement = (
+            select(JobRow.id)
+            .where(JobRow.state.in_(ended), JobRow.delivered_at.is_(None), VISIBLE)
+            .where(JobRow.process == self.process)
+            .order_by(JobRow.id)
+        )
+        return await self._database.read(lambda c: c.execute(statement).scalars().all())
+
     async def _to_be_told(self, row: Mapping[Any, Any]) -> list[Job]:
         """The stand-in of an ended job that can't be read; none where nobody can be told."""
         try:

@@ -45,7 +45,7 @@ class JobStore(JobStates):
     ) -> None:
         super().__init__(database, files, now, process)
         self._intake = Intake(database, now)
-        self.owed = OwedStore(database)
+        self.owed = OwedStore(database, process)
 
     # asking
 

@@ -5,14 +5,16 @@ the hands of those that don't.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
 
+from generation.elsewhere import WorkerStatus
 from generation.job import Job, JobState
 from storage.clock import Now
 from storage.database import Database
 from storage.inserting import insert_into
 from storage.jobs import JobStore
-from storage.tables import JobRow, WorkerRow
+from storage.tables import ApprovalRow, JobRow, OwedRow, WorkerRow
 
 
 class LeaseStore:
@@ -24,19 +26,23 @@ class LeaseStore:
         self._now = now
         self.process = jobs.process
 
-    async def beat(self, workers: Sequence[str]) -> None:
+    async def beat(self, workers: Sequence[WorkerStatus]) -> None:
         """Note that this process lives, and that it has these workers and no others."""
         now = self._now()
+        names = [self.process, *(worker.name for worker in workers)]
         # the process itself lives without workers, too
-        names = [self.process, *workers]
-        rows = [{"name": name, "process": self.process, "seen_at": now} for name in names]
+        told = [None, *(msgspec.json.encode(worker).decode() for worker in workers)]
+        rows = [
+            {"name": name, "process": self.process, "seen_at": now, "status": status}
+            for name, status in zip(names, told, strict=True)
+        ]
         gone = delete(WorkerRow).where(
             WorkerRow.process == self.process, WorkerRow.name.not_in(names)
         )
         row = insert_into(self._database.dialect, WorkerRow)
         row = row.on_conflict_do_update(
             index_elements=["name"],
-            set_={"process": row.excluded.process, "seen_at": row.excluded.seen_at},
+            set_={name: row.excluded[name] for name in ("process", "seen_at", "status")},
         )
 
         def note(connection: Connection) -> None:
@@ -58,18 +64,56 @@ class LeaseStore:
         silent = select(WorkerRow.name).where(WorkerRow.seen_at < self._now() - silent_for)
         return await self._take_back(JobRow.worker.in_(silent))
 
-    async def adopt(self, silent_for: timedelta) -> int:
-        """Make what is not delivered yet of processes that have said nothing for so long, or are
-        not known, this one's; returns how many jobs that were.
+    async def others(self, silent_for: timedelta) -> list[WorkerStatus]:
+        """The workers of other processes that have said something for so long, as they are now."""
+        now = self._now()
+        statement = (
+            select(WorkerRow.status, WorkerRow.seen_at)
+            .where(WorkerRow.process != self.process, WorkerRow.seen_at >= now - silent_for)
+            .where(WorkerRow.status.is_not(None))
+            .order_by(WorkerRow.name)
+        )
+        found = []
+        for text, seen_at in await self._database.read(lambda c: c.execute(statement).all()):
+            try:
+                status = msgspec.json.decode(text or "", type=WorkerStatus)
+            except msgspec.DecodeError:
+                continue  # of another version, while one after the other is updated
+            left = status.seconds_left - (now - seen_at).total_seconds()
+            found.append(msgspec.structs.replace(status, seconds_left=max(0.0, left)))
+        return found
+
+    async def drawn_elsewhere(self) -> list[tuple[str, Job]]:
+        """What workers of other processes draw, with their names, oldest first."""
+        others = select(WorkerRow.name).where(WorkerRow.process != self.process)
+        theirs = JobRow.worker.in_(others)
+        names = select(JobRow.id, JobRow.worker).where(JobRow.state == JobState.RUNNING, theirs)
+        rows = await self._database.read(lambda c: c.execute(names).all())
+        drawn_by = {number: str(worker) for number, worker in rows}
+        jobs = await self._jobs.in_hand(JobState.RUNNING, list(drawn_by))
+        return [(drawn_by[job.id], job) for job in jobs]
+
+    async def adopt(self, silent_for: timedelta) -> list[int]:
+        """Make what is not done yet of processes that have said nothing for so long, or are not
+        known, this one's: what is to be drawn, delivered, mentioned, or shown to a moderator.
+        Returns the numbers of these jobs.
         """
         living = select(WorkerRow.process).where(WorkerRow.seen_at >= self._now() - silent_for)
+        open_ = or_(
+            JobRow.delivered_at.is_(None),
+            exists().where(OwedRow.job_id == JobRow.id),
+            exists().where(
+                ApprovalRow.job_id == JobRow.id,
+                or_(ApprovalRow.verdict == "waiting", ApprovalRow.told.is_(False)),
+            ),
+        )
         statement = (
             update(JobRow)
-            .where(JobRow.process != self.process, JobRow.process.not_in(living))
-            .where(JobRow.delivered_at.is_(None))
+            .where(JobRow.process != self.process, JobRow.process.not_in(living), open_)
             .values(process=self.process)
+            .returning(JobRow.id)
         )
-        return await self._database.write(lambda c: c.execute(statement).rowcount)
+        return sorted(await self._database.write(lambda c: c.execute(statement).scalars().all()))
 
     async def _take_back(self, having: ColumnElement[bool]) -> list[Job]:
         return await self._jobs.take_back(await self._jobs.in_hand(JobState.RUNNING, having=having))

@@ -24,8 +24,9 @@ class Owed(msgspec.Struct, frozen=True):
 class OwedStore:
     """What a stop must not lose."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, process: str = "") -> None:
         self._database = database
+        self._process = process
 
     async def note(self, owed: Sequence[Owed]) -> None:
         """Note it; again is no error. Of a job that was deleted nothing is owed."""
@@ -64,7 +65,9 @@ class OwedStore:
         await self._database.write(lambda connection: connection.execute(statement))
 
     async def left(self) -> Sequence[Owed]:
-        """What is owed, oldest first; not of jobs that are yet to be delivered."""
+        """What is owed for jobs of this process, oldest first; not those that are yet to be
+        delivered.
+        """
         columns = (
             OwedRow.kind,
             OwedRow.job_id,
@@ -75,7 +78,7 @@ class OwedStore:
         statement = (
             select(*columns)
             .join(JobRow, JobRow.id == OwedRow.job_id)
-            .where(JobRow.delivered_at.is_not(None), VISIBLE)
+            .where(JobRow.delivered_at.is_not(None), JobRow.process == self._process, VISIBLE)
             .order_by(OwedRow.message_id)
         )
         rows = await self._database.read(lambda c: c.execute(statement).all())

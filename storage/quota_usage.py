@@ -82,7 +82,7 @@ _TIMES: Final = {outside: _times_of_one(outside=outside) for outside in (False, 
 _USERS: Final[Any] = bindparam("users", expanding=True)
 _GUILDS: Final[Any] = bindparam("guilds", expanding=True)
 _OUTSIDE: Final[Any] = bindparam("outside", expanding=True)
-_COUNTS: Final = union_all(
+_COUNTS: Final[Any] = union_all(
     select(JobRow.user_id, JobRow.guild_id, func.sum(JobRow.image_count))
     .where(
         JobRow.user_id.in_(_USERS),

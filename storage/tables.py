@@ -166,8 +166,8 @@ class JobRow(Table):
 
 
 class WorkerRow(Table):
-    """A worker that jobs are leased to, of which process, and when that last said that it lives.
-    Only processes that share a database say so.
+    """A worker that jobs are leased to, of which process, when that last said that it lives, and
+    what it said it does; a process is one, too. Only processes that share a database say so.
     """
 
     __tablename__ = "workers"
@@ -175,6 +175,7 @@ class WorkerRow(Table):
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     process: Mapped[str] = mapped_column(String(64), index=True)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[str | None] = mapped_column(Text)
 
 
 class GridRow(Table):

@@ -76,7 +76,8 @@ class Results:
         if job is None:
             await self._leave_nothing(job_id, message)
             return False
-        if job.delivered_at is not None:
+        if job.delivered_at is not None or job.process != self._jobs.process:
+            # told already, or by another process, which took this one for gone
             return False
         try:
             written = await self._write_pictures(job, message)

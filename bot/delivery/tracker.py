@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 import discord
@@ -30,6 +30,7 @@ from generation.messages import JobEvent, Preview, Progress, Unsaved
 from generation.schedule import Planned
 from generation.worker_pool import WorkerPool
 from storage.errors import DatabaseError
+from storage.owed import Owed
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -180,7 +181,7 @@ class Tracker:
         """
         newest = self._before = await self._jobs.newest_id()
         # looked for first: what is delivered from now on is done by itself
-        left = [(each, await self._jobs.get(each.job_id)) for each in await self._jobs.owed.left()]
+        left = await self._jobs.owed.left()
         for job in [*await self._jobs.undelivered(), *await self._jobs.waiting()]:
             if _is_ours(job, self._jobs.process) and job.grid is None:
                 followed = self._take_up(job, posted=True)
@@ -192,14 +193,51 @@ class Tracker:
             if followed.job.id <= newest:
                 followed.acknowledged.set()
         self._recovered = True
-        for owed, of in left:
-            if of is None:
-                continue
-            if owed.kind == "emoji":
-                self.chores.add_emoji(of, owed)
-            else:
-                self._pings.ping(of, owed, posted=True)
+        await self._pay(left)
         await self.grids.recover()
+        await self._decide_again()
+
+    async def take_up(self, numbers: Collection[int]) -> None:
+        """Take up what another process has left, or has drawn without this one hearing of it.
+
+        Raises storage.errors.DatabaseError.
+        """
+        wanted = {number for number in numbers if not self._delivers(number)}
+        if not wanted:
+            return
+        for number in sorted(wanted):
+            job = await self._jobs.get(number)
+            if job is None or not _is_ours(job, self._jobs.process):
+                continue
+            if job.grid is not None:
+                self.grids.track(job.grid.grid)
+                self.grids.hear(job)
+            elif job.delivered_at is None:
+                # it may have been posted, and its answer lost
+                followed = self._take_up(job, posted=True)
+                followed.acknowledged.set()
+                followed.job = job
+                if job.ended:
+                    followed.ended.set()
+        await self._pay([each for each in await self._jobs.owed.left() if each.job_id in wanted])
+        await self._decide_again()
+
+    def _delivers(self, number: int) -> bool:
+        """Whether the end of a job is on its way."""
+        followed = self._followed.get(number)
+        return followed is not None and followed.ended.is_set()
+
+    async def _pay(self, left: Sequence[Owed]) -> None:
+        """Do what is still owed about results that are there."""
+        for owed in left:
+            job = await self._jobs.get(owed.job_id)
+            if job is not None and owed.kind == "emoji":
+                self.chores.add_emoji(job, owed)
+            elif job is not None:
+                self._pings.ping(job, owed, posted=True)
+
+    async def _decide_again(self) -> None:
+        """Ask moderators who were not asked, and show what they decided."""
         await self.approvals.ask_again()
         for job_id in await self._approvals.untold():
             self.show_decided(job_id)

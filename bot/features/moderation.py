@@ -88,7 +88,8 @@ def _block(services: Services) -> Callback:
 
             guild_id = _guild_of(caller)
             await services.store.settings.change_guild(guild_id, change)
-            for job in [*await services.store.jobs.waiting(), *services.workers.running]:
+            jobs = services.store.jobs
+            for job in [*await jobs.waiting(), *await jobs.running_of(user.id)]:
                 if (job.origin.user_id, job.origin.guild_id) == (user.id, guild_id):
                     with contextlib.suppress(Refused):  # one that has just ended
                         await services.requests.made.cancel(job)

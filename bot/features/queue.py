@@ -33,7 +33,9 @@ def queue(services: Services) -> Command:
             workers, user_id = services.workers, caller.person.id
             plan = await workers.plan(first=SHOWN, user_id=user_id)
             running = {one.name: one.current for one in workers.workers if one.current is not None}
-            several = len(workers.workers) > 1
+            if workers.others:
+                running.update(await services.store.leases.drawn_elsewhere())
+            several = len(workers.workers) + len(workers.others) > 1
             awaited = {one.job.id: workers.awaits(one.job) for one in plan}
             embed = _embed(
                 *(running, plan, awaited, workers.waiting, user_id, caller.texts),
@@ -81,8 +83,7 @@ def cancel(services: Services) -> Command:
 async def _own(services: Services, user_id: int) -> list[Job]:
     """Somebody's jobs that wait or run."""
     waiting = [job for job in await services.store.jobs.waiting() if job.origin.user_id == user_id]
-    running = [job for job in services.workers.running if job.origin.user_id == user_id]
-    return [*running, *waiting]
+    return [*await services.store.jobs.running_of(user_id), *waiting]
 
 
 def _embed(

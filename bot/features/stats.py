@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import discord
+import msgspec
 import psutil
 
 from bot.interactions.contexts import Command, slash_command
@@ -12,6 +13,7 @@ from bot.interactions.responding import Interaction, answer, defer, responding
 from bot.locales import Texts
 from bot.services import Services
 from bot.ui.formatting import COLOUR, cut_lines, duration, fitted, quoted
+from generation.elsewhere import WorkerStatus, status_of
 from generation.job import JobState
 from generation.messages import Ready
 from storage.statistics import Statistics
@@ -46,27 +48,32 @@ def command(services: Services) -> Command:
 
 
 async def _workers(services: Services, texts: Texts) -> list[str]:
-    """Each worker in a line: on what, which model it has loaded, and how long it is busy; and where
-    workers on other hosts are met.
+    """Each worker in a line, also those of other processes: on what, which model it has loaded, and
+    how long it is busy; and where workers on other hosts are met.
     """
     lines = []
     if services.fleet is not None:
         key = "stats_nats" if services.fleet.connected else "stats_nats_away"
         lines.append(texts(key, url=quoted(services.fleet.shown, NAME_MAX)))
     for worker in services.workers.workers:
-        left = texts("stats_resting")
-        if worker.current is not None:
-            left = texts("stats_left", left=duration(await worker.seconds_left(), texts))
-        lines.append(
-            texts(
-                "stats_worker",
-                worker=quoted(worker.name, NAME_MAX),
-                device="—" if worker.ready is None else quoted(worker.ready.device_name, NAME_MAX),
-                model=quoted(worker.loaded, NAME_MAX) or "—",
-                left=left,
-            )
-        )
+        lines.append(_line(await status_of(worker), texts))
+    for other in services.workers.others:
+        now = msgspec.structs.replace(other.status, seconds_left=other.seconds_left)
+        lines.append(_line(now, texts))
     return lines
+
+
+def _line(worker: WorkerStatus, texts: Texts) -> str:
+    left = texts("stats_resting")
+    if worker.job is not None:
+        left = texts("stats_left", left=duration(worker.seconds_left, texts))
+    return texts(
+        "stats_worker",
+        worker=quoted(worker.name, NAME_MAX),
+        device=quoted(worker.device, NAME_MAX) or "—",
+        model=quoted(worker.model, NAME_MAX) or "—",
+        left=left,
+    )
 
 
 def _memory() -> tuple[int, int]:

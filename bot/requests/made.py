@@ -44,7 +44,7 @@ class MadeRequests:
 
         Raises Refused, and cancels nothing, while something of theirs runs.
         """
-        if any(job.origin.user_id == user_id for job in self._workers.running):
+        if await self._store.jobs.running_of(user_id):
             raise Refused("delete_while_running")
         for job in await self._store.jobs.waiting():
             if job.origin.user_id == user_id:

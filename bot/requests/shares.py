@@ -64,7 +64,7 @@ class RequestShares:
 
     async def _seconds_to_next(self, user_id: int) -> float:
         """When the first of somebody's requests will be done."""
-        own = [job.id for job in self._workers.running if job.origin.user_id == user_id]
+        own = [job.id for job in await self._store.jobs.running_of(user_id)]
         left = [await self._workers.seconds_left(job_id) for job_id in own]
         if not own:
             planned = await self._workers.plan(first=0, user_id=user_id)

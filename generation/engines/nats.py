@@ -99,6 +99,11 @@ class NatsEngine:
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
+    def host(self) -> str:
+        """The name of the host."""
+        return self._host.name
+
+    @property
     def ready(self) -> Ready | None:
         """What the host draws on."""
         return self._host.beat.ready if self._host.beat is not None else None

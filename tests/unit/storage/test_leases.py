@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from generation.description import Description
+from generation.elsewhere import WorkerStatus
 from generation.job import Failure, IllegalTransitionError, Job, JobState
 from storage.database import Database
 from storage.jobs import JobStore
@@ -91,11 +92,11 @@ async def test_what_an_earlier_claim_says_is_not_heard(jobs: JobStore) -> None:
 
 
 async def test_who_says_nothing_loses_their_jobs_once(one: Store, two: Store, clock: Clock) -> None:
-    await one.leases.beat(["mine"])
-    await two.leases.beat(["theirs"])
+    await one.leases.beat([WorkerStatus(name="mine")])
+    await two.leases.beat([WorkerStatus(name="theirs")])
     mine, theirs = [job.id for job in await leased(one.jobs, "mine", "theirs")]
     clock.forward(20)
-    await one.leases.beat(["mine"])
+    await one.leases.beat([WorkerStatus(name="mine")])
     assert await one.leases.take_from_silent(SILENT) == []
     clock.forward(20)
     assert [job.id for job in await one.leases.take_from_silent(SILENT)] == [theirs]
@@ -104,13 +105,13 @@ async def test_who_says_nothing_loses_their_jobs_once(one: Store, two: Store, cl
 
 
 async def test_a_start_takes_up_its_own_and_nobodys(one: Store, two: Store) -> None:
-    await one.leases.beat(["mine"])
-    await two.leases.beat(["theirs"])
+    await one.leases.beat([WorkerStatus(name="mine")])
+    await two.leases.beat([WorkerStatus(name="theirs")])
     mine, theirs, nobodys = [job.id for job in await leased(one.jobs, "mine", "theirs", "")]
     assert [job.id for job in await one.leases.recover()] == [mine, nobodys]
     assert await states(one.jobs, theirs) == [JobState.RUNNING]
     # a worker that its process has no more leaves what it had to whoever starts
-    await two.leases.beat(["another"])
+    await two.leases.beat([WorkerStatus(name="another")])
     assert [job.id for job in await one.leases.recover()] == [theirs]
 
 
@@ -129,9 +130,9 @@ async def test_each_delivers_what_it_was_asked_for(one: Store, two: Store, clock
     assert [job.id for job in await one.jobs.undelivered()] == [own.id]
     assert [job.id for job in await two.jobs.undelivered()] == [other.id]
     # what a process leaves behind that does not come back is another's
-    assert await one.leases.adopt(SILENT) == 0
+    assert await one.leases.adopt(SILENT) == []
     clock.forward(40)
     await one.leases.beat([])
-    assert await one.leases.adopt(SILENT) == 1
+    assert await one.leases.adopt(SILENT) == [other.id]
     assert [job.id for job in await one.jobs.undelivered()] == [own.id, other.id]
-    assert await one.leases.adopt(SILENT) == 0
+    assert await one.leases.adopt(SILENT) == []

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ async def test_a_file_that_is_written_while_another_job_goes_stays(
         with removing() as removal:
             remove = removal.remove
 
-            async def after_the_other(unused: Any) -> int:
+            async def after_the_other(unused: Any) -> Sequence[str]:
                 await store.jobs.add_picture(other.id, a_picture(), b"same")
                 return await remove(unused)
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -113,7 +113,7 @@ async def test_whoever_writes_what_is_being_removed_has_it_afterwards(
     file = await objects.write(b"a picture")
     begun, go, remove = asyncio.Event(), asyncio.Event(), objects._remove
 
-    async def slow(files: list[str], since: float | None) -> int:
+    async def slow(files: list[str], since: float | None) -> Sequence[str]:
         begun.set()
         await go.wait()
         return await remove(files, since)
@@ -126,7 +126,7 @@ async def test_whoever_writes_what_is_being_removed_has_it_afterwards(
         await asyncio.sleep(0.05)
         assert not writing.done()
         go.set()
-        assert await removing == 1
+        assert await removing == [file]
         assert await writing == file
     assert await objects.read(file) == b"a picture"
 
