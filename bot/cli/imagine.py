@@ -162,6 +162,7 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     texts = Texts(LOCALE)
     # a LoRA's tag may hold what rich knows as an emoji, as :x:
     console = Console(stderr=True, emoji=False)
+    give_back_prompt(arguments)
     try:
         prompts = await asyncio.to_thread(_prompts, arguments)
         await asyncio.to_thread(_check_out, arguments.out)
@@ -173,6 +174,20 @@ async def imagine(config: Config, arguments: argparse.Namespace) -> int:
     except Refused as refused:
         say(texts(refused.code, **refused.params), console)
         return 1
+
+
+def give_back_prompt(arguments: argparse.Namespace) -> None:
+    """A flag that may stand alone takes what follows it for its value, which may be the prompt."""
+    for option in options().values():
+        means = "on" if option.switch else option.alone
+        taken = getattr(arguments, option.name, None) if means else None
+        if arguments.prompt is not None or arguments.prompts is not None or taken is None:
+            continue
+        # the name of a model is one word, more often than not
+        known = taken.casefold() in option.choices if option.choices else " " not in taken
+        if not known:
+            arguments.prompt = taken
+            setattr(arguments, option.name, means)
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
