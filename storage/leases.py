@@ -3,10 +3,10 @@ the hands of those that don't.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
 
 from generation.elsewhere import WorkerStatus
 from generation.job import Job, JobState
@@ -24,11 +24,13 @@ class LeaseStore:
         self._database = database
         self._jobs = jobs
         self._now = now
+        self.at_server = database.dialect.name == "postgresql"
+        """Whether it is the database server that tells the time: machines' clocks differ."""
         self.process = jobs.process
 
     async def beat(self, workers: Sequence[WorkerStatus]) -> None:
         """Note that this process lives, and that it has these workers and no others."""
-        now = self._now()
+        now = await self._time()
         names = [self.process, *(worker.name for worker in workers)]
         # the process itself lives without workers, too
         told = [None, *(msgspec.json.encode(worker).decode() for worker in workers)]
@@ -61,12 +63,13 @@ class LeaseStore:
 
     async def take_from_silent(self, silent_for: timedelta) -> list[Job]:
         """Put the jobs of workers that have said nothing for so long back into the queue."""
-        silent = select(WorkerRow.name).where(WorkerRow.seen_at < self._now() - silent_for)
+        since = await self._time() - silent_for
+        silent = select(WorkerRow.name).where(WorkerRow.seen_at < since)
         return await self._take_back(JobRow.worker.in_(silent))
 
     async def others(self, silent_for: timedelta) -> list[WorkerStatus]:
         """The workers of other processes that have said something for so long, as they are now."""
-        now = self._now()
+        now = await self._time()
         statement = (
             select(WorkerRow.status, WorkerRow.seen_at)
             .where(WorkerRow.process != self.process, WorkerRow.seen_at >= now - silent_for)
@@ -98,7 +101,8 @@ class LeaseStore:
         known, this one's: what is to be drawn, delivered, mentioned, or shown to a moderator.
         Returns the numbers of these jobs.
         """
-        living = select(WorkerRow.process).where(WorkerRow.seen_at >= self._now() - silent_for)
+        since = await self._time() - silent_for
+        living = select(WorkerRow.process).where(WorkerRow.seen_at >= since)
         open_ = or_(
             JobRow.delivered_at.is_(None),
             exists().where(OwedRow.job_id == JobRow.id),
@@ -114,6 +118,12 @@ class LeaseStore:
             .returning(JobRow.id)
         )
         return sorted(await self._database.write(lambda c: c.execute(statement).scalars().all()))
+
+    async def _time(self) -> datetime:
+        if not self.at_server:
+            return self._now()
+        clock = select(func.clock_timestamp())
+        return await self._database.read(lambda c: c.execute(clock).scalar_one())
 
     async def _take_back(self, having: ColumnElement[bool]) -> list[Job]:
         return await self._jobs.take_back(await self._jobs.in_hand(JobState.RUNNING, having=having))

@@ -1,7 +1,6 @@
 """What one process of several has taken over from another that was silent for long."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -13,7 +12,7 @@ from playground.control import Control
 from playground.person import Person
 from storage.errors import DatabaseBusyError
 from storage.tables import JobRow
-from tests.acceptance.conftest import Rig
+from tests.acceptance.conftest import Rig, finished
 from tests.patience import PATIENCE
 
 
@@ -55,21 +54,18 @@ async def test_what_the_other_had_posted_is_not_posted_again(
     rig: Rig, ada: Person, general: str, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was stopped before it could note the message, which Discord knows by no nonce any more."""
-    jobs = rig.studio.jobs
-    gate = rig.engine.gate = asyncio.Event()
-    await (await ada.command(general, "imagine", prompt="a red fox")).deferred()
-    await rig.until(lambda job: job.state is JobState.RUNNING)
-    # nothing of a token that has died can be edited
-    await control.clock(16 * 60)
-    rig.studio.clock.observe(datetime.now(UTC) + timedelta(minutes=16))
+    act = await ada.command(general, "imagine", prompt="a red fox")
+    first = await finished(ada, general, await act.deferred())
+    await rig.until(lambda job: job.delivered_at is not None)
 
     async def unnoted(*_: object, **__: object) -> bool:
         raise DatabaseBusyError("busy")
 
-    monkeypatch.setattr(jobs, "add_message", unnoted)
-    gate.set()
+    monkeypatch.setattr(rig.studio.jobs, "add_message", unnoted)
+    # what a reaction asks for is posted anew, and edits no answer
+    await ada.react(first, "🔁")
     async with asyncio.timeout(PATIENCE):
-        while not await pictures(ada, general):
+        while len(await pictures(ada, general)) < 2:
             await asyncio.sleep(0.02)
     await given_to(rig, "b")
     await rig.restart()
@@ -77,6 +73,6 @@ async def test_what_the_other_had_posted_is_not_posted_again(
     await given_to(rig, "a")
     # as one that was started before it was asked for
     rig.client.services.delivery._before = 0
-    await rig.client.services.delivery.take_up([1])
-    await rig.until(lambda job: job.delivered_at is not None)
-    assert len(await pictures(ada, general)) == 1
+    await rig.client.services.delivery.take_up([2])
+    await rig.until(lambda job: job.delivered_at is not None, 2)
+    assert len(await pictures(ada, general)) == 2

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from generation.description import Description
@@ -10,8 +11,10 @@ from generation.elsewhere import WorkerStatus
 from generation.job import Failure, IllegalTransitionError, Job, JobState
 from storage.database import Database
 from storage.jobs import JobStore
+from storage.owed import Owed
 from storage.pictures import PictureFiles
 from storage.store import Store
+from tests.databases import ON_SERVER
 from tests.fixtures.requests import a_request, an_origin
 from tests.unit.storage.test_jobs import MAKING, a_picture
 
@@ -36,15 +39,21 @@ def clock() -> Clock:
     return Clock()
 
 
+def of_process(name: str, database: Database, folder: Path, clock: Clock) -> Store:
+    store = Store(database, PictureFiles(folder / "pictures"), now=clock.now, process=name)
+    store.leases.at_server = False
+    return store
+
+
 @pytest.fixture
 def one(database: Database, tmp_path: Path, clock: Clock) -> Store:
     """What one of two processes sees."""
-    return Store(database, PictureFiles(tmp_path / "pictures"), now=clock.now, process="one")
+    return of_process("one", database, tmp_path, clock)
 
 
 @pytest.fixture
 def two(database: Database, tmp_path: Path, clock: Clock) -> Store:
-    return Store(database, PictureFiles(tmp_path / "pictures"), now=clock.now, process="two")
+    return of_process("two", database, tmp_path, clock)
 
 
 @pytest.fixture
@@ -136,3 +145,66 @@ async def test_each_delivers_what_it_was_asked_for(one: Store, two: Store, clock
     assert await one.leases.adopt(SILENT) == [other.id]
     assert [job.id for job in await one.jobs.undelivered()] == [own.id, other.id]
     assert await one.leases.adopt(SILENT) == []
+
+
+@pytest.mark.skipif(not ON_SERVER, reason="about a database server")
+async def test_nobody_is_silent_because_clocks_differ(
+    one: Store, two: Store, database: Database, tmp_path: Path
+) -> None:
+    late = Clock()
+    late.forward(3600)
+    other = of_process("two", database, tmp_path, late)
+    for store in (one, other):
+        store.leases.at_server = True
+    [job] = await leased(one.jobs, "mine")
+    await one.leases.beat([WorkerStatus(name="mine", seconds_left=50.0)])
+    await other.leases.beat([])
+    assert await other.leases.take_from_silent(SILENT) == []
+    assert await other.leases.adopt(SILENT) == []
+    assert await states(one.jobs, job.id) == [JobState.RUNNING]
+    [told] = await other.leases.others(SILENT)
+    assert told.name == "mine"
+    assert 0 < told.seconds_left <= 50
+    assert await one.leases.others(SILENT) == []
+
+
+async def test_each_knows_what_the_others_do(one: Store, two: Store, clock: Clock) -> None:
+    status = WorkerStatus(name="theirs", device="a card", model="demo", job=3, seconds_left=20.0)
+    await two.leases.beat([status])
+    clock.forward(5)
+    [told] = await one.leases.others(SILENT)
+    assert told == msgspec.structs.replace(status, seconds_left=15.0)
+    assert await two.leases.others(SILENT) == []
+    clock.forward(40)
+    assert await one.leases.others(SILENT) == []
+
+
+async def test_what_others_draw_is_named(one: Store, two: Store) -> None:
+    await one.leases.beat([WorkerStatus(name="mine")])
+    await two.leases.beat([WorkerStatus(name="theirs")])
+    mine, theirs = await leased(one.jobs, "mine", "theirs")
+    assert [(n, job.id) for n, job in await one.leases.drawn_elsewhere()] == [("theirs", theirs.id)]
+    assert [(n, job.id) for n, job in await two.leases.drawn_elsewhere()] == [("mine", mine.id)]
+
+
+async def test_what_is_owed_and_asked_is_taken_over_too(
+    one: Store, two: Store, clock: Clock
+) -> None:
+    """Of what is delivered, what is not done yet; of what is done, nothing."""
+    await one.leases.beat([])
+    await two.leases.beat([])
+    jobs = await leased(two.jobs, *"abc")
+    for job in jobs:
+        await two.jobs.finish(job.id, MAKING, job.lease)
+        await two.jobs.mark_delivered(job.id)
+    pinged, held, _ = jobs
+    await two.jobs.owed.note([Owed("ping", pinged.id, 7, 70)])
+    await two.approvals.ask(held.id, 10)
+    assert await one.jobs.owed.left() == []
+    assert [owed.job_id for owed in await two.jobs.owed.left()] == [pinged.id]
+    clock.forward(40)
+    await one.leases.beat([])
+    assert await one.leases.adopt(SILENT) == [pinged.id, held.id]
+    assert [owed.job_id for owed in await one.jobs.owed.left()] == [pinged.id]
+    assert await two.jobs.owed.left() == []
+    assert await one.approvals.unasked() == [held.id]
