@@ -4,10 +4,10 @@ import time
 
 import msgspec
 
+from generation.course import Times
 from generation.engines.nats import NatsEngine
 from generation.estimate import Hand
 from generation.job import Job
-from generation.schedule import Times
 from generation.waiting_jobs import Runs
 from generation.worker import Worker
 

@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 
 from generation import hires
+from generation.course import Course, Times
 from generation.enlarging import second_pass
 from generation.job import Job
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS, sampler_of
-from generation.schedule import Course, Planned, Times
+from generation.schedule import Planned
 
 RATE: Final = 0.5
 """Seconds for a step of a megapixel where nothing was measured: a middling GPU."""

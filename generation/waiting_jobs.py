@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from generation import estimate, schedule
+from generation.course import Turns
 from generation.estimate import MEASURED, Estimates, Hand, Measurement
 from generation.job import Job, JobState
 from generation.job_queue import JobQueue
-from generation.schedule import Planned, Turns
+from generation.schedule import Planned
 
 LOOK_AGAIN_AFTER: Final = 1.0
 """Seconds; the command line of another process queues jobs too and can't tell us."""

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation import schedule
+from generation.course import PACE, ROUNDING, Times, Turns
 from generation.job import NEXT, Job, JobState, before
 from generation.request import GenerationRequest
-from generation.schedule import PACE, ROUNDING, Queue, Turns
+from generation.schedule import Queue
 from tests.fixtures import reference_schedule as reference
 from tests.fixtures.requests import a_request, an_origin
 
@@ -62,11 +62,11 @@ def queue_of(jobs: Sequence[Job], affinity: float = 0.0) -> Queue:
     return queue
 
 
-def order(queue: Queue, times: schedule.Times = TIMES, loaded: str = "") -> list[Job]:
+def order(queue: Queue, times: Times = TIMES, loaded: str = "") -> list[Job]:
     return [job for job in queue.course(times, loaded=loaded, worker="one") if job is not None]
 
 
-def take_next(queue: Queue, loaded: str, times: schedule.Times = TIMES) -> Job:
+def take_next(queue: Queue, loaded: str, times: Times = TIMES) -> Job:
     course = queue.course(times, loaded=loaded, worker="one")
     job = next(job for job in course if job is not None)
     queue.take(job, course.turns)
@@ -74,7 +74,7 @@ def take_next(queue: Queue, loaded: str, times: schedule.Times = TIMES) -> Job:
 
 
 def ordered(
-    jobs: list[Job], *, loaded: str = "", affinity: float = 0.0, times: schedule.Times = TIMES
+    jobs: list[Job], *, loaded: str = "", affinity: float = 0.0, times: Times = TIMES
 ) -> list[int]:
     return [job.id for job in order(queue_of(jobs, affinity), times, loaded)]
 
@@ -355,7 +355,7 @@ def test_it_keeps_the_order_of_the_reference_whatever_comes_and_goes(
     affinity: float, doings: list[tuple[str, random.Random]]
 ) -> None:
     queue, turns, waiting, loaded = Queue(affinity), reference.Turns(), dict[int, Job](), "a"
-    times: schedule.Times = CLOCKWORKS[0]
+    times: Times = CLOCKWORKS[0]
     ran: list[Job] = []
     for number, (doing, chance) in enumerate(doings, 1):
         match doing:

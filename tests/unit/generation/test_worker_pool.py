@@ -9,7 +9,7 @@ import pytest
 
 from bot.locales import Texts
 from bot.ui.job_embeds import awaits
-from generation import schedule
+from generation import course
 from generation.engines.fake import FakeEngine
 from generation.job import Job, JobState
 from generation.messages import JobEvent
@@ -151,7 +151,7 @@ async def test_who_becomes_free_goes_on_with_its_model(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the engine loads nothing, as if every model were in memory
-    monkeypatch.setattr(schedule, "WORTH_WAITING", 0.0)
+    monkeypatch.setattr(course, "WORTH_WAITING", 0.0)
     house.engage("first", "second", step_seconds=0.02)
     first, second = house.workers.workers
     first.loaded, second.loaded = "demo", "other"
