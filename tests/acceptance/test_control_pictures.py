@@ -9,7 +9,6 @@ import pytest
 
 from bot.config import Config
 from bot.interactions import picture_dialogs
-from bot.requests.actions import meant_by
 from generation.job import JobState
 from playground.person import Act, Person, fields_of
 from playground.world import Json
@@ -279,7 +278,12 @@ async def test_what_a_controlnet_was_shown_is_shown_to_who_asks(
     [seen] = job.controls_seen
     assert answered["content"] == f"-# edges × 1 (canny): {seen.width} × {seen.height}"
     # the same by a reaction, and nowhere where nothing was followed
-    assert meant_by("👁", job, None) is not None
+    dm = await bo.channel("dm")
+    await bo.react(done, "👁️")
+    told = await bo.wait_for(
+        "MESSAGE_CREATE", lambda said: said["channel_id"] == dm and said["attachments"]
+    )
+    assert [each["filename"] for each in told["attachments"]] == ["darkroom-1-control-1.png"]
     act = await ada.command(general, "imagine", prompt="a dog")
     plain = await finished(ada, general, await act.deferred())
     assert "Control picture" not in await offered(ada, plain)
