@@ -5,7 +5,7 @@ import io
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,6 +41,18 @@ BACKSLASH_MARKS: Final = ("Unescaped '\\'", "Invalid hex value", "Illegal charac
 BACKSLASH_HINT: Final = (
     " Write a path with slashes, as C:/models, or in single quotes, as 'C:\\models'."
 )
+
+
+KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+"""What msgspec calls kinds of values, in words."""
 
 
 class ConfigError(Exception):
@@ -296,6 +308,9 @@ def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _P
         wanted = _wanted(type_, key)
         if wanted and where == f"{key}`" and isinstance(table[key], str):
             sentence = f"{table[key]!r:.100} is {wanted}"
+        sentence = re.sub(r"`(\w+)`", lambda kind: KINDS.get(kind[1], kind[0]), sentence)
+        sentence = sentence.replace("number <= ", "number of at most ")
+        sentence = sentence.replace("number >= ", "number of at least ")
         raise place.error(name, key, f"`{key}` is wrong: {sentence}.") from None
 
 
@@ -304,9 +319,15 @@ def _wanted(type_: type[msgspec.Struct], key: str) -> str:
     info = msgspec.inspect.type_info(type_)
     assert isinstance(info, msgspec.inspect.StructType)
     found = next((field.type for field in info.fields if field.name == key), None)
+    values: Iterable[object] = ()
     if isinstance(found, msgspec.inspect.LiteralType):
-        values = [f'"{value}"' for value in sorted(map(str, found.values))]
-        return f"none of {', '.join(values)}"
+        values = found.values
+    elif isinstance(found, msgspec.inspect.StrType) and found.pattern:
+        words = re.fullmatch(r"\^\(([\w|]+)\)\$", found.pattern)
+        values = words[1].split("|") if words else ()
+    if values:
+        quoted = sorted(f'"{value}"' for value in values)
+        return f"none of {', '.join(quoted)}"
     if isinstance(found, msgspec.inspect.Metadata) and found.extra_json_schema:
         return f"not {found.extra_json_schema['description']}"
     return ""

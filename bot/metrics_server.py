@@ -1,6 +1,7 @@
 """`/metrics`, `/health` and `/ready` over HTTP, for those who watch the bot."""
 
 import contextlib
+import errno
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
@@ -24,7 +25,7 @@ async def serving_metrics(
 ) -> AsyncIterator[int]:
     """Answer on the port of the settings; yields the port, 0 where none is wanted.
 
-    Raises StartError where it is taken.
+    Raises StartError where nobody can listen there.
     """
     if not settings.port:
         yield 0
@@ -55,12 +56,18 @@ async def serving_metrics(
         try:
             await site.start()
         except OSError as error:
-            why = error.strerror or str(error)
-            raise StartError(
-                f"No metrics on {settings.host}:{settings.port}: {why}."
-                " Name another port in [metrics]."
-            ) from None
+            raise StartError(f"[metrics] {_why_not(settings, error)}") from None
         log.info("metrics", address=f"http://{settings.host}:{settings.port}/metrics")
         yield settings.port
     finally:
         await runner.cleanup()
+
+
+def _why_not(settings: MetricsSettings, error: OSError) -> str:
+    """In words, and what to change."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port = {settings.port}: another program listens there. Name another."
+        case errno.EACCES:
+            return f"port = {settings.port}: this user may not listen there. Name one from 1024 on."
+    return f'host = "{settings.host}" is no address of this machine: name one, as "127.0.0.1".'

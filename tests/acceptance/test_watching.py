@@ -145,9 +145,23 @@ async def test_it_is_ready_once_it_can_do_its_work(
 async def test_a_port_that_is_taken_is_said(rig: Rig, watch: Watch) -> None:
     taken = int(watch._address.rpartition(":")[2])
     metrics = Metrics(rig.studio.workers)
-    with pytest.raises(StartError, match=r"\[metrics\]"):
-        async with serving_metrics(MetricsSettings(port=taken), metrics, dict):  # type: ignore[arg-type]
-            pass
+    for settings, said in (
+        (
+            MetricsSettings(port=taken),
+            rf"^\[metrics\] port = {taken}: another program listens there",
+        ),
+        (
+            MetricsSettings(host="192.0.2.1", port=free_port()),
+            r'host = "192.0.2.1" is no address of this mach',
+        ),
+        (
+            MetricsSettings(host="no host", port=free_port()),
+            r'host = "no host" is no address of this machine',
+        ),
+    ):
+        with pytest.raises(StartError, match=said):
+            async with serving_metrics(settings, metrics, dict):  # type: ignore[arg-type]
+                pass
     async with serving_metrics(MetricsSettings(), metrics, dict) as port:  # type: ignore[arg-type]
         assert port == 0, "none is wanted"
 

@@ -66,8 +66,18 @@ def test_tables_of_models(file: Path) -> None:
         ("[wrker]", "line 1: there is no table `wrker`. Did you mean `worker`?"),
         ("\n[models]\nfolder = []", "line 3: there is no key `folder`. Did you mean `folders`?"),
         ("[models.demo]\nstep = 3", "line 2: there is no key `step`. Did you mean `steps`?"),
-        ("[limits]\nside = 5000", "line 2: `side` is wrong: Expected `int` <= 2048."),
-        ("[limits]\nsteps = 'many'", "line 2: `steps` is wrong: Expected `int`, got `str`."),
+        (
+            "[limits]\nside = 5000",
+            "line 2: `side` is wrong: Expected a whole number of at most 2048.",
+        ),
+        (
+            "[log]\nlevel = 'loud'",
+            'line 2: `level` is wrong: \'loud\' is none of "debug", "error", "info", "warning".',
+        ),
+        (
+            "[limits]\nsteps = 'many'",
+            "line 2: `steps` is wrong: Expected a whole number, got a text.",
+        ),
         (
             "[worker]\ndevice = 'gpu'",
             '\'gpu\' is none of "auto", "cpu", "cuda", "cuda:0", "cuda:1"',
