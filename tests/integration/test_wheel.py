@@ -210,6 +210,14 @@ async def test_the_other_commands_need_no_settings_and_write_none(started: Start
     assert (status, "other.toml: No such file" in said) == (2, True), said
 
 
+async def test_a_picture_is_made_in_an_empty_folder(started: Started) -> None:
+    status, said = await started.said("imagine", "a red fox", "--seed", "5")
+    assert status == 0, said
+    [picture] = (started.folder / "out").iterdir()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert {file.name for file in started.folder.iterdir()} == {"data", "out"}
+
+
 async def test_models_beside_the_settings_are_found_and_fetched_ones_are_kept_there(
     started: Started,
 ) -> None:
