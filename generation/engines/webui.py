@@ -6,7 +6,7 @@ import io
 import uuid
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from PIL import Image, ImageOps
 
@@ -17,6 +17,7 @@ from generation.models import ModelFile
 from generation.preprocessors import NONE
 from generation.programs.faults import EndedError
 from generation.programs.pictures import drawn, finished, opaque
+from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.webui import expressing
 from generation.webui.answers import otherwise
@@ -24,6 +25,11 @@ from generation.webui.drawing import WebuiDrawing
 from generation.webui.names import WebuiNames
 from generation.webui.payload import GivenPictures, kind_of, payload_of
 from generation.webui.server import WebuiServer
+
+FORMAT_REMARK: Final = (
+    'It hands out pictures that have lost something: set "File format for images" to png in its'
+    " settings."
+)
 
 
 class WebuiEngine(ProgramEngine):
@@ -51,6 +57,8 @@ class WebuiEngine(ProgramEngine):
         )
         self.names: WebuiNames | None = None
         """What it had when it was asked last."""
+        self._missed = False
+        """Whether it lacked a file, which may have come since it looked."""
         self._version = ""
         """As it has named itself beside a picture; before one nothing says it."""
 
@@ -65,10 +73,18 @@ class WebuiEngine(ProgramEngine):
 
     def check_work(self, work: EngineWork) -> None:
         """The same, and for files that it can't load or does not find."""
-        expressing.check_work(work, self.names)
+        try:
+            expressing.check_work(work, self.names)
+        except Refused as refused:
+            self._missed = self._missed or refused.code == "webui_file"
+            raise
 
     async def _ask(self) -> Ready:
         about = await self._server.about()
+        if self._missed and not (await self._server.seen())[0].busy:
+            # it looks into its folders once, as it starts; while it draws it would do so afterwards
+            self._missed = False
+            await self._server.refresh()
         found = await self._server.names()
         if found != self.names:
             self.names = found
@@ -79,6 +95,7 @@ class WebuiEngine(ProgramEngine):
             memory_free=about.memory_free,
             precision="its own",
             versions={self._kind: self._version},
+            remark="" if expressing.lossless(found) else FORMAT_REMARK,
         )
 
     @property

@@ -164,17 +164,29 @@ class WebuiDrawing:
         return Progress(self._work.job, stage, self._before + done, self._total)
 
     async def _left(self, drawing: "asyncio.Future[Mapping[str, Any]]") -> None:
-        """Have the webui stop the picture, as soon as it is at it; never what others have drawn."""
+        """Have the webui stop the picture, as soon as it is at it; never what others have drawn.
+
+        It is told so once, and not within the last step: what it is at when it hears that would be
+        the next.
+        """
+        told = False
         try:
             while not drawing.done():
                 with contextlib.suppress(ServerError):
-                    await self._look()
-                    if self._place == "running":
+                    seen, _ = await self._look()
+                    if self._place == "running" and not told and not self._nearly_over(seen):
+                        told = True
                         await self._server.interrupt()
                 await asyncio.wait((drawing,), timeout=LOOK_EVERY)
         finally:
             drawing.cancel()
             await asyncio.gather(drawing, return_exceptions=True)
+
+    def _nearly_over(self, seen: StateSeen) -> bool:
+        last = 1 if self._steps[1] else 0
+        return seen.passes > last or (
+            seen.passes == last and seen.steps > 0 and seen.step >= seen.steps - 1
+        )
 
 
 def _small(shown: bytes) -> bytes:

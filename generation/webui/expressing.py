@@ -68,12 +68,16 @@ def check(request: GenerationRequest, names: WebuiNames | None = None) -> None:
     _check_samplers(request, names)
     if names is None:
         return
-    written = str(names.options.get(FORMAT, "png")).casefold()
-    if written != "png":
-        raise Refused("webui_format", format=written)
+    if not lossless(names):
+        raise Refused("webui_format", format=str(names.options[FORMAT]))
     own = request.hires_guidance
     if own is not None and own != request.guidance_scale and not names.forge:
         raise Refused("webui_cant", option="hires_guidance")
+
+
+def lossless(names: WebuiNames) -> bool:
+    """Whether it hands its pictures out whole."""
+    return str(names.options.get(FORMAT, "png")).casefold() == "png"
 
 
 def check_work(work: EngineWork, names: WebuiNames | None = None) -> None:

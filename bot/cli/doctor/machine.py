@@ -73,7 +73,8 @@ async def _check_program(engine: ProgramEngine) -> Finding:
     finally:
         await engine.stop()
     versions = ", ".join(f"{name} {of}".strip() for name, of in ready.versions.items())
-    return Finding(engine.title, f"{engine.address}: {versions}, on {ready.device_name}")
+    found = f"{engine.address}: {versions}, on {ready.device_name}"
+    return Finding(engine.title, found, ready.remark)
 
 
 def _tuning(ready: Ready) -> Finding:

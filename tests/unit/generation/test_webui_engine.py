@@ -363,6 +363,23 @@ async def test_who_cancels_is_heard_at_the_next_step(
     assert isinstance((await events_of(engine, work_of(tmp_path)))[-1], Finished)
 
 
+async def test_it_is_told_to_stop_once_and_not_within_the_last_step(
+    engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
+) -> None:
+    """What it is at when it hears that late may be somebody else's."""
+    server.slow = True
+    for steps, times in ((4, 1), (1, 0)):
+        server.gate, server.interrupted = asyncio.Event(), 0
+        under_way = asyncio.create_task(events_of(engine, work_of(tmp_path, steps=steps)))
+        await until(lambda: server.state["job"] and server.state["sampling_step"] == 1)
+        await engine.cancel("1")
+        assert failure(await under_way).code == "cancelled"
+        await asyncio.sleep(0.3)
+        assert server.interrupted == times
+        server.gate.set()
+        await until(lambda: not server.state["job"])
+
+
 async def test_it_is_left_when_nobody_asks_for_the_events_any_more(
     engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
 ) -> None:
@@ -483,6 +500,18 @@ async def test_files_that_it_lacks_are_named_with_their_folder(
     failed = failure(await events_of(engine, work_of(tmp_path, loras=(LoraUse("ink", 1.0),))))
     assert failed.code == "webui_file"
     assert failed.params == {"file": "ink.safetensors", "folder": "models/Lora"}
+
+
+async def test_it_is_had_look_for_a_file_that_it_lacked_once_it_draws_nothing(
+    engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
+) -> None:
+    server.come["lora"], server.files["lora"] = server.files["lora"], []
+    work = work_of(tmp_path, loras=(LoraUse("ink", 0.8),))
+    assert failure(await events_of(engine, work)).code == "webui_file"
+    async with server.others():
+        await engine.start()
+        assert server.come, "that would wait for what is drawn"
+    assert isinstance((await events_of(engine, work))[-1], Finished)
 
 
 async def test_one_that_goes_away_is_a_fault_and_one_that_is_back_draws(

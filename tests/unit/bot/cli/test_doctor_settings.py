@@ -30,6 +30,7 @@ from generation.messages import Ready
 from generation.model_settings import ModelSettings
 from generation.rules import Limits
 from tests.fixtures.onnx_files import write_wd_tagger
+from tests.fixtures.webui import running
 
 
 async def findings(check: Any, **sections: Any) -> list[Finding]:
@@ -160,3 +161,23 @@ async def test_a_token_that_the_hub_refuses() -> None:
         assert "hf_wrong" not in str(found)
         right = HuggingFaceSettings(endpoint=endpoint, token="hf_known")
         assert await findings(check_hugging_face, huggingface=right) == []
+
+
+async def test_a_webui_that_draws_here(tmp_path: Path) -> None:
+    storage = StorageSettings(folder=tmp_path)
+    async with running() as webui:
+        worker = WorkerSettings(engine="webui", address=webui.address)
+        settings = {"worker": worker, "storage": storage}
+        assert await findings(check_device, **settings) == []
+        webui.options["samples_format"] = "jpg"
+        [found] = await findings(check_device, **settings)
+        assert "File format for images" in found.mend
+        webui.auth = "ada:secret"
+        [found] = await findings(check_device, **settings)
+        assert "WEBUI_AUTH=user:password" in found.mend
+        webui.api = False
+        [found] = await findings(check_device, **settings)
+        assert "--api" in found.mend
+    [found] = await findings(check_device, **settings)
+    assert (found.check, found.fatal) == ("A1111's webui", True)
+    assert found.mend.startswith(f"Start it at {webui.address}")

@@ -1,0 +1,1 @@
+"""A running A1111 webui as an engine."""
