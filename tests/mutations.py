@@ -49,6 +49,7 @@ TESTS: Final = {
     "taken over": "tests/acceptance/test_taken_over.py",
     "schedule": "tests/unit/generation/test_schedule.py",
     "hosts": "tests/integration/nats/test_hosts.py",
+    "rights": "tests/integration/nats/test_rights.py",
     "hosting": "tests/unit/generation/test_hosting_models.py",
     "fleet": "tests/unit/generation/test_fleet_naming.py",
     "first start": "tests/unit/bot/cli/test_first_start.py",
