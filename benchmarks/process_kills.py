@@ -111,7 +111,7 @@ class Trial:
         ]
         self.hosts = [self._host(number) for number in range(1, hosts + 1)]
         self.kills: collections.Counter[str] = collections.Counter()
-        self.asked = self.refused = 0
+        self.asked = self.refused = self.most_at_once = 0
         self.channels: list[str] = []
         self.guilds: list[int] = []
         self._down: set[str] = set()
@@ -176,6 +176,7 @@ class Trial:
         for channel in self.channels:
             await until(partial(self._answers, members[0], channel), SETTLED_WITHIN)
         asking = [asyncio.create_task(self._ask(member)) for member in members]
+        asking.append(asyncio.create_task(self._watch()))
         while self.kills.total() < kills:
             await asyncio.sleep(self.chance.uniform(0.2, 2 * every))
             await self._kill()
@@ -210,6 +211,18 @@ class Trial:
             except Exception:  # noqa: BLE001 - that process is down, or was killed as it was asked
                 self.refused += 1
             await asyncio.sleep(self.chance.uniform(0.1, 1.5))
+
+    async def _watch(self) -> None:
+        """Look again and again how many requests of one person wait or run."""
+        async with _database(self.database) as database:
+            while True:
+                async with database.connect() as connection:
+                    found = await connection.exec_driver_sql(
+                        "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
+                        " GROUP BY user_id ORDER BY count(*) DESC LIMIT 1"
+                    )
+                    self.most_at_once = max(self.most_at_once, found.scalar() or 0)
+                await asyncio.sleep(0.1)
 
     async def _ask_once(self, person: Person, channel: str) -> None:
         self.asked += 1
@@ -286,7 +299,7 @@ class Trial:
         return ProcessOutcome(
             outcome,
             tuple(row["id"] for row in rows if row["process"] != shards[row["guild_id"]]),
-            most_at_once(rows),
+            self.most_at_once,
             _most_in_a_day(rows, self.guilds[0]),
         )
 
@@ -302,21 +315,6 @@ class Trial:
         self.server.stop()
         for log in self.logs:
             log.close()
-
-
-def most_at_once(rows: list[Any]) -> int:
-    """The most jobs of one person that waited or ran as one more was accepted, that included."""
-    most = 0
-    for row in rows:
-        beside = [
-            other
-            for other in rows
-            if other["user_id"] == row["user_id"]
-            and other["id"] < row["id"]
-            and (other["ended_at"] is None or other["ended_at"] > row["created_at"])
-        ]
-        most = max(most, len(beside) + 1)
-    return most
 
 
 def _most_in_a_day(rows: list[Any], guild: int) -> int:
