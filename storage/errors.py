@@ -30,6 +30,12 @@ class DatabaseUnreachableError(DatabaseError):
     """The file can't be opened, or the server doesn't answer."""
 
 
+class PicturesAwayError(DatabaseUnreachableError):
+    """The store of pictures doesn't answer, or this machine is out of what it takes to read a file:
+    whether a picture is there is not known.
+    """
+
+
 class DatabaseDamagedError(DatabaseError):
     """The file is no database, or a broken one."""
 

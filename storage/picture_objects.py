@@ -5,15 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from storage.picture_store import HASH, LOOKS_AT_ONCE, PictureStore
+from storage.picture_store import HASH, LOOKS_AT_ONCE, ObjectStoreError, PictureStore
 
 BATCH: Final = 500
 TIMEOUT: Final = "30s"
 RETRIES: Final = 3
-
-
-class ObjectStoreError(OSError):
-    """The store could not be reached, or refused; what was asked may be asked again."""
 
 
 class PictureObjects(PictureStore):

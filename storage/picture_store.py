@@ -4,6 +4,7 @@ import abc
 import asyncio
 import collections
 import contextlib
+import errno
 import hashlib
 import re
 import time
@@ -12,6 +13,8 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+
+from storage.errors import PicturesAwayError
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +25,15 @@ be about to name it.
 """
 LOOKS_AT_ONCE: Final = 16
 """Files that are looked at side by side."""
+_PASSES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ETIMEDOUT}
+    | {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ESTALE}
+)
+"""What a file that is there can't be opened for, for a while."""
+
+
+class ObjectStoreError(OSError):
+    """The store could not be reached, or refused; what was asked may be asked again."""
 
 
 class PictureMissingError(Exception):
@@ -73,22 +85,22 @@ class PictureStore(abc.ABC):
                 del self._kept[sha256]
 
     async def read(self, sha256: str) -> bytes:
-        """The file of that hash. Raises PictureMissingError, also where it is no longer whole."""
-        try:
+        """The file of that hash. Raises PictureMissingError, also where it is no longer whole, and
+        PicturesAwayError.
+        """
+        with _told_apart(sha256):
             data = await self._read(_checked(sha256))
-        except OSError as error:
-            raise PictureMissingError(sha256) from error
         if await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()) != sha256:
             log.error("a picture's file is not what was written", file=self.place_of(sha256))
             raise PictureBrokenError(sha256)
         return data
 
     async def head(self, sha256: str, count: int) -> bytes:
-        """The first bytes of that file, as they lie there. Raises PictureMissingError."""
-        try:
+        """The first bytes of that file, as they lie there. Raises PictureMissingError and
+        PicturesAwayError.
+        """
+        with _told_apart(sha256):
             return await self._head(_checked(sha256), count)
-        except OSError as error:
-            raise PictureMissingError(sha256) from error
 
     def older_than(self, age: timedelta) -> AsyncIterator[list[str]]:
         """The hashes of files that were last handed in so long ago, a few at a time.
@@ -122,14 +134,15 @@ class PictureStore(abc.ABC):
             gone.set()
 
     async def sizes_of(self, files: Iterable[str]) -> dict[str, int]:
-        """Bytes of the files of these hashes; 0 where there is none."""
+        """Bytes of the files of these hashes; 0 where there is none. Raises PicturesAwayError."""
         places = asyncio.Semaphore(LOOKS_AT_ONCE)
 
         async def size(sha256: str) -> int:
             async with places:
                 try:
-                    return await self._size(_checked(sha256))
-                except (OSError, PictureMissingError):
+                    with _told_apart(sha256):
+                        return await self._size(_checked(sha256))
+                except PictureMissingError:
                     return 0
 
         names = list(dict.fromkeys(files))
@@ -182,6 +195,21 @@ class Removal:
     async def remove(self, files: Iterable[str]) -> Sequence[str]:
         """Delete files that nothing names; one that is gone is no error. Returns which."""
         return await self._files._remove_unwritten(files, self._written)
+
+
+@contextlib.contextmanager
+def _told_apart(sha256: str) -> Iterator[None]:
+    """What is not there, and what can't be reached for now: nobody is to be told that a picture is
+    gone which comes back with its store.
+    """
+    try:
+        yield
+    except ObjectStoreError as error:
+        raise PicturesAwayError(f"the store of pictures doesn't answer: {error}") from error
+    except OSError as error:
+        if error.errno in _PASSES:
+            raise PicturesAwayError(f"a picture can't be read: {error.strerror}") from error
+        raise PictureMissingError(sha256) from error
 
 
 def _checked(sha256: str) -> str:

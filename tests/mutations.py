@@ -43,6 +43,8 @@ TESTS: Final = {
     "privacy": "tests/acceptance/test_privacy.py",
     "limits": "tests/acceptance/test_limits.py",
     "backup": "tests/unit/storage/test_backup.py",
+    "pictures kept": "tests/unit/storage/test_pictures.py",
+    "faults": "tests/acceptance/test_faults.py",
     "retention": "tests/unit/storage/test_retention.py",
     "quotas": "tests/unit/storage/test_quota_usage.py",
     "leases": "tests/unit/storage/test_leases.py",

@@ -17,6 +17,7 @@ from bot.cli.config_copy import without_secrets
 from bot.config import Config
 from bot.storage_folder import (
     LOCK,
+    MEND_STORE,
     StartError,
     database_url,
     make_writable,
@@ -27,7 +28,7 @@ from bot.storage_folder import (
 from generation.regular_files import printable
 from storage.backup import Progressed, back_up
 from storage.database import shown_url, sqlite_file
-from storage.errors import DatabaseError, SchemaNewerError
+from storage.errors import DatabaseError, PicturesAwayError, SchemaNewerError
 from storage.restore import Backup, BackupRefusedError, NotEmptyError, restore
 from storage.table_dump import DumpDamagedError
 
@@ -67,6 +68,8 @@ async def backup(config: Config, arguments: argparse.Namespace) -> int:
     try:
         with _progress() as said:
             made = await back_up(database_url(config), files, text, file, now, said)
+    except PicturesAwayError as error:
+        raise StartError(f"There is no backup: {error}. {MEND_STORE}") from None
     except DatabaseError as error:
         name = shown_url(database_url(config))
         raise StartError(f"The database {name} can't be read: {error}.") from None

@@ -116,8 +116,8 @@ class JobMessage:
     async def write(self, message: OutgoingMessage, kind: str) -> tuple[int, int]:
         """Show `message`; returns the ids of the channel and the message, for `note`.
 
-        Raises discord.HTTPException for what may pass or what the message itself is wrong in, and
-        NowhereError when nothing is left to try.
+        Raises discord.HTTPException for what may pass or what the message itself is wrong in,
+        DatabaseError, and NowhereError when nothing is left to try.
         """
         for way in (self._through_token, self._through_channel, self._in_person):
             try:
@@ -253,12 +253,12 @@ class JobMessage:
         buttons: Discord may have forgotten its nonce.
         """
         if self._known is None and not self._looked_up:
-            self._looked_up = True
             for kind in ("result", "progress"):
                 found = await self._jobs.messages_of(self._job.id, kind)
                 if found:
                     self._known = found[-1]
                     break
+            self._looked_up = True
         if self._known is None and self._may_be_posted:
             self._known = await self._find(channel)
             self._may_be_posted = False

@@ -136,12 +136,12 @@ class Results:
         return await self._retried(lambda: self._approvals.of(job.id), job.id)
 
     async def _retried(self, question: Callable[[], Awaitable[T]], job_id: int) -> T:
-        """What the database says, however long it takes to."""
+        """What the database and the store of pictures say, however long they take to."""
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
                 return await question()
             except DatabaseError as error:
-                log.warning("the database is waited for", job=job_id, error=str(error))
+                log.warning("what is kept is waited for", job=job_id, error=str(error))
                 await self._pause(wait)
         raise AssertionError("the waits never end")
 
@@ -165,9 +165,8 @@ class Results:
     async def _write_pictures(self, job: Job, message: JobMessage) -> tuple[int, int]:
         texts = Texts(job.origin.locale)
         pictures = self._attachments
-        original = await pictures.within(
-            await pictures.of(job), upload_limit(self._client, job.origin)
-        )
+        shown = await self._retried(lambda: pictures.of(job), job.id)
+        original = await pictures.within(shown, upload_limit(self._client, job.origin))
         around = await self._retried(lambda: self._around.of(job), job.id)
         replayed = _replayed(job, around.parent, texts)
         ended = job_embeds.ended(job, texts, around)
@@ -208,7 +207,7 @@ class Results:
         for wait in itertools.chain(RETRIES, itertools.repeat(RETRIES[-1])):
             try:
                 return await message.write(outgoing, "result")
-            except SENDING_ERRORS as error:
+            except (*SENDING_ERRORS, DatabaseError) as error:
                 if not may_pass(error):
                     raise
                 log.info("delivery is tried again", job=job.id, error=str(error), seconds=wait)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from bot.delivery import failures, tracker
+from bot.delivery.job_message import JobMessage
 from bot.delivery.results import Results
 from bot.delivery.tracker import Tracker
 from bot.pictures import file_texts
@@ -15,7 +16,10 @@ from generation.engines.fake import FakeEngine
 from generation.job import Job, JobState
 from playground.control import Control
 from playground.person import Person
+from storage.errors import DatabaseBusyError
 from storage.jobs import JobStore
+from storage.picture_store import ObjectStoreError
+from storage.pictures import PictureFiles
 from tests.acceptance.conftest import EDIT_EVERY, Json, Rig, finished, made_up_for
 from tests.acceptance.test_actions import delivered
 from tests.acceptance.test_imagine import imagine
@@ -366,3 +370,40 @@ async def test_a_job_that_fails_says_why(rig: Rig, ada: Person, general: str) ->
     shown = await ada.message(general, message["id"])
     assert "ran out of memory" in shown["embeds"][0]["description"]
     assert rig.engine.began == ["1"]
+
+
+async def test_pictures_whose_store_is_away_for_a_while_are_delivered_all_the_same(
+    rig: Rig, ada: Person, general: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the store of pictures nor the database makes a picture count as gone."""
+    monkeypatch.setattr("bot.delivery.results.RETRIES", (0.01,))
+    read, away = PictureFiles._read, iter([ObjectStoreError("no answer")] * 2)
+    looked, busy = JobStore.messages_of, iter([DatabaseBusyError("locked")] * 2)
+
+    async def slow(files: PictureFiles, sha256: str) -> bytes:
+        for error in away:
+            raise error
+        return await read(files, sha256)
+
+    async def locked(jobs: JobStore, job_id: int, kind: str) -> list[tuple[int, int]]:
+        if kind == "result":
+            for error in busy:
+                raise error
+        return await looked(jobs, job_id, kind)
+
+    message = await begin(rig, ada, general)
+    assert rig.engine.gate is not None
+    while not await rig.studio.jobs.messages_of(1, "progress"):
+        await asyncio.sleep(0.02)
+    # as whoever takes it up after a restart, when its interaction is long over
+    followed = rig.client.services.delivery._followed[1].message
+    followed._known, followed._looked_up = None, False
+    monkeypatch.setattr(JobMessage, "_webhook", lambda _: None)
+    monkeypatch.setattr(PictureFiles, "_read", slow)
+    monkeypatch.setattr(JobStore, "messages_of", locked)
+    rig.engine.gate.set()
+    await delivered(rig, 1)
+    [shown] = await shown_pictures(ada, general)
+    assert shown["id"] == message["id"]
+    assert not list(away)
+    assert not list(busy)

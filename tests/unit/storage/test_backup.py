@@ -21,8 +21,14 @@ from storage import backup as backup_module
 from storage.backup import MANIFEST, PICTURE, ROWS_OF, Manifest, back_up
 from storage.database import Database, make_database, open_database, sqlite_url
 from storage.drafts import Draft
-from storage.errors import DatabaseDamagedError, DatabaseError, SchemaNewerError
+from storage.errors import (
+    DatabaseDamagedError,
+    DatabaseError,
+    PicturesAwayError,
+    SchemaNewerError,
+)
 from storage.history import Query
+from storage.picture_store import ObjectStoreError
 from storage.pictures import PictureFiles
 from storage.restore import Backup, BackupRefusedError, NotEmptyError, restore
 from storage.schema import alembic_config
@@ -163,6 +169,21 @@ async def test_it_is_as_at_one_moment_while_others_write(
         assert len(finished) <= len(pictures) <= len(finished) + 1
     asking = False
     assert await others > 0
+
+
+async def test_there_is_no_backup_while_the_store_of_pictures_is_away(
+    url: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would lack all pictures, and be taken for one that has what there is."""
+    await drawn(store, png=b"there")
+
+    async def away(*_: object) -> bytes:
+        raise ObjectStoreError("no answer")
+
+    monkeypatch.setattr(PictureFiles, "_read", away)
+    with pytest.raises(PicturesAwayError, match="no answer"):
+        await save(url, store, tmp_path / "backup.zip")
+    assert not (tmp_path / "backup.zip").exists()
 
 
 @pytest.mark.slow

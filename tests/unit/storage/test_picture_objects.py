@@ -13,9 +13,9 @@ import pytest
 from bot.config import Config, StorageSettings
 from bot.storage_folder import StartError, open_store
 from storage import picture_store
-from storage.errors import trouble
-from storage.picture_objects import ObjectStoreError, PictureObjects
-from storage.picture_store import PictureBrokenError, PictureMissingError
+from storage.errors import PicturesAwayError, trouble
+from storage.picture_objects import PictureObjects
+from storage.picture_store import ObjectStoreError, PictureBrokenError, PictureMissingError
 from storage.pictures import PictureFiles
 from tests import object_store
 from tests.fixtures.requests import a_request, an_origin
@@ -141,8 +141,11 @@ async def test_a_store_that_is_away_is_waited_for(
         await away.write(b"a picture")
     assert trouble(caught.value) == "disk_unwritable"
     assert "\n" not in str(caught.value)
-    with pytest.raises(PictureMissingError):
-        await away.read("ab" * 32)
+    reads = (away.read("ab" * 32), away.head("ab" * 32, 5), away.sizes_of(["ab" * 32]))
+    for read in reads:
+        with pytest.raises(PicturesAwayError) as unread:
+            await read
+        assert trouble(unread.value) == "database_busy"
 
 
 @pytest.mark.parametrize(

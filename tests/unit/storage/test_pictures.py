@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage import pictures
+from storage.errors import PicturesAwayError
 from storage.picture_store import PictureBrokenError, PictureMissingError
 from storage.pictures import PictureFiles
 
@@ -41,6 +42,24 @@ async def test_a_file_is_read_against_its_name(files: PictureFiles) -> None:
     files.path(file).unlink()
     with pytest.raises(PictureMissingError):
         await files.read(file)
+
+
+async def test_what_can_not_be_opened_for_now_is_not_called_gone(
+    files: PictureFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await files.write(b"a picture")
+
+    async def none_left(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        for name in ("_read", "_head", "_size"):
+            patched.setattr(files, name, none_left)
+        for read in (files.read(file), files.head(file, 4), files.sizes_of([file])):
+            with pytest.raises(PicturesAwayError, match="Too many open files"):
+                await read
+    assert await files.read(file) == b"a picture"
+    assert await files.sizes_of([file, "ab" * 32]) == {file: 9, "ab" * 32: 0}
 
 
 async def test_what_is_handed_in_again_mends_a_broken_file(files: PictureFiles) -> None:

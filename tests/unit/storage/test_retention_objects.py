@@ -10,7 +10,8 @@ import pytest
 
 from storage import picture_store
 from storage.database import Database
-from storage.picture_objects import ObjectStoreError, PictureObjects
+from storage.picture_objects import PictureObjects
+from storage.picture_store import ObjectStoreError
 from storage.retention import RetentionSettings
 from storage.store import Store
 from tests import object_store
