@@ -18,7 +18,7 @@ from generation.models import ModelFile
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 
-_PIECE: Final = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\w\s]|_)+")
+PIECE: Final = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\w\s]|_)+")
 """What CLIP's tokenizer never joins: runs of letters, single digits, runs of other signs."""
 
 TAKEN: Final = "\n\0\n"
@@ -70,7 +70,7 @@ def check(request: GenerationRequest, model: ModelFile, catalog: Catalog) -> Non
 def _pieces(text: str) -> str:
     """What may be a name's beginning or end, each between line breaks."""
     folded = unicodedata.normalize("NFC", text).lower()
-    return "\n" + "\n".join(_PIECE.findall(folded)) + "\n"
+    return "\n" + "\n".join(PIECE.findall(folded)) + "\n"
 
 
 _pieces_of_word: Final = functools.lru_cache(maxsize=16_384)(_pieces)

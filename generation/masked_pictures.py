@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from generation.canvas import on_canvas
 from generation.mask_region import Region
-from generation.mask_shapes import drawn_part
+from generation.mask_shapes import WHITE, drawn_part, latent_greys
 from generation.request import GenerationRequest
 
 SEEN: Final = 8
@@ -43,6 +43,14 @@ class MaskedPicture(NamedTuple):
         # half drawn is drawn: the picture's own pixels end where the latents' do
         return Image.composite(made, self.picture, ImageChops.add(self.drawn, self.drawn))
 
+    def in_latents(self, width: int, height: int) -> Image.Image | None:
+        """In greys: white where a latent is drawn anew, else black, or how much it changes; None
+        where none is.
+        """
+        greys = latent_greys(self.drawn, width, height)
+        found = greys if self.differential else rounded(greys)
+        return None if found.getbbox() is None else found
+
     def beginning(self, request: GenerationRequest) -> Image.Image:
         """The picture, filled where that is asked for."""
         if request.masked_content != "fill":
@@ -69,6 +77,22 @@ def masked_picture(
     shown = changed(part.whole) if differential else part.whole
     region = Region(picture, shown, part.box)
     return MaskedPicture(part.greys, region.cut(picture, *size), region, differential)
+
+
+def begins_as_trained(request: GenerationRequest) -> bool:
+    """Whether a model for inpainting begins with noise alone, and is shown what stays: all is drawn
+    anew, and nobody asks for another content or for greys.
+    """
+    return (
+        request.denoising_strength == 1
+        and request.masked_content == "original"
+        and request.differential == "off"
+    )
+
+
+def rounded(greys: Image.Image) -> Image.Image:
+    """White and black alone."""
+    return greys.point(lambda grey: 255 * (grey >= WHITE))
 
 
 def changed(greys: Image.Image) -> Image.Image:

@@ -56,6 +56,7 @@ TESTS: Final = {
     "fleet": "tests/unit/generation/test_fleet_naming.py",
     "first start": "tests/unit/bot/cli/test_first_start.py",
     "comfyui": "tests/unit/generation/test_comfyui_engine.py",
+    "comfyui graphs": "tests/unit/generation/test_comfyui_graphs.py",
     "helper": "tests/unit/generation/test_helper.py",
     "pool": "tests/unit/generation/test_worker_pool.py",
     "webui": "tests/unit/generation/test_webui_engine.py",

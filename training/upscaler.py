@@ -20,8 +20,8 @@ from PIL import Image, ImageFilter, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from generation.enlarged_sizes import BORDER
 from generation.runtime.spandrel import spandrel
-from generation.runtime.upscaling import BORDER
 from training.art import SIZE, Art, ArtError, hexcodes, random_for, sprite_path
 from training.loop import Budget, Run, cosine
 from training.precision import mixed_precision

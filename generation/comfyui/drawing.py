@@ -5,16 +5,16 @@ import contextlib
 import json
 import struct
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, cast
 
 import aiohttp
 
 from generation.comfyui.faults import rejection, what_failed
-from generation.comfyui.graph import STAGES, Graph
 from generation.comfyui.names import OVER_SOCKET, SAMPLER
+from generation.comfyui.nodes import STAGES, Stage, ToldGraph
 from generation.comfyui.server import ComfyUIServer, RejectedError
-from generation.messages import EngineEvent, Generate, Preview, Progress
+from generation.messages import EngineEvent, Preview, Progress
 from generation.programs.faults import EndedError, ServerError
 
 LOOK_EVERY: Final = 2.0
@@ -37,32 +37,35 @@ class ComfyUIDrawing:
         self,
         server: ComfyUIServer,
         socket: aiohttp.ClientWebSocketResponse,
-        graph: Graph,
-        work: Generate,
-        index: int,
+        told: ToldGraph,
         stopping: asyncio.Event,
+        progress: Callable[[Stage, float], Progress],
     ) -> None:
+        """`progress` says how far the job is when so many steps of this graph are done."""
         self.file: bytes | None = None
         """The finished picture, a PNG."""
         self._server = server
         self._socket = socket
-        self._graph = graph
-        self._work = work
-        self._before = index * work.request.steps
+        self._told = told
         self._stopping = stopping
+        self._progress = progress
+        self._number = ""
+        """The node that is at work, and"""
         self._node = ""
-        """The class of the node that is at work."""
-        self._stage = "loading"
+        """its class."""
+        self._stage: Stage = "loading"
+        self._done = 0.0
+        """Steps of the nodes that have been at work."""
         self._prompt = ""
         self._previewed = float("-inf")
 
-    async def events(self, client: str) -> AsyncGenerator[EngineEvent, None]:
+    async def events(self, client: str, job: str) -> AsyncGenerator[EngineEvent, None]:
         """What happens until the picture is there. Raises EndedError and ServerError.
 
         However it ends before that, ComfyUI is told to leave it.
         """
         try:
-            self._prompt = await self._server.draw(self._graph, client)
+            self._prompt = await self._server.draw(self._told.graph, client)
         except RejectedError as rejected:
             code, params = rejection(rejected.error, rejected.nodes)
             raise EndedError(code, params, str(rejected)) from rejected
@@ -71,7 +74,7 @@ class ComfyUIDrawing:
             while not over:
                 message = await self._received()
                 if isinstance(message, bytes):
-                    for event in self._shown(message):
+                    for event in self._shown(message, job):
                         yield event
                     continue
                 over = self._is_over(message)
@@ -147,24 +150,33 @@ class ComfyUIDrawing:
     def _said(self, message: dict[str, Any]) -> list[EngineEvent]:
         data, kind = message["data"], message["type"]
         if kind == "executing" and data.get("node") is not None:
-            node = self._graph.get(str(data["node"]), {})
-            self._node = str(node.get("class_type", ""))
-            if self._node in STAGES:
-                self._stage = STAGES[self._node]
-                return [self._progress(0 if self._stage != "decoding" else None)]
-        if kind == "progress" and self._node == SAMPLER:
+            return self._goes_on(str(data["node"]))
+        work = self._told.work.get(self._number)
+        if kind == "progress" and work is not None:
             done, most = float(data.get("value", 0)), float(data.get("max", 0))
-            steps = self._work.request.steps
-            return [self._progress(round(done * steps / most) if most else 0)]
+            share = min(done / most, 1.0) if most else 0.0
+            return [self._progress(work.stage, self._done + share * work.steps)]
         return []
 
-    def _progress(self, done: int | None) -> Progress:
-        request = self._work.request
-        done = request.steps if done is None else min(done, request.steps)
-        stage = cast("Any", self._stage)
-        return Progress(self._work.job, stage, self._before + done, request.steps * request.count)
+    def _goes_on(self, number: str) -> list[EngineEvent]:
+        """With another node."""
+        before = self._told.work.get(self._number)
+        self._done += before.steps if before is not None else 0
+        self._number = number
+        self._node = str(self._told.graph.get(number, {}).get("class_type", ""))
+        work = self._told.work.get(number)
+        if work is not None:
+            # what it knows of a graph before is not drawn again, and said nothing of
+            order = list(self._told.work)
+            earlier = order[: order.index(number)]
+            self._done = sum(self._told.work[one].steps for one in earlier)
+        stage = STAGES.get(self._node) if work is None else work.stage
+        if stage is None:
+            return []
+        self._stage = stage
+        return [self._progress(stage, self._done)]
 
-    def _shown(self, message: bytes) -> list[EngineEvent]:
+    def _shown(self, message: bytes, job: str) -> list[EngineEvent]:
         """What a binary message shows: the picture, or what it looks like so far."""
         kind = int.from_bytes(message[:4], "big")
         if kind == OF_METADATA:
@@ -185,4 +197,4 @@ class ComfyUIDrawing:
         if self._node != SAMPLER or of != JPEG or not due:
             return []
         self._previewed = time.monotonic()
-        return [Preview(self._work.job, content)]
+        return [Preview(job, content)]

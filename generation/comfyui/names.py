@@ -7,6 +7,8 @@ import msgspec
 
 from generation.models import ModelFile, ModelKind
 from generation.refusal import Refused
+from generation.request import GenerationRequest
+from generation.samplers import SAMPLERS, SCHEDULES, UNIFORM, sampler_of, schedule_of
 
 SAMPLER: Final = "KSampler"
 OVER_SOCKET: Final = "SaveImageWebsocket"
@@ -18,6 +20,7 @@ LISTS: Final[Mapping[ModelKind, tuple[str, str]]] = {
     ModelKind.LORA: ("LoraLoader", "lora_name"),
     ModelKind.VAE: ("VAELoader", "vae_name"),
     ModelKind.CONTROLNET: ("ControlNetLoader", "control_net_name"),
+    ModelKind.UPSCALER: ("UpscaleModelLoader", "model_name"),
 }
 """The node that loads files of a kind, and the input that takes their names."""
 ASKED: Final = (SAMPLER, OVER_SOCKET, *(node for node, _ in LISTS.values()))
@@ -32,6 +35,8 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     samplers: tuple[str, ...]
     schedulers: tuple[str, ...]
     files: Mapping[ModelKind, tuple[str, ...]]
+    embeddings: tuple[str, ...] = ()
+    """Without the ends of their files' names."""
 
     @property
     def saver(self) -> str:
@@ -40,20 +45,32 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, file: ModelFile) -> str:
         """ComfyUI's name of a file, which ends its path. Raises Refused where it has none."""
-        path = file.path.as_posix().casefold()
+        path, names = file.path, self.files.get(file.kind, ())
+        if file.kind is ModelKind.EMBEDDING:
+            path, names = path.with_suffix(""), self.embeddings
+        whole = path.as_posix().casefold()
         found = [
             name
-            for name in self.files.get(file.kind, ())
-            if f"/{path}".endswith(f"/{name.replace(chr(92), '/').casefold()}")
+            for name in names
+            if f"/{whole}".endswith(f"/{name.replace(chr(92), '/').casefold()}")
         ]
         if not found:
             raise Refused("comfyui_file", file=file.shown)
         return max(found, key=len)
 
 
-def read(nodes: Mapping[str, Any]) -> Names:
-    """From what `/object_info/NODE` said of each in ASKED. Raises ValueError for what it never
-    says.
+def theirs(request: GenerationRequest) -> tuple[str, str]:
+    """ComfyUI's names of a request's sampler and its scheduler."""
+    sampler, falling = sampler_of(request), schedule_of(request)
+    row = SAMPLERS.get(sampler)
+    return row.comfyui if row is not None else sampler, (
+        "normal" if falling == UNIFORM else SCHEDULES.get(falling, "")
+    )
+
+
+def read(nodes: Mapping[str, Any], embeddings: Any = ()) -> Names:
+    """From what `/object_info/NODE` said of each in ASKED, and `/embeddings`. Raises ValueError for
+    what it never says.
     """
     try:
         known = {name: about["input"].get("required", {}) for name, about in nodes.items()}
@@ -62,6 +79,7 @@ def read(nodes: Mapping[str, Any]) -> Names:
             nodes=frozenset(known),
             samplers=_choices(sampling, "sampler_name"),
             schedulers=_choices(sampling, "scheduler"),
+            embeddings=tuple(map(str, embeddings)),
             files={kind: _choices(known.get(node, {}), key) for kind, (node, key) in LISTS.items()},
         )
     except (AttributeError, KeyError, TypeError, IndexError) as error:

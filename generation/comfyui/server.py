@@ -9,8 +9,8 @@ import aiohttp
 import msgspec
 
 from generation.comfyui import names
-from generation.comfyui.graph import Graph
 from generation.comfyui.names import Names
+from generation.comfyui.nodes import Graph
 from generation.programs.faults import ServerError
 
 ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
@@ -19,6 +19,7 @@ HEARTBEAT: Final = 30.0
 """Seconds between the pings by which a socket is known to be there still."""
 SUBFOLDER: Final = "darkroom"
 """Of its input folder, for pictures to start from."""
+Socket = aiohttp.ClientWebSocketResponse
 QueuePlace = Literal["waiting", "running", "gone"]
 
 
@@ -82,7 +83,7 @@ class ComfyUIServer:
             if isinstance(said, dict):
                 found |= said
         try:
-            return names.read(found)
+            return names.read(found, await self._get("/embeddings"))
         except ValueError as error:
             raise ServerError(str(error)) from error
 

@@ -1,29 +1,34 @@
 """A running ComfyUI as an engine: a graph for each picture, over its own HTTP and WebSocket API."""
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from PIL import Image
 
 from generation.comfyui import expressing
-from generation.comfyui.drawing import ComfyUIDrawing
-from generation.comfyui.graph import graph_of
+from generation.comfyui.making import Making
 from generation.comfyui.names import Names
 from generation.comfyui.server import ComfyUIServer
+from generation.ending import ended
 from generation.engines.helper import Helper
 from generation.engines.program import FutureHashes, ProgramEngine
-from generation.messages import ControlSeen, EngineEvent, EngineWork, Generate, Ready
+from generation.messages import EngineEvent, EngineWork, Enlarge, Generate, Ready
 from generation.models import ModelFile
-from generation.programs.pictures import drawn, finished, fitted
+from generation.programs.pictures import finished
 from generation.request import GenerationRequest
+
+LEAVING_SECONDS: Final = 10.0
+"""In which ComfyUI is told that nobody wants a picture any more."""
 
 
 class ComfyUIEngine(ProgramEngine):
     """Has a ComfyUI draw that somebody else runs."""
 
     title: ClassVar[str] = "ComfyUI"
+    upscales: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,30 +82,38 @@ class ComfyUIEngine(ProgramEngine):
     async def _close(self) -> None:
         await self._server.close()
 
-    async def _each(
-        self, work: Generate, hashing: FutureHashes
+    def _each(self, work: Generate, hashing: FutureHashes) -> AsyncGenerator[EngineEvent, None]:
+        return self._making(work, hashing)
+
+    def _larger(self, work: Enlarge, hashing: FutureHashes) -> AsyncGenerator[EngineEvent, None]:
+        return self._making(work, hashing)
+
+    async def _making(
+        self, work: Generate | Enlarge, hashing: FutureHashes
     ) -> AsyncGenerator[EngineEvent, None]:
-        request, names = work.request, self.names
+        names = self.names
         assert names is not None, "it has started"
+        events: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
+
+        async def made(index: int, picture: Image.Image) -> None:
+            hashes = await hashing
+            events.put_nowait(await asyncio.to_thread(finished, picture, work, index, hashes))
+
         async with self._server.events(self._client) as socket:
-            size = request.width, request.height
-            shown = {
-                sha256: await asyncio.to_thread(fitted, data, size)
-                for sha256, data in work.pictures.items()
-            }
-            uploads = {
-                sha256: await self._server.upload(f"{sha256[:32]}-{size[0]}x{size[1]}.png", png)
-                for sha256, png in shown.items()
-            }
-            for number, use in enumerate(request.controls):
-                yield ControlSeen(work.job, number, shown[use.picture], *size)
-            for index in range(request.count):
-                graph = graph_of(work, index, names, uploads)
-                drawing = ComfyUIDrawing(self._server, socket, graph, work, index, self._stopping)
-                drawing.hang_after, drawing.preview_every = self._hang_after, self._preview_every
-                async with contextlib.aclosing(drawing.events(self._client)) as events:
-                    async for event in events:
-                        yield event
-                assert drawing.file is not None
-                picture = await asyncio.to_thread(drawn, drawing.file)
-                yield await asyncio.to_thread(finished, picture, work, index, await hashing)
+            making = Making(
+                *(work, names, self._server, socket, self._client, self._stopping, self._helper),
+                *(events.put_nowait, made),
+            )
+            making.hang_after, making.preview_every = self._hang_after, self._preview_every
+            if isinstance(work, Generate):
+                task = asyncio.create_task(making.generate(work))
+            else:
+                task = asyncio.create_task(making.enlarge(work))
+            task.add_done_callback(lambda _: events.put_nowait(None))
+            try:
+                while (event := await events.get()) is not None:
+                    yield event
+                await task
+            finally:
+                await ended(task, within=LEAVING_SECONDS)
+        self._faceless = tuple(making.faceless)

@@ -1,26 +1,33 @@
 """A process of this program beside a program of others that draws, for what that can't do: it looks
-at pictures before anybody else does.
+at pictures before anybody else does, makes control pictures, restores faces, removes backgrounds.
 """
 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
+import msgspec
+
 from generation.engines import Engine
+from generation.enlarging import NO_UPSCALER
 from generation.messages import (
     NO_CHECK,
     Describe,
     Described,
     EngineEvent,
     EngineWork,
+    Enlarge,
     Failed,
+    Finished,
+    Finishing,
+    Picture,
     RuntimeSettings,
 )
 from generation.models import ModelFile
 from generation.request import undrawn
-from generation.request_parts import Describing
+from generation.request_parts import ControlUse, Describing, Enlargement
 
 RESTS: Final = 600.0
 """Seconds without work after which it is ended: torch alone takes hundreds of megabytes."""
@@ -73,6 +80,46 @@ class Helper:
             raise HelperError(Failed(job, "picture_check_broken", {"why": why}))
         return found
 
+    async def control_picture(
+        self,
+        job: str,
+        use: ControlUse,
+        png: bytes,
+        size: tuple[int, int],
+        annotators: Mapping[str, ModelFile],
+    ) -> bytes:
+        """A PNG of what a ControlNet is shown of an opaque picture, of width and height `size`.
+        Raises HelperError.
+        """
+        made, work = _kept(job, png, size)
+        request = undrawn(enlargement=msgspec.structs.replace(made, control=use))
+        found = await self._picture(
+            msgspec.structs.replace(work, request=request, annotators=dict(annotators))
+        )
+        return found[0]
+
+    async def finished(
+        self, job: str, png: bytes, size: tuple[int, int], wanted: Finishing
+    ) -> tuple[bytes, bool]:
+        """A PNG of a picture of that size with that done to it, and whether none of the faces was
+        in it that were meant. Raises HelperError.
+        """
+        made, work = _kept(job, png, size)
+        cutout = wanted.remover.name if wanted.remover is not None else ""
+        made = msgspec.structs.replace(made, faces=wanted.faces, cutout=cutout)
+        request = undrawn(enlargement=made)
+        return await self._picture(msgspec.structs.replace(work, request=request, finishing=wanted))
+
+    async def _picture(self, work: Enlarge) -> tuple[bytes, bool]:
+        file, faceless = b"", False
+        async with contextlib.aclosing(self.events(work)) as events:
+            async for event in events:
+                if isinstance(event, Picture):
+                    file = event.file
+                elif isinstance(event, Finished):
+                    faceless = bool(event.faceless)
+        return file, faceless
+
     async def events(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
         """Those of a job of its own, but for its failure. Raises HelperError."""
         async with self._turn:
@@ -108,3 +155,10 @@ class Helper:
         resting, self._resting = self._resting, None
         if resting is not None:
             resting.cancel()
+
+
+def _kept(job: str, png: bytes, size: tuple[int, int]) -> tuple[Enlargement, Enlarge]:
+    """A picture that stays as large as it is, and the job about it."""
+    sha256 = hashlib.sha256(png).hexdigest()
+    made = Enlargement(sha256, NO_UPSCALER, *size, *size)
+    return made, Enlarge(job, undrawn(enlargement=made), None, {sha256: png})

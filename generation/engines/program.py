@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
@@ -17,8 +17,10 @@ from generation.engines.helper import Helper, HelperError
 from generation.info.file_hashes import FileHashes
 from generation.messages import (
     ControlSeen,
+    Describe,
     EngineEvent,
     EngineWork,
+    Enlarge,
     Failed,
     Finished,
     Generate,
@@ -49,6 +51,8 @@ class ProgramEngine(ABC):
 
     title: ClassVar[str]
     """What people call it."""
+    upscales: ClassVar[bool] = False
+    """Whether it makes pictures larger by networks, which the helper does else."""
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class ProgramEngine(ABC):
         self.moved: Callable[[], None] = lambda: None
         """Called whenever it has gone or is back."""
         self._helper = helper
+        self._faceless: tuple[int, ...] = ()
+        """Of which pictures of the last job the faces were to be restored and there were none."""
         self._hashes = FileHashes(cache)
         self._hang_after = hang_after
         self._preview_every = preview_every
@@ -113,6 +119,10 @@ class ProgramEngine(ABC):
         """The events of one job after its first, but the last. Raises EndedError, Refused and
         ServerError; closed, it has the program leave the job.
         """
+
+    def _larger(self, work: Enlarge, hashing: FutureHashes) -> AsyncGenerator[EngineEvent, None]:
+        """The same where a network makes a picture larger, of a program that `upscales`."""
+        raise NotImplementedError
 
     @abstractmethod
     async def _close(self) -> None:
@@ -168,7 +178,7 @@ class ProgramEngine(ABC):
             await self.start()
             self.check_work(work)
             # one that is closed closes what it stands on at once, which has the program leave it
-            async with contextlib.aclosing(self._drawn(cast("Generate", work))) as events:
+            async with contextlib.aclosing(self._events(work)) as events:
                 async for event in events:
                     yield event
         except (EngineError, ServerError) as error:
@@ -205,14 +215,32 @@ class ProgramEngine(ABC):
         await ended(watching)
         await self._close()
 
-    async def _drawn(self, work: Generate) -> AsyncGenerator[EngineEvent, None]:
+    def _events(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
+        upscaled = isinstance(work, Enlarge) and work.upscaler is not None and self.upscales
+        if isinstance(work, Describe) or (isinstance(work, Enlarge) and not upscaled):
+            return self._helped(work)
+        return self._drawn(work)
+
+    async def _helped(self, work: EngineWork) -> AsyncGenerator[EngineEvent, None]:
+        """What the helper does alone, which checks its pictures itself."""
+        if self._helper is None:
+            raise EndedError("internal_error", detail="nothing is there that does it")
+        async with contextlib.aclosing(self._helper.events(work)) as events:
+            async for event in events:
+                yield event
+
+    async def _drawn(self, work: Generate | Enlarge) -> AsyncGenerator[EngineEvent, None]:
         request = work.request
         began, first_step = time.monotonic(), 0.0
         yield Progress(work.job, "loading", 0, request.steps * request.count)
         # a checkpoint takes seconds, in which the program draws
         hashing = asyncio.ensure_future(asyncio.to_thread(self._hashed, work))
         try:
-            async with contextlib.aclosing(self._each(work, hashing)) as events:
+            if isinstance(work, Generate):
+                each = self._each(work, hashing)
+            else:
+                each = self._larger(work, hashing)
+            async with contextlib.aclosing(each) as events:
                 async for event in events:
                     if not first_step and isinstance(event, Progress) and event.step:
                         first_step = time.monotonic()
@@ -231,10 +259,11 @@ class ProgramEngine(ABC):
             memory_peak=0,
             hashes=hashes,
             versions=dict(self._versions()),
+            faceless=self._faceless,
         )
 
     async def _looked_at(
-        self, work: Generate, event: Picture | ControlSeen
+        self, work: Generate | Enlarge, event: Picture | ControlSeen
     ) -> Picture | ControlSeen:
         """A picture with what the picture check says of it. Raises HelperError, and EndedError
         where it is to be looked at and nothing can.
@@ -249,8 +278,11 @@ class ProgramEngine(ABC):
             raise EndedError("picture_check_broken", {"why": "nothing is there to do it"})
         return msgspec.structs.replace(event, unsafe=unsafe)
 
-    def _hashed(self, work: Generate) -> dict[str, str]:
-        found = {f"{file.kind}:{file.name}": file for file in self._files(work)}
+    def _hashed(self, work: Generate | Enlarge) -> dict[str, str]:
+        files = [*work.finishing.files, *work.annotators.values()]
+        files += [file for file in (work.upscaler,) if file is not None]
+        files += self._files(work) if isinstance(work, Generate) else ()
+        found = {f"{file.kind}:{file.name}": file for file in files}
         hashes = {key: self._hashes.of(file) for key, file in found.items()}
         hashes |= {
             f"tensors:{file.name}": self._hashes.of(file, tensors=True)

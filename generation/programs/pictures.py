@@ -4,7 +4,7 @@ import io
 
 from PIL import Image, ImageOps
 
-from generation.messages import Generate, Picture
+from generation.messages import Enlarge, Generate, Picture
 from generation.picture_encoding import encoded
 from generation.programs.faults import EndedError
 from generation.refusal import Refused
@@ -41,7 +41,9 @@ def drawn(file: bytes) -> Image.Image:
         raise EndedError("internal_error", detail=f"no picture came: {error}") from error
 
 
-def finished(picture: Image.Image, work: Generate, index: int, hashes: dict[str, str]) -> Picture:
+def finished(
+    picture: Image.Image, work: Generate | Enlarge, index: int, hashes: dict[str, str]
+) -> Picture:
     """Picture `index` of a job, in the file that its request wants."""
     content, pixels = encoded(picture, work.request)
     return Picture(

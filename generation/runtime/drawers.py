@@ -266,4 +266,5 @@ def _beside(
             size = (work.request.width, work.request.height)
             edited = beside(open_picture(work.pictures[work.edited]), mask, size)
             start = StartPicture.of(model, pixels_of(edited, parts.device), tiles)
-        return further_channels(model, start, followed, kept, drawn, tiles)
+        comfyui = work.request.conventions == "comfyui"
+        return further_channels(model, start, followed, kept, drawn, tiles, comfyui=comfyui)

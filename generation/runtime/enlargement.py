@@ -8,6 +8,7 @@ import structlog
 import torch
 from PIL import Image
 
+from generation.enlarged_sizes import plainly
 from generation.enlarging import NO_UPSCALER
 from generation.messages import Enlarge
 from generation.models import ModelFile
@@ -123,7 +124,7 @@ def by_upscaler(
     """
     if file is None:
         after_tile(0.0)
-        return upscaling.plainly(name, picture, size)
+        return plainly(name, picture, size)
     network = parts.upscaler(file)
     after_tile(0.0)
     try:

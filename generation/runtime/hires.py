@@ -13,14 +13,13 @@ from PIL import Image
 from torch.nn import functional
 
 from generation import hires
-from generation.enlarging import PLAIN
+from generation.enlarged_sizes import between_passes
 from generation.families import Family
 from generation.hires import LATENT_UPSCALERS
-from generation.hires_sizes import LATENT, HiresSizes
+from generation.hires_sizes import HiresSizes
 from generation.messages import Generate
 from generation.models import ModelFile
 from generation.request import GenerationRequest
-from generation.runtime import upscaling
 from generation.runtime.checkpoints import Checkpoint
 from generation.runtime.enlargement import by_upscaler
 from generation.runtime.latents import StartPicture, pixels_of
@@ -109,14 +108,10 @@ def enlarged_picture(
     """The picture at `size` in pixels, by way of the sizes that A1111 goes: its upscalers make
     multiples of eight, and Lanczos the rest.
     """
-    scale = max(size[0] / picture.width, size[1] / picture.height)
-    whole = [int(side * scale) for side in picture.size]
-    eighths = (whole[0] // LATENT * LATENT, whole[1] // LATENT * LATENT)
-    if scale > 1 and name in PLAIN:
-        picture = upscaling.plainly(name, picture, (whole[0], whole[1]))
-    elif scale > 1:
-        picture = by_upscaler(parts, name, file, picture, eighths, after_tile)
-    for step in (eighths, size) if scale > 1 else (size,):
+    first, then = between_passes(name, picture.size, size)
+    if first is not None:
+        picture = by_upscaler(parts, name, file, picture, first, after_tile)
+    for step in then:
         if picture.size != step:
             picture = picture.resize(step, Image.Resampling.LANCZOS)
     return picture

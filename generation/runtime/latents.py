@@ -117,13 +117,15 @@ def further_channels(
     kept: torch.Tensor,
     drawn: torch.Tensor,
     tiles: Tiles,
+    *,
+    comfyui: bool = False,
 ) -> torch.Tensor | None:
     """What a network of more input channels is shown beside the latents, (1, D, h, w); else None.
 
     `followed` are the pixels of the control picture of one that follows one itself, as `fitted`
     gives them. A model for inpainting sees the picture's pixels `kept` (1, 3, H, W) and grey
     wherever `drawn` (1, 1, H, W) is 1, and that mask: as A1111 has it each latent's first pixel of
-    it, and Flux.1 Fill all of them.
+    it, as ComfyUI has it what is in its middle, and Flux.1 Fill all of them.
     """
     missing = model.further_channels
     if missing == 0:
@@ -143,6 +145,8 @@ def further_channels(
     outside = masked.scaled(masked.mean)
     if missing == INPAINTING:
         mask = functional.interpolate(drawn, outside.shape[-2:])
+        if comfyui:
+            mask = functional.interpolate(drawn, outside.shape[-2:], mode="bilinear").round()
         return torch.cat((mask, outside), dim=1)
     # of Flux.1 Fill the mask stands behind
     return torch.cat((outside, functional.pixel_unshuffle(drawn, model.factor)), dim=1)

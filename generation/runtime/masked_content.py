@@ -4,23 +4,8 @@ it, noise, or nothing, as A1111 has them.
 
 import torch
 
-from generation.request import GenerationRequest
 from generation.request_fields import MaskedContent
-from generation.runtime.checkpoints import Checkpoint
-from generation.runtime.latents import fills
 from generation.runtime.masks import MaskedLatents
-
-
-def begins_as_trained(request: GenerationRequest, model: Checkpoint) -> bool:
-    """Whether a model for inpainting begins with noise alone, and is shown what stays: all is drawn
-    anew, and nobody asks for another content or for greys.
-    """
-    return (
-        fills(model)
-        and request.denoising_strength == 1
-        and request.masked_content == "original"
-        and request.differential == "off"
-    )
 
 
 def beginning(

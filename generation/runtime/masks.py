@@ -4,20 +4,20 @@ As A1111 inpaints: the mask's edge is blurred, latents are one or the other, and
 back from the picture itself in the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageChops
 
-from generation.mask_shapes import latent_greys
-from generation.masked_pictures import MaskedPicture, masked_picture
+from generation.masked_pictures import MaskedPicture, masked_picture, rounded
 from generation.messages import Generate
 from generation.request import GenerationRequest
 from generation.runtime.faults import JobError
 from generation.runtime.latents import open_picture
 from generation.runtime.model_sampling import ModelSampling
+from generation.runtime.noise import first_noise
 from generation.runtime.samplers.step import Denoise
 
 WORDS_SHOWN: Final = 60
@@ -32,17 +32,16 @@ class Mask(MaskedPicture):
     @property
     def pixels(self) -> torch.Tensor:
         """(1, 1, H, W): 1 where a pixel is drawn anew, else 0."""
-        return _rounded(self.drawn)
+        return _values(rounded(self.drawn))
 
     def latents(self, width: int, height: int) -> torch.Tensor:
         """(1, 1, height, width): 1 where a latent is drawn anew, else 0, or how much it changes.
         Raises JobError where none is.
         """
-        greys = latent_greys(self.drawn, width, height)
-        found = _values(greys) if self.differential else _rounded(greys)
-        if not found.any():
+        greys = self.in_latents(width, height)
+        if greys is None:
             raise JobError("mask_too_fine")
-        return found
+        return _values(greys)
 
 
 Find = Callable[[Image.Image], Image.Image]
@@ -94,6 +93,15 @@ class MaskedLatents(NamedTuple):
     def over(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents (N, C, h, w) with what stays in them."""
         return torch.where(self.drawn > 0, latents, self.kept)
+
+
+def noise_under(sampler: str, seeds: Sequence[int], first: torch.Tensor) -> torch.Tensor:
+    """The noise that the network sees what stays under in ComfyUI's way: the `first`, and with DDIM
+    that of the seeds after the pictures'.
+    """
+    if sampler != "DDIM":
+        return first
+    return first_noise([seed + 1 for seed in seeds], tuple(first.shape[1:])).to(first.device)
 
 
 class MaskedDenoiser:
@@ -175,7 +183,3 @@ def masking(
 
 def _values(greys: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(greys, dtype=np.float32) / 255)[None, None]
-
-
-def _rounded(greys: Image.Image) -> torch.Tensor:
-    return _values(greys).round()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from generation import hires
 from generation.families import family_of
+from generation.masked_pictures import begins_as_trained
 from generation.memory_plan import PartPlace, Plan
 from generation.messages import Generate, Preview
 from generation.numerics import Numerics
@@ -34,14 +35,15 @@ from generation.runtime.job_models import JobModels, load
 from generation.runtime.latents import (
     StartPicture,
     decode,
+    fills,
     fitted_pixels,
     frugal,
     pixels_of,
 )
 from generation.runtime.lessons import Lessons
 from generation.runtime.liveness import beating
-from generation.runtime.masked_content import beginning, begins_as_trained
-from generation.runtime.masks import Mask, MaskedLatents, mask_of, masking
+from generation.runtime.masked_content import beginning
+from generation.runtime.masks import Mask, MaskedLatents, mask_of, masking, noise_under
 from generation.runtime.memory import MemoryWish, Meter, Planner
 from generation.runtime.noise import Streams, first_noise
 from generation.runtime.parts import Parts
@@ -310,7 +312,7 @@ class Drawing(JobReport):
             )
         if mask is None:
             kept = None
-        elif begins_as_trained(request, model):
+        elif fills(model) and begins_as_trained(request):
             start = kept = None
         over = start is not None or step.again
         times = timeline(
@@ -428,7 +430,10 @@ class Drawing(JobReport):
             start = inputs.start.latents(drawn_with, last - first)
         if inputs.drawn is not None and inputs.kept is not None:
             kept = inputs.kept.latents(drawn_with, last - first)
-            masked = MaskedLatents(inputs.drawn, kept, x if comfyui else None)
+            under = None
+            if comfyui:
+                under = noise_under(sampler_of(request), request.seeds[first:last], x)
+            masked = MaskedLatents(inputs.drawn, kept, under)
             if start is not None:
                 own = first_noise(request.seeds[first:last], tuple(start.shape[1:])).to(x.device)
                 start = beginning(request.masked_content, start, inputs.drawn, own)

@@ -10,6 +10,8 @@ import torch.nn.functional as F  # noqa: N812  (the customary name)
 from PIL import Image
 from safetensors.torch import load_file
 
+from generation import enlarged_sizes
+from generation.enlarged_sizes import BORDER
 from generation.models import ModelFile
 from generation.request_fields import SIDE_STEP
 from generation.runtime.device import free_unused
@@ -24,13 +26,6 @@ TILES: Final = (512, 256, 128, 64)
 """Sides in pixels of what the network sees at once: the next where memory runs out."""
 CPU_TILE: Final = 256
 """The largest on a processor, where a larger one would keep silent for too long."""
-BORDER: Final = 8
-"""Pixels by which a picture is continued on each side: networks see black beyond, and would darken
-its edges. A multiple of SIDE_STEP.
-"""
-PASSES: Final = 3
-"""At most so many times one network enlarges what it has enlarged."""
-NEAREST: Final = "Nearest"
 ENLARGES: Final = ("SR", "Restoration")
 """What spandrel says a network is for; others fill holes or mend faces."""
 
@@ -71,7 +66,8 @@ def enlarge(
 
     Raises NotFiniteError.
     """
-    scale, passes = network.about.scale, _passes(picture.size, size, network.about.scale)
+    scale = network.about.scale
+    passes = enlarged_sizes.passes(picture.size, size, scale)
     # a pass costs as many times more as it has more pixels
     costs = [float(scale ** (2 * number)) for number in range(passes)]
     for number, cost in enumerate(costs):
@@ -82,22 +78,6 @@ def enlarge(
 
         picture = _one_pass(network, picture, device, after_part)
     return picture.resize(size, Image.Resampling.LANCZOS) if picture.size != size else picture
-
-
-def plainly(name: str, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The picture at `size` in pixels without a network."""
-    how = Image.Resampling.NEAREST if name == NEAREST else Image.Resampling.LANCZOS
-    return picture.resize(size, how)
-
-
-def _passes(have: tuple[int, int], want: tuple[int, int], scale: int) -> int:
-    """A network that only mends goes over a picture once."""
-    if scale < 2:
-        return 1
-    number, reached = 1, max(have) * scale
-    while reached < max(want) and number < PASSES:
-        number, reached = number + 1, reached * scale
-    return number
 
 
 def _one_pass(

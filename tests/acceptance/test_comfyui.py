@@ -26,7 +26,9 @@ from tests.patience import PATIENCE
 
 @pytest.fixture
 async def comfyui() -> AsyncIterator[RecordedComfyUI]:
-    async with running(CheckpointLoaderSimple=["dream.safetensors"]) as found:
+    async with running(
+        CheckpointLoaderSimple=["dream.safetensors"], UpscaleModelLoader=["demo-x4.safetensors"]
+    ) as found:
         yield found
 
 
@@ -94,7 +96,11 @@ async def test_members_draw_cancel_and_are_refused_what_it_is_not_told(
         one.pixels_sha256 for one in job.pictures
     ]
     for options, said in (
-        ({"prompt": "a fox --width 128 --height 128 --hires 2"}, "can't be told of hires"),
+        ({"prompt": "a fox --variation_seed 3 --variation_strength 0.5"}, "variation_seed"),
+        (
+            {"prompt": "a fox --width 128 --height 128 --hires 2 --hires_tile 64"},
+            "not in tiles of 64 pixels",
+        ),
         ({"prompt": "a fox AND a hare"}, "takes AND in the prompt for mere words"),
         ({"sampler": "Restart"}, "has no sampler Restart"),
         ({"model": "demo"}, "loads single files: demo is a folder"),
@@ -185,3 +191,39 @@ async def test_who_waits_while_it_is_away_is_told_so_until_it_is_back(
             await asyncio.sleep(0.05)
     embed = (await say(bo, general, "queue"))["embeds"][0]
     assert listed not in embed["description"]
+
+
+async def test_members_get_hires_passes_masks_and_larger_pictures_of_it(
+    drawing: Rig, bo: Person, general: str, comfyui: RecordedComfyUI, looks: FakeEngine
+) -> None:
+    message = await ask(bo, general, prompt="a fox --width 128 --height 128 --hires 1.5")
+    shown = await finished(bo, general, message)
+    job = await drawing.job(1)
+    assert (job.pictures[0].width, job.pictures[0].height) == (192, 192)
+    assert [node["class_type"] for node in comfyui.graphs[0].values()].count("KSampler") == 2
+    await bo.react(shown, "🔍")
+    larger = await drawing.until(lambda one: one.ended, 2)
+    assert larger.state is JobState.FINISHED, larger.failure
+    assert larger.pictures[0].width == 768
+    assert "ImageUpscaleWithModel" in str(comfyui.graphs[1])
+    assert larger.provenance is not None
+    assert "upscaler:demo-x4" in larger.provenance.hashes
+    await bo.command(general, "upscale", job=1, upscaler="Lanczos")
+    plainly = await drawing.until(lambda one: one.ended, 3)
+    assert plainly.state is JobState.FINISHED, plainly.failure
+    assert "3" in looks.began, "without a network a process of ours enlarges"
+    upload = await bo.upload("cat.png", png(size=(128, 128)))
+    mask = await bo.upload("mask.png", png("white", (128, 128)))
+    message = await ask(
+        bo, general, prompt="a hat --width 128 --height 128", init_picture=upload, mask=mask
+    )
+    job = await drawing.until(lambda one: one.ended, 4)
+    assert job.state is JobState.FINISHED, job.failure
+    names = [node["class_type"] for node in comfyui.graphs[-1].values()]
+    assert "SetLatentNoiseMask" in names
+    await bo.command(general, "replay", job=4)
+    again = await drawing.until(lambda one: one.ended, 5)
+    first = await drawing.job(4)
+    assert [one.pixels_sha256 for one in again.pictures] == [
+        one.pixels_sha256 for one in first.pictures
+    ]

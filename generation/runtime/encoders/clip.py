@@ -5,6 +5,7 @@ to the next, BREAK begins one, a weight multiplies a token's states and the chun
 restored. ComfyUI's: no look for commas, and a weight moves a token away from the empty prompt's.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -104,6 +105,9 @@ class ClipEncoder:
         """The prompt's tokens, in chunks of at most 75; one at least."""
         named = self._named(vectors)
         if conventions == "comfyui":
+            for name in vectors:
+                # as it is called there
+                text = re.sub(rf"(?i)\bembedding:(?={re.escape(name)})", "", text)
             return self._comfyui_chunks(text, named)
         chunks = [Chunk()]
         comma = -1

@@ -20,6 +20,7 @@ from generation.engines.helper import Helper
 from generation.messages import (
     ControlSeen,
     Describe,
+    Described,
     EngineEvent,
     Enlarge,
     Failed,
@@ -86,13 +87,16 @@ def work_of(tmp_path: Path, **changes: Any) -> Generate:
         tuple(file(use.name, ModelKind.LORA) for use in request.loras),
         vae=file(request.vae, ModelKind.VAE) if request.vae is not None else None,
         controlnets=tuple(file(use.name, ModelKind.CONTROLNET) for use in request.controls),
-        pictures=dict.fromkeys(given, picture(2 * request.width, request.height)),
+        pictures={
+            sha256: picture(2 * request.width, request.height, int(sha256[:2], 16))
+            for sha256 in given
+        },
     )
 
 
-def picture(width: int, height: int) -> bytes:
+def picture(width: int, height: int, red: int = 200) -> bytes:
     file = io.BytesIO()
-    halves = Image.new("RGBA", (width, height), (200, 0, 0, 255))
+    halves = Image.new("RGBA", (width, height), (red, 0, 0, 255))
     halves.paste((0, 0, 0, 0), (0, 0, width // 2, height))
     halves.save(file, "PNG")
     return file.getvalue()
@@ -382,19 +386,44 @@ A_PICTURE = "ab" * 32
 ENLARGED = Enlargement(
     picture=A_PICTURE, upscaler="Lanczos", width=128, height=128, from_width=64, from_height=64
 )
+MASKED: dict[str, Any] = {"init_picture": A_PICTURE, "mask": A_PICTURE}
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"conventions": "a1111"}, "comfyui_conventions", ""),
-    ({"hires": "2"}, "comfyui_cant", "hires"),
+    ({"hires": "2", "hires_upscaler": "Latent (antialiased)"}, "comfyui_latents", ""),
+    ({"hires": "2", "hires_tile": 64}, "comfyui_tiles", ""),
+    ({"hires": "2", "hires_prompt": "a fox AND a hare"}, "comfyui_words", "AND"),
+    ({"hires": "2", "hires_sampler": "Restart"}, "comfyui_sampler", "Restart"),
     ({"refiner": "other"}, "comfyui_cant", "refiner"),
-    ({"faces": "all"}, "comfyui_cant", "faces"),
-    ({"cutout": "auto"}, "comfyui_cant", "cutout"),
-    ({"mask": A_PICTURE, "init_picture": A_PICTURE}, "comfyui_cant", "mask"),
     (
-        {"controls": (ControlUse("net", A_PICTURE, preprocessor="canny"),)},
-        "comfyui_control",
-        "pre",
+        {"init_picture": A_PICTURE, "mask_words": "hat", "mask_model": "clipseg"},
+        "comfyui_cant",
+        "mask_words",
     ),
-    ({"controls": (ControlUse("net", A_PICTURE, end=0.5),)}, "comfyui_control", "end"),
+    ({**MASKED, "masked_content": "latent noise"}, "comfyui_cant", "masked_content"),
+    (
+        {**MASKED, "masked_content": "latent nothing", "differential": "on"},
+        "comfyui_cant",
+        "differential",
+    ),
+    ({"controls": (ControlUse("net", A_PICTURE, mode="prompt"),)}, "comfyui_control", "mode"),
+    (
+        {"controls": (ControlUse("net", A_PICTURE, end=0.5),), "sampler": "Heun"},
+        "comfyui_control_times",
+        "Heun",
+    ),
+    (
+        {"controls": (ControlUse("net", A_PICTURE, end=0.5),), "schedule": "Beta"},
+        "comfyui_control_times",
+        "",
+    ),
+    (
+        {
+            "init_picture": A_PICTURE,
+            "enlargement": msgspec.structs.replace(ENLARGED, denoising_strength=0.3, tile=64),
+        },
+        "comfyui_tiles",
+        "",
+    ),
     ({"variation_seed": 1, "variation_strength": 0.5}, "comfyui_cant", "variation_seed"),
     ({"lineage": (Variation(1, 0.5),)}, "comfyui_cant", "lineage"),
     ({"sampler": "Restart"}, "comfyui_sampler", "Restart"),
@@ -424,6 +453,10 @@ def test_what_no_graph_says_is_refused_by_name(
         {"mask_blur": 9},
         {"format": "webp", "quality": 70},
         {"prompt": "a [red] fox, salt and pepper"},
+        {"hires": "1.5", "hires_tile": 0},
+        {**MASKED, "masked_content": "fill", "inpaint_area": "only masked"},
+        {"faces": "all", "cutout": "auto"},
+        {"controls": (ControlUse("net", A_PICTURE, preprocessor="canny", end=0.5),)},
     ],
 )
 def test_what_means_nothing_or_only_the_file_is_no_hindrance(changes: dict[str, Any]) -> None:
@@ -440,21 +473,30 @@ async def test_every_sampler_and_schedule_that_is_let_through_is_known_there(
         expressing.check(asked(schedule=schedule), engine.names)
 
 
-async def test_it_neither_enlarges_nor_describes(engine: ComfyUIEngine) -> None:
+async def test_what_comfyui_has_no_part_in_a_process_of_ours_does(
+    server: RecordedComfyUI, tmp_path: Path
+) -> None:
+    helps = FakeEngine(unsafe=(0.25,))
+    engine = ComfyUIEngine(server.address, cache=tmp_path, helper=Helper(helps, RuntimeSettings()))
     larger = undrawn(enlargement=ENLARGED)
     described = undrawn(describing=Describing(A_PICTURE, 64, 64, tagger="one"))
-    for work in (
-        Enlarge("1", larger, None, {A_PICTURE: picture(64, 64)}),
-        Describe("1", described, a_model("one", kind=ModelKind.TAGGER), None, {}),
-    ):
-        assert failure(await events_of(engine, work)).code == "comfyui_only_draws"
+    events = await events_of(engine, Enlarge("1", larger, None, {A_PICTURE: picture(64, 64)}))
+    (made,) = (event for event in events if isinstance(event, Picture))
+    assert (made.width, made.height, made.unsafe) == (128, 128, 0.25)
+    tagger = a_model("one", kind=ModelKind.TAGGER)
+    events = await events_of(engine, Describe("2", described, tagger, None, {}))
+    assert any(isinstance(event, Described) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert helps.began == ["1", "2"]
+    assert server.graphs == []
+    await engine.stop()
 
 
 async def test_models_that_it_can_not_load_are_refused(tmp_path: Path) -> None:
     work = work_of(tmp_path)
     models: tuple[tuple[dict[str, Any], str], ...] = (
         ({"family": "flux"}, "comfyui_family"),
-        ({"variant": "inpainting"}, "comfyui_family"),
+        ({"variant": "instruct-pix2pix"}, "comfyui_family"),
         ({"path": tmp_path / "dream"}, "comfyui_folder"),
     )
     for more, code in models:

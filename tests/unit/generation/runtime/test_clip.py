@@ -115,6 +115,16 @@ def test_learned_vectors_stand_where_their_name_does(model: Any, encoder: ClipEn
     assert torch.equal(plain, again)
 
 
+def test_in_comfyui_s_way_a_learned_word_may_be_marked(encoder: ClipEncoder) -> None:
+    vectors = {"my style": {"*": torch.randn(3, WIDTH)}}
+    marked, plain = (
+        encoder.chunks(text, vectors, "comfyui")[0]
+        for text in ("a (Embedding:my style:1.2) cat", "a (my style:1.2) cat")
+    )
+    assert (marked.ids, marked.weights) == (plain.ids, plain.weights)
+    assert [place for place, _ in marked.vectors] == [1]
+
+
 def test_learned_vectors_of_another_width_are_named(model: Any) -> None:
     with pytest.raises(JobError) as refused:
         model.conditioner.prompts("a", "", 1, vectors={"wide": {"*": torch.randn(3, WIDTH + 1)}})

@@ -10,12 +10,13 @@ import torch
 from PIL import Image, ImageChops
 from safetensors.torch import save_file
 
+from generation.enlarged_sizes import plainly
 from generation.models import ModelFile, ModelKind
 from generation.runtime import upscaling
 from generation.runtime.faults import JobError, NotFiniteError
 from generation.runtime.latents import pixels_of
 from generation.runtime.spandrel import spandrel
-from generation.runtime.upscaling import enlarge, load_upscaler, plainly
+from generation.runtime.upscaling import enlarge, load_upscaler
 
 CPU = torch.device("cpu")
 
