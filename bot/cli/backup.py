@@ -46,7 +46,6 @@ def add_backup_flags(parser: argparse.ArgumentParser) -> None:
     """The file."""
     parser.add_argument(
         "file",
-        type=Path,
         metavar="FILE",
         help="the zip file to write, or a folder, where it is named for the time",
     )
@@ -88,9 +87,13 @@ async def backup(config: Config, arguments: argparse.Namespace) -> int:
     return int(bool(made.missing or made.broken))
 
 
-def _target(file: Path, now: datetime) -> Path:
+def _target(written: str, now: datetime) -> Path:
+    file = Path(written)
     if file.is_dir():
         file = file / f"darkroom-{now:%Y%m%d-%H%M%S}.zip"
+    elif written.endswith(("/", os.sep)):
+        # it is not made: a drive that is not connected would be filled beneath
+        raise StartError(f"{printable(written)}: there is no such folder. Make it, or connect it.")
     if os.path.lexists(file):
         raise StartError(f"{printable(str(file))} is there already. Name another file.")
     return file

@@ -59,6 +59,10 @@ def test_a_backup_is_made_beside_a_bot_that_runs_and_comes_back(
         place(tmp_path / "new"),
     )
     draw(old, 3)
+    backups = f"{tmp_path / 'backups'}/"
+    assert main(["--config", str(old), "backup", backups]) == 2
+    assert capsys.readouterr().err.startswith(f"{backups}: there is no such folder.")
+    assert not (tmp_path / "backups").exists()
     (tmp_path / "backups").mkdir()
     with owning(load_config(old, {})):
         assert main(["--config", str(old), "backup", str(tmp_path / "backups")]) == 0
