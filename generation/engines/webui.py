@@ -57,6 +57,8 @@ class WebuiEngine(ProgramEngine):
         )
         self.names: WebuiNames | None = None
         """What it had when it was asked last."""
+        self._settled: set[str] = set()
+        """Settings that it sets back behind a picture, since it was there."""
         self._missed = False
         """Whether it lacked a file, which may have come since it looked."""
         self._version = ""
@@ -108,6 +110,10 @@ class WebuiEngine(ProgramEngine):
     def _files(self, work: Generate) -> Iterable[ModelFile]:
         return expressing.files_of(work)
 
+    def _lose(self) -> None:
+        self._settled.clear()
+        super()._lose()
+
     async def _close(self) -> None:
         await self._server.close()
 
@@ -123,6 +129,10 @@ class WebuiEngine(ProgramEngine):
         for index in range(work.request.count):
             task = f"task(darkroom-{uuid.uuid4().hex[:12]})"
             payload = payload_of(work, index, names, given, task)
+            fresh = payload["override_settings"].keys() - self._settled
+            if fresh:
+                await self._server.settle(fresh)
+                self._settled |= fresh
             drawing = WebuiDrawing(self._server, names, payload, work, index, self._stopping)
             drawing.hang_after, drawing.preview_every = self._hang_after, self._preview_every
             async with contextlib.aclosing(drawing.events(kind_of(work.request))) as events:

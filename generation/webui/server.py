@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -17,6 +17,7 @@ from generation.models import ModelKind
 from generation.programs.faults import EndedError, ServerError
 from generation.webui import faults
 from generation.webui.names import TheirFile, WebuiNames, files_of, names_of
+from generation.webui.settings import CHECKPOINT
 
 ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 """Seconds; it lists thousands of files."""
@@ -133,6 +134,16 @@ class WebuiServer:
         """Have it look for files that came since it started. Raises ServerError."""
         for what in ("checkpoints", "vae", "loras", "embeddings"):
             await self._maybe(f"{API}/refresh-{what}", method="POST")
+
+    async def settle(self, settings: Collection[str]) -> None:
+        """Have it keep these settings as they are: those that its person has never saved it does
+        not set back behind a picture that had them otherwise. Raises ServerError.
+        """
+        now = await self._get(f"{API}/options")
+        kept = {name: now[name] for name in settings if name in now and name != CHECKPOINT}
+        # one whose settings are frozen says so of the picture
+        async with self._asked("POST", f"{API}/options", json=kept) as answer:
+            await answer.read()
 
     async def draw(self, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """What it says of a picture, `kind` being txt2img or img2img; `images` are the bytes of
