@@ -166,6 +166,15 @@ def test_pages_call_others_by_what_they_are_about() -> None:
         assert named == [], page.name
 
 
+def test_what_belongs_to_a_step_is_indented_as_the_site_wants_it() -> None:
+    for page in DOCS.rglob("*.md"):
+        # three spaces are enough elsewhere; the site ends the list, and the next number is text
+        text = page.read_text(encoding="utf-8")
+        assert re.findall(r"\n\n {1,3}[^ \n].*", text) == [], page.name
+        # nor does a number begin a step directly behind a paragraph or code of the one before
+        assert re.findall(r"\n\n {4}.*\n(?:.+\n)*\d+\. .*", text) == [], page.name
+
+
 def test_no_cell_of_a_reference_ends_in_braces() -> None:
     for name in PAGES:
         # the site would take them for attributes of the cell, and show nothing
