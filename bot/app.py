@@ -33,7 +33,7 @@ from bot.pausing import Drained, PauseSwitch, drain
 from bot.pictures.attachments import JobAttachments
 from bot.pictures.decoding import PictureDecoder
 from bot.presence import show_presence
-from bot.relay import Relay
+from bot.relay import Relay, recover
 from bot.requests.service import RequestService
 from bot.services import Services
 from bot.storage_folder import StartError, make_writable, open_store, owning
@@ -104,13 +104,12 @@ async def run(config: Config) -> int:
         point_to(config.discord)
         for answer in config.worker.flag_answers():
             log.info("webui_flags", flag=answer.flag, became=answer.says)
-        alone = not config.storage.process
-        recovered = await (studio.jobs if alone else studio.store.leases).recover()
+        recovered = await recover(studio.store)
         if recovered:
             log.info("taken up again", jobs=[job.id for job in recovered])
         metrics = Metrics(studio.workers)
         client = make_client(config, studio, metrics)
-        relay = None if alone else make_relay(studio, client)
+        relay = make_relay(studio, client) if config.storage.process else None
         trace_jobs(studio.workers, client.services.delivery)
         watched = serving_metrics(config.metrics, metrics, partial(why_not_ready, studio, client))
         await stack.enter_async_context(watched)

@@ -53,6 +53,16 @@ TakeUp = Callable[[Collection[int]], Awaitable[None]]
 """Has jobs delivered, by their numbers, unless they are already. Raises DatabaseError."""
 
 
+async def recover(store: Store) -> list[Job]:
+    """Put what this process had in hand when it stopped back into the queue, before its workers
+    start. The only one delivers, too, what several have left that there were before.
+    """
+    if store.jobs.process:
+        return await store.leases.recover()
+    await store.leases.adopt(SILENT_FOR)
+    return await store.jobs.recover()
+
+
 class Relay:
     """Tells and hears, and says that this process lives, for as long as `run` runs."""
 

@@ -25,6 +25,7 @@ from bot.config import (
 )
 from bot.connection import stay_connected
 from bot.delivery import audit, failures, message_chores, pings, results
+from bot.relay import recover
 from generation.engines.fake import FakeEngine
 from generation.job import Job
 from generation.model_settings import ModelSettings
@@ -64,7 +65,7 @@ class Rig:
         engine = None if self.own_engine else self.engine
         opened = open_studio(self.config, engine, scan=self.scan)
         self.studio = await self._stack.enter_async_context(opened)
-        await self.studio.jobs.recover()
+        await recover(self.studio.store)
         self.client = make_client(self.config, self.studio)
         self.client.services.delivery.edit_every = EDIT_EVERY
         self.client._connection.guild_ready_timeout = 0.05

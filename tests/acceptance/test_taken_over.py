@@ -76,3 +76,21 @@ async def test_what_the_other_had_posted_is_not_posted_again(
     await rig.client.services.delivery.take_up([2])
     await rig.until(lambda job: job.delivered_at is not None, 2)
     assert len(await pictures(ada, general)) == 2
+
+
+async def test_the_only_process_delivers_what_several_have_left(
+    rig: Rig, ada: Person, general: str
+) -> None:
+    """Where there were several, and is one now."""
+    gate = rig.engine.gate = asyncio.Event()
+    for prompt in ("a red fox", "a blue fox"):
+        await (await ada.command(general, "imagine", prompt=prompt)).deferred()
+    await rig.until(lambda job: job.state is JobState.RUNNING)
+    await rig.stop()
+    gate.set()
+    storage = msgspec.structs.replace(rig.config.storage, process="")
+    rig.config = msgspec.structs.replace(rig.config, storage=storage)
+    await rig.restart()
+    for number in (1, 2):
+        await rig.until(lambda job: job.delivered_at is not None, number)
+    assert len(await pictures(ada, general)) == 2

@@ -21,6 +21,7 @@ from bot.metrics import Metrics
 from bot.metrics_server import serving_metrics
 from bot.storage_folder import StartError
 from bot.tracing import JobTraces
+from generation.elsewhere import WorkerStatus
 from playground.person import Person
 from tests.acceptance.conftest import Rig, connected, finished
 from tests.acceptance.test_imagine import imagine
@@ -136,6 +137,11 @@ async def test_it_is_ready_once_it_can_do_its_work(
     assert (status, said["reasons"]) == (503, {"worker": "not started"})
     await imagine(ada, general)
     assert await watch.status("ready") == (200, {"status": "ready", "reasons": {}})
+    # one that draws nothing itself works all the same where other processes do
+    await rig.studio.workers.remove("main")
+    assert (await watch.status("ready"))[0] == 503
+    rig.studio.workers.know_others([WorkerStatus(name="b/main")])
+    assert (await watch.status("ready"))[0] == 200
     rig.client.online_shards.clear()
     status, said = await watch.status("ready")
     assert (status, said["reasons"]) == (503, {"discord": "not connected"})
