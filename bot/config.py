@@ -34,7 +34,7 @@ class DiscordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     api: str = ""
     gateway: str = ""
-    guilds: tuple[int, ...] = ()
+    guilds: tuple[Annotated[int, Meta(gt=0, le=2**63 - 1)], ...] = ()
     presence: bool = True
     """Whether the list of members shows how many wait, and which model draws."""
     shard_count: Annotated[int, Meta(ge=0, le=10_000)] = 0
@@ -154,7 +154,10 @@ class WildcardsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[metrics]`: where Prometheus finds figures, and others whether the bot does its work."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9.:_%-]{1,255}$", description="an address of this machine"),
+    ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """0 for none."""
 

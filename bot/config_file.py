@@ -35,6 +35,10 @@ OF_ALL_WORKERS: Final = ("stop_within", "webui_flags", "picture_check")
 """What the keys of `[worker]` begin with that hold for all of them."""
 WORKER_NAME: Final = re.compile(r"[\w-]{1,40}", re.ASCII)
 
+OBJECT_STORES: Final = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "https", "http")
+"""What addresses of pictures may begin with."""
+QUOTED: Final = re.compile(r"[^@/=]{0,100}")
+"""What is said again of a wrong setting: an address in the wrong place may have a password."""
 ADDRESSES: Final = {"api": ("http", "https"), "gateway": ("ws", "wss")}
 """Addresses in `[discord]`, and what they may begin with."""
 BACKSLASH_MARKS: Final = ("Unescaped '\\'", "Invalid hex value", "Illegal character")
@@ -88,6 +92,7 @@ def load_config(
     for table, settings in _worker_tables(sections).items():
         if settings.address and settings.engine != "darkroom":
             _check_address("address", settings.address, ("http", "https"), place, table)
+    _check_whose_addresses(tables, place)
     found = sections.get("huggingface", HuggingFaceSettings())
     own = found.token or variables.get("HF_TOKEN", "")
     sections["huggingface"] = msgspec.structs.replace(found, token=_token(own, "HF_TOKEN"))
@@ -96,6 +101,12 @@ def load_config(
     auth = variables.get("WEBUI_AUTH", "")
     config = _with_keys(Config(file=file, token=token, webui_auth=auth, **sections), dotenv)
     _check_processes(config, place)
+    _check_pictures(config.storage.pictures, place)
+    try:
+        _path(Path, config.worker.picture_check_model)
+    except ValueError as error:
+        sentence = f"`picture_check_model` is wrong: {error}."
+        raise place.error("worker", "picture_check_model", sentence) from None
     return _with_extra_folders(_with_absolute_paths(config, file.parent), place)
 
 
@@ -114,12 +125,51 @@ def _check_processes(config: Config, place: "_Place") -> None:
     if discord.shards and max(discord.shards) >= discord.shard_count:
         sentence = "`shards` are counted from 0: set `shard_count` to how many there are in all."
         raise place.error("discord", "shards", sentence)
+    if len(set(discord.shards)) < len(discord.shards):
+        sentence = "`shards` names one twice: it would be connected twice."
+        raise place.error("discord", "shards", sentence)
     if discord.shards and not storage.process:
         sentence = "a process with some of the shards needs a name: set `process` in [storage]."
         raise place.error("discord", "shards", sentence)
     if storage.process and not storage.database.startswith("postgresql"):
         sentence = "several processes share a PostgreSQL server: name it in `database`."
         raise place.error("storage", "process", sentence)
+
+
+def _check_pictures(pictures: str, place: "_Place") -> None:
+    """A folder or an object store, whose keys stand elsewhere. Raises ConfigError."""
+    scheme, store, rest = pictures.partition("://")
+    sentence = ""
+    if not store:
+        try:
+            _path(Path, pictures)
+        except ValueError as error:
+            sentence = f"`pictures` is wrong: {error}."
+    elif scheme not in OBJECT_STORES or not rest.strip("/"):
+        sentence = "`pictures` is no address of an object store: write s3://BUCKET, or a folder."
+    elif "@" in rest or "?" in rest:
+        sentence = (
+            "`pictures` has a key in it: write that into picture_options, or into the"
+            " environment, as AWS_SECRET_ACCESS_KEY."
+        )
+    if sentence:
+        raise place.error("storage", "pictures", sentence)
+
+
+def _check_whose_addresses(tables: Mapping[str, Any], place: "_Place") -> None:
+    """That nobody names a program's address and forgets to have it draw. Raises ConfigError."""
+    for_all = tables.get("worker", {})
+    several = tables.get("workers", {})
+    # what is said for all of several may concern but some
+    named = {f"workers.{name}": table for name, table in several.items()} or {"worker": for_all}
+    for name, table in named.items():
+        engine = table.get("engine", for_all.get("engine", "darkroom"))
+        if table.get("address") and engine == "darkroom":
+            sentence = (
+                "`address` is that of a program that draws:"
+                ' write engine = "comfyui" or engine = "webui" beside it.'
+            )
+            raise place.error(name, "address", sentence)
 
 
 def _nats(found: NatsSettings, variables: Mapping[str, str], place: "_Place") -> NatsSettings:
@@ -307,7 +357,8 @@ def _decode(table: Mapping[str, Any], type_: type[Section], name: str, place: _P
         key = re.split(r"[.\[`]", where, maxsplit=1)[0]
         wanted = _wanted(type_, key)
         if wanted and where == f"{key}`" and isinstance(table[key], str):
-            sentence = f"{table[key]!r:.100} is {wanted}"
+            plain = QUOTED.fullmatch(table[key])
+            sentence = f"{repr(table[key]) if plain else 'what stands there'} is {wanted}"
         sentence = re.sub(r"`(\w+)`", lambda kind: KINDS.get(kind[1], kind[0]), sentence)
         sentence = sentence.replace("number <= ", "number of at most ")
         sentence = sentence.replace("number >= ", "number of at least ")
@@ -367,7 +418,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         wildcards=replace(config.wildcards, folder=base / config.wildcards.folder.expanduser()),
         worker=replace(
             config.worker,
-            picture_check_model=str(base / Path(classifier).expanduser())
+            picture_check_model=str(base / _path(Path, classifier))
             if classifier not in ("", NO_CHECK)
             else classifier,
         ),

@@ -11,6 +11,8 @@ SECRETS: Final = {"huggingface": ("token",), "nats": ("password", "token")}
 HARMLESS: Final = re.compile("endpoint|region|bucket|prefix|aws_endpoint|aws_region", re.IGNORECASE)
 """Options of an object store that are no secrets."""
 IN_URL: Final = re.compile(r"(?<=://)([^/@\s]*):([^/\s]*)@")
+TOKEN_IN_URL: Final = re.compile(r"\b((?:nats|tls|wss?)://)([^/@:\s]+)@")
+"""NATS' way to give a token in an address."""
 IN_FLAGS: Final = re.compile(r"(--[\w-]*(?:auth|token|key|password)[\w-]*[ =]+)(\S+)")
 LEFT_OUT: Final = "LEFT-OUT"
 
@@ -22,6 +24,7 @@ def without_secrets(text: str) -> str | None:
     except tomllib.TOMLDecodeError:
         return None
     cleaned = IN_FLAGS.sub(rf"\1{LEFT_OUT}", IN_URL.sub(rf"\1:{LEFT_OUT}@", text))
+    cleaned = TOKEN_IN_URL.sub(rf"\1{LEFT_OUT}@", cleaned)
     for secret in secrets:
         for quote in ('"', "'"):
             cleaned = cleaned.replace(f"{quote}{secret}{quote}", f"{quote}{LEFT_OUT}{quote}")
@@ -43,7 +46,8 @@ def _secrets(tables: dict[str, Any]) -> Iterator[str]:
     if isinstance(options, dict):
         yield from _texts(value for key, value in options.items() if not HARMLESS.fullmatch(key))
     for text in _all_texts(tables):
-        yield from _texts(match[2] for match in IN_URL.finditer(text))
+        for pattern in (IN_URL, TOKEN_IN_URL):
+            yield from _texts(match[2] for match in pattern.finditer(text))
         yield from _texts(match[2] for match in IN_FLAGS.finditer(text))
 
 

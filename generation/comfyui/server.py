@@ -11,6 +11,7 @@ import msgspec
 from generation.comfyui import names
 from generation.comfyui.names import Names
 from generation.comfyui.nodes import Graph
+from generation.programs import web
 from generation.programs.faults import ServerError
 
 ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
@@ -20,6 +21,8 @@ HEARTBEAT: Final = 30.0
 SUBFOLDER: Final = "darkroom"
 """Of its input folder, for pictures to start from."""
 Socket = aiohttp.ClientWebSocketResponse
+MESSAGE_BYTES: Final = 512 * 2**20
+"""Of its socket: the largest pictures."""
 QueuePlace = Literal["waiting", "running", "gone"]
 
 
@@ -50,7 +53,8 @@ class ComfyUIServer:
     """One that runs at an address, such as http://127.0.0.1:8188."""
 
     def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+        self.address, self._headers = web.without_login(address)
+        """Without a password."""
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -129,7 +133,7 @@ class ComfyUIServer:
         """A picture that it has kept. Raises ServerError."""
         wanted = {key: str(image.get(key, "")) for key in ("filename", "subfolder", "type")}
         async with self._asked("GET", "/view", params=wanted) as answer:
-            return await answer.read()
+            return await web.whole(answer)
 
     @asynccontextmanager
     async def events(self, client: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -139,7 +143,7 @@ class ComfyUIServer:
                 f"{self.address}/ws",
                 params={"clientId": client},
                 heartbeat=HEARTBEAT,
-                max_msg_size=0,
+                max_msg_size=MESSAGE_BYTES,
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerError(f"{self.address}: {error}") from error
@@ -148,21 +152,24 @@ class ComfyUIServer:
 
     async def _get(self, path: str) -> Any:
         async with self._asked("GET", path) as answer:
-            return await answer.json(content_type=None)
+            return await web.said(answer)
 
     async def _post(self, path: str, **content: Any) -> Any:
         async with self._asked("POST", path, **content) as answer:
-            text = await answer.text()
-            return json.loads(text) if text.strip() else None
+            return await web.said(answer)
 
     @asynccontextmanager
     async def _asked(
         self, method: str, path: str, **content: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._open().request(method, self.address + path, **content) as answer:
+            asked = self._open().request(
+                method, self.address + path, allow_redirects=False, **content
+            )
+            async with asked as answer:
+                web.check_whose(answer, self.address)
                 if path == "/prompt" and answer.status == 400:
-                    raise RejectedError(await answer.json(content_type=None))
+                    raise RejectedError(await web.said(answer))
                 if answer.status >= 400:
                     raise ServerError(f"{self.address}{path} answers with status {answer.status}")
                 yield answer
@@ -171,7 +178,7 @@ class ComfyUIServer:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=ANSWERS_WITHIN)
+            self._session = aiohttp.ClientSession(timeout=ANSWERS_WITHIN, headers=self._headers)
         return self._session
 
 

@@ -29,6 +29,7 @@ from generation.messages import (
     Ready,
 )
 from generation.models import ModelFile, ModelKind
+from generation.programs import web
 from generation.programs.faults import EndedError, ServerError
 from generation.refusal import Refused
 from generation.request import GenerationRequest
@@ -64,7 +65,7 @@ class ProgramEngine(ABC):
         helper: Helper | None = None,
     ) -> None:
         """`helper` looks at its pictures."""
-        self.address = address
+        self.address = web.without_login(address)[0]
         """Without a password."""
         self.moved: Callable[[], None] = lambda: None
         """Called whenever it has gone or is back."""

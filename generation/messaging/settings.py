@@ -43,10 +43,12 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def shown(self) -> str:
         """The addresses without the passwords that may stand in them."""
-        return ", ".join(re.sub(r"//[^/@]*@", "//", server) for server in self.servers)
+        return ", ".join(re.sub(r"//.*@", "//", server) for server in self.servers)
 
     def problem(self) -> str:
         """What is wrong with them, as a sentence's end; "" where nothing is."""
+        if self.url and not self.servers:
+            return "`url` has no address in it: write nats://HOST:4222, or nothing"
         for server in self.servers:
             if not re.fullmatch(rf"({'|'.join(SCHEMES)})://[^\s/]+", server) or not _port(server):
                 return "`url` is no address of NATS: write nats://HOST:4222"

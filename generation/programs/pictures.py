@@ -1,6 +1,7 @@
 """Pictures on their way to a program that draws for the bot, and back."""
 
 import io
+from typing import Final
 
 from PIL import Image, ImageOps
 
@@ -8,6 +9,10 @@ from generation.messages import Enlarge, Generate, Picture
 from generation.picture_encoding import encoded
 from generation.programs.faults import EndedError
 from generation.refusal import Refused
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP")
+PIXELS_MAX: Final = 2**26
+"""Of one picture: more than is drawn or enlarged here."""
 
 
 def fitted(data: bytes, size: tuple[int, int]) -> bytes:
@@ -33,9 +38,13 @@ def opaque(data: bytes) -> Image.Image:
 
 
 def drawn(file: bytes) -> Image.Image:
-    """What a program hands out as its picture. Raises EndedError where that is none."""
+    """What a program hands out as its picture. Raises EndedError where that is none, or one that
+    would not fit in memory.
+    """
     try:
-        with Image.open(io.BytesIO(file)) as opened:
+        with Image.open(io.BytesIO(file), formats=FORMATS) as opened:
+            if opened.width * opened.height > PIXELS_MAX:
+                raise ValueError(f"it has {opened.width} × {opened.height} pixels")
             return opened.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise EndedError("internal_error", detail=f"no picture came: {error}") from error

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from generation.ending import ended
 from generation.job import Failure
 from generation.models import ModelKind
+from generation.programs import web
 from generation.programs.faults import EndedError, ServerError
 from generation.webui import faults
 from generation.webui.names import TheirFile, WebuiNames, files_of, names_of
@@ -56,14 +56,8 @@ class WebuiServer:
     """
 
     def __init__(self, address: str, auth: str = "") -> None:
-        parts = urlsplit(address)
-        if parts.username is not None:
-            auth = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        host = parts.netloc.rpartition("@")[2]
-        self.address = urlunsplit((parts.scheme, host, parts.path, "", "")).rstrip("/")
+        self.address, self._headers = web.without_login(address, auth)
         """Without a password."""
-        basic = base64.b64encode(auth.encode()).decode()
-        self._headers = {"Authorization": f"Basic {basic}"} if auth else {}
         self._session: aiohttp.ClientSession | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -152,8 +146,9 @@ class WebuiServer:
         path = f"{API}/{kind}"
         async with self._asked("POST", path, json=payload, timeout=DRAWS_WITHIN) as answer:
             if answer.status >= 400:
-                raise EndedError(*faults.what_failed(answer.status, await answer.text()))
-            said = await answer.json(content_type=None)
+                text = (await web.whole(answer)).decode(errors="replace")
+                raise EndedError(*faults.what_failed(answer.status, text))
+            said = await web.said(answer)
         try:
             images = [base64.b64decode(_bare(each)) for each in said["images"]]
             return {"images": images, "info": json.loads(said["info"])}
@@ -223,23 +218,25 @@ class WebuiServer:
                 raise ServerError(f"{self.address}{path} is not there", failure)
             if answer.status >= 400:
                 raise ServerError(f"{self.address}{path} answers with status {answer.status}")
-            text = await answer.text()
-            return json.loads(text) if text.strip() else None
+            return await web.said(answer)
 
     async def _maybe(self, path: str, method: str = "GET") -> Any:
         """What only some webuis have; None where this one has it not. Raises ServerError."""
         async with self._asked(method, path) as answer:
             if answer.status >= 400:
                 return None
-            text = await answer.text()
-            return json.loads(text) if text.strip() else None
+            return await web.said(answer)
 
     @asynccontextmanager
     async def _asked(
         self, method: str, path: str, **content: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._open().request(method, self.address + path, **content) as answer:
+            asked = self._open().request(
+                method, self.address + path, allow_redirects=False, **content
+            )
+            async with asked as answer:
+                web.check_whose(answer, self.address)
                 if answer.status in (401, 403):
                     failure = Failure("webui_password", {"address": self.address})
                     raise ServerError(f"{self.address} asks for a password", failure)

@@ -8,7 +8,7 @@ import pytest
 
 from bot.app import elsewhere
 from bot.cli import worker
-from bot.config import Config
+from bot.config import SECTIONS, Config
 from bot.config_file import ConfigError, load_config
 from bot.shipped import PROJECT
 from bot.storage_folder import StartError
@@ -88,6 +88,18 @@ def test_tables_of_models(file: Path) -> None:
         ("[log]\nlevel = 'loud'", '\'loud\' is none of "debug", "error", "info"'),
         ("[nats]\nurl = 'nats://host:99999'", "`url` is no address of NATS"),
         ("[nats]\nurl = 'nats://host:port'", "`url` is no address of NATS"),
+        ("[nats]\nurl = ' , '", "`url` has no address in it"),
+        ("[discord]\nshard_count = 2\nshards = [1, 1]", "`shards` names one twice"),
+        ("[discord]\nguilds = [-1]", "line 2: `guilds` is wrong"),
+        ("[metrics]\nhost = ''", "'' is not an address of this machine"),
+        ("[worker]\naddress = 'http://host'", 'write engine = "comfyui"'),
+        ("[workers.a]\naddress = 'http://host'", 'write engine = "comfyui"'),
+        ("[storage]\npictures = 'memory://'", "no address of an object store"),
+        ("[storage]\npictures = 'file:///home'", "no address of an object store"),
+        ("[storage]\npictures = 's3://'", "no address of an object store"),
+        ("[storage]\npictures = '~nobody-here/x'", "`pictures` is wrong"),
+        ('[storage]\npictures = "a\\u0000"', "`pictures` is wrong"),
+        ("[worker]\npicture_check_model = '~nobody-here/x'", "`picture_check_model` is wrong"),
         ("[storage]\nprocess = 'one'", "several processes share a PostgreSQL server"),
         ("[workers.a]\ndevice = 'gpu'", "'gpu' is none of"),
         ("[workers.a]\nprecison = 'auto'", "Did you mean `precision`?"),
@@ -120,6 +132,30 @@ def test_a_wrong_key_is_named_with_its_line(file: Path, text: str, said: str) ->
         load(file, text)
     assert said in str(error.value)
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("table", ["worker", "storage", "log", "metrics", "nats", "discord"])
+def test_no_password_in_an_address_is_said_again(file: Path, table: str) -> None:
+    """Wherever it was written: the sentence may be read by others, and stands in logs."""
+    keys = SECTIONS[table].__struct_fields__
+    addresses = (
+        *("http://me:s3cret@host:99999", "nats://me:s3cret@host:99999", "me:s3cret@host:4222"),
+        *("s3://key:s3cret@bucket", "http://me:s3 cret@host", "https://host/x?sig=s3cret"),
+    )
+    said = []
+    for key in keys:
+        for address in addresses:
+            try:
+                load(file, f'[{table}]\n{key} = "{address}"')
+            except ConfigError as error:
+                said.append(str(error))
+    assert said
+    assert not [sentence for sentence in said if "s3" in sentence and "cret" in sentence]
+
+
+def test_addresses_of_nats_are_shown_without_what_must_not_be_read(file: Path) -> None:
+    config = load(file, "[nats]\nurl = 'nats://me:p@ss@one:4222, tls://token@two, nats://three'")
+    assert config.nats.shown == "nats://one:4222, tls://two, nats://three"
 
 
 def test_a_missing_file(file: Path) -> None:
@@ -299,7 +335,7 @@ def test_a_webui_is_a_worker_with_an_address_and_a_password(tmp_path: Path) -> N
     config = load_config(file, {})
     assert config.only_programs
     assert config.rules.conventions == "a1111"
-    file.write_text(f"{both}[workers.three]\ndevice = 'cpu'\naddress = 'http://127.0.0.1:7860'\n")
+    file.write_text(f"{both}[workers.three]\ndevice = 'cpu'\n")
     config = load_config(file, {})
     assert not config.only_programs
     assert config.engines["three"].program_address == "", "it draws itself"

@@ -206,6 +206,13 @@ webui_flags = "--medvram --gradio-auth ada:pass --xformers"
 """
 
 
+def test_a_token_in_an_address_of_nats_is_not_in_it() -> None:
+    text = '[nats]\nurl = "nats://t0ken@one:4222,tls://t1ken@two"  # of the attic\n'
+    kept = without_secrets(text)
+    assert kept == text.replace("t0ken", LEFT_OUT).replace("t1ken", LEFT_OUT)
+    assert without_secrets(f"# t0ken\n{text}") is None
+
+
 def test_no_secret_of_the_settings_is_in_it() -> None:
     kept = without_secrets(SECRETIVE)
     assert kept is not None

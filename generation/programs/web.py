@@ -1,0 +1,66 @@
+"""What programs of others are asked over HTTP: how they are addressed, and what of an answer is
+believed. Between the bot and them may stand a proxy that answers for itself.
+"""
+
+import base64
+import json
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import aiohttp
+
+from generation.programs.faults import ServerError
+
+ANSWER_BYTES: Final = 512 * 2**20
+"""Of one answer: the largest pictures, as text."""
+CHUNK: Final = 2**16
+
+
+def without_login(address: str, auth: str = "") -> tuple[str, dict[str, str]]:
+    """An address without the user and the password in it, which people may see, and the headers
+    that say these, or `auth`: `user:password`.
+    """
+    parts = urlsplit(address)
+    if parts.username is not None:
+        auth = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    host = parts.netloc.rpartition("@")[2]
+    plain = urlunsplit((parts.scheme, host, parts.path, "", "")).rstrip("/")
+    basic = base64.b64encode(auth.encode()).decode()
+    return plain, {"Authorization": f"Basic {basic}"} if auth else {}
+
+
+def check_whose(answer: aiohttp.ClientResponse, address: str) -> None:
+    """Raise ServerError where what was asked is to be asked elsewhere: a login page's, or one that
+    the owner of the address never named.
+    """
+    if 300 <= answer.status < 400:
+        there = urlsplit(answer.headers.get("Location", ""))
+        where = f"{there.scheme}://{there.hostname}" if there.hostname else "another page"
+        raise ServerError(
+            f"{address} leads to {where}: name the address that answers itself, without a login"
+            " page before it"
+        )
+
+
+async def whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer, unless it has no end. Raises ServerError."""
+    parts, size = [], 0
+    async for part in answer.content.iter_chunked(CHUNK):
+        size += len(part)
+        if size > ANSWER_BYTES:
+            answer.close()
+            raise ServerError(f"an answer has more than {ANSWER_BYTES >> 20} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def said(answer: aiohttp.ClientResponse) -> Any:
+    """What JSON an answer is; None for an empty one. Raises ServerError."""
+    text = (await whole(answer)).strip()
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError) as error:
+        page = "a page for people" if text.startswith(b"<") else "no JSON"
+        raise ServerError(
+            f"{answer.url.path} was answered by {page}: is that its address?"
+        ) from error
