@@ -1,8 +1,10 @@
 """What a graph of ComfyUI can say of a request; all else is refused by the name of its option."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from generation import enlarging, hires
+from generation.comfyui import loading
 from generation.comfyui.graph import LATENT_METHODS, UNION_TYPES
 from generation.comfyui.names import Names, theirs
 from generation.comfyui.noise_levels import knows
@@ -11,18 +13,23 @@ from generation.comfyui.words import is_spellable
 from generation.families import family_of
 from generation.families.control import USUAL_KIND, is_shown_mask
 from generation.messages import EngineWork, Enlarge, Generate
-from generation.models import ModelFile
+from generation.models import GGUF, ModelFile, ModelKind
 from generation.programs.expressing import unsaid
 from generation.prompts import attention, composed, schedule
 from generation.prompts.attention import BREAK
+from generation.quantisation import FOUR_BITS
 from generation.refusal import Refused
 from generation.request import GenerationRequest
 from generation.samplers import SAMPLERS, SCHEDULES, sampler_of, schedule_of
 
-FAMILIES: Final = frozenset(("sd1", "sd2", "sdxl"))
-"""Families whose checkpoints hold all that draws."""
-VARIANTS: Final = frozenset(("", INPAINTING))
-"""Of their checkpoints."""
+FAMILIES: Final[Mapping[str, frozenset[str]]] = {
+    "sd1": frozenset(("", INPAINTING)),
+    "sd2": frozenset(("", INPAINTING)),
+    "sdxl": frozenset(("", INPAINTING)),
+    **{family: frozenset(("",)) for family in loading.PARTS},
+    "flux": frozenset(("", "schnell")),
+}
+"""Which variants of which families it is told of."""
 NETS: Final = frozenset(("", "union", "union-promax"))
 """Variants of ControlNets."""
 LACKING: Final = frozenset(("Restart", "DDIM CFG++", "PLMS", "TCD"))
@@ -138,15 +145,20 @@ def check_work(work: EngineWork, names: Names | None = None) -> None:
     for file in files:
         if file.is_folder:
             raise Refused("comfyui_folder", file=file.shown)
+        if file.path.suffix == GGUF or file.quantisation in FOUR_BITS:
+            raise Refused("comfyui_packed", file=file.shown)
         if names is not None:
-            names.of(file)
+            parts = file.kind is ModelKind.CHECKPOINT and not loading.is_one_file(file)
+            names.of(file, alone=parts and not file.carries)
 
 
 def _check_models(work: Generate) -> None:
     request = work.request
     for model in work.checkpoints:
-        if model.family not in FAMILIES or model.variant not in VARIANTS:
+        if model.variant not in FAMILIES.get(model.family, ()):
             raise Refused("comfyui_family", model=model.name, family=family_of(model).title)
+        if model.family in loading.PARTS:
+            _check_parts(work, model)
         timed = any((use.start, use.end) != (0.0, 1.0) for use in request.controls)
         if timed and model.zero_terminal_snr:
             raise Refused("comfyui_control", what="start")
@@ -163,6 +175,25 @@ def _check_models(work: Generate) -> None:
             raise Refused("comfyui_control", what="kind")
 
 
+def _check_parts(work: Generate, model: ModelFile) -> None:
+    """What of a flow model's request is not told, beside what its files are."""
+    request = work.request
+    if work.controlnets:
+        raise Refused("comfyui_cant", option="controlnet")
+    if request.clip_skip > 1:
+        raise Refused("comfyui_cant", option="clip_skip")
+    if request.masked_content == "latent nothing":
+        raise Refused("comfyui_cant", option="masked_content")
+    if not loading.is_one_file(model) and not _has_parts(model):
+        # some of its text encoders lie in it, and some do not
+        raise Refused("comfyui_family", model=model.name, family=family_of(model).title)
+
+
+def _has_parts(model: ModelFile) -> bool:
+    wanted = (*loading.PARTS[model.family].parts, *(() if "vae" in model.carries else ("vae",)))
+    return all(part in model.parts for part in wanted)
+
+
 def files_of(work: Generate | Enlarge) -> tuple[ModelFile, ...]:
     """All that it is to load."""
     upscaler = () if work.upscaler is None else (work.upscaler,)
@@ -170,7 +201,8 @@ def files_of(work: Generate | Enlarge) -> tuple[ModelFile, ...]:
         return upscaler
     vae = () if work.vae is None else (work.vae,)
     nets = (*work.loras, *work.controlnets, *work.embeddings)
-    return (*work.checkpoints, *vae, *nets, *upscaler)
+    parts = (file for model in work.checkpoints for file in loading.files_of(model))
+    return (*work.checkpoints, *parts, *vae, *nets, *upscaler)
 
 
 def _check_words(request: GenerationRequest) -> None:

@@ -10,6 +10,7 @@ from generation.comfyui.nodes import Link, Nodes, NodeWork, ToldGraph
 from generation.comfyui.noise_levels import shares
 from generation.comfyui.passes import ComfyUIPass
 from generation.comfyui.words import spelled
+from generation.families import family_of
 from generation.families.control import USUAL_KIND
 from generation.hires_sizes import LATENT, HiresSizes
 from generation.messages import Generate
@@ -150,13 +151,15 @@ def _drawn(
     over: Link | None,
 ) -> Link:
     """The latents that one pass makes; `over` are those that it goes over."""
-    request, model = step.request, models.model
+    request, model, family = step.request, models.model, family_of(step.checkpoint)
     begun = over is not None or bool(seen.start)
     words = {one.name: names.of(one) for one in work.embeddings}
     wanted, unwanted = (
         nodes.link("CLIPTextEncode", clip=models.clip, text=spelled(text, words))
         for text in (request.prompt, request.negative_prompt)
     )
+    if family.guidance == "distilled":
+        wanted = nodes.link("FluxGuidance", conditioning=wanted, guidance=request.guidance_scale)
     for number, use in enumerate(request.controls):
         wanted, unwanted = _steered(
             *(nodes, step, use, work.controlnets[number], names),
@@ -172,7 +175,8 @@ def _drawn(
             start = _cut_out(nodes, start, seen.crop)
     else:
         sides = {"width": request.width, "height": request.height}
-        start = nodes.link("EmptyLatentImage", batch_size=1, **sides)
+        empty = "EmptySD3LatentImage" if family.prediction == "flow" else "EmptyLatentImage"
+        start = nodes.link(empty, batch_size=1, **sides)
     if seen.masked:
         told = nodes.add(
             "InpaintModelConditioning",
@@ -197,7 +201,7 @@ def _drawn(
         model=model,
         seed=request.seeds[index],
         steps=request.steps,
-        cfg=request.guidance_scale,
+        cfg=request.guidance_scale if family.guidance == "cfg" else 1.0,
         sampler_name=sampler,
         scheduler=scheduler,
         positive=wanted,

@@ -21,9 +21,12 @@ LISTS: Final[Mapping[ModelKind, tuple[str, str]]] = {
     ModelKind.VAE: ("VAELoader", "vae_name"),
     ModelKind.CONTROLNET: ("ControlNetLoader", "control_net_name"),
     ModelKind.UPSCALER: ("UpscaleModelLoader", "model_name"),
+    ModelKind.TEXT_ENCODER: ("CLIPLoader", "clip_name"),
 }
 """The node that loads files of a kind, and the input that takes their names."""
-ASKED: Final = (SAMPLER, OVER_SOCKET, *(node for node, _ in LISTS.values()))
+DENOISERS: Final = ("UNETLoader", "unet_name")
+"""The same of checkpoints that are a denoiser alone."""
+ASKED: Final = (SAMPLER, OVER_SOCKET, DENOISERS[0], *(node for node, _ in LISTS.values()))
 """The nodes that are asked about."""
 
 
@@ -35,6 +38,8 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     samplers: tuple[str, ...]
     schedulers: tuple[str, ...]
     files: Mapping[ModelKind, tuple[str, ...]]
+    denoisers: tuple[str, ...] = ()
+    """Checkpoints that are no more."""
     embeddings: tuple[str, ...] = ()
     """Without the ends of their files' names."""
 
@@ -43,9 +48,11 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         """The node that hands pictures out."""
         return OVER_SOCKET if OVER_SOCKET in self.nodes else INTO_TEMPORARY
 
-    def of(self, file: ModelFile) -> str:
-        """ComfyUI's name of a file, which ends its path. Raises Refused where it has none."""
-        path, names = file.path, self.files.get(file.kind, ())
+    def of(self, file: ModelFile, *, alone: bool = False) -> str:
+        """ComfyUI's name of a file, which ends its path; `alone` of a denoiser that is all that is
+        loaded of it. Raises Refused where it has none.
+        """
+        path, names = file.path, self.denoisers if alone else self.files.get(file.kind, ())
         if file.kind is ModelKind.EMBEDDING:
             path, names = path.with_suffix(""), self.embeddings
         whole = path.as_posix().casefold()
@@ -79,6 +86,7 @@ def read(nodes: Mapping[str, Any], embeddings: Any = ()) -> Names:
             nodes=frozenset(known),
             samplers=_choices(sampling, "sampler_name"),
             schedulers=_choices(sampling, "scheduler"),
+            denoisers=_choices(known.get(DENOISERS[0], {}), DENOISERS[1]),
             embeddings=tuple(map(str, embeddings)),
             files={kind: _choices(known.get(node, {}), key) for kind, (node, key) in LISTS.items()},
         )

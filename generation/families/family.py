@@ -45,6 +45,8 @@ class TextEncoder(msgspec.Struct, frozen=True, kw_only=True):
     behind them, as further tokens; or nowhere, where the denoiser only reads its pooled state."""
     tokens: int = 0
     """How many tokens it reads at once, filled up; 0 where it reads chunk by chunk, as CLIP."""
+    comfyui_tokens: int = 0
+    """Up to how many ComfyUI fills a prompt up, where that is another number than for others."""
     one_pad: bool = False
     """Whether one token that fills up stands behind a prompt, however long it is; none looks at it
     there."""

@@ -63,6 +63,7 @@ ENCODERS: Final = (
         make="t5",
         joined="behind",
         tokens=256,
+        comfyui_tokens=77,
         optional=True,
     ),
 )

@@ -1,6 +1,7 @@
 """T5's encoder: text to hidden states, all tokens at once, each as strongly as any other.
 
-What a prompt weights is read without its weights: its states don't bear being multiplied.
+What a prompt weights is read without its weights: its states don't bear being multiplied. In
+ComfyUI's way a weight moves a token's state away from that of an empty prompt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import transformers
 
 from generation.families import TextEncoder
 from generation.models import ModelFile
+from generation.prompts.attention import comfyui_attention
 from generation.request_fields import Conventions
 from generation.runtime.encoders.encoder import Encoded, SeenPictures, Vectors, matrix, unweighted
 from generation.runtime.tokenizers import load_t5_tokenizer
@@ -43,12 +45,11 @@ class T5Encoder:
         """As Encoder's: states (1, tokens, width), filled up to as many tokens as its family
         reads; a longer prompt is read whole.
         """
-        comfyui = conventions == "comfyui"
+        if conventions == "comfyui":
+            return {text: self._weighted(text) for text in texts}
         if self.row.one_pad:
-            # ComfyUI leaves it off
-            return {text: self._padded(self.ids(text, conventions), not comfyui) for text in texts}
-        least = min(self.row.tokens, COMFYUI_TOKENS) if comfyui else self.row.tokens
-        return {text: self._run(self.ids(text, conventions), least) for text in texts}
+            return {text: self._padded(self.ids(text, conventions)) for text in texts}
+        return {text: self._run(self.ids(text, conventions), self.row.tokens) for text in texts}
 
     def ids(self, text: str, conventions: Conventions) -> list[int]:
         """The tokens of a prompt and the mark of its end."""
@@ -60,20 +61,42 @@ class T5Encoder:
         """None: words are learned for CLIP."""
         return None
 
+    def _weighted(self, text: str) -> Encoded:
+        """In ComfyUI's way, which reads what has one weight by itself, and leaves off the token
+        that fills up where none looks at it.
+        """
+        ids: list[int] = []
+        weights: list[float] = []
+        for piece, weight in comfyui_attention(text):
+            told = self._tokenizer(piece, add_special_tokens=False, truncation=False, verbose=False)
+            ids += told.input_ids
+            weights += [weight] * len(told.input_ids)
+        least = self.row.comfyui_tokens or min(self.row.tokens, COMFYUI_TOKENS)
+        least = 0 if self.row.one_pad else least
+        found = self._run([*ids, self._tokenizer.eos_token_id], least)
+        if all(weight == 1 for weight in weights):
+            return found
+        mark = [] if self.row.one_pad else [self._tokenizer.eos_token_id]
+        nothing = self._run(mark, found.states.shape[1]).states
+        factors = torch.ones_like(found.states[..., :1])
+        factors[0, : len(weights), 0] = torch.tensor(weights).to(factors)
+        moved = (found.states - nothing) * factors + nothing
+        return Encoded(torch.where(factors == 1, found.states, moved), None)
+
     def _run(self, ids: list[int], least: int) -> Encoded:
         padded = ids + [self._tokenizer.pad_token_id] * (least - len(ids))
         tokens = torch.tensor([padded], device=next(self.module.parameters()).device)
         with torch.no_grad():
             return Encoded(self.module(tokens).last_hidden_state, None)
 
-    def _padded(self, ids: list[int], one: bool) -> Encoded:
+    def _padded(self, ids: list[int]) -> Encoded:
         """With one token behind that none looks at: what a mask leaves of a prompt that is filled
         up, with the first of what fills it.
         """
-        padded = ids + [self._tokenizer.pad_token_id] * one
+        padded = [*ids, self._tokenizer.pad_token_id]
         device = next(self.module.parameters()).device
         tokens = torch.tensor([padded], device=device)
-        seen = torch.tensor([[1] * len(ids) + [0] * one], device=device)
+        seen = torch.tensor([[1] * len(ids) + [0]], device=device)
         with torch.no_grad():
             return Encoded(self.module(tokens, attention_mask=seen).last_hidden_state, None)
 

@@ -164,6 +164,7 @@ def pixels(events: list[EngineEvent]) -> list[np.ndarray[Any, Any]]:
 
 
 MASKED: dict[str, Any] = {"init_picture": START, "mask": MASK, "denoising_strength": 0.7}
+FLOW: dict[str, Any] = {"sampler": "Euler", "schedule": "Simple"}
 CASES: dict[str, dict[str, Any]] = {
     "text, two pictures": {"count": 2},
     "image to image": {"init_picture": START, "denoising_strength": 0.6},
@@ -223,6 +224,7 @@ CASES: dict[str, dict[str, Any]] = {
         "steps": 2,
     },
     "Lanczos": {"enlargement": Enlargement(START, "Lanczos", 192, 128, 96, 64)},
+    "Flux of parts": {**FLOW, "model": "flux1-tiny", "guidance_scale": 3.0},
     "embedding": {"prompt": "a fox, (inky:1.2), snow", "negative_prompt": "inky"},
 }
 BEYOND: dict[str, int] = {}

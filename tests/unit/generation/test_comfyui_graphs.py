@@ -67,6 +67,11 @@ async def server() -> AsyncIterator[RecordedComfyUI]:
         CheckpointLoaderSimple=["dream.safetensors", "other.safetensors"],
         ControlNetLoader=["net.safetensors"],
         UpscaleModelLoader=["4x.safetensors"],
+        UNETLoader=["flux1-dev.safetensors", "sd3.5.safetensors", "chroma.safetensors"],
+        CLIPLoader=["l.safetensors", "g.safetensors", "t5.safetensors"],
+        DualCLIPLoader=["l.safetensors", "g.safetensors", "t5.safetensors"],
+        TripleCLIPLoader=["l.safetensors", "g.safetensors", "t5.safetensors"],
+        VAELoader=["ae.safetensors"],
     ) as found:
         yield found
 
@@ -432,3 +437,95 @@ async def test_learned_words_are_called_as_comfyui_calls_them(
     ended = (await events_of(engine, work))[-1]
     assert isinstance(ended, Failed)
     assert (ended.code, ended.params) == ("comfyui_file", {"file": "inky.safetensors"})
+
+
+def parts(models: Models, *encoders: str) -> dict[str, ModelFile]:
+    """By name, the files called by their first sign or two."""
+    short = {"clip_l": "l", "clip_g": "g", "t5xxl": "t5"}
+    found = {
+        name: models.file(short[name], ModelKind.TEXT_ENCODER, family=name) for name in encoders
+    }
+    return {**found, "vae": models.file("ae", ModelKind.VAE)}
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "encoders", "loader", "kind"),
+    [
+        ("flux", "flux1-dev", ("clip_l", "t5xxl"), "DualCLIPLoader", "flux"),
+    ],
+)
+async def test_a_model_made_of_parts_is_loaded_from_them(
+    engine: ComfyUIEngine,
+    server: RecordedComfyUI,
+    models: Models,
+    family: str,
+    file: str,
+    encoders: tuple[str, ...],
+    loader: str,
+    kind: str,
+) -> None:
+    model = models.file(file, family=family, parts=parts(models, *encoders))
+    work = models.work({"checkpoint": model}, guidance_scale=3.0, schedule="Simple")
+    events = await events_of(engine, work)
+    (ended,) = (event for event in events if isinstance(event, Finished))
+    assert {f"text_encoder:{name}" for name in ("l", "t5")} & ended.hashes.keys()
+    (graph,) = server.graphs
+    assert of(graph, "UNETLoader")[0]["unet_name"] == f"{file}.safetensors"
+    (texts,) = of(graph, loader)
+    names = [value for key, value in texts.items() if key.startswith("clip_name")]
+    short = {"clip_l": "l", "clip_g": "g", "t5xxl": "t5"}
+    assert names == [f"{short[name]}.safetensors" for name in encoders]
+    assert texts.get("type", "") == kind
+    (sampler,) = of(graph, "KSampler")
+    wanted = graph[sampler["positive"][0]]
+    # what it was distilled from guides it
+    assert (wanted["class_type"], wanted["inputs"]["guidance"]) == ("FluxGuidance", 3.0)
+    assert sampler["cfg"] == 1.0
+    assert of(graph, "VAELoader") == [{"vae_name": "ae.safetensors"}]
+    assert not of(graph, "CheckpointLoaderSimple")
+
+
+async def test_one_that_holds_all_its_parts_is_one_file(
+    engine: ComfyUIEngine, server: RecordedComfyUI, models: Models
+) -> None:
+    carries = ("clip_l", "t5xxl", "vae")
+    model = models.file("dream", family="flux", variant="schnell", carries=carries)
+    await events_of(engine, models.work({"checkpoint": model}))
+    (graph,) = server.graphs
+    assert of(graph, "CheckpointLoaderSimple")
+    assert not of(graph, "UNETLoader")
+    assert not of(graph, "FluxGuidance"), "schnell has none"
+    assert of(graph, "KSampler")[0]["cfg"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "code"),
+    [
+        ({"variant": "kontext"}, {}, "comfyui_family"),
+        ({"family": "sd3.5"}, {}, "comfyui_family"),
+        ({"parts": {}}, {}, "comfyui_family"),
+        ({"quantisation": "NF4"}, {}, "comfyui_packed"),
+        ({"path": Path("/models/flux1-dev.gguf")}, {}, "comfyui_packed"),
+        ({}, {"clip_skip": 2}, "comfyui_cant"),
+        ({}, {"controls": (ControlUse("net", START),)}, "comfyui_cant"),
+        (
+            {},
+            {"init_picture": START, "mask": MASK, "masked_content": "latent nothing"},
+            "comfyui_cant",
+        ),
+    ],
+)
+async def test_what_of_such_a_model_is_not_told_is_refused(
+    engine: ComfyUIEngine,
+    server: RecordedComfyUI,
+    models: Models,
+    more: dict[str, Any],
+    changes: dict[str, Any],
+    code: str,
+) -> None:
+    usual = models.file("flux1-dev", family="flux", parts=parts(models, "clip_l", "t5xxl"))
+    model = msgspec.structs.replace(usual, **more)
+    ended = (await events_of(engine, models.work({"checkpoint": model}, **changes)))[-1]
+    assert isinstance(ended, Failed)
+    assert ended.code == code
+    assert server.graphs == []
