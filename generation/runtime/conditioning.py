@@ -164,8 +164,9 @@ class Conditioner:
         texts_: dict[str, Conditioning] = {}
         for text in dict.fromkeys(texts):
             found = [encoded[text] for encoded in by_encoder]
-            # ComfyUI leaves out what an encoder would have said that is not there
-            absent = self._absent if conventions == "a1111" else {}
+            # ComfyUI leaves out what an encoder would have said that is not there; all are as wide
+            as_wide = dict(zip([0], self._absent.values(), strict=False))
+            absent = self._absent if conventions == "a1111" else as_wide
             cross, pooled = joined(self._rows, found, absent)
             if self._family.size_conditioning and nothing and conventions == "a1111":
                 # what its base model was trained to read as no text at all

@@ -8,6 +8,8 @@ import torch
 from generation.families.chroma import CHROMA
 from generation.families.flux import FLUX
 from generation.families.sd3 import SD35
+from generation.runtime.conditioning import joined
+from generation.runtime.encoders.encoder import Encoded
 from generation.runtime.encoders.t5 import T5Encoder
 from generation.runtime.tokenizers import load_t5_tokenizer
 from tests.fixtures import flux
@@ -50,3 +52,11 @@ def test_chroma_is_not_filled_up_and_its_nothing_has_no_end(module: Any) -> None
     nothing = module(torch.tensor([[tokenizer.pad_token_id] * len(ids)])).last_hidden_state
     moved = nothing + 2 * (plain - nothing)
     assert torch.allclose(twice[:, :-1], moved[:, :-1], atol=1e-5)
+
+
+def test_where_it_is_not_there_what_the_others_say_is_as_wide_as_with_it() -> None:
+    rows = SD35.encoders[:2]
+    said = [Encoded(torch.ones(1, 77, width), torch.ones(1, width)) for width in (8, 12)]
+    cross, _ = joined(rows, said, {0: 40})
+    assert cross.shape == (1, 77, 40)
+    assert not cross[..., 20:].any()
