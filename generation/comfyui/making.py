@@ -18,7 +18,7 @@ from generation.comfyui.names import Names
 from generation.comfyui.nodes import Stage, ToldGraph
 from generation.comfyui.passes import ComfyUIPass, over_latents, passes_of
 from generation.comfyui.server import ComfyUIServer, Socket
-from generation.comfyui.shown import Shown, control_picture, layers, png, start_of
+from generation.comfyui.shown import Shown, control_picture, start_of
 from generation.enlarged_sizes import BORDER, Size
 from generation.enlarging import NO_UPSCALER
 from generation.hires_sizes import LATENT
@@ -33,7 +33,7 @@ from generation.messages import (
 )
 from generation.models import ModelFile
 from generation.programs.faults import EndedError
-from generation.programs.pictures import drawn
+from generation.programs.pictures import drawn, layers, png
 from generation.request_parts import ControlUse
 
 ENLARGING: Final = 100

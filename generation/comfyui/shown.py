@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -21,7 +20,7 @@ from generation.masked_pictures import (
 from generation.messages import Generate
 from generation.preprocessors import NONE
 from generation.programs.faults import EndedError
-from generation.programs.pictures import opaque
+from generation.programs.pictures import layers, opaque, png
 from generation.request_parts import ControlUse
 
 INPAINTING: Final = "inpainting"
@@ -133,19 +132,3 @@ def _outside(step: ComfyUIPass, masked: MaskedPicture | None) -> tuple[Image.Ima
         return rounded(masked.drawn), masked.picture
     size = step.request.width, step.request.height
     return Image.new("L", size, 255), Image.new("RGB", size)
-
-
-def png(picture: Image.Image) -> bytes:
-    """A PNG of it."""
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def layers(data: bytes) -> Image.Image:
-    """A picture's RGB, or RGBA where some of it is transparent. Raises EndedError."""
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            return opened.convert("RGBA" if opened.has_transparency_data else "RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise EndedError("picture_unreadable", detail=str(error)) from error

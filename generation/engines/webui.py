@@ -12,13 +12,20 @@ from PIL import Image, ImageOps
 
 from generation.engines.helper import Helper
 from generation.engines.program import FutureHashes, ProgramEngine
-from generation.messages import ControlSeen, EngineEvent, EngineWork, Generate, Ready
+from generation.messages import (
+    ControlSeen,
+    EngineEvent,
+    EngineWork,
+    Finishing,
+    Generate,
+    Ready,
+)
 from generation.models import ModelFile
-from generation.preprocessors import NONE
 from generation.programs.faults import EndedError
-from generation.programs.pictures import drawn, finished, opaque
+from generation.programs.pictures import drawn, finished, layers, opaque, png
 from generation.refusal import Refused
 from generation.request import GenerationRequest
+from generation.request_parts import ControlUse
 from generation.webui import expressing
 from generation.webui.answers import otherwise
 from generation.webui.drawing import WebuiDrawing
@@ -124,8 +131,11 @@ class WebuiEngine(ProgramEngine):
         assert names is not None, "it has started"
         given = await asyncio.to_thread(_given, work)
         for number, use in enumerate(work.request.controls):
-            if use.preprocessor == NONE:
-                yield _seen(work, number, given.controls[number])
+            shown = await self._shown(work, use)
+            given = given._replace(controls=(*given.controls, shown))
+            size = _size_of(shown)
+            yield ControlSeen(work.job, number, shown, *size)
+        faceless = []
         for index in range(work.request.count):
             task = f"task(darkroom-{uuid.uuid4().hex[:12]})"
             payload = payload_of(work, index, names, given, task)
@@ -145,7 +155,40 @@ class WebuiEngine(ProgramEngine):
             picture = await asyncio.to_thread(drawn, drawing.file)
             if picture.convert("L").getextrema() == (0, 0):
                 raise EndedError("webui_nan")
+            wanted = expressing.left_to_do(work, names)
+            if wanted.files:
+                picture, none = await self._finished(work, picture, wanted)
+                faceless += [index] if none else []
             yield await asyncio.to_thread(finished, picture, work, index, hashes)
+        self._faceless = tuple(faceless)
+
+    async def _shown(self, work: Generate, use: ControlUse) -> bytes:
+        """A PNG of what a ControlNet is shown. Raises EndedError and HelperError."""
+        request = work.request
+        picture = await asyncio.to_thread(opaque, work.pictures[use.picture])
+        size = request.drawn_size
+        if request.inpaint_area == "only masked" and request.init_picture is not None:
+            # the extension cuts out what is drawn
+            size = opaque(work.pictures[request.init_picture]).size
+        if expressing.is_plain(use):
+            fitting = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+            return await asyncio.to_thread(png, fitting)
+        file = await asyncio.to_thread(png, picture)
+        helper = self._need_helper()
+        return await helper.control_picture(work.job, use, file, size, work.annotators)
+
+    async def _finished(
+        self, work: Generate, picture: Image.Image, wanted: Finishing
+    ) -> tuple[Image.Image, bool]:
+        """A picture with that done to it, and whether none of the faces was in it."""
+        file = await asyncio.to_thread(png, picture)
+        made, none = await self._need_helper().finished(work.job, file, picture.size, wanted)
+        return await asyncio.to_thread(layers, made), none
+
+    def _need_helper(self) -> Helper:
+        if self._helper is None:
+            raise EndedError("internal_error", detail="nothing is there that does it")
+        return self._helper
 
 
 def _given(work: Generate) -> GivenPictures:
@@ -162,25 +205,13 @@ def _given(work: Generate) -> GivenPictures:
         start = ImageOps.fit(start, size, Image.Resampling.LANCZOS)
         if mask is not None:
             mask = ImageOps.fit(mask, size, Image.Resampling.LANCZOS)
-    controls = []
-    for use in request.controls:
-        picture = opaque(work.pictures[use.picture])
-        if use.preprocessor == NONE and use.fit == "crop":
-            picture = ImageOps.fit(picture, request.drawn_size, Image.Resampling.LANCZOS)
-        controls.append(_png(picture))
     return GivenPictures(
-        None if start is None else _png(start),
-        None if mask is None else _png(mask),
-        tuple(controls),
+        None if start is None else png(start),
+        None if mask is None else png(mask),
     )
 
 
-def _png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=4)
-    return file.getvalue()
-
-
-def _seen(work: Generate, number: int, file: bytes) -> ControlSeen:
+def _size_of(file: bytes) -> tuple[int, int]:
+    """Width and height of a picture."""
     with Image.open(io.BytesIO(file)) as picture:
-        return ControlSeen(work.job, number, file, *picture.size)
+        return picture.size

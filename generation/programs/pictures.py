@@ -3,7 +3,7 @@
 import io
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from generation.messages import Enlarge, Generate, Picture
 from generation.picture_encoding import encoded
@@ -13,15 +13,6 @@ from generation.refusal import Refused
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
 PIXELS_MAX: Final = 2**26
 """Of one picture: more than is drawn or enlarged here."""
-
-
-def fitted(data: bytes, size: tuple[int, int]) -> bytes:
-    """A PNG of a picture as the project's own engine sees it: opaque, covering that size, cropped.
-    Raises Refused for what is no picture.
-    """
-    file = io.BytesIO()
-    ImageOps.fit(opaque(data), size, Image.Resampling.LANCZOS).save(file, "PNG")
-    return file.getvalue()
 
 
 def opaque(data: bytes) -> Image.Image:
@@ -66,3 +57,19 @@ def finished(
         hashes=hashes,
         variation_seed=work.request.variation_seeds[index],
     )
+
+
+def png(picture: Image.Image) -> bytes:
+    """A PNG of it."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def layers(data: bytes) -> Image.Image:
+    """A picture's RGB, or RGBA where some of it is transparent. Raises EndedError."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise EndedError("picture_unreadable", detail=str(error)) from error

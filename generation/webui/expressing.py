@@ -4,13 +4,15 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+import msgspec
+
 from generation.families import family_of
 from generation.families.control import kinds_of
 from generation.families.face_restorers import CODEFORMER, GFPGAN
 from generation.hires import LATENT_UPSCALERS
-from generation.messages import EngineWork, Generate
+from generation.messages import EngineWork, Finishing, Generate
 from generation.models import ModelFile, ModelKind
-from generation.preprocessors import NONE, PREPROCESSORS
+from generation.preprocessors import NONE
 from generation.programs.expressing import unsaid
 from generation.refusal import Refused
 from generation.request import GenerationRequest
@@ -34,10 +36,10 @@ SAID: Final = frozenset(
         *("hires", "hires_upscaler", "hires_denoising", "hires_steps", "hires_guidance"),
         *("hires_sampler", "hires_schedule", "hires_prompt", "hires_negative_prompt"),
         *("hires_model", "loras", "controls", "show_control"),
-        *("faces", "face_model", "face_fidelity"),
+        *("faces", "face_model", "face_strength", "face_fidelity", "cutout"),
     )
 )
-"""The fields that the API says."""
+"""The fields that the API says, or that are done by a process of this program's own."""
 NETWORKS: Final = re.compile(r"<\w+:[^>]+>")
 """What A1111 takes out of a prompt, wherever it stands: extra networks."""
 CONTROLNET: Final = "controlnet"
@@ -46,7 +48,9 @@ CONTROLNET: Final = "controlnet"
 
 def check(request: GenerationRequest, names: WebuiNames | None = None) -> None:
     """Raise Refused for what the API can't say; `names` are the webui's, once they are known."""
-    if request.describing is not None or request.enlargement is not None:
+    if request.describing is not None or request.only_enlarges:
+        return
+    if request.enlargement is not None:
         raise Refused("webui_only_draws")
     if request.conventions != "a1111":
         raise Refused("webui_conventions")
@@ -54,8 +58,6 @@ def check(request: GenerationRequest, names: WebuiNames | None = None) -> None:
         raise Refused("webui_cant", option=option)
     if request.hires is not None and request.init_picture is not None:
         raise Refused("webui_cant", option="hires")
-    if request.faces not in ("none", "all"):
-        raise Refused("webui_cant", option="faces")
     for option, text in (
         ("prompt", request.prompt),
         ("hires_prompt", request.hires_prompt or ""),
@@ -64,7 +66,7 @@ def check(request: GenerationRequest, names: WebuiNames | None = None) -> None:
         if found is not None:
             raise Refused("webui_words", option=option, what=found[0][:60])
     for use in request.controls:
-        _check_control(use, names)
+        _check_control(request, use, names)
     _check_samplers(request, names)
     if names is None:
         return
@@ -83,7 +85,8 @@ def lossless(names: WebuiNames) -> bool:
 def check_work(work: EngineWork, names: WebuiNames | None = None) -> None:
     """The same, and for files that it can't load, or does not find."""
     check(work.request, names)
-    assert isinstance(work, Generate), "whatever else there is was refused"
+    if not isinstance(work, Generate):
+        return
     for model in work.checkpoints:
         if model.family not in FAMILIES or model.variant not in VARIANTS:
             raise Refused("webui_family", model=model.name, family=family_of(model).title)
@@ -92,9 +95,6 @@ def check_work(work: EngineWork, names: WebuiNames | None = None) -> None:
             raise Refused("webui_cant", option="controlnet")
     if len(work.controlnets) < len(work.request.controls):
         raise Refused("webui_cant", option="control_picture")
-    restorer = work.finishing.restorer
-    if restorer is not None and restorer.variant not in (CODEFORMER, GFPGAN):
-        raise Refused("webui_faces", name=restorer.name)
     for file in files_of(work):
         if file.is_folder:
             raise Refused("webui_folder", file=file.shown)
@@ -109,8 +109,20 @@ def check_work(work: EngineWork, names: WebuiNames | None = None) -> None:
         names.of(work.upscaler)
     elif upscaler is not None and work.request.hires is not None:
         _among(upscaler, names.upscalers | LATENT_UPSCALERS.keys(), "webui_upscaler")
-    if restorer is not None:
-        _among(restorer.variant, names.face_restorers, "webui_restorer")
+
+
+def left_to_do(work: Generate, names: WebuiNames) -> Finishing:
+    """What the webui does not do itself to a picture that is drawn: it restores all faces, wholly,
+    with what it has.
+    """
+    restorer, request = work.finishing.restorer, work.request
+    if (
+        restorer is None
+        or restorer.variant not in {CODEFORMER, GFPGAN} & names.face_restorers
+        or (request.faces, request.face_strength) != ("all", 1.0)
+    ):
+        return work.finishing
+    return msgspec.structs.replace(work.finishing, faces=None, restorer=None, detector=None)
 
 
 def files_of(work: Generate) -> tuple[ModelFile, ...]:
@@ -153,30 +165,22 @@ def _among(name: str, there: Collection[str], code: str) -> None:
     raise Refused(code, name=name, others=", ".join(others[:SHOWN]))
 
 
-def _check_control(use: ControlUse, names: WebuiNames | None) -> None:
+def _check_control(request: GenerationRequest, use: ControlUse, names: WebuiNames | None) -> None:
     """Whether ControlNet's extension can be told of it."""
     if use.kind is not None:
         raise Refused("webui_control", what="kind")
-    if use.automatic and use.preprocessor != NONE:
-        raise Refused("webui_control", what="pre")
+    if request.inpaint_area == "only masked" and not is_plain(use):
+        # the extension cuts out what is drawn before it is made
+        raise Refused("webui_control", what="pre" if use.preprocessor != NONE else "fit")
     if names is None:
         return
     if CONTROLNET not in names.scripts:
         raise Refused("webui_no_controlnet")
-    if use.preprocessor != NONE and module_of(use, names) is None:
-        raise Refused("webui_control", what=f"pre={use.preprocessor}")
     if names.forge and (use.start, use.end) != (0.0, 1.0):
         # Forge counts by noise and not by steps
         raise Refused("webui_control", what="start" if use.start else "end")
 
 
-def module_of(use: ControlUse, names: WebuiNames) -> str | None:
-    """What the extension calls its preprocessor; Forge writes None with a capital."""
-    row = PREPROCESSORS[use.preprocessor]
-    known = {name.casefold(): name for name in names.preprocessors}
-    if use.preprocessor == NONE:
-        return known.get(NONE, NONE)
-    return next(
-        (known[name.casefold()] for name in (row.webui, *row.aliases) if name.casefold() in known),
-        None,
-    )
+def is_plain(use: ControlUse) -> bool:
+    """Whether its picture is a control picture already, which is cropped where it is to be."""
+    return use.preprocessor == NONE and use.fit == "crop"

@@ -49,8 +49,6 @@ class WebuiNames(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[ModelKind, tuple[TheirFile, ...]]
     scripts: frozenset[str]
     """Always-on scripts, in lower case."""
-    preprocessors: frozenset[str]
-    """ControlNet's."""
     options: Mapping[str, Any]
     """Its settings as they were."""
 

@@ -6,17 +6,15 @@ from typing import Any, Final, NamedTuple
 
 from generation.hires import LATENT, OF_LATENTS, second_steps
 from generation.messages import Generate
-from generation.preprocessors import NONE
 from generation.request import GenerationRequest
 from generation.request_options import exact
 from generation.request_parts import ControlUse, LoraUse
 from generation.webui import settings
-from generation.webui.expressing import CONTROLNET, module_of, second, theirs
+from generation.webui.expressing import CONTROLNET, left_to_do, second, theirs
 from generation.webui.names import WebuiNames
 
 FILLS: Final = {"fill": 0, "original": 1, "latent noise": 2, "latent nothing": 3}
 """What the masked part begins with."""
-FITS: Final = {"crop": "Crop and Resize", "stretch": "Just Resize", "fill": "Resize and Fill"}
 MODES: Final = {
     "balanced": "Balanced",
     "prompt": "My prompt is more important",
@@ -62,7 +60,7 @@ def payload_of(
         "cfg_scale": request.guidance_scale,
         "width": request.width,
         "height": request.height,
-        "restore_faces": request.faces != "none",
+        "restore_faces": left_to_do(work, names).faces != work.finishing.faces,
         "tiling": False,
         "override_settings": _settings(work, names),
         "override_settings_restore_afterwards": True,
@@ -106,7 +104,7 @@ def _settings(work: Generate, names: WebuiNames) -> dict[str, object]:
         wanted[settings.MODULES] = [] if vae is None else [vae.path]
     else:
         wanted[settings.VAE] = "None" if vae is None else vae.name
-    if restorer is not None:
+    if restorer is not None and left_to_do(work, names).restorer is None:
         wanted[settings.FACES] = restorer.variant
         wanted[settings.FIDELITY] = request.face_fidelity
     return names.pinned(wanted)
@@ -173,15 +171,12 @@ def _unit(
     """One of ControlNet's, as the extension's API has it."""
     return {
         "enabled": True,
-        "module": module_of(use, names),
+        # Forge writes it with a capital
+        "module": "None" if names.forge else "none",
         "model": names.of(work.controlnets[number]).name,
         "weight": use.scale,
         "image": _encoded(given.controls[number]),
-        "resize_mode": FITS[use.fit],
-        "processor_res": use.resolution or -1,
-        "pixel_perfect": use.preprocessor != NONE and not use.resolution,
-        "threshold_a": -1 if use.threshold_a is None else use.threshold_a,
-        "threshold_b": -1 if use.threshold_b is None else use.threshold_b,
+        "resize_mode": "Crop and Resize",
         "guidance_start": use.start,
         "guidance_end": use.end,
         "control_mode": MODES[use.mode],

@@ -92,7 +92,6 @@ class WebuiServer:
         models = await self._get(f"{API}/sd-models")
         loras = await self._maybe(f"{API}/loras")
         nets = await self._maybe("/controlnet/model_list") or {}
-        modules = await self._maybe("/controlnet/module_list") or {}
         words = await self._get(f"{API}/embeddings")
         scripts = await self._get(f"{API}/scripts")
         schedulers = await self._maybe(f"{API}/schedulers") or ()
@@ -120,7 +119,6 @@ class WebuiServer:
                 ModelKind.EMBEDDING: tuple(TheirFile(str(word), "") for word in sorted(known)),
             },
             scripts=frozenset(str(name).casefold() for name in scripts.get("txt2img") or ()),
-            preprocessors=frozenset(str(name) for name in modules.get("module_list", ())),
             options=options,
         )
 

@@ -151,7 +151,8 @@ async def test_it_draws_what_the_own_engine_draws(
         difference = np.abs(one - other)
         sys.stdout.write(f"{case}: mean {difference.mean():.4f}, largest {difference.max()}\n")
         assert one.std() > 5, "a picture that shows something"
-        assert difference.max() <= 1
+        # A1111 rounds down; what is made smaller behind that may differ by one more
+        assert difference.max() <= (2 if case == "only masked" else 1)
     assert any(isinstance(event, Progress) and event.step for event in theirs)
     if case not in TWICE:
         return

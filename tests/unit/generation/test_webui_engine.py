@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -27,7 +28,15 @@ from generation.messages import (
 from generation.models import ModelKind
 from generation.refusal import Refused
 from generation.request import undrawn
-from generation.request_parts import ControlUse, Enlargement, Extension, Faces, LoraUse, Variation
+from generation.request_parts import (
+    ControlUse,
+    Describing,
+    Enlargement,
+    Extension,
+    Faces,
+    LoraUse,
+    Variation,
+)
 from generation.webui import drawing, expressing
 from generation.webui.names import TheirFile, WebuiNames
 from generation.webui.server import WebuiServer
@@ -272,36 +281,109 @@ async def test_a_refiner_and_faces_are_told(
     assert server.had[0]["code_former_weight"] == 0.2
 
 
-async def test_controlnets_are_units_of_the_extension(
+class Helper:
+    """A process that does what it is asked: control pictures are white, and finished ones too."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def _white(self, size: tuple[int, int]) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", size, "white").save(file, "PNG")
+        return file.getvalue()
+
+    async def control_picture(
+        self, job: str, use: ControlUse, png: bytes, size: tuple[int, int], annotators: Any
+    ) -> bytes:
+        self.asked.append((job, use.preprocessor, size))
+        return self._white(size)
+
+    async def finished(
+        self, job: str, png: bytes, size: tuple[int, int], wanted: Finishing
+    ) -> tuple[bytes, bool]:
+        self.asked.append((job, wanted, size))
+        return self._white(size), True
+
+    async def unsafe(self, *_: Any) -> None:
+        return None
+
+    async def cancel(self, job: str) -> None:
+        pass
+
+
+async def test_controlnets_are_units_of_the_extension_and_their_pictures_made_here(
     engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
 ) -> None:
+    helper = Helper()
+    engine._helper = helper  # type: ignore[assignment]
     uses = (
         ControlUse("net", "ab" * 32, 0.7, end=0.5, mode="control"),
-        ControlUse("net", "cd" * 32, preprocessor="canny", threshold_a=50.0, fit="fill"),
+        ControlUse("net", "cd" * 32, preprocessor="canny", automatic=True),
     )
     events = await events_of(engine, work_of(tmp_path, controls=uses))
     assert isinstance(events[-1], Finished)
-    (seen,) = [event for event in events if isinstance(event, ControlSeen)]
-    assert (seen.index, seen.width, seen.height) == (0, 128, 128)
+    seen = [event for event in events if isinstance(event, ControlSeen)]
+    assert [(one.index, one.width, one.height) for one in seen] == [(0, 128, 128), (1, 128, 128)]
+    assert helper.asked == [("1", "canny", (128, 128))]
     first, second = told(server)["alwayson_scripts"]["controlnet"]["args"]
-    assert shown(first.pop("image")).size == (128, 128)
-    assert shown(second.pop("image")).size == (256, 128), "the extension lays it over"
+    assert shown(first.pop("image")).getpixel((127, 0)) == (200, 0, 0)
+    assert shown(second.pop("image")).getpixel((127, 0)) == (255, 255, 255)
     assert first == {
         "enabled": True,
         "module": "none",
         "model": "net [d14c016b]",
         "weight": 0.7,
         "resize_mode": "Crop and Resize",
-        "processor_res": -1,
-        "pixel_perfect": False,
-        "threshold_a": -1,
-        "threshold_b": -1,
         "guidance_start": 0.0,
         "guidance_end": 0.5,
         "control_mode": "ControlNet is more important",
     }
-    assert (second["module"], second["threshold_a"], second["pixel_perfect"]) == ("canny", 50, True)
-    assert second["resize_mode"] == "Resize and Fill"
+    assert second["module"] == "none"
+
+
+async def test_where_only_what_is_masked_is_drawn_the_extension_cuts_out_of_the_whole(
+    engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
+) -> None:
+    masked = {"init_picture": "ab" * 32, "mask": "cd" * 32, "inpaint_area": "only masked"}
+    work = work_of(tmp_path, controls=(ControlUse("net", "ef" * 32),), **masked)
+    assert isinstance((await events_of(engine, work))[-1], Finished)
+    (unit,) = told(server)["alwayson_scripts"]["controlnet"]["args"]
+    assert shown(unit["image"]).size == (256, 128)
+
+
+async def test_what_the_webui_does_not_finish_is_finished_here(
+    engine: WebuiEngine, server: RecordedWebui, tmp_path: Path
+) -> None:
+    helper = Helper()
+    engine._helper = helper  # type: ignore[assignment]
+    gfpgan = a_model("g", kind=ModelKind.FACE_RESTORER, variant="GFPGAN")
+    former = a_model("c", kind=ModelKind.FACE_RESTORER, variant="CodeFormer")
+    remover = a_model("r", kind=ModelKind.BACKGROUND_REMOVER)
+    for number, (changes, finishing, left) in enumerate(
+        (
+            ({"faces": "all"}, Finishing(faces=Faces(), restorer=gfpgan), "faces"),
+            ({"faces": "largest"}, Finishing(faces=Faces(), restorer=former), "faces"),
+            (
+                {"faces": "all", "face_strength": 0.5},
+                Finishing(faces=Faces(), restorer=former),
+                "faces",
+            ),
+            (
+                {"faces": "all", "cutout": "auto"},
+                Finishing(faces=Faces(), restorer=former, remover=remover),
+                "cutout",
+            ),
+        )
+    ):
+        plain = work_of(tmp_path, **changes)
+        work = Generate("1", plain.request, plain.checkpoint, finishing=finishing)
+        ended = (await events_of(engine, work))[-1]
+        assert isinstance(ended, Finished), ended
+        assert ended.faceless == (0,)
+        _, wanted, _ = helper.asked[-1]
+        assert told(server, number)["restore_faces"] is (left == "cutout"), changes
+        assert (wanted.faces is None) is (left == "cutout")
+        assert (wanted.remover is None) is (left == "faces")
 
 
 async def test_forge_takes_a_vae_as_a_module_and_a_second_guidance(
@@ -332,7 +414,6 @@ async def test_an_older_one_has_one_name_for_sampler_and_schedule() -> None:
         face_restorers=frozenset(),
         files={},
         scripts=frozenset(),
-        preprocessors=frozenset(),
         options={},
     )
     for changes, theirs in (
@@ -573,13 +654,12 @@ A_PICTURE = "ab" * 32
 ENLARGED = Enlargement(
     picture=A_PICTURE, upscaler="Lanczos", width=128, height=128, from_width=64, from_height=64
 )
+AGAIN = msgspec.structs.replace(ENLARGED, denoising_strength=0.3)
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"conventions": "comfyui"}, "webui_conventions", ""),
     ({"hires": "2", "init_picture": A_PICTURE}, "webui_cant", "hires"),
     ({"hires": "2", "hires_tile": 64}, "webui_cant", "hires_tile"),
-    ({"faces": "largest"}, "webui_cant", "faces"),
-    ({"faces": "all", "face_strength": 0.5}, "webui_cant", "face_strength"),
-    ({"cutout": "auto"}, "webui_cant", "cutout"),
+    ({"enlargement": AGAIN, "init_picture": A_PICTURE}, "webui_only_draws", ""),
     (
         {"mask": A_PICTURE, "init_picture": A_PICTURE, "differential": "on"},
         "webui_cant",
@@ -593,7 +673,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"controls": (ControlUse("net", A_PICTURE, kind="depth"),)}, "webui_control", "kind"),
     (
-        {"controls": (ControlUse("net", A_PICTURE, preprocessor="canny", automatic=True),)},
+        {
+            "controls": (ControlUse("net", A_PICTURE, preprocessor="canny"),),
+            "inpaint_area": "only masked",
+        },
         "webui_control",
         "pre",
     ),
@@ -638,11 +721,6 @@ async def test_what_this_one_lacks_is_refused_with_what_it_has(
         ({"hires": "2", "hires_upscaler": "Latent (nearest)"}, "", ""),
         ({"hires": "2", "hires_upscaler": "Unknown"}, "webui_upscaler", "Latent"),
         ({"hires": "2", "hires_guidance": 2.0}, "webui_cant", "hires_guidance"),
-        (
-            {"controls": (ControlUse("net", A_PICTURE, preprocessor="pose"),)},
-            "webui_control",
-            "pre=pose",
-        ),
     ):
         work = work_of(tmp_path, **changes)
         if not code:
@@ -665,9 +743,10 @@ async def test_what_this_one_lacks_is_refused_with_what_it_has(
     assert refused.value.code == "webui_no_controlnet"
 
 
-async def test_it_neither_enlarges_nor_describes(engine: WebuiEngine) -> None:
+def test_what_a_process_of_our_own_does_is_no_hindrance() -> None:
     larger = Enlarge("1", undrawn(enlargement=ENLARGED), None, {A_PICTURE: picture(64, 64)})
-    assert failure(await events_of(engine, larger)).code == "webui_only_draws"
+    expressing.check_work(larger)
+    expressing.check(undrawn(describing=Describing(A_PICTURE, 64, 64, tagger="one")))
 
 
 def test_models_that_it_can_not_load_are_refused(tmp_path: Path) -> None:
@@ -707,7 +786,6 @@ def test_a_file_is_the_one_whose_path_ends_most_like_its_own(
         face_restorers=frozenset(),
         files={ModelKind.CHECKPOINT: files},
         scripts=frozenset(),
-        preprocessors=frozenset(),
         options={},
     )
     model = a_model("dream", path=tmp_path / "sd" / "dream.safetensors")
