@@ -52,6 +52,7 @@ TESTS: Final = {
     "schedule": "tests/unit/generation/test_schedule.py",
     "hosts": "tests/integration/nats/test_hosts.py",
     "rights": "tests/integration/nats/test_rights.py",
+    "hostile hosts": "tests/integration/nats/test_hostile_hosts.py",
     "hosting": "tests/unit/generation/test_hosting_models.py",
     "fleet": "tests/unit/generation/test_fleet_naming.py",
     "first start": "tests/unit/bot/cli/test_first_start.py",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from generation.fleet.places import Places
 from generation.messaging import wire
 from generation.messaging.connection import Connection, GoneError, NatsError, connected, errors
 from generation.messaging.exchange import Exchange
-from generation.messaging.settings import NatsSettings
+from generation.messaging.settings import HOST_NAME, NatsSettings
 from generation.messaging.wire import Beat, Listing, OnlyOf
 from generation.worker_pool import WorkerPool
 
@@ -30,6 +31,8 @@ LEAVING_SECONDS: Final = 12.0
 """In which hosts and NATS are left in order."""
 ANSWER_SECONDS: Final = 2.0
 """In which another bot says that it lives."""
+SESSION: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+"""How the runs of bots are called."""
 KNOWN_FOR: Final = 7 * 86400.0
 """Seconds for which the models of a host that is away are offered."""
 
@@ -150,11 +153,16 @@ class Fleet:
         self._back_at = self._back_at or now
         try:
             beats = await self._beats(connection)
-            for beat in beats.values():
-                await self._hear(connection, beat)
         except errors() as error:
             log.debug("hosts can't be looked for", error=str(error) or type(error).__name__)
             return
+        for beat in beats.values():
+            try:
+                await self._hear(connection, beat)
+            except errors() as error:
+                # the others draw on
+                why = str(error) or type(error).__name__
+                log.debug("a host can't be heard", host=beat.name, error=why)
         # hosts need their time to come back too
         if now - self._back_at > self._settings.away_after or not self._driven - beats.keys():
             for name in tuple(self._driven - beats.keys()):
@@ -169,11 +177,17 @@ class Fleet:
 
             try:
                 entry = await connection.hosts.get(name)
-                found[name] = wire.unpack(entry.value or b"", Beat)
+                beat: Beat = wire.unpack(entry.value or b"", Beat)
             except KeyNotFoundError:
                 continue  # it has left
             except (msgspec.DecodeError, ValueError):
                 self._say_of(name, "it runs another version of Darkroom")
+                continue
+            if beat.name == name and HOST_NAME.fullmatch(name):
+                found[name] = beat
+            else:
+                # its name becomes a part of subjects and of files' names
+                self._say_of(name, "it says that it is called otherwise")
         return found
 
     async def _hear(self, connection: Connection, beat: Beat) -> None:
@@ -240,9 +254,11 @@ class Fleet:
             entry = await connection.drivers.get(name)
         except KeyNotFoundError:
             entry = None
-        holder = (entry.value or b"").decode() if entry is not None else ""
+        holder = (entry.value or b"").decode(errors="replace") if entry is not None else ""
         if holder == mine:
             return True
+        if not SESSION.fullmatch(holder):
+            holder = ""  # of no bot
         if holder and await self._lives(connection, holder):
             return False
         try:

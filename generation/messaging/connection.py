@@ -28,6 +28,8 @@ PING_EVERY: Final = 5
 """Seconds; a connection on which two were not answered is dead."""
 CHUNKS_SECONDS: Final = 30.0
 """In which a picture must have come out of the object store."""
+OBJECT_BYTES: Final = 512 * 2**20
+"""Of one picture or list of models."""
 SWEEP_SECONDS: Final = 5.0
 INSTALL: Final = 'pip install "darkroom[nats]"'
 
@@ -118,23 +120,30 @@ class Connection:
             await store.put(name, data)
 
     async def get(self, store: "ObjectStore", name: str, sha256: str) -> bytes:
-        """What lies there. Raises GoneError where it does not, or has another hash, and ERRORS."""
+        """What lies there. Raises GoneError where it does not, has another hash or is larger than
+        anything that is laid there, and ERRORS.
+        """
         from nats.js.errors import Error, NotFoundError
         from nats.js.errors import ObjectNotFoundError as Missing
 
         try:
             # one whose chunks are lost would be waited for for ever
             async with asyncio.timeout(CHUNKS_SECONDS):
-                found = (await store.get(name)).data
+                into = _Bounded()
+                await store.get(name, writeinto=into)  # type: ignore[arg-type]
         except (NotFoundError, Missing) as error:
             raise GoneError(f"{name} is not in the object store") from error
         except Error as error:
             if type(error).__name__ != "DigestMismatchError":
                 raise
             raise GoneError(f"{name} is damaged in the object store") from error
-        if hashlib.sha256(found or b"").hexdigest() != sha256:
+        except (_TooLargeError, ValueError, AttributeError, TypeError) as error:
+            # whoever may lay something there may lay anything
+            raise GoneError(f"{name} is nothing that is put there: {error}") from error
+        found = bytes(into.data)
+        if hashlib.sha256(found).hexdigest() != sha256:
             raise GoneError(f"{name} is not what was put into the object store")
-        return found or b""
+        return found
 
     async def remove(self, store: "ObjectStore", name: str) -> None:
         """Take something out of it; what is not there is no error, and NATS away none either: what
@@ -164,8 +173,29 @@ class Connection:
         """
         start = f"$O.{wire.PICTURES}.M."
         info = await self.stream.stream_info(f"OBJ_{wire.PICTURES}", subjects_filter=f"{start}>")
-        found = (subject.removeprefix(start) for subject in info.state.subjects or {})
-        return [base64.urlsafe_b64decode(name).decode() for name in found]
+        found = []
+        for subject in info.state.subjects or {}:
+            # whoever may lay pictures there may lay anything
+            with contextlib.suppress(ValueError):
+                found.append(base64.urlsafe_b64decode(subject.removeprefix(start)).decode())
+        return found
+
+
+class _TooLargeError(Exception):
+    """What comes out of the object store has no end."""
+
+
+class _Bounded:
+    """What an object is read into."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, part: bytes) -> None:
+        """Raises _TooLargeError."""
+        self.data += part
+        if len(self.data) > OBJECT_BYTES:
+            raise _TooLargeError(f"it has more than {OBJECT_BYTES >> 20} MiB")
 
 
 def errors() -> tuple[type[Exception], ...]:

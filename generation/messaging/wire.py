@@ -165,7 +165,10 @@ def unpack(body: bytes, type_: Any, path: Callable[[str], Path] = Path) -> Any:
             return path(value.decode(errors="replace") if isinstance(value, bytes) else value)
         raise TypeError(f"{type(value).__name__} is no path")
 
-    return msgspec.msgpack.decode(body, type=type_, dec_hook=decoded)
+    try:
+        return msgspec.msgpack.decode(body, type=type_, dec_hook=decoded)
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deep") from error
 
 
 @functools.cache
