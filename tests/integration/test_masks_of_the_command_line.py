@@ -39,6 +39,7 @@ def said_of(config: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
     return " ".join(found.err.split())
 
 
+@pytest.mark.slow
 def test_what_is_no_mask_is_said(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,6 +168,7 @@ async def test_another_file_of_the_same_name_is_another_model(stage: Stage) -> N
     assert seen == ["one", "another"]
 
 
+@pytest.mark.slow
 async def test_a_job_waits_for_the_host_that_has_its_model(stage: Stage) -> None:
     await stage.bot()
     stage.host("attic", big="a large one")

@@ -73,6 +73,7 @@ async def test_it_draws_to_the_last_bit_what_is_drawn_here(
     await engine.stop()
 
 
+@pytest.mark.slow
 async def test_a_name_that_another_has_is_refused(stage: Stage, tmp_path: Path) -> None:
     await stage.bot()
     stage.process("attic")

@@ -88,6 +88,7 @@ async def test_variations_are_the_same_every_time(bench: Bench, sampler: str) ->
     assert first.pixels != (await bench.make(sampler=sampler)).pixels
 
 
+@pytest.mark.slow
 async def test_a_start_picture_can_be_varied(bench: Bench) -> None:
     sha256, pictures = upload("green")
     asked: dict[str, Any] = {"init_picture": sha256, "pictures": pictures, "seed": 7}
@@ -177,6 +178,7 @@ async def test_progress_counts_the_steps_of_all_tiles(bench: Bench) -> None:
     assert len(set(steps)) > 4 * 2
 
 
+@pytest.mark.slow
 async def test_cancelling_stops_between_tiles(bench: Bench) -> None:
     made = await bench.make(**tiled_request(steps=100, denoising_strength=1.0), cancel_at=2)
     assert made.failed is not None
@@ -190,6 +192,7 @@ async def test_a_tile_that_holds_the_whole_picture_changes_nothing(bench: Bench)
     assert whole.pixels == one.pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nets", [1, 2])
 async def test_each_tile_follows_its_part_of_the_control_picture(bench: Bench, nets: int) -> None:
     found = []

@@ -91,6 +91,7 @@ async def test_the_same_again_is_the_same_to_the_bit(bench: Bench) -> None:
     assert lanczos.finished.hashes == {}
 
 
+@pytest.mark.slow
 async def test_weights_that_are_no_numbers_are_named(bench: Bench) -> None:
     made = await enlarged(bench, "broken")
     assert made.failed is not None

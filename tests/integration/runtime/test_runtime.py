@@ -89,6 +89,7 @@ async def test_a_job_reports_its_way_and_its_pictures(bench: Bench) -> None:
         assert preview.width == 2 * preview.height
 
 
+@pytest.mark.slow
 async def test_a_seed_is_a_picture(bench: Bench) -> None:
     batch = await bench.make(seed=7, count=2)
     again = await bench.make(seed=7, count=2)
@@ -187,6 +188,7 @@ async def test_weights_act_and_a_weight_of_one_is_the_plain_prompt(bench: Bench)
     assert strong.pixels != plain.pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["words", "words-peft", "peft"])
 async def test_loras_of_every_layout_act_and_go(bench: Bench, layout: str) -> None:
     before = await bench.make()
@@ -225,6 +227,7 @@ async def test_a_lora_for_another_model_is_named(bench: Bench, name: str) -> Non
     assert (await bench.make()).pixels == before.pixels
 
 
+@pytest.mark.slow
 async def test_a_controlnet_follows_its_picture_by_its_scale(bench: Bench) -> None:
     found = []
     for colour, scale in (("black", 1.0), ("white", 1.0), ("white", 0.5)):

@@ -359,22 +359,21 @@ async def test_what_the_webui_does_not_finish_is_finished_here(
     gfpgan = a_model("g", kind=ModelKind.FACE_RESTORER, variant="GFPGAN")
     former = a_model("c", kind=ModelKind.FACE_RESTORER, variant="CodeFormer")
     remover = a_model("r", kind=ModelKind.BACKGROUND_REMOVER)
-    for number, (changes, finishing, left) in enumerate(
+    cases: tuple[tuple[dict[str, Any], Finishing, str], ...] = (
+        ({"faces": "all"}, Finishing(faces=Faces(), restorer=gfpgan), "faces"),
+        ({"faces": "largest"}, Finishing(faces=Faces(), restorer=former), "faces"),
         (
-            ({"faces": "all"}, Finishing(faces=Faces(), restorer=gfpgan), "faces"),
-            ({"faces": "largest"}, Finishing(faces=Faces(), restorer=former), "faces"),
-            (
-                {"faces": "all", "face_strength": 0.5},
-                Finishing(faces=Faces(), restorer=former),
-                "faces",
-            ),
-            (
-                {"faces": "all", "cutout": "auto"},
-                Finishing(faces=Faces(), restorer=former, remover=remover),
-                "cutout",
-            ),
-        )
-    ):
+            {"faces": "all", "face_strength": 0.5},
+            Finishing(faces=Faces(), restorer=former),
+            "faces",
+        ),
+        (
+            {"faces": "all", "cutout": "auto"},
+            Finishing(faces=Faces(), restorer=former, remover=remover),
+            "cutout",
+        ),
+    )
+    for number, (changes, finishing, left) in enumerate(cases):
         plain = work_of(tmp_path, **changes)
         work = Generate("1", plain.request, plain.checkpoint, finishing=finishing)
         ended = (await events_of(engine, work))[-1]

@@ -163,6 +163,7 @@ def test_each_of_three_units_acts_beside_the_others_a_lora_and_a_hires_pass(benc
     assert same == []
 
 
+@pytest.mark.slow
 def test_a_replay_of_it_all_is_the_same_to_the_byte(bench: Bench) -> None:
     bench.run(count=2)
     first, (ended,) = bench.ends.of(Picture), bench.ends.of(Finished)

@@ -155,6 +155,7 @@ def test_the_guidance_of_dev_is_told_and_calls_nothing_twice(
     )
 
 
+@pytest.mark.slow
 def test_one_after_the_other_draws_what_the_first_drew(models: FluxModels) -> None:
     """To the bit, a LoRA between them."""
     first = models.draw(models.files["split"])
@@ -267,6 +268,7 @@ def test_loras_in_xlabs_names_act_as_in_diffusers(models: FluxModels, tmp_path: 
     assert np.abs(drawn["ours"] - models.draw(models.files["folder"])).mean() > 1
 
 
+@pytest.mark.slow
 def test_a_part_that_is_nowhere_is_named(models: FluxModels) -> None:
     split = models.files["split"]
     parts = {name: file for name, file in split.parts.items() if name != "t5xxl"}

@@ -78,6 +78,7 @@ def test_free_memory_is_looked_at_before_each_job(
     assert set(card.places(tiny)) == {"device"}
 
 
+@pytest.mark.slow
 def test_what_was_learned_outlives_the_process(
     tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_what_was_learned_outlives_the_process(
         hook.remove()
 
 
+@pytest.mark.slow
 def test_what_ran_out_is_not_tried_again_though_more_is_free_meanwhile(
     tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ def flux_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     )
 
 
+@pytest.mark.slow
 def test_other_models_make_room(
     tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +397,7 @@ class WithHelpers(Card):
         return len(self.parts.loaded((self.hed, self.remover)))
 
 
+@pytest.mark.slow
 def test_what_sees_pictures_leaves_once_it_has_where_memory_is_short(
     tiny: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +419,7 @@ def test_what_sees_pictures_leaves_once_it_has_where_memory_is_short(
     assert card.there == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase", "layer"), [("prepare", "Conv2d"), ("finish", "")])
 def test_running_out_there_is_planned_anew_and_learned(
     tiny: ModelFile,

@@ -34,6 +34,7 @@ def load(models: Parts, file: ModelFile) -> Any:
     return weakref.ref(models.checkpoint(file).denoiser.conv_in.weight)
 
 
+@pytest.mark.slow
 def test_the_model_used_longest_ago_leaves_memory(three: list[ModelFile]) -> None:
     models = Parts(RuntimeSettings(models_kept=2), CPU)
     a, b = load(models, three[0]), load(models, three[1])

@@ -247,6 +247,7 @@ def overflowing_in_half(module: Any, _inputs: Any, outputs: Any) -> Any:
     return (outputs[0] * torch.inf,)
 
 
+@pytest.mark.slow
 def test_a_denoiser_that_overflows_in_half_precision_draws_in_a_wider_one(
     server: Server, ends: Ends, tiny: ModelFile, tmp_path: Path
 ) -> None:
