@@ -5,7 +5,7 @@ import io
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -370,14 +370,8 @@ def _wanted(type_: type[msgspec.Struct], key: str) -> str:
     info = msgspec.inspect.type_info(type_)
     assert isinstance(info, msgspec.inspect.StructType)
     found = next((field.type for field in info.fields if field.name == key), None)
-    values: Iterable[object] = ()
     if isinstance(found, msgspec.inspect.LiteralType):
-        values = found.values
-    elif isinstance(found, msgspec.inspect.StrType) and found.pattern:
-        words = re.fullmatch(r"\^\(([\w|]+)\)\$", found.pattern)
-        values = words[1].split("|") if words else ()
-    if values:
-        quoted = sorted(f'"{value}"' for value in values)
+        quoted = sorted(f'"{value}"' for value in found.values)
         return f"none of {', '.join(quoted)}"
     if isinstance(found, msgspec.inspect.Metadata) and found.extra_json_schema:
         return f"not {found.extra_json_schema['description']}"

@@ -14,8 +14,6 @@ from generation.comfyui.nodes import Graph
 from generation.programs import web
 from generation.programs.faults import ServerError
 
-ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
-"""Seconds; it lists thousands of files, and takes pictures of many megabytes."""
 HEARTBEAT: Final = 30.0
 """Seconds between the pings by which a socket is known to be there still."""
 SUBFOLDER: Final = "darkroom"
@@ -53,15 +51,13 @@ class ComfyUIServer:
     """One that runs at an address, such as http://127.0.0.1:8188."""
 
     def __init__(self, address: str) -> None:
-        self.address, self._headers = web.without_login(address)
+        self._site = web.Site(address)
+        self.address = self._site.address
         """Without a password."""
-        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Leave it."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._site.close()
 
     async def about(self) -> ComfyUIStats:
         """What it runs on. Raises ServerError."""
@@ -139,7 +135,7 @@ class ComfyUIServer:
     async def events(self, client: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """What it says to a client, for as long as the block runs. Raises ServerError."""
         try:
-            socket = await self._open().ws_connect(
+            socket = await self._site.session.ws_connect(
                 f"{self.address}/ws",
                 params={"clientId": client},
                 heartbeat=HEARTBEAT,
@@ -162,24 +158,12 @@ class ComfyUIServer:
     async def _asked(
         self, method: str, path: str, **content: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        try:
-            asked = self._open().request(
-                method, self.address + path, allow_redirects=False, **content
-            )
-            async with asked as answer:
-                web.check_whose(answer, self.address)
-                if path == "/prompt" and answer.status == 400:
-                    raise RejectedError(await web.said(answer))
-                if answer.status >= 400:
-                    raise ServerError(f"{self.address}{path} answers with status {answer.status}")
-                yield answer
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ServerError(f"{self.address}: {error or type(error).__name__}") from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=ANSWERS_WITHIN, headers=self._headers)
-        return self._session
+        async with self._site.asked(method, path, **content) as answer:
+            if path == "/prompt" and answer.status == 400:
+                raise RejectedError(await web.said(answer))
+            if answer.status >= 400:
+                raise ServerError(f"{self.address}{path} answers with status {answer.status}")
+            yield answer
 
 
 _PLACES: Final[tuple[tuple[str, QueuePlace], ...]] = (

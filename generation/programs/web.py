@@ -4,6 +4,8 @@ believed. Between the bot and them may stand a proxy that answers for itself.
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -11,6 +13,8 @@ import aiohttp
 
 from generation.programs.faults import ServerError
 
+ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
+"""Seconds; they list thousands of files, and take pictures of many megabytes."""
 ANSWER_BYTES: Final = 512 * 2**20
 """Of one answer: the largest pictures, as text."""
 CHUNK: Final = 2**16
@@ -40,6 +44,46 @@ def check_whose(answer: aiohttp.ClientResponse, address: str) -> None:
             f"{address} leads to {where}: name the address that answers itself, without a login"
             " page before it"
         )
+
+
+class Site:
+    """A program's own page and API at an address, such as http://127.0.0.1:8188, with the user and
+    the password that it asks for in it, or as `auth`: `user:password`.
+    """
+
+    def __init__(self, address: str, auth: str = "") -> None:
+        self.address, self._headers = without_login(address, auth)
+        """Without a password."""
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """What it is asked over, open until `close`."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=ANSWERS_WITHIN, headers=self._headers)
+        return self._session
+
+    async def close(self) -> None:
+        """Leave it."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def asked(
+        self, method: str, path: str, **content: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Its own answer, of whatever status. Raises ServerError, also for what fails while it is
+        read.
+        """
+        url = self.address + path
+        try:
+            asked = self.session.request(method, url, allow_redirects=False, **content)
+            async with asked as answer:
+                check_whose(answer, self.address)
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ServerError(f"{self.address}: {error or type(error).__name__}") from error
 
 
 async def whole(answer: aiohttp.ClientResponse) -> bytes:

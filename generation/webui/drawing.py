@@ -7,11 +7,10 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, Literal
 
-from PIL import Image
-
 from generation.hires import second_steps
 from generation.messages import EngineEvent, Generate, Preview, Progress
 from generation.programs.faults import EndedError, ServerError
+from generation.programs.pictures import drawn
 from generation.webui.names import WebuiNames
 from generation.webui.server import StateSeen, TaskPlace, WebuiServer
 
@@ -192,9 +191,8 @@ class WebuiDrawing:
 def _small(shown: bytes) -> bytes:
     """A JPEG of what a picture looks like so far; none where that can't be read."""
     try:
-        with Image.open(io.BytesIO(shown)) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        picture = drawn(shown)
+    except EndedError:
         return b""
     picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     file = io.BytesIO()

@@ -19,8 +19,6 @@ from generation.webui import faults
 from generation.webui.names import TheirFile, WebuiNames, files_of, names_of
 from generation.webui.settings import CHECKPOINT
 
-ANSWERS_WITHIN: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
-"""Seconds; it lists thousands of files."""
 DRAWS_WITHIN: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 """A picture takes what it takes: whether it comes on is asked beside."""
 TaskPlace = Literal["waiting", "running", "over", "unknown"]
@@ -56,17 +54,15 @@ class WebuiServer:
     """
 
     def __init__(self, address: str, auth: str = "") -> None:
-        self.address, self._headers = web.without_login(address, auth)
+        self._site = web.Site(address, auth)
+        self.address = self._site.address
         """Without a password."""
-        self._session: aiohttp.ClientSession | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Leave it."""
         await ended(*self._leaving)
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._site.close()
 
     async def about(self) -> WebuiStats:
         """What it runs on. Raises ServerError."""
@@ -229,23 +225,11 @@ class WebuiServer:
     async def _asked(
         self, method: str, path: str, **content: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        try:
-            asked = self._open().request(
-                method, self.address + path, allow_redirects=False, **content
-            )
-            async with asked as answer:
-                web.check_whose(answer, self.address)
-                if answer.status in (401, 403):
-                    failure = Failure("webui_password", {"address": self.address})
-                    raise ServerError(f"{self.address} asks for a password", failure)
-                yield answer
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ServerError(f"{self.address}: {error or type(error).__name__}") from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=ANSWERS_WITHIN, headers=self._headers)
-        return self._session
+        async with self._site.asked(method, path, **content) as answer:
+            if answer.status in (401, 403):
+                failure = Failure("webui_password", {"address": self.address})
+                raise ServerError(f"{self.address} asks for a password", failure)
+            yield answer
 
 
 def _bare(encoded: str) -> str:
