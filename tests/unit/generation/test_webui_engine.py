@@ -44,6 +44,7 @@ from tests.fixtures.requests import a_request
 from tests.fixtures.webui import RecordedWebui, running
 from tests.patience import PATIENCE
 from tests.unit.generation.catalogs import a_model
+from tests.unit.generation.test_program_answers import bomb
 
 FOLDERS = {
     ModelKind.CHECKPOINT: "Stable-diffusion",
@@ -163,6 +164,16 @@ async def test_each_picture_is_a_call_with_its_own_seed(
     assert isinstance(ended, Finished)
     assert ended.versions == {"webui": "v1.10.1"}
     assert len(ended.hashes["checkpoint:dream"]) == 64
+
+
+@pytest.mark.parametrize("preview", [bomb(2**13 + 1), b"<html>"], ids=["bomb", "page"])
+async def test_a_preview_that_is_none_is_left_out(
+    engine: WebuiEngine, server: RecordedWebui, tmp_path: Path, preview: bytes
+) -> None:
+    server.preview = preview
+    events = await events_of(engine, work_of(tmp_path, steps=4))
+    assert not any(isinstance(event, Preview) for event in events)
+    assert isinstance(events[-1], Finished)
 
 
 async def test_variations_share_a_seed_and_have_a_second_each(
